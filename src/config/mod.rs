@@ -1,0 +1,1 @@
+//! The configuration: a file as written, resolved into a proven `Config`.

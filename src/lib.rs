@@ -1,0 +1,17 @@
+//! sqluice: an io_uring, thread-per-core layer-7 load balancer for MySQL and MariaDB.
+//!
+//! The map, from the bytes up. `ARCHITECTURE.md` holds the reasons and the invariants.
+
+pub mod admin;
+pub mod config;
+pub mod demo;
+pub mod io;
+pub mod monitor;
+pub mod pool;
+pub mod protocol;
+pub mod route;
+pub mod server;
+pub mod session;
+pub mod standin;
+pub mod topology;
+pub mod worker;

@@ -1,0 +1,3 @@
+//! The `sqluice` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One worker's backends: who may connect where, and who waits for a place.

@@ -1,0 +1,1 @@
+//! Logging in: verifying a client, and answering a server.

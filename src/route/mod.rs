@@ -1,0 +1,1 @@
+//! Which server a session goes to, and why.

@@ -1,0 +1,1 @@
+//! A small MySQL server for the demo and the tests.

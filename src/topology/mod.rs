@@ -1,0 +1,1 @@
+//! The servers, what is believed of each, and the routing table made of it.

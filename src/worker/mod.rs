@@ -1,0 +1,1 @@
+//! One thread, one ring: carries out what its sessions ask for.
