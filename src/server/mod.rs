@@ -1,1 +1,3 @@
 //! The process: start, signals, reload, drain.
+
+mod notify;
