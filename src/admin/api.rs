@@ -3,6 +3,8 @@
 //! The handlers know nothing: whoever owns the state reads questions from a channel and answers each once. A bound on
 //! the channel and a deadline on each wait keep a stuck owner from collecting requests.
 
+use std::io;
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -43,8 +45,14 @@ pub enum Question {
     Health(oneshot::Sender<Phase>),
 }
 
-/// The API over the owner of the state.
-pub fn router(questions: mpsc::Sender<Question>) -> Router {
+/// Serves the API on a listening socket until the future is dropped. Needs a tokio runtime with I/O.
+pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Question>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    axum::serve(listener, router(questions)).await
+}
+
+fn router(questions: mpsc::Sender<Question>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/sessions", get(sessions))
@@ -181,22 +189,21 @@ mod tests {
 
     use super::super::client::{ClientError, request, with_query};
     use super::super::shapes::tests::{a_session, a_status};
-    use super::super::socket::AdminSocket;
     use super::*;
 
     /// The API at a socket of its own, before an owner of the state that the test writes.
     struct Served {
         folder: TempDir,
         questions: mpsc::Receiver<Question>,
-        server: JoinHandle<std::io::Result<()>>,
+        server: JoinHandle<io::Result<()>>,
     }
 
     impl Served {
         fn start() -> Served {
             let folder = tempfile::tempdir().expect("a folder");
-            let socket = AdminSocket::bind(&folder.path().join("admin.sock")).expect("free");
+            let listener = UnixListener::bind(folder.path().join("admin.sock")).expect("free");
             let (sender, questions) = mpsc::channel(QUESTIONS_MAX);
-            let server = tokio::spawn(socket.serve(router(sender)));
+            let server = tokio::spawn(serve(listener, sender));
             Served {
                 folder,
                 questions,
@@ -340,11 +347,8 @@ mod tests {
         sender
             .try_send(Question::Health(answer))
             .expect("the first has a place");
-        let served = tokio::spawn(
-            AdminSocket::bind(&path)
-                .expect("free")
-                .serve(router(sender)),
-        );
+        let listener = UnixListener::bind(&path).expect("free");
+        let served = tokio::spawn(serve(listener, sender));
         let result = request(&path, Method::GET, "/v1/status").await;
         assert_eq!(
             refused(result.map(|_| String::new())),

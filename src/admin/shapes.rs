@@ -98,7 +98,9 @@ pub struct ServerStatus {
     /// Its share of the connections, relative to the other servers of a pool.
     pub weight: u32,
     /// Connections to it that belong to sessions now. A session holds one, so this is also its number of sessions.
-    pub connections: u64,
+    pub connections: u32,
+    /// Sessions that wait for one of its connections to become free.
+    pub waiting: u32,
     /// How many connections it may be given; `null` is no bound.
     pub max_connections: Option<u32>,
     /// The version it announces; `null` until it was reached once.
@@ -143,10 +145,6 @@ pub struct SessionStatus {
     pub pins: Vec<String>,
     /// Commands so far.
     pub commands: u64,
-    /// Bytes from the client so far.
-    pub bytes_in: u64,
-    /// Bytes to the client so far.
-    pub bytes_out: u64,
     /// Time since the client connected.
     pub age_seconds: u64,
 }
@@ -158,9 +156,11 @@ pub struct Explanation {
     pub user: String,
     /// Which rule applied, in words.
     pub rule: String,
+    /// The pool the rule names.
+    pub pool: String,
     /// The pools looked at, in order: the user's, then the fallback.
     pub pools: Vec<PoolExplanation>,
-    /// The chosen server; `null` when there is none.
+    /// The chosen server; `null` when there is none, or none that can be known.
     pub server: Option<String>,
     /// The result in words.
     pub outcome: String,
@@ -173,7 +173,9 @@ pub struct Explanation {
 pub struct PoolExplanation {
     /// Its name.
     pub pool: String,
-    /// Every member of its cluster, with the reason for or against it.
+    /// Whose servers they are, of which role, and how one is picked, in words.
+    pub rule: String,
+    /// Every server of its cluster, with the reason for or against it.
     pub candidates: Vec<CandidateExplanation>,
 }
 
@@ -198,6 +200,8 @@ pub enum Verdict {
     Passed,
     /// Not usable.
     Excluded,
+    /// It depends on what the servers say, which an offline answer cannot know.
+    Open,
 }
 
 /// `POST /v1/reload`, when it worked.
@@ -237,6 +241,7 @@ pub(super) mod tests {
             since_seconds: 90,
             weight: 100,
             connections: 3,
+            waiting: 0,
             max_connections: None,
             version: Some("10.11.19-MariaDB".into()),
         };
@@ -312,8 +317,6 @@ pub(super) mod tests {
             state: "idle".into(),
             pins: vec![],
             commands: 12,
-            bytes_in: 90,
-            bytes_out: 1_800,
             age_seconds: 45,
         }
     }

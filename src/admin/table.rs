@@ -131,8 +131,6 @@ pub fn sessions(sessions: &[SessionStatus]) -> String {
         ("STATE", Left),
         ("PINS", Left),
         ("COMMANDS", Right),
-        ("IN", Right),
-        ("OUT", Right),
         ("AGE", Right),
         ("WORKER", Right),
     ];
@@ -154,8 +152,6 @@ pub fn sessions(sessions: &[SessionStatus]) -> String {
                 session.pins.join(",")
             },
             session.commands.to_string(),
-            session.bytes_in.to_string(),
-            session.bytes_out.to_string(),
             duration(session.age_seconds),
             session.worker.to_string(),
         ]
@@ -167,12 +163,13 @@ pub fn sessions(sessions: &[SessionStatus]) -> String {
 pub fn explanation(explanation: &Explanation) -> String {
     let mut page = format!("{}\n{}\n", explanation.outcome, explanation.rule);
     for pool in &explanation.pools {
-        let _ = writeln!(page, "\npool {}", pool.pool);
+        let _ = writeln!(page, "\npool {}: {}", pool.pool, pool.rule);
         let rows = pool.candidates.iter().map(|candidate| {
             let verdict = match candidate.verdict {
                 Verdict::Chosen => "chosen",
                 Verdict::Passed => "usable",
-                Verdict::Excluded => "not usable",
+                Verdict::Excluded => "not used",
+                Verdict::Open => "depends",
             };
             vec![
                 format!("  {}", candidate.server),
@@ -286,9 +283,9 @@ read   shop     replica  round-robin        write     none
     #[test]
     fn a_session_without_server_or_pins_shows_dashes() {
         let expected = "\
-ID  USER  ADDRESS          SERVER  LAST SERVER  STATE  PINS  COMMANDS  IN   OUT  AGE  WORKER
- 7  app   127.0.0.1:40112  db1     db1          idle   -           12  90  1800  45s       1
- 8  -     127.0.0.1:40113  -       -            login  -            0   0    78   0s       0
+ID  USER  ADDRESS          SERVER  LAST SERVER  STATE  PINS  COMMANDS  AGE  WORKER
+ 7  app   127.0.0.1:40112  db1     db1          idle   -           12  45s       1
+ 8  -     127.0.0.1:40113  -       -            login  -            0   0s       0
 ";
         let mut second = a_session();
         second.id = 8;
@@ -296,7 +293,7 @@ ID  USER  ADDRESS          SERVER  LAST SERVER  STATE  PINS  COMMANDS  IN   OUT 
         second.address = "127.0.0.1:40113".into();
         (second.server, second.last_server) = (None, None);
         second.state = "login".into();
-        (second.commands, second.bytes_in, second.bytes_out) = (0, 0, 78);
+        second.commands = 0;
         (second.age_seconds, second.worker) = (0, 0);
         assert_eq!(sessions(&[a_session(), second]), expected);
     }
