@@ -211,7 +211,8 @@ enum Free {
 impl Pool {
     /// A pool for an engine that fills buffers itself.
     pub(super) fn new(small: GroupLimits, large: GroupLimits) -> Rc<Pool> {
-        let stack = |limits: GroupLimits| Free::Stack(RefCell::new(Vec::with_capacity(limits.buffers)));
+        let stack =
+            |limits: GroupLimits| Free::Stack(RefCell::new(Vec::with_capacity(limits.buffers)));
         Pool::fill(
             Buffers::new(small, stack(small)),
             Buffers::new(large, stack(large)),
@@ -221,7 +222,11 @@ impl Pool {
     /// A pool whose free buffers are known to the kernel: both groups are registered with `ring`.
     ///
     /// The memory lives until the last span is gone, the registration until `unregister`.
-    pub(super) fn registered(small: GroupLimits, large: GroupLimits, ring: &IoUring) -> io::Result<Rc<Pool>> {
+    pub(super) fn registered(
+        small: GroupLimits,
+        large: GroupLimits,
+        ring: &IoUring,
+    ) -> io::Result<Rc<Pool>> {
         let small_ring = BufferRing::register(ring, Group::Small, small.buffers)?;
         let large_ring = BufferRing::register(ring, Group::Large, large.buffers)?;
         Ok(Pool::fill(
@@ -360,8 +365,12 @@ impl BufferRing {
         // SAFETY: the memory is page-aligned, zeroed and holds `count` entries. It is owned by the pool, which the
         // engine keeps until the registration has ended (`Pool::unregister`, or the end of the ring itself).
         unsafe {
-            ring.submitter()
-                .register_buf_ring_with_flags(address, count as u16, group as u16, 0)?;
+            ring.submitter().register_buf_ring_with_flags(
+                address,
+                count as u16,
+                group as u16,
+                0,
+            )?;
         }
         Ok(BufferRing {
             entries,

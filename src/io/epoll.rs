@@ -190,7 +190,11 @@ impl Epoll {
             .map_err(|socket| (socket.fd, Full))
     }
 
-    pub(super) fn connect(&mut self, fd: OwnedFd, address: &SockAddr) -> Result<SocketId, (OwnedFd, Full)> {
+    pub(super) fn connect(
+        &mut self,
+        fd: OwnedFd,
+        address: &SockAddr,
+    ) -> Result<SocketId, (OwnedFd, Full)> {
         let id = self.adopt(fd)?;
         let socket = self.sockets.get_mut(id).expect("adopted just now");
         // It cannot fail on an open descriptor.
@@ -302,7 +306,11 @@ impl Epoll {
     }
 
     /// One turn: see `Io::turn`.
-    pub(super) fn turn(&mut self, until: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+    pub(super) fn turn(
+        &mut self,
+        until: Option<Instant>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<()> {
         self.feed_starved();
         let until = self.retry_accepts(until);
         if !self.ready.is_empty() && !self.skipped_kernel {
@@ -319,7 +327,10 @@ impl Epoll {
         let count = wait(&self.epoll, &mut self.readiness, timeout)?;
         self.give_out_ready(events);
         for index in 0..count {
-            let libc::epoll_event { events: flags, u64: bits } = self.readiness[index];
+            let libc::epoll_event {
+                events: flags,
+                u64: bits,
+            } = self.readiness[index];
             let Some(tag) = Tag::from_bits(bits) else {
                 self.stale += 1;
                 continue;
@@ -327,7 +338,9 @@ impl Epoll {
             match tag.kind {
                 Kind::Accept => self.accept(tag.owner, events),
                 Kind::Wake => self.woken(events),
-                Kind::Receive | Kind::Send | Kind::Connect => self.socket_is_ready(tag.owner, flags, events),
+                Kind::Receive | Kind::Send | Kind::Connect => {
+                    self.socket_is_ready(tag.owner, flags, events)
+                }
             }
         }
         Ok(())
@@ -606,7 +619,11 @@ fn control(epoll: &OwnedFd, operation: i32, fd: RawFd, mask: u32, tag: Tag) -> i
 }
 
 /// Waits for readiness; none after the timeout or a signal.
-fn wait(epoll: &OwnedFd, readiness: &mut [libc::epoll_event], timeout: Option<Duration>) -> io::Result<usize> {
+fn wait(
+    epoll: &OwnedFd,
+    readiness: &mut [libc::epoll_event],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
     // Rounded up, or the last millisecond before a deadline would be spent turning round and round.
     let timeout = match timeout {
         None => -1,
@@ -633,14 +650,8 @@ fn wait(epoll: &OwnedFd, readiness: &mut [libc::epoll_event], timeout: Option<Du
 /// Receives into the whole of `span`, which then has the length of what came.
 fn receive_now(fd: RawFd, span: &mut Span) -> Result<usize, Errno> {
     // SAFETY: the span is fresh from the pool, so its buffer is ours alone, as long as the span says.
-    let received = unsafe {
-        libc::recv(
-            fd,
-            span.as_mut_ptr().cast(),
-            span.len(),
-            libc::MSG_DONTWAIT,
-        )
-    };
+    let received =
+        unsafe { libc::recv(fd, span.as_mut_ptr().cast(), span.len(), libc::MSG_DONTWAIT) };
     if received < 0 {
         return Err(Errno::last());
     }
@@ -682,7 +693,8 @@ fn write_all(fd: RawFd, buffer: &[u8], offset: &mut usize) -> Option<Result<(), 
 fn accept_now(listener: RawFd) -> Result<OwnedFd, Errno> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no address is asked for.
-    let socket = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+    let socket =
+        unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
     if socket < 0 {
         return Err(Errno::last());
     }

@@ -142,7 +142,9 @@ impl fmt::Display for EngineError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EngineError::Limits(fault) => formatter.write_str(fault),
-            EngineError::IoUring(refusal) => write!(formatter, "io_uring cannot be used: {refusal}"),
+            EngineError::IoUring(refusal) => {
+                write!(formatter, "io_uring cannot be used: {refusal}")
+            }
             EngineError::Epoll(error) => write!(formatter, "epoll cannot be set up: {error}"),
         }
     }
@@ -221,7 +223,11 @@ impl Io {
 
     /// Takes over an unconnected socket and connects it: a `Connected` event follows. Nothing is to be received or sent
     /// before it. A deadline is the caller's: `close` ends the attempt.
-    pub fn connect(&mut self, socket: OwnedFd, address: &SockAddr) -> Result<SocketId, (OwnedFd, Full)> {
+    pub fn connect(
+        &mut self,
+        socket: OwnedFd,
+        address: &SockAddr,
+    ) -> Result<SocketId, (OwnedFd, Full)> {
         on_engine!(self, engine => engine.connect(socket, address))
     }
 

@@ -47,7 +47,10 @@ impl Tag {
     /// Layout from the top: 1 bit cancel, 7 bits kind, 24 bits slot, 32 bits generation.
     pub(super) fn to_bits(self) -> u64 {
         let cancel = if self.cancel { Self::CANCEL } else { 0 };
-        cancel | (self.kind as u64) << 56 | u64::from(self.owner.slot) << 32 | u64::from(self.owner.generation)
+        cancel
+            | (self.kind as u64) << 56
+            | u64::from(self.owner.slot) << 32
+            | u64::from(self.owner.generation)
     }
 
     /// None for bits that no operation of ours has.
@@ -145,13 +148,16 @@ impl<T> Slots<T> {
 
     /// All entries with their names.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SocketId, &mut T)> {
-        self.slots.iter_mut().enumerate().filter_map(|(slot, entry)| {
-            let id = SocketId {
-                slot: slot as u32,
-                generation: entry.generation,
-            };
-            Some((id, entry.value.as_mut()?))
-        })
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(slot, entry)| {
+                let id = SocketId {
+                    slot: slot as u32,
+                    generation: entry.generation,
+                };
+                Some((id, entry.value.as_mut()?))
+            })
     }
 }
 

@@ -80,8 +80,12 @@ impl fmt::Display for Refusal {
 /// What an operator can do about a ring that could not be set up.
 fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EPERM) => " (forbidden by kernel.io_uring_disabled or by the container's seccomp profile)",
-        Some(libc::ENOSYS) => " (the kernel has no io_uring, or the container's seccomp profile hides it)",
+        Some(libc::EPERM) => {
+            " (forbidden by kernel.io_uring_disabled or by the container's seccomp profile)"
+        }
+        Some(libc::ENOSYS) => {
+            " (the kernel has no io_uring, or the container's seccomp profile hides it)"
+        }
         Some(libc::ENOMEM) => " (raise the locked memory limit, RLIMIT_MEMLOCK)",
         Some(libc::EMFILE) => " (raise the open files limit, RLIMIT_NOFILE)",
         _ => "",

@@ -191,7 +191,10 @@ impl Ring {
     fn has_nothing_to_do(&mut self) -> bool {
         let submission = self.ring.submission();
         // Without the flag that tells of waiting task work the kernel must be asked.
-        submission.is_empty() && self.setup != Setup::Plain && !submission.taskrun() && !submission.cq_overflow()
+        submission.is_empty()
+            && self.setup != Setup::Plain
+            && !submission.taskrun()
+            && !submission.cq_overflow()
     }
 
     /// Copies the completion queue out, also what the kernel had set aside when the queue was full.

@@ -66,7 +66,9 @@ pub fn listen_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     match socket.bind(&address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path, &address) => {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path, &address) =>
+        {
             fs::remove_file(path)?;
             socket.bind(&address)?;
         }
@@ -192,7 +194,8 @@ mod tests {
             keepalive_idle: Duration::from_secs(17),
             ..Liveness::default()
         };
-        let listener = listen_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &liveness).expect("listen");
+        let listener =
+            listen_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &liveness).expect("listen");
         let listener = Socket::from(listener);
         let address = listener.local_addr().expect("bound");
         let client = Socket::from(outgoing(&address, &liveness).expect("socket"));

@@ -240,7 +240,11 @@ impl Uring {
             .map_err(|socket| (socket.fd, Full))
     }
 
-    pub(super) fn connect(&mut self, fd: OwnedFd, address: &SockAddr) -> Result<SocketId, (OwnedFd, Full)> {
+    pub(super) fn connect(
+        &mut self,
+        fd: OwnedFd,
+        address: &SockAddr,
+    ) -> Result<SocketId, (OwnedFd, Full)> {
         let id = self.adopt(fd)?;
         let socket = self.sockets.get_mut(id).expect("adopted just now");
         if address.is_unix() {
@@ -339,7 +343,9 @@ impl Uring {
         let Some(socket) = self.open(id) else { return };
         match socket.sending {
             Sending::Nothing => socket::shutdown_write(&socket.fd),
-            Sending::One(_) | Sending::Several(_) | Sending::Bytes { .. } => socket.life = Life::ShutdownAfterSend,
+            Sending::One(_) | Sending::Several(_) | Sending::Bytes { .. } => {
+                socket.life = Life::ShutdownAfterSend
+            }
         }
     }
 
@@ -364,7 +370,11 @@ impl Uring {
     }
 
     /// One turn: see `Io::turn`.
-    pub(super) fn turn(&mut self, until: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+    pub(super) fn turn(
+        &mut self,
+        until: Option<Instant>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<()> {
         self.feed_starved();
         let until = self.retry_accepts(until);
         let wait = match until {
@@ -427,7 +437,8 @@ impl Uring {
         let result = entry.result();
         let length = result.max(0) as usize;
         // Taken also when the bytes are not wanted any more: dropping the span returns the buffer.
-        let span = cqueue::buffer_select(entry.flags()).map(|buffer| self.pool.filled(buffer, length));
+        let span =
+            cqueue::buffer_select(entry.flags()).map(|buffer| self.pool.filled(buffer, length));
         let Some(socket) = self.sockets.get_mut(id) else {
             self.stale += 1;
             return;
@@ -494,12 +505,21 @@ impl Uring {
                 events.push(message.sent(id, result));
                 self.messages.give_back(message);
             }
-            Sending::Bytes { buffer, offset } => return self.sent_bytes(id, buffer, offset, result, events),
+            Sending::Bytes { buffer, offset } => {
+                return self.sent_bytes(id, buffer, offset, result, events);
+            }
         }
         self.after_send(id);
     }
 
-    fn sent_bytes(&mut self, id: SocketId, buffer: Vec<u8>, offset: usize, result: i32, events: &mut Vec<Event>) {
+    fn sent_bytes(
+        &mut self,
+        id: SocketId,
+        buffer: Vec<u8>,
+        offset: usize,
+        result: i32,
+        events: &mut Vec<Event>,
+    ) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
