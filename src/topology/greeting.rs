@@ -29,7 +29,7 @@ impl GreetingFacts {
     ///
     /// MySQL names the plugin of its new accounts here, and since 9.0 it has none that a hash would do for.
     pub fn needs_cleartext(&self) -> bool {
-        self.family() == Family::MySql && self.plugin != Plugin::NativePassword.name().as_bytes()
+        self.family() == Family::MySql && self.plugin != Plugin::NativePassword.name()
     }
 }
 

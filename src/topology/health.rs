@@ -412,7 +412,7 @@ fn weigh_error(code: u16, what: String) -> Weight {
 
 /// Who an error at a server's door speaks against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blame {
+pub enum Blame {
     /// Nobody: there are too many connections just now.
     Full,
     /// The account: its password or its method is not what we hold, or it may not ask.
@@ -424,7 +424,8 @@ enum Blame {
 }
 
 impl Blame {
-    fn of(code: u16) -> Blame {
+    /// Whose fault an error with that code is, when it comes instead of an accepted login.
+    pub fn of(code: u16) -> Blame {
         match code {
             // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED
             1040 | 1203 | 1226 => Blame::Full,

@@ -176,6 +176,7 @@ impl RoutingTable {
             id: server.id,
             cluster,
             server: Arc::clone(&server.name),
+            condition: server.health.condition,
             from,
             to,
             reason: Arc::clone(&server.health.reason),
@@ -280,6 +281,8 @@ pub struct Change {
     pub cluster: String,
     /// Its name.
     pub server: Arc<str>,
+    /// Whether it is used now.
+    pub condition: Condition,
     /// What it was.
     pub from: String,
     /// What it is.
