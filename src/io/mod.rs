@@ -59,7 +59,7 @@ pub use self::event::{Errno, Event, Full, SocketId};
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
 pub use self::socket::{Liveness, listen_tcp, listen_unix, outgoing};
-pub use self::system::{raise_open_files_limit, set_cpu_affinity};
+pub use self::system::{monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
 pub use self::wake::WakeHandle;
 
 use self::epoll::Epoll;
