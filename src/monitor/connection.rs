@@ -95,10 +95,10 @@ async fn open_at(endpoint: Endpoint, target: &Target) -> Result<Connection, Chec
     let password = target.account.as_ref().map(|account| account.password.clone());
     let credential = password.map_or(Credential::Empty, Credential::of_password);
     let Introduction { facts, login } = match &endpoint {
-        Endpoint::Tcp(address) => introduce(connect(*address, target.timeout).await?, user, &credential).await?,
+        Endpoint::Tcp(address) => introduce(connect(*address, target.timeout).await?, &endpoint, user, &credential).await?,
         Endpoint::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| failure_of(&error))?;
-            introduce(stream, user, &credential).await?
+            introduce(stream, &endpoint, user, &credential).await?
         }
     };
     let client = match (&target.account, login) {
