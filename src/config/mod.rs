@@ -310,10 +310,7 @@ impl Config {
 
     /// The pool of that name.
     pub fn pool_by_name(&self, name: &str) -> Option<PoolIndex> {
-        self.pools
-            .iter()
-            .position(|pool| pool.name == name)
-            .map(PoolIndex)
+        self.pools.iter().position(|pool| pool.name == name).map(PoolIndex)
     }
 
     /// The user of that name. Names at the door are bytes; ours are UTF-8.

@@ -147,13 +147,8 @@ impl Section {
 
     /// This table and all tables in it, from the outside in.
     pub fn with_inner(&'static self) -> Vec<&'static Section> {
-        let inner = self
-            .settings
-            .iter()
-            .filter_map(|setting| setting.form.section());
-        std::iter::once(self)
-            .chain(inner.flat_map(Section::with_inner))
-            .collect()
+        let inner = self.settings.iter().filter_map(|setting| setting.form.section());
+        std::iter::once(self).chain(inner.flat_map(Section::with_inner)).collect()
     }
 }
 
@@ -161,9 +156,7 @@ impl Form {
     /// The table that this form is about.
     pub fn section(self) -> Option<&'static Section> {
         match self {
-            Form::Table(section) | Form::Tables(section) | Form::NamedTables(section) => {
-                Some(section)
-            }
+            Form::Table(section) | Form::Tables(section) | Form::NamedTables(section) => Some(section),
             Form::Name
             | Form::Text { .. }
             | Form::Boolean
@@ -194,16 +187,10 @@ impl fmt::Display for Form {
             Form::Count { min, max } => write!(out, "number, {min} to {max}"),
             Form::CountOrAuto { max } => write!(out, "`\"auto\"` or number, 1 to {max}"),
             Form::Duration { min, max } => {
-                write!(
-                    out,
-                    "duration, {} to {}",
-                    DurationText(*min),
-                    DurationText(*max)
-                )
+                write!(out, "duration, {} to {}", DurationText(*min), DurationText(*max))
             }
             Form::Choice { words, .. } => {
-                let quoted: Vec<String> =
-                    words().iter().map(|word| format!("`\"{word}\"`")).collect();
+                let quoted: Vec<String> = words().iter().map(|word| format!("`\"{word}\"`")).collect();
                 out.write_str(&either(&quoted))
             }
             Form::Only(word) => write!(out, "`\"{word}\"`"),
@@ -248,13 +235,7 @@ pub static ROOT: Section = Section {
 
 /// A setting that is a table has its meaning, default and reload in the table's own settings.
 const fn table(name: &'static str, form: Form) -> Setting {
-    Setting {
-        name,
-        form,
-        absent: Absent::Means("the defaults of its settings"),
-        reload: Reload::AtOnce,
-        doc: "",
-    }
+    Setting { name, form, absent: Absent::Means("the defaults of its settings"), reload: Reload::AtOnce, doc: "" }
 }
 
 static PROCESS: Section = Section {
@@ -264,9 +245,7 @@ static PROCESS: Section = Section {
     settings: &[
         Setting {
             name: "workers",
-            form: Form::CountOrAuto {
-                max: limits::WORKERS_MAX as u32,
-            },
+            form: Form::CountOrAuto { max: limits::WORKERS_MAX as u32 },
             absent: Absent::Is("\"auto\""),
             reload: Reload::NextStart,
             doc: "Data path threads. `\"auto\"`: one per online CPU.",
@@ -280,39 +259,28 @@ static PROCESS: Section = Section {
         },
         Setting {
             name: "io",
-            form: Form::Choice {
-                words: words::<IoEngine>,
-                not_yet: &[],
-            },
+            form: Form::Choice { words: words::<IoEngine>, not_yet: &[] },
             absent: Absent::Is("\"auto\""),
             reload: Reload::NextStart,
             doc: "The way to the kernel. `\"auto\"`: io_uring where the kernel allows it, else epoll; the log says which.",
         },
         Setting {
             name: "max_sessions",
-            form: Form::Count {
-                min: 1,
-                max: limits::SESSIONS_MAX,
-            },
+            form: Form::Count { min: 1, max: limits::SESSIONS_MAX },
             absent: Absent::Is("10000"),
             reload: Reload::NextStart,
             doc: "Client connections of the whole process; further clients get error 1040. The memory for it is printed at start.",
         },
         Setting {
             name: "shutdown_timeout",
-            form: Form::Duration {
-                min: Duration::ZERO,
-                max: DAY,
-            },
+            form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"30s\""),
             reload: Reload::AtOnce,
             doc: "How long SIGTERM lets sessions come to an end of their transactions before they are closed.",
         },
         Setting {
             name: "server_version",
-            form: Form::Text {
-                bytes_max: limits::SERVER_VERSION_BYTES_MAX,
-            },
+            form: Form::Text { bytes_max: limits::SERVER_VERSION_BYTES_MAX },
             absent: Absent::Means("that of the servers"),
             reload: Reload::NewSessions,
             doc: "The version that clients are told. Some connectors choose their dialect by it.",
@@ -327,20 +295,14 @@ static LOG: Section = Section {
     settings: &[
         Setting {
             name: "level",
-            form: Form::Choice {
-                words: words::<LogLevel>,
-                not_yet: &[],
-            },
+            form: Form::Choice { words: words::<LogLevel>, not_yet: &[] },
             absent: Absent::Is("\"info\""),
             reload: Reload::NextStart,
             doc: "The least important line that is still written.",
         },
         Setting {
             name: "format",
-            form: Form::Choice {
-                words: words::<LogFormat>,
-                not_yet: &[],
-            },
+            form: Form::Choice { words: words::<LogFormat>, not_yet: &[] },
             absent: Absent::Is("\"text\""),
             reload: Reload::NextStart,
             doc: "For people or for a log collector.",
@@ -369,9 +331,7 @@ static ADMIN: Section = Section {
         },
         Setting {
             name: "http",
-            form: Form::NotYet {
-                instead: "use `[admin] socket` and `sqluice status`",
-            },
+            form: Form::NotYet { instead: "use `[admin] socket` and `sqluice status`" },
             absent: Absent::Means("none"),
             reload: Reload::AtOnce,
             doc: "An address for a status page and metrics over TCP.",
@@ -401,10 +361,7 @@ static INSTANT_FAILOVER: Section = Section {
         },
         Setting {
             name: "error_code",
-            form: Form::Count {
-                min: 1,
-                max: 65_535,
-            },
+            form: Form::Count { min: 1, max: 65_535 },
             absent: Absent::Is("4196"),
             reload: Reload::AtOnce,
             doc: "The error that carries the target: ER_INSTANT_FAILOVER as first proposed in MDEV-34009; a later branch used 4200.",
@@ -447,18 +404,14 @@ static LISTENER: Section = Section {
         },
         Setting {
             name: "tls",
-            form: Form::NotYet {
-                instead: "leave it out",
-            },
+            form: Form::NotYet { instead: "leave it out" },
             absent: Absent::Means("none"),
             reload: Reload::AtOnce,
             doc: "Encryption towards clients.",
         },
         Setting {
             name: "proxy_protocol",
-            form: Form::NotYet {
-                instead: "leave it out",
-            },
+            form: Form::NotYet { instead: "leave it out" },
             absent: Absent::Means("none"),
             reload: Reload::AtOnce,
             doc: "The client's address from a load balancer in front of this one.",
@@ -473,10 +426,7 @@ static CLUSTER: Section = Section {
     settings: &[
         Setting {
             name: "topology",
-            form: Form::Choice {
-                words: words::<Topology>,
-                not_yet: &["galera", "group-replication"],
-            },
+            form: Form::Choice { words: words::<Topology>, not_yet: &["galera", "group-replication"] },
             absent: Absent::Refused,
             reload: Reload::AtOnce,
             doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`. `\"static\"`: each server's `role`. \
@@ -491,20 +441,14 @@ static CLUSTER: Section = Section {
         },
         Setting {
             name: "check_interval",
-            form: Form::Duration {
-                min: Duration::from_millis(10),
-                max: HOUR,
-            },
+            form: Form::Duration { min: Duration::from_millis(10), max: HOUR },
             absent: Absent::Is("\"500ms\""),
             reload: Reload::AtOnce,
             doc: "From the start of one check of a server to the start of the next.",
         },
         Setting {
             name: "check_timeout",
-            form: Form::Duration {
-                min: Duration::from_millis(10),
-                max: HOUR,
-            },
+            form: Form::Duration { min: Duration::from_millis(10), max: HOUR },
             absent: Absent::Is("\"800ms\""),
             reload: Reload::AtOnce,
             doc: "When a check without an answer has failed.",
@@ -525,30 +469,21 @@ static CLUSTER: Section = Section {
         },
         Setting {
             name: "connect_timeout",
-            form: Form::Duration {
-                min: MILLISECOND,
-                max: HOUR,
-            },
+            form: Form::Duration { min: MILLISECOND, max: HOUR },
             absent: Absent::Is("\"2s\""),
             reload: Reload::NewSessions,
             doc: "How long a connection to a server may take, up to the server's greeting.",
         },
         Setting {
             name: "max_replica_lag",
-            form: Form::Duration {
-                min: Duration::ZERO,
-                max: DAY,
-            },
+            form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"10s\""),
             reload: Reload::AtOnce,
             doc: "A replica further behind than this gets no statements.",
         },
         Setting {
             name: "hold_timeout",
-            form: Form::Duration {
-                min: Duration::ZERO,
-                max: HOUR,
-            },
+            form: Form::Duration { min: Duration::ZERO, max: HOUR },
             absent: Absent::Is("\"10s\""),
             reload: Reload::AtOnce,
             doc: "How long a session waits for a usable server before it gets an error.",
@@ -562,9 +497,7 @@ static CLUSTER: Section = Section {
         },
         Setting {
             name: "tls",
-            form: Form::NotYet {
-                instead: "leave it out",
-            },
+            form: Form::NotYet { instead: "leave it out" },
             absent: Absent::Means("none"),
             reload: Reload::AtOnce,
             doc: "Encryption towards the servers.",
@@ -581,36 +514,20 @@ static MONITOR: Section = Section {
     settings: &[
         Setting {
             name: "user",
-            form: Form::Text {
-                bytes_max: limits::USER_NAME_BYTES_MAX,
-            },
+            form: Form::Text { bytes_max: limits::USER_NAME_BYTES_MAX },
             absent: Absent::Refused,
             reload: Reload::AtOnce,
             doc: "Its name at the servers.",
         },
         password("password", Form::Password, "Its password."),
-        password(
-            "password_file",
-            Form::PasswordFile,
-            "A file that holds its password.",
-        ),
-        password(
-            "password_env",
-            Form::PasswordVariable,
-            "An environment variable that holds its password.",
-        ),
+        password("password_file", Form::PasswordFile, "A file that holds its password."),
+        password("password_env", Form::PasswordVariable, "An environment variable that holds its password."),
     ],
 };
 
 /// Passwords come in several forms, of which the sections say how many are needed.
 const fn password(name: &'static str, form: Form, doc: &'static str) -> Setting {
-    Setting {
-        name,
-        form,
-        absent: Absent::Means("another form"),
-        reload: Reload::NewSessions,
-        doc,
-    }
+    Setting { name, form, absent: Absent::Means("another form"), reload: Reload::NewSessions, doc }
 }
 
 static SERVER: Section = Section {
@@ -634,30 +551,21 @@ static SERVER: Section = Section {
         },
         Setting {
             name: "weight",
-            form: Form::Count {
-                min: 1,
-                max: limits::WEIGHT_MAX,
-            },
+            form: Form::Count { min: 1, max: limits::WEIGHT_MAX },
             absent: Absent::Is("100"),
             reload: Reload::NewSessions,
             doc: "Its share of the sessions compared to the other members of a pool.",
         },
         Setting {
             name: "role",
-            form: Form::Choice {
-                words: words::<RoleSetting>,
-                not_yet: &[],
-            },
+            form: Form::Choice { words: words::<RoleSetting>, not_yet: &[] },
             absent: Absent::Is("\"auto\""),
             reload: Reload::AtOnce,
             doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others.",
         },
         Setting {
             name: "max_connections",
-            form: Form::Count {
-                min: 0,
-                max: limits::SESSIONS_MAX,
-            },
+            form: Form::Count { min: 0, max: limits::SESSIONS_MAX },
             absent: Absent::Is("0"),
             reload: Reload::NewSessions,
             doc: "Connections that this process opens to it at most. 0: unlimited.",
@@ -679,20 +587,14 @@ static POOL: Section = Section {
         },
         Setting {
             name: "role",
-            form: Form::Choice {
-                words: words::<Role>,
-                not_yet: &[],
-            },
+            form: Form::Choice { words: words::<Role>, not_yet: &[] },
             absent: Absent::Refused,
             reload: Reload::NewSessions,
             doc: "Which servers of the cluster are members.",
         },
         Setting {
             name: "balance",
-            form: Form::Choice {
-                words: words::<Balance>,
-                not_yet: &[],
-            },
+            form: Form::Choice { words: words::<Balance>, not_yet: &[] },
             absent: Absent::Is("\"least-connections\""),
             reload: Reload::NewSessions,
             doc: "How one of several usable members is picked, always by weight.",
@@ -715,23 +617,13 @@ static USER: Section = Section {
     settings: &[
         Setting {
             name: "name",
-            form: Form::Text {
-                bytes_max: limits::USER_NAME_BYTES_MAX,
-            },
+            form: Form::Text { bytes_max: limits::USER_NAME_BYTES_MAX },
             absent: Absent::Refused,
             reload: Reload::AtOnce,
             doc: "As the client sends it; unique.",
         },
-        password(
-            "password",
-            Form::Password,
-            "The password in clear. Works with every server.",
-        ),
-        password(
-            "password_file",
-            Form::PasswordFile,
-            "A file that holds it; one newline at its end does not count.",
-        ),
+        password("password", Form::Password, "The password in clear. Works with every server."),
+        password("password_file", Form::PasswordFile, "A file that holds it; one newline at its end does not count."),
         password(
             "password_env",
             Form::PasswordVariable,
@@ -752,52 +644,31 @@ static USER: Section = Section {
         },
         Setting {
             name: "max_connections",
-            form: Form::Count {
-                min: 0,
-                max: limits::SESSIONS_MAX,
-            },
+            form: Form::Count { min: 0, max: limits::SESSIONS_MAX },
             absent: Absent::Is("0"),
             reload: Reload::NewSessions,
             doc: "Sessions this user may have at once; the next one gets error 1203. 0: unlimited.",
         },
         Setting {
             name: "backend_user",
-            form: Form::Text {
-                bytes_max: limits::USER_NAME_BYTES_MAX,
-            },
+            form: Form::Text { bytes_max: limits::USER_NAME_BYTES_MAX },
             absent: Absent::Means("the client's own name"),
             reload: Reload::NewSessions,
             doc: "The account to use at the servers.",
         },
-        password(
-            "backend_password",
-            Form::Password,
-            "Its password there, when it is not the client's own.",
-        ),
-        password(
-            "backend_password_file",
-            Form::PasswordFile,
-            "A file that holds it.",
-        ),
-        password(
-            "backend_password_env",
-            Form::PasswordVariable,
-            "An environment variable that holds it.",
-        ),
+        password("backend_password", Form::Password, "Its password there, when it is not the client's own."),
+        password("backend_password_file", Form::PasswordFile, "A file that holds it."),
+        password("backend_password_env", Form::PasswordVariable, "An environment variable that holds it."),
         Setting {
             name: "split",
-            form: Form::NotYet {
-                instead: "use `pool = \"…\"`",
-            },
+            form: Form::NotYet { instead: "use `pool = \"…\"`" },
             absent: Absent::Means("none"),
             reload: Reload::NewSessions,
             doc: "Reads to one pool, everything else to another.",
         },
         Setting {
             name: "read_your_writes",
-            form: Form::NotYet {
-                instead: "use `pool = \"…\"`",
-            },
+            form: Form::NotYet { instead: "use `pool = \"…\"`" },
             absent: Absent::Means("none"),
             reload: Reload::NewSessions,
             doc: "Whether a split session's reads must see its own writes.",
@@ -824,10 +695,7 @@ static LIMITS: Section = Section {
     doc: "Bounds that a site may have to move. The others are constants, below.",
     settings: &[Setting {
         name: "login_timeout",
-        form: Form::Duration {
-            min: Duration::from_millis(100),
-            max: HOUR,
-        },
+        form: Form::Duration { min: Duration::from_millis(100), max: HOUR },
         absent: Absent::Is("\"10s\""),
         reload: Reload::NewSessions,
         doc: "From a client's connection to its finished login; then it is closed.",

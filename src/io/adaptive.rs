@@ -23,10 +23,7 @@ pub(super) struct Adaptive {
 
 impl Adaptive {
     pub(super) fn new() -> Adaptive {
-        Adaptive {
-            group: Group::Small,
-            streak: 0,
-        }
+        Adaptive { group: Group::Small, streak: 0 }
     }
 
     pub(super) fn group(self) -> Group {
@@ -44,10 +41,7 @@ impl Adaptive {
         if self.streak < streak_max {
             return false;
         }
-        *self = Adaptive {
-            group: other,
-            streak: 0,
-        };
+        *self = Adaptive { group: other, streak: 0 };
         true
     }
 }
@@ -61,14 +55,8 @@ mod tests {
 
     /// The group after receives of these lengths.
     fn check(lengths: &[usize], expected: Group) {
-        let small = GroupLimits {
-            buffers: 1,
-            size: SMALL,
-        };
-        let large = GroupLimits {
-            buffers: 1,
-            size: 1024,
-        };
+        let small = GroupLimits { buffers: 1, size: SMALL };
+        let large = GroupLimits { buffers: 1, size: 1024 };
         let pool = Pool::new(small, large);
         let mut adaptive = Adaptive::new();
         for &length in lengths {

@@ -84,19 +84,10 @@ impl Span {
     /// When the span is shorter than `length`.
     #[must_use]
     pub fn split_to(&mut self, length: usize) -> Span {
-        assert!(
-            length <= self.len(),
-            "{length} bytes of a span of {}",
-            self.len()
-        );
+        assert!(length <= self.len(), "{length} bytes of a span of {}", self.len());
         let length = length as u16;
         self.pool.share(self.buffer);
-        let first = Span {
-            pool: Rc::clone(&self.pool),
-            buffer: self.buffer,
-            start: self.start,
-            length,
-        };
+        let first = Span { pool: Rc::clone(&self.pool), buffer: self.buffer, start: self.start, length };
         self.start += length;
         self.length -= length;
         first
@@ -107,27 +98,19 @@ impl Span {
     /// # Panics
     /// When the span is shorter than `length`.
     pub fn advance(&mut self, length: usize) {
-        assert!(
-            length <= self.len(),
-            "{length} bytes of a span of {}",
-            self.len()
-        );
+        assert!(length <= self.len(), "{length} bytes of a span of {}", self.len());
         self.start += length as u16;
         self.length -= length as u16;
     }
 
     pub(super) fn as_ptr(&self) -> *const u8 {
-        self.pool
-            .address(self.buffer)
-            .wrapping_add(usize::from(self.start))
+        self.pool.address(self.buffer).wrapping_add(usize::from(self.start))
     }
 
     /// The whole buffer, to be written into. Only meaningful for the span that `Pool::take` gave: it is the only one.
     pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
         debug_assert_eq!(self.pool.shares(self.buffer), 1);
-        self.pool
-            .address(self.buffer)
-            .wrapping_add(usize::from(self.start))
+        self.pool.address(self.buffer).wrapping_add(usize::from(self.start))
     }
 
     /// Keeps the first `length` bytes: what a receive has filled.
@@ -146,13 +129,7 @@ impl Drop for Span {
 impl fmt::Debug for Span {
     /// The place and the length only: the bytes may be a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "Span({:?} buffer {}, {} bytes)",
-            self.buffer.group(),
-            self.buffer.index(),
-            self.length
-        )
+        write!(formatter, "Span({:?} buffer {}, {} bytes)", self.buffer.group(), self.buffer.index(), self.length)
     }
 }
 
@@ -172,11 +149,7 @@ impl BufferId {
     }
 
     fn group(self) -> Group {
-        if self.0 & Self::LARGE == 0 {
-            Group::Small
-        } else {
-            Group::Large
-        }
+        if self.0 & Self::LARGE == 0 { Group::Small } else { Group::Large }
     }
 
     fn index(self) -> usize {
@@ -211,34 +184,21 @@ enum Free {
 impl Pool {
     /// A pool for an engine that fills buffers itself.
     pub(super) fn new(small: GroupLimits, large: GroupLimits) -> Rc<Pool> {
-        let stack =
-            |limits: GroupLimits| Free::Stack(RefCell::new(Vec::with_capacity(limits.buffers)));
-        Pool::fill(
-            Buffers::new(small, stack(small)),
-            Buffers::new(large, stack(large)),
-        )
+        let stack = |limits: GroupLimits| Free::Stack(RefCell::new(Vec::with_capacity(limits.buffers)));
+        Pool::fill(Buffers::new(small, stack(small)), Buffers::new(large, stack(large)))
     }
 
     /// A pool whose free buffers are known to the kernel: both groups are registered with `ring`.
     ///
     /// The memory lives until the last span is gone, the registration until `unregister`.
-    pub(super) fn registered(
-        small: GroupLimits,
-        large: GroupLimits,
-        ring: &IoUring,
-    ) -> io::Result<Rc<Pool>> {
+    pub(super) fn registered(small: GroupLimits, large: GroupLimits, ring: &IoUring) -> io::Result<Rc<Pool>> {
         let small_ring = BufferRing::register(ring, Group::Small, small.buffers)?;
         let large_ring = BufferRing::register(ring, Group::Large, large.buffers)?;
-        Ok(Pool::fill(
-            Buffers::new(small, Free::Kernel(small_ring)),
-            Buffers::new(large, Free::Kernel(large_ring)),
-        ))
+        Ok(Pool::fill(Buffers::new(small, Free::Kernel(small_ring)), Buffers::new(large, Free::Kernel(large_ring))))
     }
 
     fn fill(small: Buffers, large: Buffers) -> Rc<Pool> {
-        let pool = Rc::new(Pool {
-            groups: [small, large],
-        });
+        let pool = Rc::new(Pool { groups: [small, large] });
         for group in Group::ALL {
             for index in 0..pool.group(group).shares.len() {
                 pool.put_back(BufferId::new(group, index));
@@ -280,12 +240,7 @@ impl Pool {
         assert_eq!(shares.get(), 0, "a buffer was handed out twice");
         shares.set(1);
         group.available.set(group.available.get() - 1);
-        Span {
-            pool: Rc::clone(self),
-            buffer,
-            start: 0,
-            length: length as u16,
-        }
+        Span { pool: Rc::clone(self), buffer, start: 0, length: length as u16 }
     }
 
     /// Bytes of each buffer of a group.
@@ -304,11 +259,7 @@ impl Pool {
 
     fn address(&self, buffer: BufferId) -> *mut u8 {
         let group = self.group(buffer.group());
-        group
-            .memory
-            .pointer
-            .as_ptr()
-            .wrapping_add(buffer.index() * group.size)
+        group.memory.pointer.as_ptr().wrapping_add(buffer.index() * group.size)
     }
 
     fn shares(&self, buffer: BufferId) -> u32 {
@@ -365,18 +316,9 @@ impl BufferRing {
         // SAFETY: the memory is page-aligned, zeroed and holds `count` entries. It is owned by the pool, which the
         // engine keeps until the registration has ended (`Pool::unregister`, or the end of the ring itself).
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(
-                address,
-                count as u16,
-                group as u16,
-                0,
-            )?;
+            ring.submitter().register_buf_ring_with_flags(address, count as u16, group as u16, 0)?;
         }
-        Ok(BufferRing {
-            entries,
-            tail: Cell::new(0),
-            mask: (count - 1) as u16,
-        })
+        Ok(BufferRing { entries, tail: Cell::new(0), mask: (count - 1) as u16 })
     }
 
     /// Gives a buffer to the kernel. There is always room: the ring has as many entries as the group has buffers.
@@ -433,10 +375,7 @@ impl Drop for Memory {
 mod tests {
     use super::*;
 
-    const TINY: GroupLimits = GroupLimits {
-        buffers: 2,
-        size: 64,
-    };
+    const TINY: GroupLimits = GroupLimits { buffers: 2, size: 64 };
 
     fn write(span: &mut Span, bytes: &[u8]) {
         // SAFETY: the span is the only one of its buffer, which is larger than the bytes.

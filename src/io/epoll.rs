@@ -31,10 +31,7 @@ const RECEIVES_PER_TURN: usize = 4;
 const ACCEPTS_PER_TURN: usize = 64;
 
 /// The eventfd's name: it has no slot.
-const WAKER: SocketId = SocketId {
-    slot: 0,
-    generation: 0,
-};
+const WAKER: SocketId = SocketId { slot: 0, generation: 0 };
 
 const READABLE: u32 = libc::EPOLLIN as u32;
 const WRITABLE: u32 = libc::EPOLLOUT as u32;
@@ -110,13 +107,7 @@ impl Epoll {
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         let waker = WakeHandle::new()?;
         let tag = Tag::new(Kind::Wake, WAKER);
-        control(
-            &epoll,
-            libc::EPOLL_CTL_ADD,
-            waker.as_raw_fd(),
-            READABLE,
-            tag,
-        )?;
+        control(&epoll, libc::EPOLL_CTL_ADD, waker.as_raw_fd(), READABLE, tag)?;
         Ok(Epoll {
             epoll,
             pool: Pool::new(limits.small, limits.large),
@@ -153,24 +144,14 @@ impl Epoll {
     pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) -> Result<(), (OwnedFd, Full)> {
         // It cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, true);
-        let listener = Listener {
-            key,
-            fd,
-            paused_until: None,
-        };
-        let id = self
-            .listeners
-            .insert(listener)
-            .map_err(|listener| (listener.fd, Full))?;
+        let listener = Listener { key, fd, paused_until: None };
+        let id = self.listeners.insert(listener).map_err(|listener| (listener.fd, Full))?;
         self.watch_listener(id);
         Ok(())
     }
 
     pub(super) fn stop_listening(&mut self, key: u32) {
-        let found = self
-            .listeners
-            .iter_mut()
-            .find(|(_, listener)| listener.key == key);
+        let found = self.listeners.iter_mut().find(|(_, listener)| listener.key == key);
         let Some((id, _)) = found else { return };
         self.unwatch_listener(id);
         self.listeners.remove(id);
@@ -185,16 +166,10 @@ impl Epoll {
             interest: Interest::Nothing,
             shutdown_after_send: false,
         };
-        self.sockets
-            .insert(socket)
-            .map_err(|socket| (socket.fd, Full))
+        self.sockets.insert(socket).map_err(|socket| (socket.fd, Full))
     }
 
-    pub(super) fn connect(
-        &mut self,
-        fd: OwnedFd,
-        address: &SockAddr,
-    ) -> Result<SocketId, (OwnedFd, Full)> {
+    pub(super) fn connect(&mut self, fd: OwnedFd, address: &SockAddr) -> Result<SocketId, (OwnedFd, Full)> {
         let id = self.adopt(fd)?;
         let socket = self.sockets.get_mut(id).expect("adopted just now");
         // It cannot fail on an open descriptor.
@@ -237,17 +212,10 @@ impl Epoll {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        assert!(
-            !matches!(socket.waiting, Waiting::Bytes { .. }),
-            "one send at a time"
-        );
+        assert!(!matches!(socket.waiting, Waiting::Bytes { .. }), "one send at a time");
         let mut spans = spans.into_iter().filter(|span| !span.is_empty());
         let Some(first) = spans.next() else {
-            self.ready.push(Event::Sent {
-                id,
-                sent: 0,
-                unsent: Vec::new(),
-            });
+            self.ready.push(Event::Sent { id, sent: 0, unsent: Vec::new() });
             return;
         };
         let fd = socket.fd.as_raw_fd();
@@ -273,10 +241,7 @@ impl Epoll {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        assert!(
-            !matches!(socket.waiting, Waiting::Bytes { .. }),
-            "one send at a time"
-        );
+        assert!(!matches!(socket.waiting, Waiting::Bytes { .. }), "one send at a time");
         socket.waiting = Waiting::Bytes { buffer, offset };
         if let Some(event) = self.write(id) {
             self.ready.push(event);
@@ -306,11 +271,7 @@ impl Epoll {
     }
 
     /// One turn: see `Io::turn`.
-    pub(super) fn turn(
-        &mut self,
-        until: Option<Instant>,
-        events: &mut Vec<Event>,
-    ) -> io::Result<()> {
+    pub(super) fn turn(&mut self, until: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
         self.feed_starved();
         let until = self.retry_accepts(until);
         if !self.ready.is_empty() && !self.skipped_kernel {
@@ -327,10 +288,7 @@ impl Epoll {
         let count = wait(&self.epoll, &mut self.readiness, timeout)?;
         self.give_out_ready(events);
         for index in 0..count {
-            let libc::epoll_event {
-                events: flags,
-                u64: bits,
-            } = self.readiness[index];
+            let libc::epoll_event { events: flags, u64: bits } = self.readiness[index];
             let Some(tag) = Tag::from_bits(bits) else {
                 self.stale += 1;
                 continue;
@@ -338,9 +296,7 @@ impl Epoll {
             match tag.kind {
                 Kind::Accept => self.accept(tag.owner, events),
                 Kind::Wake => self.woken(events),
-                Kind::Receive | Kind::Send | Kind::Connect => {
-                    self.socket_is_ready(tag.owner, flags, events)
-                }
+                Kind::Receive | Kind::Send | Kind::Connect => self.socket_is_ready(tag.owner, flags, events),
             }
         }
         Ok(())
@@ -538,13 +494,7 @@ impl Epoll {
         };
         let tag = Tag::new(Kind::Accept, id);
         // Fails when it was not watched, which is what is wanted.
-        let _ = control(
-            &self.epoll,
-            libc::EPOLL_CTL_DEL,
-            listener.fd.as_raw_fd(),
-            0,
-            tag,
-        );
+        let _ = control(&self.epoll, libc::EPOLL_CTL_DEL, listener.fd.as_raw_fd(), 0, tag);
     }
 
     fn feed_starved(&mut self) {
@@ -581,10 +531,7 @@ impl Epoll {
 
     /// The paused listener that is to be tried first.
     fn first_paused(&mut self) -> Option<(SocketId, Instant)> {
-        let paused = self
-            .listeners
-            .iter_mut()
-            .filter_map(|(id, listener)| Some((id, listener.paused_until?)));
+        let paused = self.listeners.iter_mut().filter_map(|(id, listener)| Some((id, listener.paused_until?)));
         paused.min_by_key(|(_, until)| *until)
     }
 }
@@ -607,10 +554,7 @@ impl Socket {
 // The system calls.
 
 fn control(epoll: &OwnedFd, operation: i32, fd: RawFd, mask: u32, tag: Tag) -> io::Result<()> {
-    let mut event = libc::epoll_event {
-        events: mask,
-        u64: tag.to_bits(),
-    };
+    let mut event = libc::epoll_event { events: mask, u64: tag.to_bits() };
     // SAFETY: the event lives through the call, which copies it.
     if unsafe { libc::epoll_ctl(epoll.as_raw_fd(), operation, fd, &mut event) } < 0 {
         return Err(io::Error::last_os_error());
@@ -619,25 +563,14 @@ fn control(epoll: &OwnedFd, operation: i32, fd: RawFd, mask: u32, tag: Tag) -> i
 }
 
 /// Waits for readiness; none after the timeout or a signal.
-fn wait(
-    epoll: &OwnedFd,
-    readiness: &mut [libc::epoll_event],
-    timeout: Option<Duration>,
-) -> io::Result<usize> {
+fn wait(epoll: &OwnedFd, readiness: &mut [libc::epoll_event], timeout: Option<Duration>) -> io::Result<usize> {
     // Rounded up, or the last millisecond before a deadline would be spent turning round and round.
     let timeout = match timeout {
         None => -1,
         Some(timeout) => i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
     };
     // SAFETY: the kernel writes at most as many events as the slice has.
-    let count = unsafe {
-        libc::epoll_wait(
-            epoll.as_raw_fd(),
-            readiness.as_mut_ptr(),
-            readiness.len() as i32,
-            timeout,
-        )
-    };
+    let count = unsafe { libc::epoll_wait(epoll.as_raw_fd(), readiness.as_mut_ptr(), readiness.len() as i32, timeout) };
     if count >= 0 {
         return Ok(count as usize);
     }
@@ -650,8 +583,7 @@ fn wait(
 /// Receives into the whole of `span`, which then has the length of what came.
 fn receive_now(fd: RawFd, span: &mut Span) -> Result<usize, Errno> {
     // SAFETY: the span is fresh from the pool, so its buffer is ours alone, as long as the span says.
-    let received =
-        unsafe { libc::recv(fd, span.as_mut_ptr().cast(), span.len(), libc::MSG_DONTWAIT) };
+    let received = unsafe { libc::recv(fd, span.as_mut_ptr().cast(), span.len(), libc::MSG_DONTWAIT) };
     if received < 0 {
         return Err(Errno::last());
     }
@@ -693,8 +625,7 @@ fn write_all(fd: RawFd, buffer: &[u8], offset: &mut usize) -> Option<Result<(), 
 fn accept_now(listener: RawFd) -> Result<OwnedFd, Errno> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no address is asked for.
-    let socket =
-        unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+    let socket = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
     if socket < 0 {
         return Err(Errno::last());
     }

@@ -97,14 +97,8 @@ impl Default for IoLimits {
     fn default() -> IoLimits {
         IoLimits {
             sockets_max: 20_000,
-            small: GroupLimits {
-                buffers: 512,
-                size: 4 * 1024,
-            },
-            large: GroupLimits {
-                buffers: 64,
-                size: 32 * 1024,
-            },
+            small: GroupLimits { buffers: 512, size: 4 * 1024 },
+            large: GroupLimits { buffers: 64, size: 32 * 1024 },
         }
     }
 }
@@ -200,10 +194,7 @@ impl Io {
     }
 
     fn with(engine: AnyEngine) -> Io {
-        Io {
-            engine,
-            now: Instant::now(),
-        }
+        Io { engine, now: Instant::now() }
     }
 
     /// Accepts clients on a bound and listening socket until `stop_listening`: an `Accepted` event each.
@@ -223,11 +214,7 @@ impl Io {
 
     /// Takes over an unconnected socket and connects it: a `Connected` event follows. Nothing is to be received or sent
     /// before it. A deadline is the caller's: `close` ends the attempt.
-    pub fn connect(
-        &mut self,
-        socket: OwnedFd,
-        address: &SockAddr,
-    ) -> Result<SocketId, (OwnedFd, Full)> {
+    pub fn connect(&mut self, socket: OwnedFd, address: &SockAddr) -> Result<SocketId, (OwnedFd, Full)> {
         on_engine!(self, engine => engine.connect(socket, address))
     }
 
@@ -323,9 +310,6 @@ impl Io {
             AnyEngine::Uring(engine) => engine.pool(),
             AnyEngine::Epoll(engine) => engine.pool(),
         };
-        (
-            pool.available(buffer::Group::Small),
-            pool.available(buffer::Group::Large),
-        )
+        (pool.available(buffer::Group::Small), pool.available(buffer::Group::Large))
     }
 }

@@ -29,28 +29,18 @@ impl Tag {
     const CANCEL: u64 = 1 << 63;
 
     pub(super) fn new(kind: Kind, owner: SocketId) -> Tag {
-        Tag {
-            kind,
-            cancel: false,
-            owner,
-        }
+        Tag { kind, cancel: false, owner }
     }
 
     /// The name of the request to cancel the operation with this name.
     pub(super) fn cancellation(self) -> Tag {
-        Tag {
-            cancel: true,
-            ..self
-        }
+        Tag { cancel: true, ..self }
     }
 
     /// Layout from the top: 1 bit cancel, 7 bits kind, 24 bits slot, 32 bits generation.
     pub(super) fn to_bits(self) -> u64 {
         let cancel = if self.cancel { Self::CANCEL } else { 0 };
-        cancel
-            | (self.kind as u64) << 56
-            | u64::from(self.owner.slot) << 32
-            | u64::from(self.owner.generation)
+        cancel | (self.kind as u64) << 56 | u64::from(self.owner.slot) << 32 | u64::from(self.owner.generation)
     }
 
     /// None for bits that no operation of ours has.
@@ -63,15 +53,8 @@ impl Tag {
             5 => Kind::Wake,
             _ => return None,
         };
-        let owner = SocketId {
-            slot: (bits >> 32) as u32 & 0x00FF_FFFF,
-            generation: bits as u32,
-        };
-        Some(Tag {
-            kind,
-            cancel: bits & Self::CANCEL != 0,
-            owner,
-        })
+        let owner = SocketId { slot: (bits >> 32) as u32 & 0x00FF_FFFF, generation: bits as u32 };
+        Some(Tag { kind, cancel: bits & Self::CANCEL != 0, owner })
     }
 }
 
@@ -93,11 +76,7 @@ impl<T> Slots<T> {
     /// Reserves the room for `slots_max` entries; the pages are touched only when used.
     pub(super) fn new(slots_max: usize) -> Slots<T> {
         assert!(slots_max <= SLOTS_MAX);
-        Slots {
-            slots: Vec::with_capacity(slots_max),
-            free: Vec::with_capacity(slots_max),
-            slots_max,
-        }
+        Slots { slots: Vec::with_capacity(slots_max), free: Vec::with_capacity(slots_max), slots_max }
     }
 
     /// Gives the value back when the table is full.
@@ -112,14 +91,8 @@ impl<T> Slots<T> {
             return Err(value);
         }
         let slot = self.slots.len() as u32;
-        self.slots.push(Slot {
-            generation: 0,
-            value: Some(value),
-        });
-        Ok(SocketId {
-            slot,
-            generation: 0,
-        })
+        self.slots.push(Slot { generation: 0, value: Some(value) });
+        Ok(SocketId { slot, generation: 0 })
     }
 
     pub(super) fn get_mut(&mut self, id: SocketId) -> Option<&mut T> {
@@ -148,16 +121,10 @@ impl<T> Slots<T> {
 
     /// All entries with their names.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SocketId, &mut T)> {
-        self.slots
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(slot, entry)| {
-                let id = SocketId {
-                    slot: slot as u32,
-                    generation: entry.generation,
-                };
-                Some((id, entry.value.as_mut()?))
-            })
+        self.slots.iter_mut().enumerate().filter_map(|(slot, entry)| {
+            let id = SocketId { slot: slot as u32, generation: entry.generation };
+            Some((id, entry.value.as_mut()?))
+        })
     }
 }
 
@@ -167,17 +134,8 @@ mod tests {
 
     #[test]
     fn a_tag_survives_the_way_through_the_kernel() {
-        for kind in [
-            Kind::Receive,
-            Kind::Send,
-            Kind::Connect,
-            Kind::Accept,
-            Kind::Wake,
-        ] {
-            let owner = SocketId {
-                slot: 0x00AB_CDEF,
-                generation: 0xFEDC_BA98,
-            };
+        for kind in [Kind::Receive, Kind::Send, Kind::Connect, Kind::Accept, Kind::Wake] {
+            let owner = SocketId { slot: 0x00AB_CDEF, generation: 0xFEDC_BA98 };
             let tag = Tag::new(kind, owner);
             assert_eq!(Tag::from_bits(tag.to_bits()), Some(tag));
             let cancel = tag.cancellation();

@@ -29,13 +29,8 @@ pub struct KernelVersion {
 impl KernelVersion {
     /// Of text like `6.1.0-18-amd64`.
     fn parse(release: &str) -> Option<KernelVersion> {
-        let mut numbers = release
-            .split(|letter: char| !letter.is_ascii_digit())
-            .map(str::parse);
-        Some(KernelVersion {
-            major: numbers.next()?.ok()?,
-            minor: numbers.next()?.ok()?,
-        })
+        let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+        Some(KernelVersion { major: numbers.next()?.ok()?, minor: numbers.next()?.ok()? })
     }
 
     fn running() -> Option<KernelVersion> {
@@ -80,12 +75,8 @@ impl fmt::Display for Refusal {
 /// What an operator can do about a ring that could not be set up.
 fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EPERM) => {
-            " (forbidden by kernel.io_uring_disabled or by the container's seccomp profile)"
-        }
-        Some(libc::ENOSYS) => {
-            " (the kernel has no io_uring, or the container's seccomp profile hides it)"
-        }
+        Some(libc::EPERM) => " (forbidden by kernel.io_uring_disabled or by the container's seccomp profile)",
+        Some(libc::ENOSYS) => " (the kernel has no io_uring, or the container's seccomp profile hides it)",
         Some(libc::ENOMEM) => " (raise the locked memory limit, RLIMIT_MEMLOCK)",
         Some(libc::EMFILE) => " (raise the open files limit, RLIMIT_NOFILE)",
         _ => "",
@@ -108,19 +99,11 @@ enum Used {
 
 impl EngineReport {
     pub(super) fn io_uring(setup: Setup, limits: IoLimits) -> EngineReport {
-        EngineReport {
-            kernel: KernelVersion::running(),
-            used: Used::IoUring(setup),
-            limits,
-        }
+        EngineReport { kernel: KernelVersion::running(), used: Used::IoUring(setup), limits }
     }
 
     pub(super) fn epoll(refusal: Refusal, limits: IoLimits) -> EngineReport {
-        EngineReport {
-            kernel: KernelVersion::running(),
-            used: Used::Epoll(refusal),
-            limits,
-        }
+        EngineReport { kernel: KernelVersion::running(), used: Used::Epoll(refusal), limits }
     }
 
     /// `io_uring` or `epoll`.
@@ -176,9 +159,7 @@ pub(super) fn io_uring(limits: &IoLimits) -> Result<Uring, Refusal> {
 /// Receives twice with one multishot receive into provided buffers, sees the end, and closes: what every session does.
 fn probe(engine: &mut Uring) -> Result<(), Refusal> {
     let (mut peer, ours) = UnixStream::pair().map_err(Refusal::SetUp)?;
-    let id = engine
-        .adopt(ours.into())
-        .map_err(|_| Refusal::Probe("no slot for a socket"))?;
+    let id = engine.adopt(ours.into()).map_err(|_| Refusal::Probe("no slot for a socket"))?;
     engine.receive(id);
     for word in [&b"first"[..], b"second"] {
         peer.write_all(word).map_err(Refusal::SetUp)?;
@@ -203,9 +184,7 @@ fn next_event(engine: &mut Uring) -> Result<Event, Refusal> {
         if Instant::now() >= deadline {
             return Err(Refusal::Probe("a receive did not complete"));
         }
-        engine
-            .turn(Some(deadline), &mut events)
-            .map_err(Refusal::SetUp)?;
+        engine.turn(Some(deadline), &mut events).map_err(Refusal::SetUp)?;
     }
     Ok(events.remove(0))
 }
@@ -217,10 +196,7 @@ mod tests {
     #[test]
     fn kernel_versions_are_read_and_compared_by_number() {
         let version = |text| KernelVersion::parse(text).expect(text);
-        assert_eq!(
-            version("6.1.0-18-amd64\n"),
-            KernelVersion { major: 6, minor: 1 }
-        );
+        assert_eq!(version("6.1.0-18-amd64\n"), KernelVersion { major: 6, minor: 1 });
         assert!(version("5.15.0") < KERNEL_FLOOR);
         assert!(version("6.0.19") < KERNEL_FLOOR);
         assert!(version("6.18.44-fc") > version("6.2.1"));
@@ -232,10 +208,7 @@ mod tests {
         let report = |refusal| EngineReport::epoll(refusal, IoLimits::default()).to_string();
         let forbidden = report(Refusal::SetUp(io::Error::from_raw_os_error(libc::EPERM)));
         assert!(forbidden.contains("seccomp"), "{forbidden}");
-        let old = report(Refusal::KernelTooOld(KernelVersion {
-            major: 5,
-            minor: 15,
-        }));
+        let old = report(Refusal::KernelTooOld(KernelVersion { major: 5, minor: 15 }));
         assert!(old.contains("5.15 is older than 6.1"), "{old}");
         let used = EngineReport::io_uring(Setup::Deferred, IoLimits::default()).to_string();
         assert!(used.contains("DEFER_TASKRUN"), "{used}");

@@ -19,12 +19,7 @@ const COMPLETIONS: u32 = 4096;
 const FLUSH_TRIES: usize = 10_000;
 
 /// The ways to set up a ring, best first. `Setup` says what each gives.
-const SETUPS: [Setup; 4] = [
-    Setup::DeferredNoArray,
-    Setup::Deferred,
-    Setup::Cooperative,
-    Setup::Plain,
-];
+const SETUPS: [Setup; 4] = [Setup::DeferredNoArray, Setup::Deferred, Setup::Cooperative, Setup::Plain];
 
 /// How completions get their work done, which decides most of the ring's cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +39,10 @@ impl Setup {
         builder.setup_cqsize(COMPLETIONS).setup_submit_all();
         match self {
             Setup::DeferredNoArray => {
-                builder
-                    .setup_single_issuer()
-                    .setup_defer_taskrun()
-                    .setup_taskrun_flag()
-                    .setup_no_sqarray();
+                builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_no_sqarray();
             }
             Setup::Deferred => {
-                builder
-                    .setup_single_issuer()
-                    .setup_defer_taskrun()
-                    .setup_taskrun_flag();
+                builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
             }
             Setup::Cooperative => {
                 builder.setup_coop_taskrun().setup_taskrun_flag();
@@ -100,11 +88,7 @@ impl Ring {
             setup.apply(&mut builder);
             match builder.build(SUBMISSIONS) {
                 Ok(ring) => {
-                    return Ok(Ring {
-                        ring,
-                        setup,
-                        completed: Vec::with_capacity(COMPLETIONS as usize),
-                    });
+                    return Ok(Ring { ring, setup, completed: Vec::with_capacity(COMPLETIONS as usize) });
                 }
                 // A flag this kernel does not know.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
@@ -164,11 +148,7 @@ impl Ring {
     /// Submits everything queued and waits for a completion as told: the one system call of a turn. Does not wait, and
     /// makes no call that has nothing to do, when completions are already here.
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
-        let wait = if self.completed.is_empty() && self.ring.completion().is_empty() {
-            wait
-        } else {
-            Wait::No
-        };
+        let wait = if self.completed.is_empty() && self.ring.completion().is_empty() { wait } else { Wait::No };
         let result = match wait {
             Wait::No if self.has_nothing_to_do() => Ok(0),
             Wait::No => self.ring.submit(),
@@ -191,10 +171,7 @@ impl Ring {
     fn has_nothing_to_do(&mut self) -> bool {
         let submission = self.ring.submission();
         // Without the flag that tells of waiting task work the kernel must be asked.
-        submission.is_empty()
-            && self.setup != Setup::Plain
-            && !submission.taskrun()
-            && !submission.cq_overflow()
+        submission.is_empty() && self.setup != Setup::Plain && !submission.taskrun() && !submission.cq_overflow()
     }
 
     /// Copies the completion queue out, also what the kernel had set aside when the queue was full.
@@ -220,10 +197,7 @@ impl Ring {
 
 /// Errors of an enter that the next one does not have.
 fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)
-    )
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY))
 }
 
 #[cfg(test)]
@@ -275,8 +249,7 @@ mod tests {
     #[test]
     fn a_wait_ends_when_its_time_is_over() {
         let Some(mut ring) = ring() else { return };
-        ring.enter(Wait::For(Duration::from_millis(1)))
-            .expect("enter");
+        ring.enter(Wait::For(Duration::from_millis(1))).expect("enter");
         assert!(reap(&mut ring).is_empty());
     }
 }

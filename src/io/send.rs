@@ -25,10 +25,7 @@ pub(super) struct Message {
 
 impl Message {
     fn new() -> Box<Message> {
-        let empty = libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        };
+        let empty = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
         Box::new(Message {
             // SAFETY: a message header is plain numbers and pointers, for which zero is valid: no address, no control.
             header: unsafe { std::mem::zeroed() },
@@ -44,10 +41,7 @@ impl Message {
     pub(super) fn fill(&mut self, spans: impl Iterator<Item = Span>) {
         debug_assert!(self.spans.is_empty());
         self.spans.extend(spans);
-        assert!(
-            self.spans.len() <= SEND_SPANS_MAX,
-            "a send has at most {SEND_SPANS_MAX} spans"
-        );
+        assert!(self.spans.len() <= SEND_SPANS_MAX, "a send has at most {SEND_SPANS_MAX} spans");
         for (piece, span) in self.pieces.iter_mut().zip(&self.spans) {
             piece.iov_base = span.as_ptr().cast_mut().cast();
             piece.iov_len = span.len();
@@ -86,11 +80,7 @@ impl Message {
         if let Some(first) = self.spans.first_mut() {
             first.advance(left);
         }
-        Event::Sent {
-            id,
-            sent: result,
-            unsent: self.take_unsent(),
-        }
+        Event::Sent { id, sent: result, unsent: self.take_unsent() }
     }
 
     /// Without an allocation when nothing is left, which is the rule.
@@ -109,11 +99,7 @@ pub(super) fn sent_one(id: SocketId, mut span: Span, result: i32) -> Event {
         Err(failed) => return failed,
     };
     span.advance(sent);
-    let unsent = if span.is_empty() {
-        Vec::new()
-    } else {
-        vec![span]
-    };
+    let unsent = if span.is_empty() { Vec::new() } else { vec![span] };
     Event::Sent { id, sent, unsent }
 }
 
@@ -123,10 +109,7 @@ fn outcome(id: SocketId, result: i32) -> Result<usize, Event> {
         ..=0 => Ok(result as usize),
         // ENOBUFS: the system is short of memory for now.
         libc::EAGAIN | libc::EINTR | libc::ENOBUFS => Ok(0),
-        error => Err(Event::Failed {
-            id,
-            error: Errno(error),
-        }),
+        error => Err(Event::Failed { id, error: Errno(error) }),
     }
 }
 

@@ -44,11 +44,7 @@ impl Default for Liveness {
 /// kernel spreads the clients over them (SO_REUSEPORT). Port 0 takes a free one. Accepted sockets inherit NODELAY and
 /// the liveness settings.
 pub fn listen_tcp(address: SocketAddr, liveness: &Liveness) -> io::Result<OwnedFd> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -66,9 +62,7 @@ pub fn listen_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     match socket.bind(&address) {
-        Err(error)
-            if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path, &address) =>
-        {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path, &address) => {
             fs::remove_file(path)?;
             socket.bind(&address)?;
         }
@@ -90,9 +84,7 @@ fn is_left_behind(path: &Path, address: &SockAddr) -> bool {
     };
     // A listener with a full backlog must not make us wait; it answers EAGAIN, which is not a refusal.
     caller.set_nonblocking(true).is_ok()
-        && caller
-            .connect(address)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        && caller.connect(address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// A socket to connect to `address` with: nonblocking, and for TCP with NODELAY and the liveness settings.
@@ -168,21 +160,14 @@ mod tests {
 
     #[test]
     fn two_workers_listen_on_the_same_tcp_address() {
-        for host in [
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
-        ] {
+        for host in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
             let first = match listen_tcp(host, &Liveness::default()) {
                 Ok(first) => first,
                 // A host without IPv6.
                 Err(_) if host.is_ipv6() => continue,
                 Err(error) => panic!("{host}: {error}"),
             };
-            let bound = SockRef::from(&first)
-                .local_addr()
-                .expect("bound")
-                .as_socket()
-                .expect("an IP address");
+            let bound = SockRef::from(&first).local_addr().expect("bound").as_socket().expect("an IP address");
             assert_ne!(bound.port(), 0);
             listen_tcp(bound, &Liveness::default()).expect("a second listener on the same address");
         }
@@ -190,12 +175,8 @@ mod tests {
 
     #[test]
     fn accepted_clients_inherit_the_options_of_the_listener() {
-        let liveness = Liveness {
-            keepalive_idle: Duration::from_secs(17),
-            ..Liveness::default()
-        };
-        let listener =
-            listen_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &liveness).expect("listen");
+        let liveness = Liveness { keepalive_idle: Duration::from_secs(17), ..Liveness::default() };
+        let listener = listen_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &liveness).expect("listen");
         let listener = Socket::from(listener);
         let address = listener.local_addr().expect("bound");
         let client = Socket::from(outgoing(&address, &liveness).expect("socket"));
@@ -204,14 +185,8 @@ mod tests {
         let (accepted, _) = listener.accept().expect("accept");
         assert!(accepted.tcp_nodelay().expect("option"));
         assert!(client.tcp_nodelay().expect("option"));
-        assert_eq!(
-            accepted.tcp_keepalive_time().expect("option"),
-            Duration::from_secs(17)
-        );
-        assert_eq!(
-            accepted.tcp_user_timeout().expect("option"),
-            Some(Duration::from_secs(30))
-        );
+        assert_eq!(accepted.tcp_keepalive_time().expect("option"), Duration::from_secs(17));
+        assert_eq!(accepted.tcp_user_timeout().expect("option"), Some(Duration::from_secs(30)));
     }
 
     #[test]

@@ -27,10 +27,7 @@ use super::wake::WakeHandle;
 use super::{ACCEPT_PAUSE, IoLimits, LISTENERS_MAX};
 
 /// Name of the one operation that watches the wake handle; it has no slot.
-const WAKER: SocketId = SocketId {
-    slot: 0,
-    generation: 0,
-};
+const WAKER: SocketId = SocketId { slot: 0, generation: 0 };
 
 /// How often a dropped engine enters the kernel to let its operations end.
 const DRAIN_TURNS: usize = 1000;
@@ -88,10 +85,7 @@ enum Receive {
 
 impl Receive {
     fn is_in_flight(self) -> bool {
-        matches!(
-            self,
-            Receive::Armed | Receive::Stopping | Receive::Restarting
-        )
+        matches!(self, Receive::Armed | Receive::Stopping | Receive::Restarting)
     }
 }
 
@@ -185,11 +179,7 @@ impl Uring {
         // A nonblocking listener would give the accept back with EAGAIN on some kernels instead of waiting.
         // It cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, false);
-        let listener = Listener {
-            key,
-            fd,
-            state: Accepting::Armed,
-        };
+        let listener = Listener { key, fd, state: Accepting::Armed };
         match self.listeners.insert(listener) {
             Ok(id) => {
                 self.arm_accept(id);
@@ -235,16 +225,10 @@ impl Uring {
             connecting: None,
             life: Life::Open,
         };
-        self.sockets
-            .insert(socket)
-            .map_err(|socket| (socket.fd, Full))
+        self.sockets.insert(socket).map_err(|socket| (socket.fd, Full))
     }
 
-    pub(super) fn connect(
-        &mut self,
-        fd: OwnedFd,
-        address: &SockAddr,
-    ) -> Result<SocketId, (OwnedFd, Full)> {
+    pub(super) fn connect(&mut self, fd: OwnedFd, address: &SockAddr) -> Result<SocketId, (OwnedFd, Full)> {
         let id = self.adopt(fd)?;
         let socket = self.sockets.get_mut(id).expect("adopted just now");
         if address.is_unix() {
@@ -254,12 +238,7 @@ impl Uring {
             return Ok(id);
         }
         let address = socket.connecting.insert(Box::new(address.clone()));
-        let entry = opcode::Connect::new(
-            Fd(socket.fd.as_raw_fd()),
-            address.as_ptr().cast(),
-            address.len(),
-        )
-        .build();
+        let entry = opcode::Connect::new(Fd(socket.fd.as_raw_fd()), address.as_ptr().cast(), address.len()).build();
         // SAFETY: the address is boxed and owned by the socket's slot, as is the descriptor; both stay until the
         // connect's completion, which `connected` handles.
         unsafe { self.submit(entry, Tag::new(Kind::Connect, id)) };
@@ -295,17 +274,10 @@ impl Uring {
         let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.is_open()) else {
             return;
         };
-        assert!(
-            matches!(socket.sending, Sending::Nothing),
-            "one send at a time"
-        );
+        assert!(matches!(socket.sending, Sending::Nothing), "one send at a time");
         let mut spans = spans.into_iter().filter(|span| !span.is_empty());
         let Some(first) = spans.next() else {
-            self.ready.push(Event::Sent {
-                id,
-                sent: 0,
-                unsent: Vec::new(),
-            });
+            self.ready.push(Event::Sent { id, sent: 0, unsent: Vec::new() });
             return;
         };
         let entry = match spans.next() {
@@ -323,16 +295,9 @@ impl Uring {
 
     pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>, offset: usize) {
         let Some(socket) = self.open(id) else { return };
-        assert!(
-            matches!(socket.sending, Sending::Nothing),
-            "one send at a time"
-        );
+        assert!(matches!(socket.sending, Sending::Nothing), "one send at a time");
         if offset >= buffer.len() {
-            self.ready.push(Event::SentBytes {
-                id,
-                result: Ok(()),
-                buffer,
-            });
+            self.ready.push(Event::SentBytes { id, result: Ok(()), buffer });
             return;
         }
         socket.sending = Sending::Bytes { buffer, offset };
@@ -343,9 +308,7 @@ impl Uring {
         let Some(socket) = self.open(id) else { return };
         match socket.sending {
             Sending::Nothing => socket::shutdown_write(&socket.fd),
-            Sending::One(_) | Sending::Several(_) | Sending::Bytes { .. } => {
-                socket.life = Life::ShutdownAfterSend
-            }
+            Sending::One(_) | Sending::Several(_) | Sending::Bytes { .. } => socket.life = Life::ShutdownAfterSend,
         }
     }
 
@@ -370,11 +333,7 @@ impl Uring {
     }
 
     /// One turn: see `Io::turn`.
-    pub(super) fn turn(
-        &mut self,
-        until: Option<Instant>,
-        events: &mut Vec<Event>,
-    ) -> io::Result<()> {
+    pub(super) fn turn(&mut self, until: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
         self.feed_starved();
         let until = self.retry_accepts(until);
         let wait = match until {
@@ -401,10 +360,7 @@ impl Uring {
     fn give_out_ready(&mut self, events: &mut Vec<Event>) {
         for event in self.ready.drain(..) {
             let closed = match event.socket() {
-                Some(id) => !self
-                    .sockets
-                    .get_mut(id)
-                    .is_some_and(|socket| socket.is_open()),
+                Some(id) => !self.sockets.get_mut(id).is_some_and(|socket| socket.is_open()),
                 None => false,
             };
             if !closed {
@@ -437,8 +393,7 @@ impl Uring {
         let result = entry.result();
         let length = result.max(0) as usize;
         // Taken also when the bytes are not wanted any more: dropping the span returns the buffer.
-        let span =
-            cqueue::buffer_select(entry.flags()).map(|buffer| self.pool.filled(buffer, length));
+        let span = cqueue::buffer_select(entry.flags()).map(|buffer| self.pool.filled(buffer, length));
         let Some(socket) = self.sockets.get_mut(id) else {
             self.stale += 1;
             return;
@@ -483,10 +438,7 @@ impl Uring {
             ..0 | libc::ECANCELED | libc::EAGAIN | libc::EINTR | libc::ENOBUFS => {}
             error => {
                 socket.receive = Receive::Over;
-                events.push(Event::Failed {
-                    id,
-                    error: Errno(error),
-                });
+                events.push(Event::Failed { id, error: Errno(error) });
             }
         }
     }
@@ -512,14 +464,7 @@ impl Uring {
         self.after_send(id);
     }
 
-    fn sent_bytes(
-        &mut self,
-        id: SocketId,
-        buffer: Vec<u8>,
-        offset: usize,
-        result: i32,
-        events: &mut Vec<Event>,
-    ) {
+    fn sent_bytes(&mut self, id: SocketId, buffer: Vec<u8>, offset: usize, result: i32, events: &mut Vec<Event>) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
@@ -536,11 +481,7 @@ impl Uring {
             socket.sending = Sending::Bytes { buffer, offset };
             return self.arm_send_bytes(id);
         }
-        let result = if result < 0 {
-            Err(Errno(-result))
-        } else {
-            Ok(())
-        };
+        let result = if result < 0 { Err(Errno(-result)) } else { Ok(()) };
         events.push(Event::SentBytes { id, result, buffer });
         self.after_send(id);
     }
@@ -569,11 +510,7 @@ impl Uring {
         if !socket.is_open() {
             return self.remove_if_finished(id);
         }
-        let result = if result < 0 {
-            Err(Errno(-result))
-        } else {
-            Ok(())
-        };
+        let result = if result < 0 { Err(Errno(-result)) } else { Ok(()) };
         events.push(Event::Connected { id, result });
     }
 
@@ -623,28 +560,24 @@ impl Uring {
     /// became ready just then is out of the kernel's sight for a moment, and goes back to waiting afterwards.
     fn cancel_missed(&mut self, tag: Tag) {
         let still_in_flight = match tag.kind {
-            Kind::Accept => self
-                .listeners
-                .get_mut(tag.owner)
-                .is_some_and(|listener| listener.state == Accepting::Stopping),
+            Kind::Accept => {
+                self.listeners.get_mut(tag.owner).is_some_and(|listener| listener.state == Accepting::Stopping)
+            }
             Kind::Receive => self.sockets.get_mut(tag.owner).is_some_and(|socket| {
                 matches!(socket.receive, Receive::Stopping | Receive::Restarting)
                     || (socket.receive == Receive::Armed && !socket.is_open())
             }),
-            Kind::Send => self.sockets.get_mut(tag.owner).is_some_and(|socket| {
-                matches!(socket.sending, Sending::Bytes { .. }) && !socket.is_open()
-            }),
-            Kind::Connect => self
+            Kind::Send => self
                 .sockets
                 .get_mut(tag.owner)
-                .is_some_and(|socket| socket.connecting.is_some() && !socket.is_open()),
+                .is_some_and(|socket| matches!(socket.sending, Sending::Bytes { .. }) && !socket.is_open()),
+            Kind::Connect => {
+                self.sockets.get_mut(tag.owner).is_some_and(|socket| socket.connecting.is_some() && !socket.is_open())
+            }
             Kind::Wake => false,
         };
         if still_in_flight {
-            self.cancel(Tag {
-                cancel: false,
-                ..tag
-            });
+            self.cancel(Tag { cancel: false, ..tag });
         } else {
             self.stale += 1;
         }
@@ -750,13 +683,10 @@ impl Uring {
 
     /// The paused listener that is to be tried first.
     fn first_paused(&mut self) -> Option<(SocketId, Instant)> {
-        let paused = self
-            .listeners
-            .iter_mut()
-            .filter_map(|(id, listener)| match listener.state {
-                Accepting::Paused { until } => Some((id, until)),
-                Accepting::Armed | Accepting::Stopping => None,
-            });
+        let paused = self.listeners.iter_mut().filter_map(|(id, listener)| match listener.state {
+            Accepting::Paused { until } => Some((id, until)),
+            Accepting::Armed | Accepting::Stopping => None,
+        });
         paused.min_by_key(|(_, until)| *until)
     }
 
@@ -769,9 +699,8 @@ impl Uring {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        let idle = !socket.receive.is_in_flight()
-            && matches!(socket.sending, Sending::Nothing)
-            && socket.connecting.is_none();
+        let idle =
+            !socket.receive.is_in_flight() && matches!(socket.sending, Sending::Nothing) && socket.connecting.is_none();
         if socket.life == Life::Closing && idle {
             self.sockets.remove(id);
         }
@@ -823,17 +752,13 @@ impl Socket {
 
     /// MSG_DONTWAIT makes it a try: the kernel completes it at once, with what fitted.
     fn send_one(&mut self, span: Span) -> squeue::Entry {
-        let entry = opcode::Send::new(self.raw(), span.as_ptr(), span.len() as u32)
-            .flags(send::TRY)
-            .build();
+        let entry = opcode::Send::new(self.raw(), span.as_ptr(), span.len() as u32).flags(send::TRY).build();
         self.sending = Sending::One(span);
         entry
     }
 
     fn send_several(&mut self, mut message: Box<Message>) -> squeue::Entry {
-        let entry = opcode::SendMsg::new(self.raw(), message.header())
-            .flags(send::TRY as u32)
-            .build();
+        let entry = opcode::SendMsg::new(self.raw(), message.header()).flags(send::TRY as u32).build();
         self.sending = Sending::Several(message);
         entry
     }

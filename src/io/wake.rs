@@ -30,12 +30,7 @@ impl WakeHandle {
         }
         // SAFETY: the descriptor is new and nobody else's.
         let eventfd = unsafe { OwnedFd::from_raw_fd(eventfd) };
-        Ok(WakeHandle {
-            bell: Arc::new(Bell {
-                eventfd,
-                rung: AtomicBool::new(false),
-            }),
-        })
+        Ok(WakeHandle { bell: Arc::new(Bell { eventfd, rung: AtomicBool::new(false) }) })
     }
 
     /// Wakes the worker. What was written to memory before is visible to it when it handles `Event::Woken`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::connection::{failure_of, legible};
-use crate::protocol::auth::{Credential, Login, LoginStep};
+use crate::protocol::auth::{Credential, Login, LoginStep, Obstacle, Plugin};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::collation;
 use crate::protocol::command::Command;
@@ -16,7 +16,7 @@ use crate::protocol::handshake::{Greeting, HandshakeResponse, ServerHello};
 use crate::protocol::packet::{HEADER_LENGTH, Header, write_packet};
 use crate::protocol::response::ErrPacket;
 use crate::protocol::version::{Family, ServerVersion};
-use crate::topology::{CheckResult, GreetingFacts};
+use crate::topology::{CheckResult, Endpoint, GreetingFacts};
 
 /// A server that has introduced itself.
 #[derive(Debug)]
@@ -26,20 +26,27 @@ pub(super) struct Introduction {
     pub(super) login: Result<(), CheckResult>,
 }
 
-/// Logs in over a new connection and quits.
+/// Logs in over a new connection to `endpoint` and quits.
 pub(super) async fn introduce(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    endpoint: &Endpoint,
     user: &str,
     credential: &Credential,
 ) -> Result<Introduction, CheckResult> {
     let mut wire = Wire { stream, next_sequence: 0 };
-    let greeting = match ServerHello::parse(&wire.receive().await?) {
+    let greeting = match Greeting::parse(&wire.receive().await?) {
         Ok(ServerHello::Greeting(greeting)) => greeting,
         Ok(ServerHello::Refused(refusal)) => return Err(refused(&refusal)),
         Err(malformed) => return Err(CheckResult::Malformed(malformed.to_string())),
     };
     let facts = Arc::new(facts(&greeting)?);
-    let login = log_in(&mut wire, &greeting, &facts, user, credential).await;
+    let (login, plugin, auth_response) = Login::begin(&greeting, credential);
+    let login = match endpoint {
+        Endpoint::Tcp(_) => login,
+        Endpoint::Unix(_) => login.over_unix_socket(),
+    };
+    let response = response(&facts, user, plugin, auth_response);
+    let login = log_in(&mut wire, login, response, credential).await;
     match &login {
         Ok(()) => wire.quit().await?,
         // The server has finished the handshake by its refusal, and closes.
@@ -49,42 +56,60 @@ pub(super) async fn introduce(
     Ok(Introduction { facts, login })
 }
 
-async fn log_in(
-    wire: &mut Wire<impl AsyncRead + AsyncWrite + Unpin>,
-    greeting: &Greeting,
-    facts: &GreetingFacts,
-    user: &str,
-    credential: &Credential,
-) -> Result<(), CheckResult> {
-    let (mut login, plugin, auth_response) = Login::begin(greeting, credential);
-    let capabilities = capabilities(facts);
-    let response = HandshakeResponse {
-        capabilities,
+fn response(facts: &GreetingFacts, user: &str, plugin: Plugin, auth_response: Vec<u8>) -> HandshakeResponse {
+    HandshakeResponse {
+        capabilities: capabilities(facts),
         max_packet: 1 << 24,
-        collation: collation::for_server(facts.family(), collation::UTF8MB4_GENERAL_CI),
+        collation: collation::UTF8MB4_GENERAL_CI,
         user: user.as_bytes().to_vec(),
         auth_response,
         database: None,
         plugin: Some(plugin.name().to_vec()),
         attributes: Vec::new(),
-    };
+    }
+}
+
+async fn log_in(
+    wire: &mut Wire<impl AsyncRead + AsyncWrite + Unpin>,
+    mut login: Login,
+    response: HandshakeResponse,
+    credential: &Credential,
+) -> Result<(), CheckResult> {
     let mut payload = Vec::new();
     response.encode(&mut payload);
     wire.send(&payload).await?;
     for _ in 0..LOGIN_PACKETS_MAX {
-        match login.receive(&wire.receive().await?, credential, capabilities) {
+        match login.receive(&wire.receive().await?, credential, response.capabilities) {
             LoginStep::Send(payload) => wire.send(&payload).await?,
             LoginStep::Wait => {}
             LoginStep::Accepted(_) => return Ok(()),
             LoginStep::Refused(refusal) => return Err(refused(&refusal)),
-            LoginStep::Unanswerable { plugin, why } => {
-                let plugin = legible(&plugin);
-                return Err(CheckResult::Malformed(format!("it asks for the plugin {plugin}: {why}")));
+            LoginStep::Unanswerable { plugin, why } => return Err(give_up(wire, &plugin, why).await?),
+            LoginStep::Malformed => {
+                return Err(CheckResult::Malformed("a packet that has no place in a login".to_owned()));
             }
-            LoginStep::Malformed(malformed) => return Err(CheckResult::Malformed(malformed.to_string())),
         }
     }
     Err(CheckResult::Malformed("its login does not end".to_owned()))
+}
+
+/// Ends a login that cannot succeed by an empty answer, so that the server finishes the handshake by refusing it.
+///
+/// MySQL also asks for some plugin when it does not know the account, so this may be no more than a wrong name.
+async fn give_up(
+    wire: &mut Wire<impl AsyncRead + AsyncWrite + Unpin>,
+    plugin: &[u8],
+    why: Obstacle,
+) -> Result<CheckResult, CheckResult> {
+    wire.send(&[]).await?;
+    let asked = format!("it asked for the plugin {}: {why}", legible(plugin));
+    Ok(match ErrPacket::parse(&wire.receive().await?) {
+        Ok(refusal) => CheckResult::LoginRefused {
+            code: refusal.code.0,
+            message: format!("{} ({asked})", legible(&refusal.message)),
+        },
+        Err(_) => CheckResult::Malformed(asked),
+    })
 }
 
 fn facts(greeting: &Greeting) -> Result<GreetingFacts, CheckResult> {
@@ -146,7 +171,7 @@ impl<Stream: AsyncRead + AsyncWrite + Unpin> Wire<Stream> {
 
     async fn quit(&mut self) -> Result<(), CheckResult> {
         self.next_sequence = 0;
-        self.send(&[Command::Quit.code()]).await
+        self.send(&[Command::Quit.byte()]).await
     }
 }
 
