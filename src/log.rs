@@ -32,18 +32,11 @@ pub fn start(level: LevelFilter, format: Format) -> Result<(), AlreadyStarted> {
     let (filter, handle) = reload::Layer::new(level);
     let events = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let events = match format {
-        Format::Text => events
-            .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
-            .boxed(),
+        Format::Text => events.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
         Format::Json => events.json().flatten_event(true).with_target(false).boxed(),
     };
     // The filter stands below the format so that it sees the registry itself, whichever format is chosen.
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(events)
-        .try_init()
-        .map_err(|_| AlreadyStarted)?;
+    tracing_subscriber::registry().with(filter).with(events).try_init().map_err(|_| AlreadyStarted)?;
     FILTER.set(handle).map_err(|_| AlreadyStarted)
 }
 

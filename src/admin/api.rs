@@ -23,6 +23,15 @@ pub const QUESTIONS_MAX: usize = 64;
 /// How long a question may wait for its answer. A reload reads files and binds sockets, so it is the longest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Why a reload changed nothing, in lines for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReloadRefused {
+    /// The file is not a configuration: one `file:line:column: …` a line.
+    BadConfig(Vec<String>),
+    /// The file is good, and the system or the state of the process does not allow it.
+    Impossible(Vec<String>),
+}
+
 /// What an operator asks. Each carries the place for its one answer.
 #[derive(Debug)]
 pub enum Question {
@@ -39,8 +48,8 @@ pub enum Question {
         /// The place for the answer.
         answer: oneshot::Sender<Result<Explanation, String>>,
     },
-    /// Read the configuration again; `Err` are the lines that say why nothing changed.
-    Reload(oneshot::Sender<Result<Reloaded, Vec<String>>>),
+    /// Read the configuration again; on `Err` nothing changed.
+    Reload(oneshot::Sender<Result<Reloaded, ReloadRefused>>),
     /// Alive, and in which phase.
     Health(oneshot::Sender<Phase>),
 }
@@ -70,14 +79,9 @@ struct Desk {
 }
 
 impl Desk {
-    async fn ask<Answer>(
-        &self,
-        question: impl FnOnce(oneshot::Sender<Answer>) -> Question,
-    ) -> Result<Answer, Failure> {
+    async fn ask<Answer>(&self, question: impl FnOnce(oneshot::Sender<Answer>) -> Question) -> Result<Answer, Failure> {
         let (answer, answered) = oneshot::channel();
-        self.questions
-            .try_send(question(answer))
-            .map_err(|_| Failure::Busy)?;
+        self.questions.try_send(question(answer)).map_err(|_| Failure::Busy)?;
         match timeout(ANSWER_TIMEOUT, answered).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(Failure::Ending),
@@ -94,35 +98,21 @@ enum Failure {
     Ending,
     /// The owner of the state did not answer in time.
     NoAnswer,
-    /// The request makes no sense for this process.
-    Unanswerable(String),
-    /// The new configuration is refused; nothing changed.
-    BadConfig(Vec<String>),
-    /// No such route.
-    Unknown,
+    /// What was asked about does not exist.
+    Unknown(String),
+    /// Nothing was reloaded.
+    NotReloaded(ReloadRefused),
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, errors) = match self {
-            Failure::Busy => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                vec!["too many admin requests at once".into()],
-            ),
-            Failure::Ending => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                vec!["the process is ending".into()],
-            ),
-            Failure::NoAnswer => (
-                StatusCode::GATEWAY_TIMEOUT,
-                vec!["the process did not answer in time".into()],
-            ),
-            Failure::Unanswerable(reason) => (StatusCode::UNPROCESSABLE_ENTITY, vec![reason]),
-            Failure::BadConfig(errors) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
-            Failure::Unknown => (
-                StatusCode::NOT_FOUND,
-                vec!["there is nothing at this path".into()],
-            ),
+            Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, vec!["too many admin requests at once".into()]),
+            Failure::Ending => (StatusCode::SERVICE_UNAVAILABLE, vec!["the process is ending".into()]),
+            Failure::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, vec!["the process did not answer in time".into()]),
+            Failure::Unknown(reason) => (StatusCode::NOT_FOUND, vec![reason]),
+            Failure::NotReloaded(ReloadRefused::BadConfig(errors)) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
+            Failure::NotReloaded(ReloadRefused::Impossible(errors)) => (StatusCode::CONFLICT, errors),
         };
         (status, Json(Problem { errors })).into_response()
     }
@@ -144,22 +134,14 @@ struct ExplainQuery {
     sql: Option<String>,
 }
 
-async fn explain(
-    State(desk): State<Desk>,
-    Query(query): Query<ExplainQuery>,
-) -> Answered<Explanation> {
+async fn explain(State(desk): State<Desk>, Query(query): Query<ExplainQuery>) -> Answered<Explanation> {
     let ExplainQuery { user, sql } = query;
-    let explained = desk
-        .ask(|answer| Question::Explain { user, sql, answer })
-        .await?;
-    explained.map(Json).map_err(Failure::Unanswerable)
+    let explained = desk.ask(|answer| Question::Explain { user, sql, answer }).await?;
+    explained.map(Json).map_err(Failure::Unknown)
 }
 
 async fn reload(State(desk): State<Desk>) -> Answered<Reloaded> {
-    desk.ask(Question::Reload)
-        .await?
-        .map(Json)
-        .map_err(Failure::BadConfig)
+    desk.ask(Question::Reload).await?.map(Json).map_err(Failure::NotReloaded)
 }
 
 async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
@@ -172,7 +154,7 @@ async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
 }
 
 async fn unknown() -> Failure {
-    Failure::Unknown
+    Failure::Unknown("there is nothing at this path".into())
 }
 
 fn with_status(status: StatusCode, shape: impl Serialize) -> Response {
@@ -204,11 +186,7 @@ mod tests {
             let listener = UnixListener::bind(folder.path().join("admin.sock")).expect("free");
             let (sender, questions) = mpsc::channel(QUESTIONS_MAX);
             let server = tokio::spawn(serve(listener, sender));
-            Served {
-                folder,
-                questions,
-                server,
-            }
+            Served { folder, questions, server }
         }
 
         fn path(&self) -> PathBuf {
@@ -230,9 +208,12 @@ mod tests {
         }
     }
 
-    fn refused(result: Result<String, ClientError>) -> Vec<String> {
+    fn refused(result: Result<String, ClientError>, expected: u16) -> Vec<String> {
         match result {
-            Err(ClientError::Refused(errors)) => errors,
+            Err(ClientError::Refused { status, errors }) => {
+                assert_eq!(status, expected);
+                errors
+            }
             other => panic!("expected a refusal, got {other:?}"),
         }
     }
@@ -245,10 +226,7 @@ mod tests {
             other => panic!("asked {other:?}"),
         });
         let body = body.await.expect("200");
-        assert_eq!(
-            serde_json::from_str::<Status>(&body).expect("a status"),
-            a_status()
-        );
+        assert_eq!(serde_json::from_str::<Status>(&body).expect("a status"), a_status());
         assert!(body.contains(r#""phase":"serving""#), "{body}");
     }
 
@@ -256,67 +234,53 @@ mod tests {
     async fn sessions_arrive_as_they_were_answered() {
         let mut served = Served::start();
         let body = served.ask(Method::GET, "/v1/sessions", |question| match question {
-            Question::Sessions(answer) => {
-                answer.send(vec![a_session()]).expect("the handler waits")
-            }
+            Question::Sessions(answer) => answer.send(vec![a_session()]).expect("the handler waits"),
             other => panic!("asked {other:?}"),
         });
-        let rows: Vec<SessionStatus> =
-            serde_json::from_str(&body.await.expect("200")).expect("rows");
+        let rows: Vec<SessionStatus> = serde_json::from_str(&body.await.expect("200")).expect("rows");
         assert_eq!(rows, [a_session()]);
     }
 
     #[tokio::test]
     async fn an_explanation_is_asked_for_with_the_text_as_it_was_typed() {
         let mut served = Served::start();
-        let path = with_query(
-            "/v1/explain",
-            &[("user", "a&b"), ("sql", "SELECT '100%+é'")],
-        );
+        let path = with_query("/v1/explain", &[("user", "a&b"), ("sql", "SELECT '100%+é'")]);
         let result = served.ask(Method::GET, &path, |question| match question {
             Question::Explain { user, sql, answer } => {
-                assert_eq!(
-                    (user.as_str(), sql.as_deref()),
-                    ("a&b", Some("SELECT '100%+é'"))
-                );
-                answer
-                    .send(Err("no user `a&b`".into()))
-                    .expect("the handler waits");
+                assert_eq!((user.as_str(), sql.as_deref()), ("a&b", Some("SELECT '100%+é'")));
+                answer.send(Err("no user `a&b`".into())).expect("the handler waits");
             }
             other => panic!("asked {other:?}"),
         });
-        assert_eq!(refused(result.await), ["no user `a&b`"]);
+        assert_eq!(refused(result.await, 404), ["no user `a&b`"]);
     }
 
     #[tokio::test]
     async fn a_refused_reload_brings_each_line_and_a_good_one_each_change() {
         let mut served = Served::start();
-        let errors = vec![
-            "a.toml:3:1: unknown key".to_string(),
-            "a.toml:9:5: no such pool".to_string(),
-        ];
+        let errors = vec!["a.toml:3:1: unknown key".to_string(), "a.toml:9:5: no such pool".to_string()];
         let result = served.ask(Method::POST, "/v1/reload", |question| match question {
             Question::Reload(answer) => {
-                answer.send(Err(errors.clone())).expect("the handler waits")
+                answer.send(Err(ReloadRefused::BadConfig(errors.clone()))).expect("the handler waits")
             }
             other => panic!("asked {other:?}"),
         });
-        assert_eq!(refused(result.await), errors);
+        assert_eq!(refused(result.await, 422), errors);
 
-        let changed = Reloaded {
-            changes: vec!["user `b` added".into()],
-            needs_restart: vec![],
-        };
-        let body = served.ask(Method::POST, "/v1/reload", |question| match question {
+        let result = served.ask(Method::POST, "/v1/reload", |question| match question {
             Question::Reload(answer) => {
-                answer.send(Ok(changed.clone())).expect("the handler waits")
+                answer.send(Err(ReloadRefused::Impossible(vec!["in use".into()]))).expect("the handler waits")
             }
             other => panic!("asked {other:?}"),
         });
-        assert_eq!(
-            serde_json::from_str::<Reloaded>(&body.await.expect("200")).expect("changes"),
-            changed
-        );
+        assert_eq!(refused(result.await, 409), ["in use"]);
+
+        let changed = Reloaded { changes: vec!["user `b` added".into()], needs_restart: vec![] };
+        let body = served.ask(Method::POST, "/v1/reload", |question| match question {
+            Question::Reload(answer) => answer.send(Ok(changed.clone())).expect("the handler waits"),
+            other => panic!("asked {other:?}"),
+        });
+        assert_eq!(serde_json::from_str::<Reloaded>(&body.await.expect("200")).expect("changes"), changed);
     }
 
     #[tokio::test]
@@ -335,7 +299,7 @@ mod tests {
     async fn an_owner_that_ends_is_an_answer_too() {
         let mut served = Served::start();
         let result = served.ask(Method::GET, "/v1/status", drop);
-        assert_eq!(refused(result.await), ["the process is ending"]);
+        assert_eq!(refused(result.await, 503), ["the process is ending"]);
     }
 
     #[tokio::test]
@@ -344,16 +308,11 @@ mod tests {
         let path = folder.path().join("admin.sock");
         let (sender, _questions) = mpsc::channel(1);
         let (answer, _answered) = oneshot::channel();
-        sender
-            .try_send(Question::Health(answer))
-            .expect("the first has a place");
+        sender.try_send(Question::Health(answer)).expect("the first has a place");
         let listener = UnixListener::bind(&path).expect("free");
         let served = tokio::spawn(serve(listener, sender));
         let result = request(&path, Method::GET, "/v1/status").await;
-        assert_eq!(
-            refused(result.map(|_| String::new())),
-            ["too many admin requests at once"]
-        );
+        assert_eq!(refused(result.map(|_| String::new()), 503), ["too many admin requests at once"]);
         served.abort();
     }
 
@@ -362,23 +321,14 @@ mod tests {
         let served = Served::start();
         let socket = served.path();
         let result = request(&socket, Method::GET, "/v2/status").await;
-        assert_eq!(
-            refused(result.map(|_| String::new())),
-            ["there is nothing at this path"]
-        );
+        assert_eq!(refused(result.map(|_| String::new()), 404), ["there is nothing at this path"]);
         let result = request(&socket, Method::GET, "/v1/reload").await;
-        assert_eq!(
-            refused(result.map(|_| String::new())),
-            ["the answer was 405 Method Not Allowed"]
-        );
+        assert_eq!(refused(result.map(|_| String::new()), 405), ["the answer was 405 Method Not Allowed"]);
 
         let Served { folder, server, .. } = served;
         server.abort();
         assert!(server.await.expect_err("aborted").is_cancelled());
         let result = request(&folder.path().join("admin.sock"), Method::GET, "/v1/status").await;
-        assert!(
-            matches!(result, Err(ClientError::Unreachable { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(ClientError::Unreachable { .. })), "{result:?}");
     }
 }

@@ -28,20 +28,21 @@ pub enum ClientError {
         reason: String,
     },
     /// The process answered, but not with what was asked for.
-    Refused(Vec<String>),
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Why, for people.
+        errors: Vec<String>,
+    },
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ClientError::Unreachable { socket, reason } => {
-                write!(
-                    formatter,
-                    "no answer from the running process at {}: {reason}",
-                    socket.display()
-                )
+                write!(formatter, "no answer from the running process at {}: {reason}", socket.display())
             }
-            ClientError::Refused(errors) => write!(formatter, "{}", errors.join("\n")),
+            ClientError::Refused { errors, .. } => write!(formatter, "{}", errors.join("\n")),
         }
     }
 }
@@ -49,37 +50,19 @@ impl fmt::Display for ClientError {
 impl std::error::Error for ClientError {}
 
 /// Asks the process that listens at `socket`; the answer is the JSON text of a 2xx response.
-pub async fn request(
-    socket: &Path,
-    method: Method,
-    path_and_query: &str,
-) -> Result<Bytes, ClientError> {
-    let unreachable = |reason: String| ClientError::Unreachable {
-        socket: socket.to_path_buf(),
-        reason,
-    };
+pub async fn request(socket: &Path, method: Method, path_and_query: &str) -> Result<Bytes, ClientError> {
+    let unreachable = |reason: String| ClientError::Unreachable { socket: socket.to_path_buf(), reason };
     match timeout(REQUEST_TIMEOUT, exchange(socket, method, path_and_query)).await {
         Ok(Ok((status, body))) if status.is_success() => Ok(body),
-        Ok(Ok((status, body))) => Err(ClientError::Refused(errors(status, &body))),
+        Ok(Ok((status, body))) => Err(ClientError::Refused { status: status.as_u16(), errors: errors(status, &body) }),
         Ok(Err(reason)) => Err(unreachable(reason)),
-        Err(_) => Err(unreachable(format!(
-            "it did not answer in {} seconds",
-            REQUEST_TIMEOUT.as_secs()
-        ))),
+        Err(_) => Err(unreachable(format!("it did not answer in {} seconds", REQUEST_TIMEOUT.as_secs()))),
     }
 }
 
-async fn exchange(
-    socket: &Path,
-    method: Method,
-    path_and_query: &str,
-) -> Result<(StatusCode, Bytes), String> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| error.to_string())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
+async fn exchange(socket: &Path, method: Method, path_and_query: &str) -> Result<(StatusCode, Bytes), String> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let request = Request::builder()
         .method(method)
         .uri(path_and_query)
@@ -113,10 +96,7 @@ fn errors(status: StatusCode, body: &[u8]) -> Vec<String> {
 
 /// `path?name=value&…` with what has a meaning in a query written as `%XX`.
 pub fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> = pairs
-        .iter()
-        .map(|(name, value)| format!("{name}={}", percent_encoded(value)))
-        .collect();
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", percent_encoded(value))).collect();
     format!("{path}?{}", pairs.join("&"))
 }
 
@@ -124,9 +104,7 @@ fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte))
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -140,9 +118,6 @@ mod tests {
     #[test]
     fn a_query_carries_any_text() {
         let path = with_query("/v1/explain", &[("user", "a&b=c"), ("sql", "SELECT '+é'")]);
-        assert_eq!(
-            path,
-            "/v1/explain?user=a%26b%3Dc&sql=SELECT%20%27%2B%C3%A9%27"
-        );
+        assert_eq!(path, "/v1/explain?user=a%26b%3Dc&sql=SELECT%20%27%2B%C3%A9%27");
     }
 }

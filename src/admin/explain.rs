@@ -72,9 +72,7 @@ fn explanation(config: &Config, asked: &Asked<'_>, pool: PoolIndex, answer: Answ
     let pool = config.pool(pool).name.clone();
     let mut notes = answer.notes;
     if asked.sql.is_some() {
-        notes.push(
-            "the statement makes no difference: every statement of a user goes to the user's pool".to_string(),
-        );
+        notes.push("the statement makes no difference: every statement of a user goes to the user's pool".to_string());
     }
     Explanation {
         user: asked.user.to_string(),

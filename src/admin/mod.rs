@@ -12,4 +12,4 @@ pub mod table;
 
 mod api;
 
-pub use api::{QUESTIONS_MAX, Question, serve};
+pub use api::{QUESTIONS_MAX, Question, ReloadRefused, serve};

@@ -135,9 +135,9 @@ pub struct SessionStatus {
     pub user: String,
     /// The client's address.
     pub address: String,
-    /// The server its connection is to now.
+    /// The server in use.
     pub server: Option<String>,
-    /// The server of its last command.
+    /// The server used before that one.
     pub last_server: Option<String>,
     /// What it is doing.
     pub state: String,
@@ -253,11 +253,8 @@ pub(super) mod tests {
             fallback: None,
             usable: vec!["db1".into()],
         };
-        let listener = |name: &str, address: &str, extra| ListenerStatus {
-            name: name.into(),
-            address: address.into(),
-            extra,
-        };
+        let listener =
+            |name: &str, address: &str, extra| ListenerStatus { name: name.into(), address: address.into(), extra };
         Status {
             process: ProcessStatus {
                 version: "0.1.0".into(),
@@ -268,14 +265,8 @@ pub(super) mod tests {
                 workers: 2,
                 table_epoch: 9,
             },
-            sessions: SessionCount {
-                current: 3,
-                max: 10_000,
-            },
-            listeners: vec![
-                listener("app", "127.0.0.1:3306", false),
-                listener("extra", "unix:/run/x", true),
-            ],
+            sessions: SessionCount { current: 3, max: 10_000 },
+            listeners: vec![listener("app", "127.0.0.1:3306", false), listener("extra", "unix:/run/x", true)],
             clusters: vec![ClusterStatus {
                 name: "shop".into(),
                 topology: "replication".into(),

@@ -45,21 +45,10 @@ fn process_line(status: &Status) -> String {
 
 fn listeners(status: &Status) -> String {
     let rows = status.listeners.iter().map(|listener| {
-        let use_for = if listener.extra {
-            "administration"
-        } else {
-            "clients"
-        };
-        vec![
-            listener.name.clone(),
-            listener.address.clone(),
-            use_for.to_string(),
-        ]
+        let use_for = if listener.extra { "administration" } else { "clients" };
+        vec![listener.name.clone(), listener.address.clone(), use_for.to_string()]
     });
-    columns(
-        &[("LISTENER", Left), ("ADDRESS", Left), ("FOR", Left)],
-        rows,
-    )
+    columns(&[("LISTENER", Left), ("ADDRESS", Left), ("FOR", Left)], rows)
 }
 
 fn servers(status: &Status) -> String {
@@ -95,14 +84,8 @@ fn servers(status: &Status) -> String {
 }
 
 fn pools(status: &Status) -> String {
-    let header = [
-        ("POOL", Left),
-        ("CLUSTER", Left),
-        ("ROLE", Left),
-        ("BALANCE", Left),
-        ("FALLBACK", Left),
-        ("USABLE", Left),
-    ];
+    let header =
+        [("POOL", Left), ("CLUSTER", Left), ("ROLE", Left), ("BALANCE", Left), ("FALLBACK", Left), ("USABLE", Left)];
     let rows = status.pools.iter().map(|pool| {
         vec![
             pool.name.clone(),
@@ -110,11 +93,7 @@ fn pools(status: &Status) -> String {
             pool.role.clone(),
             pool.balance.clone(),
             or_dash(pool.fallback.as_deref()),
-            if pool.usable.is_empty() {
-                "none".to_string()
-            } else {
-                pool.usable.join(" ")
-            },
+            if pool.usable.is_empty() { "none".to_string() } else { pool.usable.join(" ") },
         ]
     });
     columns(&header, rows)
@@ -137,20 +116,12 @@ pub fn sessions(sessions: &[SessionStatus]) -> String {
     let rows = sessions.iter().map(|session| {
         vec![
             session.id.to_string(),
-            if session.user.is_empty() {
-                "-".to_string()
-            } else {
-                session.user.clone()
-            },
+            if session.user.is_empty() { "-".to_string() } else { session.user.clone() },
             session.address.clone(),
             or_dash(session.server.as_deref()),
             or_dash(session.last_server.as_deref()),
             session.state.clone(),
-            if session.pins.is_empty() {
-                "-".to_string()
-            } else {
-                session.pins.join(",")
-            },
+            if session.pins.is_empty() { "-".to_string() } else { session.pins.join(",") },
             session.commands.to_string(),
             duration(session.age_seconds),
             session.worker.to_string(),
@@ -171,16 +142,9 @@ pub fn explanation(explanation: &Explanation) -> String {
                 Verdict::Excluded => "not used",
                 Verdict::Open => "depends",
             };
-            vec![
-                format!("  {}", candidate.server),
-                verdict.to_string(),
-                candidate.reason.clone(),
-            ]
+            vec![format!("  {}", candidate.server), verdict.to_string(), candidate.reason.clone()]
         });
-        page.push_str(&columns(
-            &[("  SERVER", Left), ("VERDICT", Left), ("WHY", Left)],
-            rows,
-        ));
+        page.push_str(&columns(&[("  SERVER", Left), ("VERDICT", Left), ("WHY", Left)], rows));
     }
     for note in &explanation.notes {
         let _ = write!(page, "\nnote: {note}\n");
@@ -207,9 +171,7 @@ pub fn reloaded(reloaded: &Reloaded) -> String {
 fn columns(header: &[(&str, Side)], rows: impl Iterator<Item = Vec<String>>) -> String {
     let names = header.iter().map(|(name, _)| name.to_string()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(names).chain(rows).collect();
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| width(&rows, column))
-        .collect();
+    let widths: Vec<usize> = (0..header.len()).map(|column| width(&rows, column)).collect();
     let mut page = String::new();
     for row in &rows {
         let mut line = String::new();
@@ -226,10 +188,7 @@ fn columns(header: &[(&str, Side)], rows: impl Iterator<Item = Vec<String>>) -> 
 }
 
 fn width(rows: &[Vec<String>], column: usize) -> usize {
-    rows.iter()
-        .map(|row| row[column].chars().count())
-        .max()
-        .unwrap_or(0)
+    rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
 }
 
 fn or_dash<Value: ToString>(value: Option<Value>) -> String {
@@ -237,11 +196,7 @@ fn or_dash<Value: ToString>(value: Option<Value>) -> String {
 }
 
 fn counted(count: usize, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
-    }
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// The two largest units: `45s`, `3m 05s`, `2h 07m`, `4d 01h`.
@@ -300,32 +255,19 @@ ID  USER  ADDRESS          SERVER  LAST SERVER  STATE  PINS  COMMANDS  AGE  WORK
 
     #[test]
     fn durations_show_their_two_largest_units() {
-        for (seconds, expected) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m 00s"),
-            (3_599, "59m 59s"),
-            (3_600, "1h 00m"),
-            (90_061, "1d 01h"),
-        ] {
+        for (seconds, expected) in
+            [(0, "0s"), (59, "59s"), (60, "1m 00s"), (3_599, "59m 59s"), (3_600, "1h 00m"), (90_061, "1d 01h")]
+        {
             assert_eq!(duration(seconds), expected);
         }
     }
 
     #[test]
     fn a_reload_without_effect_says_so() {
-        let nothing = Reloaded {
-            changes: vec![],
-            needs_restart: vec![],
-        };
+        let nothing = Reloaded { changes: vec![], needs_restart: vec![] };
         assert_eq!(reloaded(&nothing), "nothing changed\n");
-        let some = Reloaded {
-            changes: vec!["listener `b` added".into()],
-            needs_restart: vec!["workers: 2 to 4".into()],
-        };
-        assert_eq!(
-            reloaded(&some),
-            "listener `b` added\nneeds a restart: workers: 2 to 4\n"
-        );
+        let some =
+            Reloaded { changes: vec!["listener `b` added".into()], needs_restart: vec!["workers: 2 to 4".into()] };
+        assert_eq!(reloaded(&some), "listener `b` added\nneeds a restart: workers: 2 to 4\n");
     }
 }

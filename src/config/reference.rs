@@ -297,7 +297,7 @@ static LOG: Section = Section {
             name: "level",
             form: Form::Choice { words: words::<LogLevel>, not_yet: &[] },
             absent: Absent::Is("\"info\""),
-            reload: Reload::NextStart,
+            reload: Reload::AtOnce,
             doc: "The least important line that is still written.",
         },
         Setting {

@@ -18,7 +18,7 @@ use crate::admin::{Question, report, shapes};
 use crate::config::ListenAddress;
 use crate::monitor::Monitor;
 use crate::topology::RoutingTable;
-use crate::worker::{self, Handle, SessionRow, Workers};
+use crate::worker::{self, Handle, SessionRow, Undelivered, Workers};
 
 /// Orders that may wait; a signal that comes beyond that waits with its sender.
 pub(super) const ORDERS_MAX: usize = 8;
@@ -277,10 +277,11 @@ async fn deliver(worker: usize, handle: &Handle, order: impl Fn() -> Option<work
         let Some(order) = order() else {
             return tracing::error!("no more open files: worker {worker} is not told");
         };
-        if handle.send(order).is_ok() {
-            return;
+        match handle.send(order) {
+            // One that has ended is told by its death.
+            Ok(()) | Err(Undelivered::Ended) => return,
+            Err(Undelivered::Full) => tokio::time::sleep(MAIL_RETRY).await,
         }
-        tokio::time::sleep(MAIL_RETRY).await;
     }
     tracing::error!("worker {worker} does not read its orders");
 }

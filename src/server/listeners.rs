@@ -37,8 +37,8 @@ struct Open {
     bound: ListenAddress,
     /// One socket a worker on a TCP address. A UNIX socket has one, which the first worker serves for all.
     sockets: Vec<OwnedFd>,
-    /// The file of a UNIX socket.
-    file: Option<SocketFile>,
+    /// The file of a UNIX socket; removed with the listener.
+    _file: Option<SocketFile>,
 }
 
 /// An address cannot be listened on.
@@ -154,7 +154,7 @@ impl Listeners {
                 (vec![socket], settings.address.clone(), Some(file))
             }
         };
-        Ok(Open { key: self.take_key(), settings, bound, sockets, file })
+        Ok(Open { key: self.take_key(), settings, bound, sockets, _file: file })
     }
 
     /// Makes the plan the state, and says what the workers must be told, in order: the new first, then what is gone.
@@ -327,8 +327,10 @@ mod tests {
 
     #[test]
     fn two_listeners_of_one_file_may_share_a_port() {
-        let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port").local_addr().expect("bound").port();
-        let everywhere = Listener { address: ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, port).into()), ..tcp("b", port) };
+        let port =
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port").local_addr().expect("bound").port();
+        let everywhere =
+            Listener { address: ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, port).into()), ..tcp("b", port) };
         let mut listeners = Listeners::new(2);
         let plan = listeners.prepare(&[tcp("a", port), everywhere]).expect("nobody else listens there");
         assert_eq!(shown(&listeners.swap(plan)).len(), 4);

@@ -59,9 +59,7 @@ impl Message<'_> {
     fn text(&self) -> String {
         match self {
             Message::Ready => "READY=1".to_string(),
-            Message::Reloading {
-                monotonic_microseconds,
-            } => {
+            Message::Reloading { monotonic_microseconds } => {
                 format!("RELOADING=1\nMONOTONIC_USEC={monotonic_microseconds}")
             }
             Message::Stopping => "STOPPING=1".to_string(),
@@ -76,10 +74,7 @@ fn socket_address(address: &OsStr) -> io::Result<SocketAddr> {
     match address.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         [b'/', ..] => SocketAddr::from_pathname(address),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "NOTIFY_SOCKET is neither a path nor an abstract name",
-        )),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "NOTIFY_SOCKET is neither a path nor an abstract name")),
     }
 }
 
@@ -97,16 +92,8 @@ mod tests {
         let manager = ServiceManager::at(Some(address)).expect("the address is good");
         for (message, expected) in [
             (Message::Ready, "READY=1"),
-            (
-                Message::Reloading {
-                    monotonic_microseconds: 12_345,
-                },
-                "RELOADING=1\nMONOTONIC_USEC=12345",
-            ),
-            (
-                Message::Status("2 listeners\nREADY=1"),
-                "STATUS=2 listeners READY=1",
-            ),
+            (Message::Reloading { monotonic_microseconds: 12_345 }, "RELOADING=1\nMONOTONIC_USEC=12345"),
+            (Message::Status("2 listeners\nREADY=1"), "STATUS=2 listeners READY=1"),
             (Message::Stopping, "STOPPING=1"),
         ] {
             manager.tell(&message).expect("somebody listens");

@@ -55,11 +55,9 @@ impl fmt::Display for StartError {
         match self {
             StartError::Runtime(error) => write!(out, "cannot start the control thread: {error}"),
             StartError::Listen(error) => error.fmt(out),
-            StartError::AdminSocket { path, error } if error.kind() == io::ErrorKind::AddrInUse => write!(
-                out,
-                "admin socket {}: something else is there; is sqluice running already?",
-                path.display()
-            ),
+            StartError::AdminSocket { path, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(out, "admin socket {}: something else is there; is sqluice running already?", path.display())
+            }
             StartError::AdminSocket { path, error } => write!(out, "admin socket {}: {error}", path.display()),
             StartError::RsaKey(error) => write!(out, "cannot make an RSA key: {error}"),
             StartError::Workers(error) => write!(out, "cannot start the workers: {error}"),
@@ -71,11 +69,7 @@ impl std::error::Error for StartError {}
 
 impl Control {
     /// Starts everything; when this returns, clients are accepted.
-    pub(super) async fn open(
-        config: Config,
-        source: Source,
-        manager: ServiceManager,
-    ) -> Result<Control, StartError> {
+    pub(super) async fn open(config: Config, source: Source, manager: ServiceManager) -> Result<Control, StartError> {
         let started = Instant::now();
         let config = Arc::new(config);
         check_open_files(&config);
@@ -95,7 +89,6 @@ impl Control {
             pin: config.process.pin_workers,
             engine: engine(config.process.io),
             sessions_max: config.process.max_sessions,
-            login_timeout: config.limits.login_timeout,
             table: Arc::clone(&table),
             reports,
             rsa: Arc::new(rsa),
@@ -173,7 +166,9 @@ fn check_open_files(config: &Config) {
 async fn first_round(monitor: &Monitor, config: &Config) {
     let timeout = config.clusters.iter().map(|cluster| cluster.check_timeout).max().unwrap_or(Duration::ZERO);
     if !monitor.ready(timeout).await {
-        tracing::warn!("not every server has answered its first check in {timeout:?}; clients are accepted all the same");
+        tracing::warn!(
+            "not every server has answered its first check in {timeout:?}; clients are accepted all the same"
+        );
     }
 }
 

@@ -10,9 +10,10 @@ use tracing_subscriber::filter::LevelFilter;
 use super::control::{Control, Phase};
 use super::listeners::Plan;
 use super::notify::Message;
+use crate::admin::ReloadRefused;
 use crate::admin::shapes::Reloaded;
 use crate::config::reference::Reload;
-use crate::config::{Change, Config, LogFormat, LogLevel, changes};
+use crate::config::{Change, Config, ConfigErrors, LogFormat, LogLevel, changes};
 use crate::io::monotonic_microseconds;
 use crate::log;
 
@@ -26,17 +27,17 @@ pub(super) enum Source {
 }
 
 impl Control {
-    /// Reads the configuration again and applies it whole; the lines of an error say why nothing changed.
-    pub(super) async fn reload(&mut self) -> Result<Reloaded, Vec<String>> {
+    /// Reads the configuration again and applies it whole; on an error nothing changed.
+    pub(super) async fn reload(&mut self) -> Result<Reloaded, ReloadRefused> {
         self.tell_manager(&Message::Reloading { monotonic_microseconds: monotonic_microseconds() });
         let reloaded = match self.prove() {
             Ok(proven) => Ok(self.apply(proven).await),
-            Err(reasons) => Err(reasons),
+            Err(refused) => Err(refused),
         };
         match &reloaded {
             Ok(reloaded) => log_changes(reloaded),
-            Err(reasons) => {
-                tracing::error!("the configuration is not loaded, nothing changed");
+            Err(ReloadRefused::BadConfig(reasons) | ReloadRefused::Impossible(reasons)) => {
+                tracing::error!("the configuration was not loaded, nothing changed");
                 reasons.iter().for_each(|reason| tracing::error!("{reason}"));
             }
         }
@@ -45,17 +46,17 @@ impl Control {
     }
 
     /// Everything that can be refused.
-    fn prove(&mut self) -> Result<Proven, Vec<String>> {
+    fn prove(&mut self) -> Result<Proven, ReloadRefused> {
         if self.phase != Phase::Serving {
-            return Err(vec!["the process is ending".to_string()]);
+            return Err(impossible("the process is ending"));
         }
         let Source::File(path) = &self.source else {
-            return Err(vec!["this process was started without a configuration file".to_string()]);
+            return Err(impossible("this process was started without a configuration file"));
         };
-        let wanted = Config::load(path).map_err(|errors| lines(&errors.to_string()))?;
+        let wanted = Config::load(path).map_err(|errors| bad_config(&errors))?;
         let current = Arc::clone(&self.table.load().config);
         let (config, changes) = keep_until_restart(wanted, &current);
-        let plan = self.listeners.prepare(&config.listeners).map_err(|error| lines(&error.to_string()))?;
+        let plan = self.listeners.prepare(&config.listeners).map_err(|error| impossible(&error.to_string()))?;
         Ok(Proven { config, changes, plan })
     }
 
@@ -100,8 +101,12 @@ fn log_changes(reloaded: &Reloaded) {
     reloaded.needs_restart.iter().for_each(|change| tracing::warn!("needs a restart: {change}"));
 }
 
-fn lines(text: &str) -> Vec<String> {
-    text.lines().map(str::to_string).collect()
+fn bad_config(errors: &ConfigErrors) -> ReloadRefused {
+    ReloadRefused::BadConfig(errors.to_string().lines().map(str::to_string).collect())
+}
+
+fn impossible(reason: &str) -> ReloadRefused {
+    ReloadRefused::Impossible(vec![reason.to_string()])
 }
 
 /// The log's own name of a configured level.
