@@ -150,7 +150,7 @@ impl Epoll {
 
     // What a worker asks for.
 
-    pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) -> Result<(), (OwnedFd, Full)> {
+    pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) {
         // It cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, true);
         let listener = Listener {
@@ -158,12 +158,13 @@ impl Epoll {
             fd,
             paused_until: None,
         };
-        let id = self
-            .listeners
-            .insert(listener)
-            .map_err(|listener| (listener.fd, Full))?;
-        self.watch_listener(id);
-        Ok(())
+        match self.listeners.insert(listener) {
+            Ok(id) => self.watch_listener(id),
+            Err(_) => self.ready.push(Event::AcceptFailed {
+                key,
+                error: Errno(libc::ENFILE),
+            }),
+        }
     }
 
     pub(super) fn stop_listening(&mut self, key: u32) {
@@ -269,7 +270,7 @@ impl Epoll {
         self.ready.push(event);
     }
 
-    pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>, offset: usize) {
+    pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
@@ -277,7 +278,7 @@ impl Epoll {
             !matches!(socket.waiting, Waiting::Bytes { .. }),
             "one send at a time"
         );
-        socket.waiting = Waiting::Bytes { buffer, offset };
+        socket.waiting = Waiting::Bytes { buffer, offset: 0 };
         if let Some(event) = self.write(id) {
             self.ready.push(event);
         } else {

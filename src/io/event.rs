@@ -37,6 +37,12 @@ impl Errno {
         matches!(self.0, libc::ECONNRESET | libc::EPIPE | libc::ENOTCONN)
     }
 
+    /// Whether the other side did not answer in time.
+    #[must_use]
+    pub fn is_timeout(self) -> bool {
+        self.0 == libc::ETIMEDOUT
+    }
+
     pub(super) fn last() -> Errno {
         Errno::from(io::Error::last_os_error())
     }

@@ -181,9 +181,9 @@ impl Uring {
 
     // What a worker asks for.
 
-    pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) -> Result<(), (OwnedFd, Full)> {
-        // A nonblocking listener would give the accept back with EAGAIN on some kernels instead of waiting.
-        // It cannot fail on an open descriptor.
+    pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) {
+        // A nonblocking listener would give the accept back with EAGAIN on some kernels instead of waiting. Changing it
+        // cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, false);
         let listener = Listener {
             key,
@@ -191,11 +191,11 @@ impl Uring {
             state: Accepting::Armed,
         };
         match self.listeners.insert(listener) {
-            Ok(id) => {
-                self.arm_accept(id);
-                Ok(())
-            }
-            Err(listener) => Err((listener.fd, Full)),
+            Ok(id) => self.arm_accept(id),
+            Err(_) => self.ready.push(Event::AcceptFailed {
+                key,
+                error: Errno(libc::ENFILE),
+            }),
         }
     }
 
@@ -321,13 +321,13 @@ impl Uring {
         unsafe { self.submit(entry, Tag::new(Kind::Send, id)) };
     }
 
-    pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>, offset: usize) {
+    pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
         let Some(socket) = self.open(id) else { return };
         assert!(
             matches!(socket.sending, Sending::Nothing),
             "one send at a time"
         );
-        if offset >= buffer.len() {
+        if buffer.is_empty() {
             self.ready.push(Event::SentBytes {
                 id,
                 result: Ok(()),
@@ -335,7 +335,7 @@ impl Uring {
             });
             return;
         }
-        socket.sending = Sending::Bytes { buffer, offset };
+        socket.sending = Sending::Bytes { buffer, offset: 0 };
         self.arm_send_bytes(id);
     }
 
