@@ -4,7 +4,6 @@
 //! is called at once. The interest of a socket is changed only when the kernel reports something nobody wants, so a short
 //! pause costs no system call.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -13,11 +12,12 @@ use std::time::{Duration, Instant};
 use socket2::SockAddr;
 
 use super::adaptive::Adaptive;
-use super::buffer::{Group, Pool, Span};
+use super::buffer::{Pool, Span};
 use super::event::{Errno, Event, Full, SocketId};
 use super::operation::{Kind, Slots, Tag};
 use super::send::{self, Messages};
 use super::socket;
+use super::starved::{Served, Starved};
 use super::wake::WakeHandle;
 use super::{ACCEPT_PAUSE, IoLimits, LISTENERS_MAX};
 
@@ -46,8 +46,10 @@ pub(super) struct Epoll {
     pool: Rc<Pool>,
     sockets: Slots<Socket>,
     listeners: Slots<Listener>,
-    /// As in the io_uring engine: exactly the sockets whose state is `Receive::Starved`.
-    starved: [VecDeque<SocketId>; 2],
+    /// Exactly the sockets whose state is `Receive::Starved`.
+    starved: Starved,
+    /// Reused by `feed_starved`.
+    lucky: Vec<SocketId>,
     messages: Messages,
     /// Results of calls made since the last turn; the next one gives them out.
     ready: Vec<Event>,
@@ -62,6 +64,7 @@ pub(super) struct Epoll {
 struct Socket {
     fd: OwnedFd,
     receive: Receive,
+    served: Served,
     adaptive: Adaptive,
     waiting: Waiting,
     interest: Interest,
@@ -122,7 +125,8 @@ impl Epoll {
             pool: Pool::new(limits.small, limits.large),
             sockets: Slots::new(limits.sockets_max),
             listeners: Slots::new(LISTENERS_MAX),
-            starved: [VecDeque::new(), VecDeque::new()],
+            starved: Starved::default(),
+            lucky: Vec::new(),
             messages: Messages::new(),
             ready: Vec::new(),
             skipped_kernel: false,
@@ -181,6 +185,7 @@ impl Epoll {
         let socket = Socket {
             fd,
             receive: Receive::Idle,
+            served: Served::No,
             adaptive: Adaptive::new(),
             waiting: Waiting::Nothing,
             interest: Interest::Nothing,
@@ -228,7 +233,7 @@ impl Epoll {
             Receive::Wanted => socket.receive = Receive::Idle,
             Receive::Starved => {
                 socket.receive = Receive::Idle;
-                self.forget_starved(id);
+                self.starved.forget(id);
             }
             Receive::Idle | Receive::Over => {}
         }
@@ -302,7 +307,7 @@ impl Epoll {
             return;
         };
         if socket.receive == Receive::Starved {
-            self.forget_starved(id);
+            self.starved.forget(id);
         }
     }
 
@@ -388,7 +393,7 @@ impl Epoll {
             let group = socket.adaptive.group();
             let Some(mut span) = self.pool.take(group) else {
                 socket.receive = Receive::Starved;
-                self.starved[group as usize].push_back(id);
+                self.starved.add(group, id, socket.served);
                 return;
             };
             match receive_now(socket.fd.as_raw_fd(), &mut span) {
@@ -399,6 +404,7 @@ impl Epoll {
                 }
                 Ok(length) => {
                     let filled = length == self.pool.size(group);
+                    socket.served = Served::Yes;
                     socket.adaptive.received(length, &self.pool);
                     events.push(Event::Received { id, span });
                     if !filled {
@@ -549,24 +555,17 @@ impl Epoll {
     }
 
     fn feed_starved(&mut self) {
-        for group in Group::ALL {
-            // No more sockets than buffers: the others would only starve again.
-            for _ in 0..self.pool.available(group) {
-                let Some(id) = self.starved[group as usize].pop_front() else {
-                    break;
-                };
-                if let Some(socket) = self.sockets.get_mut(id) {
-                    socket.receive = Receive::Wanted;
-                    self.watch(id);
-                }
-            }
+        let mut lucky = std::mem::take(&mut self.lucky);
+        self.starved.feed(&self.pool, &mut lucky);
+        for id in lucky.drain(..) {
+            let Some(socket) = self.sockets.get_mut(id) else {
+                continue;
+            };
+            socket.receive = Receive::Wanted;
+            socket.served = Served::No;
+            self.watch(id);
         }
-    }
-
-    fn forget_starved(&mut self, id: SocketId) {
-        for starved in &mut self.starved {
-            starved.retain(|other| *other != id);
-        }
+        self.lucky = lucky;
     }
 
     /// Watches the listeners again whose pause is over; gives back the time at which the next one's is, or `until`.

@@ -21,6 +21,7 @@
 //! | `event` | events, `SocketId`, `Errno` |
 //! | `buffer` | receive buffers and the spans of them |
 //! | `adaptive` | which buffer group a socket receives into |
+//! | `starved` | sockets that wait for a free buffer |
 //! | `send` | what a send owns and what its result means |
 //! | `socket` | listeners and outgoing sockets with their options |
 //! | `operation` | slots, and the names of operations in flight |
@@ -40,6 +41,7 @@ mod probe;
 mod ring;
 mod send;
 pub mod socket;
+mod starved;
 mod system;
 mod uring;
 mod wake;
