@@ -12,6 +12,8 @@ mod load;
 mod offer;
 mod registry;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 mod writer;
 
 use std::fmt;
@@ -19,6 +21,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
+#[cfg(test)]
+pub(crate) use greeting::captured;
 pub use greeting::GreetingFacts;
 pub use health::{
     Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, FollowUp, Health, Report, Thresholds, Writable,
