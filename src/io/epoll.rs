@@ -148,17 +148,10 @@ impl Epoll {
     pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) {
         // It cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, true);
-        let listener = Listener {
-            key,
-            fd,
-            paused_until: None,
-        };
+        let listener = Listener { key, fd, paused_until: None };
         match self.listeners.insert(listener) {
             Ok(id) => self.watch_listener(id),
-            Err(_) => self.ready.push(Event::AcceptFailed {
-                key,
-                error: Errno(libc::ENFILE),
-            }),
+            Err(_) => self.ready.push(Event::AcceptFailed { key, error: Errno(libc::ENFILE) }),
         }
     }
 
@@ -254,10 +247,7 @@ impl Epoll {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        assert!(
-            !matches!(socket.waiting, Waiting::Bytes { .. }),
-            "one send at a time"
-        );
+        assert!(!matches!(socket.waiting, Waiting::Bytes { .. }), "one send at a time");
         socket.waiting = Waiting::Bytes { buffer, offset: 0 };
         if let Some(event) = self.write(id) {
             self.ready.push(event);

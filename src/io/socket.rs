@@ -31,11 +31,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A listener on a TCP address, IPv4 or IPv6 (then IPv6 only). Each worker makes its own for the same address: the
 /// kernel spreads the clients over them (SO_REUSEPORT). Port 0 takes a free one.
 pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -102,10 +98,8 @@ pub fn prepare_accepted(socket: &OwnedFd) -> io::Result<String> {
 
 fn set_tcp_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
@@ -168,10 +162,7 @@ mod tests {
 
     #[test]
     fn two_workers_listen_on_the_same_tcp_address() {
-        for host in [
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
-        ] {
+        for host in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
             let first = match listen_tcp(host) {
                 Ok(first) => first,
                 // A host without IPv6.
@@ -200,10 +191,7 @@ mod tests {
             assert!(socket.tcp_nodelay().expect("option"));
             assert!(socket.keepalive().expect("option"));
             assert_eq!(socket.tcp_keepalive_time().expect("option"), KEEPALIVE_IDLE);
-            assert_eq!(
-                socket.tcp_user_timeout().expect("option"),
-                Some(USER_TIMEOUT)
-            );
+            assert_eq!(socket.tcp_user_timeout().expect("option"), Some(USER_TIMEOUT));
         }
     }
 

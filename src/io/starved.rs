@@ -56,17 +56,11 @@ mod tests {
     #[test]
     fn each_is_served_before_any_is_served_twice() {
         const SOCKETS: u32 = 7;
-        let two = GroupLimits {
-            buffers: 2,
-            size: 64,
-        };
+        let two = GroupLimits { buffers: 2, size: 64 };
         let pool = Pool::new(two, two);
         let mut starved = Starved::default();
         for slot in 0..SOCKETS {
-            let id = SocketId {
-                slot,
-                generation: 0,
-            };
+            let id = SocketId { slot, generation: 0 };
             starved.add(Group::Small, id, Served::Yes);
         }
         let mut counts = [0; SOCKETS as usize];

@@ -185,10 +185,7 @@ impl Uring {
         let listener = Listener { key, fd, state: Accepting::Armed };
         match self.listeners.insert(listener) {
             Ok(id) => self.arm_accept(id),
-            Err(_) => self.ready.push(Event::AcceptFailed {
-                key,
-                error: Errno(libc::ENFILE),
-            }),
+            Err(_) => self.ready.push(Event::AcceptFailed { key, error: Errno(libc::ENFILE) }),
         }
     }
 
@@ -299,16 +296,9 @@ impl Uring {
 
     pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
         let Some(socket) = self.open(id) else { return };
-        assert!(
-            matches!(socket.sending, Sending::Nothing),
-            "one send at a time"
-        );
+        assert!(matches!(socket.sending, Sending::Nothing), "one send at a time");
         if buffer.is_empty() {
-            self.ready.push(Event::SentBytes {
-                id,
-                result: Ok(()),
-                buffer,
-            });
+            self.ready.push(Event::SentBytes { id, result: Ok(()), buffer });
             return;
         }
         socket.sending = Sending::Bytes { buffer, offset: 0 };

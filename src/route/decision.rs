@@ -182,7 +182,8 @@ mod tests {
 
     /// `db0` takes writes, all others do not.
     fn shop(more: &[&str]) -> RoutingTable {
-        let servers: Vec<String> = more.iter().enumerate().map(|(index, more)| server(&format!("db{index}"), more)).collect();
+        let servers: Vec<String> =
+            more.iter().enumerate().map(|(index, more)| server(&format!("db{index}"), more)).collect();
         let results: Vec<CheckResult> =
             (0..more.len()).map(|index| answers(if index == 0 { Writable::Yes } else { Writable::No })).collect();
         table(config(&servers.iter().map(String::as_str).collect::<Vec<_>>()), &results)
@@ -307,7 +308,13 @@ mod tests {
             1 => Just(CheckResult::TimedOut),
         ];
         (result, 1..5_u32, 0..4_u32, 0..6_u32, prop::bool::weighted(0.1)).prop_map(
-            |(result, weight, max_connections, connections, excluded)| Random { result, weight, max_connections, connections, excluded },
+            |(result, weight, max_connections, connections, excluded)| Random {
+                result,
+                weight,
+                max_connections,
+                connections,
+                excluded,
+            },
         )
     }
 

@@ -129,8 +129,9 @@ mod tests {
     use crate::topology::{CheckResult, Writable};
 
     fn check(results: &[CheckResult], pool: &str, expected: &str) {
-        let servers: Vec<String> =
-            (0..results.len()).map(|index| format!("name = \"db{index}\"\naddress = \"10.0.0.{index}:3306\"\nmax_connections = 1")).collect();
+        let servers: Vec<String> = (0..results.len())
+            .map(|index| format!("name = \"db{index}\"\naddress = \"10.0.0.{index}:3306\"\nmax_connections = 1"))
+            .collect();
         let table = table(config(&servers.iter().map(String::as_str).collect::<Vec<_>>()), results);
         let _place = table.servers.last().map(|server| server.load.reserve(0));
         let pool = table.config.pool_by_name(pool).unwrap();

@@ -372,10 +372,10 @@ mod tests {
     fn a_static_cluster_needs_no_answer_about_writes() {
         let server = format!("{DB1}\nrole = \"primary\"");
         let answer = crate::topology::Answer { writable: None, contact: None };
-        let table = table(config_with("topology = \"static\"", &[&server, &format!("{DB2}\nrole = \"replica\"")]), &[
-            CheckResult::Answered(answer),
-            CheckResult::TimedOut,
-        ]);
+        let table = table(
+            config_with("topology = \"static\"", &[&server, &format!("{DB2}\nrole = \"replica\"")]),
+            &[CheckResult::Answered(answer), CheckResult::TimedOut],
+        );
         let write = table.config.pool_by_name("write").unwrap();
         assert_eq!(table.pool(write).members.len(), 1);
     }

@@ -483,7 +483,9 @@ mod tests {
             let now = begin + STEP * number as u32;
             match heard {
                 Heard::Check(result) => belief.check(result, THRESHOLDS, now),
-                Heard::Report(failure, follow_up) => assert_eq!(belief.report(*failure, now), *follow_up, "step {number}"),
+                Heard::Report(failure, follow_up) => {
+                    assert_eq!(belief.report(*failure, now), *follow_up, "step {number}")
+                }
             }
             let found = (belief.condition(), belief.writable(), &**belief.reason());
             assert_eq!(found, (*condition, *writable, *reason), "step {number}");
@@ -600,10 +602,7 @@ mod tests {
     #[test]
     fn one_broken_session_causes_a_check_and_no_more() {
         for failure in [Failure::Reset, Failure::TimedOut, Failure::Malformed, Failure::LoginRefused { code: 1105 }] {
-            check(&[
-                (writable(), Up, YES, "answers"),
-                (Heard::Report(failure, FollowUp::Check), Up, YES, "answers"),
-            ]);
+            check(&[(writable(), Up, YES, "answers"), (Heard::Report(failure, FollowUp::Check), Up, YES, "answers")]);
         }
     }
 

@@ -21,9 +21,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
+pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;
-pub use greeting::GreetingFacts;
 pub use health::{
     Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, FollowUp, Health, Report, Thresholds, Writable,
 };

@@ -103,9 +103,12 @@ mod tests {
     use crate::topology::testing::{answers, config, config_with, table};
     use crate::topology::{CheckResult, RoutingTable};
 
-    const AUTO: [&str; 2] = [r#"name = "db1"
-address = "10.0.0.1:3306""#, r#"name = "db2"
-address = "10.0.0.2:3306""#];
+    const AUTO: [&str; 2] = [
+        r#"name = "db1"
+address = "10.0.0.1:3306""#,
+        r#"name = "db2"
+address = "10.0.0.2:3306""#,
+    ];
 
     fn with_role(role: &str) -> [String; 2] {
         [format!("{}\nrole = \"{role}\"", AUTO[0]), AUTO[1].to_owned()]

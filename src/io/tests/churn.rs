@@ -83,10 +83,7 @@ impl Churn {
 
     /// A turn that does not wait.
     fn poll(&mut self, driver: &mut Driver) {
-        driver
-            .io
-            .turn(Some(Instant::now()), &mut driver.batch)
-            .expect("a turn");
+        driver.io.turn(Some(Instant::now()), &mut driver.batch).expect("a turn");
         // What `settle` has kept is older.
         driver.events.extend(driver.batch.drain(..));
         while let Some(event) = driver.events.pop_front() {
@@ -136,9 +133,7 @@ impl Conversation {
     }
 
     fn peer_writes(&mut self, length: usize) {
-        let bytes: Vec<u8> = (0..length)
-            .map(|offset| self.next_byte.wrapping_add(offset as u8))
-            .collect();
+        let bytes: Vec<u8> = (0..length).map(|offset| self.next_byte.wrapping_add(offset as u8)).collect();
         match self.peer.write(&bytes) {
             Ok(written) => {
                 self.to_come.extend(&bytes[..written]);
@@ -175,11 +170,7 @@ fn random_life_of_thousands_of_sockets_leaves_nothing_behind() {
     for seed in 1..=4 {
         on_both_engines(tiny(4), |driver| {
             let all = driver.io.free_buffers();
-            let mut churn = Churn {
-                conversations: Vec::new(),
-                dice: Dice::new(seed),
-                opened: 0,
-            };
+            let mut churn = Churn { conversations: Vec::new(), dice: Dice::new(seed), opened: 0 };
             for _ in 0..STEPS {
                 churn.step(driver);
             }

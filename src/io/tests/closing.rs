@@ -89,18 +89,13 @@ fn no_event_of_a_closed_socket_is_given_out() {
 
 #[test]
 fn a_full_engine_gives_the_descriptor_back() {
-    let limits = IoLimits {
-        sockets_max: 2,
-        ..tiny(8)
-    };
+    let limits = IoLimits { sockets_max: 2, ..tiny(8) };
     on_both_engines(limits, |driver| {
         let (_first_peer, first) = driver.pair();
         let (_second_peer, _) = driver.pair();
         let (mut peer, ours) = UnixStream::pair().expect("pair");
         let (given_back, Full) = driver.io.adopt(ours.into()).expect_err("two is the limit");
-        UnixStream::from(given_back)
-            .write_all(b"still open")
-            .expect("open");
+        UnixStream::from(given_back).write_all(b"still open").expect("open");
         let mut bytes = Vec::new();
         peer.read_to_end(&mut bytes).expect("read");
         assert_eq!(bytes, b"still open");

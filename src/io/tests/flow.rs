@@ -58,10 +58,7 @@ impl Relay {
                 self.passed += sent;
                 self.sending = false;
                 if !unsent.is_empty() {
-                    let bytes: Vec<u8> = unsent
-                        .iter()
-                        .flat_map(|span| span.bytes().to_vec())
-                        .collect();
+                    let bytes: Vec<u8> = unsent.iter().flat_map(|span| span.bytes().to_vec()).collect();
                     self.written_out += bytes.len();
                     self.sending = true;
                     driver.io.send_bytes(self.to, bytes);
@@ -115,9 +112,7 @@ fn check_relay(limits: IoLimits, total: usize, seed: u64) {
             let mut place = 0;
             while place < total {
                 let length = 1 + dice.below(buffer.len());
-                let read = target
-                    .read(&mut buffer[..length])
-                    .expect("the relay writes");
+                let read = target.read(&mut buffer[..length]).expect("the relay writes");
                 assert!(read > 0, "the end after {place} of {total} bytes");
                 for (offset, byte) in buffer[..read].iter().enumerate() {
                     assert_eq!(*byte, pattern(place + offset), "byte {}", place + offset);
@@ -184,19 +179,12 @@ fn a_send_that_does_not_fit_comes_back_and_is_written_when_the_peer_reads() {
         let (mut source_peer, source) = driver.pair();
         let (mut target_peer, target) = driver.pair();
         let (filled, unsent) = fill(driver, &mut source_peer, source, target);
-        let rest: Vec<u8> = unsent
-            .iter()
-            .flat_map(|span| span.bytes().to_vec())
-            .collect();
+        let rest: Vec<u8> = unsent.iter().flat_map(|span| span.bytes().to_vec()).collect();
         drop(unsent);
         let extra = [&rest[..], &[b'y'; 1_000_000]].concat();
         driver.io.send_bytes(target, extra.clone());
         driver.fence();
-        assert!(
-            driver.events.is_empty(),
-            "the peer has not read: {:?}",
-            driver.events
-        );
+        assert!(driver.events.is_empty(), "the peer has not read: {:?}", driver.events);
         let expected = filled + extra.len();
         let reader = thread::spawn(move || {
             let mut bytes = vec![0; expected];
@@ -229,9 +217,7 @@ fn several_spans_that_do_not_fit_come_back_in_order() {
         let mut sent_total = 0;
         let mut wanted = Vec::new();
         loop {
-            source_peer
-                .write_all(&(0..160).collect::<Vec<u8>>())
-                .expect("room");
+            source_peer.write_all(&(0..160).collect::<Vec<u8>>()).expect("room");
             let mut span = driver.received(source);
             let pieces: Vec<Span> = (0..SEND_SPANS_MAX).map(|_| span.split_to(10)).collect();
             assert!(span.is_empty());
@@ -242,19 +228,14 @@ fn several_spans_that_do_not_fit_come_back_in_order() {
             };
             sent_total += sent;
             if !unsent.is_empty() {
-                let left: Vec<u8> = unsent
-                    .iter()
-                    .flat_map(|span| span.bytes().to_vec())
-                    .collect();
+                let left: Vec<u8> = unsent.iter().flat_map(|span| span.bytes().to_vec()).collect();
                 assert_eq!(left, wanted[sent_total..], "what was not written, in order");
                 break;
             }
             assert_eq!(sent, 160);
         }
         let mut rest = vec![0; filled - filled / 2 + sent_total];
-        target_peer
-            .read_exact(&mut rest)
-            .expect("all that was sent");
+        target_peer.read_exact(&mut rest).expect("all that was sent");
         assert_eq!(&rest[filled - filled / 2..], &wanted[..sent_total]);
     });
 }
@@ -282,11 +263,7 @@ fn a_stream_uses_large_buffers_and_a_conversation_small_ones() {
         let large_before = driver.io.free_buffers().1;
         peer.write_all(b"held").expect("room");
         let held = driver.received(id);
-        assert_eq!(
-            driver.io.free_buffers().1,
-            large_before,
-            "a small buffer holds {held:?}"
-        );
+        assert_eq!(driver.io.free_buffers().1, large_before, "a small buffer holds {held:?}");
     });
 }
 
@@ -312,10 +289,7 @@ fn without_free_buffers_sockets_wait_and_get_their_turn() {
             let Event::Received { id, span } = driver.next() else {
                 panic!("only bytes come");
             };
-            let place = pairs
-                .iter()
-                .position(|(_, other)| *other == id)
-                .expect("one of ours");
+            let place = pairs.iter().position(|(_, other)| *other == id).expect("one of ours");
             counts[place] += 1;
             held.push_back(span);
             if held.len() == 2 {
@@ -345,10 +319,7 @@ fn a_starved_socket_can_be_paused_resumed_and_closed() {
         // Both run into the empty pool: some turns that end by themselves.
         for _ in 0..4 {
             let soon = Instant::now() + Duration::from_millis(1);
-            driver
-                .io
-                .turn(Some(soon), &mut driver.batch)
-                .expect("a turn");
+            driver.io.turn(Some(soon), &mut driver.batch).expect("a turn");
         }
         assert!(driver.batch.is_empty(), "{:?}", driver.batch);
         driver.io.pause(starved);

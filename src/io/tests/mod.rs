@@ -34,14 +34,7 @@ fn on_both_engines(limits: IoLimits, check: impl Fn(&mut Driver)) {
 
 /// Small limits with this many buffers, each of 256 bytes (small) and 1 KiB (large).
 fn tiny(buffers: usize) -> IoLimits {
-    IoLimits {
-        sockets_max: 64,
-        small: GroupLimits { buffers, size: 256 },
-        large: GroupLimits {
-            buffers,
-            size: 1024,
-        },
-    }
+    IoLimits { sockets_max: 64, small: GroupLimits { buffers, size: 256 }, large: GroupLimits { buffers, size: 1024 } }
 }
 
 /// An engine, and the events it has given out that no check has looked at.
@@ -53,11 +46,7 @@ struct Driver {
 
 impl Driver {
     fn new(io: Io) -> Driver {
-        Driver {
-            io,
-            events: VecDeque::new(),
-            batch: Vec::new(),
-        }
+        Driver { io, events: VecDeque::new(), batch: Vec::new() }
     }
 
     /// One turn that waits until something happens.
@@ -81,10 +70,7 @@ impl Driver {
     /// The next event of this socket; other sockets' events stay.
     fn next_of(&mut self, id: SocketId) -> Event {
         loop {
-            let found = self
-                .events
-                .iter()
-                .position(|event| event.socket() == Some(id));
+            let found = self.events.iter().position(|event| event.socket() == Some(id));
             if let Some(place) = found {
                 return self.events.remove(place).expect("found");
             }
@@ -150,9 +136,7 @@ impl Driver {
 
 fn listener() -> (OwnedFd, SocketAddr) {
     let listener = socket::listen_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("listen");
-    let address = socket2::SockRef::from(&listener)
-        .local_addr()
-        .expect("bound");
+    let address = socket2::SockRef::from(&listener).local_addr().expect("bound");
     let address = address.as_socket().expect("an IP address");
     (listener, address)
 }
@@ -171,12 +155,7 @@ fn expect_closed(peer: &mut impl Read) {
 }
 
 /// Fills the way to a peer that does not read, and gives back how much went in and what did not.
-fn fill(
-    driver: &mut Driver,
-    from: &mut UnixStream,
-    source: SocketId,
-    target: SocketId,
-) -> (usize, Vec<Span>) {
+fn fill(driver: &mut Driver, from: &mut UnixStream, source: SocketId, target: SocketId) -> (usize, Vec<Span>) {
     use std::io::Write;
     let mut total = 0;
     driver.io.receive(source);

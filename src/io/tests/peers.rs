@@ -59,11 +59,7 @@ fn many_clients_at_once_are_all_accepted_on_the_listener_they_came_to() {
         driver.io.listen(2, second);
         let clients: Vec<TcpStream> = (0..200)
             .map(|number| {
-                let address = if number % 4 == 0 {
-                    second_address
-                } else {
-                    first_address
-                };
+                let address = if number % 4 == 0 { second_address } else { first_address };
                 TcpStream::connect(address).expect("connect")
             })
             .collect();
@@ -85,10 +81,9 @@ fn a_connect_succeeds_over_tcp_and_over_a_unix_socket() {
         let path = folder.path().join("server.sock");
         let (tcp, address) = listener();
         let unix = socket::listen_unix(&path, 0o777).expect("listen");
-        for (listener, address) in [
-            (tcp, SockAddr::from(address)),
-            (unix, SockAddr::unix(&path).expect("short enough")),
-        ] {
+        for (listener, address) in
+            [(tcp, SockAddr::from(address)), (unix, SockAddr::unix(&path).expect("short enough"))]
+        {
             let ours = socket::outgoing(&address).expect("socket");
             let id = driver.io.connect(ours, &address).expect("a slot");
             match driver.next_of(id) {
@@ -130,10 +125,8 @@ fn a_refused_connect_is_told() {
 fn a_connect_that_nobody_answers_can_be_closed() {
     on_both_engines(tiny(8), |driver| {
         // A listener with a full backlog answers no more: its SYNs are dropped.
-        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
-            .expect("socket");
-        full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-            .expect("bind");
+        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
+        full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("bind");
         full.listen(0).expect("listen");
         let address = full.local_addr().expect("bound");
         let mut ids = Vec::new();
@@ -155,9 +148,7 @@ fn a_reset_is_a_failure_and_an_ordinary_end_is_not() {
         let (peer, id) = driver.tcp_pair();
         driver.io.receive(id);
         driver.fence();
-        socket2::SockRef::from(&peer)
-            .set_linger(Some(Duration::ZERO))
-            .expect("option");
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("option");
         drop(peer);
         match driver.next_of(id) {
             Event::Failed { error, .. } => assert!(error.is_disconnect(), "{error:?}"),
@@ -193,17 +184,10 @@ fn a_peer_that_has_finished_sending_can_still_be_answered() {
             peer.read_to_end(&mut bytes).expect("all of it");
             bytes
         });
-        assert!(matches!(
-            driver.next_of(id),
-            Event::SentBytes { result: Ok(()), .. }
-        ));
+        assert!(matches!(driver.next_of(id), Event::SentBytes { result: Ok(()), .. }));
         assert_eq!(reader.join().expect("content").len(), answer.len());
         driver.fence();
-        assert!(
-            driver.events.is_empty(),
-            "the end comes once: {:?}",
-            driver.events
-        );
+        assert!(driver.events.is_empty(), "the end comes once: {:?}", driver.events);
     });
 }
 

@@ -12,10 +12,7 @@ fn a_turn_ends_when_its_time_has_come_and_not_before() {
         for milliseconds in [0, 1, 5] {
             let until = Instant::now() + Duration::from_millis(milliseconds);
             while driver.io.now() < until {
-                driver
-                    .io
-                    .turn(Some(until), &mut driver.batch)
-                    .expect("a turn");
+                driver.io.turn(Some(until), &mut driver.batch).expect("a turn");
                 assert!(driver.batch.is_empty());
             }
         }
@@ -30,10 +27,7 @@ fn a_turn_whose_time_is_over_gives_out_what_is_there() {
         std::io::Write::write_all(&mut peer, b"here").expect("room");
         let past = Instant::now();
         while driver.batch.is_empty() {
-            driver
-                .io
-                .turn(Some(past), &mut driver.batch)
-                .expect("a turn");
+            driver.io.turn(Some(past), &mut driver.batch).expect("a turn");
         }
         assert!(matches!(driver.batch.pop(), Some(Event::Received { .. })));
     });
@@ -80,25 +74,10 @@ fn a_wake_after_the_engine_is_gone_does_no_harm() {
 
 #[test]
 fn limits_that_cannot_be_are_refused() {
-    let odd = IoLimits {
-        small: GroupLimits {
-            buffers: 3,
-            size: 4096,
-        },
-        ..IoLimits::default()
-    };
-    let large = IoLimits {
-        large: GroupLimits {
-            buffers: 2,
-            size: BUFFER_SIZE_MAX + 1,
-        },
-        ..IoLimits::default()
-    };
+    let odd = IoLimits { small: GroupLimits { buffers: 3, size: 4096 }, ..IoLimits::default() };
+    let large = IoLimits { large: GroupLimits { buffers: 2, size: BUFFER_SIZE_MAX + 1 }, ..IoLimits::default() };
     for limits in [odd, large] {
-        assert!(matches!(
-            Io::new(Engine::Epoll, limits),
-            Err(EngineError::Limits(_))
-        ));
+        assert!(matches!(Io::new(Engine::Epoll, limits), Err(EngineError::Limits(_))));
     }
 }
 
