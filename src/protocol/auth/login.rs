@@ -1,0 +1,333 @@
+//! We as the client: log in at a server with what a user's login, or the configuration, gave us.
+//!
+//! The caller reads the greeting, sends the response that [`Login::begin`] gives it the proof for, and then hands
+//! each of the server's packets to [`Login::receive`] until one ends the login. A server is never sent a password
+//! in clear but over a UNIX socket, and no more switches are followed than there are plugins to try.
+//!
+//! Without TLS the key that a password is encrypted with is the one the server sends: who stands in between
+//! could send another.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::{
+    Credential, Plugin, RsaError, Secret,
+    caching_sha2::{self, FAST_OK, FULL_WANTED, KEY_WANTED, MORE_DATA},
+    native::{self, Digest20},
+    rsa::{encrypt_password, with_nul},
+};
+use crate::protocol::{
+    capability::Capabilities,
+    handshake::{AuthSwitch, Greeting, Salt},
+    reader::Malformed,
+    response::{ERR_HEADER, ErrPacket, OK_HEADER, OkPacket},
+};
+
+/// An account of MariaDB may list several plugins, and each but the first is a switch.
+const SWITCHES_MAX: u8 = 4;
+
+/// First byte of a wish for a second factor.
+const NEXT_FACTOR: u8 = 0x02;
+
+/// A login at a server, between two of its packets.
+#[derive(Debug)]
+pub struct Login {
+    plugin: Plugin,
+    salt: Salt,
+    stage: Stage,
+    /// How often the server has changed its mind; at most [`SWITCHES_MAX`].
+    switches: u8,
+    way: Way,
+}
+
+/// How far the exchange of `caching_sha2_password` has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The proof is sent.
+    Proved,
+    /// The server's key is asked for.
+    KeyWanted,
+    /// The password is sent: only OK or ERR can follow.
+    PasswordSent,
+}
+
+/// Who could listen on the way to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Network,
+    UnixSocket,
+}
+
+/// What to do next at a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginStep {
+    /// Send this payload, then wait for the server's next packet. The payload may be empty.
+    Send(Vec<u8>),
+    /// Wait for the server's next packet.
+    Wait,
+    /// We are in.
+    Accepted(OkPacket),
+    /// The server does not let us in.
+    Refused(ErrPacket),
+    /// The server wants something that we do not have, or do not give.
+    Unanswerable {
+        /// The plugin that it wants.
+        plugin: Vec<u8>,
+        /// Why it cannot be answered.
+        why: Obstacle,
+    },
+    /// A packet that has no place here.
+    Malformed,
+}
+
+/// Why a server's plugin cannot be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The plugin is not known here.
+    UnknownPlugin,
+    /// The plugin wants the password in clear.
+    WantsCleartext,
+    /// The plugin needs the password, and only a hash of it is known.
+    OnlyHashKnown,
+    /// The server wants a second factor.
+    SeveralFactors,
+    /// The server switches plugins without end.
+    TooManySwitches,
+    /// The password could not be encrypted.
+    Rsa(RsaError),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Obstacle::UnknownPlugin => "this authentication plugin is not supported",
+            Obstacle::WantsCleartext => "the server wants the password in clear, which is not sent",
+            Obstacle::OnlyHashKnown => {
+                "the server needs the password, and only a hash of it is known"
+            }
+            Obstacle::SeveralFactors => "the account has several authentication factors",
+            Obstacle::TooManySwitches => {
+                "the server asks for one authentication plugin after the other"
+            }
+            Obstacle::Rsa(error) => return error.fmt(formatter),
+        })
+    }
+}
+
+impl Login {
+    /// Chooses a plugin and proves the password to a greeting: both go into the handshake response.
+    pub fn begin(greeting: &Greeting, credential: &Credential) -> (Login, Plugin, Vec<u8>) {
+        let offered = Plugin::from_name(&greeting.plugin).unwrap_or(Plugin::NativePassword);
+        // A server switches to the account's plugin anyway: open with what can be answered.
+        let (plugin, response) = match prove(offered, &greeting.salt, credential) {
+            Some(response) => (offered, response),
+            None => {
+                let native = Plugin::NativePassword;
+                (
+                    native,
+                    prove(native, &greeting.salt, credential).unwrap_or_default(),
+                )
+            }
+        };
+        let login = Login {
+            plugin,
+            salt: greeting.salt,
+            stage: Stage::Proved,
+            switches: 0,
+            way: Way::Network,
+        };
+        (login, plugin, response)
+    }
+
+    /// The server is reached over a UNIX socket, where nobody listens: it expects the password itself in place of RSA.
+    #[must_use]
+    pub fn over_unix_socket(self) -> Login {
+        Login {
+            way: Way::UnixSocket,
+            ..self
+        }
+    }
+
+    /// Answers the server's next packet. `capabilities` are those that the handshake response named.
+    pub fn receive(
+        &mut self,
+        payload: &[u8],
+        credential: &Credential,
+        capabilities: Capabilities,
+    ) -> LoginStep {
+        match payload.first() {
+            Some(&OK_HEADER) => OkPacket::parse(payload, capabilities).map(LoginStep::Accepted),
+            Some(&ERR_HEADER) => ErrPacket::parse(payload).map(LoginStep::Refused),
+            Some(&AuthSwitch::HEADER) if payload.len() == 1 => {
+                Ok(unanswerable(b"mysql_old_password", Obstacle::UnknownPlugin))
+            }
+            Some(&AuthSwitch::HEADER) => self.switch(payload, credential),
+            Some(&MORE_DATA) => Ok(self.more_data(&payload[1..], credential)),
+            Some(&NEXT_FACTOR) => Ok(unanswerable(
+                second_factor(payload),
+                Obstacle::SeveralFactors,
+            )),
+            _ => Ok(LoginStep::Malformed),
+        }
+        .unwrap_or(LoginStep::Malformed)
+    }
+
+    fn switch(&mut self, payload: &[u8], credential: &Credential) -> Result<LoginStep, Malformed> {
+        let AuthSwitch { plugin: name, data } = AuthSwitch::parse(payload)?;
+        let Some(plugin) = Plugin::from_name(&name) else {
+            let wants_cleartext = matches!(&name[..], b"mysql_clear_password" | b"dialog");
+            let why = if wants_cleartext {
+                Obstacle::WantsCleartext
+            } else {
+                Obstacle::UnknownPlugin
+            };
+            return Ok(unanswerable(&name, why));
+        };
+        if self.switches == SWITCHES_MAX {
+            return Ok(unanswerable(&name, Obstacle::TooManySwitches));
+        }
+        let salt = Salt::parse(&data)?;
+        let Some(response) = prove(plugin, &salt, credential) else {
+            return Ok(unanswerable(&name, Obstacle::OnlyHashKnown));
+        };
+        let switches = self.switches + 1;
+        *self = Login {
+            plugin,
+            salt,
+            stage: Stage::Proved,
+            switches,
+            way: self.way,
+        };
+        Ok(LoginStep::Send(response))
+    }
+
+    /// The longer exchange of `caching_sha2_password`; `data` is what follows the header byte.
+    fn more_data(&mut self, data: &[u8], credential: &Credential) -> LoginStep {
+        let name = self.plugin.name();
+        if self.plugin != Plugin::CachingSha2Password {
+            return LoginStep::Malformed;
+        }
+        match (self.stage, data) {
+            (Stage::Proved, [FAST_OK]) => LoginStep::Wait,
+            (Stage::Proved, [FULL_WANTED]) => match credential {
+                Credential::Cleartext(password) => self.full(password),
+                Credential::Empty | Credential::NativeStage1(_) => {
+                    unanswerable(name, Obstacle::OnlyHashKnown)
+                }
+            },
+            (Stage::KeyWanted, pem) => match credential {
+                Credential::Cleartext(password) => self.send_under_key(pem, password),
+                Credential::Empty | Credential::NativeStage1(_) => {
+                    unanswerable(name, Obstacle::OnlyHashKnown)
+                }
+            },
+            (Stage::Proved | Stage::PasswordSent, _) => LoginStep::Malformed,
+        }
+    }
+
+    fn full(&mut self, password: &Secret) -> LoginStep {
+        match self.way {
+            Way::UnixSocket => {
+                self.stage = Stage::PasswordSent;
+                LoginStep::Send(with_nul(password).expose().to_vec())
+            }
+            Way::Network => {
+                self.stage = Stage::KeyWanted;
+                LoginStep::Send(vec![KEY_WANTED])
+            }
+        }
+    }
+
+    fn send_under_key(&mut self, pem: &[u8], password: &Secret) -> LoginStep {
+        self.stage = Stage::PasswordSent;
+        match encrypt_password(pem, password, &self.salt) {
+            Ok(ciphertext) => LoginStep::Send(ciphertext),
+            Err(error) => unanswerable(self.plugin.name(), Obstacle::Rsa(error)),
+        }
+    }
+}
+
+fn unanswerable(plugin: &[u8], why: Obstacle) -> LoginStep {
+    LoginStep::Unanswerable {
+        plugin: plugin.to_vec(),
+        why,
+    }
+}
+
+/// The plugin of a wish for a second factor.
+fn second_factor(payload: &[u8]) -> &[u8] {
+    payload[1..]
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default()
+}
+
+/// The answer of a plugin to a salt; `None` where the credential cannot give it.
+fn prove(plugin: Plugin, salt: &Salt, credential: &Credential) -> Option<Vec<u8>> {
+    match (plugin, credential) {
+        (_, Credential::Empty) => Some(Vec::new()),
+        (_, Credential::Cleartext(password)) if password.is_empty() => Some(Vec::new()),
+        (Plugin::NativePassword, _) => {
+            Some(native::prove(&*native_stage1(credential)?, salt).to_vec())
+        }
+        (Plugin::CachingSha2Password, Credential::Cleartext(password)) => {
+            Some(caching_sha2::prove(password.expose(), salt).to_vec())
+        }
+        (Plugin::CachingSha2Password, Credential::NativeStage1(_)) => None,
+    }
+}
+
+fn native_stage1(credential: &Credential) -> Option<Digest20> {
+    match credential {
+        Credential::Empty => None,
+        Credential::Cleartext(password) => Some(native::stage1(password.expose())),
+        Credential::NativeStage1(stage1) => stage1.expose().try_into().ok().map(Zeroizing::new),
+    }
+}
+
+/// Feeds a server's packets, and sees that the login ends.
+pub(super) fn fuzz_login(bytes: &[u8]) {
+    let Some((choice, packets)) = bytes.split_first() else {
+        return;
+    };
+    let plugin = [
+        &b"mysql_native_password"[..],
+        b"caching_sha2_password",
+        b"sha256_password",
+        b"",
+    ];
+    let credential = match choice & 0x0C {
+        0x00 => Credential::Empty,
+        0x04 => Credential::NativeStage1(Secret::new([3; 20])),
+        _ => Credential::Cleartext(Secret::new(*b"password")),
+    };
+    let greeting = Greeting {
+        version: Vec::new(),
+        connection_id: 1,
+        salt: Salt([1; 20]),
+        capabilities: Capabilities::NONE,
+        collation: 0,
+        status: Default::default(),
+        plugin: plugin[usize::from(choice & 3)].to_vec(),
+    };
+    let (mut login, _, _) = Login::begin(&greeting, &credential);
+    let mut sent = 0;
+    for packet in packets.split(|byte| *byte == 0xA5) {
+        match login.receive(packet, &credential, Capabilities::SESSION_TRACK) {
+            LoginStep::Send(payload) => {
+                assert!(
+                    !payload.starts_with(b"password"),
+                    "over a network the password is not sent in clear"
+                );
+                sent += 1;
+            }
+            LoginStep::Wait => {}
+            _ => break,
+        }
+    }
+    assert!(
+        sent <= 3 * (usize::from(SWITCHES_MAX) + 1),
+        "a login does not go on for ever"
+    );
+}
