@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
+use sqluice::protocol::auth::{Credential, Login, LoginStep, Plugin, Secret};
+use sqluice::protocol::capability::Capabilities;
+use sqluice::protocol::handshake::{Greeting, HandshakeResponse, ServerHello};
 
 use crate::case::{Exchange, STATEMENT_ID_IN_REPLY};
-use crate::wire::{CLIENT_DEPRECATE_EOF, command, first_packet, write_packet};
+use crate::wire::{command, first_packet, write_packet};
 
 /// Bytes taken from the socket at once, at most.
 const CHUNK_MAX: usize = 256 * 1024;
@@ -135,20 +138,33 @@ impl Client {
 
     async fn authenticate(&mut self) -> Result<(), Fault> {
         let mut received = Vec::new();
-        let (greeting, sequence) = self.login_packet(&mut received).await?;
-        let _ = greeting;
-        let mut response = Vec::new();
-        let caps: u32 = 0x00BF_A28D & !8 | CLIENT_DEPRECATE_EOF;
-        response.extend_from_slice(&caps.to_le_bytes());
-        response.extend_from_slice(&[0, 0, 0, 1, 0x2D]);
-        response.extend_from_slice(&[0; 23]);
-        response.extend_from_slice(USER.as_bytes());
-        response.extend_from_slice(b"\0\0mysql_native_password\0\0");
-        let mut packet = Vec::new();
-        write_packet(&mut packet, sequence + 1, &response);
-        self.send(packet).await?;
-        let (ok, _) = self.login_packet(&mut received).await?;
-        if ok[0] != 0 { Err(Fault::StrangeLogin(format!("{:02X}", ok[0]))) } else { Ok(()) }
+        let (payload, mut sequence) = self.login_packet(&mut received).await?;
+        let greeting = match Greeting::parse(&payload) {
+            Ok(ServerHello::Greeting(greeting)) => greeting,
+            Ok(ServerHello::Refused(_)) => return Err(refusal(&payload)),
+            Err(malformed) => return Err(Fault::StrangeLogin(malformed.to_string())),
+        };
+        let credential = Credential::Cleartext(Secret::new(PASSWORD));
+        let (mut login, plugin, auth_response) = Login::begin(&greeting, &credential);
+        let mut answer = Vec::new();
+        response(plugin, auth_response).encode(&mut answer);
+        loop {
+            let mut packet = Vec::new();
+            write_packet(&mut packet, sequence.wrapping_add(1), &answer);
+            self.send(packet).await?;
+            answer = loop {
+                let payload;
+                (payload, sequence) = self.login_packet(&mut received).await?;
+                match login.receive(&payload, &credential, CAPABILITIES) {
+                    LoginStep::Send(answer) => break answer,
+                    LoginStep::Wait => {}
+                    LoginStep::Accepted(_) => return Ok(()),
+                    LoginStep::Refused(_) => return Err(refusal(&payload)),
+                    LoginStep::Unanswerable { why, .. } => return Err(Fault::StrangeLogin(why.to_string())),
+                    LoginStep::Malformed => return Err(Fault::StrangeLogin("not a login packet".to_owned())),
+                }
+            };
+        }
     }
 
     /// The next packet of the login, taken out of `received`, with its sequence id.
@@ -165,6 +181,30 @@ impl Client {
             self.receive("logging in").await?;
             received.extend_from_slice(&self.chunk);
         }
+    }
+}
+
+/// What a current client says of itself. [`ResultEnd::OkPacket`](crate::wire::ResultEnd) goes with it.
+const CAPABILITIES: Capabilities = Capabilities::LONG_PASSWORD
+    .with(Capabilities::LONG_FLAG)
+    .with(Capabilities::PROTOCOL_41)
+    .with(Capabilities::TRANSACTIONS)
+    .with(Capabilities::SECURE_CONNECTION)
+    .with(Capabilities::MULTI_RESULTS)
+    .with(Capabilities::PS_MULTI_RESULTS)
+    .with(Capabilities::PLUGIN_AUTH)
+    .with(Capabilities::DEPRECATE_EOF);
+
+fn response(plugin: Plugin, auth_response: Vec<u8>) -> HandshakeResponse {
+    HandshakeResponse {
+        capabilities: CAPABILITIES,
+        max_packet: 0x0100_0000,
+        collation: 45, // utf8mb4_general_ci, which both families have
+        user: USER.as_bytes().to_vec(),
+        auth_response,
+        database: None,
+        plugin: Some(plugin.name().to_vec()),
+        attributes: Vec::new(),
     }
 }
 
