@@ -34,8 +34,15 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Case; 7] =
-        [Case::PointSelect, Case::Prepared, Case::Row4K, Case::Result64K, Case::Result1M, Case::Short, Case::Idle];
+    pub(crate) const ALL: [Case; 7] = [
+        Case::PointSelect,
+        Case::Prepared,
+        Case::Row4K,
+        Case::Result64K,
+        Case::Result1M,
+        Case::Short,
+        Case::Idle,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -96,7 +103,9 @@ impl Table {
     }
 
     pub(crate) fn of_statement_id(id: u32) -> Option<Table> {
-        Table::ALL.into_iter().find(|table| table.statement_id() == id)
+        Table::ALL
+            .into_iter()
+            .find(|table| table.statement_id() == id)
     }
 
     fn rows(self) -> impl Iterator<Item = Vec<u8>> {
@@ -112,7 +121,9 @@ impl Table {
 
 /// Text whose digits differ from row to row and from place to place, so that a shift or a swap is seen.
 fn value(row: usize, length: usize) -> Vec<u8> {
-    (0..length).map(|place| b"0123456789-"[(row * 3 + place * 7 + place / 11) % 11]).collect()
+    (0..length)
+        .map(|place| b"0123456789-"[(row * 3 + place * 7 + place / 11) % 11])
+        .collect()
 }
 
 /// All replies for one way of ending a result set. Shared and never copied: answering allocates nothing.
@@ -196,11 +207,17 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     pub(crate) fn query(table: Table, replies: &Replies) -> Exchange {
-        Exchange { request: command(COM_QUERY, table.statement()), reply: replies.text(table).clone() }
+        Exchange {
+            request: command(COM_QUERY, table.statement()),
+            reply: replies.text(table).clone(),
+        }
     }
 
     pub(crate) fn prepare(table: Table, replies: &Replies) -> Exchange {
-        Exchange { request: command(COM_STMT_PREPARE, table.prepared_statement()), reply: replies.prepare(table).clone() }
+        Exchange {
+            request: command(COM_STMT_PREPARE, table.prepared_statement()),
+            reply: replies.prepare(table).clone(),
+        }
     }
 
     /// With the id that the prepare reply gave: a balancer may hand out ids of its own.
@@ -209,7 +226,10 @@ impl Exchange {
         body.extend_from_slice(&[0x00, 1, 0, 0, 0]); // no cursor, one iteration
         body.extend_from_slice(&[0x00, 0x01, 0x08, 0x00]); // not NULL, types follow: BIGINT
         body.extend_from_slice(&4711_u64.to_le_bytes());
-        Exchange { request: command(COM_STMT_EXECUTE, &body), reply: replies.binary(table).clone() }
+        Exchange {
+            request: command(COM_STMT_EXECUTE, &body),
+            reply: replies.binary(table).clone(),
+        }
     }
 }
 
@@ -233,9 +253,12 @@ mod tests {
     #[test]
     fn every_table_answers_with_its_size_in_rows() {
         let replies = Replies::new(ResultEnd::OkPacket);
-        for (table, rows, bytes) in
-            [(Table::Point, 1, 100), (Table::Row4K, 1, 4096), (Table::Rows64K, 64, 65_536), (Table::Rows1M, 1024, 1 << 20)]
-        {
+        for (table, rows, bytes) in [
+            (Table::Point, 1, 100),
+            (Table::Row4K, 1, 4096),
+            (Table::Rows64K, 64, 65_536),
+            (Table::Rows1M, 1024, 1 << 20),
+        ] {
             // Around the rows: the column count, one definition, and the last packet.
             assert_eq!(packets(replies.text(table)).len(), rows + 3);
             assert!(replies.text(table).len() > bytes);
@@ -254,7 +277,9 @@ mod tests {
         for end in [ResultEnd::OkPacket, ResultEnd::EofPackets] {
             let replies = Replies::new(end);
             for table in Table::ALL {
-                let id = replies.prepare(table)[STATEMENT_ID_IN_REPLY].try_into().expect("four bytes");
+                let id = replies.prepare(table)[STATEMENT_ID_IN_REPLY]
+                    .try_into()
+                    .expect("four bytes");
                 assert_eq!(Table::of_statement_id(u32::from_le_bytes(id)), Some(table));
             }
         }
