@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc as orders;
 use tokio::task::JoinSet;
 
-use crate::protocol::auth::RsaKey;
+use crate::protocol::auth::{RsaError, RsaKey};
 
 use super::fault::Fault;
 use super::server::Server;
@@ -20,6 +20,11 @@ use super::{Options, Store};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// After an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// All stand-ins of a process share a key: making one takes longer than all else at a start.
+static KEY: LazyLock<Result<RsaKey, RsaError>> = LazyLock::new(RsaKey::generate);
 
 /// A running stand-in. Dropping it stops the server.
 #[derive(Debug)]
@@ -44,7 +49,7 @@ impl StandIn {
         let reserved = bound(options.address)?;
         let address = reserved.local_addr()?.as_socket().expect("an IP socket was bound");
         let listener = listening(address)?;
-        let key = Arc::new(RsaKey::generate().map_err(io::Error::other)?);
+        let key = KEY.as_ref().map_err(|error| io::Error::other(error.to_string()))?;
         let server = Arc::new(Server::new(options, address.port()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, receiver) = orders::unbounded_channel();
@@ -161,7 +166,7 @@ impl Drop for StandIn {
 struct Host {
     address: SocketAddr,
     server: Arc<Server>,
-    key: Arc<RsaKey>,
+    key: &'static RsaKey,
     /// `None` while the server has failed.
     listener: Option<TcpListener>,
     sessions: JoinSet<()>,
@@ -204,17 +209,22 @@ impl Host {
     }
 
     fn admit(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
-        // An accept can only fail for a peer that is gone again or for want of descriptors: the next one shows.
+        // An accept fails for a peer that is gone again or for want of descriptors: the next one shows.
         let Ok((stream, peer)) = accepted else { return };
-        self.sessions.spawn(session::serve(stream, peer, Arc::clone(&self.server), Arc::clone(&self.key)));
+        self.sessions.spawn(session::serve(stream, peer, Arc::clone(&self.server), self.key));
     }
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
-    match listener {
-        Some(listener) => listener.accept().await,
-        None => std::future::pending().await,
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
+    let accepted = listener.accept().await;
+    if accepted.is_err() {
+        // Want of descriptors: without a pause the next accept fails, too, and the thread does nothing else.
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
+    accepted
 }
 
 /// A socket on `address` that may share it with the listener: reserves the port without answering on it.

@@ -34,6 +34,8 @@ mod server;
 mod session;
 mod statement;
 mod store;
+#[cfg(test)]
+mod tests;
 mod variables;
 mod wire;
 

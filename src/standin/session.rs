@@ -36,7 +36,7 @@ impl From<std::io::Error> for Over {
 }
 
 /// Serves one connection to its end: the client's, KILL's, or that of the whole server.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>, key: Arc<RsaKey>) {
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>, key: &'static RsaKey) {
     // Without it results are slower, and nothing else changes.
     let _ = stream.set_nodelay(true);
     let mut wire = Wire::new(stream);
@@ -49,13 +49,13 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Serve
     };
     let switches = Arc::clone(&place.switches);
     let serving = async {
-        if let Ok(logged_in) = login::log_in(&mut wire, &place, &host, &server, &key).await {
+        if let Ok(logged_in) = login::log_in(&mut wire, &place, &host, &server, key).await {
             let state = SessionState::new(place.id, logged_in.user, host);
             let mut session = Session {
                 wire,
                 server: &server,
                 place: &place,
-                key: &key,
+                key,
                 state,
                 capabilities: logged_in.capabilities,
                 prepared: PreparedStatements::default(),

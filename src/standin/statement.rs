@@ -683,7 +683,7 @@ mod tests {
         let user = Expression::Call { function: "USER".into(), arguments: vec![] };
         let read_only = Expression::SystemVariable { name: "read_only".into(), global: true };
         let expected =
-            [item(variable("server_id"), "@@server_id"), item(read_only, "ro"), item(user, "u"), item(variable("port"), "@@port")];
+            [item(variable("server_id"), "@@server_id"), item(read_only, "ro"), item(user, "u"), item(variable("port"), "p")];
         assert_eq!(select.items, expected);
     }
 
