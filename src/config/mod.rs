@@ -1,1 +1,341 @@
-//! The configuration: a file as written, resolved into a proven `Config`.
+//! The configuration: a file as written, resolved into a proven [`Config`].
+//!
+//! The way of a file: `load` parses it; `read` walks the TOML tree and knows the form of every setting from
+//! [`reference`](mod@reference); `file` holds what was written, each value with its place; `resolve` checks the values
+//! against each other and makes the [`Config`]. Inside the process there is only the proven value: whoever holds one need not ask again
+//! whether a pool exists or a password was given.
+//!
+//! What is *not* here: applying a configuration (`server`), and anything learned at run time (`topology`).
+
+pub mod change;
+mod credentials;
+mod effective;
+mod error;
+mod file;
+pub mod limits;
+mod load;
+pub mod password;
+mod read;
+pub mod reference;
+mod resolve;
+mod value;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use change::{Change, changes};
+pub use credentials::Environment;
+pub use effective::print;
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use load::fuzz_config;
+
+use crate::protocol::auth::{Secret, Verifier};
+
+/// Everything an operator has decided, checked as a whole.
+///
+/// Invariant: every index points into its list, every pool can have a member, no fallback leads back to its own pool,
+/// and the names of listeners, clusters, pools, users, and of the servers of one cluster are unique.
+#[derive(Debug)]
+pub struct Config {
+    /// The process itself: threads, limits on sessions, shutdown.
+    pub process: Process,
+    /// Where the log goes and how much of it there is.
+    pub log: Log,
+    /// The door for the operator's own commands.
+    pub admin: Admin,
+    /// Addresses clients connect to, in the order of the file; at least one.
+    pub listeners: Vec<Listener>,
+    /// Clusters in the order of the file; at least one.
+    pub clusters: Vec<Cluster>,
+    /// Pools in the order of the file; at least one.
+    pub pools: Vec<Pool>,
+    /// Users in the order of the file; at least one.
+    pub users: Vec<User>,
+    /// Bounds that an operator may move; the others are constants in [`limits`].
+    pub limits: Limits,
+}
+
+/// `[process]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Data path threads; `1 ..= limits::WORKERS_MAX`. `"auto"` has become the number of online CPUs.
+    pub workers: usize,
+    /// Whether each worker stays on a CPU of its own.
+    pub pin_workers: bool,
+    /// Which way to the kernel the workers take.
+    pub io: IoEngine,
+    /// Client connections of the whole process, over all workers.
+    pub max_sessions: u32,
+    /// How long SIGTERM waits for sessions to end by themselves.
+    pub shutdown_timeout: Duration,
+    /// The version told to clients; absent: that of the servers.
+    pub server_version: Option<String>,
+}
+
+/// How the workers do their I/O.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoEngine {
+    /// io_uring where the kernel allows it, else epoll.
+    Auto,
+    /// io_uring, or no start.
+    IoUring,
+    /// epoll, even where io_uring would work.
+    Epoll,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least important line that is still written.
+    pub level: LogLevel,
+    /// For people or for a log collector.
+    pub format: LogFormat,
+}
+
+/// How important a line must be to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what an operator must act on.
+    Error,
+    /// And what may become a problem.
+    Warn,
+    /// And what changed.
+    Info,
+    /// And each session.
+    Debug,
+    /// And each step of it.
+    Trace,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The UNIX socket (mode 0600) that `sqluice status` and its siblings speak to; an absolute path.
+    pub socket: PathBuf,
+}
+
+/// `[[listener]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Unique among the listeners.
+    pub name: String,
+    /// Where it listens; no other listener has the same.
+    pub address: ListenAddress,
+    /// Whether this is an administrative port, exempt from instant failover mode "on".
+    pub extra: bool,
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// An IP address and a port; port 0 lets the kernel choose one.
+    Tcp(SocketAddr),
+    /// An absolute path, short enough for `sun_path`.
+    Unix(PathBuf),
+}
+
+/// `[cluster.NAME]`: servers that replicate one data set.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Unique among the clusters.
+    pub name: String,
+    /// Where the servers' roles come from.
+    pub topology: Topology,
+    /// The account the health checks use; always there with [`Topology::Replication`].
+    pub monitor: Option<Monitor>,
+    /// From the start of one check of a server to the start of the next.
+    pub check_interval: Duration,
+    /// When a check that has not answered has failed.
+    pub check_timeout: Duration,
+    /// Failed checks in a row after which a server is down; at least 1.
+    pub fall: u32,
+    /// Good checks in a row after which it is up again; at least 1.
+    pub rise: u32,
+    /// A replica further behind than this gets no statements.
+    pub max_replica_lag: Duration,
+    /// How long a statement waits for a usable server before it gets an error.
+    pub hold_timeout: Duration,
+    /// How long a connection to a server may take to stand, up to the server's greeting.
+    pub connect_timeout: Duration,
+    /// The members in the order of the file; at least one, names and addresses unique.
+    pub servers: Vec<Server>,
+}
+
+/// Where the roles of a cluster's servers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topology {
+    /// Asynchronous or semi-synchronous replication: the servers' own `read_only` tells.
+    Replication,
+    /// The configuration tells: each server's `role` is primary or replica.
+    Static,
+}
+
+/// The account that health checks log in with.
+#[derive(Debug)]
+pub struct Monitor {
+    /// Its name at the servers.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// `[[cluster.NAME.server]]`: one configured mysqld or mariadbd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Unique in its cluster.
+    pub name: String,
+    /// Unique in its cluster.
+    pub address: ServerAddress,
+    /// Share of the sessions compared to the other members; `1 ..= limits::WEIGHT_MAX`.
+    pub weight: u32,
+    /// What the configuration says of its role.
+    pub role: RoleSetting,
+    /// Connections that this process opens to it at most; 0: unlimited.
+    pub max_connections: u32,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// A name or an address (IPv6 without brackets), and a port other than 0.
+    Tcp {
+        /// What to look up, or an IP address as text.
+        host: String,
+        /// `1 ..= 65535`.
+        port: u16,
+    },
+    /// An absolute path.
+    Unix(PathBuf),
+}
+
+/// What the configuration says of a server's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleSetting {
+    /// The server itself tells; never with [`Topology::Static`].
+    Auto,
+    /// The primary, whatever it says.
+    Primary,
+    /// A replica, whatever it says.
+    Replica,
+}
+
+/// `[pool.NAME]`: the members of a cluster with a role, from which one is picked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique among the pools.
+    pub name: String,
+    /// Where its members come from.
+    pub cluster: ClusterIndex,
+    /// Which servers of the cluster are members.
+    pub role: Role,
+    /// How one of several usable members is picked.
+    pub balance: Balance,
+    /// The pool to use while this one has no usable member; following fallbacks always ends.
+    pub fallback: Option<PoolIndex>,
+}
+
+/// What a server is to its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Takes the writes.
+    Primary,
+    /// Follows the primary.
+    Replica,
+}
+
+/// How one of several usable members is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// The fewest connections for its weight.
+    LeastConnections,
+    /// One after the other, by weight.
+    RoundRobin,
+    /// By chance, by weight.
+    Random,
+}
+
+/// `[[user]]`: someone who may log in, and where their statements go.
+#[derive(Debug)]
+pub struct User {
+    /// As the client sends it; unique.
+    pub name: String,
+    /// What the client's answer is checked against.
+    pub verifier: Verifier,
+    /// The name to use at the servers, where it is another one.
+    pub backend_user: Option<String>,
+    /// The password to use at the servers, where it is another one.
+    pub backend_password: Option<Secret>,
+    /// Where everything this user does goes.
+    pub pool: PoolIndex,
+    /// Sessions this user may have at once; absent: unlimited.
+    pub max_connections: Option<u32>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From a client's connection to its finished login.
+    pub login_timeout: Duration,
+}
+
+/// A place in [`Config::clusters`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClusterIndex(pub usize);
+
+/// A place in [`Config::pools`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PoolIndex(pub usize);
+
+impl Config {
+    /// The cluster at `index`, which came out of this configuration.
+    pub fn cluster(&self, index: ClusterIndex) -> &Cluster {
+        &self.clusters[index.0]
+    }
+
+    /// The pool at `index`, which came out of this configuration.
+    pub fn pool(&self, index: PoolIndex) -> &Pool {
+        &self.pools[index.0]
+    }
+
+    /// The pool of that name.
+    pub fn pool_by_name(&self, name: &str) -> Option<PoolIndex> {
+        self.pools.iter().position(|pool| pool.name == name).map(PoolIndex)
+    }
+
+    /// The user of that name. Names at the door are bytes; ours are UTF-8.
+    pub fn user(&self, name: &[u8]) -> Option<&User> {
+        self.users.iter().find(|user| user.name.as_bytes() == name)
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddress::Tcp(address) => write!(out, "{address}"),
+            ListenAddress::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerAddress::Tcp { host, port } if host.contains(':') => {
+                write!(out, "[{host}]:{port}")
+            }
+            ServerAddress::Tcp { host, port } => write!(out, "{host}:{port}"),
+            ServerAddress::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}

@@ -1,1 +1,69 @@
 //! Health: what the servers say of themselves, turned into the next routing table.
+//!
+//! One task a server asks it again and again ([`watch`]); one task owns what is believed of all of them ([`keeper`]),
+//! and is the only one to publish tables. All of it runs on the control thread. What an answer means is decided in
+//! `topology`, without a socket; nothing here decides.
+//!
+//! A monitor can do harm: servers count broken handshakes of a host and lock it out for everybody (`max_connect_errors`,
+//! ERROR 1129), and each refused login is a line in a server's error log. So: one connection a server that stays, every
+//! handshake finished and every connection ended by COM_QUIT, one login attempt at a time, never given up in its middle
+//! because a check is over, and pauses that grow while a server refuses the account.
+
+mod connection;
+mod introduction;
+mod keeper;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch as latest};
+
+use crate::config::Config;
+use crate::topology::{Beliefs, Report, RoutingTable};
+use keeper::{Keeper, Order};
+
+/// The health checks of all servers. They end when this is dropped.
+#[derive(Debug)]
+pub struct Monitor {
+    orders: mpsc::Sender<Order>,
+    checked: latest::Receiver<bool>,
+}
+
+impl Monitor {
+    /// Begins to check the servers of `beliefs` and publishes a table each time something changes. Must be called inside
+    /// a tokio runtime.
+    ///
+    /// `wake` is called after each new table. `reports` is what workers tell of servers that failed them.
+    pub fn start(
+        beliefs: Beliefs,
+        publish: Arc<ArcSwap<RoutingTable>>,
+        wake: impl Fn() + Send + 'static,
+        reports: mpsc::Receiver<Report>,
+    ) -> Monitor {
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
+        let (checked_sender, checked) = latest::channel(false);
+        let keeper = Keeper::new(beliefs, publish, wake, checked_sender);
+        tokio::spawn(keeper.run(inbox, reports));
+        Monitor { orders, checked }
+    }
+
+    /// Takes another configuration; its table is published when this returns. What is known of servers that stay is kept.
+    pub async fn apply(&self, config: Arc<Config>) {
+        let (done, applied) = oneshot::channel();
+        let sent = self.orders.send(Order::Apply(config, done)).await;
+        sent.expect("the keeper lives as long as its orders can come");
+        applied.await.expect("the keeper answers every order");
+    }
+
+    /// Waits until every server was asked once, whatever came of it. False when that took longer than `timeout`.
+    pub async fn ready(&self, timeout: Duration) -> bool {
+        let mut checked = self.checked.clone();
+        let all = checked.wait_for(|checked| *checked);
+        matches!(tokio::time::timeout(timeout, all).await, Ok(Ok(_)))
+    }
+}
+
+/// Orders that wait for the keeper; who sends one more waits too.
+const ORDERS_MAX: usize = 8;

@@ -1,1 +1,12 @@
 //! Which server a session goes to, and why.
+//!
+//! [`decide`] is on the way of every lease: it allocates nothing and carries only its result. [`explain`] asks the same
+//! question again through the same [`verdict`] and writes down the reason for each server; logs, `sqluice explain` and
+//! tests see that one value.
+
+mod balance;
+mod decision;
+mod explain;
+
+pub use decision::{Decision, Obstacle, Question, Refusal, Verdict, decide, verdict};
+pub use explain::{Explained, Explanation, Step, explain};

@@ -1,1 +1,62 @@
 //! The servers, what is believed of each, and the routing table made of it.
+//!
+//! What the servers were heard to say goes in ([`Beliefs::check`], [`Beliefs::report`]); one immutable
+//! [`RoutingTable`] for all workers comes out. Nothing here asks a server or reads a clock: `monitor` does.
+//!
+//! Two things outlive a table and are shared by all of them: the [`ServerLoad`] and the [`UserLoad`] counters.
+
+mod beliefs;
+mod greeting;
+mod health;
+mod load;
+mod offer;
+mod registry;
+mod table;
+mod writer;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use beliefs::Beliefs;
+pub use greeting::GreetingFacts;
+pub use health::{
+    Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, FollowUp, Health, Report, Thresholds, Writable,
+};
+pub use load::{Place, Seat, ServerLoad, UserLoad, Waiter};
+pub use offer::Offer;
+pub use registry::Registry;
+pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};
+pub use writer::ServerRole;
+
+/// A server, for as long as the process lives: the same (cluster, server) name has the same id in every table.
+///
+/// Never used again for another name, so an id that a worker kept over a reload cannot point at a stranger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerId(pub u32);
+
+/// A place in [`RoutingTable::servers`]; means nothing in another table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServerIndex(pub usize);
+
+/// A place in the users of a table's configuration; means nothing in another table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserIndex(pub usize);
+
+/// Where to connect to: a name has been looked up already.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A UNIX socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => write!(out, "{address}"),
+            Endpoint::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}

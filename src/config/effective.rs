@@ -1,0 +1,224 @@
+//! A configuration as the list of its settings: what `check --print` shows, and what two configurations are compared by.
+//!
+//! Printed, it is TOML again, with every default written out and every secret masked.
+
+use std::fmt::{self, Write as _};
+
+use super::read::MASKED;
+use super::reference::{ROOT, Section, Setting};
+use super::value::{Choice, DurationText};
+use super::{Cluster, Config, Listener, Pool, Role, Server, User};
+use crate::protocol::auth::{Secret, Verifier};
+
+/// One table of the configuration.
+pub(crate) struct Entry<'c> {
+    pub(crate) section: &'static Section,
+    /// What it is called in messages, like `server shop/db1`.
+    pub(crate) label: String,
+    /// Its header in TOML.
+    header: String,
+    /// The settings that have a value.
+    pub(crate) settings: Vec<(&'static Setting, Shown<'c>)>,
+}
+
+/// The value of a setting. Two are equal if they mean the same; secrets are compared, but never shown.
+#[derive(PartialEq)]
+pub(crate) enum Shown<'c> {
+    Text(String),
+    Count(u32),
+    Boolean(bool),
+    Secret(&'c Secret),
+    Verifier(&'c Verifier),
+    Account(&'c str, &'c Secret),
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shown::Text(text) => out.write_str(&toml_text(text)),
+            Shown::Count(count) => write!(out, "{count}"),
+            Shown::Boolean(value) => write!(out, "{value}"),
+            Shown::Secret(_) | Shown::Verifier(_) => out.write_str(&toml_text(MASKED)),
+            Shown::Account(user, _) => {
+                write!(out, "{{ user = {}, password = {} }}", toml_text(user), toml_text(MASKED))
+            }
+        }
+    }
+}
+
+impl Shown<'_> {
+    fn of<T: Choice>(choice: T) -> Shown<'static> {
+        Shown::Text(choice.word().to_owned())
+    }
+
+    fn duration(value: std::time::Duration) -> Shown<'static> {
+        Shown::Text(DurationText(value).to_string())
+    }
+
+    fn display(value: impl fmt::Display) -> Shown<'static> {
+        Shown::Text(value.to_string())
+    }
+
+    /// Whether nothing of the value may be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        match self {
+            Shown::Secret(_) | Shown::Verifier(_) | Shown::Account(..) => true,
+            Shown::Text(_) | Shown::Count(_) | Shown::Boolean(_) => false,
+        }
+    }
+}
+
+/// A text as TOML writes it.
+fn toml_text(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A name as part of a table's header: quoted where TOML would take a dot for a step inwards.
+fn toml_key(name: &str) -> String {
+    if name.contains('.') { toml_text(name) } else { name.to_owned() }
+}
+
+/// The effective settings as TOML.
+pub fn print(config: &Config) -> String {
+    let mut text = String::new();
+    for entry in entries(config) {
+        let separator = if text.is_empty() { "" } else { "\n" };
+        write!(text, "{separator}{}\n", entry.header).expect("a String takes everything");
+        for (setting, value) in &entry.settings {
+            writeln!(text, "{} = {value}", setting.name).expect("a String takes everything");
+        }
+    }
+    text
+}
+
+/// All tables in the order they are printed.
+pub(crate) fn entries(config: &Config) -> Vec<Entry<'_>> {
+    let mut entries = vec![process(config), log(config), admin(config), limits(config)];
+    entries.extend(config.listeners.iter().map(listener));
+    for owner in &config.clusters {
+        entries.push(cluster(owner));
+        entries.extend(owner.servers.iter().map(|member| server(owner, member)));
+    }
+    entries.extend(config.pools.iter().map(|of| pool(config, of)));
+    entries.extend(config.users.iter().map(|of| user(config, of)));
+    entries
+}
+
+/// A table there is one of.
+fn single<'c>(key: &str, values: Vec<(&'static str, Shown<'c>)>) -> Entry<'c> {
+    let section = section(&["", key]);
+    Entry {
+        section,
+        label: section.noun.to_owned(),
+        header: section.title.to_owned(),
+        settings: settings(section, values),
+    }
+}
+
+/// A table with a name of its own.
+fn named<'c>(path: &[&str], name: &str, header: String, values: Vec<(&'static str, Shown<'c>)>) -> Entry<'c> {
+    let section = section(path);
+    Entry { section, label: format!("{} {name}", section.noun), header, settings: settings(section, values) }
+}
+
+fn section(path: &[&str]) -> &'static Section {
+    path.iter().filter(|key| !key.is_empty()).fold(&ROOT, |outer, key| {
+        outer.setting(key).and_then(|setting| setting.form.section()).expect("a printed table is in the reference")
+    })
+}
+
+fn settings<'c>(
+    section: &'static Section,
+    values: Vec<(&'static str, Shown<'c>)>,
+) -> Vec<(&'static Setting, Shown<'c>)> {
+    let setting = |name| section.setting(name).expect("a printed setting is in the reference");
+    values.into_iter().map(|(name, value)| (setting(name), value)).collect()
+}
+
+fn process(config: &Config) -> Entry<'_> {
+    let process = &config.process;
+    let workers = u32::try_from(process.workers).expect("there are at most limits::WORKERS_MAX workers");
+    let mut values = vec![
+        ("workers", Shown::Count(workers)),
+        ("pin_workers", Shown::Boolean(process.pin_workers)),
+        ("io", Shown::of(process.io)),
+        ("max_sessions", Shown::Count(process.max_sessions)),
+        ("shutdown_timeout", Shown::duration(process.shutdown_timeout)),
+    ];
+    values.extend(process.server_version.iter().map(|version| ("server_version", Shown::display(version))));
+    single("process", values)
+}
+
+fn log(config: &Config) -> Entry<'_> {
+    single("log", vec![("level", Shown::of(config.log.level)), ("format", Shown::of(config.log.format))])
+}
+
+fn admin(config: &Config) -> Entry<'_> {
+    single("admin", vec![("socket", Shown::display(config.admin.socket.display()))])
+}
+
+fn limits(config: &Config) -> Entry<'_> {
+    single("limits", vec![("login_timeout", Shown::duration(config.limits.login_timeout))])
+}
+
+fn listener(listener: &Listener) -> Entry<'_> {
+    let values = vec![
+        ("name", Shown::display(&listener.name)),
+        ("address", Shown::display(&listener.address)),
+        ("extra", Shown::Boolean(listener.extra)),
+    ];
+    named(&["listener"], &listener.name, "[[listener]]".to_owned(), values)
+}
+
+fn cluster(cluster: &Cluster) -> Entry<'_> {
+    let mut values = vec![("topology", Shown::of(cluster.topology))];
+    values.extend(cluster.monitor.iter().map(|monitor| ("monitor", Shown::Account(&monitor.user, &monitor.password))));
+    values.extend([
+        ("check_interval", Shown::duration(cluster.check_interval)),
+        ("check_timeout", Shown::duration(cluster.check_timeout)),
+        ("fall", Shown::Count(cluster.fall)),
+        ("rise", Shown::Count(cluster.rise)),
+        ("connect_timeout", Shown::duration(cluster.connect_timeout)),
+        ("max_replica_lag", Shown::duration(cluster.max_replica_lag)),
+        ("hold_timeout", Shown::duration(cluster.hold_timeout)),
+    ]);
+    named(&["cluster"], &cluster.name, format!("[cluster.{}]", toml_key(&cluster.name)), values)
+}
+
+fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
+    let values = vec![
+        ("name", Shown::display(&server.name)),
+        ("address", Shown::display(&server.address)),
+        ("weight", Shown::Count(server.weight)),
+        ("role", Shown::of(server.role)),
+        ("max_connections", Shown::Count(server.max_connections)),
+    ];
+    let header = format!("[[cluster.{}.server]]", toml_key(&cluster.name));
+    named(&["cluster", "server"], &format!("{}/{}", cluster.name, server.name), header, values)
+}
+
+fn pool<'c>(config: &'c Config, pool: &'c Pool) -> Entry<'c> {
+    let mut values = vec![
+        ("cluster", Shown::display(&config.cluster(pool.cluster).name)),
+        ("role", Shown::of::<Role>(pool.role)),
+        ("balance", Shown::of(pool.balance)),
+    ];
+    values.extend(pool.fallback.map(|fallback| ("fallback", Shown::display(&config.pool(fallback).name))));
+    named(&["pool"], &pool.name, format!("[pool.{}]", toml_key(&pool.name)), values)
+}
+
+fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
+    let password = match &user.verifier {
+        Verifier::Cleartext(_) => "password",
+        Verifier::DoubleSha1(_) => "password_hash",
+    };
+    let mut values = vec![
+        ("name", Shown::display(&user.name)),
+        (password, Shown::Verifier(&user.verifier)),
+        ("pool", Shown::display(&config.pool(user.pool).name)),
+        ("max_connections", Shown::Count(user.max_connections.unwrap_or(0))),
+    ];
+    values.extend(user.backend_user.iter().map(|name| ("backend_user", Shown::display(name))));
+    values.extend(user.backend_password.iter().map(|secret| ("backend_password", Shown::Secret(secret))));
+    named(&["user"], &user.name, "[[user]]".to_owned(), values)
+}

@@ -1,0 +1,301 @@
+//! The file as written: each value has its form and its place, but nothing is known of how the values fit together.
+//!
+//! A part that is absent was either not written, or has been complained about by the reader.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::read::{At, Reader};
+use super::{Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress, Topology};
+use crate::protocol::auth::{Secret, Verifier};
+
+pub(crate) struct File {
+    pub(crate) process: ProcessSection,
+    pub(crate) log: LogSection,
+    pub(crate) admin_socket: Option<At<PathBuf>>,
+    pub(crate) listeners: Vec<ListenerSection>,
+    pub(crate) clusters: Vec<ClusterSection>,
+    pub(crate) pools: Vec<PoolSection>,
+    pub(crate) users: Vec<UserSection>,
+    pub(crate) login_timeout: Option<At<Duration>>,
+}
+
+pub(crate) struct ProcessSection {
+    /// Nothing inside: `"auto"`.
+    pub(crate) workers: Option<At<Option<u32>>>,
+    pub(crate) pin_workers: Option<At<bool>>,
+    pub(crate) io: Option<At<IoEngine>>,
+    pub(crate) max_sessions: Option<At<u32>>,
+    pub(crate) shutdown_timeout: Option<At<Duration>>,
+    pub(crate) server_version: Option<At<String>>,
+}
+
+pub(crate) struct LogSection {
+    pub(crate) level: Option<At<LogLevel>>,
+    pub(crate) format: Option<At<LogFormat>>,
+}
+
+pub(crate) struct ListenerSection {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) address: Option<At<ListenAddress>>,
+    pub(crate) extra: Option<At<bool>>,
+}
+
+pub(crate) struct ClusterSection {
+    pub(crate) name: At<String>,
+    pub(crate) topology: Option<At<Topology>>,
+    pub(crate) monitor: Option<MonitorSection>,
+    /// Whether a monitor was written at all: one that was refused is not missing.
+    pub(crate) has_monitor: bool,
+    pub(crate) check_interval: Option<At<Duration>>,
+    pub(crate) check_timeout: Option<At<Duration>>,
+    pub(crate) fall: Option<At<u32>>,
+    pub(crate) rise: Option<At<u32>>,
+    pub(crate) connect_timeout: Option<At<Duration>>,
+    pub(crate) max_replica_lag: Option<At<Duration>>,
+    pub(crate) hold_timeout: Option<At<Duration>>,
+    pub(crate) servers: Vec<ServerSection>,
+}
+
+pub(crate) struct MonitorSection {
+    pub(crate) place: Range<usize>,
+    pub(crate) user: Option<At<String>>,
+    pub(crate) password: PasswordForms,
+}
+
+pub(crate) struct ServerSection {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) address: Option<At<ServerAddress>>,
+    pub(crate) weight: Option<At<u32>>,
+    pub(crate) role: Option<At<RoleSetting>>,
+    pub(crate) max_connections: Option<At<u32>>,
+}
+
+pub(crate) struct PoolSection {
+    pub(crate) name: At<String>,
+    pub(crate) cluster: Option<At<String>>,
+    pub(crate) role: Option<At<Role>>,
+    pub(crate) balance: Option<At<Balance>>,
+    pub(crate) fallback: Option<At<String>>,
+}
+
+pub(crate) struct UserSection {
+    pub(crate) place: Range<usize>,
+    pub(crate) name: Option<At<String>>,
+    pub(crate) password: PasswordForms,
+    pub(crate) pool: Option<At<String>>,
+    pub(crate) max_connections: Option<At<u32>>,
+    pub(crate) backend_user: Option<At<String>>,
+    pub(crate) backend_password: PasswordForms,
+}
+
+/// The ways a password can be given, of which one may be used.
+pub(crate) struct PasswordForms {
+    /// The names that the forms have in this table.
+    pub(crate) names: &'static [&'static str],
+    /// Those that were written and where, also if their value was refused.
+    pub(crate) written: Vec<(&'static str, Range<usize>)>,
+    pub(crate) clear: Option<At<Secret>>,
+    pub(crate) file: Option<At<String>>,
+    pub(crate) variable: Option<At<String>>,
+    pub(crate) hash: Option<At<Verifier>>,
+}
+
+impl File {
+    pub(crate) fn read(root: Reader<'_>) -> File {
+        root.table("instant_failover", check_instant_failover);
+        root.table("users", check_users);
+        let file = File {
+            process: root.table("process", ProcessSection::read),
+            log: root.table("log", LogSection::read),
+            admin_socket: root.table("admin", read_admin),
+            listeners: root.tables("listener", ListenerSection::read),
+            clusters: root.named_tables("cluster", ClusterSection::read),
+            pools: root.named_tables("pool", PoolSection::read),
+            users: root.tables("user", UserSection::read),
+            login_timeout: root.table("limits", read_limits),
+        };
+        root.finish();
+        file
+    }
+}
+
+impl ProcessSection {
+    fn read(table: Reader<'_>) -> ProcessSection {
+        let section = ProcessSection {
+            workers: table.count_or_auto("workers"),
+            pin_workers: table.boolean("pin_workers"),
+            io: table.choice("io"),
+            max_sessions: table.count("max_sessions"),
+            shutdown_timeout: table.duration("shutdown_timeout"),
+            server_version: table.text("server_version"),
+        };
+        table.finish();
+        section
+    }
+}
+
+impl LogSection {
+    fn read(table: Reader<'_>) -> LogSection {
+        let section = LogSection { level: table.choice("level"), format: table.choice("format") };
+        table.only("access");
+        table.finish();
+        section
+    }
+}
+
+fn read_admin(table: Reader<'_>) -> Option<At<PathBuf>> {
+    let socket = table.socket_path("socket");
+    table.finish();
+    socket
+}
+
+/// Nothing follows from these while the mode is off; they are only kept from being wrong.
+fn check_instant_failover(table: Reader<'_>) {
+    table.only("mode");
+    table.only("redirect_url");
+    table.server_address("target");
+    table.count("error_code");
+    table.finish();
+}
+
+fn check_users(table: Reader<'_>) {
+    table.only("source");
+    table.finish();
+}
+
+fn read_limits(table: Reader<'_>) -> Option<At<Duration>> {
+    let login_timeout = table.duration("login_timeout");
+    table.finish();
+    login_timeout
+}
+
+impl ListenerSection {
+    fn read(table: Reader<'_>) -> ListenerSection {
+        let section = ListenerSection {
+            name: table.name("name"),
+            address: table.listen_address("address"),
+            extra: table.boolean("extra"),
+        };
+        table.finish();
+        section
+    }
+}
+
+impl ClusterSection {
+    fn read(name: At<String>, table: Reader<'_>) -> ClusterSection {
+        let section = ClusterSection {
+            name,
+            topology: table.choice("topology"),
+            monitor: table.optional_table("monitor", MonitorSection::read),
+            has_monitor: table.place_of("monitor").is_some(),
+            check_interval: table.duration("check_interval"),
+            check_timeout: table.duration("check_timeout"),
+            fall: table.count("fall"),
+            rise: table.count("rise"),
+            connect_timeout: table.duration("connect_timeout"),
+            max_replica_lag: table.duration("max_replica_lag"),
+            hold_timeout: table.duration("hold_timeout"),
+            servers: table.tables("server", ServerSection::read),
+        };
+        table.finish();
+        section
+    }
+}
+
+impl MonitorSection {
+    fn read(table: Reader<'_>) -> MonitorSection {
+        let section =
+            MonitorSection { place: table.place(), user: table.text("user"), password: PasswordForms::read(&table) };
+        table.finish();
+        section
+    }
+}
+
+impl ServerSection {
+    fn read(table: Reader<'_>) -> ServerSection {
+        let section = ServerSection {
+            name: table.name("name"),
+            address: table.server_address("address"),
+            weight: table.count("weight"),
+            role: table.choice("role"),
+            max_connections: table.count("max_connections"),
+        };
+        table.finish();
+        section
+    }
+}
+
+impl PoolSection {
+    fn read(name: At<String>, table: Reader<'_>) -> PoolSection {
+        let section = PoolSection {
+            name,
+            cluster: table.name("cluster"),
+            role: table.choice("role"),
+            balance: table.choice("balance"),
+            fallback: table.name("fallback"),
+        };
+        table.finish();
+        section
+    }
+}
+
+impl UserSection {
+    fn read(table: Reader<'_>) -> UserSection {
+        let section = UserSection {
+            place: table.place(),
+            name: table.text("name"),
+            password: PasswordForms::read_with_hash(&table),
+            pool: table.name("pool"),
+            max_connections: table.count("max_connections"),
+            backend_user: table.text("backend_user"),
+            backend_password: PasswordForms::read_backend(&table),
+        };
+        table.finish();
+        section
+    }
+}
+
+impl PasswordForms {
+    const NAMES: &'static [&'static str] = &["password", "password_file", "password_env"];
+    const NAMES_WITH_HASH: &'static [&'static str] = &["password", "password_file", "password_env", "password_hash"];
+    const BACKEND_NAMES: &'static [&'static str] =
+        &["backend_password", "backend_password_file", "backend_password_env"];
+
+    fn read(table: &Reader<'_>) -> PasswordForms {
+        PasswordForms {
+            names: Self::NAMES,
+            written: written(table, Self::NAMES),
+            clear: table.password("password"),
+            file: table.password_source("password_file"),
+            variable: table.password_source("password_env"),
+            hash: None,
+        }
+    }
+
+    /// Also a hash: enough to check a client, and for some servers also to log in there.
+    fn read_with_hash(table: &Reader<'_>) -> PasswordForms {
+        PasswordForms {
+            names: Self::NAMES_WITH_HASH,
+            written: written(table, Self::NAMES_WITH_HASH),
+            hash: table.password_hash("password_hash"),
+            ..PasswordForms::read(table)
+        }
+    }
+
+    fn read_backend(table: &Reader<'_>) -> PasswordForms {
+        PasswordForms {
+            names: Self::BACKEND_NAMES,
+            written: written(table, Self::BACKEND_NAMES),
+            clear: table.password("backend_password"),
+            file: table.password_source("backend_password_file"),
+            variable: table.password_source("backend_password_env"),
+            hash: None,
+        }
+    }
+}
+
+fn written(table: &Reader<'_>, names: &'static [&'static str]) -> Vec<(&'static str, Range<usize>)> {
+    names.iter().filter_map(|name| Some((*name, table.place_of(name)?))).collect()
+}

@@ -1,0 +1,252 @@
+//! Every bound of the process, in one place: its name, its value, its unit, and what it keeps from happening.
+//!
+//! Most are constants: an operator would not know a better value, and code may rely on them. Those worth moving are
+//! settings. [`worst_case_bytes`] adds up what all of them allow together, line by line, so that the sum printed at
+//! start can be compared with the machine's memory before the machine does it.
+
+use std::fmt;
+
+use super::Config;
+
+// What may be written in a configuration.
+
+/// Bytes of a configuration file. A hundred thousand users fit; a device or a log named by mistake does not.
+pub const CONFIG_FILE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a `password_file`. A file this large holds something else than a password.
+pub const PASSWORD_FILE_BYTES_MAX: usize = 4096;
+/// Errors reported for one configuration file; the others are only counted.
+pub const CONFIG_ERRORS_MAX: usize = 50;
+/// Data path threads.
+pub const WORKERS_MAX: usize = 1024;
+/// Sessions of the process: twice this many sockets must stay below the largest `nofile` limit in use (2^30).
+pub const SESSIONS_MAX: u32 = 1_000_000;
+/// Addresses to listen on. Each has a socket on every worker.
+pub const LISTENERS_MAX: usize = 64;
+/// Clusters of one configuration.
+pub const CLUSTERS_MAX: usize = 256;
+/// Servers of one cluster. Each has its own health check.
+pub const SERVERS_PER_CLUSTER_MAX: usize = 128;
+/// Pools of one configuration.
+pub const POOLS_MAX: usize = 1024;
+/// Users of one configuration.
+pub const USERS_MAX: usize = 100_000;
+/// A server's weight. Higher ones would only make rounding visible.
+pub const WEIGHT_MAX: u32 = 1000;
+/// Bytes of the name of a listener, cluster, server or pool.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Bytes of a user's name: MariaDB allows 128 characters, MySQL 32.
+pub const USER_NAME_BYTES_MAX: usize = 128;
+/// Bytes of a password: the most that `caching_sha2_password` accepts.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Bytes of an advertised server version.
+pub const SERVER_VERSION_BYTES_MAX: usize = 64;
+/// Bytes of the path of a UNIX socket: `sun_path` without its closing NUL.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+// What a worker holds. The rings' buffers are allocated once; everything else grows to its bound and no further.
+
+/// Small ring buffers of a worker: enough for every busy session's command of one turn, and they stay in the CPU's cache.
+pub const SMALL_BUFFERS: usize = 512;
+/// Bytes of a small ring buffer.
+pub const SMALL_BUFFER_BYTES: usize = 4 << 10;
+/// Large ring buffers of a worker, for sockets that stream.
+pub const LARGE_BUFFERS: usize = 64;
+/// Bytes of a large ring buffer.
+pub const LARGE_BUFFER_BYTES: usize = 32 << 10;
+/// Entries of a worker's submission queue; the completion queue has four times as many.
+pub const RING_ENTRIES: usize = 4096;
+/// Spans of one send: more would not go out in one call anyway.
+pub const SEND_SPANS_MAX: usize = 16;
+/// Bytes a connection keeps for a peer that does not read; above it, the other end is not read either.
+pub const OVERFLOW_HIGH_WATER: usize = 128 << 10;
+/// Bytes of it left when the other end is read again. A gap between the two keeps a slow peer from flapping.
+pub const OVERFLOW_LOW_WATER: usize = 32 << 10;
+/// Bytes of one packet of a login: 64 KiB of connection attributes and 1 KiB of all the rest.
+pub const LOGIN_PACKET_MAX: usize = (64 << 10) + (1 << 10);
+/// Logins of a worker that may be unfinished at once; further clients wait in the listener's queue.
+pub const PENDING_LOGINS: usize = 1024;
+/// Sessions of a worker that may wait for a server at once; the next one is refused.
+pub const WAITERS_MAX: usize = 16 << 10;
+/// Orders from the control thread that a worker may have unread.
+pub const MAILBOX_ORDERS: usize = 1024;
+/// Reports from all workers that the health checks may have unread; further ones are dropped, as checks find out anyway.
+pub const REPORTS_MAX: usize = 1024;
+/// Sockets in a listener's queue that no worker has accepted yet.
+pub const LISTEN_BACKLOG: u32 = 4096;
+
+// What one of each takes, in bytes. The modules that own the values check their size against these.
+
+/// One session between two commands: states, pins, names.
+pub const SESSION_STATE_BYTES: usize = 2048;
+/// One connection: its slot, its send queue, its places in lists.
+pub const CONNECTION_STATE_BYTES: usize = 512;
+/// One entry of a submission queue and the four of the completion queue that belong to it.
+pub const RING_ENTRY_BYTES: usize = 64 + 4 * 16;
+/// One order in a mailbox.
+pub const ORDER_BYTES: usize = 128;
+/// One report to the health checks.
+pub const REPORT_BYTES: usize = 64;
+/// One waiting session's place in the queue.
+pub const WAITER_BYTES: usize = 64;
+/// One user of the routing table, with a name and a password of ordinary length.
+pub const USER_BYTES: usize = 1024;
+
+/// Routing tables alive at once: the one in use, the next one, and one that a worker has not let go of yet.
+pub const TABLES_ALIVE: usize = 3;
+
+/// One constant bound, for the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// What is bounded.
+    pub name: &'static str,
+    /// The bound itself.
+    pub value: usize,
+    /// What it counts.
+    pub unit: &'static str,
+    /// What happens at the bound.
+    pub at_the_bound: &'static str,
+}
+
+/// The constant bounds an operator may run into, and what happens then.
+pub const BOUNDS: &[Bound] = &[
+    bound("configuration file", CONFIG_FILE_BYTES_MAX, "bytes", "the file is refused"),
+    bound("password file", PASSWORD_FILE_BYTES_MAX, "bytes", "the configuration is refused"),
+    bound("errors of a configuration", CONFIG_ERRORS_MAX, "errors", "further ones are only counted"),
+    bound("listeners", LISTENERS_MAX, "listeners", "the configuration is refused"),
+    bound("clusters", CLUSTERS_MAX, "clusters", "the configuration is refused"),
+    bound("servers of a cluster", SERVERS_PER_CLUSTER_MAX, "servers", "the configuration is refused"),
+    bound("pools", POOLS_MAX, "pools", "the configuration is refused"),
+    bound("users", USERS_MAX, "users", "the configuration is refused"),
+    bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
+    bound("unfinished logins of a worker", PENDING_LOGINS, "logins", "further clients wait to be accepted"),
+    bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),
+    bound(
+        "bytes kept for a peer that does not read",
+        OVERFLOW_HIGH_WATER,
+        "bytes",
+        "the other end is not read until 32768 bytes are left",
+    ),
+    bound("listener's queue", LISTEN_BACKLOG as usize, "sockets", "the kernel lets further clients try again"),
+];
+
+const fn bound(name: &'static str, value: usize, unit: &'static str, at_the_bound: &'static str) -> Bound {
+    Bound { name, value, unit, at_the_bound }
+}
+
+const _: () =
+    assert!(OVERFLOW_LOW_WATER < OVERFLOW_HIGH_WATER, "a paused peer must be resumed below the mark it was paused at");
+const _: () = assert!(LARGE_BUFFER_BYTES <= OVERFLOW_LOW_WATER, "one receive must fit between the marks");
+
+/// One line of the sum: so many, of so many bytes each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// What takes the memory.
+    pub what: &'static str,
+    /// How many there can be.
+    pub count: usize,
+    /// What one of them takes at most.
+    pub bytes_each: usize,
+}
+
+impl Share {
+    /// `count * bytes_each`; a sum too large for the machine is still a number.
+    pub fn bytes(&self) -> usize {
+        self.count.saturating_mul(self.bytes_each)
+    }
+}
+
+/// What the process can take at most, as a sum one can read. [`Display`](fmt::Display) prints a line a share and the total.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorstCase {
+    /// The parts, in the order of the data path.
+    pub shares: Vec<Share>,
+}
+
+impl WorstCase {
+    /// The sum of all shares.
+    pub fn bytes(&self) -> usize {
+        self.shares.iter().map(Share::bytes).fold(0, usize::saturating_add)
+    }
+}
+
+/// The most memory that a process with this configuration allocates for its data path, whatever its peers do.
+///
+/// Not in it: the program itself, the control thread's libraries, and what the kernel keeps for each socket.
+pub fn worst_case_bytes(config: &Config) -> WorstCase {
+    let sessions = config.process.max_sessions as usize;
+    let workers = config.process.workers;
+    let waiters_max = sessions.min(workers.saturating_mul(WAITERS_MAX));
+    let logins_max = sessions.min(workers.saturating_mul(PENDING_LOGINS));
+    let share = |what, count, bytes_each| Share { what, count, bytes_each };
+    let shares = vec![
+        share("small ring buffers", workers.saturating_mul(SMALL_BUFFERS), SMALL_BUFFER_BYTES),
+        share("large ring buffers", workers.saturating_mul(LARGE_BUFFERS), LARGE_BUFFER_BYTES),
+        share("ring entries", workers.saturating_mul(RING_ENTRIES), RING_ENTRY_BYTES),
+        share("sessions", sessions, SESSION_STATE_BYTES),
+        share("connections, a client's and a server's each", sessions.saturating_mul(2), CONNECTION_STATE_BYTES),
+        share("bytes kept for peers that do not read", sessions.saturating_mul(2), OVERFLOW_HIGH_WATER),
+        share(
+            "unfinished logins, a client's and a server's packet each",
+            logins_max.saturating_mul(2),
+            LOGIN_PACKET_MAX,
+        ),
+        share("sessions waiting for a server", waiters_max, WAITER_BYTES),
+        share("orders to workers", workers.saturating_mul(MAILBOX_ORDERS), ORDER_BYTES),
+        share("reports to the health checks", REPORTS_MAX, REPORT_BYTES),
+        share("users, in each routing table alive", config.users.len().saturating_mul(TABLES_ALIVE), USER_BYTES),
+    ];
+    WorstCase { shares }
+}
+
+impl fmt::Display for WorstCase {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for share in &self.shares {
+            let (total, each) = (Bytes(share.bytes()), Bytes(share.bytes_each));
+            writeln!(out, "{:>10}  {} x {} {}", total.to_string(), share.count, each, share.what)?;
+        }
+        write!(out, "{:>10}  at most", Bytes(self.bytes()).to_string())
+    }
+}
+
+/// A number of bytes as people read it, in the largest unit that leaves at least one digit before the point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(usize, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match UNITS.iter().find(|(size, _)| self.0 >= *size) {
+            Some((size, unit)) if self.0 % size == 0 => write!(out, "{} {unit}", self.0 / size),
+            Some((size, unit)) => write!(out, "{:.1} {unit}", self.0 as f64 / *size as f64),
+            None => write!(out, "{} B", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_printed_in_the_largest_fitting_unit() {
+        let printed = |bytes| Bytes(bytes).to_string();
+        assert_eq!(printed(0), "0 B");
+        assert_eq!(printed(1023), "1023 B");
+        assert_eq!(printed(4096), "4 KiB");
+        assert_eq!(printed(65 << 10), "65 KiB");
+        assert_eq!(printed(3 << 29), "1.5 GiB");
+        assert_eq!(printed(1 << 41), "2 TiB");
+    }
+
+    #[test]
+    fn the_sum_is_that_of_its_lines_and_an_impossible_one_saturates() {
+        let share = |count, bytes_each| Share { what: "things", count, bytes_each };
+        let worst = WorstCase { shares: vec![share(3, 1024), share(1, 1024)] };
+        assert_eq!(worst.bytes(), 4096);
+        assert_eq!(
+            worst.to_string(),
+            "     3 KiB  3 x 1 KiB things\n     1 KiB  1 x 1 KiB things\n     4 KiB  at most"
+        );
+        assert_eq!(WorstCase { shares: vec![share(usize::MAX, 2), share(1, 1)] }.bytes(), usize::MAX);
+    }
+}

@@ -1,0 +1,417 @@
+//! Reads one table of the TOML tree as its section of the reference says: names, forms, bounds, defaults.
+//!
+//! Opening a table complains about everything in it that can be seen without knowing the rest of the file.
+//! Reading a setting gives its value with its place, or nothing: not written, or complained about.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::Complaints;
+use super::limits::{NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
+use super::reference::{Absent, Form, ROOT, Section, Setting};
+use super::value::{self, Choice, DurationText, Problem, either, quoted};
+use super::{ListenAddress, ServerAddress};
+use crate::protocol::auth::{Secret, Verifier};
+
+/// A value and where it was written.
+pub(crate) type At<T> = Spanned<T>;
+
+/// What `check --print` writes in place of a secret. No secret may be this, or a printed configuration put to use
+/// would have a password that everyone knows.
+pub(crate) const MASKED: &str = "<masked>";
+
+/// One table of the file.
+pub(crate) struct Reader<'r> {
+    section: &'static Section,
+    table: &'r DeTable<'r>,
+    place: Range<usize>,
+    complaints: &'r Complaints<'r>,
+    /// The settings that were asked for, to find those that nobody reads.
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'r> Reader<'r> {
+    /// The whole file.
+    pub(crate) fn root(table: &'r DeTable<'r>, complaints: &'r Complaints<'r>) -> Reader<'r> {
+        Reader::open(&ROOT, table, 0..0, complaints)
+    }
+
+    fn open(
+        section: &'static Section,
+        table: &'r DeTable<'r>,
+        place: Range<usize>,
+        complaints: &'r Complaints<'r>,
+    ) -> Reader<'r> {
+        let reader = Reader { section, table, place, complaints, asked: RefCell::default() };
+        reader.complain_of_unknown_keys();
+        reader.complain_of_what_is_not_available_yet();
+        reader.complain_of_missing_keys();
+        reader
+    }
+
+    /// Where the table is.
+    pub(crate) fn place(&self) -> Range<usize> {
+        self.place.clone()
+    }
+
+    /// Where the setting was written, in whatever form.
+    pub(crate) fn place_of(&self, name: &str) -> Option<Range<usize>> {
+        self.table.get(name).map(At::span)
+    }
+
+    pub(crate) fn text(&self, name: &'static str) -> Option<At<String>> {
+        self.read(name, |form, value| {
+            let Form::Text { bytes_max } = form else { unreachable!("`{name}` is read as the text it is") };
+            let text = string(value)?;
+            printable(text, bytes_max)?;
+            Ok(text.to_owned())
+        })
+    }
+
+    pub(crate) fn name(&self, name: &'static str) -> Option<At<String>> {
+        self.read(name, |_, value| Ok(identifier(string(value)?)?.to_owned()))
+    }
+
+    pub(crate) fn boolean(&self, name: &'static str) -> Option<At<bool>> {
+        self.read(name, |_, value| {
+            value.as_bool().ok_or_else(|| format!("is {}: write true or false, without quotes", kind(value)))
+        })
+    }
+
+    pub(crate) fn count(&self, name: &'static str) -> Option<At<u32>> {
+        self.read(name, |form, value| {
+            let Form::Count { min, max } = form else { unreachable!("`{name}` is read as the count it is") };
+            count(value, min, max)
+        })
+    }
+
+    /// A count; nothing in it stands for `"auto"`.
+    pub(crate) fn count_or_auto(&self, name: &'static str) -> Option<At<Option<u32>>> {
+        self.read(name, |form, value| {
+            let Form::CountOrAuto { max } = form else { unreachable!("`{name}` is read as the count it is") };
+            match value.as_str() {
+                Some("auto") => Ok(None),
+                Some(other) => Err(format!(
+                    "cannot be {}: write \"auto\", or a number from 1 to {max} without quotes",
+                    quoted(other)
+                )),
+                None => count(value, 1, max).map(Some),
+            }
+        })
+    }
+
+    pub(crate) fn duration(&self, name: &'static str) -> Option<At<Duration>> {
+        self.read(name, |form, value| {
+            let Form::Duration { min, max } = form else { unreachable!("`{name}` is read as the duration it is") };
+            let text = value.as_str().ok_or_else(|| match value.as_integer() {
+                Some(number) => {
+                    format!("has no unit: write \"{number}s\" or \"{number}ms\", with the quotes")
+                }
+                None => format!("is {}: write a text like \"500ms\"", kind(value)),
+            })?;
+            let duration = value::duration(text)?;
+            match (min..=max).contains(&duration) {
+                true => Ok(duration),
+                false => Err(format!("is out of range: write \"{}\" to \"{}\"", DurationText(min), DurationText(max))),
+            }
+        })
+    }
+
+    pub(crate) fn choice<T: Choice>(&self, name: &'static str) -> Option<At<T>> {
+        self.read(name, |form, value| {
+            let Form::Choice { not_yet, .. } = form else { unreachable!("`{name}` is read as the choice it is") };
+            let text = string(value)?;
+            if let Some((_, value)) = T::ALL.iter().find(|(word, _)| *word == text) {
+                return Ok(*value);
+            }
+            let words: Vec<String> = value::words::<T>().iter().map(|word| format!("\"{word}\"")).collect();
+            match not_yet.contains(&text) {
+                true => Err(format!("cannot be \"{text}\": that is not available yet; write {}", either(&words))),
+                false => Err(format!("cannot be {}: write {}", quoted(text), either(&words))),
+            }
+        })
+    }
+
+    /// A setting that has only one value in this release; there is nothing to know but complaints.
+    pub(crate) fn only(&self, name: &'static str) {
+        self.read(name, |form, value| {
+            let Form::Only(word) = form else { unreachable!("`{name}` is read as the one word it is") };
+            match value.as_str() == Some(word) {
+                true => Ok(()),
+                false => Err(format!("is not available yet: write `{name} = \"{word}\"` or leave it out")),
+            }
+        });
+    }
+
+    pub(crate) fn listen_address(&self, name: &'static str) -> Option<At<ListenAddress>> {
+        self.read(name, |_, value| value::listen_address(string(value)?))
+    }
+
+    pub(crate) fn server_address(&self, name: &'static str) -> Option<At<ServerAddress>> {
+        self.read(name, |_, value| value::server_address(string(value)?))
+    }
+
+    pub(crate) fn socket_path(&self, name: &'static str) -> Option<At<std::path::PathBuf>> {
+        self.read(name, |_, value| value::socket_path(string(value)?))
+    }
+
+    /// A password in clear. Its complaints never show it.
+    pub(crate) fn password(&self, name: &'static str) -> Option<At<Secret>> {
+        self.read(name, |_, value| {
+            let text = string(value)?;
+            unmasked(text)?;
+            password(text.as_bytes())
+        })
+    }
+
+    /// A hash of a password. Its complaints never show it, as it may be a password put in the wrong place.
+    pub(crate) fn password_hash(&self, name: &'static str) -> Option<At<Verifier>> {
+        self.read(name, |_, value| {
+            let text = string(value)?;
+            unmasked(text)?;
+            let advice =
+                "must be \"*\" and 40 hex digits: write what `sqluice hash-password` prints, or use `password`";
+            Verifier::parse_hash(text).ok_or_else(|| advice.to_owned())
+        })
+    }
+
+    /// The path of a file or the name of a variable, from which a password is to be read.
+    pub(crate) fn password_source(&self, name: &'static str) -> Option<At<String>> {
+        self.read(name, |_, value| {
+            let text = string(value)?;
+            printable(text, SOURCE_BYTES_MAX)?;
+            Ok(text.to_owned())
+        })
+    }
+
+    /// A table that is there once; one that is not written is empty.
+    pub(crate) fn table<T>(&self, name: &'static str, read: impl FnOnce(Reader<'_>) -> T) -> T {
+        let Form::Table(section) = self.setting(name).form else { unreachable!("`{name}` is read as the table it is") };
+        match self.table.get(name).map(|written| (written.span(), self.as_table(name, written))) {
+            Some((place, Some(table))) => read(Reader::open(section, table, place, self.complaints)),
+            Some((_, None)) | None => read(Reader::open(section, &DeTable::new(), self.place(), self.complaints)),
+        }
+    }
+
+    /// A table that means something by being there.
+    pub(crate) fn optional_table<T>(&self, name: &'static str, read: impl FnOnce(Reader<'_>) -> T) -> Option<T> {
+        let Form::Table(section) = self.setting(name).form else { unreachable!("`{name}` is read as the table it is") };
+        let written = self.table.get(name)?;
+        let table = self.as_table(name, written)?;
+        Some(read(Reader::open(section, table, written.span(), self.complaints)))
+    }
+
+    /// A list of tables, `[[name]]`.
+    pub(crate) fn tables<T>(&self, name: &'static str, read: impl Fn(Reader<'_>) -> T) -> Vec<T> {
+        let Form::Tables(section) = self.setting(name).form else {
+            unreachable!("`{name}` is read as the tables it is")
+        };
+        let Some(written) = self.table.get(name) else {
+            return Vec::new();
+        };
+        let Some(list) = written.get_ref().as_array() else {
+            let problem =
+                format!("`{name}` is {}: write {} above its settings", kind(written.get_ref()), section.title);
+            self.complaints.at(&written.span(), problem);
+            return Vec::new();
+        };
+        let tables = list.iter().filter_map(|element| Some((element.span(), self.as_table(name, element)?)));
+        tables.map(|(place, table)| read(Reader::open(section, table, place, self.complaints))).collect()
+    }
+
+    /// Tables by name, `[name.NAME]`, in the order of the file.
+    pub(crate) fn named_tables<T>(&self, name: &'static str, read: impl Fn(At<String>, Reader<'_>) -> T) -> Vec<T> {
+        let Form::NamedTables(section) = self.setting(name).form else {
+            unreachable!("`{name}` is read as the tables it is")
+        };
+        let Some(tables) = self.table.get(name).and_then(|written| self.as_table(name, written)) else {
+            return Vec::new();
+        };
+        let mut in_order: Vec<_> = tables.iter().collect();
+        in_order.sort_by_key(|(key, _)| key.span().start);
+        let named = in_order.into_iter().filter_map(|(key, written)| {
+            if let Err(problem) = identifier(key.get_ref()) {
+                self.complaints.at(&key.span(), format!("the name of a {} {problem}", section.noun));
+            }
+            let table = self.as_table(key.get_ref(), written)?;
+            let name = At::new(key.span(), key.get_ref().to_string());
+            Some(read(name, Reader::open(section, table, key.span(), self.complaints)))
+        });
+        named.collect()
+    }
+
+    /// The reader is done with the table.
+    ///
+    /// # Panics
+    /// In debug builds, if a setting of the reference was not read: it would be accepted and do nothing.
+    pub(crate) fn finish(self) {
+        let asked = self.asked.into_inner();
+        for setting in self.section.settings {
+            let is_read = asked.contains(&setting.name) || matches!(setting.form, Form::NotYet { .. });
+            debug_assert!(
+                is_read,
+                "{} `{}` is in the reference, but nobody reads it",
+                self.section.title, setting.name
+            );
+        }
+    }
+
+    /// The setting's value, written or by default.
+    fn read<T>(
+        &self,
+        name: &'static str,
+        convert: impl FnOnce(Form, &DeValue<'_>) -> Result<T, Problem>,
+    ) -> Option<At<T>> {
+        let setting = self.setting(name);
+        let (place, converted) = match (self.table.get(name), setting.absent) {
+            (Some(written), _) => (written.span(), convert(setting.form, written.get_ref())),
+            (None, Absent::Is(default)) => (self.place(), convert(setting.form, &default_value(default))),
+            (None, Absent::Refused | Absent::Means(_)) => return None,
+        };
+        match converted {
+            Ok(value) => Some(At::new(place, value)),
+            Err(problem) => {
+                self.complaints.at(&place, format!("`{name}` {problem}"));
+                None
+            }
+        }
+    }
+
+    fn setting(&self, name: &'static str) -> &'static Setting {
+        self.asked.borrow_mut().push(name);
+        let setting = self.section.setting(name);
+        setting.unwrap_or_else(|| unreachable!("{} `{name}` is read, but not in the reference", self.section.title))
+    }
+
+    fn as_table(&self, name: &str, written: &'r At<DeValue<'r>>) -> Option<&'r DeTable<'r>> {
+        let table = written.get_ref().as_table();
+        if table.is_none() {
+            let problem = format!("{} is {}: write a table", quoted(name), kind(written.get_ref()));
+            self.complaints.at(&written.span(), problem);
+        }
+        table
+    }
+
+    fn complain_of_unknown_keys(&self) {
+        for (key, _) in self.table {
+            if self.section.setting(key.get_ref()).is_none() {
+                self.complaints.at(&key.span(), unknown_key(key.get_ref(), self.section));
+            }
+        }
+    }
+
+    fn complain_of_what_is_not_available_yet(&self) {
+        for (key, _) in self.table {
+            if let Some(Setting { name, form: Form::NotYet { instead }, .. }) = self.section.setting(key.get_ref()) {
+                self.complaints.at(&key.span(), format!("`{name}` is not available yet: {instead}"));
+            }
+        }
+    }
+
+    fn complain_of_missing_keys(&self) {
+        let is_not_yet = |setting: &&Setting| matches!(setting.form, Form::NotYet { .. });
+        // What is not available yet may have been meant to stand for the missing key; its complaint says what to write.
+        if self.section.settings.iter().filter(is_not_yet).any(|setting| self.table.contains_key(setting.name)) {
+            return;
+        }
+        for setting in self.section.settings.iter().filter(|setting| setting.absent == Absent::Refused) {
+            if !self.table.contains_key(setting.name) {
+                let problem = format!("{} needs `{}`: {}", self.section.title, setting.name, setting.form);
+                self.complaints.missing(&self.place, problem);
+            }
+        }
+    }
+}
+
+/// Bytes of the path of a password file, or of a variable's name: `PATH_MAX` of Linux.
+const SOURCE_BYTES_MAX: usize = 4095;
+
+fn default_value(toml: &'static str) -> DeValue<'static> {
+    DeValue::parse(toml).expect("a default of the reference is TOML").into_inner()
+}
+
+/// What a value is, as one says it.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn string<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Problem> {
+    value.as_str().ok_or_else(|| format!("is {}: write a text in quotes", kind(value)))
+}
+
+fn count(value: &DeValue<'_>, min: u32, max: u32) -> Result<u32, Problem> {
+    let advice = format!("write a number from {min} to {max}, without quotes");
+    let number = value.as_integer().ok_or_else(|| format!("is {}: {advice}", kind(value)))?;
+    match i128::from_str_radix(number.as_str(), number.radix()).map(u32::try_from) {
+        Ok(Ok(number)) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(format!("is out of range: {advice}")),
+    }
+}
+
+/// A name that fits into a log line, an URL and a metric's label as it is.
+fn identifier(text: &str) -> Result<&str, Problem> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    match (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_allowed) {
+        true => Ok(text),
+        false => Err(format!(
+            "cannot be {}: write 1 to {NAME_BYTES_MAX} letters, digits, \"-\", \"_\" or \".\"",
+            quoted(text)
+        )),
+    }
+}
+
+fn printable(text: &str, bytes_max: usize) -> Result<(), Problem> {
+    match (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(format!("cannot be {}: write 1 to {bytes_max} bytes without control characters", quoted(text))),
+    }
+}
+
+/// A password that the protocol can carry: it ends there at the first NUL.
+pub(crate) fn password(bytes: &[u8]) -> Result<Secret, Problem> {
+    if bytes.len() > PASSWORD_BYTES_MAX {
+        return Err(format!("has {} bytes: no server takes more than {PASSWORD_BYTES_MAX}", bytes.len()));
+    }
+    if bytes.contains(&0) {
+        return Err("has a NUL byte, which no client can send: write another password".to_owned());
+    }
+    Ok(Secret::new(bytes.to_vec()))
+}
+
+fn unmasked(text: &str) -> Result<(), Problem> {
+    match text == MASKED {
+        true => Err("is what `check --print` shows in place of a secret: write the secret itself".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// An unknown key, with the name that was probably meant: the nearest of this table, or the same one of another table.
+fn unknown_key(key: &str, section: &'static Section) -> Problem {
+    let problem = format!("unknown key {} in {}", quoted(key), section.title);
+    // A key this long is no typing error, and comparing it would take long.
+    if key.len() > NAME_BYTES_MAX {
+        return format!("{problem}: leave it out");
+    }
+    let distance = |setting: &&Setting| strsim::damerau_levenshtein(key, setting.name);
+    let nearest = section.settings.iter().min_by_key(distance).expect("every section has settings");
+    let elsewhere = || ROOT.with_inner().into_iter().find(|other| other.setting(key).is_some());
+    match distance(&nearest) <= 1 + nearest.name.len() / 3 {
+        true => format!("{problem}: write `{}`", nearest.name),
+        false => match elsewhere() {
+            Some(other) => format!("{problem}: it belongs in {}; the nearest here is `{}`", other.title, nearest.name),
+            None => format!("{problem}: the nearest known one is `{}`", nearest.name),
+        },
+    }
+}

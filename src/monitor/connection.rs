@@ -1,0 +1,208 @@
+//! The connection that a server is asked over, and what its errors mean.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, DriverError, IoError, OptsBuilder, Row, Value};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+
+use super::introduction::{Introduction, introduce};
+use super::watch::{Account, Target};
+use crate::config::ServerAddress;
+use crate::protocol::auth::Credential;
+use crate::protocol::version::Family;
+use crate::topology::{Blame, CheckResult, Contact, Endpoint, GreetingFacts, Writable};
+
+/// A server that was reached.
+pub(super) struct Connection {
+    contact: Contact,
+    /// Absent without an account: then there is nobody to ask.
+    client: Option<Conn>,
+}
+
+/// Connects to a server: looks its name up, lets it introduce itself, and leaves a connection to ask over.
+pub(super) async fn open(target: Target) -> Result<Connection, CheckResult> {
+    let mut failure = CheckResult::Unreachable("its name has no address".to_owned());
+    for endpoint in look_up(&target.address).await? {
+        match open_at(endpoint, &target).await {
+            Ok(connection) => return Ok(connection),
+            Err(other) => failure = other,
+        }
+    }
+    Err(failure)
+}
+
+/// Whether a check ended because the server does not let its account in: then asking often does harm.
+pub(super) fn is_refused_account(result: &CheckResult) -> bool {
+    matches!(result, CheckResult::LoginRefused { code, .. } if Blame::of(*code) != Blame::Full)
+}
+
+impl Connection {
+    /// What this connection told of the server.
+    pub(super) fn contact(&self) -> &Contact {
+        &self.contact
+    }
+
+    /// Whether it can be asked more than once.
+    pub(super) fn can_ask(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Asks whether the server takes writes; `None` where there is nobody to ask.
+    pub(super) async fn ask(&mut self) -> Result<Option<Writable>, CheckResult> {
+        let Some(client) = &mut self.client else { return Ok(None) };
+        let row: Option<Row> = client.query_first(question(&self.contact.greeting)).await.map_err(statement_failure)?;
+        let values = row.map(Row::unwrap).filter(|values| !values.is_empty());
+        let values = values.ok_or_else(|| CheckResult::Malformed("no row for its read_only".to_owned()))?;
+        let is_read_only = values.iter().any(is_on);
+        Ok(Some(if is_read_only { Writable::No } else { Writable::Yes }))
+    }
+}
+
+/// `super_read_only` came with MySQL 5.7.8 and does not exist in MariaDB.
+fn question(facts: &GreetingFacts) -> &'static str {
+    let version = facts.version;
+    let has_super_read_only =
+        version.family == Family::MySql && (version.major, version.minor, version.patch) >= (5, 7, 8);
+    if has_super_read_only { "SELECT @@read_only, @@super_read_only" } else { "SELECT @@read_only" }
+}
+
+/// Whether a variable is on. It is a number; later versions of MariaDB have words for it, of which all but OFF forbid writes.
+fn is_on(value: &Value) -> bool {
+    match value {
+        Value::Int(number) => *number != 0,
+        Value::UInt(number) => *number != 0,
+        Value::Bytes(text) => text != b"0" && !text.eq_ignore_ascii_case(b"OFF"),
+        Value::NULL | Value::Float(_) | Value::Double(_) | Value::Date(..) | Value::Time(..) => true,
+    }
+}
+
+async fn look_up(address: &ServerAddress) -> Result<Vec<Endpoint>, CheckResult> {
+    match address {
+        ServerAddress::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
+        ServerAddress::Tcp { host, port } => {
+            let found = lookup_host((host.as_str(), *port)).await;
+            let found =
+                found.map_err(|error| CheckResult::Unreachable(format!("{host} cannot be looked up: {error}")))?;
+            Ok(found.take(ADDRESSES_MAX).map(Endpoint::Tcp).collect())
+        }
+    }
+}
+
+async fn open_at(endpoint: Endpoint, target: &Target) -> Result<Connection, CheckResult> {
+    let user = target.account.as_ref().map_or(STRANGER, |account| account.user.as_str());
+    let password = target.account.as_ref().map(|account| account.password.clone());
+    let credential = password.map_or(Credential::Empty, Credential::of_password);
+    let Introduction { facts, login } = match &endpoint {
+        Endpoint::Tcp(address) => {
+            introduce(connect(*address, target.timeout).await?, &endpoint, user, &credential).await?
+        }
+        Endpoint::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(|error| failure_of(&error))?;
+            introduce(stream, &endpoint, user, &credential).await?
+        }
+    };
+    let client = match (&target.account, login) {
+        (Some(account), Ok(())) => Some(client(&endpoint, account).await?),
+        (Some(_), Err(failure)) => return Err(failure),
+        // Whoever refuses a stranger answers.
+        (None, Err(failure)) if !is_refused_stranger(&failure) => return Err(failure),
+        (None, Ok(()) | Err(_)) => None,
+    };
+    Ok(Connection { contact: Contact { endpoint, greeting: facts }, client })
+}
+
+fn is_refused_stranger(failure: &CheckResult) -> bool {
+    matches!(failure, CheckResult::LoginRefused { code, .. } if Blame::of(*code) == Blame::Credentials)
+}
+
+/// Only this part may be given up when it takes too long: the server has not begun to count a handshake yet.
+async fn connect(address: SocketAddr, patience: Duration) -> Result<TcpStream, CheckResult> {
+    match timeout(patience, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map_err(|error| failure_of(&error)),
+        Err(_) => Err(CheckResult::TimedOut),
+    }
+}
+
+async fn client(endpoint: &Endpoint, account: &Account) -> Result<Conn, CheckResult> {
+    let password = std::str::from_utf8(account.password.expose());
+    let password = password.map_err(|_| CheckResult::Malformed("the monitor's password is not UTF-8".to_owned()))?;
+    let options = OptsBuilder::default()
+        .user(Some(account.user.as_str()))
+        .pass(Some(password))
+        .prefer_socket(false)
+        .stmt_cache_size(0)
+        .tcp_keepalive(Some(KEEPALIVE))
+        // Known values, so that the library does not ask for them.
+        .max_allowed_packet(Some(ANSWER_BYTES_MAX))
+        .wait_timeout(Some(28_800));
+    let options = match endpoint {
+        Endpoint::Tcp(address) => options.ip_or_hostname(address.ip().to_string()).tcp_port(address.port()),
+        Endpoint::Unix(path) => options.socket(Some(path.display().to_string())),
+    };
+    Conn::new(options).await.map_err(login_failure)
+}
+
+fn login_failure(error: mysql_async::Error) -> CheckResult {
+    match error {
+        mysql_async::Error::Server(error) => {
+            CheckResult::LoginRefused { code: error.code, message: legible(error.message.as_bytes()) }
+        }
+        other => library_failure(other),
+    }
+}
+
+fn statement_failure(error: mysql_async::Error) -> CheckResult {
+    match error {
+        mysql_async::Error::Server(error) => {
+            CheckResult::StatementFailed { code: error.code, message: legible(error.message.as_bytes()) }
+        }
+        other => library_failure(other),
+    }
+}
+
+fn library_failure(error: mysql_async::Error) -> CheckResult {
+    match error {
+        mysql_async::Error::Io(IoError::Io(error)) => failure_of(&error),
+        mysql_async::Error::Driver(DriverError::ConnectionClosed) => CheckResult::Reset,
+        other => CheckResult::Malformed(legible(other.to_string().as_bytes())),
+    }
+}
+
+/// What an error of a socket says of the server behind it.
+pub(super) fn failure_of(error: &io::Error) -> CheckResult {
+    match error.kind() {
+        // No socket at a UNIX path means that nobody listens there.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => CheckResult::Refused,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => CheckResult::Reset,
+        io::ErrorKind::TimedOut => CheckResult::TimedOut,
+        _ => CheckResult::Unreachable(error.to_string()),
+    }
+}
+
+/// A server's words as they may stand in a log: one line, printable, not long.
+pub(super) fn legible(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(WORDS_BYTES_MAX)]);
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+/// The user name of a visit without an account.
+const STRANGER: &str = "sqluice";
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// Of a server's message in our reasons and logs.
+const WORDS_BYTES_MAX: usize = 256;
+
+/// Of an answer to a check; a real one has less than 200.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// So that a connection whose other end has vanished is closed in the end.
+const KEEPALIVE: Duration = Duration::from_secs(10);

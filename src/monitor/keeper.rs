@@ -1,0 +1,224 @@
+//! The owner of what is believed: findings, reports and configurations come in, routing tables go out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, mpsc, oneshot, watch as latest};
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::watch::{Finding, Target, Watcher};
+use crate::config::Config;
+use crate::topology::{
+    Beliefs, Change, CheckResult, Condition, Failure, FollowUp, Report, RoutingTable, ServerId, ServerRole,
+};
+
+/// What the rest of the process may ask for.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Go on with another configuration; answered when its table is published.
+    Apply(Arc<Config>, oneshot::Sender<()>),
+}
+
+/// Owns the beliefs and publishes tables.
+///
+/// Invariant: there is one watcher for each server of the configuration in force, and no other.
+pub(super) struct Keeper<Wake> {
+    beliefs: Beliefs,
+    publish: Arc<ArcSwap<RoutingTable>>,
+    wake: Wake,
+    checked: latest::Sender<bool>,
+    watched: HashMap<ServerId, Watched>,
+    watchers: JoinSet<()>,
+    findings: mpsc::Sender<Finding>,
+    inbox: mpsc::Receiver<Finding>,
+}
+
+/// A server that is being watched.
+struct Watched {
+    target: Target,
+    /// The watcher's task. A finding of another task is of an earlier configuration.
+    task: Id,
+    stop: tokio::task::AbortHandle,
+    /// Asks the watcher for a check now.
+    poke: Arc<Notify>,
+    /// When an operator was last told that credentials are wrong.
+    alarmed: Option<Instant>,
+}
+
+impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
+    pub(super) fn new(
+        beliefs: Beliefs,
+        publish: Arc<ArcSwap<RoutingTable>>,
+        wake: Wake,
+        checked: latest::Sender<bool>,
+    ) -> Keeper<Wake> {
+        let (findings, inbox) = mpsc::channel(FINDINGS_MAX);
+        let (watched, watchers) = (HashMap::new(), JoinSet::new());
+        let mut keeper = Keeper { beliefs, publish, wake, checked, watched, watchers, findings, inbox };
+        keeper.watch_all();
+        keeper
+    }
+
+    /// Runs until nobody can give orders any more.
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut reports: mpsc::Receiver<Report>) {
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Apply(config, done)) => {
+                        self.apply(config);
+                        // Who gave the order may have gone away; the order holds all the same.
+                        let _ = done.send(());
+                    }
+                    None => return,
+                },
+                Some(finding) = self.inbox.recv() => self.take_finding(&finding),
+                Some(report) = reports.recv() => self.take_report(report),
+                Some(ended) = self.watchers.join_next_with_id() => self.replace_watcher(ended),
+            }
+        }
+    }
+
+    fn apply(&mut self, config: Arc<Config>) {
+        self.beliefs.apply(config, Instant::now());
+        self.watch_all();
+        self.publish_changes();
+    }
+
+    fn take_finding(&mut self, finding: &Finding) {
+        let is_current = self.watched.get(&finding.server).is_some_and(|watched| watched.task == finding.task);
+        if !is_current {
+            return;
+        }
+        self.beliefs.check(finding.server, &finding.result, Instant::now());
+        let published = self.publish_changes();
+        if published && matches!(finding.result, CheckResult::LoginRefused { .. } | CheckResult::StatementFailed { .. })
+        {
+            self.log_refusal(finding.server);
+        }
+        let all_checked = self.beliefs.all_checked();
+        self.checked.send_if_modified(|checked| std::mem::replace(checked, all_checked) != all_checked);
+    }
+
+    fn take_report(&mut self, report: Report) {
+        match self.beliefs.report(report.server, report.failure, Instant::now()) {
+            FollowUp::Nothing => {}
+            FollowUp::Check => self.poke(report.server),
+            FollowUp::Alarm => self.alarm(report),
+        }
+        self.publish_changes();
+    }
+
+    /// Publishes what is believed now, if that is anything new.
+    fn publish_changes(&mut self) -> bool {
+        let current = self.publish.load_full();
+        let Some(next) = self.beliefs.next_table(&current) else { return false };
+        let changes = next.changes_since(&current);
+        changes.iter().for_each(log);
+        let contested: Vec<ServerId> = newly_contested(&current, &next).collect();
+        self.publish.store(Arc::new(next));
+        (self.wake)();
+        contested.into_iter().for_each(|server| self.poke(server));
+        true
+    }
+
+    fn poke(&self, server: ServerId) {
+        if let Some(watched) = self.watched.get(&server) {
+            watched.poke.notify_one();
+        }
+    }
+
+    /// Tells an operator that a server refuses sessions because of their credentials; not for every one of them.
+    fn alarm(&mut self, report: Report) {
+        let Some(watched) = self.watched.get_mut(&report.server) else { return };
+        let now = Instant::now();
+        if watched.alarmed.is_some_and(|alarmed| now.duration_since(alarmed) < ALARM_INTERVAL) {
+            return;
+        }
+        watched.alarmed = Some(now);
+        if let Failure::LoginRefused { code } = report.failure {
+            tracing::warn!(
+                "server {} refused a session's login with error {code}: the credentials held here are not its own",
+                watched.target
+            );
+        }
+    }
+
+    fn log_refusal(&self, server: ServerId) {
+        let table = self.publish.load();
+        if let (Some(place), Some(watched)) = (table.place(server), self.watched.get(&server)) {
+            let health = &table.server(place).health;
+            tracing::warn!(
+                "server {}: {health}, but the check's account is refused: {}",
+                watched.target,
+                health.reason
+            );
+        }
+    }
+
+    /// Makes the watchers those of the configuration in force. A watcher whose server stays as it was goes on.
+    fn watch_all(&mut self) {
+        let targets = Target::all(self.beliefs.config(), self.beliefs.ids());
+        let mut old = std::mem::take(&mut self.watched);
+        for target in targets {
+            let kept = old.remove(&target.server).filter(|watched| watched.target == target);
+            let watched = kept.unwrap_or_else(|| self.watch(target, Duration::ZERO));
+            self.watched.insert(watched.target.server, watched);
+        }
+        // The rest belongs to servers that are gone or have changed.
+        old.into_values().for_each(|watched| watched.stop.abort());
+    }
+
+    fn watch(&mut self, target: Target, delay: Duration) -> Watched {
+        let poke = Arc::new(Notify::new());
+        let watcher = Watcher::new(target.clone(), Arc::clone(&poke), self.findings.clone());
+        let stop = self.watchers.spawn(watcher.run(delay));
+        Watched { target, task: stop.id(), stop, poke, alarmed: None }
+    }
+
+    /// A watcher ends only when it is stopped, or by a panic, which must not leave its server unwatched.
+    fn replace_watcher(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let task = match &ended {
+            Ok((task, ())) => *task,
+            Err(error) => error.id(),
+        };
+        let Some(target) =
+            self.watched.values().find(|watched| watched.task == task).map(|watched| watched.target.clone())
+        else {
+            return;
+        };
+        tracing::error!("the health check of server {target} ended by itself and is started again");
+        let delay = target.interval;
+        let watched = self.watch(target, delay);
+        self.watched.insert(watched.target.server, watched);
+    }
+}
+
+fn log(change: &Change) {
+    match change.condition {
+        Condition::Down => tracing::warn!("{change}"),
+        Condition::Unknown | Condition::Up => tracing::info!("{change}"),
+    }
+}
+
+/// Servers of clusters in which somebody has just become one of several that take writes. In a change of primaries the
+/// old one may have been asked a moment too early: asking all again ends that sooner than the next interval.
+fn newly_contested<'a>(old: &'a RoutingTable, new: &'a RoutingTable) -> impl Iterator<Item = ServerId> + 'a {
+    let is_contested = |table: &RoutingTable, id: ServerId| {
+        table.place(id).is_some_and(|place| table.server(place).health.role == ServerRole::Contested)
+    };
+    let clusters: Vec<_> = new
+        .servers
+        .iter()
+        .filter(|server| is_contested(new, server.id) && !is_contested(old, server.id))
+        .map(|server| server.cluster)
+        .collect();
+    new.servers.iter().filter(move |server| clusters.contains(&server.cluster)).map(|server| server.id)
+}
+
+/// Findings that wait for the keeper; a watcher that has one more waits, and checks later.
+const FINDINGS_MAX: usize = 256;
+
+/// Between two alarms about the credentials of one server.
+const ALARM_INTERVAL: Duration = Duration::from_secs(60);

@@ -1,0 +1,211 @@
+//! Asks one server, again and again, and never learns what it means.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::connection::{self, Connection};
+use crate::config::{Cluster, Config, Monitor, Server, ServerAddress};
+use crate::protocol::auth::Secret;
+use crate::topology::{Answer, CheckResult, ServerId};
+
+/// What to check, as whom, how often.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) server: ServerId,
+    /// `cluster/server`, for the log.
+    name: String,
+    pub(super) address: ServerAddress,
+    /// Absent where roles are configured and nobody gave an account: then only the door is looked at.
+    pub(super) account: Option<Account>,
+    /// From the start of one check to the start of the next.
+    pub(super) interval: Duration,
+    /// When a check that has not answered has failed.
+    pub(super) timeout: Duration,
+}
+
+/// Who the checks log in as.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) user: String,
+    pub(super) password: Secret,
+}
+
+impl Target {
+    /// The servers of `config`; `ids` are theirs, in the same order.
+    pub(super) fn all(config: &Config, ids: impl Iterator<Item = ServerId>) -> Vec<Target> {
+        let servers =
+            config.clusters.iter().flat_map(|cluster| cluster.servers.iter().map(move |server| (cluster, server)));
+        servers.zip(ids).map(|((cluster, server), id)| Target::new(cluster, server, id)).collect()
+    }
+
+    fn new(cluster: &Cluster, server: &Server, id: ServerId) -> Target {
+        let account = |monitor: &Monitor| Account { user: monitor.user.clone(), password: monitor.password.clone() };
+        Target {
+            server: id,
+            name: format!("{}/{}", cluster.name, server.name),
+            address: server.address.clone(),
+            account: cluster.monitor.as_ref().map(account),
+            interval: cluster.check_interval,
+            timeout: cluster.check_timeout,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.name)
+    }
+}
+
+/// What one check found.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) server: ServerId,
+    /// The watcher that found it.
+    pub(super) task: Id,
+    pub(super) result: CheckResult,
+}
+
+/// Checks one server.
+pub(super) struct Watcher {
+    target: Target,
+    poke: Arc<Notify>,
+    findings: mpsc::Sender<Finding>,
+    link: Link,
+    /// Logins refused in a row.
+    refusals: u32,
+}
+
+/// The way to the server.
+enum Link {
+    Closed,
+    /// A connection is being made, since then. It is not given up when the check that began it is over: a server that
+    /// hangs and comes back would find nothing but broken handshakes, and lock this host out for everybody.
+    Opening(JoinSet<Result<Connection, CheckResult>>, Instant),
+    /// The connection that all checks use.
+    Open(Connection),
+}
+
+impl Watcher {
+    pub(super) fn new(target: Target, poke: Arc<Notify>, findings: mpsc::Sender<Finding>) -> Watcher {
+        Watcher { target, poke, findings, link: Link::Closed, refusals: 0 }
+    }
+
+    /// Runs until it is stopped.
+    pub(super) async fn run(mut self, delay: Duration) {
+        tokio::time::sleep(delay).await;
+        loop {
+            let begun = Instant::now();
+            let result = self.check(begun + self.target.timeout).await;
+            self.refusals = if connection::is_refused_account(&result) { self.refusals.saturating_add(1) } else { 0 };
+            let pause = self.pause(&result);
+            let finding = Finding { server: self.target.server, task: tokio::task::id(), result };
+            if self.findings.send(finding).await.is_err() {
+                return;
+            }
+            self.wait(begun + pause).await;
+        }
+    }
+
+    async fn check(&mut self, deadline: Instant) -> CheckResult {
+        if let Link::Open(connection) = &mut self.link {
+            match timeout_at(deadline, connection.ask()).await {
+                Ok(Ok(writable)) => return CheckResult::Answered(Answer { writable, contact: None }),
+                // Somebody may have killed this connection; only a new one tells whether the server lives.
+                Ok(Err(CheckResult::Reset)) => self.link = Link::Closed,
+                Ok(Err(failure)) => {
+                    self.link = Link::Closed;
+                    return failure;
+                }
+                Err(_) => {
+                    self.link = Link::Closed;
+                    return CheckResult::TimedOut;
+                }
+            }
+        }
+        self.open(deadline).await
+    }
+
+    async fn open(&mut self, deadline: Instant) -> CheckResult {
+        let (mut attempt, since) = match std::mem::replace(&mut self.link, Link::Closed) {
+            Link::Opening(attempt, since) => (attempt, since),
+            Link::Closed | Link::Open(_) => (self.attempt(), Instant::now()),
+        };
+        match timeout_at(deadline, attempt.join_next()).await {
+            Ok(Some(Ok(Ok(connection)))) => self.first_answer(connection, deadline).await,
+            Ok(Some(Ok(Err(failure)))) => failure,
+            // The client library does not promise to survive every malformed packet; it took only its own task along.
+            Ok(Some(Err(_)) | None) => CheckResult::Malformed("its answer could not be handled".to_owned()),
+            Err(_) => {
+                if since.elapsed() < ATTEMPT_TIME_MAX {
+                    self.link = Link::Opening(attempt, since);
+                }
+                CheckResult::TimedOut
+            }
+        }
+    }
+
+    fn attempt(&self) -> JoinSet<Result<Connection, CheckResult>> {
+        let mut attempt = JoinSet::new();
+        attempt.spawn(connection::open(self.target.clone()));
+        attempt
+    }
+
+    async fn first_answer(&mut self, mut connection: Connection, deadline: Instant) -> CheckResult {
+        let contact = Some(connection.contact().clone());
+        match timeout_at(deadline, connection.ask()).await {
+            Ok(Ok(writable)) => {
+                if connection.can_ask() {
+                    self.link = Link::Open(connection);
+                }
+                CheckResult::Answered(Answer { writable, contact })
+            }
+            Ok(Err(failure)) => failure,
+            Err(_) => CheckResult::TimedOut,
+        }
+    }
+
+    fn pause(&self, result: &CheckResult) -> Duration {
+        let interval = self.target.interval;
+        if self.refusals > 0 {
+            let longer = interval.saturating_mul(1 << self.refusals.min(16));
+            return longer.min(interval.max(REFUSED_INTERVAL_MAX));
+        }
+        match (result, &self.target.account) {
+            (CheckResult::Answered(_), None) => interval.max(DOOR_INTERVAL),
+            _ => interval,
+        }
+    }
+
+    /// Waits for the next check's time, or less when somebody pokes; but never asks without any pause, and never sooner
+    /// than planned while the account is refused.
+    async fn wait(&self, next: Instant) {
+        let soonest = Instant::now() + PAUSE_MIN;
+        if self.refusals == 0 {
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = self.poke.notified() => {}
+            }
+        } else {
+            sleep_until(next).await;
+        }
+        sleep_until(soonest).await;
+    }
+}
+
+/// How long one attempt to connect may take, over several checks. Then the other end has most likely forgotten it.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// Between two checks of one server, however many failures the workers report.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// Between two logins at most, while the account is refused.
+const REFUSED_INTERVAL_MAX: Duration = Duration::from_secs(10);
+
+/// Between two looks at the door of a server for which there is no account: each is a line in the server's error log.
+const DOOR_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,0 +1,122 @@
+//! A decision with its reasons, for people.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::decision::{Decision, Question, Refusal, Verdict, decide, verdict};
+use crate::config::{Balance, PoolIndex, Role};
+use crate::topology::RoutingTable;
+
+/// How a decision came about: one step a pool that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The wanted pool, then its fallbacks as far as they were looked at.
+    pub steps: Vec<Step>,
+    /// What was decided.
+    pub outcome: Result<Decision, Refusal>,
+}
+
+/// One pool that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its name.
+    pub pool: String,
+    /// Its cluster's name.
+    pub cluster: String,
+    /// Which role its members have.
+    pub role: Role,
+    /// How one of them is picked.
+    pub balance: Balance,
+    /// Every server of the cluster.
+    pub servers: Vec<Explained>,
+}
+
+/// One server that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// Its name in its cluster.
+    pub server: Arc<str>,
+    /// Whether it may be used, and why not.
+    pub verdict: Verdict,
+    /// What was last heard of it.
+    pub heard: Arc<str>,
+    /// Whether it was picked.
+    pub picked: bool,
+}
+
+/// Decides as [`decide`] does, and says why.
+pub fn explain(table: &RoutingTable, question: &Question<'_>) -> Explanation {
+    let outcome = decide(table, question);
+    let mut steps = Vec::new();
+    for pool in table.chain(question.pool) {
+        steps.push(step(table, pool, question, outcome));
+        let ends_here = match outcome {
+            Ok(decision) => decision.pool == pool,
+            Err(Refusal::AllFull) => steps.last().is_some_and(Step::is_full),
+            Err(Refusal::NoServer) => false,
+        };
+        if ends_here {
+            break;
+        }
+    }
+    Explanation { steps, outcome }
+}
+
+fn step(table: &RoutingTable, pool: PoolIndex, question: &Question<'_>, outcome: Result<Decision, Refusal>) -> Step {
+    let settings = table.config.pool(pool);
+    let servers = table.pool(pool).candidates().map(|server| Explained {
+        server: Arc::clone(&table.server(server).name),
+        verdict: verdict(table, pool, server, question),
+        heard: Arc::clone(&table.server(server).health.reason),
+        picked: outcome == Ok(Decision { server, pool }),
+    });
+    Step {
+        pool: settings.name.clone(),
+        cluster: table.config.cluster(settings.cluster).name.clone(),
+        role: settings.role,
+        balance: settings.balance,
+        servers: servers.collect(),
+    }
+}
+
+impl Step {
+    fn is_full(&self) -> bool {
+        self.servers.iter().any(|server| server.verdict.is_full())
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.steps.iter().enumerate() {
+            let how_reached = if index == 0 { "" } else { "fallback: " };
+            writeln!(out, "{how_reached}{step}")?;
+        }
+        match &self.outcome {
+            Ok(_) => Ok(()),
+            Err(refusal) => writeln!(out, "{refusal}"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = match self.role {
+            Role::Primary => "the primary",
+            Role::Replica => "the replicas",
+        };
+        let balance = match self.balance {
+            Balance::LeastConnections => "fewest connections for its weight",
+            Balance::RoundRobin => "round robin",
+            Balance::Random => "random",
+        };
+        write!(out, "pool {}: {role} of cluster {}, {balance}", self.pool, self.cluster)?;
+        self.servers.iter().try_for_each(|server| write!(out, "\n  {server}"))
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.picked { "->" } else { "  " };
+        write!(out, "{mark} {}: {} ({})", self.server, self.verdict, self.heard)
+    }
+}

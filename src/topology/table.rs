@@ -1,0 +1,248 @@
+//! The routing table: one immutable value that every worker decides by until the next one is published.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{
+    Condition, Endpoint, GreetingFacts, Health, Offer, Registry, ServerId, ServerIndex, ServerLoad, UserIndex, UserLoad,
+};
+use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
+use crate::protocol::capability::Capabilities;
+
+/// Users, pools, servers and their health, swapped as a whole.
+///
+/// Invariant: `pools` is parallel to the pools of `config`, `servers` to the servers of its clusters one cluster after
+/// the other; every index in here points into this table.
+#[derive(Debug)]
+pub struct RoutingTable {
+    /// Counts the tables of this process; a higher one replaces a lower one.
+    pub epoch: u64,
+    /// The configuration this table was made of.
+    pub config: Arc<Config>,
+    /// All servers, one cluster after the other.
+    pub servers: Vec<ServerEntry>,
+    /// All pools, in the order of the configuration.
+    pub pools: Vec<PoolEntry>,
+    /// What clients are greeted with.
+    pub offer: Offer,
+    users: Arc<Users>,
+    /// By [`ServerId`].
+    places: Vec<Option<ServerIndex>>,
+}
+
+/// One server as it is believed to be now.
+#[derive(Debug, Clone)]
+pub struct ServerEntry {
+    /// The same in every table.
+    pub id: ServerId,
+    /// Its name in its cluster.
+    pub name: Arc<str>,
+    /// Its cluster.
+    pub cluster: ClusterIndex,
+    /// Where to connect to; absent until its name has been looked up.
+    pub endpoint: Option<Endpoint>,
+    /// Its share of the sessions; 0: only when nothing else is left.
+    pub weight: u32,
+    /// Connections that this process opens to it at most; 0: unlimited.
+    pub max_connections: u32,
+    /// Whether it is used, and for what.
+    pub health: Health,
+    /// How it introduced itself; absent until it did.
+    pub greeting: Option<Arc<GreetingFacts>>,
+    /// Its counters, shared by all tables.
+    pub load: Arc<ServerLoad>,
+}
+
+/// One pool as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolEntry {
+    /// All servers of the pool's cluster: a range of [`RoutingTable::servers`].
+    candidates: Range<usize>,
+    /// Those that are up and have the pool's role.
+    pub members: Vec<ServerIndex>,
+    needs_cleartext: bool,
+}
+
+/// Who may log in. Stays the same while the configuration does.
+#[derive(Debug)]
+pub(super) struct Users {
+    by_name: HashMap<Box<[u8]>, UserIndex>,
+    loads: Vec<Arc<UserLoad>>,
+}
+
+impl RoutingTable {
+    /// Puts a table together. `servers` are those of `config`, in its order.
+    pub(super) fn new(epoch: u64, config: Arc<Config>, servers: Vec<ServerEntry>, users: Arc<Users>) -> RoutingTable {
+        let pools = (0..config.pools.len()).map(|pool| PoolEntry::new(PoolIndex(pool), &config, &servers)).collect();
+        let offer = Offer::new(config.process.server_version.as_deref(), known_greetings(&config, &servers));
+        let places = places(&servers);
+        RoutingTable { epoch, config, servers, pools, offer, users, places }
+    }
+
+    /// The user of that name, as the client sent it.
+    pub fn user(&self, name: &[u8]) -> Option<UserIndex> {
+        self.users.by_name.get(name).copied()
+    }
+
+    /// What the configuration says of a user.
+    pub fn user_config(&self, user: UserIndex) -> &User {
+        &self.config.users[user.0]
+    }
+
+    /// The counter of a user's sessions.
+    pub fn user_load(&self, user: UserIndex) -> &Arc<UserLoad> {
+        &self.users.loads[user.0]
+    }
+
+    /// The server at that place of this table.
+    pub fn server(&self, index: ServerIndex) -> &ServerEntry {
+        &self.servers[index.0]
+    }
+
+    /// Where a server that was met in an earlier table is in this one; none if it is no longer configured.
+    pub fn place(&self, id: ServerId) -> Option<ServerIndex> {
+        self.places.get(id.0 as usize).copied().flatten()
+    }
+
+    /// The pool at that place of this table's configuration.
+    pub fn pool(&self, index: PoolIndex) -> &PoolEntry {
+        &self.pools[index.0]
+    }
+
+    /// Whether some server that the pool or its fallbacks may lead to asks for a password in the clear, which a hash
+    /// cannot give: then a client's password must be learnt when it logs in.
+    pub fn needs_cleartext(&self, pool: PoolIndex) -> bool {
+        self.chain(pool).any(|pool| self.pool(pool).needs_cleartext)
+    }
+
+    /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.
+    pub fn chain(&self, first: PoolIndex) -> impl Iterator<Item = PoolIndex> + '_ {
+        std::iter::successors(Some(first), |&pool| self.config.pool(pool).fallback).take(self.pools.len())
+    }
+
+    /// Whether this table says the same of the servers as `other`, counts aside.
+    pub fn agrees_with(&self, other: &RoutingTable) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+            && self.servers.len() == other.servers.len()
+            && self.servers.iter().zip(&other.servers).all(|(mine, theirs)| mine.agrees_with(theirs))
+    }
+
+    /// What happened to the servers since `old`, for the log.
+    pub fn changes_since(&self, old: &RoutingTable) -> Vec<Change> {
+        let appeared_or_turned = self.servers.iter().filter_map(|server| {
+            let before = old.place(server.id).map(|place| old.server(place));
+            let to = server.health.to_string();
+            let from = before.map_or_else(|| "new".to_owned(), |before| before.health.to_string());
+            (from != to).then(|| self.change(server, from, to))
+        });
+        let gone = old.servers.iter().filter(|server| self.place(server.id).is_none());
+        let gone = gone.map(|server| old.change(server, server.health.to_string(), "removed".to_owned()));
+        appeared_or_turned.chain(gone).collect()
+    }
+
+    fn change(&self, server: &ServerEntry, from: String, to: String) -> Change {
+        let cluster = self.config.cluster(server.cluster).name.clone();
+        Change {
+            id: server.id,
+            cluster,
+            server: Arc::clone(&server.name),
+            condition: server.health.condition,
+            from,
+            to,
+            reason: Arc::clone(&server.health.reason),
+        }
+    }
+}
+
+impl ServerEntry {
+    /// Whether it may be used as a server of that role now.
+    pub fn serves(&self, role: Role) -> bool {
+        self.health.condition == Condition::Up && self.health.role.serves(role)
+    }
+
+    /// What it offers; absent until it was heard.
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        self.greeting.as_ref().map(|greeting| greeting.capabilities)
+    }
+
+    fn agrees_with(&self, other: &ServerEntry) -> bool {
+        self.id == other.id
+            && self.endpoint == other.endpoint
+            && self.health == other.health
+            && self.greeting == other.greeting
+    }
+}
+
+impl PoolEntry {
+    fn new(pool: PoolIndex, config: &Config, servers: &[ServerEntry]) -> PoolEntry {
+        let settings = config.pool(pool);
+        let first = servers.partition_point(|server| server.cluster.0 < settings.cluster.0);
+        let count = config.cluster(settings.cluster).servers.len();
+        let candidates = first..first + count;
+        let members =
+            candidates.clone().filter(|&index| servers[index].serves(settings.role)).map(ServerIndex).collect();
+        let mut greetings = servers[candidates.clone()].iter().filter_map(|server| server.greeting.as_ref());
+        let needs_cleartext = greetings.any(|greeting| greeting.needs_cleartext());
+        PoolEntry { candidates, members, needs_cleartext }
+    }
+
+    /// All servers of the pool's cluster, members or not.
+    pub fn candidates(&self) -> impl ExactSizeIterator<Item = ServerIndex> + Clone + use<> {
+        self.candidates.clone().map(ServerIndex)
+    }
+}
+
+impl Users {
+    pub(super) fn new(config: &Config, registry: &mut Registry) -> Users {
+        let names = config.users.iter().enumerate();
+        Users {
+            by_name: names.map(|(index, user)| (user.name.as_bytes().into(), UserIndex(index))).collect(),
+            loads: config.users.iter().map(|user| registry.user(&user.name)).collect(),
+        }
+    }
+}
+
+/// The greetings of all servers that some pool may lead to.
+fn known_greetings<'a>(
+    config: &'a Config,
+    servers: &'a [ServerEntry],
+) -> impl Iterator<Item = &'a GreetingFacts> + Clone {
+    let in_use = |cluster: ClusterIndex| config.pools.iter().any(|pool| pool.cluster == cluster);
+    servers.iter().filter(move |server| in_use(server.cluster)).filter_map(|server| server.greeting.as_deref())
+}
+
+fn places(servers: &[ServerEntry]) -> Vec<Option<ServerIndex>> {
+    let ids = servers.iter().map(|server| server.id.0 as usize + 1).max().unwrap_or(0);
+    let mut places = vec![None; ids];
+    for (index, server) in servers.iter().enumerate() {
+        places[server.id.0 as usize] = Some(ServerIndex(index));
+    }
+    places
+}
+
+/// A server's health or role is another than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which server.
+    pub id: ServerId,
+    /// Its cluster's name.
+    pub cluster: String,
+    /// Its name.
+    pub server: Arc<str>,
+    /// Whether it is used now.
+    pub condition: Condition,
+    /// What it was.
+    pub from: String,
+    /// What it is.
+    pub to: String,
+    /// Why.
+    pub reason: Arc<str>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "server {}/{}: {} -> {}: {}", self.cluster, self.server, self.from, self.to, self.reason)
+    }
+}
