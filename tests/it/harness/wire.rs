@@ -58,6 +58,7 @@ pub(crate) mod status {
     pub(crate) const MORE_RESULTS: u16 = 0x0008;
     pub(crate) const CURSOR_EXISTS: u16 = 0x0040;
     pub(crate) const LAST_ROW_SENT: u16 = 0x0080;
+    pub(crate) const PS_OUT_PARAMS: u16 = 0x1000;
 }
 
 const PIECE_MAX: usize = 0xFF_FFFF;
@@ -417,6 +418,11 @@ impl Client {
         self.try_write(payload)
     }
 
+    /// The next reply answers a command that was sent as raw bytes with sequence id 0.
+    pub(crate) fn expect_new_reply(&mut self) {
+        self.next_sequence = 1;
+    }
+
     /// Sends a packet that continues the sequence.
     pub(crate) fn write(&mut self, payload: &[u8]) {
         self.try_write(payload).expect("the packet can be sent");
@@ -540,7 +546,7 @@ impl Client {
         match shape {
             Shape::Single => {
                 let payload = self.take(&mut reply)?;
-                self.note_end(&mut reply, &payload);
+                self.note_answer(&mut reply, &payload);
             }
             Shape::Results => while self.one_result(&mut reply)? {},
             Shape::Prepare => self.prepare_reply(&mut reply)?,
@@ -566,9 +572,7 @@ impl Client {
     fn one_result(&mut self, reply: &mut Reply) -> io::Result<bool> {
         let first = self.take(reply)?;
         match first[0] {
-            0x00 | 0xFF => {
-                self.note_end(reply, &first);
-            }
+            0x00 | 0xFF => self.note_answer(reply, &first),
             0xFB => {
                 reply.files.push(text(&first[1..]));
                 for packet in std::mem::take(&mut self.local_file) {
@@ -585,12 +589,17 @@ impl Client {
                 if self.capabilities & cap::DEPRECATE_EOF == 0 {
                     let eof = self.take(reply)?;
                     assert!(
-                        eof[0] == 0xFE && eof.len() == 5,
+                        self.ends_rows(reply, &eof),
                         "EOF after the definitions: {eof:02x?}"
                     );
-                    self.note_end(reply, &eof);
                     if reply.status & status::CURSOR_EXISTS != 0 {
                         return Ok(reply.status & status::MORE_RESULTS != 0);
+                    }
+                    // MySQL 9.7 says only here, not in the EOF after the row, that an OK follows the OUT parameters.
+                    if reply.status & status::PS_OUT_PARAMS != 0 {
+                        let says_more = reply.status & status::MORE_RESULTS != 0;
+                        self.rows_to_end(reply)?;
+                        return Ok(says_more && reply.error.is_none());
                     }
                 }
                 self.rows_to_end(reply)?;
@@ -611,7 +620,7 @@ impl Client {
     fn rows_to_end(&mut self, reply: &mut Reply) -> io::Result<()> {
         loop {
             let payload = self.take(reply)?;
-            if self.note_end(reply, &payload) {
+            if self.ends_rows(reply, &payload) {
                 return Ok(());
             }
             reply.rows.push(payload);
@@ -621,7 +630,7 @@ impl Client {
     fn prepare_reply(&mut self, reply: &mut Reply) -> io::Result<()> {
         let first = self.take(reply)?;
         if first[0] == 0xFF {
-            self.note_end(reply, &first);
+            self.note_answer(reply, &first);
             return Ok(());
         }
         let columns = u16::from_le_bytes([first[5], first[6]]);
@@ -639,34 +648,28 @@ impl Client {
         Ok(())
     }
 
-    /// Whether a packet ends rows (or is an OK where one is expected); keeps its status or error.
-    fn note_end(&self, reply: &mut Reply, payload: &[u8]) -> bool {
-        let eof_length_max = if self.capabilities & cap::DEPRECATE_EOF == 0 {
+    /// Keeps the status or the error of a packet that is the whole answer.
+    fn note_answer(&self, reply: &mut Reply, payload: &[u8]) {
+        match payload[0] {
+            0xFF => reply.error = Some(ServerError::parse(payload)),
+            0x00 | 0xFE => reply.status = end_status(payload, self.capabilities),
+            _ => {}
+        }
+    }
+
+    /// Whether a packet among rows is their end, which it keeps; `00` begins a row there.
+    fn ends_rows(&self, reply: &mut Reply, payload: &[u8]) -> bool {
+        let length_max = if self.capabilities & cap::DEPRECATE_EOF == 0 {
             5
         } else {
             PIECE_MAX - 1
         };
-        match payload[0] {
-            0xFF => {
-                reply.error = Some(ServerError::parse(payload));
-                true
-            }
-            0xFE if payload.len() <= eof_length_max => {
-                reply.status = end_status(payload, self.capabilities);
-                true
-            }
-            0x00 if reply.packets.len() == 1 || !in_rows(reply) => {
-                reply.status = end_status(payload, self.capabilities);
-                true
-            }
-            _ => false,
+        let ends = payload[0] == 0xFF || payload[0] == 0xFE && payload.len() <= length_max;
+        if ends {
+            self.note_answer(reply, payload);
         }
+        ends
     }
-}
-
-/// Whether the packet taken last lies among the rows of a result set: there `00` begins a row, not an OK.
-fn in_rows(reply: &Reply) -> bool {
-    reply.packets.len() > 1 && reply.packets[0][0] != 0x00 && reply.packets[0][0] != 0xFB
 }
 
 fn end_status(payload: &[u8], capabilities: u64) -> u16 {
