@@ -12,6 +12,7 @@ pub mod protocol;
 pub mod route;
 pub mod server;
 pub mod session;
+mod slab;
 pub mod standin;
 pub mod topology;
 pub mod worker;

@@ -35,30 +35,18 @@ impl fmt::Display for Change {
 /// All differences, in the order of the file: first what is new or different, then what is gone.
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let (old, new) = (effective::entries(old), effective::entries(new));
-    let before: HashMap<&str, &Entry<'_>> = old
-        .iter()
-        .map(|entry| (entry.label.as_str(), entry))
-        .collect();
+    let before: HashMap<&str, &Entry<'_>> = old.iter().map(|entry| (entry.label.as_str(), entry)).collect();
     let after: HashSet<&str> = new.iter().map(|entry| entry.label.as_str()).collect();
-    let new_or_different = new
-        .iter()
-        .flat_map(|entry| match before.get(entry.label.as_str()) {
-            Some(before) => differences(before, entry),
-            None => vec![whole(entry, "added")],
-        });
-    let gone = old
-        .iter()
-        .filter(|entry| !after.contains(entry.label.as_str()))
-        .map(|entry| whole(entry, "removed"));
+    let new_or_different = new.iter().flat_map(|entry| match before.get(entry.label.as_str()) {
+        Some(before) => differences(before, entry),
+        None => vec![whole(entry, "added")],
+    });
+    let gone = old.iter().filter(|entry| !after.contains(entry.label.as_str())).map(|entry| whole(entry, "removed"));
     new_or_different.chain(gone).collect()
 }
 
 fn whole(entry: &Entry<'_>, what: &str) -> Change {
-    Change {
-        subject: entry.label.clone(),
-        what: what.to_owned(),
-        holds: Reload::AtOnce,
-    }
+    Change { subject: entry.label.clone(), what: what.to_owned(), holds: Reload::AtOnce }
 }
 
 /// The settings that differ between two tables of one label, in the order of the reference.
@@ -66,38 +54,21 @@ fn differences(old: &Entry<'_>, new: &Entry<'_>) -> Vec<Change> {
     let settings = new.section.settings.iter();
     let differing = settings.filter_map(|setting| {
         let (old, new) = (value(old, setting), value(new, setting));
-        if old == new {
-            None
-        } else {
-            Some((setting, what_changed(setting, old, new)))
-        }
+        if old == new { None } else { Some((setting, what_changed(setting, old, new))) }
     });
-    let mut changes: Vec<Change> = differing
-        .map(|(setting, what)| Change {
-            subject: new.label.clone(),
-            what,
-            holds: setting.reload,
-        })
-        .collect();
+    let mut changes: Vec<Change> =
+        differing.map(|(setting, what)| Change { subject: new.label.clone(), what, holds: setting.reload }).collect();
     // A password that was in clear and is now a hash is one change, not two.
     changes.dedup();
     changes
 }
 
 fn value<'e>(entry: &'e Entry<'_>, setting: &Setting) -> Option<&'e Shown<'e>> {
-    entry
-        .settings
-        .iter()
-        .find(|(known, _)| known.name == setting.name)
-        .map(|(_, value)| value)
+    entry.settings.iter().find(|(known, _)| known.name == setting.name).map(|(_, value)| value)
 }
 
 fn what_changed(setting: &Setting, old: Option<&Shown<'_>>, new: Option<&Shown<'_>>) -> String {
-    let name = if setting.name == "password_hash" {
-        "password"
-    } else {
-        setting.name
-    };
+    let name = if setting.name == "password_hash" { "password" } else { setting.name };
     if old.or(new).is_some_and(Shown::is_secret) {
         return format!("{name} changed");
     }
@@ -105,7 +76,6 @@ fn what_changed(setting: &Setting, old: Option<&Shown<'_>>, new: Option<&Shown<'
         Absent::Means(meaning) => meaning,
         Absent::Is(_) | Absent::Refused => "none",
     };
-    let shown =
-        |value: Option<&Shown<'_>>| value.map_or(absent.to_owned(), |value| value.to_string());
+    let shown = |value: Option<&Shown<'_>>| value.map_or(absent.to_owned(), |value| value.to_string());
     format!("{name} {} -> {}", shown(old), shown(new))
 }

@@ -25,9 +25,7 @@ pub struct Environment<'e> {
 
 impl fmt::Debug for Environment<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Environment")
-            .field("online_cpus", &self.online_cpus)
-            .finish_non_exhaustive()
+        out.debug_struct("Environment").field("online_cpus", &self.online_cpus).finish_non_exhaustive()
     }
 }
 
@@ -63,13 +61,7 @@ pub(crate) fn required(
     complaints: &Complaints<'_>,
 ) -> Option<Password> {
     if forms.written.is_empty() {
-        complaints.missing(
-            table,
-            format!(
-                "{who} has no password: write one of {}",
-                either(forms.names)
-            ),
-        );
+        complaints.missing(table, format!("{who} has no password: write one of {}", either(forms.names)));
         return None;
     }
     optional(forms, environment, complaints)?
@@ -82,25 +74,15 @@ pub(crate) fn optional(
     complaints: &Complaints<'_>,
 ) -> Option<Option<Password>> {
     if let [first, (second, place), ..] = forms.written.as_slice() {
-        complaints.at(
-            place,
-            format!(
-                "`{}` and `{second}` are two passwords: write only one of them",
-                first.0
-            ),
-        );
+        complaints.at(place, format!("`{}` and `{second}` are two passwords: write only one of them", first.0));
         return None;
     }
     if let Some(hash) = forms.hash {
         return Some(Some(Password::Hash(hash.into_inner())));
     }
     let clear = forms.clear.map(At::into_inner);
-    let from_file = forms
-        .file
-        .map(|path| complained(&path, from_file(&path, environment), complaints));
-    let from_variable = forms
-        .variable
-        .map(|name| complained(&name, from_variable(&name, environment), complaints));
+    let from_file = forms.file.map(|path| complained(&path, from_file(&path, environment), complaints));
+    let from_variable = forms.variable.map(|name| complained(&name, from_variable(&name, environment), complaints));
     match (clear, from_file, from_variable) {
         (Some(secret), _, _) | (_, Some(Some(secret)), _) | (_, _, Some(Some(secret))) => {
             Some(Some(Password::Clear(secret)))
@@ -110,22 +92,14 @@ pub(crate) fn optional(
     }
 }
 
-fn complained(
-    written: &At<String>,
-    secret: Result<Secret, Problem>,
-    complaints: &Complaints<'_>,
-) -> Option<Secret> {
-    secret
-        .map_err(|problem| complaints.at(&written.span(), problem))
-        .ok()
+fn complained(written: &At<String>, secret: Result<Secret, Problem>, complaints: &Complaints<'_>) -> Option<Secret> {
+    secret.map_err(|problem| complaints.at(&written.span(), problem)).ok()
 }
 
 fn from_file(path: &At<String>, environment: &Environment<'_>) -> Result<Secret, Problem> {
     let shown = quoted(path.get_ref());
     let mut content = (environment.file)(Path::new(path.get_ref())).map_err(|error| {
-        format!(
-            "the password file {shown} cannot be read ({error}): write the path of a readable file"
-        )
+        format!("the password file {shown} cannot be read ({error}): write the path of a readable file")
     })?;
     if content.len() > PASSWORD_FILE_BYTES_MAX {
         return Err(format!(
@@ -134,9 +108,7 @@ fn from_file(path: &At<String>, environment: &Environment<'_>) -> Result<Secret,
     }
     without_newline(&mut content);
     if content.is_empty() {
-        return Err(format!(
-            "the password file {shown} is empty: write a password to it"
-        ));
+        return Err(format!("the password file {shown} is empty: write a password to it"));
     }
     read::password(&content).map_err(|problem| format!("the password in file {shown} {problem}"))
 }
@@ -144,14 +116,15 @@ fn from_file(path: &At<String>, environment: &Environment<'_>) -> Result<Secret,
 fn from_variable(name: &At<String>, environment: &Environment<'_>) -> Result<Secret, Problem> {
     let shown = quoted(name.get_ref());
     match (environment.variable)(name.get_ref()) {
-        None => Err(format!(
-            "the environment variable {shown} is not set: set it for the process, or use `password_file`"
-        )),
-        Some(empty) if empty.is_empty() => Err(format!(
-            "the environment variable {shown} is empty: set it to a password"
-        )),
-        Some(value) => read::password(value.as_bytes())
-            .map_err(|problem| format!("the password in variable {shown} {problem}")),
+        None => {
+            Err(format!("the environment variable {shown} is not set: set it for the process, or use `password_file`"))
+        }
+        Some(empty) if empty.is_empty() => {
+            Err(format!("the environment variable {shown} is empty: set it to a password"))
+        }
+        Some(value) => {
+            read::password(value.as_bytes()).map_err(|problem| format!("the password in variable {shown} {problem}"))
+        }
     }
 }
 

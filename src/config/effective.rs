@@ -40,12 +40,7 @@ impl fmt::Display for Shown<'_> {
             Shown::Boolean(value) => write!(out, "{value}"),
             Shown::Secret(_) | Shown::Verifier(_) => out.write_str(&toml_text(MASKED)),
             Shown::Account(user, _) => {
-                write!(
-                    out,
-                    "{{ user = {}, password = {} }}",
-                    toml_text(user),
-                    toml_text(MASKED)
-                )
+                write!(out, "{{ user = {}, password = {} }}", toml_text(user), toml_text(MASKED))
             }
         }
     }
@@ -80,11 +75,7 @@ fn toml_text(text: &str) -> String {
 
 /// A name as part of a table's header: quoted where TOML would take a dot for a step inwards.
 fn toml_key(name: &str) -> String {
-    if name.contains('.') {
-        toml_text(name)
-    } else {
-        name.to_owned()
-    }
+    if name.contains('.') { toml_text(name) } else { name.to_owned() }
 }
 
 /// The effective settings as TOML.
@@ -125,95 +116,49 @@ fn single<'c>(key: &str, values: Vec<(&'static str, Shown<'c>)>) -> Entry<'c> {
 }
 
 /// A table with a name of its own.
-fn named<'c>(
-    path: &[&str],
-    name: &str,
-    header: String,
-    values: Vec<(&'static str, Shown<'c>)>,
-) -> Entry<'c> {
+fn named<'c>(path: &[&str], name: &str, header: String, values: Vec<(&'static str, Shown<'c>)>) -> Entry<'c> {
     let section = section(path);
-    Entry {
-        section,
-        label: format!("{} {name}", section.noun),
-        header,
-        settings: settings(section, values),
-    }
+    Entry { section, label: format!("{} {name}", section.noun), header, settings: settings(section, values) }
 }
 
 fn section(path: &[&str]) -> &'static Section {
-    path.iter()
-        .filter(|key| !key.is_empty())
-        .fold(&ROOT, |outer, key| {
-            outer
-                .setting(key)
-                .and_then(|setting| setting.form.section())
-                .expect("a printed table is in the reference")
-        })
+    path.iter().filter(|key| !key.is_empty()).fold(&ROOT, |outer, key| {
+        outer.setting(key).and_then(|setting| setting.form.section()).expect("a printed table is in the reference")
+    })
 }
 
 fn settings<'c>(
     section: &'static Section,
     values: Vec<(&'static str, Shown<'c>)>,
 ) -> Vec<(&'static Setting, Shown<'c>)> {
-    let setting = |name| {
-        section
-            .setting(name)
-            .expect("a printed setting is in the reference")
-    };
-    values
-        .into_iter()
-        .map(|(name, value)| (setting(name), value))
-        .collect()
+    let setting = |name| section.setting(name).expect("a printed setting is in the reference");
+    values.into_iter().map(|(name, value)| (setting(name), value)).collect()
 }
 
 fn process(config: &Config) -> Entry<'_> {
     let process = &config.process;
-    let workers =
-        u32::try_from(process.workers).expect("there are at most limits::WORKERS_MAX workers");
+    let workers = u32::try_from(process.workers).expect("there are at most limits::WORKERS_MAX workers");
     let mut values = vec![
         ("workers", Shown::Count(workers)),
         ("pin_workers", Shown::Boolean(process.pin_workers)),
         ("io", Shown::of(process.io)),
         ("max_sessions", Shown::Count(process.max_sessions)),
-        (
-            "shutdown_timeout",
-            Shown::duration(process.shutdown_timeout),
-        ),
+        ("shutdown_timeout", Shown::duration(process.shutdown_timeout)),
     ];
-    values.extend(
-        process
-            .server_version
-            .iter()
-            .map(|version| ("server_version", Shown::display(version))),
-    );
+    values.extend(process.server_version.iter().map(|version| ("server_version", Shown::display(version))));
     single("process", values)
 }
 
 fn log(config: &Config) -> Entry<'_> {
-    single(
-        "log",
-        vec![
-            ("level", Shown::of(config.log.level)),
-            ("format", Shown::of(config.log.format)),
-        ],
-    )
+    single("log", vec![("level", Shown::of(config.log.level)), ("format", Shown::of(config.log.format))])
 }
 
 fn admin(config: &Config) -> Entry<'_> {
-    single(
-        "admin",
-        vec![("socket", Shown::display(config.admin.socket.display()))],
-    )
+    single("admin", vec![("socket", Shown::display(config.admin.socket.display()))])
 }
 
 fn limits(config: &Config) -> Entry<'_> {
-    single(
-        "limits",
-        vec![(
-            "login_timeout",
-            Shown::duration(config.limits.login_timeout),
-        )],
-    )
+    single("limits", vec![("login_timeout", Shown::duration(config.limits.login_timeout))])
 }
 
 fn listener(listener: &Listener) -> Entry<'_> {
@@ -222,22 +167,12 @@ fn listener(listener: &Listener) -> Entry<'_> {
         ("address", Shown::display(&listener.address)),
         ("extra", Shown::Boolean(listener.extra)),
     ];
-    named(
-        &["listener"],
-        &listener.name,
-        "[[listener]]".to_owned(),
-        values,
-    )
+    named(&["listener"], &listener.name, "[[listener]]".to_owned(), values)
 }
 
 fn cluster(cluster: &Cluster) -> Entry<'_> {
     let mut values = vec![("topology", Shown::of(cluster.topology))];
-    values.extend(
-        cluster
-            .monitor
-            .iter()
-            .map(|monitor| ("monitor", Shown::Account(&monitor.user, &monitor.password))),
-    );
+    values.extend(cluster.monitor.iter().map(|monitor| ("monitor", Shown::Account(&monitor.user, &monitor.password))));
     values.extend([
         ("check_interval", Shown::duration(cluster.check_interval)),
         ("check_timeout", Shown::duration(cluster.check_timeout)),
@@ -247,12 +182,7 @@ fn cluster(cluster: &Cluster) -> Entry<'_> {
         ("max_replica_lag", Shown::duration(cluster.max_replica_lag)),
         ("hold_timeout", Shown::duration(cluster.hold_timeout)),
     ]);
-    named(
-        &["cluster"],
-        &cluster.name,
-        format!("[cluster.{}]", toml_key(&cluster.name)),
-        values,
-    )
+    named(&["cluster"], &cluster.name, format!("[cluster.{}]", toml_key(&cluster.name)), values)
 }
 
 fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
@@ -264,33 +194,17 @@ fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
         ("max_connections", Shown::Count(server.max_connections)),
     ];
     let header = format!("[[cluster.{}.server]]", toml_key(&cluster.name));
-    named(
-        &["cluster", "server"],
-        &format!("{}/{}", cluster.name, server.name),
-        header,
-        values,
-    )
+    named(&["cluster", "server"], &format!("{}/{}", cluster.name, server.name), header, values)
 }
 
 fn pool<'c>(config: &'c Config, pool: &'c Pool) -> Entry<'c> {
     let mut values = vec![
-        (
-            "cluster",
-            Shown::display(&config.cluster(pool.cluster).name),
-        ),
+        ("cluster", Shown::display(&config.cluster(pool.cluster).name)),
         ("role", Shown::of::<Role>(pool.role)),
         ("balance", Shown::of(pool.balance)),
     ];
-    values.extend(
-        pool.fallback
-            .map(|fallback| ("fallback", Shown::display(&config.pool(fallback).name))),
-    );
-    named(
-        &["pool"],
-        &pool.name,
-        format!("[pool.{}]", toml_key(&pool.name)),
-        values,
-    )
+    values.extend(pool.fallback.map(|fallback| ("fallback", Shown::display(&config.pool(fallback).name))));
+    named(&["pool"], &pool.name, format!("[pool.{}]", toml_key(&pool.name)), values)
 }
 
 fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
@@ -302,20 +216,9 @@ fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
         ("name", Shown::display(&user.name)),
         (password, Shown::Verifier(&user.verifier)),
         ("pool", Shown::display(&config.pool(user.pool).name)),
-        (
-            "max_connections",
-            Shown::Count(user.max_connections.unwrap_or(0)),
-        ),
+        ("max_connections", Shown::Count(user.max_connections.unwrap_or(0))),
     ];
-    values.extend(
-        user.backend_user
-            .iter()
-            .map(|name| ("backend_user", Shown::display(name))),
-    );
-    values.extend(
-        user.backend_password
-            .iter()
-            .map(|secret| ("backend_password", Shown::Secret(secret))),
-    );
+    values.extend(user.backend_user.iter().map(|name| ("backend_user", Shown::display(name))));
+    values.extend(user.backend_password.iter().map(|secret| ("backend_password", Shown::Secret(secret))));
     named(&["user"], &user.name, "[[user]]".to_owned(), values)
 }

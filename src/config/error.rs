@@ -40,15 +40,8 @@ pub struct Place {
 impl ConfigErrors {
     /// The whole file is unusable, for one reason.
     pub(crate) fn of_file(file: &str, problem: String) -> ConfigErrors {
-        let error = ConfigError {
-            file: file.to_owned(),
-            place: None,
-            problem,
-        };
-        ConfigErrors {
-            errors: vec![error],
-            not_shown: 0,
-        }
+        let error = ConfigError { file: file.to_owned(), place: None, problem };
+        ConfigErrors { errors: vec![error], not_shown: 0 }
     }
 }
 
@@ -70,11 +63,7 @@ impl std::error::Error for ConfigErrors {}
 impl fmt::Display for ConfigError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place {
-            Some(place) => write!(
-                out,
-                "{}:{}:{}: {}",
-                self.file, place.line, place.column, self.problem
-            ),
+            Some(place) => write!(out, "{}:{}:{}: {}", self.file, place.line, place.column, self.problem),
             None => write!(out, "{}: {}", self.file, self.problem),
         }
     }
@@ -96,13 +85,7 @@ pub(crate) struct Complaints<'t> {
 impl<'t> Complaints<'t> {
     pub(crate) fn new(file: &'t str, text: &'t str) -> Complaints<'t> {
         let (found, not_shown) = Default::default();
-        Complaints {
-            file,
-            text,
-            found,
-            not_shown,
-            broken_lines: Vec::new(),
-        }
+        Complaints { file, text, found, not_shown, broken_lines: Vec::new() }
     }
 
     /// The text is not TOML there.
@@ -151,10 +134,7 @@ impl<'t> Complaints<'t> {
             place: Some(place(self.text, offset)),
             problem,
         };
-        Err(ConfigErrors {
-            errors: found.into_iter().map(error).collect(),
-            not_shown: self.not_shown.get(),
-        })
+        Err(ConfigErrors { errors: found.into_iter().map(error).collect(), not_shown: self.not_shown.get() })
     }
 
     fn push(&self, offset: usize, problem: String) {
@@ -168,18 +148,11 @@ impl<'t> Complaints<'t> {
 /// The line and column of a byte of the text. One past its end is a place too: something may be missing there.
 pub(crate) fn place(text: &str, offset: usize) -> Place {
     let before = &text.as_bytes()[..offset.min(text.len())];
-    let line_start = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1);
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let is_character_start = |byte: &&u8| **byte & 0xC0 != 0x80;
     Place {
         line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-        column: before[line_start..]
-            .iter()
-            .filter(is_character_start)
-            .count()
-            + 1,
+        column: before[line_start..].iter().filter(is_character_start).count() + 1,
     }
 }
 
@@ -189,9 +162,7 @@ mod tests {
 
     #[test]
     fn places_count_lines_and_characters_from_one() {
-        let check = |text: &str, offset, line, column| {
-            assert_eq!(place(text, offset), Place { line, column })
-        };
+        let check = |text: &str, offset, line, column| assert_eq!(place(text, offset), Place { line, column });
         check("", 0, 1, 1);
         check("", 9, 1, 1);
         check("ab\ncd", 0, 1, 1);
@@ -209,13 +180,8 @@ mod tests {
         for offset in (0..CONFIG_ERRORS_MAX + 7).rev() {
             complaints.at(&(offset..offset + 1), "wrong");
         }
-        let errors = complaints
-            .verdict::<()>(None)
-            .expect_err("there were complaints");
-        assert_eq!(
-            (errors.errors.len(), errors.not_shown),
-            (CONFIG_ERRORS_MAX, 7)
-        );
+        let errors = complaints.verdict::<()>(None).expect_err("there were complaints");
+        assert_eq!((errors.errors.len(), errors.not_shown), (CONFIG_ERRORS_MAX, 7));
         assert!(errors.errors.is_sorted_by_key(|error| error.place));
         assert!(errors.to_string().ends_with("wrong\nand 7 more errors"));
     }
@@ -227,12 +193,7 @@ mod tests {
         complaints.at(&(0..1), "on the broken line");
         complaints.at(&(9..10), "on another line");
         complaints.missing(&(0..0), "perhaps on the broken line");
-        let errors = complaints
-            .verdict::<()>(None)
-            .expect_err("there were complaints");
-        assert_eq!(
-            errors.to_string(),
-            "f.toml:1:5: not TOML\nf.toml:2:5: on another line"
-        );
+        let errors = complaints.verdict::<()>(None).expect_err("there were complaints");
+        assert_eq!(errors.to_string(), "f.toml:1:5: not TOML\nf.toml:2:5: on another line");
     }
 }

@@ -7,10 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::read::{At, Reader};
-use super::{
-    Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress,
-    Topology,
-};
+use super::{Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress, Topology};
 use crate::protocol::auth::{Secret, Verifier};
 
 pub(crate) struct File {
@@ -141,10 +138,7 @@ impl ProcessSection {
 
 impl LogSection {
     fn read(table: Reader<'_>) -> LogSection {
-        let section = LogSection {
-            level: table.choice("level"),
-            format: table.choice("format"),
-        };
+        let section = LogSection { level: table.choice("level"), format: table.choice("format") };
         table.only("access");
         table.finish();
         section
@@ -212,11 +206,8 @@ impl ClusterSection {
 
 impl MonitorSection {
     fn read(table: Reader<'_>) -> MonitorSection {
-        let section = MonitorSection {
-            place: table.place(),
-            user: table.text("user"),
-            password: PasswordForms::read(&table),
-        };
+        let section =
+            MonitorSection { place: table.place(), user: table.text("user"), password: PasswordForms::read(&table) };
         table.finish();
         section
     }
@@ -268,13 +259,9 @@ impl UserSection {
 
 impl PasswordForms {
     const NAMES: &'static [&'static str] = &["password", "password_file", "password_env"];
-    const NAMES_WITH_HASH: &'static [&'static str] =
-        &["password", "password_file", "password_env", "password_hash"];
-    const BACKEND_NAMES: &'static [&'static str] = &[
-        "backend_password",
-        "backend_password_file",
-        "backend_password_env",
-    ];
+    const NAMES_WITH_HASH: &'static [&'static str] = &["password", "password_file", "password_env", "password_hash"];
+    const BACKEND_NAMES: &'static [&'static str] =
+        &["backend_password", "backend_password_file", "backend_password_env"];
 
     fn read(table: &Reader<'_>) -> PasswordForms {
         PasswordForms {
@@ -309,12 +296,6 @@ impl PasswordForms {
     }
 }
 
-fn written(
-    table: &Reader<'_>,
-    names: &'static [&'static str],
-) -> Vec<(&'static str, Range<usize>)> {
-    names
-        .iter()
-        .filter_map(|name| Some((*name, table.place_of(name)?)))
-        .collect()
+fn written(table: &Reader<'_>, names: &'static [&'static str]) -> Vec<(&'static str, Range<usize>)> {
+    names.iter().filter_map(|name| Some((*name, table.place_of(name)?))).collect()
 }

@@ -109,98 +109,33 @@ pub struct Bound {
 
 /// The constant bounds an operator may run into, and what happens then.
 pub const BOUNDS: &[Bound] = &[
-    bound(
-        "configuration file",
-        CONFIG_FILE_BYTES_MAX,
-        "bytes",
-        "the file is refused",
-    ),
-    bound(
-        "password file",
-        PASSWORD_FILE_BYTES_MAX,
-        "bytes",
-        "the configuration is refused",
-    ),
-    bound(
-        "errors of a configuration",
-        CONFIG_ERRORS_MAX,
-        "errors",
-        "further ones are only counted",
-    ),
-    bound(
-        "listeners",
-        LISTENERS_MAX,
-        "listeners",
-        "the configuration is refused",
-    ),
-    bound(
-        "clusters",
-        CLUSTERS_MAX,
-        "clusters",
-        "the configuration is refused",
-    ),
-    bound(
-        "servers of a cluster",
-        SERVERS_PER_CLUSTER_MAX,
-        "servers",
-        "the configuration is refused",
-    ),
+    bound("configuration file", CONFIG_FILE_BYTES_MAX, "bytes", "the file is refused"),
+    bound("password file", PASSWORD_FILE_BYTES_MAX, "bytes", "the configuration is refused"),
+    bound("errors of a configuration", CONFIG_ERRORS_MAX, "errors", "further ones are only counted"),
+    bound("listeners", LISTENERS_MAX, "listeners", "the configuration is refused"),
+    bound("clusters", CLUSTERS_MAX, "clusters", "the configuration is refused"),
+    bound("servers of a cluster", SERVERS_PER_CLUSTER_MAX, "servers", "the configuration is refused"),
     bound("pools", POOLS_MAX, "pools", "the configuration is refused"),
     bound("users", USERS_MAX, "users", "the configuration is refused"),
-    bound(
-        "login packet",
-        LOGIN_PACKET_MAX,
-        "bytes",
-        "the login is refused",
-    ),
-    bound(
-        "unfinished logins of a worker",
-        PENDING_LOGINS,
-        "logins",
-        "further clients wait to be accepted",
-    ),
-    bound(
-        "sessions of a worker waiting for a server",
-        WAITERS_MAX,
-        "sessions",
-        "the next one gets an error",
-    ),
+    bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
+    bound("unfinished logins of a worker", PENDING_LOGINS, "logins", "further clients wait to be accepted"),
+    bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),
     bound(
         "bytes kept for a peer that does not read",
         OVERFLOW_HIGH_WATER,
         "bytes",
         "the other end is not read until 32768 bytes are left",
     ),
-    bound(
-        "listener's queue",
-        LISTEN_BACKLOG as usize,
-        "sockets",
-        "the kernel lets further clients try again",
-    ),
+    bound("listener's queue", LISTEN_BACKLOG as usize, "sockets", "the kernel lets further clients try again"),
 ];
 
-const fn bound(
-    name: &'static str,
-    value: usize,
-    unit: &'static str,
-    at_the_bound: &'static str,
-) -> Bound {
-    Bound {
-        name,
-        value,
-        unit,
-        at_the_bound,
-    }
+const fn bound(name: &'static str, value: usize, unit: &'static str, at_the_bound: &'static str) -> Bound {
+    Bound { name, value, unit, at_the_bound }
 }
 
-const _: () = assert!(
-    OVERFLOW_LOW_WATER < OVERFLOW_HIGH_WATER,
-    "a paused peer must be resumed below the mark it was paused at"
-);
-const _: () = assert!(
-    LARGE_BUFFER_BYTES <= OVERFLOW_LOW_WATER,
-    "one receive must fit between the marks"
-);
+const _: () =
+    assert!(OVERFLOW_LOW_WATER < OVERFLOW_HIGH_WATER, "a paused peer must be resumed below the mark it was paused at");
+const _: () = assert!(LARGE_BUFFER_BYTES <= OVERFLOW_LOW_WATER, "one receive must fit between the marks");
 
 /// One line of the sum: so many, of so many bytes each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,10 +165,7 @@ pub struct WorstCase {
 impl WorstCase {
     /// The sum of all shares.
     pub fn bytes(&self) -> usize {
-        self.shares
-            .iter()
-            .map(Share::bytes)
-            .fold(0, usize::saturating_add)
+        self.shares.iter().map(Share::bytes).fold(0, usize::saturating_add)
     }
 }
 
@@ -245,55 +177,23 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
     let workers = config.process.workers;
     let waiters_max = sessions.min(workers.saturating_mul(WAITERS_MAX));
     let logins_max = sessions.min(workers.saturating_mul(PENDING_LOGINS));
-    let share = |what, count, bytes_each| Share {
-        what,
-        count,
-        bytes_each,
-    };
+    let share = |what, count, bytes_each| Share { what, count, bytes_each };
     let shares = vec![
-        share(
-            "small ring buffers",
-            workers.saturating_mul(SMALL_BUFFERS),
-            SMALL_BUFFER_BYTES,
-        ),
-        share(
-            "large ring buffers",
-            workers.saturating_mul(LARGE_BUFFERS),
-            LARGE_BUFFER_BYTES,
-        ),
-        share(
-            "ring entries",
-            workers.saturating_mul(RING_ENTRIES),
-            RING_ENTRY_BYTES,
-        ),
+        share("small ring buffers", workers.saturating_mul(SMALL_BUFFERS), SMALL_BUFFER_BYTES),
+        share("large ring buffers", workers.saturating_mul(LARGE_BUFFERS), LARGE_BUFFER_BYTES),
+        share("ring entries", workers.saturating_mul(RING_ENTRIES), RING_ENTRY_BYTES),
         share("sessions", sessions, SESSION_STATE_BYTES),
-        share(
-            "connections, a client's and a server's each",
-            sessions.saturating_mul(2),
-            CONNECTION_STATE_BYTES,
-        ),
-        share(
-            "bytes kept for peers that do not read",
-            sessions.saturating_mul(2),
-            OVERFLOW_HIGH_WATER,
-        ),
+        share("connections, a client's and a server's each", sessions.saturating_mul(2), CONNECTION_STATE_BYTES),
+        share("bytes kept for peers that do not read", sessions.saturating_mul(2), OVERFLOW_HIGH_WATER),
         share(
             "unfinished logins, a client's and a server's packet each",
             logins_max.saturating_mul(2),
             LOGIN_PACKET_MAX,
         ),
         share("sessions waiting for a server", waiters_max, WAITER_BYTES),
-        share(
-            "orders to workers",
-            workers.saturating_mul(MAILBOX_ORDERS),
-            ORDER_BYTES,
-        ),
+        share("orders to workers", workers.saturating_mul(MAILBOX_ORDERS), ORDER_BYTES),
         share("reports to the health checks", REPORTS_MAX, REPORT_BYTES),
-        share(
-            "users, in each routing table alive",
-            config.users.len().saturating_mul(TABLES_ALIVE),
-            USER_BYTES,
-        ),
+        share("users, in each routing table alive", config.users.len().saturating_mul(TABLES_ALIVE), USER_BYTES),
     ];
     WorstCase { shares }
 }
@@ -302,14 +202,7 @@ impl fmt::Display for WorstCase {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for share in &self.shares {
             let (total, each) = (Bytes(share.bytes()), Bytes(share.bytes_each));
-            writeln!(
-                out,
-                "{:>10}  {} x {} {}",
-                total.to_string(),
-                share.count,
-                each,
-                share.what
-            )?;
+            writeln!(out, "{:>10}  {} x {} {}", total.to_string(), share.count, each, share.what)?;
         }
         write!(out, "{:>10}  at most", Bytes(self.bytes()).to_string())
     }
@@ -321,12 +214,7 @@ pub struct Bytes(pub usize);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(usize, &str); 4] = [
-            (1 << 40, "TiB"),
-            (1 << 30, "GiB"),
-            (1 << 20, "MiB"),
-            (1 << 10, "KiB"),
-        ];
+        const UNITS: [(usize, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
         match UNITS.iter().find(|(size, _)| self.0 >= *size) {
             Some((size, unit)) if self.0 % size == 0 => write!(out, "{} {unit}", self.0 / size),
             Some((size, unit)) => write!(out, "{:.1} {unit}", self.0 as f64 / *size as f64),
@@ -352,25 +240,13 @@ mod tests {
 
     #[test]
     fn the_sum_is_that_of_its_lines_and_an_impossible_one_saturates() {
-        let share = |count, bytes_each| Share {
-            what: "things",
-            count,
-            bytes_each,
-        };
-        let worst = WorstCase {
-            shares: vec![share(3, 1024), share(1, 1024)],
-        };
+        let share = |count, bytes_each| Share { what: "things", count, bytes_each };
+        let worst = WorstCase { shares: vec![share(3, 1024), share(1, 1024)] };
         assert_eq!(worst.bytes(), 4096);
         assert_eq!(
             worst.to_string(),
             "     3 KiB  3 x 1 KiB things\n     1 KiB  1 x 1 KiB things\n     4 KiB  at most"
         );
-        assert_eq!(
-            WorstCase {
-                shares: vec![share(usize::MAX, 2), share(1, 1)]
-            }
-            .bytes(),
-            usize::MAX
-        );
+        assert_eq!(WorstCase { shares: vec![share(usize::MAX, 2), share(1, 1)] }.bytes(), usize::MAX);
     }
 }

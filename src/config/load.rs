@@ -18,15 +18,10 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
         let name = path.display().to_string();
         let refused = |problem: String| ConfigErrors::of_file(&name, problem);
-        let bytes = read_at_most(path, CONFIG_FILE_BYTES_MAX + 1).map_err(|error| {
-            refused(format!(
-                "cannot be read ({error}): write one, or name another with --config"
-            ))
-        })?;
+        let bytes = read_at_most(path, CONFIG_FILE_BYTES_MAX + 1)
+            .map_err(|error| refused(format!("cannot be read ({error}): write one, or name another with --config")))?;
         if bytes.len() > CONFIG_FILE_BYTES_MAX {
-            return Err(refused(format!(
-                "has more than {CONFIG_FILE_BYTES_MAX} bytes: name another file"
-            )));
+            return Err(refused(format!("has more than {CONFIG_FILE_BYTES_MAX} bytes: name another file")));
         }
         let text = zeroize::Zeroizing::new(into_text(&name, bytes)?);
         let directory = path.parent().unwrap_or(Path::new("."));
@@ -39,11 +34,7 @@ impl Config {
     }
 
     /// Reads a text; `file` is its name in errors. The result depends on nothing but the arguments.
-    pub fn parse(
-        text: &str,
-        file: &str,
-        environment: &Environment<'_>,
-    ) -> Result<Config, ConfigErrors> {
+    pub fn parse(text: &str, file: &str, environment: &Environment<'_>) -> Result<Config, ConfigErrors> {
         let (tree, syntax_errors) = DeTable::parse_recoverable(text);
         let mut complaints = Complaints::new(file, text);
         for error in &syntax_errors {
@@ -62,9 +53,7 @@ impl Config {
 
 fn read_at_most(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(bytes_max as u64)
-        .read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take(bytes_max as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -74,15 +63,8 @@ fn into_text(file: &str, bytes: Vec<u8>) -> Result<String, ConfigErrors> {
         let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
         let place = Some(error::place(&before, valid));
         let problem = "this is not UTF-8: write the file in UTF-8".to_owned();
-        let error = error::ConfigError {
-            file: file.to_owned(),
-            place,
-            problem,
-        };
-        ConfigErrors {
-            errors: vec![error],
-            not_shown: 0,
-        }
+        let error = error::ConfigError { file: file.to_owned(), place, problem };
+        ConfigErrors { errors: vec![error], not_shown: 0 }
     })
 }
 
@@ -103,14 +85,8 @@ pub fn fuzz_config(bytes: &[u8]) {
             super::limits::worst_case_bytes(&config).to_string();
         }
         Err(errors) => {
-            assert!(
-                !errors.errors.is_empty(),
-                "a refused file has at least one error"
-            );
-            assert!(
-                errors.errors.iter().all(|error| error.place.is_some()),
-                "every error in a text has a place"
-            );
+            assert!(!errors.errors.is_empty(), "a refused file has at least one error");
+            assert!(errors.errors.iter().all(|error| error.place.is_some()), "every error in a text has a place");
             errors.to_string();
         }
     }

@@ -8,16 +8,22 @@
 //! What is *not* here: applying a configuration (`server`), and anything learned at run time (`topology`).
 
 pub mod change;
+mod checks;
 mod credentials;
 mod effective;
 mod error;
 mod file;
+mod keys;
 pub mod limits;
 mod load;
+mod page;
 pub mod password;
 mod read;
 pub mod reference;
 mod resolve;
+mod sections;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::fmt;
@@ -310,10 +316,7 @@ impl Config {
 
     /// The pool of that name.
     pub fn pool_by_name(&self, name: &str) -> Option<PoolIndex> {
-        self.pools
-            .iter()
-            .position(|pool| pool.name == name)
-            .map(PoolIndex)
+        self.pools.iter().position(|pool| pool.name == name).map(PoolIndex)
     }
 
     /// The user of that name. Names at the door are bytes; ours are UTF-8.

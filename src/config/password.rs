@@ -37,9 +37,10 @@ pub fn forms(mut input: Vec<u8>) -> Result<String, PasswordRefused> {
 
 fn printed(secret: &Secret) -> String {
     let mut lines = String::new();
-    writeln!(lines, "password_hash = \"{}\"", native_hash(secret))
-        .expect("a String takes everything");
-    lines.push_str("# Enough where the account at the servers uses mysql_native_password. For caching_sha2_password and others\n");
+    writeln!(lines, "password_hash = \"{}\"", native_hash(secret)).expect("a String takes everything");
+    lines.push_str(
+        "# Enough where the account at the servers uses mysql_native_password. For caching_sha2_password and others\n",
+    );
     lines.push_str("# the servers need the password itself: write `password_file` or `password_env` instead.\n");
     lines
 }
@@ -59,9 +60,7 @@ mod tests {
 
     fn check(input: &[u8], expected: Result<&str, PasswordRefused>) {
         let printed = forms(input.to_vec());
-        let hash = printed
-            .as_ref()
-            .map(|lines| lines.lines().next().expect("the hash comes first"));
+        let hash = printed.as_ref().map(|lines| lines.lines().next().expect("the hash comes first"));
         assert_eq!(hash.map_err(|refused| *refused), expected);
     }
 
@@ -76,9 +75,6 @@ mod tests {
         check(b"\n", Err(PasswordRefused::Empty));
         check(b"", Err(PasswordRefused::Empty));
         check(b"a\0b", Err(PasswordRefused::Unusable));
-        check(
-            &[b'x'; PASSWORD_BYTES_MAX + 1],
-            Err(PasswordRefused::Unusable),
-        );
+        check(&[b'x'; PASSWORD_BYTES_MAX + 1], Err(PasswordRefused::Unusable));
     }
 }

@@ -14,7 +14,7 @@ use super::error::Complaints;
 use super::limits::{NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
 use super::reference::{Absent, Form, ROOT, Section, Setting};
 use super::value::{self, Choice, DurationText, Problem, either, quoted};
-use super::{ListenAddress, ServerAddress};
+use super::{ListenAddress, ServerAddress, keys};
 use crate::protocol::auth::{Secret, Verifier};
 
 /// A value and where it was written.
@@ -46,16 +46,8 @@ impl<'r> Reader<'r> {
         place: Range<usize>,
         complaints: &'r Complaints<'r>,
     ) -> Reader<'r> {
-        let reader = Reader {
-            section,
-            table,
-            place,
-            complaints,
-            asked: RefCell::default(),
-        };
-        reader.complain_of_unknown_keys();
-        reader.complain_of_what_is_not_available_yet();
-        reader.complain_of_missing_keys();
+        let reader = Reader { section, table, place, complaints, asked: RefCell::default() };
+        keys::check(section, table, &reader.place, complaints);
         reader
     }
 
@@ -71,9 +63,7 @@ impl<'r> Reader<'r> {
 
     pub(crate) fn text(&self, name: &'static str) -> Option<At<String>> {
         self.read(name, |form, value| {
-            let Form::Text { bytes_max } = form else {
-                unreachable!("`{name}` is read as the text it is")
-            };
+            let Form::Text { bytes_max } = form else { unreachable!("`{name}` is read as the text it is") };
             let text = string(value)?;
             printable(text, bytes_max)?;
             Ok(text.to_owned())
@@ -86,17 +76,13 @@ impl<'r> Reader<'r> {
 
     pub(crate) fn boolean(&self, name: &'static str) -> Option<At<bool>> {
         self.read(name, |_, value| {
-            value
-                .as_bool()
-                .ok_or_else(|| format!("is {}: write true or false, without quotes", kind(value)))
+            value.as_bool().ok_or_else(|| format!("is {}: write true or false, without quotes", kind(value)))
         })
     }
 
     pub(crate) fn count(&self, name: &'static str) -> Option<At<u32>> {
         self.read(name, |form, value| {
-            let Form::Count { min, max } = form else {
-                unreachable!("`{name}` is read as the count it is")
-            };
+            let Form::Count { min, max } = form else { unreachable!("`{name}` is read as the count it is") };
             count(value, min, max)
         })
     }
@@ -104,9 +90,7 @@ impl<'r> Reader<'r> {
     /// A count; nothing in it stands for `"auto"`.
     pub(crate) fn count_or_auto(&self, name: &'static str) -> Option<At<Option<u32>>> {
         self.read(name, |form, value| {
-            let Form::CountOrAuto { max } = form else {
-                unreachable!("`{name}` is read as the count it is")
-            };
+            let Form::CountOrAuto { max } = form else { unreachable!("`{name}` is read as the count it is") };
             match value.as_str() {
                 Some("auto") => Ok(None),
                 Some(other) => Err(format!(
@@ -120,9 +104,7 @@ impl<'r> Reader<'r> {
 
     pub(crate) fn duration(&self, name: &'static str) -> Option<At<Duration>> {
         self.read(name, |form, value| {
-            let Form::Duration { min, max } = form else {
-                unreachable!("`{name}` is read as the duration it is")
-            };
+            let Form::Duration { min, max } = form else { unreachable!("`{name}` is read as the duration it is") };
             let text = value.as_str().ok_or_else(|| match value.as_integer() {
                 Some(number) => {
                     format!("has no unit: write \"{number}s\" or \"{number}ms\", with the quotes")
@@ -132,38 +114,22 @@ impl<'r> Reader<'r> {
             let duration = value::duration(text)?;
             match (min..=max).contains(&duration) {
                 true => Ok(duration),
-                false => Err(format!(
-                    "is out of range: write \"{}\" to \"{}\"",
-                    DurationText(min),
-                    DurationText(max)
-                )),
+                false => Err(format!("is out of range: write \"{}\" to \"{}\"", DurationText(min), DurationText(max))),
             }
         })
     }
 
     pub(crate) fn choice<T: Choice>(&self, name: &'static str) -> Option<At<T>> {
         self.read(name, |form, value| {
-            let Form::Choice { not_yet, .. } = form else {
-                unreachable!("`{name}` is read as the choice it is")
-            };
+            let Form::Choice { not_yet, .. } = form else { unreachable!("`{name}` is read as the choice it is") };
             let text = string(value)?;
             if let Some((_, value)) = T::ALL.iter().find(|(word, _)| *word == text) {
                 return Ok(*value);
             }
-            let words: Vec<String> = value::words::<T>()
-                .iter()
-                .map(|word| format!("\"{word}\""))
-                .collect();
+            let words: Vec<String> = value::words::<T>().iter().map(|word| format!("\"{word}\"")).collect();
             match not_yet.contains(&text) {
-                true => Err(format!(
-                    "cannot be \"{text}\": that is not available yet; write {}",
-                    either(&words)
-                )),
-                false => Err(format!(
-                    "cannot be {}: write {}",
-                    quoted(text),
-                    either(&words)
-                )),
+                true => Err(format!("cannot be \"{text}\": that is not available yet; write {}", either(&words))),
+                false => Err(format!("cannot be {}: write {}", quoted(text), either(&words))),
             }
         })
     }
@@ -171,14 +137,10 @@ impl<'r> Reader<'r> {
     /// A setting that has only one value in this release; there is nothing to know but complaints.
     pub(crate) fn only(&self, name: &'static str) {
         self.read(name, |form, value| {
-            let Form::Only(word) = form else {
-                unreachable!("`{name}` is read as the one word it is")
-            };
+            let Form::Only(word) = form else { unreachable!("`{name}` is read as the one word it is") };
             match value.as_str() == Some(word) {
                 true => Ok(()),
-                false => Err(format!(
-                    "is not available yet: write `{name} = \"{word}\"` or leave it out"
-                )),
+                false => Err(format!("is not available yet: write `{name} = \"{word}\"` or leave it out")),
             }
         });
     }
@@ -209,7 +171,8 @@ impl<'r> Reader<'r> {
         self.read(name, |_, value| {
             let text = string(value)?;
             unmasked(text)?;
-            let advice = "must be \"*\" and 40 hex digits: write what `sqluice hash-password` prints, or use `password`";
+            let advice =
+                "must be \"*\" and 40 hex digits: write what `sqluice hash-password` prints, or use `password`";
             Verifier::parse_hash(text).ok_or_else(|| advice.to_owned())
         })
     }
@@ -225,101 +188,55 @@ impl<'r> Reader<'r> {
 
     /// A table that is there once; one that is not written is empty.
     pub(crate) fn table<T>(&self, name: &'static str, read: impl FnOnce(Reader<'_>) -> T) -> T {
-        let Form::Table(section) = self.setting(name).form else {
-            unreachable!("`{name}` is read as the table it is")
-        };
-        match self
-            .table
-            .get(name)
-            .map(|written| (written.span(), self.as_table(name, written)))
-        {
-            Some((place, Some(table))) => {
-                read(Reader::open(section, table, place, self.complaints))
-            }
-            Some((_, None)) | None => read(Reader::open(
-                section,
-                &DeTable::new(),
-                self.place(),
-                self.complaints,
-            )),
+        let Form::Table(section) = self.setting(name).form else { unreachable!("`{name}` is read as the table it is") };
+        match self.table.get(name).map(|written| (written.span(), self.as_table(name, written))) {
+            Some((place, Some(table))) => read(Reader::open(section, table, place, self.complaints)),
+            Some((_, None)) | None => read(Reader::open(section, &DeTable::new(), self.place(), self.complaints)),
         }
     }
 
     /// A table that means something by being there.
-    pub(crate) fn optional_table<T>(
-        &self,
-        name: &'static str,
-        read: impl FnOnce(Reader<'_>) -> T,
-    ) -> Option<T> {
-        let Form::Table(section) = self.setting(name).form else {
-            unreachable!("`{name}` is read as the table it is")
-        };
+    pub(crate) fn optional_table<T>(&self, name: &'static str, read: impl FnOnce(Reader<'_>) -> T) -> Option<T> {
+        let Form::Table(section) = self.setting(name).form else { unreachable!("`{name}` is read as the table it is") };
         let written = self.table.get(name)?;
         let table = self.as_table(name, written)?;
-        Some(read(Reader::open(
-            section,
-            table,
-            written.span(),
-            self.complaints,
-        )))
+        Some(read(Reader::open(section, table, written.span(), self.complaints)))
     }
 
-    /// A list of tables, `[[name]]`.
+    /// A list of tables, `[[name]]`; of too many, only as many as there may be.
     pub(crate) fn tables<T>(&self, name: &'static str, read: impl Fn(Reader<'_>) -> T) -> Vec<T> {
-        let Form::Tables(section) = self.setting(name).form else {
+        let Form::Tables { section, max } = self.setting(name).form else {
             unreachable!("`{name}` is read as the tables it is")
         };
-        let Some(written) = self.table.get(name) else {
-            return Vec::new();
-        };
+        let Some(written) = self.table.get(name) else { return Vec::new() };
         let Some(list) = written.get_ref().as_array() else {
-            let problem = format!(
-                "`{name}` is {}: write {} above its settings",
-                kind(written.get_ref()),
-                section.title
-            );
+            let problem =
+                format!("`{name}` is {}: write {} above its settings", kind(written.get_ref()), section.title);
             self.complaints.at(&written.span(), problem);
             return Vec::new();
         };
-        let tables = list
-            .iter()
-            .filter_map(|element| Some((element.span(), self.as_table(name, element)?)));
-        tables
-            .map(|(place, table)| read(Reader::open(section, table, place, self.complaints)))
-            .collect()
+        self.complain_of_count(section, list.len(), max, &written.span());
+        let tables = list.iter().take(max).filter_map(|element| Some((element.span(), self.as_table(name, element)?)));
+        tables.map(|(place, table)| read(Reader::open(section, table, place, self.complaints))).collect()
     }
 
-    /// Tables by name, `[name.NAME]`, in the order of the file.
-    pub(crate) fn named_tables<T>(
-        &self,
-        name: &'static str,
-        read: impl Fn(At<String>, Reader<'_>) -> T,
-    ) -> Vec<T> {
-        let Form::NamedTables(section) = self.setting(name).form else {
+    /// Tables by name, `[name.NAME]`, in the order of the file; of too many, only as many as there may be.
+    pub(crate) fn named_tables<T>(&self, name: &'static str, read: impl Fn(At<String>, Reader<'_>) -> T) -> Vec<T> {
+        let Form::NamedTables { section, max } = self.setting(name).form else {
             unreachable!("`{name}` is read as the tables it is")
         };
-        let Some(tables) = self
-            .table
-            .get(name)
-            .and_then(|written| self.as_table(name, written))
-        else {
-            return Vec::new();
-        };
+        let Some(written) = self.table.get(name) else { return Vec::new() };
+        let Some(tables) = self.as_table(name, written) else { return Vec::new() };
+        self.complain_of_count(section, tables.len(), max, &written.span());
         let mut in_order: Vec<_> = tables.iter().collect();
         in_order.sort_by_key(|(key, _)| key.span().start);
-        let named = in_order.into_iter().filter_map(|(key, written)| {
+        let named = in_order.into_iter().take(max).filter_map(|(key, written)| {
             if let Err(problem) = identifier(key.get_ref()) {
-                self.complaints.at(
-                    &key.span(),
-                    format!("the name of a {} {problem}", section.noun),
-                );
+                self.complaints.at(&key.span(), format!("the name of a {} {problem}", section.noun));
             }
             let table = self.as_table(key.get_ref(), written)?;
             let name = At::new(key.span(), key.get_ref().to_string());
-            Some(read(
-                name,
-                Reader::open(section, table, key.span(), self.complaints),
-            ))
+            Some(read(name, Reader::open(section, table, key.span(), self.complaints)))
         });
         named.collect()
     }
@@ -331,8 +248,7 @@ impl<'r> Reader<'r> {
     pub(crate) fn finish(self) {
         let asked = self.asked.into_inner();
         for setting in self.section.settings {
-            let is_read =
-                asked.contains(&setting.name) || matches!(setting.form, Form::NotYet { .. });
+            let is_read = asked.contains(&setting.name) || matches!(setting.form, Form::NotYet { .. });
             debug_assert!(
                 is_read,
                 "{} `{}` is in the reference, but nobody reads it",
@@ -350,9 +266,7 @@ impl<'r> Reader<'r> {
         let setting = self.setting(name);
         let (place, converted) = match (self.table.get(name), setting.absent) {
             (Some(written), _) => (written.span(), convert(setting.form, written.get_ref())),
-            (None, Absent::Is(default)) => {
-                (self.place(), convert(setting.form, &default_value(default)))
-            }
+            (None, Absent::Is(default)) => (self.place(), convert(setting.form, &default_value(default))),
             (None, Absent::Refused | Absent::Means(_)) => return None,
         };
         match converted {
@@ -367,77 +281,24 @@ impl<'r> Reader<'r> {
     fn setting(&self, name: &'static str) -> &'static Setting {
         self.asked.borrow_mut().push(name);
         let setting = self.section.setting(name);
-        setting.unwrap_or_else(|| {
-            unreachable!(
-                "{} `{name}` is read, but not in the reference",
-                self.section.title
-            )
-        })
+        setting.unwrap_or_else(|| unreachable!("{} `{name}` is read, but not in the reference", self.section.title))
     }
 
     fn as_table(&self, name: &str, written: &'r At<DeValue<'r>>) -> Option<&'r DeTable<'r>> {
         let table = written.get_ref().as_table();
         if table.is_none() {
-            let problem = format!(
-                "{} is {}: write a table",
-                quoted(name),
-                kind(written.get_ref())
-            );
+            let problem = format!("{} is {}: write a table", quoted(name), kind(written.get_ref()));
             self.complaints.at(&written.span(), problem);
         }
         table
     }
 
-    fn complain_of_unknown_keys(&self) {
-        for (key, _) in self.table {
-            if self.section.setting(key.get_ref()).is_none() {
-                self.complaints
-                    .at(&key.span(), unknown_key(key.get_ref(), self.section));
-            }
+    fn complain_of_count(&self, section: &Section, count: usize, max: usize, written: &Range<usize>) {
+        if count == 0 {
+            self.complaints.at(written, keys::none_of(section));
         }
-    }
-
-    fn complain_of_what_is_not_available_yet(&self) {
-        for (key, _) in self.table {
-            if let Some(Setting {
-                name,
-                form: Form::NotYet { instead },
-                ..
-            }) = self.section.setting(key.get_ref())
-            {
-                self.complaints.at(
-                    &key.span(),
-                    format!("`{name}` is not available yet: {instead}"),
-                );
-            }
-        }
-    }
-
-    fn complain_of_missing_keys(&self) {
-        let is_not_yet = |setting: &&Setting| matches!(setting.form, Form::NotYet { .. });
-        // What is not available yet may have been meant to stand for the missing key; its complaint says what to write.
-        if self
-            .section
-            .settings
-            .iter()
-            .filter(is_not_yet)
-            .any(|setting| self.table.contains_key(setting.name))
-        {
-            return;
-        }
-        for setting in self
-            .section
-            .settings
-            .iter()
-            .filter(|setting| setting.absent == Absent::Refused)
-        {
-            if !self.table.contains_key(setting.name) {
-                let problem = format!(
-                    "{} needs `{}`: {}",
-                    self.section.title, setting.name, setting.form
-                );
-                self.complaints.missing(&self.place, problem);
-            }
+        if count > max {
+            self.complaints.at(written, format!("there are {count} {}: write at most {max}", section.title));
         }
     }
 }
@@ -446,9 +307,7 @@ impl<'r> Reader<'r> {
 const SOURCE_BYTES_MAX: usize = 4095;
 
 fn default_value(toml: &'static str) -> DeValue<'static> {
-    DeValue::parse(toml)
-        .expect("a default of the reference is TOML")
-        .into_inner()
+    DeValue::parse(toml).expect("a default of the reference is TOML").into_inner()
 }
 
 /// What a value is, as one says it.
@@ -465,16 +324,12 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 fn string<'v>(value: &'v DeValue<'_>) -> Result<&'v str, Problem> {
-    value
-        .as_str()
-        .ok_or_else(|| format!("is {}: write a text in quotes", kind(value)))
+    value.as_str().ok_or_else(|| format!("is {}: write a text in quotes", kind(value)))
 }
 
 fn count(value: &DeValue<'_>, min: u32, max: u32) -> Result<u32, Problem> {
     let advice = format!("write a number from {min} to {max}, without quotes");
-    let number = value
-        .as_integer()
-        .ok_or_else(|| format!("is {}: {advice}", kind(value)))?;
+    let number = value.as_integer().ok_or_else(|| format!("is {}: {advice}", kind(value)))?;
     match i128::from_str_radix(number.as_str(), number.radix()).map(u32::try_from) {
         Ok(Ok(number)) if (min..=max).contains(&number) => Ok(number),
         _ => Err(format!("is out of range: {advice}")),
@@ -496,20 +351,14 @@ fn identifier(text: &str) -> Result<&str, Problem> {
 fn printable(text: &str, bytes_max: usize) -> Result<(), Problem> {
     match (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control) {
         true => Ok(()),
-        false => Err(format!(
-            "cannot be {}: write 1 to {bytes_max} bytes without control characters",
-            quoted(text)
-        )),
+        false => Err(format!("cannot be {}: write 1 to {bytes_max} bytes without control characters", quoted(text))),
     }
 }
 
 /// A password that the protocol can carry: it ends there at the first NUL.
 pub(crate) fn password(bytes: &[u8]) -> Result<Secret, Problem> {
     if bytes.len() > PASSWORD_BYTES_MAX {
-        return Err(format!(
-            "has {} bytes: no server takes more than {PASSWORD_BYTES_MAX}",
-            bytes.len()
-        ));
+        return Err(format!("has {} bytes: no server takes more than {PASSWORD_BYTES_MAX}", bytes.len()));
     }
     if bytes.contains(&0) {
         return Err("has a NUL byte, which no client can send: write another password".to_owned());
@@ -519,40 +368,7 @@ pub(crate) fn password(bytes: &[u8]) -> Result<Secret, Problem> {
 
 fn unmasked(text: &str) -> Result<(), Problem> {
     match text == MASKED {
-        true => Err(
-            "is what `check --print` shows in place of a secret: write the secret itself"
-                .to_owned(),
-        ),
+        true => Err("is what `check --print` shows in place of a secret: write the secret itself".to_owned()),
         false => Ok(()),
-    }
-}
-
-/// An unknown key, with the name that was probably meant: the nearest of this table, or the same one of another table.
-fn unknown_key(key: &str, section: &'static Section) -> Problem {
-    let problem = format!("unknown key {} in {}", quoted(key), section.title);
-    // A key this long is no typing error, and comparing it would take long.
-    if key.len() > NAME_BYTES_MAX {
-        return format!("{problem}: leave it out");
-    }
-    let distance = |setting: &&Setting| strsim::damerau_levenshtein(key, setting.name);
-    let nearest = section
-        .settings
-        .iter()
-        .min_by_key(distance)
-        .expect("every section has settings");
-    let elsewhere = || {
-        ROOT.with_inner()
-            .into_iter()
-            .find(|other| other.setting(key).is_some())
-    };
-    match distance(&nearest) <= 1 + nearest.name.len() / 3 {
-        true => format!("{problem}: write `{}`", nearest.name),
-        false => match elsewhere() {
-            Some(other) => format!(
-                "{problem}: it belongs in {}; the nearest here is `{}`",
-                other.title, nearest.name
-            ),
-            None => format!("{problem}: the nearest known one is `{}`", nearest.name),
-        },
     }
 }

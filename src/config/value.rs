@@ -7,10 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::limits::SOCKET_PATH_BYTES_MAX;
-use super::{
-    Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress,
-    Topology,
-};
+use super::{Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress, Topology};
 
 /// What is wrong with a value, and what to write instead; goes on after the setting's name.
 pub(crate) type Problem = String;
@@ -33,11 +30,8 @@ pub(crate) fn words<T: Choice>() -> Vec<&'static str> {
 }
 
 impl Choice for IoEngine {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("auto", IoEngine::Auto),
-        ("io_uring", IoEngine::IoUring),
-        ("epoll", IoEngine::Epoll),
-    ];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", IoEngine::Auto), ("io_uring", IoEngine::IoUring), ("epoll", IoEngine::Epoll)];
 }
 
 impl Choice for LogLevel {
@@ -51,28 +45,21 @@ impl Choice for LogLevel {
 }
 
 impl Choice for LogFormat {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+    const ALL: &'static [(&'static str, Self)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 }
 
 impl Choice for Topology {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("replication", Topology::Replication),
-        ("static", Topology::Static),
-    ];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("replication", Topology::Replication), ("static", Topology::Static)];
 }
 
 impl Choice for RoleSetting {
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("auto", RoleSetting::Auto),
-        ("primary", RoleSetting::Primary),
-        ("replica", RoleSetting::Replica),
-    ];
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", RoleSetting::Auto), ("primary", RoleSetting::Primary), ("replica", RoleSetting::Replica)];
 }
 
 impl Choice for Role {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("primary", Role::Primary), ("replica", Role::Replica)];
+    const ALL: &'static [(&'static str, Self)] = &[("primary", Role::Primary), ("replica", Role::Replica)];
 }
 
 impl Choice for Balance {
@@ -90,15 +77,10 @@ const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s",
 pub(crate) fn duration(text: &str) -> Result<Duration, Problem> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let factor = DURATION_UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, factor)| factor);
+    let factor = DURATION_UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| factor);
     let milliseconds = factor.and_then(|factor| number.parse::<u64>().ok()?.checked_mul(*factor));
     let advice = "write a whole number and its unit, like \"250ms\", \"5s\", \"1m\" or \"2h\"";
-    milliseconds
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("cannot be {}: {advice}", quoted(text)))
+    milliseconds.map(Duration::from_millis).ok_or_else(|| format!("cannot be {}: {advice}", quoted(text)))
 }
 
 /// A duration as one writes it: in the largest unit that it is a whole number of.
@@ -107,9 +89,7 @@ pub(crate) struct DurationText(pub(crate) Duration);
 impl fmt::Display for DurationText {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
-        let fits = |(_, factor): &&(&str, u64)| {
-            milliseconds > 0 && milliseconds % u128::from(*factor) == 0
-        };
+        let fits = |(_, factor): &&(&str, u64)| milliseconds > 0 && milliseconds % u128::from(*factor) == 0;
         let (unit, factor) = DURATION_UNITS.iter().find(fits).unwrap_or(&("ms", 1));
         write!(out, "{}{unit}", milliseconds / u128::from(*factor))
     }
@@ -121,15 +101,11 @@ pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, Problem> {
         return socket_path(path).map(ListenAddress::Unix);
     }
     let problem = match text.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => {
-            "needs an IP address of this machine before the port"
-        }
+        Some((_, port)) if port.parse::<u16>().is_ok() => "needs an IP address of this machine before the port",
         _ => "needs an IP address and a port",
     };
     let advice = "write \"0.0.0.0:3306\", \"[::]:3306\" or \"unix:/run/sqluice/mysql.sock\"";
-    SocketAddr::from_str(text)
-        .map(ListenAddress::Tcp)
-        .map_err(|_| format!("{problem}, not {}: {advice}", quoted(text)))
+    SocketAddr::from_str(text).map(ListenAddress::Tcp).map_err(|_| format!("{problem}, not {}: {advice}", quoted(text)))
 }
 
 /// Where a server is: `host:port`, `address:port`, or `unix:` and a path.
@@ -141,27 +117,18 @@ pub(crate) fn server_address(text: &str) -> Result<ServerAddress, Problem> {
         let advice = "write \"10.0.0.11:3306\", \"[2001:db8::11]:3306\", \"db1.example.com:3306\" or \"unix:/path\"";
         format!("{why} in {}: {advice}", quoted(text))
     };
-    let (host, port) = text
-        .rsplit_once(':')
-        .ok_or_else(|| refused("has no port"))?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| refused("has no port"))?;
     // `parse` would take a sign.
     let digits = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     let port = match digits.map(str::parse::<u16>) {
         Some(Ok(port)) if port > 0 => port,
         _ => return Err(refused("has no port from 1 to 65535")),
     };
-    match host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
-        Some(address) if matches!(address.parse(), Ok(IpAddr::V6(_))) => Ok(ServerAddress::Tcp {
-            host: address.to_owned(),
-            port,
-        }),
-        None if is_host(host) => Ok(ServerAddress::Tcp {
-            host: host.to_owned(),
-            port,
-        }),
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) if matches!(address.parse(), Ok(IpAddr::V6(_))) => {
+            Ok(ServerAddress::Tcp { host: address.to_owned(), port })
+        }
+        None if is_host(host) => Ok(ServerAddress::Tcp { host: host.to_owned(), port }),
         _ => Err(refused("has no host name or IP address")),
     }
 }
@@ -173,9 +140,7 @@ fn is_host(text: &str) -> bool {
         (1..=63).contains(&label.len()) && label.bytes().all(allowed) && !label.starts_with('-')
     };
     // Digits and dots are meant as an address; a resolver would take "10.0.0.300" for a name.
-    let is_meant_as_address = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_meant_as_address = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     match is_meant_as_address {
         true => text.parse::<Ipv4Addr>().is_ok(),
         false => text.len() <= 253 && text.split('.').all(is_label),
@@ -187,19 +152,13 @@ pub(crate) fn socket_path(text: &str) -> Result<PathBuf, Problem> {
     let problem = if !text.starts_with('/') {
         "needs an absolute path".to_owned()
     } else if text.len() > SOCKET_PATH_BYTES_MAX {
-        format!(
-            "has a path of {} bytes; the kernel takes at most {SOCKET_PATH_BYTES_MAX}",
-            text.len()
-        )
+        format!("has a path of {} bytes; the kernel takes at most {SOCKET_PATH_BYTES_MAX}", text.len())
     } else if text.chars().any(char::is_control) || text.ends_with('/') {
         "needs the path of a socket".to_owned()
     } else {
         return Ok(PathBuf::from(text));
     };
-    Err(format!(
-        "{problem}, not {}: write one like /run/sqluice/mysql.sock",
-        quoted(text)
-    ))
+    Err(format!("{problem}, not {}: write one like /run/sqluice/mysql.sock", quoted(text)))
 }
 
 /// What an operator wrote, safe to print: escaped, and cut where it gets long. Never for secrets.
@@ -229,11 +188,7 @@ mod tests {
     #[test]
     fn durations_are_a_whole_number_and_a_unit() {
         let check = |text: &str, milliseconds: u64| {
-            assert_eq!(
-                duration(text),
-                Ok(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         };
         check("0s", 0);
         check("250ms", 250);
@@ -279,10 +234,7 @@ mod tests {
     #[test]
     fn servers_have_a_host_and_a_port() {
         let check = |text: &str, host: &str, port| {
-            let expected = ServerAddress::Tcp {
-                host: host.to_owned(),
-                port,
-            };
+            let expected = ServerAddress::Tcp { host: host.to_owned(), port };
             assert_eq!(server_address(text), Ok(expected.clone()), "{text}");
             assert_eq!(server_address(&expected.to_string()), Ok(expected));
         };
@@ -290,10 +242,7 @@ mod tests {
         check("db1.example.com:1", "db1.example.com", 1);
         check("db_1:65535", "db_1", 65_535);
         check("[::1]:3306", "::1", 3306);
-        assert_eq!(
-            server_address("unix:/a/b"),
-            Ok(ServerAddress::Unix(PathBuf::from("/a/b")))
-        );
+        assert_eq!(server_address("unix:/a/b"), Ok(ServerAddress::Unix(PathBuf::from("/a/b"))));
         for wrong in [
             "",
             "db1",
@@ -319,29 +268,11 @@ mod tests {
 
     #[test]
     fn listeners_have_an_ip_address_and_a_port() {
-        for right in [
-            "0.0.0.0:3306",
-            "[::]:3306",
-            "127.0.0.1:0",
-            "unix:/run/sqluice/mysql.sock",
-        ] {
-            assert_eq!(
-                listen_address(right).map(|address| address.to_string()),
-                Ok(right.to_owned())
-            );
+        for right in ["0.0.0.0:3306", "[::]:3306", "127.0.0.1:0", "unix:/run/sqluice/mysql.sock"] {
+            assert_eq!(listen_address(right).map(|address| address.to_string()), Ok(right.to_owned()));
         }
         let long = format!("unix:/{}", "x".repeat(SOCKET_PATH_BYTES_MAX));
-        for wrong in [
-            "",
-            ":3306",
-            "3306",
-            "localhost:3306",
-            "0.0.0.0",
-            "0.0.0.0:99999",
-            "unix:",
-            "unix:a\0",
-            &long,
-        ] {
+        for wrong in ["", ":3306", "3306", "localhost:3306", "0.0.0.0", "0.0.0.0:99999", "unix:", "unix:a\0", &long] {
             assert!(listen_address(wrong).is_err(), "{wrong}");
         }
     }

@@ -65,7 +65,8 @@ impl Connection {
 /// `super_read_only` came with MySQL 5.7.8 and does not exist in MariaDB.
 fn question(facts: &GreetingFacts) -> &'static str {
     let version = facts.version;
-    let has_super_read_only = version.family == Family::MySql && (version.major, version.minor, version.patch) >= (5, 7, 8);
+    let has_super_read_only =
+        version.family == Family::MySql && (version.major, version.minor, version.patch) >= (5, 7, 8);
     if has_super_read_only { "SELECT @@read_only, @@super_read_only" } else { "SELECT @@read_only" }
 }
 
@@ -84,7 +85,8 @@ async fn look_up(address: &ServerAddress) -> Result<Vec<Endpoint>, CheckResult> 
         ServerAddress::Unix(path) => Ok(vec![Endpoint::Unix(path.clone())]),
         ServerAddress::Tcp { host, port } => {
             let found = lookup_host((host.as_str(), *port)).await;
-            let found = found.map_err(|error| CheckResult::Unreachable(format!("{host} cannot be looked up: {error}")))?;
+            let found =
+                found.map_err(|error| CheckResult::Unreachable(format!("{host} cannot be looked up: {error}")))?;
             Ok(found.take(ADDRESSES_MAX).map(Endpoint::Tcp).collect())
         }
     }
@@ -95,7 +97,9 @@ async fn open_at(endpoint: Endpoint, target: &Target) -> Result<Connection, Chec
     let password = target.account.as_ref().map(|account| account.password.clone());
     let credential = password.map_or(Credential::Empty, Credential::of_password);
     let Introduction { facts, login } = match &endpoint {
-        Endpoint::Tcp(address) => introduce(connect(*address, target.timeout).await?, &endpoint, user, &credential).await?,
+        Endpoint::Tcp(address) => {
+            introduce(connect(*address, target.timeout).await?, &endpoint, user, &credential).await?
+        }
         Endpoint::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| failure_of(&error))?;
             introduce(stream, &endpoint, user, &credential).await?

@@ -85,7 +85,9 @@ async fn log_in(
             LoginStep::Accepted(_) => return Ok(()),
             LoginStep::Refused(refusal) => return Err(refused(&refusal)),
             LoginStep::Unanswerable { plugin, why } => return Err(give_up(wire, &plugin, why).await?),
-            LoginStep::Malformed => return Err(CheckResult::Malformed("a packet that has no place in a login".to_owned())),
+            LoginStep::Malformed => {
+                return Err(CheckResult::Malformed("a packet that has no place in a login".to_owned()));
+            }
         }
     }
     Err(CheckResult::Malformed("its login does not end".to_owned()))

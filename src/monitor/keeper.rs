@@ -93,7 +93,8 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         }
         self.beliefs.check(finding.server, &finding.result, Instant::now());
         let published = self.publish_changes();
-        if published && matches!(finding.result, CheckResult::LoginRefused { .. } | CheckResult::StatementFailed { .. }) {
+        if published && matches!(finding.result, CheckResult::LoginRefused { .. } | CheckResult::StatementFailed { .. })
+        {
             self.log_refusal(finding.server);
         }
         let all_checked = self.beliefs.all_checked();
@@ -137,7 +138,10 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         }
         watched.alarmed = Some(now);
         if let Failure::LoginRefused { code } = report.failure {
-            tracing::warn!("server {} refused a session's login with error {code}: the credentials held here are not its own", watched.target);
+            tracing::warn!(
+                "server {} refused a session's login with error {code}: the credentials held here are not its own",
+                watched.target
+            );
         }
     }
 
@@ -145,7 +149,11 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let table = self.publish.load();
         if let (Some(place), Some(watched)) = (table.place(server), self.watched.get(&server)) {
             let health = &table.server(place).health;
-            tracing::warn!("server {}: {health}, but the check's account is refused: {}", watched.target, health.reason);
+            tracing::warn!(
+                "server {}: {health}, but the check's account is refused: {}",
+                watched.target,
+                health.reason
+            );
         }
     }
 
@@ -175,7 +183,9 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             Ok((task, ())) => *task,
             Err(error) => error.id(),
         };
-        let Some(target) = self.watched.values().find(|watched| watched.task == task).map(|watched| watched.target.clone()) else {
+        let Some(target) =
+            self.watched.values().find(|watched| watched.task == task).map(|watched| watched.target.clone())
+        else {
             return;
         };
         tracing::error!("the health check of server {target} ended by itself and is started again");

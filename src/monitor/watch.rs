@@ -38,7 +38,8 @@ pub(super) struct Account {
 impl Target {
     /// The servers of `config`; `ids` are theirs, in the same order.
     pub(super) fn all(config: &Config, ids: impl Iterator<Item = ServerId>) -> Vec<Target> {
-        let servers = config.clusters.iter().flat_map(|cluster| cluster.servers.iter().map(move |server| (cluster, server)));
+        let servers =
+            config.clusters.iter().flat_map(|cluster| cluster.servers.iter().map(move |server| (cluster, server)));
         servers.zip(ids).map(|((cluster, server), id)| Target::new(cluster, server, id)).collect()
     }
 

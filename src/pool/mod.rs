@@ -1,1 +1,8 @@
-//! One worker's backends: who may connect where, and who waits for a place.
+//! Who waits for a server on one worker.
+//!
+//! Every session has a server connection of its own, made at its login and closed with it, so nothing is kept idle
+//! here and nothing is shared.
+
+mod waiters;
+
+pub use waiters::{TooManyWait, Waiters, Waiting};

@@ -22,16 +22,12 @@ pub fn append(attributes: &mut Vec<u8>, name: &[u8], value: &[u8]) -> bool {
 
 /// The pairs of raw attributes, up to the first malformed one.
 pub fn iterate(attributes: &[u8]) -> Pairs<'_> {
-    Pairs {
-        reader: Reader::new(attributes),
-    }
+    Pairs { reader: Reader::new(attributes) }
 }
 
 /// The value of the first pair of this name.
 pub fn find<'a>(attributes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    iterate(attributes)
-        .find(|(found, _)| *found == name)
-        .map(|(_, value)| value)
+    iterate(attributes).find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// Iterator over pairs of name and value.
@@ -55,9 +51,7 @@ impl<'a> Iterator for Pairs<'a> {
 /// Fuzz entry: reading stops, and pairs written again are read again.
 pub fn fuzz_attributes(bytes: &[u8]) {
     let mut again = Vec::new();
-    let kept = iterate(bytes)
-        .take_while(|(name, value)| append(&mut again, name, value))
-        .count();
+    let kept = iterate(bytes).take_while(|(name, value)| append(&mut again, name, value)).count();
     assert!(kept <= bytes.len());
     assert!(iterate(&again).eq(iterate(bytes).take(kept)));
 }
@@ -80,10 +74,7 @@ mod tests {
     #[test]
     fn reading_stops_at_a_pair_that_is_cut() {
         let attributes = b"\x01a\x01b\x01c\x09d";
-        assert_eq!(
-            iterate(attributes).collect::<Vec<_>>(),
-            [(&b"a"[..], &b"b"[..])]
-        );
+        assert_eq!(iterate(attributes).collect::<Vec<_>>(), [(&b"a"[..], &b"b"[..])]);
         assert_eq!(iterate(b"\xFF\x01a\x01b").count(), 0);
     }
 

@@ -103,11 +103,7 @@ impl Capabilities {
     /// Joins the two halves as they stand on the wire; the extended half counts only without LONG_PASSWORD.
     pub fn from_wire(flags: u32, extended: u32) -> Self {
         let low = Self(u64::from(flags));
-        if low.contains(Self::LONG_PASSWORD) {
-            low
-        } else {
-            low | Self(u64::from(extended) << 32)
-        }
+        if low.contains(Self::LONG_PASSWORD) { low } else { low | Self(u64::from(extended) << 32) }
     }
 
     /// The four bytes that both families have.
@@ -117,11 +113,7 @@ impl Capabilities {
 
     /// MariaDB's four bytes: zero where LONG_PASSWORD is set.
     pub fn extended(self) -> u32 {
-        if self.contains(Self::LONG_PASSWORD) {
-            0
-        } else {
-            (self.0 >> 32) as u32
-        }
+        if self.contains(Self::LONG_PASSWORD) { 0 } else { (self.0 >> 32) as u32 }
     }
 
     /// All of `others` are in this set.
@@ -188,9 +180,7 @@ mod tests {
     fn the_extended_half_counts_only_for_a_peer_that_is_not_mysql() {
         // The greeting of MariaDB 10.11.
         let mariadb = Capabilities::from_wire(0x81FF_F7FE, 0x1D);
-        assert!(
-            mariadb.contains(Capabilities::MARIADB_CACHE_METADATA | Capabilities::MARIADB_PROGRESS)
-        );
+        assert!(mariadb.contains(Capabilities::MARIADB_CACHE_METADATA | Capabilities::MARIADB_PROGRESS));
         assert!(!mariadb.intersects(Capabilities::SSL | Capabilities::MARIADB_BULK_UNIT_RESULTS));
         assert_eq!((mariadb.low(), mariadb.extended()), (0x81FF_F7FE, 0x1D));
         let mysql = Capabilities::from_wire(0xDFFF_FFFF, 0x1D);

@@ -162,10 +162,9 @@ impl Command {
         use ReplyShape::{Fetch, FieldList, Prepare, ResultSet, Simple, Statistics};
         match self {
             Command::Quit => Answer::Quit,
-            Command::Query
-            | Command::ProcessInfo
-            | Command::StmtExecute
-            | Command::StmtBulkExecute => Answer::Forward(ResultSet),
+            Command::Query | Command::ProcessInfo | Command::StmtExecute | Command::StmtBulkExecute => {
+                Answer::Forward(ResultSet)
+            }
             // SET_OPTION and DEBUG end with 0xFE where others have 0x00; both are one packet.
             Command::InitDb
             | Command::Refresh
@@ -185,9 +184,7 @@ impl Command {
             Command::BinlogDump | Command::BinlogDumpGtid => Answer::Tunnel,
             // Whoever stops a server talks to that server, not to a balancer that would choose one.
             Command::Shutdown => Answer::Refuse(Error::SPECIFIC_ACCESS_DENIED),
-            Command::Clone | Command::SubscribeGroupReplicationStream => {
-                Answer::Refuse(Error::NOT_SUPPORTED_YET)
-            }
+            Command::Clone | Command::SubscribeGroupReplicationStream => Answer::Refuse(Error::NOT_SUPPORTED_YET),
             Command::Sleep
             | Command::CreateDb
             | Command::DropDb
@@ -219,11 +216,7 @@ mod tests {
     #[test]
     fn what_servers_do_not_know_is_refused_with_their_error() {
         for byte in [0x00, 0x05, 0x1D, 0xFB, 0xFE, 0x22] {
-            assert_eq!(
-                Command::from(byte).answer(),
-                Answer::Refuse(Error::UNKNOWN_COMMAND),
-                "{byte:#x}"
-            );
+            assert_eq!(Command::from(byte).answer(), Answer::Refuse(Error::UNKNOWN_COMMAND), "{byte:#x}");
         }
     }
 }

@@ -126,10 +126,7 @@ impl Error {
     pub const CLIENT_INTERACTION_TIMEOUT: Self = Self::new(4031, b"HY000");
 
     const fn new(code: u16, state: &[u8; 5]) -> Self {
-        Self {
-            code: ErrorCode(code),
-            state: *state,
-        }
+        Self { code: ErrorCode(code), state: *state }
     }
 }
 

@@ -37,12 +37,7 @@ pub fn recognise(text: &[u8]) -> Option<KillStatement> {
     let names_query = query_only && words.take(b"ID");
     let _ = query_only || words.take(b"CONNECTION");
     let (id, id_range) = words.number()?;
-    words.is_at_end().then_some(KillStatement {
-        id,
-        id_range,
-        query_only,
-        names_query,
-    })
+    words.is_at_end().then_some(KillStatement { id, id_range, query_only, names_query })
 }
 
 /// Goes through a text word by word, over spaces and comments.
@@ -57,10 +52,7 @@ impl Words<'_> {
     fn take(&mut self, word: &[u8]) -> bool {
         let start = self.next_word();
         let end = start + word.len();
-        let found = self
-            .text
-            .get(start..end)
-            .is_some_and(|found| found.eq_ignore_ascii_case(word))
+        let found = self.text.get(start..end).is_some_and(|found| found.eq_ignore_ascii_case(word))
             && !self.text.get(end).is_some_and(|byte| is_name_byte(*byte));
         if found {
             self.at = end;
@@ -71,18 +63,12 @@ impl Words<'_> {
     /// Takes the next word if it is a decimal number.
     fn number(&mut self) -> Option<(u64, Range<usize>)> {
         let start = self.next_word();
-        let digits = self.text[start..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = self.text[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         let end = start + digits;
         if self.text.get(end).is_some_and(|byte| is_name_byte(*byte)) {
             return None;
         }
-        let number = std::str::from_utf8(&self.text[start..end])
-            .ok()?
-            .parse()
-            .ok()?;
+        let number = std::str::from_utf8(&self.text[start..end]).ok()?.parse().ok()?;
         self.at = end;
         Some((number, start..end))
     }
@@ -106,14 +92,10 @@ impl Words<'_> {
                 [byte, ..] if byte.is_ascii_whitespace() || *byte == 0x0B => 1,
                 [b'#', ..] => line_length(rest),
                 [b'-', b'-'] => 2,
-                [b'-', b'-', byte, ..] if byte.is_ascii_whitespace() || byte.is_ascii_control() => {
-                    line_length(rest)
-                }
+                [b'-', b'-', byte, ..] if byte.is_ascii_whitespace() || byte.is_ascii_control() => line_length(rest),
                 // `/*!` and `/*M!` hold text that servers execute.
                 [b'/', b'*', b'!', ..] | [b'/', b'*', b'M', b'!', ..] => 0,
-                [b'/', b'*', comment @ ..] => {
-                    memchr::memmem::find(comment, b"*/").map_or(0, |length| length + 4)
-                }
+                [b'/', b'*', comment @ ..] => memchr::memmem::find(comment, b"*/").map_or(0, |length| length + 4),
                 _ => 0,
             };
             if skipped == 0 {
@@ -151,21 +133,14 @@ mod tests {
     fn check(text: &str, expected: Option<(u64, bool)>) {
         let found = recognise(text.as_bytes());
         fuzz_kill(text.as_bytes());
-        assert_eq!(
-            found.map(|kill| (kill.id, kill.query_only)),
-            expected,
-            "{text}"
-        );
+        assert_eq!(found.map(|kill| (kill.id, kill.query_only)), expected, "{text}");
     }
 
     #[test]
     fn every_form_of_the_statement_is_recognised() {
         check("KILL 5", Some((5, false)));
         check("kill 18446744073709551615;", Some((u64::MAX, false)));
-        check(
-            "  /* why */ Kill\tConnection\n12 -- done",
-            Some((12, false)),
-        );
+        check("  /* why */ Kill\tConnection\n12 -- done", Some((12, false)));
         check("KILL QUERY 7", Some((7, true)));
         check("KILL HARD QUERY 7 ; ;", Some((7, true)));
         check("KILL SOFT CONNECTION 7", Some((7, false)));

@@ -31,10 +31,7 @@ impl Header {
     #[inline]
     pub fn from_bytes(head: [u8; HEADER_LENGTH]) -> Header {
         let word = u32::from_le_bytes(head);
-        Header {
-            payload_length: word & 0xFF_FFFF,
-            sequence: (word >> 24) as u8,
-        }
+        Header { payload_length: word & 0xFF_FFFF, sequence: (word >> 24) as u8 }
     }
 
     /// The four bytes on the wire.
@@ -55,13 +52,7 @@ pub fn write_packet(out: &mut Vec<u8>, sequence: u8, payload: &[u8]) -> u8 {
     let mut rest = payload;
     loop {
         let (piece, after) = rest.split_at(rest.len().min(PAYLOAD_MAX));
-        out.extend_from_slice(
-            &Header {
-                payload_length: piece.len() as u32,
-                sequence,
-            }
-            .to_bytes(),
-        );
+        out.extend_from_slice(&Header { payload_length: piece.len() as u32, sequence }.to_bytes());
         out.extend_from_slice(piece);
         sequence = sequence.wrapping_add(1);
         rest = after;
@@ -82,10 +73,7 @@ pub fn build_packet(out: &mut Vec<u8>, sequence: u8, build: impl FnOnce(&mut Wri
         out.truncate(start);
         return write_packet(out, sequence, &payload);
     }
-    let header = Header {
-        payload_length: payload_length as u32,
-        sequence,
-    };
+    let header = Header { payload_length: payload_length as u32, sequence };
     out[start..start + HEADER_LENGTH].copy_from_slice(&header.to_bytes());
     sequence.wrapping_add(1)
 }
@@ -165,16 +153,10 @@ impl Walker {
             self.payload_left -= skipped as u32;
             consumed += skipped;
             if self.is_between_packets() {
-                return Walked {
-                    consumed,
-                    finished: true,
-                };
+                return Walked { consumed, finished: true };
             }
         }
-        Walked {
-            consumed,
-            finished: false,
-        }
+        Walked { consumed, finished: false }
     }
 
     /// Sequence id of the last piece whose whole header went by; 0 before the first.
@@ -222,9 +204,7 @@ pub enum Peeked<'a> {
 /// `HEADER_LENGTH + payload_max` bytes.
 pub fn peek_packet(bytes: &[u8], payload_max: usize) -> Peeked<'_> {
     let Some(header) = Header::parse(bytes) else {
-        return Peeked::NeedBytes {
-            at_least: HEADER_LENGTH,
-        };
+        return Peeked::NeedBytes { at_least: HEADER_LENGTH };
     };
     let payload_length = header.payload_length as usize;
     if header.is_continued() || payload_length > payload_max {
@@ -232,11 +212,7 @@ pub fn peek_packet(bytes: &[u8], payload_max: usize) -> Peeked<'_> {
     }
     let length = HEADER_LENGTH + payload_length;
     match bytes.get(HEADER_LENGTH..length) {
-        Some(payload) => Peeked::Complete {
-            payload,
-            sequence: header.sequence,
-            length,
-        },
+        Some(payload) => Peeked::Complete { payload, sequence: header.sequence, length },
         None => Peeked::NeedBytes { at_least: length },
     }
 }
@@ -246,10 +222,7 @@ pub fn fuzz_packet(bytes: &[u8]) {
     let Some((step, stream)) = bytes.split_first() else {
         return;
     };
-    assert_eq!(
-        walk_all(stream, stream.len().max(1)),
-        walk_all(stream, usize::from(*step).max(1))
-    );
+    assert_eq!(walk_all(stream, stream.len().max(1)), walk_all(stream, usize::from(*step).max(1)));
     if let Peeked::NeedBytes { at_least } = peek_packet(stream, 1 << 16) {
         assert!(at_least > stream.len() && at_least <= HEADER_LENGTH + (1 << 16));
     }
@@ -282,13 +255,7 @@ mod tests {
     #[test]
     fn a_header_is_three_bytes_of_length_and_one_of_sequence() {
         let header = Header::parse(&[0x07, 0x01, 0x00, 0x02, 0xFF]).unwrap();
-        assert_eq!(
-            header,
-            Header {
-                payload_length: 0x107,
-                sequence: 2
-            }
-        );
+        assert_eq!(header, Header { payload_length: 0x107, sequence: 2 });
         assert_eq!(header.to_bytes(), [0x07, 0x01, 0x00, 0x02]);
         assert_eq!(Header::parse(&[1, 0, 0]), None);
     }
@@ -299,10 +266,7 @@ mod tests {
         let mut out = vec![0xEE];
         let next = write_packet(&mut out, 0xFF, &payload);
         let mut built = vec![0xEE];
-        assert_eq!(
-            build_packet(&mut built, 0xFF, |writer| writer.bytes(&payload)),
-            next
-        );
+        assert_eq!(build_packet(&mut built, 0xFF, |writer| writer.bytes(&payload)), next);
         assert!(built == out, "written in place and copied must be the same");
         let mut pieces = Vec::new();
         let mut rest = &out[1..];
@@ -329,28 +293,10 @@ mod tests {
     fn a_walker_stops_behind_its_packet() {
         let mut walker = Walker::new();
         assert!(walker.is_between_packets());
-        assert_eq!(
-            walker.walk(&[2, 0]),
-            Walked {
-                consumed: 2,
-                finished: false
-            }
-        );
+        assert_eq!(walker.walk(&[2, 0]), Walked { consumed: 2, finished: false });
         assert!(!walker.is_between_packets());
-        assert_eq!(
-            walker.walk(&[0, 9, 0xAA]),
-            Walked {
-                consumed: 3,
-                finished: false
-            }
-        );
-        assert_eq!(
-            walker.walk(&[0xBB, 1, 0, 0, 0, 1]),
-            Walked {
-                consumed: 1,
-                finished: true
-            }
-        );
+        assert_eq!(walker.walk(&[0, 9, 0xAA]), Walked { consumed: 3, finished: false });
+        assert_eq!(walker.walk(&[0xBB, 1, 0, 0, 0, 1]), Walked { consumed: 1, finished: true });
         assert!(walker.is_between_packets());
         assert_eq!(walker.last_sequence(), 9);
     }
@@ -358,39 +304,17 @@ mod tests {
     #[test]
     fn an_empty_packet_ends_with_its_header() {
         let mut walker = Walker::new();
-        assert_eq!(
-            walker.walk(&[0, 0, 0, 3, 1]),
-            Walked {
-                consumed: 4,
-                finished: true
-            }
-        );
+        assert_eq!(walker.walk(&[0, 0, 0, 3, 1]), Walked { consumed: 4, finished: true });
     }
 
     #[test]
     fn a_packet_is_peeked_only_when_whole_and_short_enough() {
         let bytes = [3, 0, 0, 1, b'a', b'b', b'c', b'd'];
-        assert_eq!(
-            peek_packet(&bytes, 3),
-            Peeked::Complete {
-                payload: b"abc",
-                sequence: 1,
-                length: 7
-            }
-        );
-        assert_eq!(
-            peek_packet(&bytes[..6], 3),
-            Peeked::NeedBytes { at_least: 7 }
-        );
-        assert_eq!(
-            peek_packet(&bytes[..2], 3),
-            Peeked::NeedBytes { at_least: 4 }
-        );
+        assert_eq!(peek_packet(&bytes, 3), Peeked::Complete { payload: b"abc", sequence: 1, length: 7 });
+        assert_eq!(peek_packet(&bytes[..6], 3), Peeked::NeedBytes { at_least: 7 });
+        assert_eq!(peek_packet(&bytes[..2], 3), Peeked::NeedBytes { at_least: 4 });
         assert_eq!(peek_packet(&bytes[..4], 2), Peeked::TooLong);
-        assert_eq!(
-            peek_packet(&[0xFF, 0xFF, 0xFF, 0], usize::MAX),
-            Peeked::TooLong
-        );
+        assert_eq!(peek_packet(&[0xFF, 0xFF, 0xFF, 0], usize::MAX), Peeked::TooLong);
     }
 
     proptest! {

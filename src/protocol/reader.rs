@@ -54,10 +54,7 @@ impl<'a> Reader<'a> {
 
     /// The next `length` bytes.
     pub fn bytes(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
-        let (bytes, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(Malformed { field })?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(Malformed { field })?;
         self.rest = rest;
         Ok(bytes)
     }
@@ -115,17 +112,11 @@ impl<'a> Reader<'a> {
     /// Bytes behind their length-encoded length.
     pub fn lenenc_bytes(&mut self, field: &'static str) -> Result<&'a [u8], Malformed> {
         let length = self.lenenc(field)?;
-        self.bytes(
-            usize::try_from(length).map_err(|_| Malformed { field })?,
-            field,
-        )
+        self.bytes(usize::try_from(length).map_err(|_| Malformed { field })?, field)
     }
 
     /// Like [`lenenc_bytes`](Self::lenenc_bytes), where 0xFB stands for NULL: a value of a text row.
-    pub fn lenenc_bytes_or_null(
-        &mut self,
-        field: &'static str,
-    ) -> Result<Option<&'a [u8]>, Malformed> {
+    pub fn lenenc_bytes_or_null(&mut self, field: &'static str) -> Result<Option<&'a [u8]>, Malformed> {
         if self.peek() == Some(0xFB) {
             self.skip(1, field)?;
             return Ok(None);
@@ -164,10 +155,7 @@ mod tests {
         assert_eq!(reader.u24("c"), Ok(0x06_0504));
         assert_eq!(reader.u32("d"), Ok(0x0A09_0807));
         assert_eq!(reader.u8("it"), Err(CUT));
-        assert_eq!(
-            Reader::new(&[1, 0, 0, 0, 0, 0, 0, 0x80]).u64("e"),
-            Ok(0x8000_0000_0000_0001)
-        );
+        assert_eq!(Reader::new(&[1, 0, 0, 0, 0, 0, 0, 0x80]).u64("e"), Ok(0x8000_0000_0000_0001));
     }
 
     #[test]

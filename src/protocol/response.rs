@@ -39,60 +39,29 @@ impl OkPacket {
     pub fn parse(payload: &[u8], capabilities: Capabilities) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
         if !matches!(reader.u8("packet header")?, OK_HEADER | EOF_HEADER) {
-            return Err(Malformed {
-                field: "packet header",
-            });
+            return Err(Malformed { field: "packet header" });
         }
         let affected = reader.lenenc("affected rows")?;
         let insert_id = reader.lenenc("insert id")?;
         let status = StatusFlags(reader.u16("status flags")?);
         let warnings = reader.u16("warnings")?;
-        let ok = Self {
-            affected,
-            insert_id,
-            status,
-            warnings,
-            ..Self::default()
-        };
+        let ok = Self { affected, insert_id, status, warnings, ..Self::default() };
         if !capabilities.contains(Capabilities::SESSION_TRACK) {
-            return Ok(Self {
-                info: reader.rest().to_vec(),
-                ..ok
-            });
+            return Ok(Self { info: reader.rest().to_vec(), ..ok });
         }
-        let info = if reader.is_empty() {
-            &[][..]
-        } else {
-            reader.lenenc_bytes("info")?
-        };
-        let has_trackers =
-            status.contains(StatusFlags::SESSION_STATE_CHANGED) && !reader.is_empty();
-        let trackers = if has_trackers {
-            Some(reader.lenenc_bytes("session state changes")?.to_vec())
-        } else {
-            None
-        };
-        Ok(Self {
-            info: info.to_vec(),
-            trackers,
-            ..ok
-        })
+        let info = if reader.is_empty() { &[][..] } else { reader.lenenc_bytes("info")? };
+        let has_trackers = status.contains(StatusFlags::SESSION_STATE_CHANGED) && !reader.is_empty();
+        let trackers = if has_trackers { Some(reader.lenenc_bytes("session state changes")?.to_vec()) } else { None };
+        Ok(Self { info: info.to_vec(), trackers, ..ok })
     }
 
     /// Appends the payload, with [`OK_HEADER`] or [`EOF_HEADER`] in front.
     ///
     /// The status flag of trackers follows `trackers`, and a client without SESSION_TRACK gets none.
     pub fn encode(&self, header: u8, capabilities: Capabilities, out: &mut Vec<u8>) {
-        let trackers = self
-            .trackers
-            .as_deref()
-            .filter(|_| capabilities.contains(Capabilities::SESSION_TRACK));
+        let trackers = self.trackers.as_deref().filter(|_| capabilities.contains(Capabilities::SESSION_TRACK));
         let plain = self.status.without(StatusFlags::SESSION_STATE_CHANGED);
-        let status = if trackers.is_some() {
-            plain | StatusFlags::SESSION_STATE_CHANGED
-        } else {
-            plain
-        };
+        let status = if trackers.is_some() { plain | StatusFlags::SESSION_STATE_CHANGED } else { plain };
         let mut writer = Writer::new(out);
         writer.u8(header);
         writer.lenenc(self.affected);
@@ -124,20 +93,14 @@ pub struct ErrPacket {
 impl ErrPacket {
     /// An error of our own, with its SQL state.
     pub fn new(error: Error, message: impl Into<Vec<u8>>) -> Self {
-        Self {
-            code: error.code,
-            state: Some(error.state),
-            message: message.into(),
-        }
+        Self { code: error.code, state: Some(error.state), message: message.into() }
     }
 
     /// Reads the payload, header byte included.
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
         if reader.u8("packet header")? != ERR_HEADER {
-            return Err(Malformed {
-                field: "packet header",
-            });
+            return Err(Malformed { field: "packet header" });
         }
         let code = ErrorCode(reader.u16("error code")?);
         let state = match reader.peek() {
@@ -147,11 +110,7 @@ impl ErrPacket {
             }
             _ => None,
         };
-        Ok(Self {
-            code,
-            state,
-            message: reader.rest().to_vec(),
-        })
+        Ok(Self { code, state, message: reader.rest().to_vec() })
     }
 
     /// Appends the payload.
@@ -184,15 +143,10 @@ impl EofPacket {
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
         if reader.u8("packet header")? != EOF_HEADER || payload.len() > Self::LENGTH {
-            return Err(Malformed {
-                field: "packet header",
-            });
+            return Err(Malformed { field: "packet header" });
         }
         let warnings = reader.u16("warnings")?;
-        Ok(Self {
-            warnings,
-            status: StatusFlags(reader.u16("status flags")?),
-        })
+        Ok(Self { warnings, status: StatusFlags(reader.u16("status flags")?) })
     }
 
     /// Appends the payload.
@@ -209,22 +163,12 @@ pub fn fuzz_response(bytes: &[u8]) {
     let Some((choice, payload)) = bytes.split_first() else {
         return;
     };
-    let tracking = if choice & 1 == 0 {
-        Capabilities::NONE
-    } else {
-        Capabilities::SESSION_TRACK
-    };
+    let tracking = if choice & 1 == 0 { Capabilities::NONE } else { Capabilities::SESSION_TRACK };
     let mut out = Vec::new();
     if let Ok(ok) = OkPacket::parse(payload, tracking) {
         ok.encode(payload[0], tracking, &mut out);
         let again = OkPacket::parse(&out, tracking).expect("what was written must be read");
-        assert_eq!(
-            OkPacket {
-                status: ok.status,
-                ..again
-            },
-            ok
-        );
+        assert_eq!(OkPacket { status: ok.status, ..again }, ok);
     }
     if let Ok(error) = ErrPacket::parse(payload) {
         out.clear();

@@ -129,12 +129,8 @@ impl fmt::Display for ReplyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReplyError::Malformed(malformed) => malformed.fmt(formatter),
-            ReplyError::Unexpected {
-                first_byte: Some(byte),
-            } => write!(formatter, "unexpected packet {byte:#04x}"),
-            ReplyError::Unexpected { first_byte: None } => {
-                formatter.write_str("unexpected empty packet")
-            }
+            ReplyError::Unexpected { first_byte: Some(byte) } => write!(formatter, "unexpected packet {byte:#04x}"),
+            ReplyError::Unexpected { first_byte: None } => formatter.write_str("unexpected empty packet"),
         }
     }
 }
@@ -167,6 +163,9 @@ enum State {
     DefinitionsEnd,
     /// A row, or in a field list a definition, or the end.
     Row,
+    /// The row of a procedure's OUT parameters, or its end, behind which another result comes in any case: without
+    /// DEPRECATE_EOF, MySQL announces it in the EOF behind the definitions and takes it back in the one behind the row.
+    OutParameters,
     /// The only packet: OK, ERR or EOF.
     Only,
     /// The only packet: text.
@@ -226,16 +225,10 @@ impl Reply {
             if self.position == Position::Between {
                 match self.state {
                     State::Over(end) => {
-                        return Ok(Followed {
-                            consumed,
-                            progress: Progress::Done(end),
-                        });
+                        return Ok(Followed { consumed, progress: Progress::Done(end) });
                     }
                     State::InfileWanted => {
-                        return Ok(Followed {
-                            consumed,
-                            progress: Progress::LocalInfile,
-                        });
+                        return Ok(Followed { consumed, progress: Progress::LocalInfile });
                     }
                     State::Row => consumed += self.skip_rows(&bytes[consumed..]),
                     _ => {}
@@ -243,19 +236,13 @@ impl Reply {
             }
             let rest = &bytes[consumed..];
             if rest.is_empty() {
-                return Ok(Followed {
-                    consumed,
-                    progress: Progress::More,
-                });
+                return Ok(Followed { consumed, progress: Progress::More });
             }
             match self.advance(rest) {
                 Ok(advanced) => consumed += advanced,
                 // What came before is good and belongs to the client, so that an error can be put behind it.
                 Err(_) if consumed > 0 && !self.is_inside_packet() => {
-                    return Ok(Followed {
-                        consumed,
-                        progress: Progress::More,
-                    });
+                    return Ok(Followed { consumed, progress: Progress::More });
                 }
                 Err(error) => return Err(error),
             }
@@ -293,8 +280,7 @@ impl Reply {
         while let Some(&[a, b, c, d, first_byte]) = bytes[at..].first_chunk() {
             let header = Header::from_bytes([a, b, c, d]);
             let end = at + HEADER_LENGTH + header.payload_length as usize;
-            let is_row =
-                first_byte < EOF_HEADER && header.payload_length > 0 && !header.is_continued();
+            let is_row = first_byte < EOF_HEADER && header.payload_length > 0 && !header.is_continued();
             if !is_row || end > bytes.len() {
                 break;
             }
@@ -353,17 +339,12 @@ impl Reply {
 
     /// Gathers the head of a packet that was cut there.
     fn take_head(&mut self, bytes: &[u8]) -> Result<usize, ReplyError> {
-        let Position::Head { header, held } = self.position else {
-            unreachable!("only called inside a head")
-        };
+        let Position::Head { header, held } = self.position else { unreachable!("only called inside a head") };
         let held = usize::from(held);
         let wanted = head_length(header);
         let taken = bytes.len().min(wanted - held);
         self.head[held..held + taken].copy_from_slice(&bytes[..taken]);
-        self.position = Position::Head {
-            header,
-            held: (held + taken) as u8,
-        };
+        self.position = Position::Head { header, held: (held + taken) as u8 };
         if held + taken == wanted {
             let head = self.head;
             self.begin_body(header, &head[..wanted])?;
@@ -375,17 +356,12 @@ impl Reply {
     fn begin_body(&mut self, header: Header, head: &[u8]) -> Result<(), ReplyError> {
         self.state = self.state_after(header, head)?;
         self.next_sequence = header.sequence.wrapping_add(1);
-        self.position = body(
-            header.payload_length - head.len() as u32,
-            header.is_continued(),
-        );
+        self.position = body(header.payload_length - head.len() as u32, header.is_continued());
         Ok(())
     }
 
     fn state_after(&self, header: Header, head: &[u8]) -> Result<State, ReplyError> {
-        let unexpected = ReplyError::Unexpected {
-            first_byte: head.first().copied(),
-        };
+        let unexpected = ReplyError::Unexpected { first_byte: head.first().copied() };
         let first_byte = match head.first() {
             Some(&ERR_HEADER) => return self.after_error(head),
             Some(&byte) => byte,
@@ -399,33 +375,26 @@ impl Reply {
             State::DefinitionsEnd => {
                 let status = end_status(header, head)?;
                 let is_cursor = status.contains(StatusFlags::CURSOR_EXISTS);
-                Ok(if is_cursor {
-                    self.after_result(status)
-                } else {
-                    State::Row
+                let is_out_parameters = status.contains(StatusFlags::PS_OUT_PARAMS);
+                Ok(match self.after_result(status) {
+                    after if is_cursor => after,
+                    State::First if is_out_parameters => State::OutParameters,
+                    _ => State::Row,
                 })
             }
             State::Row if self.is_row(header, first_byte)? => Ok(State::Row),
             State::Row => Ok(self.after_result(end_status(header, head)?)),
-            State::Only if matches!(first_byte, OK_HEADER | EOF_HEADER) => {
-                Ok(over(Some(end_status(header, head)?)))
-            }
+            State::OutParameters if self.is_row(header, first_byte)? => Ok(State::OutParameters),
+            State::OutParameters => end_status(header, head).map(|_| State::First),
+            State::Only if matches!(first_byte, OK_HEADER | EOF_HEADER) => Ok(over(Some(end_status(header, head)?))),
             State::Text => Ok(over(None)),
             State::Prepare if first_byte == OK_HEADER => self.after_prepare(head),
             State::PreparedDefinition { left: 1, columns } if !self.framing.deprecate_eof => {
                 Ok(State::PreparedEnd { columns })
             }
-            State::PreparedDefinition { left: 1, columns } => {
-                Ok(before_prepared_columns(columns, None))
-            }
-            State::PreparedDefinition { left, columns } => Ok(State::PreparedDefinition {
-                left: left - 1,
-                columns,
-            }),
-            State::PreparedEnd { columns } => Ok(before_prepared_columns(
-                columns,
-                Some(end_status(header, head)?),
-            )),
+            State::PreparedDefinition { left: 1, columns } => Ok(before_prepared_columns(columns, None)),
+            State::PreparedDefinition { left, columns } => Ok(State::PreparedDefinition { left: left - 1, columns }),
+            State::PreparedEnd { columns } => Ok(before_prepared_columns(columns, Some(end_status(header, head)?))),
             State::Only | State::Prepare | State::InfileWanted | State::Over(_) => Err(unexpected),
         }
     }
@@ -436,18 +405,13 @@ impl Reply {
         if code == PROGRESS_CODE && self.framing.progress {
             return Ok(self.state);
         }
-        Ok(State::Over(ReplyEnd {
-            status: None,
-            error: Some(code),
-        }))
+        Ok(State::Over(ReplyEnd { status: None, error: Some(code) }))
     }
 
     fn after_first(&self, header: Header, head: &[u8]) -> Result<State, ReplyError> {
         match head[0] {
             LOCAL_INFILE_HEADER => Ok(State::InfileWanted),
-            OK_HEADER if !self.is_count_behind_flag(header) => {
-                Ok(self.after_result(end_status(header, head)?))
-            }
+            OK_HEADER if !self.is_count_behind_flag(header) => Ok(self.after_result(end_status(header, head)?)),
             _ => self.after_column_count(Reader::new(head)),
         }
     }
@@ -468,10 +432,7 @@ impl Reply {
             definitions_follow = reader.u8("metadata flag")? != 0;
         }
         if count == 0 || count > COLUMNS_MAX {
-            return Err(Malformed {
-                field: "column count",
-            }
-            .into());
+            return Err(Malformed { field: "column count" }.into());
         }
         Ok(self.before_definitions(if definitions_follow { count as u32 } else { 0 }))
     }
@@ -494,18 +455,13 @@ impl Reply {
 
     fn after_prepare(&self, head: &[u8]) -> Result<State, ReplyError> {
         let prepared = Prepared::parse(head)?;
-        let flag = head
-            .get(Prepared::LENGTH)
-            .filter(|_| self.framing.optional_metadata);
+        let flag = head.get(Prepared::LENGTH).filter(|_| self.framing.optional_metadata);
         if flag == Some(&0) {
             return Ok(over(None));
         }
         Ok(match prepared.parameters {
             0 => before_prepared_columns(prepared.columns, None),
-            left => State::PreparedDefinition {
-                left,
-                columns: prepared.columns,
-            },
+            left => State::PreparedDefinition { left, columns: prepared.columns },
         })
     }
 
@@ -516,9 +472,7 @@ impl Reply {
             return Ok(true);
         }
         if !self.framing.deprecate_eof && header.payload_length as usize > EofPacket::LENGTH {
-            return Err(ReplyError::Unexpected {
-                first_byte: Some(first_byte),
-            });
+            return Err(ReplyError::Unexpected { first_byte: Some(first_byte) });
         }
         Ok(false)
     }
@@ -539,10 +493,7 @@ fn body(left: u32, is_continued: bool) -> Position {
 }
 
 fn over(status: Option<StatusFlags>) -> State {
-    State::Over(ReplyEnd {
-        status,
-        error: None,
-    })
+    State::Over(ReplyEnd { status, error: None })
 }
 
 /// What comes in a prepare reply when the definitions of parameters, if any, are through.
@@ -563,17 +514,12 @@ fn end_status(header: Header, head: &[u8]) -> Result<StatusFlags, ReplyError> {
         reader.lenenc("affected rows")?;
         reader.lenenc("insert id")?;
     } else {
-        return Err(ReplyError::Unexpected {
-            first_byte: Some(first_byte),
-        });
+        return Err(ReplyError::Unexpected { first_byte: Some(first_byte) });
     }
     Ok(StatusFlags(reader.u16("status flags")?))
 }
 
-const _: () = assert!(
-    PAYLOAD_MAX > HEAD_MAX,
-    "the head of a packet lies in its first piece"
-);
+const _: () = assert!(PAYLOAD_MAX > HEAD_MAX, "the head of a packet lies in its first piece");
 const _: () = assert!(size_of::<Reply>() <= 64);
 
 /// Fuzz entry: the first two bytes choose shape, framing and cut; cutting must not change what is found.
@@ -597,10 +543,7 @@ pub fn fuzz_reply(bytes: &[u8]) {
         progress: choice & 0x80 != 0,
     };
     let whole = follow_all(Reply::new(shape, framing), stream, usize::MAX);
-    assert_eq!(
-        whole,
-        follow_all(Reply::new(shape, framing), stream, usize::from(step).max(1))
-    );
+    assert_eq!(whole, follow_all(Reply::new(shape, framing), stream, usize::from(step).max(1)));
 }
 
 /// What became of a reply: the offsets of requests for files, and its end.
@@ -614,11 +557,7 @@ struct Outcome {
 
 /// Follows a reply that arrives in slices of `step` bytes. Files are taken for sent at once.
 fn follow_all(mut reply: Reply, stream: &[u8], step: usize) -> Outcome {
-    let mut outcome = Outcome {
-        files: Vec::new(),
-        end: None,
-        error: None,
-    };
+    let mut outcome = Outcome { files: Vec::new(), end: None, error: None };
     let mut offset = 0;
     for mut slice in stream.chunks(step.min(stream.len().max(1))) {
         loop {
@@ -633,10 +572,7 @@ fn follow_all(mut reply: Reply, stream: &[u8], step: usize) -> Outcome {
             slice = &slice[followed.consumed..];
             match followed.progress {
                 Progress::More if slice.is_empty() => break,
-                Progress::More => assert!(
-                    !reply.is_inside_packet(),
-                    "only whole packets come before an error"
-                ),
+                Progress::More => assert!(!reply.is_inside_packet(), "only whole packets come before an error"),
                 Progress::LocalInfile => {
                     outcome.files.push(offset);
                     reply.infile_sent();

@@ -23,9 +23,7 @@ pub enum Tracker<'a> {
 
 /// The changes in `trackers`; after a malformed one nothing more comes.
 pub fn iterate(trackers: &[u8]) -> Trackers<'_> {
-    Trackers {
-        reader: Reader::new(trackers),
-    }
+    Trackers { reader: Reader::new(trackers) }
 }
 
 /// Iterator over changes.
@@ -61,9 +59,7 @@ fn parse_tracker<'a>(reader: &mut Reader<'a>) -> Result<Tracker<'a>, Malformed> 
             inner.skip(1, "encoding of a GTID set")?;
             Tracker::Gtids(inner.lenenc_bytes("GTID set")?)
         }
-        4 => {
-            Tracker::TransactionCharacteristics(inner.lenenc_bytes("transaction characteristics")?)
-        }
+        4 => Tracker::TransactionCharacteristics(inner.lenenc_bytes("transaction characteristics")?),
         5 => Tracker::TransactionState(inner.lenenc_bytes("transaction state")?),
         other => Tracker::Unknown(other),
     })
@@ -107,41 +103,22 @@ mod tests {
     #[test]
     fn each_kind_of_change_is_read() {
         check(b"\x01\x05\x04test", &[Ok(Tracker::Schema(b"test"))]);
-        check(
-            b"\x02\x011\x09\x01x",
-            &[Ok(Tracker::StateChange), Ok(Tracker::Unknown(9))],
-        );
+        check(b"\x02\x011\x09\x01x", &[Ok(Tracker::StateChange), Ok(Tracker::Unknown(9))]);
         check(b"\x03\x06\x00\x04ab:1", &[Ok(Tracker::Gtids(b"ab:1"))]);
-        check(
-            b"\x05\x09\x08T_R_WsS_",
-            &[Ok(Tracker::TransactionState(b"T_R_WsS_"))],
-        );
+        check(b"\x05\x09\x08T_R_WsS_", &[Ok(Tracker::TransactionState(b"T_R_WsS_"))]);
     }
 
     #[test]
     fn variables_come_as_pairs() {
         let trackers = b"\x00\x0f\x0aautocommit\x03OFF";
-        let Some(Ok(Tracker::SystemVariables(changes))) = iterate(trackers).next() else {
-            panic!("variables")
-        };
-        assert_eq!(
-            changes.iterate().collect::<Vec<_>>(),
-            [(&b"autocommit"[..], &b"OFF"[..])]
-        );
+        let Some(Ok(Tracker::SystemVariables(changes))) = iterate(trackers).next() else { panic!("variables") };
+        assert_eq!(changes.iterate().collect::<Vec<_>>(), [(&b"autocommit"[..], &b"OFF"[..])]);
     }
 
     #[test]
     fn nothing_comes_after_a_malformed_change() {
-        check(
-            b"\x01\x05\x09test\x02\x011",
-            &[Err(Malformed { field: "schema" })],
-        );
-        check(
-            b"\x01",
-            &[Err(Malformed {
-                field: "session state change",
-            })],
-        );
+        check(b"\x01\x05\x09test\x02\x011", &[Err(Malformed { field: "schema" })]);
+        check(b"\x01", &[Err(Malformed { field: "session state change" })]);
     }
 
     proptest! {

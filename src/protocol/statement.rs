@@ -53,20 +53,13 @@ impl Prepared {
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
         if reader.u8("packet header")? != 0 {
-            return Err(Malformed {
-                field: "packet header",
-            });
+            return Err(Malformed { field: "packet header" });
         }
         let id = StatementId(reader.u32("statement id")?);
         let columns = reader.u16("column count")?;
         let parameters = reader.u16("parameter count")?;
         reader.skip(1, "filler")?;
-        Ok(Self {
-            id,
-            columns,
-            parameters,
-            warnings: reader.u16("warnings")?,
-        })
+        Ok(Self { id, columns, parameters, warnings: reader.u16("warnings")? })
     }
 }
 
@@ -76,14 +69,8 @@ mod tests {
 
     #[test]
     fn only_some_commands_name_a_statement() {
-        assert_eq!(
-            StatementId::of_command(&[0x17, 1, 2, 0, 0, 0]),
-            Some(StatementId(0x201))
-        );
-        assert_eq!(
-            StatementId::of_command(&[0xFA, 0xFF, 0xFF, 0xFF, 0xFF]),
-            Some(StatementId::LAST_PREPARED)
-        );
+        assert_eq!(StatementId::of_command(&[0x17, 1, 2, 0, 0, 0]), Some(StatementId(0x201)));
+        assert_eq!(StatementId::of_command(&[0xFA, 0xFF, 0xFF, 0xFF, 0xFF]), Some(StatementId::LAST_PREPARED));
         assert_eq!(StatementId::of_command(&[0x03, 1, 2, 0, 0, 0]), None);
         assert_eq!(StatementId::of_command(&[0x19, 1, 2, 0]), None);
         assert_eq!(StatementId::of_command(&[]), None);
@@ -92,16 +79,8 @@ mod tests {
     #[test]
     fn a_prepare_reply_gives_id_and_counts() {
         let payload = [0, 1, 0, 0, 0, 2, 0, 3, 0, 0, 4, 0];
-        let expected = Prepared {
-            id: StatementId(1),
-            columns: 2,
-            parameters: 3,
-            warnings: 4,
-        };
+        let expected = Prepared { id: StatementId(1), columns: 2, parameters: 3, warnings: 4 };
         assert_eq!(Prepared::parse(&payload), Ok(expected));
-        assert_eq!(
-            Prepared::parse(&payload[..11]),
-            Err(Malformed { field: "warnings" })
-        );
+        assert_eq!(Prepared::parse(&payload[..11]), Err(Malformed { field: "warnings" }));
     }
 }

@@ -36,17 +36,8 @@ impl<'a> TextResult<'a> {
         status: StatusFlags,
         columns: &[&str],
     ) -> Self {
-        assert!(
-            !columns.is_empty(),
-            "a result without columns is an OK packet"
-        );
-        let mut result = Self {
-            out,
-            sequence,
-            capabilities,
-            status,
-            column_count: columns.len(),
-        };
+        assert!(!columns.is_empty(), "a result without columns is an OK packet");
+        let mut result = Self { out, sequence, capabilities, status, column_count: columns.len() };
         result.packet(|writer| write_column_count(writer, capabilities, columns.len()));
         for name in columns {
             result.packet(|writer| write_definition(writer, capabilities, name));
@@ -59,11 +50,7 @@ impl<'a> TextResult<'a> {
 
     /// Writes a row; `None` is NULL.
     pub fn row(&mut self, values: &[Option<&[u8]>]) {
-        assert_eq!(
-            values.len(),
-            self.column_count,
-            "a row has a value for each column"
-        );
+        assert_eq!(values.len(), self.column_count, "a row has a value for each column");
         self.packet(|writer| {
             for value in values {
                 match value {
@@ -77,13 +64,7 @@ impl<'a> TextResult<'a> {
     /// Writes the end; returns the sequence id of a packet that would follow.
     pub fn finish(mut self) -> u8 {
         if self.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-            let (capabilities, ok) = (
-                self.capabilities,
-                OkPacket {
-                    status: self.status,
-                    ..OkPacket::default()
-                },
-            );
+            let (capabilities, ok) = (self.capabilities, OkPacket { status: self.status, ..OkPacket::default() });
             let mut payload = Vec::new();
             ok.encode(EOF_HEADER, capabilities, &mut payload);
             self.packet(|writer| writer.bytes(&payload));
@@ -95,11 +76,7 @@ impl<'a> TextResult<'a> {
 
     fn eof(&mut self) {
         let mut payload = Vec::with_capacity(EofPacket::LENGTH);
-        EofPacket {
-            warnings: 0,
-            status: self.status,
-        }
-        .encode(&mut payload);
+        EofPacket { warnings: 0, status: self.status }.encode(&mut payload);
         self.packet(|writer| writer.bytes(&payload));
     }
 

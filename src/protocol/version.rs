@@ -41,31 +41,18 @@ impl ServerVersion {
     pub fn parse(text: &[u8]) -> Option<ServerVersion> {
         let stripped = text.strip_prefix(b"5.5.5-");
         let is_mariadb = stripped.is_some() || memchr::memmem::find(text, b"MariaDB").is_some();
-        let family = if is_mariadb {
-            Family::MariaDb
-        } else {
-            Family::MySql
-        };
+        let family = if is_mariadb { Family::MariaDb } else { Family::MySql };
         let mut numbers = stripped.unwrap_or(text).splitn(3, |byte| *byte == b'.');
         let major = leading_number(numbers.next()?)?;
         let minor = leading_number(numbers.next()?)?;
         let patch = numbers.next().and_then(leading_number).unwrap_or(0);
-        Some(ServerVersion {
-            family,
-            major,
-            minor,
-            patch,
-        })
+        Some(ServerVersion { family, major, minor, patch })
     }
 }
 
 impl fmt::Display for ServerVersion {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} {}.{}.{}",
-            self.family, self.major, self.minor, self.patch
-        )
+        write!(formatter, "{} {}.{}.{}", self.family, self.major, self.minor, self.patch)
     }
 }
 

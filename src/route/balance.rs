@@ -24,15 +24,11 @@ pub(super) fn pick(
     tie_break: u32,
 ) -> Option<Candidate> {
     let spares_only = candidates.clone().all(|candidate| candidate.weight == 0);
-    let candidates =
-        candidates.filter_map(move |candidate| match (candidate.weight, spares_only) {
-            (0, true) => Some(Candidate {
-                weight: 1,
-                ..candidate
-            }),
-            (0, false) => None,
-            _ => Some(candidate),
-        });
+    let candidates = candidates.filter_map(move |candidate| match (candidate.weight, spares_only) {
+        (0, true) => Some(Candidate { weight: 1, ..candidate }),
+        (0, false) => None,
+        _ => Some(candidate),
+    });
     match balance {
         Balance::LeastConnections => least_connections(candidates, tie_break),
         Balance::RoundRobin => round_robin(candidates, tie_break),
@@ -41,10 +37,7 @@ pub(super) fn pick(
 }
 
 /// The one that would be loaded least with one connection more; of equals the `tie_break`-th, going round.
-fn least_connections(
-    candidates: impl Iterator<Item = Candidate> + Clone,
-    tie_break: u32,
-) -> Option<Candidate> {
+fn least_connections(candidates: impl Iterator<Item = Candidate> + Clone, tie_break: u32) -> Option<Candidate> {
     let best = candidates.clone().min_by(compare_load)?;
     let equals = candidates.filter(|candidate| compare_load(candidate, &best) == Ordering::Equal);
     let turn = tie_break as usize % equals.clone().count().max(1);
@@ -53,20 +46,14 @@ fn least_connections(
 
 /// `(connections + 1) / weight`, compared exactly: a / b < c / d is a * d < c * b.
 pub(super) fn compare_load(one: &Candidate, other: &Candidate) -> Ordering {
-    let load = |candidate: &Candidate, weight: u32| {
-        (u64::from(candidate.connections) + 1) * u64::from(weight)
-    };
+    let load = |candidate: &Candidate, weight: u32| (u64::from(candidate.connections) + 1) * u64::from(weight);
     load(one, other.weight).cmp(&load(other, one.weight))
 }
 
 /// Each as often as its weight says, and not one after the other as often: turns are spread over the whole round.
-fn round_robin(
-    candidates: impl Iterator<Item = Candidate> + Clone,
-    turn: u32,
-) -> Option<Candidate> {
-    let divisor = candidates.clone().fold(0, |divisor, candidate| {
-        greatest_common_divisor(divisor, u64::from(candidate.weight))
-    });
+fn round_robin(candidates: impl Iterator<Item = Candidate> + Clone, turn: u32) -> Option<Candidate> {
+    let divisor =
+        candidates.clone().fold(0, |divisor, candidate| greatest_common_divisor(divisor, u64::from(candidate.weight)));
     let round = total_weight(candidates.clone()) / divisor.max(1);
     if round == 0 {
         return None;
@@ -88,33 +75,21 @@ fn at_weight(candidates: impl Iterator<Item = Candidate> + Clone, point: u64) ->
         end += u64::from(candidate.weight);
         point < end
     };
-    candidates
-        .clone()
-        .find(covers)
-        .or_else(|| candidates.last())
+    candidates.clone().find(covers).or_else(|| candidates.last())
 }
 
 fn total_weight(candidates: impl Iterator<Item = Candidate>) -> u64 {
-    candidates
-        .map(|candidate| u64::from(candidate.weight))
-        .sum()
+    candidates.map(|candidate| u64::from(candidate.weight)).sum()
 }
 
 /// About the golden section of `round`, which spreads turns best, and without a common divisor with it.
 fn stride(round: u64) -> u64 {
     let golden = (round * 618 / 1000).max(1);
-    (1..=golden)
-        .rev()
-        .find(|&stride| greatest_common_divisor(stride, round) == 1)
-        .unwrap_or(1)
+    (1..=golden).rev().find(|&stride| greatest_common_divisor(stride, round) == 1).unwrap_or(1)
 }
 
 fn greatest_common_divisor(one: u64, other: u64) -> u64 {
-    if other == 0 {
-        one
-    } else {
-        greatest_common_divisor(other, one % other)
-    }
+    if other == 0 { one } else { greatest_common_divisor(other, one % other) }
 }
 
 #[cfg(test)]
@@ -124,38 +99,21 @@ mod tests {
     fn candidates(numbers: &[(u32, u32)]) -> Vec<Candidate> {
         let numbers = numbers.iter().enumerate();
         numbers
-            .map(|(index, &(connections, weight))| Candidate {
-                server: ServerIndex(index),
-                connections,
-                weight,
-            })
+            .map(|(index, &(connections, weight))| Candidate { server: ServerIndex(index), connections, weight })
             .collect()
     }
 
     /// `numbers`: connections and weight of each candidate.
     fn check(balance: Balance, numbers: &[(u32, u32)], tie_breaks: &[u32], expected: &[usize]) {
         let candidates = candidates(numbers);
-        let picked = tie_breaks.iter().map(|&tie_break| {
-            pick(balance, candidates.iter().copied(), tie_break)
-                .unwrap()
-                .server
-                .0
-        });
-        assert_eq!(
-            picked.collect::<Vec<_>>(),
-            expected,
-            "{balance:?} of {numbers:?}"
-        );
+        let picked =
+            tie_breaks.iter().map(|&tie_break| pick(balance, candidates.iter().copied(), tie_break).unwrap().server.0);
+        assert_eq!(picked.collect::<Vec<_>>(), expected, "{balance:?} of {numbers:?}");
     }
 
     #[test]
     fn the_fewest_connections_win() {
-        check(
-            Balance::LeastConnections,
-            &[(3, 100), (2, 100), (4, 100)],
-            &[0, 1, 2],
-            &[1, 1, 1],
-        );
+        check(Balance::LeastConnections, &[(3, 100), (2, 100), (4, 100)], &[0, 1, 2], &[1, 1, 1]);
     }
 
     #[test]
@@ -167,109 +125,44 @@ mod tests {
     #[test]
     fn loads_are_compared_exactly() {
         // 3_000_000_001 / 3 and 1_000_000_000 / 1 are the same number for a 32-bit float.
-        check(
-            Balance::LeastConnections,
-            &[(3_000_000_000, 3), (999_999_999, 1)],
-            &[0, 1],
-            &[1, 1],
-        );
-        check(
-            Balance::LeastConnections,
-            &[(u32::MAX, u32::MAX), (u32::MAX - 1, u32::MAX)],
-            &[0],
-            &[1],
-        );
+        check(Balance::LeastConnections, &[(3_000_000_000, 3), (999_999_999, 1)], &[0, 1], &[1, 1]);
+        check(Balance::LeastConnections, &[(u32::MAX, u32::MAX), (u32::MAX - 1, u32::MAX)], &[0], &[1]);
     }
 
     #[test]
     fn equals_take_turns() {
-        check(
-            Balance::LeastConnections,
-            &[(1, 1), (9, 1), (1, 1), (3, 2)],
-            &[0, 1, 2, 3],
-            &[0, 2, 3, 0],
-        );
+        check(Balance::LeastConnections, &[(1, 1), (9, 1), (1, 1), (3, 2)], &[0, 1, 2, 3], &[0, 2, 3, 0]);
     }
 
     #[test]
     fn weight_zero_is_for_when_nothing_else_is_left() {
-        for balance in [
-            Balance::LeastConnections,
-            Balance::RoundRobin,
-            Balance::Random,
-        ] {
-            check(
-                balance,
-                &[(0, 0), (500, 1), (0, 0)],
-                &[0, 1, u32::MAX],
-                &[1, 1, 1],
-            );
+        for balance in [Balance::LeastConnections, Balance::RoundRobin, Balance::Random] {
+            check(balance, &[(0, 0), (500, 1), (0, 0)], &[0, 1, u32::MAX], &[1, 1, 1]);
         }
-        check(
-            Balance::LeastConnections,
-            &[(7, 0), (5, 0)],
-            &[0, 1],
-            &[1, 1],
-        );
-        check(
-            Balance::RoundRobin,
-            &[(7, 0), (5, 0)],
-            &[0, 1, 2],
-            &[0, 1, 0],
-        );
+        check(Balance::LeastConnections, &[(7, 0), (5, 0)], &[0, 1], &[1, 1]);
+        check(Balance::RoundRobin, &[(7, 0), (5, 0)], &[0, 1, 2], &[0, 1, 0]);
     }
 
     #[test]
     fn round_robin_spreads_its_turns_by_weight() {
-        check(
-            Balance::RoundRobin,
-            &[(0, 100), (0, 100), (0, 100)],
-            &[0, 1, 2, 3, 4],
-            &[0, 1, 2, 0, 1],
-        );
-        check(
-            Balance::RoundRobin,
-            &[(0, 300), (0, 100)],
-            &[0, 1, 2, 3, 4],
-            &[0, 0, 0, 1, 0],
-        );
+        check(Balance::RoundRobin, &[(0, 100), (0, 100), (0, 100)], &[0, 1, 2, 3, 4], &[0, 1, 2, 0, 1]);
+        check(Balance::RoundRobin, &[(0, 300), (0, 100)], &[0, 1, 2, 3, 4], &[0, 0, 0, 1, 0]);
         let heavy = candidates(&[(0, 101), (0, 99)]);
-        let turns: Vec<usize> = (0..200)
-            .map(|turn| {
-                pick(Balance::RoundRobin, heavy.iter().copied(), turn)
-                    .unwrap()
-                    .server
-                    .0
-            })
-            .collect();
+        let turns: Vec<usize> =
+            (0..200).map(|turn| pick(Balance::RoundRobin, heavy.iter().copied(), turn).unwrap().server.0).collect();
         assert_eq!(turns.iter().filter(|&&server| server == 0).count(), 101);
-        let longest = turns
-            .chunk_by(|one, other| one == other)
-            .map(<[usize]>::len)
-            .max();
-        assert!(
-            longest <= Some(2),
-            "{longest:?} turns in a row went to the same server"
-        );
+        let longest = turns.chunk_by(|one, other| one == other).map(<[usize]>::len).max();
+        assert!(longest <= Some(2), "{longest:?} turns in a row went to the same server");
     }
 
     #[test]
     fn random_numbers_fall_on_servers_by_weight() {
-        check(
-            Balance::Random,
-            &[(0, 1), (0, 3)],
-            &[0, (1 << 30) - 1, 1 << 30, u32::MAX],
-            &[0, 0, 1, 1],
-        );
+        check(Balance::Random, &[(0, 1), (0, 3)], &[0, (1 << 30) - 1, 1 << 30, u32::MAX], &[0, 0, 1, 1]);
     }
 
     #[test]
     fn of_none_none_is_picked() {
-        for balance in [
-            Balance::LeastConnections,
-            Balance::RoundRobin,
-            Balance::Random,
-        ] {
+        for balance in [Balance::LeastConnections, Balance::RoundRobin, Balance::Random] {
             assert_eq!(pick(balance, std::iter::empty(), 7), None);
         }
     }

@@ -52,20 +52,10 @@ impl fmt::Display for Refusal {
 /// A full pool does not fall back: its sessions wait for a place rather than flood the servers of another pool.
 pub fn decide(table: &RoutingTable, question: &Question<'_>) -> Result<Decision, Refusal> {
     for pool in table.chain(question.pool) {
-        let verdicts = table
-            .pool(pool)
-            .candidates()
-            .map(|server| (server, verdict(table, pool, server, question)));
-        let usable = verdicts
-            .clone()
-            .filter_map(|(server, verdict)| verdict.candidate(server));
-        if let Some(picked) =
-            balance::pick(table.config.pool(pool).balance, usable, question.tie_break)
-        {
-            return Ok(Decision {
-                server: picked.server,
-                pool,
-            });
+        let verdicts = table.pool(pool).candidates().map(|server| (server, verdict(table, pool, server, question)));
+        let usable = verdicts.clone().filter_map(|(server, verdict)| verdict.candidate(server));
+        if let Some(picked) = balance::pick(table.config.pool(pool).balance, usable, question.tie_break) {
+            return Ok(Decision { server: picked.server, pool });
         }
         if verdicts.into_iter().any(|(_, verdict)| verdict.is_full()) {
             return Err(Refusal::AllFull);
@@ -109,12 +99,7 @@ pub enum Obstacle {
 }
 
 /// The verdict over one server of a pool's cluster. Load comes last: who is full is usable otherwise.
-pub fn verdict(
-    table: &RoutingTable,
-    pool: PoolIndex,
-    server: ServerIndex,
-    question: &Question<'_>,
-) -> Verdict {
+pub fn verdict(table: &RoutingTable, pool: PoolIndex, server: ServerIndex, question: &Question<'_>) -> Verdict {
     let entry = table.server(server);
     let connections = entry.load.connections();
     let missing = missing(question.required, entry.capabilities());
@@ -129,14 +114,9 @@ pub fn verdict(
     } else if missing != Capabilities::NONE {
         Obstacle::Lacks(missing)
     } else if entry.max_connections != 0 && connections >= entry.max_connections {
-        Obstacle::Full {
-            max: entry.max_connections,
-        }
+        Obstacle::Full { max: entry.max_connections }
     } else {
-        return Verdict::Usable {
-            connections,
-            weight: entry.weight,
-        };
+        return Verdict::Usable { connections, weight: entry.weight };
     };
     Verdict::Unusable(obstacle)
 }
@@ -144,22 +124,13 @@ pub fn verdict(
 /// What was promised and is not offered. Bit 0 is no promise: to MySQL it means long passwords, to MariaDB that the
 /// peer is *not* MariaDB.
 fn missing(required: Capabilities, offered: Option<Capabilities>) -> Capabilities {
-    required
-        .without(Capabilities::LONG_PASSWORD)
-        .without(offered.unwrap_or(Capabilities::NONE))
+    required.without(Capabilities::LONG_PASSWORD).without(offered.unwrap_or(Capabilities::NONE))
 }
 
 impl Verdict {
     fn candidate(self, server: ServerIndex) -> Option<Candidate> {
         match self {
-            Verdict::Usable {
-                connections,
-                weight,
-            } => Some(Candidate {
-                server,
-                connections,
-                weight,
-            }),
+            Verdict::Usable { connections, weight } => Some(Candidate { server, connections, weight }),
             Verdict::Unusable(_) => None,
         }
     }
@@ -172,14 +143,10 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Usable {
-                connections: 1,
-                weight,
-            } => write!(out, "usable: 1 connection, weight {weight}"),
-            Verdict::Usable {
-                connections,
-                weight,
-            } => write!(out, "usable: {connections} connections, weight {weight}"),
+            Verdict::Usable { connections: 1, weight } => write!(out, "usable: 1 connection, weight {weight}"),
+            Verdict::Usable { connections, weight } => {
+                write!(out, "usable: {connections} connections, weight {weight}")
+            }
             Verdict::Unusable(obstacle) => write!(out, "not used: {obstacle}"),
         }
     }
@@ -192,10 +159,7 @@ impl fmt::Display for Obstacle {
             Obstacle::OtherRole(role) => write!(out, "{role}"),
             Obstacle::NoAddress => out.write_str("its name has not been looked up"),
             Obstacle::Excluded => out.write_str("it has just failed this session"),
-            Obstacle::Lacks(missing) => write!(
-                out,
-                "lacks capabilities the client was promised ({missing:?})"
-            ),
+            Obstacle::Lacks(missing) => write!(out, "lacks capabilities the client was promised ({missing:?})"),
             Obstacle::Full { max } => write!(out, "full: {max} connections"),
         }
     }
@@ -218,7 +182,8 @@ mod tests {
 
     /// `db0` takes writes, all others do not.
     fn shop(more: &[&str]) -> RoutingTable {
-        let servers: Vec<String> = more.iter().enumerate().map(|(index, more)| server(&format!("db{index}"), more)).collect();
+        let servers: Vec<String> =
+            more.iter().enumerate().map(|(index, more)| server(&format!("db{index}"), more)).collect();
         let results: Vec<CheckResult> =
             (0..more.len()).map(|index| answers(if index == 0 { Writable::Yes } else { Writable::No })).collect();
         table(config(&servers.iter().map(String::as_str).collect::<Vec<_>>()), &results)
@@ -343,7 +308,13 @@ mod tests {
             1 => Just(CheckResult::TimedOut),
         ];
         (result, 1..5_u32, 0..4_u32, 0..6_u32, prop::bool::weighted(0.1)).prop_map(
-            |(result, weight, max_connections, connections, excluded)| Random { result, weight, max_connections, connections, excluded },
+            |(result, weight, max_connections, connections, excluded)| Random {
+                result,
+                weight,
+                max_connections,
+                connections,
+                excluded,
+            },
         )
     }
 

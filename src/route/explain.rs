@@ -62,12 +62,7 @@ pub fn explain(table: &RoutingTable, question: &Question<'_>) -> Explanation {
     Explanation { steps, outcome }
 }
 
-fn step(
-    table: &RoutingTable,
-    pool: PoolIndex,
-    question: &Question<'_>,
-    outcome: Result<Decision, Refusal>,
-) -> Step {
+fn step(table: &RoutingTable, pool: PoolIndex, question: &Question<'_>, outcome: Result<Decision, Refusal>) -> Step {
     let settings = table.config.pool(pool);
     let servers = table.pool(pool).candidates().map(|server| Explained {
         server: Arc::clone(&table.server(server).name),
@@ -114,25 +109,15 @@ impl fmt::Display for Step {
             Balance::RoundRobin => "round robin",
             Balance::Random => "random",
         };
-        write!(
-            out,
-            "pool {}: {role} of cluster {}, {balance}",
-            self.pool, self.cluster
-        )?;
-        self.servers
-            .iter()
-            .try_for_each(|server| write!(out, "\n  {server}"))
+        write!(out, "pool {}: {role} of cluster {}, {balance}", self.pool, self.cluster)?;
+        self.servers.iter().try_for_each(|server| write!(out, "\n  {server}"))
     }
 }
 
 impl fmt::Display for Explained {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.picked { "->" } else { "  " };
-        write!(
-            out,
-            "{mark} {}: {} ({})",
-            self.server, self.verdict, self.heard
-        )
+        write!(out, "{mark} {}: {} ({})", self.server, self.verdict, self.heard)
     }
 }
 
@@ -144,8 +129,9 @@ mod tests {
     use crate::topology::{CheckResult, Writable};
 
     fn check(results: &[CheckResult], pool: &str, expected: &str) {
-        let servers: Vec<String> =
-            (0..results.len()).map(|index| format!("name = \"db{index}\"\naddress = \"10.0.0.{index}:3306\"\nmax_connections = 1")).collect();
+        let servers: Vec<String> = (0..results.len())
+            .map(|index| format!("name = \"db{index}\"\naddress = \"10.0.0.{index}:3306\"\nmax_connections = 1"))
+            .collect();
         let table = table(config(&servers.iter().map(String::as_str).collect::<Vec<_>>()), results);
         let _place = table.servers.last().map(|server| server.load.reserve(0));
         let pool = table.config.pool_by_name(pool).unwrap();

@@ -1,1 +1,357 @@
-//! One client's conversation, without I/O.
+//! One client's conversation, without I/O: bytes and events in, bytes and wishes out.
+//!
+//! A session goes through four states, each in a file of its own:
+//!
+//! 1. `frontend`: the client proves who it is, on our salt;
+//! 2. `leasing`: the worker looks for a server and connects to it;
+//! 3. `entering`: we log in to that server as the client;
+//! 4. `relay`: commands and replies pass through, followed by their heads only.
+//!
+//! COM_CHANGE_USER goes back to the first. [`Session::step`] is the hot path: it neither allocates nor queues while
+//! commands and replies pass. Everything else is told by [`Session::handle`] and asked for by [`Session::poll_output`].
+//!
+//! A session knows neither sockets nor buffers, and the time only as it is told: the worker carries out what it asks.
+
+mod ending;
+mod entering;
+mod errand;
+mod errors;
+mod frontend;
+mod input;
+mod output;
+mod relay;
+mod salts;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub use ending::Ending;
+pub use input::{DrainReason, Input, KillTarget, LeaseFailure, ServerFacts, Side, Surroundings};
+pub use output::{Output, Step, Want};
+
+use crate::protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket};
+
+use entering::Entry;
+use frontend::Frontend;
+use relay::Relay;
+use salts::Salts;
+
+/// The number under which clients know their session: `CONNECTION_ID()` of the greeting, and what `KILL` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u32);
+
+impl SessionId {
+    /// Servers count their connections from 1; ours start here, so that a number tells whose it is.
+    const BASE: u32 = 0x4000_0000;
+    const WORKER_SHIFT: u32 = 22;
+    /// Workers that the number has room for.
+    pub const WORKERS_MAX: usize = 256;
+
+    /// The number of a worker's `count`-th session; `count` wraps after 4 million.
+    pub fn new(worker: usize, count: u32) -> SessionId {
+        let worker = (worker % Self::WORKERS_MAX) as u32;
+        SessionId(Self::BASE | worker << Self::WORKER_SHIFT | (count & ((1 << Self::WORKER_SHIFT) - 1)))
+    }
+
+    /// The session that a number given to `KILL` means, if it is one of ours and not a server's own.
+    pub fn from_kill(id: u64) -> Option<SessionId> {
+        let id = u32::try_from(id).ok()?;
+        (id & !(Self::BASE - 1) == Self::BASE).then_some(SessionId(id))
+    }
+
+    /// The worker that has the session.
+    pub fn worker(self) -> usize {
+        ((self.0 & (Self::BASE - 1)) >> Self::WORKER_SHIFT) as usize
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a new session is made of.
+#[derive(Debug)]
+pub struct Birth {
+    /// Its number.
+    pub id: SessionId,
+    /// The client's address as logs and error texts show it, without the port.
+    pub host: Arc<str>,
+    /// Random, for this session only.
+    pub seed: [u8; 32],
+    /// The time that a login may take.
+    pub login_timeout: Duration,
+    /// Whether the process has a place for it; if not, the client is told so after it has said who it is.
+    pub admission: Admission,
+}
+
+/// Whether there is a place for one more session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// There is.
+    Welcome,
+    /// The process has all the sessions it may have.
+    Full,
+    /// The process is shutting down.
+    Closing,
+}
+
+/// One client's conversation.
+pub struct Session {
+    id: SessionId,
+    host: Arc<str>,
+    salts: Salts,
+    login_timeout: Duration,
+    state: State,
+    /// What client and we agreed on; empty until the client has answered our greeting.
+    capabilities: Capabilities,
+    /// Who the client proved to be.
+    account: Option<Account>,
+    /// The server in use, and the one used before it.
+    server: Option<ServerFacts>,
+    last_server: Option<Arc<str>>,
+    outputs: VecDeque<Output>,
+    deadline: Option<Instant>,
+    draining: Option<DrainReason>,
+    commands: u64,
+}
+
+/// Who a client proved to be, and what logs in at servers in its name.
+struct Account {
+    user: Vec<u8>,
+    /// The server's account, where it has another name than the client's.
+    server_user: Option<Vec<u8>>,
+    credential: Credential,
+}
+
+impl Account {
+    fn name_at_server(&self) -> &[u8] {
+        self.server_user.as_deref().unwrap_or(&self.user)
+    }
+}
+
+enum State {
+    Frontend(Box<Frontend>),
+    /// The client is who it says; the worker looks for a server.
+    Leasing(Box<Entry>),
+    /// A server is connected; we log in.
+    Entering(Box<Entry>),
+    Relay(Relay),
+    /// `Output::Close` was given.
+    Ended,
+}
+
+impl Session {
+    /// A session whose client has just connected. Its greeting waits in [`Session::poll_output`].
+    pub fn new(birth: Birth, surroundings: Surroundings<'_>) -> Session {
+        let mut session = Session {
+            id: birth.id,
+            host: birth.host,
+            salts: Salts::new(birth.seed),
+            login_timeout: birth.login_timeout,
+            state: State::Ended,
+            capabilities: Capabilities::default(),
+            account: None,
+            server: None,
+            last_server: None,
+            outputs: VecDeque::new(),
+            deadline: Some(surroundings.now + birth.login_timeout),
+            draining: None,
+            commands: 0,
+        };
+        session.greet(birth.admission, surroundings);
+        session
+    }
+
+    /// Shows bytes received from one side, from the first that was not yet forwarded or consumed.
+    pub fn step(&mut self, from: Side, received: &[u8], surroundings: Surroundings<'_>) -> Step {
+        debug_assert!(!received.is_empty(), "a step is for bytes");
+        if let State::Relay(_) = &self.state {
+            return self.relay_step(from, received, surroundings);
+        }
+        match (&self.state, from) {
+            (State::Frontend(_), Side::Client) => self.frontend_step(received, surroundings),
+            (State::Entering(_), Side::Server) => self.entering_step(received, surroundings),
+            (State::Ended, _) => Step::Consume { length: received.len() },
+            // A client that sends on before its login is over is heard afterwards.
+            (State::Frontend(_) | State::Leasing(_) | State::Entering(_), _) => Step::Wait,
+            (State::Relay(_), _) => unreachable!("handled above"),
+        }
+    }
+
+    /// Tells the session of anything but received bytes.
+    pub fn handle(&mut self, input: Input, surroundings: Surroundings<'_>) {
+        match input {
+            Input::Leased(server) => self.leased(server, surroundings),
+            Input::LeaseFailed(failure) => self.lease_failed(failure),
+            Input::SessionFound(target) => self.session_found(target),
+            Input::ErrandConnected(server) => self.errand_connected(&server, surroundings),
+            Input::ErrandFailed => self.errand_failed(),
+            Input::Closed(Side::Client) => self.client_closed(),
+            Input::Closed(Side::Server) => self.server_closed(surroundings),
+            Input::Closed(Side::Errand) => self.errand_failed(),
+            Input::Drain(reason) => self.drain(reason),
+            Input::Timeout => self.timed_out(surroundings),
+        }
+    }
+
+    /// The next thing that the worker must carry out.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When `Input::Timeout` is due, if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The session's number.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The client's address without the port.
+    pub fn host(&self) -> &Arc<str> {
+        &self.host
+    }
+
+    /// The user that the client proved to be.
+    pub fn user(&self) -> Option<&[u8]> {
+        self.account.as_ref().map(|account| account.user.as_slice())
+    }
+
+    /// The server in use.
+    pub fn server(&self) -> Option<&ServerFacts> {
+        self.server.as_ref()
+    }
+
+    /// The server that was used before the one in use.
+    pub fn last_server(&self) -> Option<&Arc<str>> {
+        self.last_server.as_ref()
+    }
+
+    /// Commands that the client has sent.
+    pub fn commands(&self) -> u64 {
+        self.commands
+    }
+
+    /// What the session is doing, in a word or two.
+    pub fn activity(&self) -> &'static str {
+        match &self.state {
+            State::Frontend(_) => "login",
+            State::Leasing(_) => "waiting for a server",
+            State::Entering(_) => "login at server",
+            State::Relay(relay) => relay.activity(),
+            State::Ended => "closing",
+        }
+    }
+
+    /// Why the session could not leave its server now.
+    pub fn pins(&self) -> Vec<&'static str> {
+        match &self.state {
+            State::Relay(relay) => relay.pins(),
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Ended => Vec::new(),
+        }
+    }
+
+    fn client_closed(&mut self) {
+        if let State::Relay(relay) = &self.state
+            && relay.is_idle()
+        {
+            self.say_goodbye_to_server();
+        }
+        self.close(Ending::ClientGone);
+    }
+
+    fn server_closed(&mut self, surroundings: Surroundings<'_>) {
+        match &self.state {
+            State::Entering(_) => self.server_left_during_login(surroundings),
+            State::Relay(_) => self.server_left(Ending::ServerGone),
+            State::Frontend(_) | State::Leasing(_) | State::Ended => {}
+        }
+    }
+
+    fn drain(&mut self, reason: DrainReason) {
+        self.draining = Some(reason);
+        match &self.state {
+            State::Relay(relay) if !relay.may_leave() => {}
+            State::Relay(_) => self.leave(),
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) => {
+                self.deny(self.login_sequence(), errors::shutdown(), Ending::Drained)
+            }
+            State::Ended => {}
+        }
+    }
+
+    /// Ends an idle session in order: the server hears a goodbye, the client sees the connection closed, as from a
+    /// server that is stopped.
+    fn leave(&mut self) {
+        self.say_goodbye_to_server();
+        self.close(Ending::Drained);
+    }
+
+    fn timed_out(&mut self, surroundings: Surroundings<'_>) {
+        self.deadline = None;
+        match &self.state {
+            State::Frontend(_) => self.deny(self.login_sequence(), errors::login_timeout(), Ending::LoginTimeout),
+            State::Entering(_) => self.server_login_timed_out(surroundings),
+            State::Relay(_) => self.errand_failed(),
+            State::Leasing(_) | State::Ended => {}
+        }
+    }
+
+    /// The sequence id of the next packet to the client while it logs in.
+    fn login_sequence(&self) -> u8 {
+        match &self.state {
+            State::Frontend(frontend) => frontend.sequence,
+            State::Leasing(entry) | State::Entering(entry) => entry.client_sequence,
+            State::Relay(_) | State::Ended => 0,
+        }
+    }
+
+    fn send_packet(&mut self, side: Side, sequence: u8, payload: &[u8]) -> u8 {
+        let mut bytes = Vec::with_capacity(payload.len() + 4);
+        let next = write_packet(&mut bytes, sequence, payload);
+        self.outputs.push_back(Output::Send(side, bytes));
+        next
+    }
+
+    fn send_error(&mut self, sequence: u8, error: &ErrPacket) {
+        let mut payload = Vec::new();
+        error.encode(&mut payload);
+        self.send_packet(Side::Client, sequence, &payload);
+    }
+
+    /// Tells the client an error and closes.
+    fn deny(&mut self, sequence: u8, error: ErrPacket, ending: Ending) {
+        self.send_error(sequence, &error);
+        self.close(ending);
+    }
+
+    fn say_goodbye_to_server(&mut self) {
+        const COM_QUIT: [u8; 5] = [1, 0, 0, 0, 0x01];
+        if self.server.is_some() {
+            self.outputs.push_back(Output::Send(Side::Server, COM_QUIT.to_vec()));
+        }
+    }
+
+    fn close(&mut self, ending: Ending) {
+        self.state = State::Ended;
+        self.deadline = None;
+        self.outputs.push_back(Output::Close(ending));
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("activity", &self.activity()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

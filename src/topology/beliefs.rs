@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry,
-    RoutingTable, ServerEntry, ServerId, ServerLoad, Thresholds,
+    Belief, CheckResult, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable, ServerEntry,
+    ServerId, ServerLoad, Thresholds,
 };
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress};
 
@@ -44,24 +44,13 @@ impl Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
-        Beliefs {
-            config,
-            registry,
-            users,
-            known,
-            epoch: 0,
-        }
+        Beliefs { config, registry, users, known, epoch: 0 }
     }
 
     /// Takes another configuration. What is known of a server is kept while its name and address stay the same.
     pub fn apply(&mut self, config: Arc<Config>, now: Instant) {
         self.users = Arc::new(Users::new(&config, &mut self.registry));
-        self.known = known(
-            &config,
-            &mut self.registry,
-            std::mem::take(&mut self.known),
-            now,
-        );
+        self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
         self.registry.forget_unused(&config);
         self.config = config;
     }
@@ -105,12 +94,7 @@ impl Beliefs {
     /// The table that follows from what is believed now.
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
-        RoutingTable::new(
-            self.epoch,
-            Arc::clone(&self.config),
-            self.entries(),
-            Arc::clone(&self.users),
-        )
+        RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), Arc::clone(&self.users))
     }
 
     /// The table that follows from what is believed now, if it says anything else than `current`.
@@ -130,11 +114,7 @@ impl Beliefs {
     fn entries(&self) -> Vec<ServerEntry> {
         let mut entries = Vec::with_capacity(self.known.len());
         for (index, cluster) in self.config.clusters.iter().enumerate() {
-            let members: Vec<&Known> = self
-                .known
-                .iter()
-                .filter(|known| known.cluster == ClusterIndex(index))
-                .collect();
+            let members: Vec<&Known> = self.known.iter().filter(|known| known.cluster == ClusterIndex(index)).collect();
             let roles = writer::roles(cluster, members.iter().map(|known| &known.belief));
             let servers = members.iter().zip(&cluster.servers).zip(&roles);
             entries.extend(servers.map(|((known, server), &role)| known.entry(server, role)));
@@ -144,23 +124,14 @@ impl Beliefs {
 }
 
 impl Known {
-    fn new(
-        cluster: ClusterIndex,
-        settings: &Cluster,
-        server: &Server,
-        registry: &mut Registry,
-        now: Instant,
-    ) -> Known {
+    fn new(cluster: ClusterIndex, settings: &Cluster, server: &Server, registry: &mut Registry, now: Instant) -> Known {
         let (id, load) = registry.server(&settings.name, &server.name);
         Known {
             id,
             cluster,
             name: Arc::from(server.name.as_str()),
             address: server.address.clone(),
-            thresholds: Thresholds {
-                fall: settings.fall,
-                rise: settings.rise,
-            },
+            thresholds: Thresholds { fall: settings.fall, rise: settings.rise },
             load,
             belief: Belief::new(now),
             contact: None,
@@ -170,11 +141,7 @@ impl Known {
     /// This server as the configuration has it now, and what was believed of it as far as it is still the same one.
     fn remember(self, old: Option<Known>) -> Known {
         match old {
-            Some(old) if old.address == self.address => Known {
-                belief: old.belief,
-                contact: old.contact,
-                ..self
-            },
+            Some(old) if old.address == self.address => Known { belief: old.belief, contact: old.contact, ..self },
             Some(_) | None => self,
         }
     }
@@ -192,10 +159,7 @@ impl Known {
             weight: server.weight,
             max_connections: server.max_connections,
             health: self.health(role),
-            greeting: self
-                .contact
-                .as_ref()
-                .map(|contact| Arc::clone(&contact.greeting)),
+            greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
             load: Arc::clone(&self.load),
         }
     }
@@ -206,20 +170,13 @@ impl Known {
             (Condition::Up, ServerRole::Contested) => {
                 Arc::from("takes writes, and is not the only one: no certain primary")
             }
-            (Condition::Up, ServerRole::ReadOnlyPrimary) => {
-                Arc::from("configured as primary, but it says read_only")
-            }
+            (Condition::Up, ServerRole::ReadOnlyPrimary) => Arc::from("configured as primary, but it says read_only"),
             (Condition::Up, ServerRole::Unknown) => {
                 Arc::from("takes writes; waits until the other servers were asked too")
             }
             _ => Arc::clone(self.belief.reason()),
         };
-        Health {
-            condition,
-            role,
-            reason,
-            since: self.belief.since(),
-        }
+        Health { condition, role, reason, since: self.belief.since() }
     }
 }
 
@@ -230,9 +187,7 @@ fn known(config: &Config, registry: &mut Registry, old: Vec<Known>, now: Instant
     for (index, cluster) in config.clusters.iter().enumerate() {
         for server in &cluster.servers {
             let new = Known::new(ClusterIndex(index), cluster, server, registry, now);
-            let same = old
-                .iter_mut()
-                .find(|old| old.as_ref().is_some_and(|old| old.id == new.id));
+            let same = old.iter_mut().find(|old| old.as_ref().is_some_and(|old| old.id == new.id));
             known.push(new.remember(same.and_then(Option::take)));
         }
     }
@@ -417,10 +372,10 @@ mod tests {
     fn a_static_cluster_needs_no_answer_about_writes() {
         let server = format!("{DB1}\nrole = \"primary\"");
         let answer = crate::topology::Answer { writable: None, contact: None };
-        let table = table(config_with("topology = \"static\"", &[&server, &format!("{DB2}\nrole = \"replica\"")]), &[
-            CheckResult::Answered(answer),
-            CheckResult::TimedOut,
-        ]);
+        let table = table(
+            config_with("topology = \"static\"", &[&server, &format!("{DB2}\nrole = \"replica\"")]),
+            &[CheckResult::Answered(answer), CheckResult::TimedOut],
+        );
         let write = table.config.pool_by_name("write").unwrap();
         assert_eq!(table.pool(write).members.len(), 1);
     }

@@ -39,36 +39,18 @@ pub(crate) mod captured {
     use super::*;
 
     pub(crate) fn mariadb_10_11() -> GreetingFacts {
-        facts(
-            "5.5.5-10.11.19-MariaDB-0+deb12u1",
-            0x81FF_F7FE,
-            0x1D,
-            8,
-            "mysql_native_password",
-        )
+        facts("5.5.5-10.11.19-MariaDB-0+deb12u1", 0x81FF_F7FE, 0x1D, 8, "mysql_native_password")
     }
 
     pub(crate) fn mariadb_11_8() -> GreetingFacts {
-        facts(
-            "11.8.6-MariaDB-0+deb13u1 from Debian",
-            0x81FF_FFFE,
-            0x3D,
-            45,
-            "mysql_native_password",
-        )
+        facts("11.8.6-MariaDB-0+deb13u1 from Debian", 0x81FF_FFFE, 0x3D, 45, "mysql_native_password")
     }
 
     pub(crate) fn mysql_9_7() -> GreetingFacts {
         facts("9.7.4-2", 0xDFFF_FFFF, 0, 255, "caching_sha2_password")
     }
 
-    fn facts(
-        version: &str,
-        flags: u32,
-        extended: u32,
-        collation: u8,
-        plugin: &str,
-    ) -> GreetingFacts {
+    fn facts(version: &str, flags: u32, extended: u32, collation: u8, plugin: &str) -> GreetingFacts {
         GreetingFacts {
             version_text: version.as_bytes().to_vec(),
             version: ServerVersion::parse(version.as_bytes()).expect("a version of a real server"),

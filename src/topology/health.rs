@@ -273,9 +273,7 @@ impl Belief {
             Failure::LoginRefused { code } => match Blame::of(code) {
                 Blame::Full => FollowUp::Nothing,
                 Blame::Credentials => FollowUp::Alarm,
-                Blame::Server => {
-                    self.fail_by_report(format!("login refused with error {code}"), now)
-                }
+                Blame::Server => self.fail_by_report(format!("login refused with error {code}"), now),
                 Blame::Unclear => FollowUp::Check,
             },
         }
@@ -292,14 +290,7 @@ impl Belief {
         self.writable = writable.or(self.writable);
         if self.condition == Condition::Down && self.successes + 1 < thresholds.rise {
             self.successes += 1;
-            self.turn(
-                Condition::Down,
-                Cause::Recovering {
-                    successes: self.successes,
-                    rise: thresholds.rise,
-                },
-                now,
-            );
+            self.turn(Condition::Down, Cause::Recovering { successes: self.successes, rise: thresholds.rise }, now);
         } else {
             self.successes = 0;
             self.turn(Condition::Up, Cause::Answers, now);
@@ -333,15 +324,7 @@ impl Belief {
     }
 
     fn doubt(&mut self, what: String, thresholds: Thresholds, now: Instant) {
-        self.turn(
-            self.condition,
-            Cause::Doubtful {
-                what,
-                failures: self.failures,
-                fall: thresholds.fall,
-            },
-            now,
-        );
+        self.turn(self.condition, Cause::Doubtful { what, failures: self.failures, fall: thresholds.fall }, now);
     }
 
     fn fail(&mut self, cause: Cause, now: Instant) {
@@ -356,11 +339,8 @@ impl Belief {
             self.since = now;
         }
         if cause != self.cause {
-            self.reason = Arc::from(phrase(
-                &cause,
-                self.answered
-                    .map(|answered| now.saturating_duration_since(answered)),
-            ));
+            self.reason =
+                Arc::from(phrase(&cause, self.answered.map(|answered| now.saturating_duration_since(answered))));
         }
         self.condition = condition;
         self.cause = cause;
@@ -431,9 +411,7 @@ impl Blame {
             1040 | 1203 | 1226 => Blame::Full,
             // Access denied (also to a database, for a socket-only account, to a statement), authentication methods
             // that the two sides do not share, and expired or locked accounts.
-            1044 | 1045 | 1227 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159 | 4151 => {
-                Blame::Credentials
-            }
+            1044 | 1045 | 1227 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 3159 | 4151 => Blame::Credentials,
             // The host is blocked or not allowed; shutdown in progress; offline mode; Galera without a quorum says 1047.
             1047 | 1053 | 1129 | 1130 | 3032 => Blame::Server,
             _ => Blame::Unclear,
@@ -447,11 +425,7 @@ fn phrase(cause: &Cause, silence: Option<Duration>) -> String {
         Cause::Answers => "answers".to_owned(),
         Cause::Recovering { successes, rise } => format!("answers again ({successes} of {rise})"),
         Cause::Excused { what } | Cause::Failed { what } => what.clone(),
-        Cause::Doubtful {
-            what,
-            failures,
-            fall,
-        } => format!("{what} ({failures} of {fall})"),
+        Cause::Doubtful { what, failures, fall } => format!("{what} ({failures} of {fall})"),
         Cause::Silent => match silence {
             Some(silence) => format!("no answer for {:.1} s", silence.as_secs_f32()),
             None => "no answer".to_owned(),
@@ -509,7 +483,9 @@ mod tests {
             let now = begin + STEP * number as u32;
             match heard {
                 Heard::Check(result) => belief.check(result, THRESHOLDS, now),
-                Heard::Report(failure, follow_up) => assert_eq!(belief.report(*failure, now), *follow_up, "step {number}"),
+                Heard::Report(failure, follow_up) => {
+                    assert_eq!(belief.report(*failure, now), *follow_up, "step {number}")
+                }
             }
             let found = (belief.condition(), belief.writable(), &**belief.reason());
             assert_eq!(found, (*condition, *writable, *reason), "step {number}");
@@ -626,10 +602,7 @@ mod tests {
     #[test]
     fn one_broken_session_causes_a_check_and_no_more() {
         for failure in [Failure::Reset, Failure::TimedOut, Failure::Malformed, Failure::LoginRefused { code: 1105 }] {
-            check(&[
-                (writable(), Up, YES, "answers"),
-                (Heard::Report(failure, FollowUp::Check), Up, YES, "answers"),
-            ]);
+            check(&[(writable(), Up, YES, "answers"), (Heard::Report(failure, FollowUp::Check), Up, YES, "answers")]);
         }
     }
 

@@ -119,11 +119,7 @@ impl Drop for Seat {
 /// Adds one unless that would exceed `max` (0: no bound); never exceeds it, not even for a moment.
 fn increment_below(counter: &AtomicU32, max: u32) -> bool {
     let bound = if max == 0 { u32::MAX } else { max };
-    counter
-        .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |count| {
-            (count < bound).then_some(count + 1)
-        })
-        .is_ok()
+    counter.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |count| (count < bound).then_some(count + 1)).is_ok()
 }
 
 fn decrement(counter: &AtomicU32) {

@@ -21,12 +21,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
+pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;
-pub use greeting::GreetingFacts;
 pub use health::{
-    Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, FollowUp, Health, Report, Thresholds,
-    Writable,
+    Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, FollowUp, Health, Report, Thresholds, Writable,
 };
 pub use load::{Place, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;

@@ -24,10 +24,7 @@ pub struct Offer {
 
 impl Offer {
     /// What holds for all `servers`. `version` is that of the configuration.
-    pub(super) fn new<'a>(
-        version: Option<&str>,
-        servers: impl Iterator<Item = &'a GreetingFacts> + Clone,
-    ) -> Offer {
+    pub(super) fn new<'a>(version: Option<&str>, servers: impl Iterator<Item = &'a GreetingFacts> + Clone) -> Offer {
         let oldest = servers.clone().min_by_key(|facts| &facts.version);
         let version = match (version, oldest) {
             (Some(version), _) => version.as_bytes().to_vec(),
@@ -58,8 +55,7 @@ const NEVER: Capabilities = Capabilities::COMPRESS
     .with(Capabilities::SSL_VERIFY_SERVER_CERT);
 
 /// What only one of the two families has in its low 32 bits, so that it is not promised before a server is known.
-const MYSQL_ONLY: Capabilities =
-    Capabilities::OPTIONAL_RESULTSET_METADATA.with(Capabilities::QUERY_ATTRIBUTES);
+const MYSQL_ONLY: Capabilities = Capabilities::OPTIONAL_RESULTSET_METADATA.with(Capabilities::QUERY_ATTRIBUTES);
 
 /// MariaDB's extended capabilities that the relay follows.
 const MARIADB_ONLY: Capabilities = Capabilities::MARIADB_PROGRESS
@@ -73,19 +69,12 @@ const MARIADB_ONLY: Capabilities = Capabilities::MARIADB_PROGRESS
 /// Bit 0 speaks of the families, not of an ability: it is clear, and MariaDB's extended capabilities are offered, only
 /// where every server is MariaDB.
 fn capabilities<'a>(servers: impl Iterator<Item = &'a GreetingFacts> + Clone) -> Capabilities {
-    let low = Capabilities::ALL_MYSQL
-        .without(NEVER)
-        .without(Capabilities::LONG_PASSWORD);
+    let low = Capabilities::ALL_MYSQL.without(NEVER).without(Capabilities::LONG_PASSWORD);
     if servers.clone().next().is_none() {
         return low.without(MYSQL_ONLY) | Capabilities::LONG_PASSWORD;
     }
-    let common = servers.clone().fold(low | MARIADB_ONLY, |common, facts| {
-        common & facts.capabilities
-    });
-    if servers
-        .clone()
-        .all(|facts| facts.family() == Family::MariaDb)
-    {
+    let common = servers.clone().fold(low | MARIADB_ONLY, |common, facts| common & facts.capabilities);
+    if servers.clone().all(|facts| facts.family() == Family::MariaDb) {
         common
     } else {
         common.without(MARIADB_ONLY) | Capabilities::LONG_PASSWORD
@@ -93,27 +82,15 @@ fn capabilities<'a>(servers: impl Iterator<Item = &'a GreetingFacts> + Clone) ->
 }
 
 /// That of the oldest server, where all have it.
-fn collation<'a>(
-    oldest: Option<&GreetingFacts>,
-    mut servers: impl Iterator<Item = &'a GreetingFacts>,
-) -> u8 {
+fn collation<'a>(oldest: Option<&GreetingFacts>, mut servers: impl Iterator<Item = &'a GreetingFacts>) -> u8 {
     let wanted = oldest.map_or(collation::UTF8MB4_GENERAL_CI, |oldest| oldest.collation);
-    let is_known_to_all =
-        servers.all(|facts| collation::for_server(facts.family(), wanted) == wanted);
-    if is_known_to_all {
-        wanted
-    } else {
-        collation::UTF8MB4_GENERAL_CI
-    }
+    let is_known_to_all = servers.all(|facts| collation::for_server(facts.family(), wanted) == wanted);
+    if is_known_to_all { wanted } else { collation::UTF8MB4_GENERAL_CI }
 }
 
 /// Clients begin with the plugin that gives what the most demanding server asks for.
 fn plugin<'a>(mut servers: impl Iterator<Item = &'a GreetingFacts>) -> Plugin {
-    if servers.any(GreetingFacts::needs_cleartext) {
-        Plugin::CachingSha2Password
-    } else {
-        Plugin::NativePassword
-    }
+    if servers.any(GreetingFacts::needs_cleartext) { Plugin::CachingSha2Password } else { Plugin::NativePassword }
 }
 
 #[cfg(test)]
@@ -130,74 +107,43 @@ mod tests {
         let offer = offer(&[mariadb_11_8(), mariadb_10_11()]);
         assert_eq!(offer.version, b"5.5.5-10.11.19-MariaDB-0+deb12u1");
         assert_eq!(offer.plugin, Plugin::NativePassword);
-        assert_eq!(
-            offer.capabilities.extended(),
-            0x1D,
-            "BULK_UNIT_RESULTS is not in 10.11"
-        );
+        assert_eq!(offer.capabilities.extended(), 0x1D, "BULK_UNIT_RESULTS is not in 10.11");
         assert!(!offer.capabilities.contains(Capabilities::LONG_PASSWORD));
-        assert!(
-            offer
-                .capabilities
-                .contains(Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK)
-        );
+        assert!(offer.capabilities.contains(Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK));
         assert!(!offer.capabilities.intersects(NEVER | MYSQL_ONLY));
     }
 
     #[test]
     fn mysql_alone_is_offered_with_what_only_mysql_has() {
         let offer = offer(&[mysql_9_7()]);
-        assert_eq!(
-            (offer.version.as_slice(), offer.collation),
-            (b"9.7.4-2".as_slice(), 255)
-        );
+        assert_eq!((offer.version.as_slice(), offer.collation), (b"9.7.4-2".as_slice(), 255));
         assert_eq!(offer.plugin, Plugin::CachingSha2Password);
-        assert!(
-            offer
-                .capabilities
-                .contains(MYSQL_ONLY | Capabilities::LONG_PASSWORD)
-        );
+        assert!(offer.capabilities.contains(MYSQL_ONLY | Capabilities::LONG_PASSWORD));
         assert!(!offer.capabilities.intersects(NEVER));
     }
 
     #[test]
     fn a_mixed_set_is_offered_what_both_have() {
         let offer = offer(&[mysql_9_7(), mariadb_11_8()]);
-        assert_eq!(
-            (offer.version.as_slice(), offer.collation),
-            (b"9.7.4-2".as_slice(), 45)
-        );
+        assert_eq!((offer.version.as_slice(), offer.collation), (b"9.7.4-2".as_slice(), 45));
         assert_eq!(offer.plugin, Plugin::CachingSha2Password);
-        assert!(
-            offer
-                .capabilities
-                .contains(Capabilities::LONG_PASSWORD | Capabilities::DEPRECATE_EOF)
-        );
-        assert!(
-            !offer
-                .capabilities
-                .intersects(NEVER | MYSQL_ONLY | MARIADB_ONLY)
-        );
+        assert!(offer.capabilities.contains(Capabilities::LONG_PASSWORD | Capabilities::DEPRECATE_EOF));
+        assert!(!offer.capabilities.intersects(NEVER | MYSQL_ONLY | MARIADB_ONLY));
     }
 
     #[test]
     fn before_a_server_is_known_only_what_all_have_is_offered() {
         let offer = offer(&[]);
-        assert!(offer.capabilities.contains(
-            Capabilities::PROTOCOL_41 | Capabilities::PLUGIN_AUTH | Capabilities::LONG_PASSWORD
-        ));
         assert!(
-            !offer
+            offer
                 .capabilities
-                .intersects(NEVER | MYSQL_ONLY | MARIADB_ONLY)
+                .contains(Capabilities::PROTOCOL_41 | Capabilities::PLUGIN_AUTH | Capabilities::LONG_PASSWORD)
         );
+        assert!(!offer.capabilities.intersects(NEVER | MYSQL_ONLY | MARIADB_ONLY));
     }
 
     #[test]
     fn a_configured_version_wins() {
-        assert_eq!(
-            Offer::new(Some("8.0.36"), [mysql_9_7()].iter()).version,
-            b"8.0.36"
-        );
+        assert_eq!(Offer::new(Some("8.0.36"), [mysql_9_7()].iter()).version, b"8.0.36");
     }
 }

@@ -30,10 +30,7 @@ impl Registry {
 
     /// The server of that name in that cluster: as it was known before, or new.
     pub(super) fn server(&mut self, cluster: &str, server: &str) -> (ServerId, Arc<ServerLoad>) {
-        let name = ServerName {
-            cluster: cluster.to_owned(),
-            server: server.to_owned(),
-        };
+        let name = ServerName { cluster: cluster.to_owned(), server: server.to_owned() };
         let next_id = &mut self.next_id;
         let (id, load) = self.servers.entry(name).or_insert_with(|| {
             let id = ServerId(*next_id);
@@ -53,19 +50,12 @@ impl Registry {
     /// Who is still in use keeps id and counts: the name may come back while old connections drain.
     pub(super) fn forget_unused(&mut self, config: &Config) {
         let clusters = config.clusters.iter();
-        let servers = clusters.flat_map(|cluster| {
-            cluster
-                .servers
-                .iter()
-                .map(|server| (cluster.name.as_str(), server.name.as_str()))
-        });
+        let servers = clusters
+            .flat_map(|cluster| cluster.servers.iter().map(|server| (cluster.name.as_str(), server.name.as_str())));
         let servers: HashSet<(&str, &str)> = servers.collect();
         let users: HashSet<&str> = config.users.iter().map(|user| user.name.as_str()).collect();
-        let is_configured =
-            |name: &ServerName| servers.contains(&(name.cluster.as_str(), name.server.as_str()));
-        self.servers
-            .retain(|name, (_, load)| load.connections() > 0 || is_configured(name));
-        self.users
-            .retain(|name, load| load.sessions() > 0 || users.contains(name.as_str()));
+        let is_configured = |name: &ServerName| servers.contains(&(name.cluster.as_str(), name.server.as_str()));
+        self.servers.retain(|name, (_, load)| load.connections() > 0 || is_configured(name));
+        self.users.retain(|name, load| load.sessions() > 0 || users.contains(name.as_str()));
     }
 }

@@ -6,8 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Condition, Endpoint, GreetingFacts, Health, Offer, Registry, ServerId, ServerIndex, ServerLoad,
-    UserIndex, UserLoad,
+    Condition, Endpoint, GreetingFacts, Health, Offer, Registry, ServerId, ServerIndex, ServerLoad, UserIndex, UserLoad,
 };
 use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
 use crate::protocol::capability::Capabilities;
@@ -75,29 +74,11 @@ pub(super) struct Users {
 
 impl RoutingTable {
     /// Puts a table together. `servers` are those of `config`, in its order.
-    pub(super) fn new(
-        epoch: u64,
-        config: Arc<Config>,
-        servers: Vec<ServerEntry>,
-        users: Arc<Users>,
-    ) -> RoutingTable {
-        let pools = (0..config.pools.len())
-            .map(|pool| PoolEntry::new(PoolIndex(pool), &config, &servers))
-            .collect();
-        let offer = Offer::new(
-            config.process.server_version.as_deref(),
-            known_greetings(&config, &servers),
-        );
+    pub(super) fn new(epoch: u64, config: Arc<Config>, servers: Vec<ServerEntry>, users: Arc<Users>) -> RoutingTable {
+        let pools = (0..config.pools.len()).map(|pool| PoolEntry::new(PoolIndex(pool), &config, &servers)).collect();
+        let offer = Offer::new(config.process.server_version.as_deref(), known_greetings(&config, &servers));
         let places = places(&servers);
-        RoutingTable {
-            epoch,
-            config,
-            servers,
-            pools,
-            offer,
-            users,
-            places,
-        }
+        RoutingTable { epoch, config, servers, pools, offer, users, places }
     }
 
     /// The user of that name, as the client sent it.
@@ -138,19 +119,14 @@ impl RoutingTable {
 
     /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.
     pub fn chain(&self, first: PoolIndex) -> impl Iterator<Item = PoolIndex> + '_ {
-        std::iter::successors(Some(first), |&pool| self.config.pool(pool).fallback)
-            .take(self.pools.len())
+        std::iter::successors(Some(first), |&pool| self.config.pool(pool).fallback).take(self.pools.len())
     }
 
     /// Whether this table says the same of the servers as `other`, counts aside.
     pub fn agrees_with(&self, other: &RoutingTable) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
             && self.servers.len() == other.servers.len()
-            && self
-                .servers
-                .iter()
-                .zip(&other.servers)
-                .all(|(mine, theirs)| mine.agrees_with(theirs))
+            && self.servers.iter().zip(&other.servers).all(|(mine, theirs)| mine.agrees_with(theirs))
     }
 
     /// What happened to the servers since `old`, for the log.
@@ -161,12 +137,8 @@ impl RoutingTable {
             let from = before.map_or_else(|| "new".to_owned(), |before| before.health.to_string());
             (from != to).then(|| self.change(server, from, to))
         });
-        let gone = old
-            .servers
-            .iter()
-            .filter(|server| self.place(server.id).is_none());
-        let gone =
-            gone.map(|server| old.change(server, server.health.to_string(), "removed".to_owned()));
+        let gone = old.servers.iter().filter(|server| self.place(server.id).is_none());
+        let gone = gone.map(|server| old.change(server, server.health.to_string(), "removed".to_owned()));
         appeared_or_turned.chain(gone).collect()
     }
 
@@ -209,20 +181,11 @@ impl PoolEntry {
         let first = servers.partition_point(|server| server.cluster.0 < settings.cluster.0);
         let count = config.cluster(settings.cluster).servers.len();
         let candidates = first..first + count;
-        let members = candidates
-            .clone()
-            .filter(|&index| servers[index].serves(settings.role))
-            .map(ServerIndex)
-            .collect();
-        let mut greetings = servers[candidates.clone()]
-            .iter()
-            .filter_map(|server| server.greeting.as_ref());
+        let members =
+            candidates.clone().filter(|&index| servers[index].serves(settings.role)).map(ServerIndex).collect();
+        let mut greetings = servers[candidates.clone()].iter().filter_map(|server| server.greeting.as_ref());
         let needs_cleartext = greetings.any(|greeting| greeting.needs_cleartext());
-        PoolEntry {
-            candidates,
-            members,
-            needs_cleartext,
-        }
+        PoolEntry { candidates, members, needs_cleartext }
     }
 
     /// All servers of the pool's cluster, members or not.
@@ -235,14 +198,8 @@ impl Users {
     pub(super) fn new(config: &Config, registry: &mut Registry) -> Users {
         let names = config.users.iter().enumerate();
         Users {
-            by_name: names
-                .map(|(index, user)| (user.name.as_bytes().into(), UserIndex(index)))
-                .collect(),
-            loads: config
-                .users
-                .iter()
-                .map(|user| registry.user(&user.name))
-                .collect(),
+            by_name: names.map(|(index, user)| (user.name.as_bytes().into(), UserIndex(index))).collect(),
+            loads: config.users.iter().map(|user| registry.user(&user.name)).collect(),
         }
     }
 }
@@ -253,18 +210,11 @@ fn known_greetings<'a>(
     servers: &'a [ServerEntry],
 ) -> impl Iterator<Item = &'a GreetingFacts> + Clone {
     let in_use = |cluster: ClusterIndex| config.pools.iter().any(|pool| pool.cluster == cluster);
-    servers
-        .iter()
-        .filter(move |server| in_use(server.cluster))
-        .filter_map(|server| server.greeting.as_deref())
+    servers.iter().filter(move |server| in_use(server.cluster)).filter_map(|server| server.greeting.as_deref())
 }
 
 fn places(servers: &[ServerEntry]) -> Vec<Option<ServerIndex>> {
-    let ids = servers
-        .iter()
-        .map(|server| server.id.0 as usize + 1)
-        .max()
-        .unwrap_or(0);
+    let ids = servers.iter().map(|server| server.id.0 as usize + 1).max().unwrap_or(0);
     let mut places = vec![None; ids];
     for (index, server) in servers.iter().enumerate() {
         places[server.id.0 as usize] = Some(ServerIndex(index));
@@ -293,10 +243,6 @@ pub struct Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "server {}/{}: {} -> {}: {}",
-            self.cluster, self.server, self.from, self.to, self.reason
-        )
+        write!(out, "server {}/{}: {} -> {}: {}", self.cluster, self.server, self.from, self.to, self.reason)
     }
 }

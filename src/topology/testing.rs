@@ -41,7 +41,10 @@ pub(crate) fn answers(writable: Writable) -> CheckResult {
 
 pub(crate) fn introduces(writable: Writable, greeting: GreetingFacts) -> CheckResult {
     let endpoint = Endpoint::Tcp("127.0.0.1:3306".parse().expect("a literal address"));
-    CheckResult::Answered(Answer { writable: Some(writable), contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }) })
+    CheckResult::Answered(Answer {
+        writable: Some(writable),
+        contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }),
+    })
 }
 
 /// The table of a configuration whose servers have each answered once, in their order.

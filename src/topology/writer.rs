@@ -47,10 +47,7 @@ impl fmt::Display for ServerRole {
 }
 
 /// The role of each server of `cluster`, in its order. `beliefs` has one entry a server.
-pub(super) fn roles<'a>(
-    cluster: &Cluster,
-    beliefs: impl Iterator<Item = &'a Belief> + Clone,
-) -> Vec<ServerRole> {
+pub(super) fn roles<'a>(cluster: &Cluster, beliefs: impl Iterator<Item = &'a Belief> + Clone) -> Vec<ServerRole> {
     let mut roles: Vec<ServerRole> = cluster
         .servers
         .iter()
@@ -68,9 +65,7 @@ pub(super) fn roles<'a>(
 fn own_role(topology: Topology, setting: RoleSetting, belief: &Belief) -> ServerRole {
     match (topology, setting, belief.writable()) {
         (_, RoleSetting::Replica, _) => ServerRole::Replica,
-        (Topology::Replication, RoleSetting::Primary, Some(Writable::No)) => {
-            ServerRole::ReadOnlyPrimary
-        }
+        (Topology::Replication, RoleSetting::Primary, Some(Writable::No)) => ServerRole::ReadOnlyPrimary,
         (_, RoleSetting::Primary, _) => ServerRole::Primary,
         // What a server that is not up said before it went away may not be so any more when it comes back.
         (_, RoleSetting::Auto, _) if belief.condition() != Condition::Up => ServerRole::Unknown,
@@ -81,41 +76,24 @@ fn own_role(topology: Topology, setting: RoleSetting, belief: &Belief) -> Server
 }
 
 /// Takes the primary's role from those who are not alone in it.
-fn contest<'a>(
-    cluster: &Cluster,
-    beliefs: impl Iterator<Item = &'a Belief> + Clone,
-    roles: &mut [ServerRole],
-) {
+fn contest<'a>(cluster: &Cluster, beliefs: impl Iterator<Item = &'a Belief> + Clone, roles: &mut [ServerRole]) {
     let is_configured = |index: &usize| cluster.servers[*index].role == RoleSetting::Primary;
-    let usable: Vec<bool> = beliefs
-        .clone()
-        .map(|belief| belief.condition() == Condition::Up)
-        .collect();
+    let usable: Vec<bool> = beliefs.clone().map(|belief| belief.condition() == Condition::Up).collect();
     let configured_exists = (0..roles.len()).any(|index| is_configured(&index));
-    let writers: Vec<usize> = (0..roles.len())
-        .filter(|&index| usable[index] && roles[index] == ServerRole::Primary)
-        .collect();
+    let writers: Vec<usize> =
+        (0..roles.len()).filter(|&index| usable[index] && roles[index] == ServerRole::Primary).collect();
     if configured_exists {
         // The operator has said who writes. Whoever else takes writes is a mistake waiting to be used.
-        let (named, others): (Vec<usize>, Vec<usize>) =
-            writers.into_iter().partition(is_configured);
-        others
-            .iter()
-            .for_each(|&index| roles[index] = ServerRole::Contested);
+        let (named, others): (Vec<usize>, Vec<usize>) = writers.into_iter().partition(is_configured);
+        others.iter().for_each(|&index| roles[index] = ServerRole::Contested);
         if named.len() > 1 {
-            named
-                .iter()
-                .for_each(|&index| roles[index] = ServerRole::Contested);
+            named.iter().for_each(|&index| roles[index] = ServerRole::Contested);
         }
     } else if writers.len() > 1 {
-        writers
-            .iter()
-            .for_each(|&index| roles[index] = ServerRole::Contested);
+        writers.iter().for_each(|&index| roles[index] = ServerRole::Contested);
     } else if !beliefs.clone().all(Belief::is_checked) {
         // Somebody was not asked yet and may take writes too.
-        writers
-            .iter()
-            .for_each(|&index| roles[index] = ServerRole::Unknown);
+        writers.iter().for_each(|&index| roles[index] = ServerRole::Unknown);
     }
 }
 
@@ -125,9 +103,12 @@ mod tests {
     use crate::topology::testing::{answers, config, config_with, table};
     use crate::topology::{CheckResult, RoutingTable};
 
-    const AUTO: [&str; 2] = [r#"name = "db1"
-address = "10.0.0.1:3306""#, r#"name = "db2"
-address = "10.0.0.2:3306""#];
+    const AUTO: [&str; 2] = [
+        r#"name = "db1"
+address = "10.0.0.1:3306""#,
+        r#"name = "db2"
+address = "10.0.0.2:3306""#,
+    ];
 
     fn with_role(role: &str) -> [String; 2] {
         [format!("{}\nrole = \"{role}\"", AUTO[0]), AUTO[1].to_owned()]

@@ -1,1 +1,197 @@
 //! One thread, one ring: carries out what its sessions ask for.
+//!
+//! - `turn` is the loop: wait for the kernel, handle everything that happened, read the mail, submit once;
+//! - `conduct` moves bytes between a session's sockets as its steps say, and carries out its outputs;
+//! - `lease` finds, reserves and connects servers, and lets sessions wait for one;
+//! - `connection` is one socket: bytes that wait, and back-pressure;
+//! - `departing` are sockets that outlive their session until what was written is out;
+//! - `reception` takes clients in and shares them among the workers;
+//! - `mailbox`, `counters` and `timers` are what their names say.
+//!
+//! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
+
+mod conduct;
+mod connection;
+mod counters;
+mod departing;
+mod lease;
+mod mailbox;
+mod post;
+mod reception;
+mod timers;
+mod turn;
+
+use std::{
+    io,
+    sync::{Arc, OnceLock, atomic::AtomicU32, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+
+pub use counters::Counters;
+pub use mailbox::{Asker, Full, Handle, Order, SessionRow};
+
+use crate::{
+    config::limits,
+    io::{Engine, Io, set_cpu_affinity},
+    protocol::auth::RsaKey,
+    topology::{Report, RoutingTable},
+};
+
+use turn::Worker;
+
+/// What all workers are started with.
+pub struct Settings {
+    /// Threads.
+    pub count: usize,
+    /// Each to a CPU of its own.
+    pub pin: bool,
+    /// Which of the kernel's ways to use.
+    pub engine: Engine,
+    /// Sessions that the process may have.
+    pub sessions_max: u32,
+    /// The time that a login may take.
+    pub login_timeout: Duration,
+    /// Users, pools, servers.
+    pub table: Arc<ArcSwap<RoutingTable>>,
+    /// The way to the monitor.
+    pub reports: tokio::sync::mpsc::Sender<Report>,
+    /// For clients that send their password over RSA.
+    pub rsa: Arc<RsaKey>,
+    /// Told the index of each worker whose thread has ended, for whatever reason.
+    pub deaths: tokio::sync::mpsc::UnboundedSender<usize>,
+}
+
+/// What the workers share with each other.
+struct Company {
+    settings: Settings,
+    /// Sessions of the process.
+    sessions: AtomicU32,
+    /// All workers; set once all have started.
+    handles: OnceLock<Vec<Handle>>,
+}
+
+/// The running workers.
+pub struct Workers {
+    handles: Vec<Handle>,
+    engine: String,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// The ways to the workers, by index.
+    pub fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+
+    /// What the workers use of the kernel, in one line for the log.
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// Tells all workers that the routing table has changed.
+    pub fn wake(&self) -> impl Fn() + Clone + Send + Sync + 'static {
+        let handles = self.handles.clone();
+        move || {
+            for handle in &handles {
+                // A full mailbox has an unread order in it: the worker looks at the table when it reads that.
+                let _ = handle.send(Order::TableChanged);
+            }
+        }
+    }
+
+    /// Waits until every worker has ended.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A worker that panicked has been reported by `deaths`.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts the workers.
+///
+/// # Errors
+/// When a thread or its ring cannot be made; those that were started are stopped again.
+pub fn spawn(settings: Settings) -> io::Result<Workers> {
+    let company = Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() });
+    let mut handles = Vec::new();
+    let mut threads = Vec::new();
+    let mut engine = String::new();
+    for index in 0..company.settings.count {
+        match start(index, &company) {
+            Ok((handle, thread, report)) => {
+                handles.push(handle);
+                threads.push(thread);
+                engine = report;
+            }
+            Err(error) => {
+                // The others see that the company is not complete, and end.
+                let _ = company.handles.set(Vec::new());
+                for handle in handles {
+                    let _ = handle.send(Order::Stop);
+                }
+                return Err(error);
+            }
+        }
+    }
+    let _ = company.handles.set(handles.clone());
+    for handle in &handles {
+        let _ = handle.send(Order::TableChanged);
+    }
+    Ok(Workers { handles, engine, threads })
+}
+
+type Started = (Handle, JoinHandle<()>, String);
+
+/// Starts one worker: its ring is made on its own thread, as the kernel wants it.
+fn start(index: usize, company: &Arc<Company>) -> io::Result<Started> {
+    let (ready, started) = mpsc::sync_channel::<io::Result<(Handle, String)>>(1);
+    let shared = Arc::clone(company);
+    let thread = thread::Builder::new().name(format!("sqluice-worker-{index}")).spawn(move || {
+        let obituary = Obituary { index, deaths: shared.settings.deaths.clone() };
+        if shared.settings.pin {
+            pin(index);
+        }
+        match Io::new(shared.settings.engine, io_limits(&shared.settings)) {
+            Ok((io, report)) => {
+                let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());
+                let _ = ready.send(Ok((handle, report.to_string())));
+                Worker::new(index, io, mailbox, shared).run();
+            }
+            Err(error) => {
+                let _ = ready.send(Err(io::Error::other(error.to_string())));
+            }
+        }
+        drop(obituary);
+    })?;
+    let (handle, report) = started.recv().map_err(|_| io::Error::other("a worker ended while it started"))??;
+    Ok((handle, thread, report))
+}
+
+fn pin(index: usize) {
+    let cpus = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if let Err(error) = set_cpu_affinity(index % cpus) {
+        tracing::warn!(worker = index, %error, "cannot pin the worker to a CPU");
+    }
+}
+
+fn io_limits(settings: &Settings) -> crate::io::IoLimits {
+    // The client's and the server's socket of each session, and a few that are on their way out.
+    let sockets = settings.sessions_max as usize * 2 + 1024;
+    crate::io::IoLimits { sockets_max: sockets, ..crate::io::IoLimits::default() }
+}
+
+/// Says that a worker has ended, however it ends.
+struct Obituary {
+    index: usize,
+    deaths: tokio::sync::mpsc::UnboundedSender<usize>,
+}
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        let _ = self.deaths.send(self.index);
+    }
+}

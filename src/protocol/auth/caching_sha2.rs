@@ -22,10 +22,7 @@ pub(super) const KEY_WANTED: u8 = 0x02;
 pub(super) fn prove(password: &[u8], salt: &Salt) -> [u8; 32] {
     let h1 = sha256(password);
     let h2 = sha256(&h1[..]);
-    let mask = Sha256::new()
-        .chain_update(&h2[..])
-        .chain_update(salt.0)
-        .finalize();
+    let mask = Sha256::new().chain_update(&h2[..]).chain_update(salt.0).finalize();
     std::array::from_fn(|index| h1[index] ^ mask[index])
 }
 

@@ -103,13 +103,9 @@ impl fmt::Display for Obstacle {
         formatter.write_str(match self {
             Obstacle::UnknownPlugin => "this authentication plugin is not supported",
             Obstacle::WantsCleartext => "the server wants the password in clear, which is not sent",
-            Obstacle::OnlyHashKnown => {
-                "the server needs the password, and only a hash of it is known"
-            }
+            Obstacle::OnlyHashKnown => "the server needs the password, and only a hash of it is known",
             Obstacle::SeveralFactors => "the account has several authentication factors",
-            Obstacle::TooManySwitches => {
-                "the server asks for one authentication plugin after the other"
-            }
+            Obstacle::TooManySwitches => "the server asks for one authentication plugin after the other",
             Obstacle::Rsa(error) => return error.fmt(formatter),
         })
     }
@@ -124,38 +120,21 @@ impl Login {
             Some(response) => (offered, response),
             None => {
                 let native = Plugin::NativePassword;
-                (
-                    native,
-                    prove(native, &greeting.salt, credential).unwrap_or_default(),
-                )
+                (native, prove(native, &greeting.salt, credential).unwrap_or_default())
             }
         };
-        let login = Login {
-            plugin,
-            salt: greeting.salt,
-            stage: Stage::Proved,
-            switches: 0,
-            way: Way::Network,
-        };
+        let login = Login { plugin, salt: greeting.salt, stage: Stage::Proved, switches: 0, way: Way::Network };
         (login, plugin, response)
     }
 
     /// The server is reached over a UNIX socket, where nobody listens: it expects the password itself in place of RSA.
     #[must_use]
     pub fn over_unix_socket(self) -> Login {
-        Login {
-            way: Way::UnixSocket,
-            ..self
-        }
+        Login { way: Way::UnixSocket, ..self }
     }
 
     /// Answers the server's next packet. `capabilities` are those that the handshake response named.
-    pub fn receive(
-        &mut self,
-        payload: &[u8],
-        credential: &Credential,
-        capabilities: Capabilities,
-    ) -> LoginStep {
+    pub fn receive(&mut self, payload: &[u8], credential: &Credential, capabilities: Capabilities) -> LoginStep {
         match payload.first() {
             Some(&OK_HEADER) => OkPacket::parse(payload, capabilities).map(LoginStep::Accepted),
             Some(&ERR_HEADER) => ErrPacket::parse(payload).map(LoginStep::Refused),
@@ -164,10 +143,7 @@ impl Login {
             }
             Some(&AuthSwitch::HEADER) => self.switch(payload, credential),
             Some(&MORE_DATA) => Ok(self.more_data(&payload[1..], credential)),
-            Some(&NEXT_FACTOR) => Ok(unanswerable(
-                second_factor(payload),
-                Obstacle::SeveralFactors,
-            )),
+            Some(&NEXT_FACTOR) => Ok(unanswerable(second_factor(payload), Obstacle::SeveralFactors)),
             _ => Ok(LoginStep::Malformed),
         }
         .unwrap_or(LoginStep::Malformed)
@@ -177,11 +153,7 @@ impl Login {
         let AuthSwitch { plugin: name, data } = AuthSwitch::parse(payload)?;
         let Some(plugin) = Plugin::from_name(&name) else {
             let wants_cleartext = matches!(&name[..], b"mysql_clear_password" | b"dialog");
-            let why = if wants_cleartext {
-                Obstacle::WantsCleartext
-            } else {
-                Obstacle::UnknownPlugin
-            };
+            let why = if wants_cleartext { Obstacle::WantsCleartext } else { Obstacle::UnknownPlugin };
             return Ok(unanswerable(&name, why));
         };
         if self.switches == SWITCHES_MAX {
@@ -192,13 +164,7 @@ impl Login {
             return Ok(unanswerable(&name, Obstacle::OnlyHashKnown));
         };
         let switches = self.switches + 1;
-        *self = Login {
-            plugin,
-            salt,
-            stage: Stage::Proved,
-            switches,
-            way: self.way,
-        };
+        *self = Login { plugin, salt, stage: Stage::Proved, switches, way: self.way };
         Ok(LoginStep::Send(response))
     }
 
@@ -212,15 +178,11 @@ impl Login {
             (Stage::Proved, [FAST_OK]) => LoginStep::Wait,
             (Stage::Proved, [FULL_WANTED]) => match credential {
                 Credential::Cleartext(password) => self.full(password),
-                Credential::Empty | Credential::NativeStage1(_) => {
-                    unanswerable(name, Obstacle::OnlyHashKnown)
-                }
+                Credential::Empty | Credential::NativeStage1(_) => unanswerable(name, Obstacle::OnlyHashKnown),
             },
             (Stage::KeyWanted, pem) => match credential {
                 Credential::Cleartext(password) => self.send_under_key(pem, password),
-                Credential::Empty | Credential::NativeStage1(_) => {
-                    unanswerable(name, Obstacle::OnlyHashKnown)
-                }
+                Credential::Empty | Credential::NativeStage1(_) => unanswerable(name, Obstacle::OnlyHashKnown),
             },
             (Stage::Proved | Stage::PasswordSent, _) => LoginStep::Malformed,
         }
@@ -249,18 +211,12 @@ impl Login {
 }
 
 fn unanswerable(plugin: &[u8], why: Obstacle) -> LoginStep {
-    LoginStep::Unanswerable {
-        plugin: plugin.to_vec(),
-        why,
-    }
+    LoginStep::Unanswerable { plugin: plugin.to_vec(), why }
 }
 
 /// The plugin of a wish for a second factor.
 fn second_factor(payload: &[u8]) -> &[u8] {
-    payload[1..]
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default()
+    payload[1..].split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// The answer of a plugin to a salt; `None` where the credential cannot give it.
@@ -268,9 +224,7 @@ fn prove(plugin: Plugin, salt: &Salt, credential: &Credential) -> Option<Vec<u8>
     match (plugin, credential) {
         (_, Credential::Empty) => Some(Vec::new()),
         (_, Credential::Cleartext(password)) if password.is_empty() => Some(Vec::new()),
-        (Plugin::NativePassword, _) => {
-            Some(native::prove(&*native_stage1(credential)?, salt).to_vec())
-        }
+        (Plugin::NativePassword, _) => Some(native::prove(&*native_stage1(credential)?, salt).to_vec()),
         (Plugin::CachingSha2Password, Credential::Cleartext(password)) => {
             Some(caching_sha2::prove(password.expose(), salt).to_vec())
         }
@@ -291,12 +245,7 @@ pub(super) fn fuzz_login(bytes: &[u8]) {
     let Some((choice, packets)) = bytes.split_first() else {
         return;
     };
-    let plugin = [
-        &b"mysql_native_password"[..],
-        b"caching_sha2_password",
-        b"sha256_password",
-        b"",
-    ];
+    let plugin = [&b"mysql_native_password"[..], b"caching_sha2_password", b"sha256_password", b""];
     let credential = match choice & 0x0C {
         0x00 => Credential::Empty,
         0x04 => Credential::NativeStage1(Secret::new([3; 20])),
@@ -316,18 +265,12 @@ pub(super) fn fuzz_login(bytes: &[u8]) {
     for packet in packets.split(|byte| *byte == 0xA5) {
         match login.receive(packet, &credential, Capabilities::SESSION_TRACK) {
             LoginStep::Send(payload) => {
-                assert!(
-                    !payload.starts_with(b"password"),
-                    "over a network the password is not sent in clear"
-                );
+                assert!(!payload.starts_with(b"password"), "over a network the password is not sent in clear");
                 sent += 1;
             }
             LoginStep::Wait => {}
             _ => break,
         }
     }
-    assert!(
-        sent <= 3 * (usize::from(SWITCHES_MAX) + 1),
-        "a login does not go on for ever"
-    );
+    assert!(sent <= 3 * (usize::from(SWITCHES_MAX) + 1), "a login does not go on for ever");
 }

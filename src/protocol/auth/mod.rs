@@ -34,9 +34,7 @@ pub enum Plugin {
 impl Plugin {
     /// The plugin of this name in packets.
     pub fn from_name(name: &[u8]) -> Option<Plugin> {
-        [Plugin::NativePassword, Plugin::CachingSha2Password]
-            .into_iter()
-            .find(|plugin| plugin.name() == name)
+        [Plugin::NativePassword, Plugin::CachingSha2Password].into_iter().find(|plugin| plugin.name() == name)
     }
 
     /// The name in packets.
@@ -62,11 +60,7 @@ pub enum Credential {
 impl Credential {
     /// The credential of a password, which may be empty.
     pub fn of_password(password: Secret) -> Credential {
-        if password.is_empty() {
-            Credential::Empty
-        } else {
-            Credential::Cleartext(password)
-        }
+        if password.is_empty() { Credential::Empty } else { Credential::Cleartext(password) }
     }
 }
 

@@ -19,11 +19,7 @@ pub(super) fn prove(stage1: &[u8; 20], salt: &Salt) -> [u8; 20] {
 }
 
 /// The stage 1 inside a proof, if it is one for the password behind `stage2`.
-pub(super) fn stage1_of_proof(
-    proof: &[u8; 20],
-    salt: &Salt,
-    stage2: &[u8; 20],
-) -> Option<Digest20> {
+pub(super) fn stage1_of_proof(proof: &[u8; 20], salt: &Salt, stage2: &[u8; 20]) -> Option<Digest20> {
     let stage1 = Zeroizing::new(xor(proof, &mask(salt, stage2)));
     bool::from(sha1(&stage1[..]).ct_eq(stage2)).then_some(stage1)
 }
@@ -39,11 +35,7 @@ pub(super) fn stage2(password: &[u8]) -> Digest20 {
 }
 
 fn mask(salt: &Salt, stage2: &[u8; 20]) -> [u8; 20] {
-    Sha1::new()
-        .chain_update(salt.0)
-        .chain_update(stage2)
-        .finalize()
-        .into()
+    Sha1::new().chain_update(salt.0).chain_update(stage2).finalize().into()
 }
 
 fn sha1(bytes: &[u8]) -> Digest20 {
@@ -64,20 +56,14 @@ mod tests {
         let proof = prove(&stage1(b"secret"), &salt);
         let found = stage1_of_proof(&proof, &salt, &stage2(b"secret"));
         assert_eq!(found, Some(stage1(b"secret")));
-        assert_eq!(
-            stage1_of_proof(&proof, &Salt([8; 20]), &stage2(b"secret")),
-            None
-        );
+        assert_eq!(stage1_of_proof(&proof, &Salt([8; 20]), &stage2(b"secret")), None);
         assert_eq!(stage1_of_proof(&proof, &salt, &stage2(b"other")), None);
     }
 
     #[test]
     fn stage_2_is_what_servers_store() {
         // SELECT PASSWORD('app') on MariaDB 10.11.
-        let stored = stage2(b"app")
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect::<String>();
+        let stored = stage2(b"app").iter().map(|byte| format!("{byte:02X}")).collect::<String>();
         assert_eq!(stored, "5BCB3E6AC345B435C7C2E6B7949A04CE6F6563D3");
     }
 }

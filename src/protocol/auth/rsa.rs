@@ -8,8 +8,8 @@ use std::fmt;
 use aws_lc_rs::{
     encoding::AsDer,
     rsa::{
-        KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
-        PrivateDecryptingKey, PublicEncryptingKey,
+        KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
+        PublicEncryptingKey,
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -56,22 +56,14 @@ pub struct RsaKey {
 impl RsaKey {
     /// Makes a key of 2048 bits, as MySQL does. Takes some tenths of a second and the system's randomness: once, at start.
     pub fn generate() -> Result<RsaKey, RsaError> {
-        Self::from_private(
-            PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(|_| RsaError::Generation)?,
-        )
+        Self::from_private(PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(|_| RsaError::Generation)?)
     }
 
     fn from_private(private: PrivateDecryptingKey) -> Result<RsaKey, RsaError> {
-        let der = private
-            .public_key()
-            .as_der()
-            .map_err(|_| RsaError::Generation)?;
+        let der = private.public_key().as_der().map_err(|_| RsaError::Generation)?;
         let public_pem = to_pem(der.as_ref());
         let private = OaepPrivateDecryptingKey::new(private).map_err(|_| RsaError::Generation)?;
-        Ok(RsaKey {
-            private,
-            public_pem,
-        })
+        Ok(RsaKey { private, public_pem })
     }
 
     /// The public half as clients want it.
@@ -87,10 +79,7 @@ impl RsaKey {
     /// What was encrypted; `None` if it was not encrypted for this key.
     pub fn decrypt(&self, ciphertext: &[u8]) -> Option<Secret> {
         let mut plaintext = Zeroizing::new(vec![0; self.private.min_output_size()]);
-        let found = self
-            .private
-            .decrypt(&OAEP_SHA1_MGF1SHA1, ciphertext, &mut plaintext, None)
-            .ok()?;
+        let found = self.private.decrypt(&OAEP_SHA1_MGF1SHA1, ciphertext, &mut plaintext, None).ok()?;
         Some(Secret::new(&*found))
     }
 }
@@ -110,12 +99,7 @@ pub fn encrypt_password(pem: &[u8], password: &Secret, salt: &Salt) -> Result<Ve
     let plaintext = xor_with_salt(plaintext.expose(), salt);
     let mut ciphertext = vec![0; key.ciphertext_size()];
     let written = key
-        .encrypt(
-            &OAEP_SHA1_MGF1SHA1,
-            plaintext.expose(),
-            &mut ciphertext,
-            None,
-        )
+        .encrypt(&OAEP_SHA1_MGF1SHA1, plaintext.expose(), &mut ciphertext, None)
         .map_err(|_| RsaError::PasswordTooLong)?
         .len();
     ciphertext.truncate(written);
@@ -132,11 +116,7 @@ pub(super) fn with_nul(password: &Secret) -> Secret {
 
 /// Hides or shows a password: the same operation both ways.
 pub(super) fn xor_with_salt(bytes: &[u8], salt: &Salt) -> Secret {
-    let xored: Vec<u8> = bytes
-        .iter()
-        .zip(salt.0.iter().cycle())
-        .map(|(byte, mask)| byte ^ mask)
-        .collect();
+    let xored: Vec<u8> = bytes.iter().zip(salt.0.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
     Secret::new(xored)
 }
 
@@ -154,15 +134,10 @@ fn to_pem(der: &[u8]) -> Vec<u8> {
 }
 
 fn from_pem(pem: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(pem)
-        .ok()
-        .filter(|text| text.len() <= PEM_MAX)?;
+    let text = std::str::from_utf8(pem).ok().filter(|text| text.len() <= PEM_MAX)?;
     let (_, body) = text.split_once(PEM_BEGIN)?;
     let (body, _) = body.split_once(PEM_END)?;
-    let body: Vec<u8> = body
-        .bytes()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
+    let body: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     STANDARD.decode(body).ok()
 }
 
@@ -173,8 +148,7 @@ pub(super) mod tests {
     use super::*;
 
     /// One key for all tests: making one is slow.
-    pub(in super::super) static KEY: LazyLock<RsaKey> =
-        LazyLock::new(|| RsaKey::generate().expect("a key"));
+    pub(in super::super) static KEY: LazyLock<RsaKey> = LazyLock::new(|| RsaKey::generate().expect("a key"));
 
     #[test]
     fn a_password_is_encrypted_and_found_again() {
@@ -182,10 +156,7 @@ pub(super) mod tests {
         let ciphertext = encrypt_password(KEY.public_key_pem(), &password, &salt).unwrap();
         assert_eq!(ciphertext.len(), KEY.ciphertext_length());
         let plaintext = KEY.decrypt(&ciphertext).unwrap();
-        assert_eq!(
-            xor_with_salt(plaintext.expose(), &salt),
-            Secret::new(*b"pass word\0")
-        );
+        assert_eq!(xor_with_salt(plaintext.expose(), &salt), Secret::new(*b"pass word\0"));
     }
 
     #[test]
@@ -197,11 +168,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_password_longer_than_the_key_is_refused() {
-        let error = encrypt_password(
-            KEY.public_key_pem(),
-            &Secret::new([b'x'; 214]),
-            &Salt([1; 20]),
-        );
+        let error = encrypt_password(KEY.public_key_pem(), &Secret::new([b'x'; 214]), &Salt([1; 20]));
         assert_eq!(error, Err(RsaError::PasswordTooLong));
     }
 
@@ -209,13 +176,7 @@ pub(super) mod tests {
     fn what_is_no_key_is_refused() {
         let encrypt = |pem: &[u8]| encrypt_password(pem, &Secret::new(*b"x"), &Salt([1; 20]));
         assert_eq!(encrypt(b""), Err(RsaError::PublicKey));
-        assert_eq!(
-            encrypt(b"-----BEGIN PUBLIC KEY-----AAAA-----END PUBLIC KEY-----"),
-            Err(RsaError::PublicKey)
-        );
-        assert_eq!(
-            encrypt(&KEY.public_key_pem()[..200]),
-            Err(RsaError::PublicKey)
-        );
+        assert_eq!(encrypt(b"-----BEGIN PUBLIC KEY-----AAAA-----END PUBLIC KEY-----"), Err(RsaError::PublicKey));
+        assert_eq!(encrypt(&KEY.public_key_pem()[..200]), Err(RsaError::PublicKey));
     }
 }

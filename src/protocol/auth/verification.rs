@@ -120,9 +120,7 @@ impl Verification {
                 self.stage = Stage::Ciphertext { salt };
                 Verify::Send([&[MORE_DATA], key.public_key_pem()].concat())
             }
-            Stage::Password { salt } | Stage::Ciphertext { salt } => {
-                judge_password(payload, salt, verifier, key)
-            }
+            Stage::Password { salt } | Stage::Ciphertext { salt } => judge_password(payload, salt, verifier, key),
             Stage::Over => Verify::Deny(DenyReason::Malformed),
         }
     }
@@ -130,21 +128,11 @@ impl Verification {
     fn switch(&mut self, plugin: Plugin, salt: Salt) -> Verify {
         self.stage = Stage::Proof { plugin, salt };
         let mut payload = Vec::new();
-        AuthSwitch {
-            plugin: plugin.name().to_vec(),
-            data: salt.to_bytes().to_vec(),
-        }
-        .encode(&mut payload);
+        AuthSwitch { plugin: plugin.name().to_vec(), data: salt.to_bytes().to_vec() }.encode(&mut payload);
         Verify::Send(payload)
     }
 
-    fn judge_proof(
-        &mut self,
-        plugin: Plugin,
-        salt: Salt,
-        response: &[u8],
-        verifier: &Verifier,
-    ) -> Verify {
+    fn judge_proof(&mut self, plugin: Plugin, salt: Salt, response: &[u8], verifier: &Verifier) -> Verify {
         // For an empty password caching_sha2_password sends its NUL alone.
         if response.is_empty() || response == [0] {
             return judge_no_password(verifier);
@@ -154,9 +142,7 @@ impl Verification {
             (Plugin::CachingSha2Password, _) if response.len() != SHA2_PROOF_LENGTH => {
                 Verify::Deny(DenyReason::Malformed)
             }
-            (Plugin::CachingSha2Password, Verifier::Cleartext(password)) => {
-                judge_sha2(response, salt, password)
-            }
+            (Plugin::CachingSha2Password, Verifier::Cleartext(password)) => judge_sha2(response, salt, password),
             (Plugin::CachingSha2Password, Verifier::DoubleSha1(_)) => {
                 self.stage = Stage::Password { salt };
                 Verify::Send(vec![MORE_DATA, FULL_WANTED])
@@ -207,12 +193,8 @@ fn judge_native(response: &[u8], salt: Salt, verifier: &Verifier) -> Verify {
         Verifier::DoubleSha1(stage2) => *stage2,
     };
     match (native::stage1_of_proof(proof, &salt, &stage2), verifier) {
-        (Some(_), Verifier::Cleartext(password)) => {
-            accept(Credential::of_password(password.clone()))
-        }
-        (Some(stage1), Verifier::DoubleSha1(_)) => {
-            accept(Credential::NativeStage1(Secret::new(*stage1)))
-        }
+        (Some(_), Verifier::Cleartext(password)) => accept(Credential::of_password(password.clone())),
+        (Some(stage1), Verifier::DoubleSha1(_)) => accept(Credential::NativeStage1(Secret::new(*stage1))),
         (None, _) => Verify::Deny(DenyReason::WrongPassword),
     }
 }
@@ -228,23 +210,17 @@ fn judge_sha2(response: &[u8], salt: Salt, password: &Secret) -> Verify {
 /// Judges the password itself: under our key, or in clear from a client that trusts its way to us (a UNIX socket).
 fn judge_password(payload: &[u8], salt: Salt, verifier: &Verifier, key: &RsaKey) -> Verify {
     let plaintext = if payload.len() == key.ciphertext_length() {
-        key.decrypt(payload)
-            .map(|hidden| xor_with_salt(hidden.expose(), &salt))
+        key.decrypt(payload).map(|hidden| xor_with_salt(hidden.expose(), &salt))
     } else {
         Some(Secret::new(payload))
     };
-    let Some((0, password)) = plaintext
-        .as_ref()
-        .and_then(|plaintext| plaintext.expose().split_last())
-    else {
+    let Some((0, password)) = plaintext.as_ref().and_then(|plaintext| plaintext.expose().split_last()) else {
         return Verify::Deny(DenyReason::Malformed);
     };
     let password = Secret::new(password);
     let is_right = match verifier {
         Verifier::Cleartext(expected) => *expected == password,
-        Verifier::DoubleSha1(expected) => {
-            Secret::new(*native::stage2(password.expose())) == Secret::new(*expected)
-        }
+        Verifier::DoubleSha1(expected) => Secret::new(*native::stage2(password.expose())) == Secret::new(*expected),
     };
     if !is_right {
         return Verify::Deny(DenyReason::WrongPassword);
@@ -259,27 +235,18 @@ fn accept(credential: Credential) -> Verify {
 /// Feeds a client's packets, and sees that none of them is let in against a verifier that nothing matches.
 pub(super) fn fuzz_verification(bytes: &[u8]) {
     // A key takes a tenth of a second to make: one for all inputs.
-    static KEY: std::sync::LazyLock<RsaKey> =
-        std::sync::LazyLock::new(|| RsaKey::generate().expect("a key"));
+    static KEY: std::sync::LazyLock<RsaKey> = std::sync::LazyLock::new(|| RsaKey::generate().expect("a key"));
     let Some((&[choice, plugin], packets)) = bytes.split_first_chunk() else {
         return;
     };
-    let verifier = if choice & 1 == 0 {
-        Verifier::impostor([7; 20])
-    } else {
-        Verifier::DoubleSha1([7; 20])
-    };
+    let verifier = if choice & 1 == 0 { Verifier::impostor([7; 20]) } else { Verifier::DoubleSha1([7; 20]) };
     let mut packets = packets.split(|byte| *byte == 0xA5);
     let request = VerifyRequest {
         verifier: &verifier,
         salt: Salt([1; 20]),
         fresh_salt: Salt([2; 20]),
-        client_plugin: [
-            None,
-            Some(&b"mysql_native_password"[..]),
-            Some(b"caching_sha2_password"),
-            Some(b"x"),
-        ][usize::from(plugin & 3)],
+        client_plugin: [None, Some(&b"mysql_native_password"[..]), Some(b"caching_sha2_password"), Some(b"x")]
+            [usize::from(plugin & 3)],
         response: packets.next().unwrap_or_default(),
         plugin_auth: choice & 2 != 0,
         learn_cleartext: choice & 4 != 0,

@@ -52,8 +52,9 @@ impl PartialEq for Verifier {
         match (self, other) {
             (Verifier::Cleartext(left), Verifier::Cleartext(right)) => left == right,
             (Verifier::DoubleSha1(left), Verifier::DoubleSha1(right)) => left.ct_eq(right).into(),
-            (Verifier::Cleartext(_), Verifier::DoubleSha1(_))
-            | (Verifier::DoubleSha1(_), Verifier::Cleartext(_)) => false,
+            (Verifier::Cleartext(_), Verifier::DoubleSha1(_)) | (Verifier::DoubleSha1(_), Verifier::Cleartext(_)) => {
+                false
+            }
         }
     }
 }
@@ -75,9 +76,7 @@ mod tests {
 
     #[test]
     fn a_stored_hash_is_a_star_and_forty_digits() {
-        let Some(Verifier::DoubleSha1(hash)) =
-            Verifier::parse_hash("*5BCB3E6AC345B435C7C2E6B7949A04CE6F6563D3")
-        else {
+        let Some(Verifier::DoubleSha1(hash)) = Verifier::parse_hash("*5BCB3E6AC345B435C7C2E6B7949A04CE6F6563D3") else {
             panic!("a hash")
         };
         assert_eq!((hash[0], hash[19]), (0x5B, 0xD3));
@@ -94,13 +93,7 @@ mod tests {
 
     #[test]
     fn a_verifier_does_not_show_its_content() {
-        assert_eq!(
-            format!("{:?}", Verifier::Cleartext(Secret::new(*b"hunter2"))),
-            "Cleartext(..)"
-        );
-        assert_eq!(
-            format!("{:?}", Verifier::DoubleSha1([1; 20])),
-            "DoubleSha1(..)"
-        );
+        assert_eq!(format!("{:?}", Verifier::Cleartext(Secret::new(*b"hunter2"))), "Cleartext(..)");
+        assert_eq!(format!("{:?}", Verifier::DoubleSha1([1; 20])), "DoubleSha1(..)");
     }
 }

@@ -22,15 +22,10 @@ impl AuthSwitch {
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
         if reader.u8("packet header")? != Self::HEADER {
-            return Err(Malformed {
-                field: "packet header",
-            });
+            return Err(Malformed { field: "packet header" });
         }
         let plugin = reader.nul_bytes("plugin")?.to_vec();
-        Ok(Self {
-            plugin,
-            data: reader.rest().to_vec(),
-        })
+        Ok(Self { plugin, data: reader.rest().to_vec() })
     }
 
     /// Appends the payload.
@@ -57,9 +52,6 @@ mod tests {
 
     #[test]
     fn a_switch_to_the_hash_of_old_servers_is_refused() {
-        assert_eq!(
-            AuthSwitch::parse(&[0xFE]),
-            Err(Malformed { field: "plugin" })
-        );
+        assert_eq!(AuthSwitch::parse(&[0xFE]), Err(Malformed { field: "plugin" }));
     }
 }

@@ -37,33 +37,19 @@ impl ChangeUser {
         let auth_response = match capabilities.contains(Capabilities::SECURE_CONNECTION) {
             true => {
                 let length = reader.u8("authentication response")?;
-                reader
-                    .bytes(usize::from(length), "authentication response")?
-                    .to_vec()
+                reader.bytes(usize::from(length), "authentication response")?.to_vec()
             }
             false => reader.nul_bytes("authentication response")?.to_vec(),
         };
         let database = Some(reader.nul_bytes_or_rest().to_vec()).filter(|name| !name.is_empty());
-        let collation = if reader.is_empty() {
-            0
-        } else {
-            reader.u16("collation")?
-        };
+        let collation = if reader.is_empty() { 0 } else { reader.u16("collation")? };
         let plugin = (capabilities.contains(Capabilities::PLUGIN_AUTH) && !reader.is_empty())
             .then(|| reader.nul_bytes_or_rest().to_vec());
-        let attributes =
-            match capabilities.contains(Capabilities::CONNECT_ATTRS) && !reader.is_empty() {
-                true => reader.lenenc_bytes("connection attributes")?.to_vec(),
-                false => Vec::new(),
-            };
-        Ok(Self {
-            user,
-            auth_response,
-            database,
-            collation,
-            plugin,
-            attributes,
-        })
+        let attributes = match capabilities.contains(Capabilities::CONNECT_ATTRS) && !reader.is_empty() {
+            true => reader.lenenc_bytes("connection attributes")?.to_vec(),
+            false => Vec::new(),
+        };
+        Ok(Self { user, auth_response, database, collation, plugin, attributes })
     }
 
     /// Appends the payload, its command byte included.
@@ -72,8 +58,8 @@ impl ChangeUser {
         writer.u8(Command::ChangeUser.byte());
         writer.nul_bytes(&self.user);
         if capabilities.contains(Capabilities::SECURE_CONNECTION) {
-            let length = u8::try_from(self.auth_response.len())
-                .expect("no plugin's first answer is longer than 64 bytes");
+            let length =
+                u8::try_from(self.auth_response.len()).expect("no plugin's first answer is longer than 64 bytes");
             writer.u8(length);
             writer.bytes(&self.auth_response);
         } else {
@@ -112,18 +98,6 @@ pub(super) fn check_round_trip(payload: &[u8], capabilities: Capabilities) {
     let mut out = Vec::new();
     change.encode(capabilities, &mut out);
     let again = ChangeUser::parse(&out, capabilities).expect("what was written must be read");
-    assert_eq!(
-        again.plugin.clone().unwrap_or_default(),
-        change.plugin.clone().unwrap_or_default()
-    );
-    assert_eq!(
-        ChangeUser {
-            plugin: None,
-            ..again
-        },
-        ChangeUser {
-            plugin: None,
-            ..change
-        }
-    );
+    assert_eq!(again.plugin.clone().unwrap_or_default(), change.plugin.clone().unwrap_or_default());
+    assert_eq!(ChangeUser { plugin: None, ..again }, ChangeUser { plugin: None, ..change });
 }

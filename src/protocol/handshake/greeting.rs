@@ -86,9 +86,7 @@ impl Greeting {
         match reader.u8("protocol version")? {
             0x0A => Self::parse_v10(reader).map(ServerHello::Greeting),
             0xFF => ErrPacket::parse(payload).map(ServerHello::Refused),
-            _ => Err(Malformed {
-                field: "protocol version",
-            }),
+            _ => Err(Malformed { field: "protocol version" }),
         }
     }
 
@@ -105,25 +103,13 @@ impl Greeting {
         reader.skip(6, "reserved")?;
         let extended = reader.u32("extended capabilities")?;
         // Any salt takes at least 13 bytes here, its NUL among them, whatever its length says.
-        let salt_back = reader.bytes(
-            salt_length.saturating_sub(8).max(13),
-            "second part of the salt",
-        )?;
+        let salt_back = reader.bytes(salt_length.saturating_sub(8).max(13), "second part of the salt")?;
         let plugin = reader.nul_bytes_or_rest().to_vec();
         let mut salt = [0; 20];
         salt[..8].copy_from_slice(&salt_front);
         salt[8..].copy_from_slice(&salt_back[..12]);
-        let capabilities =
-            Capabilities::from_wire(u32::from(low) | u32::from(high) << 16, extended);
-        Ok(Greeting {
-            version,
-            connection_id,
-            salt: Salt(salt),
-            capabilities,
-            collation,
-            status,
-            plugin,
-        })
+        let capabilities = Capabilities::from_wire(u32::from(low) | u32::from(high) << 16, extended);
+        Ok(Greeting { version, connection_id, salt: Salt(salt), capabilities, collation, status, plugin })
     }
 
     /// Appends the payload.

@@ -50,9 +50,7 @@ impl ClientHello {
         let mut reader = Reader::new(payload);
         let flags = reader.u32("capabilities")?;
         if !Capabilities(u64::from(flags)).contains(Capabilities::PROTOCOL_41) {
-            return Err(Malformed {
-                field: "protocol 4.1 capability",
-            });
+            return Err(Malformed { field: "protocol 4.1 capability" });
         }
         let max_packet = reader.u32("longest packet")?;
         let collation = reader.u8("collation")?;
@@ -63,8 +61,7 @@ impl ClientHello {
             return Ok(ClientHello::SslRequest);
         }
         let capabilities = sent & offered;
-        HandshakeResponse::parse_names(reader, capabilities, max_packet, collation)
-            .map(ClientHello::Response)
+        HandshakeResponse::parse_names(reader, capabilities, max_packet, collation).map(ClientHello::Response)
     }
 }
 
@@ -78,25 +75,16 @@ impl HandshakeResponse {
         let user = reader.nul_bytes("user")?.to_vec();
         let auth_response = parse_auth_response(&mut reader, capabilities)?.to_vec();
         let has = |capability| capabilities.contains(capability);
-        let database = (has(Capabilities::CONNECT_WITH_DB) && !reader.is_empty())
-            .then(|| reader.nul_bytes_or_rest().to_vec());
-        let plugin = (has(Capabilities::PLUGIN_AUTH) && !reader.is_empty())
-            .then(|| reader.nul_bytes_or_rest().to_vec());
+        let database =
+            (has(Capabilities::CONNECT_WITH_DB) && !reader.is_empty()).then(|| reader.nul_bytes_or_rest().to_vec());
+        let plugin =
+            (has(Capabilities::PLUGIN_AUTH) && !reader.is_empty()).then(|| reader.nul_bytes_or_rest().to_vec());
         let attributes = match has(Capabilities::CONNECT_ATTRS) && !reader.is_empty() {
             true => reader.lenenc_bytes("connection attributes")?.to_vec(),
             false => Vec::new(),
         };
         // What may follow is a level of compression, in one byte or four.
-        Ok(Self {
-            capabilities,
-            max_packet,
-            collation,
-            user,
-            auth_response,
-            database,
-            plugin,
-            attributes,
-        })
+        Ok(Self { capabilities, max_packet, collation, user, auth_response, database, plugin, attributes })
     }
 
     /// Appends the payload. `capabilities` says which fields are written; they must suit what the server offered.
@@ -122,10 +110,7 @@ impl HandshakeResponse {
     }
 }
 
-fn parse_auth_response<'a>(
-    reader: &mut Reader<'a>,
-    capabilities: Capabilities,
-) -> Result<&'a [u8], Malformed> {
+fn parse_auth_response<'a>(reader: &mut Reader<'a>, capabilities: Capabilities) -> Result<&'a [u8], Malformed> {
     let field = "authentication response";
     if capabilities.contains(Capabilities::PLUGIN_AUTH_LENENC) {
         return reader.lenenc_bytes(field);
@@ -141,8 +126,7 @@ fn encode_auth_response(writer: &mut Writer<'_>, capabilities: Capabilities, res
     if capabilities.contains(Capabilities::PLUGIN_AUTH_LENENC) {
         writer.lenenc_bytes(response);
     } else if capabilities.contains(Capabilities::SECURE_CONNECTION) {
-        let length =
-            u8::try_from(response.len()).expect("no plugin's first answer is longer than 64 bytes");
+        let length = u8::try_from(response.len()).expect("no plugin's first answer is longer than 64 bytes");
         writer.u8(length);
         writer.bytes(response);
     } else {
@@ -158,20 +142,8 @@ impl fmt::Debug for HandshakeResponse {
             .field("capabilities", &self.capabilities)
             .field("collation", &self.collation)
             .field("user", &self.user.escape_ascii().to_string())
-            .field(
-                "database",
-                &self
-                    .database
-                    .as_ref()
-                    .map(|name| name.escape_ascii().to_string()),
-            )
-            .field(
-                "plugin",
-                &self
-                    .plugin
-                    .as_ref()
-                    .map(|name| name.escape_ascii().to_string()),
-            )
+            .field("database", &self.database.as_ref().map(|name| name.escape_ascii().to_string()))
+            .field("plugin", &self.plugin.as_ref().map(|name| name.escape_ascii().to_string()))
             .finish_non_exhaustive()
     }
 }
@@ -182,11 +154,7 @@ pub(super) fn check_round_trip(payload: &[u8], offered: Capabilities) {
         return;
     };
     assert!(offered.contains(response.capabilities));
-    if !response
-        .capabilities
-        .intersects(Capabilities::PLUGIN_AUTH_LENENC)
-        && response.auth_response.len() > 255
-    {
+    if !response.capabilities.intersects(Capabilities::PLUGIN_AUTH_LENENC) && response.auth_response.len() > 255 {
         return;
     }
     let mut out = Vec::new();
@@ -199,13 +167,7 @@ pub(super) fn check_round_trip(payload: &[u8], offered: Capabilities) {
     };
     assert_eq!(again.user, response.user);
     assert_eq!(again.auth_response, response.auth_response);
-    assert_eq!(
-        again.database.unwrap_or_default(),
-        response.database.unwrap_or_default()
-    );
-    assert_eq!(
-        again.plugin.unwrap_or_default(),
-        response.plugin.unwrap_or_default()
-    );
+    assert_eq!(again.database.unwrap_or_default(), response.database.unwrap_or_default());
+    assert_eq!(again.plugin.unwrap_or_default(), response.plugin.unwrap_or_default());
     assert_eq!(again.attributes, response.attributes);
 }

@@ -1,0 +1,64 @@
+//! Settings of the process and its threads that need a system call of their own.
+
+use std::io;
+
+/// Keeps the calling thread on one CPU.
+pub fn set_cpu_affinity(cpu: usize) -> io::Result<()> {
+    if cpu >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: a CPU set is plain bits, for which zero is valid; `cpu` is below its size.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        set
+    };
+    // SAFETY: the set lives through the call; zero names the calling thread.
+    let result = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Raises the number of descriptors this process may open as far as the system lets it, and returns that number.
+pub fn raise_open_files_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure lives through the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the structure lives through the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_runs_on_the_cpu_it_was_given() {
+        std::thread::spawn(|| {
+            set_cpu_affinity(0).expect("CPU 0 exists");
+            // SAFETY: a system call without arguments.
+            assert_eq!(unsafe { libc::sched_getcpu() }, 0);
+        })
+        .join()
+        .expect("the thread ends well");
+    }
+
+    #[test]
+    fn a_cpu_that_cannot_exist_is_an_error() {
+        assert!(set_cpu_affinity(1 << 20).is_err());
+    }
+
+    #[test]
+    fn the_open_files_limit_becomes_the_hard_limit() {
+        let limit = raise_open_files_limit().expect("raising to the hard limit is always allowed");
+        assert_eq!(raise_open_files_limit().expect("again"), limit);
+    }
+}

@@ -1,0 +1,387 @@
+//! Getting a server and logging in to it as the client.
+//!
+//! The login at the server is made with what the client was promised: its capabilities, its schema, its collation, its
+//! attributes. The server's final OK becomes the client's, so that a schema that does not exist, an expired password
+//! or a state tracker is seen as over a direct connection.
+
+use crate::{
+    protocol::{
+        attributes,
+        auth::{Credential, Login as ServerLogin, LoginStep},
+        capability::Capabilities,
+        collation,
+        command::Command,
+        error_code::{Error, ErrorCode},
+        handshake::{Greeting, HandshakeResponse, ServerHello},
+        packet::{Peeked, peek_packet},
+        response::{ErrPacket, OK_HEADER, OkPacket},
+        version::{Family, ServerVersion},
+    },
+    topology::Failure,
+};
+
+use super::{
+    Ending, LeaseFailure, Output, ServerFacts, Session, Side, State, Step, Surroundings, Want, errors,
+    frontend::{LOGIN_PACKET_MAX, Login},
+    relay::Relay,
+};
+
+/// What a client was promised, and what the server must therefore be able to do.
+///
+/// These change how packets read or statements behave; the others concern one connection only, ours or the server's.
+const PROMISED: Capabilities = Capabilities::FOUND_ROWS
+    .with(Capabilities::LONG_PASSWORD)
+    .with(Capabilities::LONG_FLAG)
+    .with(Capabilities::NO_SCHEMA)
+    .with(Capabilities::ODBC)
+    .with(Capabilities::LOCAL_FILES)
+    .with(Capabilities::IGNORE_SPACE)
+    .with(Capabilities::PROTOCOL_41)
+    .with(Capabilities::INTERACTIVE)
+    .with(Capabilities::TRANSACTIONS)
+    .with(Capabilities::SECURE_CONNECTION)
+    .with(Capabilities::MULTI_STATEMENTS)
+    .with(Capabilities::MULTI_RESULTS)
+    .with(Capabilities::PS_MULTI_RESULTS)
+    .with(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS)
+    .with(Capabilities::SESSION_TRACK)
+    .with(Capabilities::DEPRECATE_EOF)
+    .with(Capabilities::OPTIONAL_RESULTSET_METADATA)
+    .with(Capabilities::QUERY_ATTRIBUTES)
+    .with(Capabilities::MARIADB_PROGRESS)
+    .with(Capabilities::MARIADB_STMT_BULK_OPERATIONS)
+    .with(Capabilities::MARIADB_EXTENDED_METADATA)
+    .with(Capabilities::MARIADB_CACHE_METADATA)
+    .with(Capabilities::MARIADB_BULK_UNIT_RESULTS);
+
+/// What we use at a server that has it, whatever the client can do.
+const LOGIN_ONLY: Capabilities =
+    Capabilities::PLUGIN_AUTH.with(Capabilities::PLUGIN_AUTH_LENENC).with(Capabilities::CONNECT_ATTRS);
+
+/// What the session needs of its server: its promises, but for bit 0, by which a client only says of which family it is.
+pub(super) fn required(capabilities: Capabilities) -> Capabilities {
+    (capabilities & PROMISED).without(Capabilities::LONG_PASSWORD)
+}
+
+/// A client that is proven and waits until a server has it.
+pub(super) struct Entry {
+    login: Login,
+    /// The sequence id of our next packet to the client.
+    pub(super) client_sequence: u8,
+    required: Capabilities,
+    door: Door,
+}
+
+impl Entry {
+    pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities) -> Entry {
+        Entry { login, client_sequence, required: required(capabilities), door: Door::Closed }
+    }
+
+    pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
+        Want { required: self.required, avoid }
+    }
+}
+
+/// How far we are at a server's door. Used for the session's server and for an errand's.
+pub(super) enum Door {
+    /// Nothing is connected.
+    Closed,
+    /// Connected: the server greets first.
+    Connected,
+    /// The plugin's exchange goes on.
+    Knocking { login: ServerLogin, thread_id: u32, capabilities: Capabilities },
+    /// Logged in; the collation that did not fit the handshake is being set.
+    Settling { ok: OkPacket, thread_id: u32 },
+}
+
+/// What a packet of a server led to.
+pub(super) enum Knock {
+    /// Write this packet (payload) with the next sequence id; go on.
+    Say(Vec<u8>),
+    /// Write this command (payload), which starts a new exchange; go on.
+    Command(Vec<u8>),
+    /// Go on.
+    Listen,
+    /// We are in.
+    Open { ok: OkPacket, thread_id: u32 },
+    /// The server said no.
+    Refused(ErrPacket),
+    /// The server cannot serve this session; the text says why.
+    Unusable(String),
+    /// These are not the bytes of a MySQL server.
+    Malformed,
+}
+
+/// What is told to a server at its door.
+pub(super) struct Introduction<'a> {
+    pub(super) user: &'a [u8],
+    pub(super) credential: &'a Credential,
+    pub(super) login: &'a Login,
+    /// What client and we agreed on.
+    pub(super) capabilities: Capabilities,
+    pub(super) required: Capabilities,
+    pub(super) host: &'a str,
+    pub(super) is_local: bool,
+}
+
+impl Door {
+    /// Handles one packet of the server.
+    pub(super) fn packet(&mut self, payload: &[u8], who: &Introduction<'_>) -> Knock {
+        match std::mem::replace(self, Door::Closed) {
+            Door::Connected => self.greeted(payload, who),
+            Door::Knocking { mut login, thread_id, capabilities } => {
+                let step = login.receive(payload, who.credential, capabilities);
+                let knock = match step {
+                    LoginStep::Send(payload) => Knock::Say(payload),
+                    LoginStep::Wait => Knock::Listen,
+                    LoginStep::Accepted(ok) => return self.accepted(ok, thread_id, who),
+                    LoginStep::Refused(error) => return Knock::Refused(error),
+                    LoginStep::Unanswerable { plugin, why } => {
+                        return Knock::Unusable(format!(
+                            "its account uses {}: {why}",
+                            String::from_utf8_lossy(&plugin)
+                        ));
+                    }
+                    LoginStep::Malformed => return Knock::Malformed,
+                };
+                *self = Door::Knocking { login, thread_id, capabilities };
+                knock
+            }
+            Door::Settling { ok, thread_id } => match payload.first() {
+                Some(0x00) => Knock::Open { ok, thread_id },
+                Some(0xFF) => ErrPacket::parse(payload).map_or(Knock::Malformed, Knock::Refused),
+                _ => Knock::Malformed,
+            },
+            Door::Closed => Knock::Malformed,
+        }
+    }
+
+    fn greeted(&mut self, payload: &[u8], who: &Introduction<'_>) -> Knock {
+        let greeting = match Greeting::parse(payload) {
+            Ok(ServerHello::Greeting(greeting)) => greeting,
+            Ok(ServerHello::Refused(error)) => return Knock::Refused(error),
+            Err(_) => return Knock::Malformed,
+        };
+        if !greeting.capabilities.contains(who.required) {
+            return Knock::Unusable("it lacks a protocol feature that the client was promised".into());
+        }
+        let (response, login) = introduce(&greeting, who);
+        let mut payload = Vec::with_capacity(256);
+        response.encode(&mut payload);
+        *self = Door::Knocking { login, thread_id: greeting.connection_id, capabilities: response.capabilities };
+        Knock::Say(payload)
+    }
+
+    fn accepted(&mut self, ok: OkPacket, thread_id: u32, who: &Introduction<'_>) -> Knock {
+        if who.login.collation <= u16::from(u8::MAX) {
+            return Knock::Open { ok, thread_id };
+        }
+        let statement = format!("SET collation_connection = {}", who.login.collation);
+        let mut payload = vec![Command::Query.byte()];
+        if who.capabilities.contains(Capabilities::QUERY_ATTRIBUTES) {
+            payload.extend_from_slice(&[0, 1]);
+        }
+        payload.extend_from_slice(statement.as_bytes());
+        *self = Door::Settling { ok, thread_id };
+        Knock::Command(payload)
+    }
+}
+
+fn introduce(greeting: &Greeting, who: &Introduction<'_>) -> (HandshakeResponse, ServerLogin) {
+    let (login, plugin, auth_response) = ServerLogin::begin(greeting, who.credential);
+    let login = if who.is_local { login.over_unix_socket() } else { login };
+    let mut capabilities = (who.capabilities & PROMISED) | (greeting.capabilities & LOGIN_ONLY);
+    if who.login.database.is_some() {
+        capabilities = capabilities | Capabilities::CONNECT_WITH_DB;
+    }
+    let mut attribute_bytes = who.login.attributes.clone();
+    attributes::append(&mut attribute_bytes, b"_sqluice_client_address", who.host.as_bytes());
+    let family = ServerVersion::parse(&greeting.version).map_or(Family::MySql, |version| version.family);
+    // An id of two bytes does not fit here and is set once we are in; until then its character set is this one's.
+    let collation = u8::try_from(who.login.collation).unwrap_or(collation::UTF8MB4_GENERAL_CI);
+    let response = HandshakeResponse {
+        capabilities,
+        max_packet: who.login.max_packet,
+        collation: collation::for_server(family, collation),
+        user: who.user.to_vec(),
+        auth_response,
+        database: who.login.database.clone(),
+        plugin: Some(plugin.name().to_vec()),
+        attributes: attribute_bytes,
+    };
+    (response, login)
+}
+
+impl Session {
+    /// A server is connected.
+    pub(super) fn leased(&mut self, server: ServerFacts, surroundings: Surroundings<'_>) {
+        let State::Leasing(mut entry) = std::mem::replace(&mut self.state, State::Ended) else {
+            unreachable!("a lease answers `Output::Lease`, which only this state gives")
+        };
+        entry.door = Door::Connected;
+        self.deadline = Some(surroundings.now + server.login_timeout);
+        self.server = Some(server);
+        self.state = State::Entering(entry);
+    }
+
+    /// No server could be had in time.
+    pub(super) fn lease_failed(&mut self, failure: LeaseFailure) {
+        let sequence = self.login_sequence();
+        let user = self.user().unwrap_or_default();
+        let (error, ending) = match &failure {
+            LeaseFailure::UserFull { limit } => (errors::user_limit(user, *limit), Ending::Limit),
+            LeaseFailure::ServersFull(why) => (errors::servers_full(why), Ending::Limit),
+            LeaseFailure::NoServer(why) => (errors::no_server(why), Ending::NoServer),
+            LeaseFailure::UserGone => (errors::shutdown(), Ending::Drained),
+        };
+        self.deny(sequence, error, ending);
+    }
+
+    /// The server's bytes while we log in.
+    pub(super) fn entering_step(&mut self, received: &[u8], surroundings: Surroundings<'_>) -> Step {
+        match peek_packet(received, LOGIN_PACKET_MAX) {
+            Peeked::NeedBytes { at_least } => Step::NeedBytes { at_least },
+            Peeked::TooLong => {
+                self.try_another(Failure::Malformed, surroundings);
+                Step::Consume { length: received.len() }
+            }
+            Peeked::Complete { payload, sequence, length } => {
+                self.server_login_packet(payload, sequence, surroundings);
+                Step::Consume { length }
+            }
+        }
+    }
+
+    fn server_login_packet(&mut self, payload: &[u8], sequence: u8, surroundings: Surroundings<'_>) {
+        let State::Entering(mut entry) = std::mem::replace(&mut self.state, State::Ended) else {
+            unreachable!("the caller looked at the state")
+        };
+        let account = self.account.as_ref().expect("a session that enters a server has an account");
+        let who = Introduction {
+            user: account.name_at_server(),
+            credential: &account.credential,
+            login: &entry.login,
+            capabilities: self.capabilities,
+            required: entry.required,
+            host: &self.host,
+            is_local: self.server.as_ref().is_some_and(|server| server.is_local),
+        };
+        let knock = entry.door.packet(payload, &who);
+        match knock {
+            Knock::Say(payload) => {
+                self.send_packet(Side::Server, sequence.wrapping_add(1), &payload);
+                self.state = State::Entering(entry);
+            }
+            Knock::Command(payload) => {
+                self.send_packet(Side::Server, 0, &payload);
+                self.state = State::Entering(entry);
+            }
+            Knock::Listen => self.state = State::Entering(entry),
+            Knock::Open { ok, thread_id } => self.entered(&entry, ok, thread_id),
+            Knock::Refused(error) => {
+                self.state = State::Entering(entry);
+                self.refused_by_server(error, surroundings);
+            }
+            Knock::Unusable(why) => {
+                self.state = State::Entering(entry);
+                self.unusable(&why);
+            }
+            Knock::Malformed => {
+                self.state = State::Entering(entry);
+                self.try_another(Failure::Malformed, surroundings);
+            }
+        }
+    }
+
+    /// The server has let us in: its OK is the client's.
+    fn entered(&mut self, entry: &Entry, mut ok: OkPacket, thread_id: u32) {
+        // MariaDB puts a hash over its own certificate here, which a client must not hold against ours.
+        ok.info.clear();
+        let status = ok.status;
+        let mut payload = Vec::with_capacity(64);
+        ok.encode(OK_HEADER, self.capabilities, &mut payload);
+        self.send_packet(Side::Client, entry.client_sequence, &payload);
+        self.deadline = None;
+        self.state = State::Relay(Relay::new(self.capabilities, status));
+        if let Some(server) = &mut self.server {
+            server.thread_id = thread_id;
+        }
+        self.outputs.push_back(Output::Entered { thread_id });
+        if self.draining.is_some() {
+            self.leave();
+        }
+    }
+
+    /// A server's refusal is either about the server, then another may do, or about the account, then it is the
+    /// client's to read.
+    fn refused_by_server(&mut self, error: ErrPacket, surroundings: Surroundings<'_>) {
+        let is_about_the_server = error.state.is_none() || is_about_server(error.code);
+        let failure = Failure::LoginRefused { code: error.code.0 };
+        if is_about_the_server {
+            return self.try_another(failure, surroundings);
+        }
+        if is_about_account(error.code) {
+            self.report(failure);
+        }
+        let sequence = self.login_sequence();
+        self.deny(sequence, error, Ending::ServerDenied);
+    }
+
+    fn unusable(&mut self, why: &str) {
+        let name = self.server.as_ref().map_or("?", |server| &server.name);
+        let error = errors::server_unusable(name, why);
+        self.report(Failure::LoginRefused { code: error.code.0 });
+        self.deny(self.login_sequence(), error, Ending::ServerDenied);
+    }
+
+    /// The server went away before we were in.
+    pub(super) fn server_left_during_login(&mut self, surroundings: Surroundings<'_>) {
+        self.try_another(Failure::Reset, surroundings);
+    }
+
+    /// The server did not let us in in time.
+    pub(super) fn server_login_timed_out(&mut self, surroundings: Surroundings<'_>) {
+        self.try_another(Failure::TimedOut, surroundings);
+    }
+
+    fn try_another(&mut self, failure: Failure, _: Surroundings<'_>) {
+        let State::Entering(mut entry) = std::mem::replace(&mut self.state, State::Ended) else {
+            unreachable!("only a session at a server's door is turned away")
+        };
+        self.report(failure);
+        entry.door = Door::Closed;
+        let want = entry.want(self.server.take().map(|server| server.id));
+        self.deadline = None;
+        self.state = State::Leasing(entry);
+        self.outputs.push_back(Output::Release);
+        self.outputs.push_back(Output::Lease(want));
+    }
+
+    fn report(&mut self, failure: Failure) {
+        if let Some(server) = &self.server {
+            self.outputs.push_back(Output::Report(server.id, failure));
+        }
+    }
+}
+
+/// The server cannot take anybody, or not us: another may.
+fn is_about_server(code: ErrorCode) -> bool {
+    [
+        Error::TOO_MANY_CONNECTIONS,
+        Error::TOO_MANY_USER_CONNECTIONS,
+        Error::USER_LIMIT_REACHED,
+        Error::HOST_BLOCKED,
+        Error::HOST_NOT_ALLOWED,
+        Error::SERVER_SHUTDOWN,
+        Error::OFFLINE_MODE,
+    ]
+    .iter()
+    .any(|error| error.code == code)
+}
+
+/// The account is not what our configuration says: the operator should hear of it.
+fn is_about_account(code: ErrorCode) -> bool {
+    [Error::ACCESS_DENIED, Error::ACCESS_DENIED_NO_PASSWORD, Error::NOT_SUPPORTED_AUTH_MODE]
+        .iter()
+        .any(|error| error.code == code)
+}

@@ -1,0 +1,78 @@
+//! The errors that a session tells its client: number, SQL state and words in one place.
+//!
+//! The words are the servers' own where they have some, so that applications which look at them go on working.
+
+use crate::protocol::{error_code::Error, response::ErrPacket};
+
+use super::SessionId;
+
+/// Wrong password and unknown user look the same.
+pub(super) fn access_denied(user: &[u8], host: &str, with_password: bool) -> ErrPacket {
+    let answer = if with_password { "YES" } else { "NO" };
+    let user = String::from_utf8_lossy(user);
+    ErrPacket::new(Error::ACCESS_DENIED, format!("Access denied for user '{user}'@'{host}' (using password: {answer})"))
+}
+
+pub(super) fn bad_handshake() -> ErrPacket {
+    ErrPacket::new(Error::BAD_HANDSHAKE, "Bad handshake")
+}
+
+pub(super) fn old_client() -> ErrPacket {
+    ErrPacket::new(
+        Error::NOT_SUPPORTED_AUTH_MODE,
+        "Client does not support authentication protocol requested by server; consider upgrading MySQL client",
+    )
+}
+
+pub(super) fn too_many_connections() -> ErrPacket {
+    ErrPacket::new(Error::TOO_MANY_CONNECTIONS, "Too many connections")
+}
+
+pub(super) fn user_limit(user: &[u8], limit: u32) -> ErrPacket {
+    let user = String::from_utf8_lossy(user);
+    ErrPacket::new(
+        Error::USER_LIMIT_REACHED,
+        format!("User '{user}' has exceeded the 'max_user_connections' resource (current value: {limit})"),
+    )
+}
+
+pub(super) fn servers_full(why: &str) -> ErrPacket {
+    ErrPacket::new(Error::TOO_MANY_CONNECTIONS, format!("Too many connections: {why}"))
+}
+
+pub(super) fn no_server(why: &str) -> ErrPacket {
+    ErrPacket::new(Error::NET_READ_ERROR, format!("No server available: {why}"))
+}
+
+pub(super) fn server_lost(name: &str) -> ErrPacket {
+    ErrPacket::new(Error::NET_READ_ERROR, format!("Lost connection to server '{name}' during query"))
+}
+
+pub(super) fn server_unusable(name: &str, why: &str) -> ErrPacket {
+    ErrPacket::new(Error::NET_READ_ERROR, format!("Cannot use server '{name}': {why}"))
+}
+
+pub(super) fn shutdown() -> ErrPacket {
+    ErrPacket::new(Error::SERVER_SHUTDOWN, "Server shutdown in progress")
+}
+
+pub(super) fn login_timeout() -> ErrPacket {
+    ErrPacket::new(Error::NET_READ_INTERRUPTED, "Got timeout reading communication packets")
+}
+
+pub(super) fn packets_out_of_order() -> ErrPacket {
+    ErrPacket::new(Error::PACKETS_OUT_OF_ORDER, "Got packets out of order")
+}
+
+pub(super) fn unknown_session(id: SessionId) -> ErrPacket {
+    ErrPacket::new(Error::NO_SUCH_THREAD, format!("Unknown thread id: {id}"))
+}
+
+pub(super) fn refused_command(kind: Error) -> ErrPacket {
+    let words = if kind == Error::UNKNOWN_COMMAND {
+        "Unknown command"
+    } else {
+        "This command is not available through the load balancer"
+    };
+    ErrPacket::new(kind, words)
+}

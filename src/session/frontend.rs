@@ -1,0 +1,242 @@
+//! The client proves who it is: our greeting, its answer, and the exchange of the authentication plugin.
+//!
+//! COM_CHANGE_USER runs through here again: the session goes back to this state with a new salt and, once the new
+//! account is proven, gets a server of its own as if it had just connected.
+
+use crate::{
+    protocol::{
+        auth::{Authenticated, Credential, Verification, Verifier, Verify, VerifyRequest},
+        capability::Capabilities,
+        error_code::Error,
+        handshake::{ChangeUser, ClientHello, Greeting, HandshakeResponse, Salt},
+        packet::{Peeked, peek_packet},
+        status::StatusFlags,
+    },
+    topology::RoutingTable,
+};
+
+use super::{Account, Admission, Ending, Output, Session, Side, State, Step, Surroundings, entering::Entry, errors};
+
+/// A client that has not yet proven who it is.
+pub(super) struct Frontend {
+    /// The sequence id of our next packet.
+    pub(super) sequence: u8,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The greeting is out.
+    Greeted { admission: Admission, offered: Capabilities, salt: Salt },
+    /// The plugin's exchange goes on.
+    Proving(Claim),
+}
+
+/// Who a client says it is, while it proves it.
+struct Claim {
+    login: Login,
+    verifier: Verifier,
+    verification: Verification,
+    /// The client sent something for a password.
+    with_password: bool,
+}
+
+/// What a client's login asks for, apart from the proof.
+pub(super) struct Login {
+    pub(super) user: Vec<u8>,
+    pub(super) database: Option<Vec<u8>>,
+    pub(super) collation: u16,
+    pub(super) max_packet: u32,
+    pub(super) attributes: Vec<u8>,
+}
+
+/// The largest packet that a client may send before it is logged in: the connection attributes alone may have 64 KiB.
+pub(super) const LOGIN_PACKET_MAX: usize = crate::config::limits::LOGIN_PACKET_MAX;
+
+impl Session {
+    /// Sends our greeting; the session waits for the client's answer.
+    pub(super) fn greet(&mut self, admission: Admission, surroundings: Surroundings<'_>) {
+        let offer = &surroundings.table.offer;
+        let salt = self.salts.draw();
+        let greeting = Greeting {
+            version: offer.version.clone(),
+            connection_id: self.id.0,
+            salt,
+            capabilities: offer.capabilities,
+            collation: offer.collation,
+            status: StatusFlags::AUTOCOMMIT,
+            plugin: offer.plugin.name().into(),
+        };
+        let mut payload = Vec::with_capacity(128);
+        greeting.encode(&mut payload);
+        let sequence = self.send_packet(Side::Client, 0, &payload);
+        let stage = Stage::Greeted { admission, offered: offer.capabilities, salt };
+        self.state = State::Frontend(Box::new(Frontend { sequence, stage }));
+    }
+
+    /// The client's bytes while it logs in.
+    pub(super) fn frontend_step(&mut self, received: &[u8], surroundings: Surroundings<'_>) -> Step {
+        let State::Frontend(frontend) = &mut self.state else { unreachable!("the caller looked at the state") };
+        match peek_packet(received, LOGIN_PACKET_MAX) {
+            Peeked::NeedBytes { at_least } => Step::NeedBytes { at_least },
+            Peeked::TooLong => {
+                let sequence = frontend.sequence.wrapping_add(1);
+                self.deny(sequence, errors::bad_handshake(), Ending::ClientProtocol);
+                Step::Consume { length: received.len() }
+            }
+            Peeked::Complete { payload, sequence, length } => {
+                if sequence == frontend.sequence {
+                    frontend.sequence = sequence.wrapping_add(1);
+                    self.login_packet(payload, surroundings);
+                } else {
+                    self.deny(sequence.wrapping_add(1), errors::packets_out_of_order(), Ending::ClientProtocol);
+                }
+                Step::Consume { length }
+            }
+        }
+    }
+
+    fn login_packet(&mut self, payload: &[u8], surroundings: Surroundings<'_>) {
+        let State::Frontend(frontend) = std::mem::replace(&mut self.state, State::Ended) else {
+            unreachable!("the caller looked at the state")
+        };
+        let sequence = frontend.sequence;
+        match frontend.stage {
+            Stage::Greeted { admission, offered, salt } => match ClientHello::parse(payload, offered) {
+                Ok(ClientHello::Response(response)) => {
+                    self.answered(response, admission, offered, salt, sequence, surroundings)
+                }
+                Ok(ClientHello::SslRequest) | Err(_) => {
+                    self.deny(sequence, errors::bad_handshake(), Ending::LoginDenied)
+                }
+            },
+            Stage::Proving(mut claim) => {
+                let verdict = claim.verification.receive(payload, &claim.verifier, surroundings.rsa);
+                claim.with_password |= payload.len() > 1;
+                self.weigh(claim, verdict, sequence, surroundings);
+            }
+        }
+    }
+
+    /// The client has answered our greeting.
+    fn answered(
+        &mut self,
+        response: HandshakeResponse,
+        admission: Admission,
+        offered: Capabilities,
+        salt: Salt,
+        sequence: u8,
+        surroundings: Surroundings<'_>,
+    ) {
+        self.capabilities = response.capabilities & offered;
+        if !self.capabilities.contains(Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION) {
+            return self.deny(sequence, errors::old_client(), Ending::LoginDenied);
+        }
+        match admission {
+            Admission::Welcome => {}
+            Admission::Full => return self.deny(sequence, errors::too_many_connections(), Ending::Limit),
+            Admission::Closing => return self.deny(sequence, errors::shutdown(), Ending::Drained),
+        }
+        let login = Login {
+            user: response.user,
+            database: response.database,
+            collation: u16::from(response.collation),
+            max_packet: response.max_packet,
+            attributes: response.attributes,
+        };
+        let proof =
+            Proof { salt, plugin: response.plugin.as_deref(), response: &response.auth_response, force_switch: false };
+        self.verify(login, proof, sequence, surroundings);
+    }
+
+    /// Starts over for another user. `payload` is the whole COM_CHANGE_USER.
+    pub(super) fn change_user(&mut self, payload: &[u8], sequence: u8, surroundings: Surroundings<'_>) {
+        let Ok(request) = ChangeUser::parse(payload, self.capabilities) else {
+            return self.deny(sequence, errors::refused_command(Error::UNKNOWN_COMMAND), Ending::ClientProtocol);
+        };
+        let ChangeUser { user, auth_response, database, collation, plugin, attributes } = request;
+        let login = Login { user, database, collation, max_packet: 1 << 24, attributes };
+        self.deadline = Some(surroundings.now + self.login_timeout);
+        let proof =
+            Proof { salt: self.salts.draw(), plugin: plugin.as_deref(), response: &auth_response, force_switch: true };
+        self.verify(login, proof, sequence, surroundings);
+    }
+
+    /// Weighs the first proof of a claim.
+    fn verify(&mut self, login: Login, proof: Proof<'_>, sequence: u8, surroundings: Surroundings<'_>) {
+        let table = surroundings.table;
+        let (verifier, learn_cleartext) = match table.user(&login.user).map(|user| table.user_config(user)) {
+            Some(user) => (user.verifier.clone(), table.needs_cleartext(user.pool)),
+            None => self.impostor(&login.user, table),
+        };
+        let request = VerifyRequest {
+            verifier: &verifier,
+            salt: proof.salt,
+            fresh_salt: self.salts.draw(),
+            client_plugin: proof.plugin,
+            response: proof.response,
+            plugin_auth: self.capabilities.contains(Capabilities::PLUGIN_AUTH),
+            learn_cleartext,
+            force_switch: proof.force_switch,
+        };
+        let (verification, verdict) = Verification::begin(request);
+        let claim = Claim { login, verifier, verification, with_password: !proof.response.is_empty() };
+        self.weigh(claim, verdict, sequence, surroundings);
+    }
+
+    /// What an unknown user is measured by: never matched, and asked for in the way of one of the known users, always the
+    /// same one for a name, so that the exchange does not tell which names exist.
+    fn impostor(&mut self, name: &[u8], table: &RoutingTable) -> (Verifier, bool) {
+        let seed = self.salts.bytes();
+        let users = &table.config.users;
+        let hash = name.iter().fold(0_usize, |hash, &byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        match users.get(hash % users.len().max(1)) {
+            Some(model) => (Verifier::impostor_like(&model.verifier, seed), table.needs_cleartext(model.pool)),
+            None => (Verifier::impostor(seed), false),
+        }
+    }
+
+    fn weigh(&mut self, claim: Claim, verdict: Verify, sequence: u8, surroundings: Surroundings<'_>) {
+        match verdict {
+            Verify::Send(payload) => {
+                let sequence = self.send_packet(Side::Client, sequence, &payload);
+                self.state = State::Frontend(Box::new(Frontend { sequence, stage: Stage::Proving(claim) }));
+            }
+            Verify::SendThenAccept(payload, authenticated) => {
+                let sequence = self.send_packet(Side::Client, sequence, &payload);
+                self.admit(claim.login, authenticated, sequence, surroundings);
+            }
+            Verify::Accept(authenticated) => self.admit(claim.login, authenticated, sequence, surroundings),
+            Verify::Deny(_) => {
+                let error = errors::access_denied(&claim.login.user, &self.host, claim.with_password);
+                self.deny(sequence, error, Ending::LoginDenied);
+            }
+        }
+    }
+
+    /// The client is who it says: ask for a server.
+    fn admit(&mut self, login: Login, authenticated: Authenticated, sequence: u8, surroundings: Surroundings<'_>) {
+        let table = surroundings.table;
+        let user = table.user(&login.user).map(|user| table.user_config(user));
+        let server_user = user.and_then(|user| user.backend_user.as_ref()).map(|name| name.as_bytes().to_vec());
+        let server_password = user.and_then(|user| user.backend_password.clone());
+        let credential = match server_password {
+            Some(password) => Credential::of_password(password),
+            None => authenticated.into_credential(),
+        };
+        self.account = Some(Account { user: login.user.clone(), server_user, credential });
+        // The worker bounds the wait for a server; the login's own deadline has been met.
+        self.deadline = None;
+        let entry = Entry::new(login, sequence, self.capabilities);
+        let want = entry.want(None);
+        self.state = State::Leasing(Box::new(entry));
+        self.outputs.push_back(Output::Lease(want));
+    }
+}
+
+/// The first proof that a client gives.
+struct Proof<'a> {
+    salt: Salt,
+    plugin: Option<&'a [u8]>,
+    response: &'a [u8],
+    force_switch: bool,
+}

@@ -1,0 +1,109 @@
+//! What a session is told, and what it may look at while it decides.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    protocol::auth::RsaKey,
+    topology::{RoutingTable, ServerId},
+};
+
+use super::SessionId;
+
+/// One of the connections of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client that logged in to us.
+    Client,
+    /// The server that the session works on.
+    Server,
+    /// A second, short connection to another server, for one statement (a `KILL` that concerns that server).
+    Errand,
+}
+
+/// What a session may look at while it handles something: all of it read-only.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Users, pools and servers as they are now.
+    pub table: &'a RoutingTable,
+    /// The key pair for clients that send their password over RSA.
+    pub rsa: &'a RsaKey,
+    /// The time of this turn of the loop.
+    pub now: Instant,
+}
+
+/// Something that happened to a session, other than received bytes.
+#[derive(Debug)]
+pub enum Input {
+    /// The server asked for by `Output::Lease` is connected; its greeting comes next.
+    Leased(ServerFacts),
+    /// No server could be leased within the time that a session may wait.
+    LeaseFailed(LeaseFailure),
+    /// The answer to `Output::FindSession`.
+    SessionFound(Option<KillTarget>),
+    /// The server asked for by `Output::Errand` is connected.
+    ErrandConnected(ServerFacts),
+    /// The server asked for by `Output::Errand` cannot be reached.
+    ErrandFailed,
+    /// The other end closed a connection, or it broke.
+    Closed(Side),
+    /// Leave at the next moment outside a transaction.
+    Drain(DrainReason),
+    /// The time given by `poll_timeout` has come.
+    Timeout,
+}
+
+/// What a session knows of the server that it was given.
+#[derive(Clone, Debug)]
+pub struct ServerFacts {
+    /// Which server.
+    pub id: ServerId,
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The time that a login at it may take.
+    pub login_timeout: Duration,
+    /// Its own number for the connection; 0 until it has greeted.
+    pub thread_id: u32,
+    /// The connection is a UNIX socket: a password may be sent in clear.
+    pub is_local: bool,
+}
+
+/// Why there is no server for a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseFailure {
+    /// The user has as many sessions as its `max_connections` allows.
+    UserFull {
+        /// The limit.
+        limit: u32,
+    },
+    /// Every usable server has as many connections as it may have.
+    ServersFull(String),
+    /// No server of the pool can be used; the text names each with its reason.
+    NoServer(String),
+    /// The user was removed from the configuration.
+    UserGone,
+}
+
+/// Why a session is asked to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainReason {
+    /// The process ends.
+    Shutdown,
+    /// Its user is no longer in the configuration.
+    UserRemoved,
+    /// Its server is no longer in the configuration.
+    ServerRemoved,
+}
+
+/// Where the session that a client wants to kill works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KillTarget {
+    /// The session.
+    pub session: SessionId,
+    /// Its server.
+    pub server: ServerId,
+    /// The server's own number for its connection.
+    pub thread_id: u32,
+}

@@ -1,0 +1,65 @@
+//! What a session asks its worker to do.
+
+use crate::{
+    protocol::capability::Capabilities,
+    topology::{Failure, ServerId},
+};
+
+use super::{Ending, SessionId, Side};
+
+/// How the bytes just shown to [`Session::step`](super::Session::step) are to be treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Pass the first `length` bytes on to the other side, unchanged. `length > 0`.
+    Forward {
+        /// Bytes to pass on.
+        length: usize,
+    },
+    /// The session has used up the first `length` bytes. `length > 0`.
+    Consume {
+        /// Bytes to drop.
+        length: usize,
+    },
+    /// Show the same bytes again when there are at least this many.
+    NeedBytes {
+        /// Bytes wanted from the start of these.
+        at_least: usize,
+    },
+    /// Show the same bytes again after something else has happened.
+    Wait,
+}
+
+/// Something the worker must carry out. Outputs are in order; all of them come before the next `step`.
+#[derive(Debug)]
+pub enum Output {
+    /// Write these framed bytes to one side.
+    Send(Side, Vec<u8>),
+    /// Find, reserve and connect a server for the session's user.
+    Lease(Want),
+    /// Give up the server connection, after what was sent to it is written.
+    Release,
+    /// Ask where another session works; answered by `Input::SessionFound`.
+    FindSession(SessionId),
+    /// Connect a second time, to this server, for one statement.
+    Errand(ServerId),
+    /// The errand is over: close its connection.
+    EndErrand,
+    /// Tell the monitor that a server failed this session.
+    Report(ServerId, Failure),
+    /// The client is logged in at a server: its first or next account works.
+    Entered {
+        /// The server's own number for the connection.
+        thread_id: u32,
+    },
+    /// Write out what the client was sent, then close everything. Nothing follows.
+    Close(Ending),
+}
+
+/// What a leased server must be able to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Capabilities that the client was promised.
+    pub required: Capabilities,
+    /// The server tried last, when it turned the session away: try another.
+    pub avoid: Option<ServerId>,
+}

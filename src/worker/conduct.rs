@@ -1,0 +1,296 @@
+//! Moving bytes between a session's sockets as its steps say, and carrying out what it asks for.
+
+use tracing::debug;
+
+use crate::{
+    io::Span,
+    session::{DrainReason, Ending, Input, Output, Side, Step},
+    slab::Key,
+    topology::Report,
+};
+
+use super::{
+    counters,
+    departing::Farewell,
+    turn::{Tenant, Worker},
+};
+
+impl Worker {
+    /// Bytes came from one side of a session.
+    pub(super) fn received(&mut self, key: Key, side: Side, span: Span) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let counter = if side == Side::Client {
+            &self.mailbox.counters.client_bytes
+        } else {
+            &self.mailbox.counters.server_bytes
+        };
+        counters::add(counter, span.len() as u64);
+        let Some(connection) = tenant.connection(side) else { return };
+        if connection.inbox.is_empty() {
+            self.show(key, side, span);
+        } else {
+            connection.inbox.push(span.bytes());
+            drop(span);
+        }
+        self.pump(key);
+    }
+
+    /// Shows a received buffer to the session, and passes on what it says to, straight from the buffer.
+    fn show(&mut self, key: Key, side: Side, mut span: Span) {
+        while !span.is_empty() {
+            let Some(tenant) = self.tenants.get_mut(key) else { return };
+            let surroundings =
+                crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+            match tenant.session.step(side, span.bytes(), surroundings) {
+                Step::Forward { length } => {
+                    let part = span.split_to(length);
+                    self.forward(key, side, part);
+                }
+                Step::Consume { length } => span.advance(length),
+                Step::NeedBytes { .. } | Step::Wait => {
+                    if let Some(connection) = tenant.connection(side) {
+                        connection.inbox.push(span.bytes());
+                    }
+                    span.advance(span.len());
+                }
+            }
+            self.carry_out(key);
+        }
+    }
+
+    /// Passes bytes to the other side. Past its high-water mark, this side is not read until they are written.
+    fn forward(&mut self, key: Key, from: Side, span: Span) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let Some(to) = tenant.connection(opposite(from)) else { return };
+        to.forward(&mut self.io, span);
+        if to.is_congested()
+            && let Some(from) = tenant.connection(from)
+        {
+            from.pause(&mut self.io);
+        }
+    }
+
+    /// Shows the session the bytes that wait, as long as it uses any: one side's may wait for what the other side says.
+    pub(super) fn pump(&mut self, key: Key) {
+        loop {
+            let mut progress = false;
+            for side in [Side::Client, Side::Server, Side::Errand] {
+                progress |= self.pump_side(key, side);
+            }
+            if !progress {
+                return;
+            }
+        }
+    }
+
+    fn pump_side(&mut self, key: Key, side: Side) -> bool {
+        let Some(tenant) = self.tenants.get_mut(key) else { return false };
+        let surroundings =
+            crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+        let Tenant { session, client, server, errand, .. } = tenant;
+        let connection = match side {
+            Side::Client => Some(&mut *client),
+            Side::Server => server.as_mut(),
+            Side::Errand => errand.as_mut(),
+        };
+        let Some(connection) = connection.filter(|connection| !connection.inbox.is_empty()) else { return false };
+        match session.step(side, connection.inbox.bytes(), surroundings) {
+            Step::Forward { length } => {
+                let bytes = connection.inbox.bytes()[..length].to_vec();
+                connection.inbox.advance(length);
+                self.forward_copy(key, side, bytes);
+            }
+            Step::Consume { length } => connection.inbox.advance(length),
+            Step::NeedBytes { at_least } => {
+                debug_assert!(at_least > connection.inbox.bytes().len(), "a session must not ask for what it has");
+                connection.resume(&mut self.io);
+                return self.carry_out(key);
+            }
+            Step::Wait => {
+                if connection.is_overfed() {
+                    connection.pause(&mut self.io);
+                }
+                return self.carry_out(key);
+            }
+        }
+        self.carry_out(key);
+        self.resume_if_fed(key, side);
+        true
+    }
+
+    fn forward_copy(&mut self, key: Key, from: Side, bytes: Vec<u8>) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let Some(to) = tenant.connection(opposite(from)) else { return };
+        to.write(&mut self.io, bytes);
+        if to.is_congested()
+            && let Some(from) = tenant.connection(from)
+        {
+            from.pause(&mut self.io);
+        }
+    }
+
+    /// Reads a side again whose waiting bytes were used, unless the other side is congested.
+    fn resume_if_fed(&mut self, key: Key, side: Side) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        if tenant.connection(opposite(side)).is_some_and(|to| to.is_congested()) {
+            return;
+        }
+        if let Some(connection) = tenant.connection(side).filter(|connection| !connection.is_overfed()) {
+            connection.resume(&mut self.io);
+        }
+    }
+
+    /// Some of what waited for `side` is written: perhaps the opposite side may be read again.
+    pub(super) fn relieve(&mut self, key: Key, side: Side) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        if tenant.connection(side).is_some_and(|connection| connection.is_relieved())
+            && let Some(from) = tenant.connection(opposite(side)).filter(|from| !from.is_overfed())
+        {
+            from.resume(&mut self.io);
+        }
+    }
+
+    /// Tells a session something, and does what it asks for.
+    pub(super) fn tell(&mut self, key: Key, input: Input) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let surroundings =
+            crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+        tenant.session.handle(input, surroundings);
+        self.carry_out(key);
+        self.pump(key);
+    }
+
+    /// The peer of one side has closed, or the connection broke.
+    pub(super) fn closed(&mut self, key: Key, side: Side) {
+        self.tell(key, Input::Closed(side));
+        // A session that goes on without that side (an errand's end) must not keep its socket.
+        if side == Side::Errand {
+            self.end_errand(key);
+        }
+    }
+
+    /// Carries out what the session asked for. Says whether there was anything.
+    pub(super) fn carry_out(&mut self, key: Key) -> bool {
+        let mut any = false;
+        while let Some(output) = self.tenants.get_mut(key).and_then(|tenant| tenant.session.poll_output()) {
+            any = true;
+            self.perform(key, output);
+        }
+        self.set_timer(key);
+        any
+    }
+
+    fn perform(&mut self, key: Key, output: Output) {
+        match output {
+            Output::Send(side, bytes) => {
+                if let Some(connection) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
+                    connection.write(&mut self.io, bytes);
+                }
+            }
+            Output::Lease(want) => self.lease(key, want),
+            Output::Release => self.release(key),
+            Output::FindSession(id) => self.find_session(key, id),
+            Output::Errand(server) => self.errand(key, server),
+            Output::EndErrand => self.end_errand(key),
+            Output::Report(server, failure) => self.report(Report { server, failure }),
+            Output::Entered { .. } => self.entered(key),
+            Output::Close(ending) => self.end(key, ending),
+        }
+    }
+
+    /// Tells the monitor of a failure. When it has no room for more it has enough to check.
+    pub(super) fn report(&mut self, report: Report) {
+        debug!(worker = self.index, ?report, "a server failed a session");
+        let _ = self.company.settings.reports.try_send(report);
+    }
+
+    /// The session has a server and passes commands from now on.
+    fn entered(&mut self, key: Key) {
+        self.end_search(key);
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let Some(user) = tenant.session.user() else { return };
+        debug!(
+            session = %tenant.session.id(),
+            user = %String::from_utf8_lossy(user),
+            server = tenant.session.server().map(|server| &*server.name),
+            "logged in"
+        );
+        if self.table.user(user).is_none() {
+            self.tell(key, Input::Drain(DrainReason::UserRemoved));
+        }
+    }
+
+    /// The session is over: what was written to its peers is still delivered, then their sockets are closed.
+    fn end(&mut self, key: Key, ending: Ending) {
+        let Some(tenant) = self.evict(key) else { return };
+        self.log_end(&tenant, ending);
+        self.mailbox.counters.count_end(ending);
+        let Tenant { client, server, errand, lease, .. } = tenant;
+        let place = lease.into_place();
+        let client_hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
+        self.depart(client, None, if client_hears { Farewell::UntilPeerCloses } else { Farewell::WhenWritten });
+        match server {
+            Some(server) => self.depart(server, place, Farewell::WhenWritten),
+            None => self.free(place),
+        }
+        if let Some(errand) = errand {
+            self.depart(errand, None, Farewell::WhenWritten);
+        }
+    }
+
+    fn log_end(&self, tenant: &Tenant, ending: Ending) {
+        let session = &tenant.session;
+        let user = String::from_utf8_lossy(session.user().unwrap_or_default());
+        let server = session.server().map(|server| &*server.name);
+        let (id, host, reason, commands) = (session.id().0, &**session.host(), ending.name(), session.commands());
+        match ending {
+            Ending::Quit | Ending::ClientGone | Ending::Drained => {
+                debug!(session = id, %user, client = host, server, reason, commands, "session ended");
+            }
+            Ending::Fault => {
+                tracing::error!(session = id, %user, client = host, server, reason, commands, "session ended")
+            }
+            Ending::LoginDenied
+            | Ending::LoginTimeout
+            | Ending::ServerDenied
+            | Ending::ServerGone
+            | Ending::NoServer
+            | Ending::Limit
+            | Ending::ClientProtocol
+            | Ending::ServerProtocol => {
+                tracing::info!(session = id, %user, client = host, server, reason, commands, "session ended");
+            }
+        }
+    }
+
+    /// Takes a session out of all lists.
+    fn evict(&mut self, key: Key) -> Option<Tenant> {
+        let tenant = self.tenants.remove(key)?;
+        self.session_keys.remove(&tenant.session.id());
+        self.waiters.remove(key);
+        counters::subtract(&self.mailbox.counters.sessions, 1);
+        counters::add(&self.mailbox.counters.commands, tenant.session.commands());
+        self.company.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.mailbox.burden.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        Some(tenant)
+    }
+
+    /// Ends a session without a word, after a fault of ours.
+    pub(super) fn abandon(&mut self, key: Key) {
+        let Some(tenant) = self.evict(key) else { return };
+        self.log_end(&tenant, Ending::Fault);
+        self.mailbox.counters.count_end(Ending::Fault);
+        let Tenant { client, server, errand, lease, .. } = tenant;
+        for connection in [Some(client), server, errand].into_iter().flatten() {
+            self.shut(connection.socket);
+        }
+        self.free(lease.into_place());
+    }
+}
+
+fn opposite(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Server,
+        Side::Server | Side::Errand => Side::Client,
+    }
+}

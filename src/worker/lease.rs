@@ -1,0 +1,373 @@
+//! Finding a server for a session, reserving a place at it, connecting; and waiting when there is none.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use socket2::SockAddr;
+use tracing::debug;
+
+use crate::{
+    config::PoolIndex,
+    io::{self, Errno, SocketId},
+    pool::Waiting,
+    route::{self, Question, Refusal},
+    session::{Input, LeaseFailure, ServerFacts, Side, Want},
+    slab::Key,
+    topology::{self, Failure, Place, Report, ServerEntry, ServerId, ServerIndex},
+};
+
+use super::{
+    connection::Connection,
+    departing::Farewell,
+    mailbox::Order,
+    turn::{Owner, Timer, Worker},
+};
+
+/// What a session holds, and how far it is on its way to a server.
+#[derive(Debug, Default)]
+pub(super) struct Lease {
+    /// Its place among the sessions of its user.
+    user: Option<topology::Seat>,
+    /// Its place at its server.
+    place: Option<Place>,
+    /// The same at the server of an errand.
+    errand_place: Option<Place>,
+    /// Wanted, and not yet had.
+    search: Option<Search>,
+    /// The server that is being connected, for the session or its errand.
+    connecting: Option<Connecting>,
+}
+
+/// A search for a server.
+#[derive(Debug)]
+struct Search {
+    want: Want,
+    /// Servers that failed it; at most as many as the pools have.
+    tried: Vec<ServerId>,
+    /// When the session gives up.
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+struct Connecting {
+    server: ServerFacts,
+    deadline: Instant,
+}
+
+/// How often the waiting are offered the servers although nobody said that there is a place.
+const RETRY: Duration = Duration::from_millis(100);
+
+impl Lease {
+    /// The place at the server, to be given back.
+    pub(super) fn into_place(self) -> Option<Place> {
+        self.place
+    }
+}
+
+impl Worker {
+    /// Starts or continues the search for a server.
+    pub(super) fn lease(&mut self, key: Key, want: Want) {
+        match want.avoid {
+            Some(failed) => self.search_on(key, failed),
+            None => {
+                if let Err(failure) = self.begin_search(key, want) {
+                    return self.tell(key, Input::LeaseFailed(failure));
+                }
+            }
+        }
+        self.find_or_wait(key);
+    }
+
+    fn begin_search(&mut self, key: Key, want: Want) -> Result<(), LeaseFailure> {
+        let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
+        let name = tenant.session.user().unwrap_or_default();
+        let user = self.table.user(name).ok_or(LeaseFailure::UserGone)?;
+        let config = self.table.user_config(user);
+        // COM_CHANGE_USER: the place of the user before is free before the next one is asked for.
+        tenant.lease.user = None;
+        let limit = config.max_connections;
+        let seat = self
+            .table
+            .user_load(user)
+            .reserve(limit)
+            .ok_or(LeaseFailure::UserFull { limit: limit.unwrap_or(u32::MAX) })?;
+        let cluster = self.table.config.pool(config.pool).cluster;
+        let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
+        tenant.lease.user = Some(seat);
+        tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
+        Ok(())
+    }
+
+    /// The server that was found has failed the session: not that one again, for now.
+    fn search_on(&mut self, key: Key, failed: ServerId) {
+        if let Some(search) = self.tenants.get_mut(key).and_then(|tenant| tenant.lease.search.as_mut())
+            && !search.tried.contains(&failed)
+        {
+            search.tried.push(failed);
+        }
+    }
+
+    fn find_or_wait(&mut self, key: Key) {
+        let Err(refusal) = self.find(key) else { return };
+        let Some(waiting) = self.waiting(key, refusal) else { return };
+        if self.waiters.push(waiting).is_err() {
+            let why = "too many sessions wait for a server".to_owned();
+            return self.tell(key, Input::LeaseFailed(LeaseFailure::ServersFull(why)));
+        }
+        self.waiters_retry.get_or_insert(self.now + RETRY);
+    }
+
+    fn waiting(&self, key: Key, refusal: Refusal) -> Option<Waiting<Key, PoolIndex>> {
+        let pool = self.pool_of(key)?;
+        let search = self.tenants.get(key)?.lease.search.as_ref()?;
+        let marks = match refusal {
+            Refusal::NoServer => Vec::new(),
+            Refusal::AllFull => self.members(pool).map(|server| server.load.wait()).collect(),
+        };
+        Some(Waiting { session: key, pool, deadline: search.deadline, marks })
+    }
+
+    /// Where the session's user belongs, by the table of this moment.
+    fn pool_of(&self, key: Key) -> Option<PoolIndex> {
+        let user = self.table.user(self.tenants.get(key)?.session.user()?)?;
+        Some(self.table.user_config(user).pool)
+    }
+
+    fn members(&self, pool: PoolIndex) -> impl Iterator<Item = &ServerEntry> {
+        self.table
+            .chain(pool)
+            .flat_map(|pool| self.table.pool(pool).members.iter())
+            .map(|&index| self.table.server(index))
+    }
+
+    /// Picks a server, takes a place at it and begins to connect.
+    fn find(&mut self, key: Key) -> Result<(), Refusal> {
+        loop {
+            let tie_break = self.next_tie_break();
+            let pool = self.pool_of(key).ok_or(Refusal::NoServer)?;
+            let Some(search) = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref()) else {
+                return Ok(());
+            };
+            let question = Question { pool, excluded: &search.tried, required: search.want.required, tie_break };
+            let server = route::decide(&self.table, &question)?.server;
+            let entry = self.table.server(server);
+            let id = entry.id;
+            // Another worker may have taken the last place meanwhile: then the next decision sees it full.
+            let Some(place) = entry.load.reserve(entry.max_connections) else { continue };
+            match self.connect(key, Side::Server, server) {
+                Ok(()) => {
+                    if let Some(tenant) = self.tenants.get_mut(key) {
+                        tenant.lease.place = Some(place);
+                    }
+                    return Ok(());
+                }
+                Err(failure) => {
+                    drop(place);
+                    self.search_on(key, id);
+                    self.report(Report { server: id, failure });
+                }
+            }
+        }
+    }
+
+    fn next_tie_break(&mut self) -> u32 {
+        self.tie_break = self.tie_break.wrapping_add(1);
+        self.tie_break
+    }
+
+    fn connect(&mut self, key: Key, side: Side, server: ServerIndex) -> Result<(), Failure> {
+        let entry = self.table.server(server);
+        let endpoint = entry.endpoint.as_ref().ok_or(Failure::Refused)?;
+        let timeout = self.table.config.cluster(entry.cluster).connect_timeout;
+        let facts = ServerFacts {
+            id: entry.id,
+            name: Arc::clone(&entry.name),
+            login_timeout: timeout,
+            thread_id: 0,
+            is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
+        };
+        let address = socket_address(endpoint).map_err(|_| Failure::Refused)?;
+        let socket = io::socket::outgoing(&address).map_err(|_| Failure::Refused)?;
+        let socket = self.io.connect(socket, &address).map_err(|_| Failure::Refused)?;
+        self.own(socket, Owner::Session(key, side));
+        let deadline = self.now + timeout;
+        self.timers.set(deadline, Timer::Connecting(key));
+        let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
+        tenant.lease.connecting = Some(Connecting { server: facts, deadline });
+        match side {
+            Side::Server => tenant.server = Some(Connection::new(socket)),
+            Side::Errand => tenant.errand = Some(Connection::new(socket)),
+            Side::Client => unreachable!("clients connect to us"),
+        }
+        Ok(())
+    }
+
+    /// A connect has ended, one way or the other.
+    pub(super) fn connected(&mut self, socket: SocketId, result: Result<(), Errno>) {
+        let Some(Owner::Session(key, side)) = self.owner(socket) else { return };
+        let Some(connecting) = self.tenants.get_mut(key).and_then(|tenant| tenant.lease.connecting.take()) else {
+            return;
+        };
+        match (result, side) {
+            (Ok(()), Side::Errand) => {
+                self.io.receive(socket);
+                self.tell(key, Input::ErrandConnected(connecting.server));
+            }
+            (Ok(()), _) => {
+                self.io.receive(socket);
+                self.tell(key, Input::Leased(connecting.server));
+            }
+            (Err(error), _) => {
+                debug!(server = &*connecting.server.name, %error, "cannot connect");
+                let failure = if error.is_timeout() { Failure::TimedOut } else { Failure::Refused };
+                self.connect_failed(key, side, connecting.server.id, failure);
+            }
+        }
+    }
+
+    /// The deadline of a connect has come.
+    pub(super) fn connecting_due(&mut self, key: Key, at: Instant) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let Some(connecting) = tenant.lease.connecting.take_if(|connecting| connecting.deadline == at) else { return };
+        let side = if tenant.errand.is_some() { Side::Errand } else { Side::Server };
+        self.connect_failed(key, side, connecting.server.id, Failure::TimedOut);
+    }
+
+    fn connect_failed(&mut self, key: Key, side: Side, server: ServerId, failure: Failure) {
+        self.report(Report { server, failure });
+        if side == Side::Errand {
+            self.end_errand(key);
+            return self.tell(key, Input::ErrandFailed);
+        }
+        self.give_up_server(key);
+        self.search_on(key, server);
+        self.find_or_wait(key);
+    }
+
+    /// Drops a server connection that never came about.
+    fn give_up_server(&mut self, key: Key) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let (connection, place) = (tenant.server.take(), tenant.lease.place.take());
+        if let Some(connection) = connection {
+            self.shut(connection.socket);
+        }
+        self.free(place);
+    }
+
+    /// The session gives up its server; what was written to it is still delivered.
+    pub(super) fn release(&mut self, key: Key) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let place = tenant.lease.place.take();
+        match tenant.server.take() {
+            Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
+            None => self.free(place),
+        }
+    }
+
+    /// Gives a place back, and tells all workers if somebody waits for it.
+    pub(super) fn free(&mut self, place: Option<Place>) {
+        let Some(place) = place else { return };
+        if place.release() == 0 {
+            return;
+        }
+        for handle in self.company.handles.get().into_iter().flatten() {
+            // With a full mailbox the worker's own retry finds the place.
+            let _ = handle.send(Order::PlaceFreed);
+        }
+    }
+
+    /// Connects to another server for one statement.
+    pub(super) fn errand(&mut self, key: Key, server: ServerId) {
+        let began = match self.table.place(server) {
+            Some(index) => {
+                // An errand is short and may not wait: it counts, and no bound refuses it.
+                let place = self.table.server(index).load.reserve(0);
+                if let Some(tenant) = self.tenants.get_mut(key) {
+                    tenant.lease.errand_place = place;
+                }
+                self.connect(key, Side::Errand, index).is_ok()
+            }
+            None => false,
+        };
+        if !began {
+            self.end_errand(key);
+            self.tell(key, Input::ErrandFailed);
+        }
+    }
+
+    pub(super) fn end_errand(&mut self, key: Key) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let place = tenant.lease.errand_place.take();
+        match tenant.errand.take() {
+            Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
+            None => self.free(place),
+        }
+    }
+
+    /// Offers the servers to the waiting, first come, first served.
+    pub(super) fn serve_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let empty = crate::pool::Waiters::new(crate::config::limits::WAITERS_MAX);
+        let mut waiters = std::mem::replace(&mut self.waiters, empty);
+        waiters.serve(|waiting| {
+            if let Some(search) = self.tenants.get_mut(waiting.session).and_then(|tenant| tenant.lease.search.as_mut())
+            {
+                search.tried.clear();
+            }
+            self.find(waiting.session).is_ok()
+        });
+        self.waiters = waiters;
+    }
+
+    /// After a change of the configuration the waiting may belong elsewhere: they queue again, in their order.
+    pub(super) fn requeue_waiters(&mut self) {
+        for key in self.waiters.take_all() {
+            self.find_or_wait(key);
+        }
+    }
+
+    /// The session has what it searched for.
+    pub(super) fn end_search(&mut self, key: Key) {
+        if let Some(tenant) = self.tenants.get_mut(key) {
+            tenant.lease.search = None;
+        }
+    }
+
+    /// The deadlines of the waiting, and their retry.
+    pub(super) fn waiters_due(&mut self) {
+        if self.waiters_retry.is_some_and(|at| at <= self.now) {
+            self.serve_waiters();
+            self.waiters_retry = (!self.waiters.is_empty()).then_some(self.now + RETRY);
+        }
+        if self.waiters.next_deadline().is_none_or(|at| at > self.now) {
+            return;
+        }
+        for key in self.waiters.expire(self.now) {
+            let failure = self.failure(key);
+            self.tell(key, Input::LeaseFailed(failure));
+        }
+    }
+
+    /// Why a session has found no server, in words.
+    fn failure(&self, key: Key) -> LeaseFailure {
+        let search = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref());
+        let (Some(search), Some(pool)) = (search, self.pool_of(key)) else { return LeaseFailure::UserGone };
+        let question = Question { pool, excluded: &[], required: search.want.required, tie_break: 0 };
+        let why = route::explain(&self.table, &question).to_string();
+        match route::decide(&self.table, &question) {
+            Err(Refusal::AllFull) => LeaseFailure::ServersFull(why),
+            Ok(_) | Err(Refusal::NoServer) => LeaseFailure::NoServer(why),
+        }
+    }
+}
+
+fn socket_address(endpoint: &topology::Endpoint) -> std::io::Result<SockAddr> {
+    match endpoint {
+        topology::Endpoint::Tcp(address) => Ok(SockAddr::from(*address)),
+        topology::Endpoint::Unix(path) => SockAddr::unix(path),
+    }
+}

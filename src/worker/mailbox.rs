@@ -1,0 +1,160 @@
+//! How a worker is told things: a bounded queue beside the ring, and a bell that wakes the ring.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::{
+    io::WakeHandle,
+    session::{KillTarget, SessionId},
+    slab::Key,
+};
+
+use super::Counters;
+
+/// Something a worker is told.
+#[derive(Debug)]
+pub enum Order {
+    /// There is a new routing table.
+    TableChanged,
+    /// Accept clients here. Each worker gets a socket of its own on the address, a UNIX socket goes to one worker.
+    Listen {
+        /// The listener's number, the same on every worker.
+        key: u32,
+        /// Its name in the configuration.
+        name: Arc<str>,
+        /// The listening socket.
+        socket: OwnedFd,
+    },
+    /// Accept no more clients there.
+    StopListening {
+        /// The listener's number.
+        key: u32,
+    },
+    /// Tell what sessions there are.
+    Sessions(oneshot::Sender<Vec<SessionRow>>),
+    /// Take no more clients; end each session at its next moment outside a transaction.
+    Drain,
+    /// End now.
+    Stop,
+    /// Another worker accepted this client and has more to do than this one.
+    Adopt {
+        /// The client's socket.
+        socket: OwnedFd,
+    },
+    /// Another worker's session wants to kill one of this worker's.
+    FindSession {
+        /// The session that is looked for.
+        id: SessionId,
+        /// Who asks.
+        asker: Asker,
+    },
+    /// The answer to `FindSession`.
+    Found {
+        /// The session that asked.
+        asker: Asker,
+        /// What it asked for.
+        target: Option<KillTarget>,
+    },
+    /// A server has a free place, and somebody waits for one.
+    PlaceFreed,
+}
+
+/// A session of some worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    pub(super) worker: usize,
+    pub(super) session: Key,
+}
+
+/// One session, as `sqluice sessions` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionRow {
+    /// The number under which the client knows it, and that `KILL` takes.
+    pub id: u32,
+    /// The worker that has it.
+    pub worker: usize,
+    /// The client's user; empty before it has proven who it is.
+    pub user: String,
+    /// The client's address.
+    pub address: String,
+    /// The server in use.
+    pub server: Option<String>,
+    /// The server used before that one.
+    pub last_server: Option<String>,
+    /// What it is doing.
+    pub state: &'static str,
+    /// Why it could not leave its server now.
+    pub pins: Vec<&'static str>,
+    /// Commands so far.
+    pub commands: u64,
+    /// Seconds since the client connected.
+    pub age_seconds: u64,
+}
+
+/// The mailbox has as many orders as it may have.
+#[derive(Debug)]
+pub struct Full;
+
+/// The way to one worker.
+#[derive(Clone)]
+pub struct Handle {
+    orders: mpsc::SyncSender<Order>,
+    bell: WakeHandle,
+    counters: Arc<Counters>,
+    /// Sessions of the worker, with those on their way to it.
+    burden: Arc<AtomicU32>,
+}
+
+impl Handle {
+    /// Tells the worker something.
+    ///
+    /// # Errors
+    /// When the worker has as many unread orders as it may have, or has ended.
+    pub fn send(&self, order: Order) -> Result<(), Full> {
+        self.orders.try_send(order).map_err(|_| Full)?;
+        self.bell.wake();
+        Ok(())
+    }
+
+    /// What the worker has done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn burden(&self) -> &AtomicU32 {
+        &self.burden
+    }
+
+    /// Gives a client to this worker.
+    pub(super) fn adopt(&self, socket: OwnedFd) {
+        self.burden.fetch_add(1, Ordering::Relaxed);
+        if self.send(Order::Adopt { socket }).is_err() {
+            self.burden.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The worker's own end.
+pub(super) struct Mailbox {
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) burden: Arc<AtomicU32>,
+}
+
+/// A mailbox and the way to it.
+pub(super) fn mailbox(orders_max: usize, bell: WakeHandle) -> (Handle, Mailbox) {
+    let (sender, receiver) = mpsc::sync_channel(orders_max);
+    let counters = Arc::new(Counters::default());
+    let burden = Arc::new(AtomicU32::new(0));
+    let handle = Handle { orders: sender, bell, counters: Arc::clone(&counters), burden: Arc::clone(&burden) };
+    (handle, Mailbox { orders: receiver, counters, burden })
+}

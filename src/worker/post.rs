@@ -1,0 +1,136 @@
+//! Reading the mail: what the control thread and the other workers say.
+
+use std::sync::Arc;
+
+use crate::{
+    session::{DrainReason, Input, KillTarget, SessionId},
+    slab::Key,
+    topology::RoutingTable,
+};
+
+use super::{
+    mailbox::{Asker, Order, SessionRow},
+    turn::{Stage, Tenant, Worker},
+};
+
+impl Worker {
+    pub(super) fn read_mail(&mut self) {
+        while let Ok(order) = self.mailbox.orders.try_recv() {
+            self.obey(order);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::TableChanged => self.look_at_table(),
+            Order::Listen { key, name, socket } => {
+                self.listeners.insert(key, name);
+                self.io.listen(key, socket);
+            }
+            Order::StopListening { key } => {
+                self.listeners.remove(&key);
+                self.io.stop_listening(key);
+            }
+            Order::Sessions(answer) => {
+                let rows = self.tenants.iter().map(|(_, tenant)| self.row(tenant)).collect();
+                // Who asked may have gone meanwhile.
+                let _ = answer.send(rows);
+            }
+            Order::Drain => self.drain(),
+            Order::Stop => self.stage = Stage::Stopped,
+            Order::Adopt { socket } => self.take_in(socket),
+            Order::FindSession { id, asker } => self.answer_asker(id, asker),
+            Order::Found { asker, target } => self.tell(asker.session, Input::SessionFound(target)),
+            Order::PlaceFreed => self.serve_waiters(),
+        }
+    }
+
+    fn look_at_table(&mut self) {
+        let table = self.company.settings.table.load_full();
+        let config_changed = !Arc::ptr_eq(&table.config, &self.table.config);
+        self.table = table;
+        if config_changed {
+            self.send_away_the_removed();
+            self.requeue_waiters();
+        }
+        self.serve_waiters();
+    }
+
+    /// Sessions whose user or server is no longer in the configuration leave as soon as they can.
+    fn send_away_the_removed(&mut self) {
+        for key in self.tenants.keys() {
+            let reason = self.tenants.get(key).and_then(|tenant| removed(tenant, &self.table));
+            if let Some(reason) = reason {
+                self.tell(key, Input::Drain(reason));
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.stage = Stage::Draining;
+        for key in self.listeners.keys().copied().collect::<Vec<_>>() {
+            self.listeners.remove(&key);
+            self.io.stop_listening(key);
+        }
+        for key in self.tenants.keys() {
+            self.tell(key, Input::Drain(DrainReason::Shutdown));
+        }
+    }
+
+    fn row(&self, tenant: &Tenant) -> SessionRow {
+        let session = &tenant.session;
+        SessionRow {
+            id: session.id().0,
+            worker: self.index,
+            user: String::from_utf8_lossy(session.user().unwrap_or_default()).into_owned(),
+            address: session.host().to_string(),
+            server: session.server().map(|server| server.name.to_string()),
+            last_server: session.last_server().map(|name| name.to_string()),
+            state: session.activity(),
+            pins: session.pins(),
+            commands: session.commands(),
+            age_seconds: self.now.duration_since(tenant.born).as_secs(),
+        }
+    }
+
+    /// Finds where a session works, here or on another worker.
+    pub(super) fn find_session(&mut self, key: Key, id: SessionId) {
+        if id.worker() == self.index {
+            let target = self.kill_target(id);
+            return self.tell(key, Input::SessionFound(target));
+        }
+        let asker = Asker { worker: self.index, session: key };
+        let asked = self
+            .company
+            .handles
+            .get()
+            .and_then(|handles| handles.get(id.worker()))
+            .is_some_and(|handle| handle.send(Order::FindSession { id, asker }).is_ok());
+        if !asked {
+            self.tell(key, Input::SessionFound(None));
+        }
+    }
+
+    fn answer_asker(&mut self, id: SessionId, asker: Asker) {
+        let target = self.kill_target(id);
+        if let Some(handle) = self.company.handles.get().and_then(|handles| handles.get(asker.worker)) {
+            // With its mailbox full the asker's own deadline answers for us.
+            let _ = handle.send(Order::Found { asker, target });
+        }
+    }
+
+    fn kill_target(&self, id: SessionId) -> Option<KillTarget> {
+        let tenant = self.tenants.get(*self.session_keys.get(&id)?)?;
+        let server = tenant.session.server()?;
+        (server.thread_id != 0).then_some(KillTarget { session: id, server: server.id, thread_id: server.thread_id })
+    }
+}
+
+fn removed(tenant: &Tenant, table: &RoutingTable) -> Option<DrainReason> {
+    let session = &tenant.session;
+    if session.user().is_some_and(|user| table.user(user).is_none()) {
+        return Some(DrainReason::UserRemoved);
+    }
+    let server = session.server()?;
+    table.place(server.id).is_none().then_some(DrainReason::ServerRemoved)
+}
