@@ -99,7 +99,7 @@ static LOG: Section = Section {
             name: "level",
             form: Form::Choice { words: words::<LogLevel>, not_yet: &[] },
             absent: Absent::Is("\"info\""),
-            reload: Reload::NextStart,
+            reload: Reload::AtOnce,
             doc: "The least important line that is still written.",
         },
         Setting {
@@ -281,7 +281,7 @@ static CLUSTER: Section = Section {
             form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"10s\""),
             reload: Reload::AtOnce,
-            doc: "A replica further behind than this gets no statements.",
+            doc: "A replica further behind than this is to get no statements. Checked and kept; this release does not measure lag yet.",
         },
         Setting {
             name: "hold_timeout",
@@ -363,7 +363,8 @@ static SERVER: Section = Section {
             form: Form::Choice { words: words::<RoleSetting>, not_yet: &[] },
             absent: Absent::Is("\"auto\""),
             reload: Reload::AtOnce,
-            doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others.",
+            doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others. One server of a cluster at \
+                  most can be `\"primary\"`.",
         },
         Setting {
             name: "max_connections",
@@ -449,7 +450,7 @@ static USER: Section = Section {
             form: Form::Count { min: 0, max: limits::SESSIONS_MAX },
             absent: Absent::Is("0"),
             reload: Reload::NewSessions,
-            doc: "Sessions this user may have at once; the next one gets error 1203. 0: unlimited.",
+            doc: "Sessions this user may have at once; the next one gets error 1226. 0: unlimited.",
         },
         Setting {
             name: "backend_user",

@@ -89,7 +89,7 @@ pub(crate) struct DurationText(pub(crate) Duration);
 impl fmt::Display for DurationText {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
-        let fits = |(_, factor): &&(&str, u64)| milliseconds > 0 && milliseconds % u128::from(*factor) == 0;
+        let fits = |(_, factor): &&(&str, u64)| milliseconds > 0 && milliseconds.is_multiple_of(u128::from(*factor));
         let (unit, factor) = DURATION_UNITS.iter().find(fits).unwrap_or(&("ms", 1));
         write!(out, "{}{unit}", milliseconds / u128::from(*factor))
     }
