@@ -203,7 +203,7 @@ pub struct Server {
     pub name: String,
     /// Unique in its cluster.
     pub address: ServerAddress,
-    /// Share of the sessions compared to the other members; `1 ..= limits::WEIGHT_MAX`.
+    /// Share of the sessions compared to the other members, `0 ..= limits::WEIGHT_MAX`; 0: only when no usable one has more.
     pub weight: u32,
     /// What the configuration says of its role.
     pub role: RoleSetting,
