@@ -320,7 +320,8 @@ mod tests {
 
     /// A table of such servers, and the places that hold their connections.
     fn random_shop(servers: &[Random]) -> (RoutingTable, Vec<Place>) {
-        let bounds = |random: &Random| format!("weight = {}\nmax_connections = {}", random.weight, random.max_connections);
+        let bounds =
+            |random: &Random| format!("weight = {}\nmax_connections = {}", random.weight, random.max_connections);
         let text: Vec<String> =
             servers.iter().enumerate().map(|(index, random)| server(&format!("db{index}"), &bounds(random))).collect();
         let results: Vec<CheckResult> = servers.iter().map(|random| random.result.clone()).collect();

@@ -10,7 +10,8 @@ use sqluice::protocol::capability::Capabilities;
 use sqluice::protocol::version::ServerVersion;
 use sqluice::route::{Question, Refusal, decide};
 use sqluice::topology::{
-    Answer, Beliefs, CheckResult, Condition, Contact, Endpoint, Failure, GreetingFacts, Place, RoutingTable, ServerId, Writable,
+    Answer, Beliefs, CheckResult, Condition, Contact, Endpoint, Failure, GreetingFacts, Place, RoutingTable, ServerId,
+    Writable,
 };
 
 use crate::for_each_seed;
@@ -83,7 +84,15 @@ impl World {
             failures: 0,
             refused: false,
         });
-        World { servers: servers.collect(), random, now, beliefs, in_flight: VecDeque::new(), places: Vec::new(), last_epoch: 0 }
+        World {
+            servers: servers.collect(),
+            random,
+            now,
+            beliefs,
+            in_flight: VecDeque::new(),
+            places: Vec::new(),
+            last_epoch: 0,
+        }
     }
 
     fn step(&mut self) {
@@ -101,7 +110,8 @@ impl World {
     }
 
     fn misbehave(&mut self, server: usize) {
-        let states = [State::Alive, State::Alive, State::Hung, State::Dead, State::Full, State::Locked, State::Babbling];
+        let states =
+            [State::Alive, State::Alive, State::Hung, State::Dead, State::Full, State::Locked, State::Babbling];
         self.servers[server].state = *self.random.pick(&states);
     }
 
@@ -197,7 +207,11 @@ impl World {
         assert_eq!(self.servers[writer].heard, Some(Writable::Yes), "the writer did not say that it takes writes");
         for (index, server) in self.servers.iter().enumerate() {
             let may_write = server.heard == Some(Writable::Yes) && !server.refused && server.failures < FALL;
-            assert_eq!(may_write && table.servers[index].health.condition == Condition::Up, index == writer, "server {index}");
+            assert_eq!(
+                may_write && table.servers[index].health.condition == Condition::Up,
+                index == writer,
+                "server {index}"
+            );
         }
         let decision = decide(table, &question(table, "write", 0));
         assert!(matches!(decision, Ok(_) | Err(Refusal::AllFull)), "there is a writer and no way to it");
@@ -285,7 +299,10 @@ fn answered(writable: Writable) -> CheckResult {
         plugin: b"mysql_native_password".to_vec(),
     };
     let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3306).into());
-    CheckResult::Answered(Answer { writable: Some(writable), contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }) })
+    CheckResult::Answered(Answer {
+        writable: Some(writable),
+        contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }),
+    })
 }
 
 fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'static> {
@@ -295,7 +312,10 @@ fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'stati
 
 fn config(servers: usize) -> Arc<Config> {
     let server = |number| {
-        format!("[[cluster.shop.server]]\nname = \"db{number}\"\naddress = \"10.0.0.{number}:3306\"\nmax_connections = {}\n", number % 3)
+        format!(
+            "[[cluster.shop.server]]\nname = \"db{number}\"\naddress = \"10.0.0.{number}:3306\"\nmax_connections = {}\n",
+            number % 3
+        )
     };
     let servers: String = (1..=servers).map(server).collect();
     let text = format!(
