@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use socket2::SockAddr;
-use sqluice::io::{self, Engine, Event, Io, IoLimits, Liveness, SEND_SPANS_MAX, SocketId, Span};
+use sqluice::io::{self, Engine, Event, Io, IoLimits, SEND_SPANS_MAX, SocketId, Span};
 use sqluice::protocol::packet::Walker;
 
 use crate::launch::LISTENING;
@@ -21,18 +21,11 @@ pub(crate) fn serve(server: SocketAddr, engine: Engine) -> Result<(), Box<dyn Er
     let limits = IoLimits::default();
     let (mut io, report) = Io::new(engine, limits)?;
     eprintln!("{report}");
-    let listener = TcpListener::from(io::listen_tcp(
-        (Ipv4Addr::LOCALHOST, 0).into(),
-        &Liveness::default(),
-    )?);
+    let listener = TcpListener::from(io::socket::listen_tcp((Ipv4Addr::LOCALHOST, 0).into())?);
     let address = listener.local_addr()?;
-    io.listen(0, listener.into())
-        .map_err(|_| "no room for a listener")?;
+    io.listen(0, listener.into());
     writeln!(std::io::stdout(), "{LISTENING}{address}")?;
-    let mut relay = Relay {
-        server: server.into(),
-        sides: Vec::new(),
-    };
+    let mut relay = Relay { server: server.into(), sides: Vec::new() };
     relay.sides.resize_with(limits.sockets_max, || None);
     let mut events = Vec::new();
     loop {
@@ -85,14 +78,10 @@ impl Relay {
             }
             Event::Received { id, span } => self.pass_on(io, id, span),
             Event::Sent { id, unsent, .. } => self.sent(io, id, unsent),
-            Event::SentBytes {
-                id, result: Ok(()), ..
-            } => self.copy_sent(io, id),
+            Event::SentBytes { id, result: Ok(()), .. } => self.copy_sent(io, id),
             Event::Ended { id } => self.ended(io, id),
             Event::Connected { id, result: Err(_) }
-            | Event::SentBytes {
-                id, result: Err(_), ..
-            }
+            | Event::SentBytes { id, result: Err(_), .. }
             | Event::Failed { id, .. } => self.close_pair(io, id),
             Event::Woken => {}
         }
@@ -103,7 +92,7 @@ impl Relay {
     }
 
     fn open_pair(&mut self, io: &mut Io, client: OwnedFd) {
-        let Ok(outgoing) = io::outgoing(&self.server, &Liveness::default()) else {
+        let Ok(outgoing) = io::socket::outgoing(&self.server) else {
             return;
         };
         let Ok(client) = io.adopt(client) else { return };
@@ -111,13 +100,7 @@ impl Relay {
             return io.close(client);
         };
         for (id, peer) in [(client, server), (server, client)] {
-            self.sides[id.slot()] = Some(Side {
-                id,
-                peer,
-                packets: Walker::new(),
-                output: Output::Idle,
-                last: false,
-            });
+            self.sides[id.slot()] = Some(Side { id, peer, packets: Walker::new(), output: Output::Idle, last: false });
         }
     }
 
@@ -174,10 +157,7 @@ impl Relay {
     }
 
     fn close_if_last(&mut self, io: &mut Io, id: SocketId) {
-        if self
-            .side(id)
-            .is_some_and(|side| side.last && matches!(side.output, Output::Idle))
-        {
+        if self.side(id).is_some_and(|side| side.last && matches!(side.output, Output::Idle)) {
             self.close_pair(io, id);
         }
     }
@@ -219,7 +199,7 @@ impl Side {
             for span in unsent.iter().chain(&waiting) {
                 copy.extend_from_slice(span.bytes());
             }
-            io.send_bytes(self.id, copy, 0);
+            io.send_bytes(self.id, copy);
             self.output = Output::Full(Vec::new());
             return Room::None;
         }
@@ -235,7 +215,7 @@ impl Side {
     fn after_copy(&mut self, io: &mut Io) -> Room {
         match std::mem::replace(&mut self.output, Output::Idle) {
             Output::Full(copy) if !copy.is_empty() => {
-                io.send_bytes(self.id, copy, 0);
+                io.send_bytes(self.id, copy);
                 self.output = Output::Full(Vec::new());
                 Room::None
             }
