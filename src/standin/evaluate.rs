@@ -90,7 +90,9 @@ impl Scope<'_> {
         let session = self.session;
         match (function, arguments) {
             ("CONNECTION_ID", []) => Ok(Value::Integer(session.id.into())),
-            ("USER" | "SESSION_USER" | "SYSTEM_USER", []) => Ok(Value::text(format!("{}@{}", session.user, session.host))),
+            ("USER" | "SESSION_USER" | "SYSTEM_USER", []) => {
+                Ok(Value::text(format!("{}@{}", session.user, session.host)))
+            }
             ("CURRENT_USER", []) => Ok(Value::text(format!("{}@%", session.user))),
             ("DATABASE" | "SCHEMA", []) => Ok(session.database.as_ref().map_or(Value::Null, Value::text)),
             ("VERSION", []) => Ok(Value::text(&self.server.options.version)),

@@ -406,7 +406,8 @@ impl Executor<'_> {
     }
 
     fn process_list(&self) -> Rows {
-        let row = |id: u32, user: &str, host: &str| vec![Value::Integer(id.into()), Value::text(user), Value::text(host)];
+        let row =
+            |id: u32, user: &str, host: &str| vec![Value::Integer(id.into()), Value::text(user), Value::text(host)];
         let sessions = self.server.sessions();
         let rows = sessions.iter().map(|(id, connected)| row(*id, &connected.user, &connected.host)).collect();
         Rows::listed(["Id", "User", "Host"], rows)

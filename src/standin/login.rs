@@ -52,7 +52,13 @@ pub(super) struct LoggedIn {
 }
 
 /// Greets a new connection and checks its password. The OK is left to the caller.
-pub(super) async fn log_in(wire: &mut Wire, place: &Place, host: &str, server: &Server, key: &RsaKey) -> Step<LoggedIn> {
+pub(super) async fn log_in(
+    wire: &mut Wire,
+    place: &Place,
+    host: &str,
+    server: &Server,
+    key: &RsaKey,
+) -> Step<LoggedIn> {
     let salt = fresh_salt()?;
     server.may_speak().await;
     tokio::time::sleep(server.login_delay()).await;
@@ -158,7 +164,8 @@ impl Door<'_> {
             response: proof.response,
             plugin_auth: proof.capabilities.contains(Capabilities::PLUGIN_AUTH),
             learn_cleartext: known.needs_password,
-            force_switch: proof.switches || known.asked_plugin.is_some_and(|plugin| proof.client_plugin != Some(plugin.name())),
+            force_switch: proof.switches
+                || known.asked_plugin.is_some_and(|plugin| proof.client_plugin != Some(plugin.name())),
         };
         let with_password = !proof.response.is_empty();
         let (mut verification, mut step) = Verification::begin(request);

@@ -26,8 +26,8 @@ mod execute;
 mod fault;
 mod host;
 mod lexer;
-mod prepared;
 mod login;
+mod prepared;
 mod refusal;
 mod reply;
 mod server;
@@ -74,7 +74,11 @@ impl Account {
 
 impl fmt::Debug for Account {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Account").field("user", &self.user).field("plugin", &self.plugin).finish_non_exhaustive()
+        formatter
+            .debug_struct("Account")
+            .field("user", &self.user)
+            .field("plugin", &self.plugin)
+            .finish_non_exhaustive()
     }
 }
 

@@ -39,7 +39,8 @@ impl Refusal {
     }
 
     pub(super) fn read_only(product: Family, option: &str) -> Refusal {
-        let message = format!("The {product} server is running with the {option} option so it cannot execute this statement");
+        let message =
+            format!("The {product} server is running with the {option} option so it cannot execute this statement");
         Refusal::new(1290, b"HY000", message)
     }
 

@@ -30,7 +30,8 @@ pub(super) enum RowForm {
 
 pub(super) fn ok(done: &Done, capabilities: Capabilities, status: StatusFlags) -> Vec<u8> {
     let trackers = done.schema.as_deref().map(tracked_schema);
-    let packet = OkPacket { affected: done.affected, insert_id: done.insert_id, status, trackers, ..OkPacket::default() };
+    let packet =
+        OkPacket { affected: done.affected, insert_id: done.insert_id, status, trackers, ..OkPacket::default() };
     let mut payload = Vec::new();
     packet.encode(OK_HEADER, capabilities, &mut payload);
     payload

@@ -80,10 +80,13 @@ impl Server {
         if !self.is_read_only() {
             return Ok(());
         }
-        Err(Refusal::read_only(self.options.family, match self.options.family {
-            Family::MariaDb => "--read-only",
-            Family::MySql => "--super-read-only",
-        }))
+        Err(Refusal::read_only(
+            self.options.family,
+            match self.options.family {
+                Family::MariaDb => "--read-only",
+                Family::MySql => "--super-read-only",
+            },
+        ))
     }
 
     pub(super) fn login_delay(&self) -> Duration {

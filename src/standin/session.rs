@@ -297,7 +297,9 @@ impl Session<'_> {
 
     async fn change_user(&mut self, payload: &[u8]) -> Step {
         let host = self.state.host.clone();
-        let changed = login::change_user(&mut self.wire, payload, self.capabilities, &host, self.place, self.server, self.key).await?;
+        let changed =
+            login::change_user(&mut self.wire, payload, self.capabilities, &host, self.place, self.server, self.key)
+                .await?;
         self.state = SessionState::new(self.place.id, changed.user, host);
         self.prepared = PreparedStatements::default();
         self.welcome(changed.database).await
@@ -313,7 +315,11 @@ impl Session<'_> {
 
     fn put_statistics(&mut self) {
         let uptime = self.server.started.elapsed().as_secs();
-        let text = format!("Uptime: {uptime}  Threads: {}  Questions: {}", self.server.session_count(), self.server.statement_count());
+        let text = format!(
+            "Uptime: {uptime}  Threads: {}  Questions: {}",
+            self.server.session_count(),
+            self.server.statement_count()
+        );
         self.wire.put(text.as_bytes());
     }
 

@@ -22,15 +22,44 @@ pub(super) enum Statement {
     Begin,
     Commit,
     Rollback,
-    CreateDatabase { name: String, if_not_exists: bool },
-    DropDatabase { name: String, if_exists: bool },
-    CreateTable { table: String, columns: Vec<String>, if_not_exists: bool },
-    DropTable { table: String, if_exists: bool },
-    Truncate { table: String },
-    Insert { table: String, columns: Option<Vec<String>>, rows: Vec<Vec<Expression>> },
-    Update { table: String, changes: Vec<(String, Expression)>, condition: Option<Condition> },
-    Delete { table: String, condition: Option<Condition> },
-    Kill { id: Expression, query_only: bool },
+    CreateDatabase {
+        name: String,
+        if_not_exists: bool,
+    },
+    DropDatabase {
+        name: String,
+        if_exists: bool,
+    },
+    CreateTable {
+        table: String,
+        columns: Vec<String>,
+        if_not_exists: bool,
+    },
+    DropTable {
+        table: String,
+        if_exists: bool,
+    },
+    Truncate {
+        table: String,
+    },
+    Insert {
+        table: String,
+        columns: Option<Vec<String>>,
+        rows: Vec<Vec<Expression>>,
+    },
+    Update {
+        table: String,
+        changes: Vec<(String, Expression)>,
+        condition: Option<Condition>,
+    },
+    Delete {
+        table: String,
+        condition: Option<Condition>,
+    },
+    Kill {
+        id: Expression,
+        query_only: bool,
+    },
 }
 
 /// `SELECT items [FROM table [WHERE column = value] [ORDER BY column [DESC]] [LIMIT n]]`.
@@ -71,12 +100,18 @@ pub(super) enum Expression {
     Null,
     Integer(i64),
     Text(Vec<u8>),
-    SystemVariable { name: String, global: bool },
+    SystemVariable {
+        name: String,
+        global: bool,
+    },
     UserVariable(String),
     Column(String),
     AllColumns,
     CountAll,
-    Call { function: String, arguments: Vec<Expression> },
+    Call {
+        function: String,
+        arguments: Vec<Expression>,
+    },
     /// A `?` of a prepared statement, counted from 0.
     Parameter(usize),
 }
@@ -84,8 +119,12 @@ pub(super) enum Expression {
 /// `SHOW …`, with the pattern of its LIKE.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Show {
-    Variables { like: Option<Vec<u8>> },
-    Status { like: Option<Vec<u8>> },
+    Variables {
+        like: Option<Vec<u8>>,
+    },
+    Status {
+        like: Option<Vec<u8>>,
+    },
     Databases,
     Tables,
     Warnings,
@@ -371,7 +410,8 @@ impl Parser<'_> {
     /// The column's name; `None` for a key. Its type and attributes are passed over: values keep their own type.
     fn column_definition(&mut self) -> Result<Option<String>> {
         const KEYS: [&str; 5] = ["PRIMARY", "KEY", "INDEX", "UNIQUE", "CONSTRAINT"];
-        let is_key = matches!(self.peek(), Some(Kind::Word(word)) if KEYS.iter().any(|key| word.eq_ignore_ascii_case(key)));
+        let is_key =
+            matches!(self.peek(), Some(Kind::Word(word)) if KEYS.iter().any(|key| word.eq_ignore_ascii_case(key)));
         let name = self.name()?;
         let mut open = 0_usize;
         while let Some(kind) = self.peek() {
@@ -600,7 +640,9 @@ impl Parser<'_> {
 
     fn next_words_are(&self, words: &[&str]) -> bool {
         let next = self.tokens.iter().skip(self.at).map(|token| &token.kind);
-        let matching = next.zip(words).filter(|(kind, word)| matches!(kind, Kind::Word(found) if found.eq_ignore_ascii_case(word)));
+        let matching = next
+            .zip(words)
+            .filter(|(kind, word)| matches!(kind, Kind::Word(found) if found.eq_ignore_ascii_case(word)));
         matching.count() == words.len()
     }
 
@@ -677,13 +719,19 @@ mod tests {
 
     #[test]
     fn a_column_is_named_by_its_alias_or_its_source() {
-        let Statement::Select(select) = one("SELECT @@server_id, @@global.read_only AS ro, USER() u, @@port 'p' LIMIT 1") else {
+        let Statement::Select(select) =
+            one("SELECT @@server_id, @@global.read_only AS ro, USER() u, @@port 'p' LIMIT 1")
+        else {
             panic!("a SELECT");
         };
         let user = Expression::Call { function: "USER".into(), arguments: vec![] };
         let read_only = Expression::SystemVariable { name: "read_only".into(), global: true };
-        let expected =
-            [item(variable("server_id"), "@@server_id"), item(read_only, "ro"), item(user, "u"), item(variable("port"), "p")];
+        let expected = [
+            item(variable("server_id"), "@@server_id"),
+            item(read_only, "ro"),
+            item(user, "u"),
+            item(variable("port"), "p"),
+        ];
         assert_eq!(select.items, expected);
     }
 

@@ -61,7 +61,8 @@ async fn every_plugin_lets_the_right_password_in_and_no_other() {
     for server in [maria_db(), mysql()] {
         for (user, password) in [("app", "secret"), ("sha", "secret"), ("sha", "secret"), ("open", "")] {
             let login = Conn::new(options(&server, user, password)).await;
-            let mut connection = login.unwrap_or_else(|error| panic!("{user} at {:?}: {error}", server.options().family));
+            let mut connection =
+                login.unwrap_or_else(|error| panic!("{user} at {:?}: {error}", server.options().family));
             let current: Option<String> = connection.query_first("SELECT CURRENT_USER()").await.expect("a name");
             assert_eq!(current, Some(format!("{user}@%")));
         }
@@ -89,7 +90,8 @@ async fn full_authentication_was_asked(server: &StandIn) -> bool {
     let mut client = RawClient::connect(server).await;
     let credential = Credential::of_password(Secret::new(*b"secret"));
     let (mut login, plugin, response) = Login::begin(&client.greeting, &credential);
-    let capabilities = client.greeting.capabilities & (Capabilities::PROTOCOL_41 | Capabilities::PLUGIN_AUTH | Capabilities::SECURE_CONNECTION);
+    let capabilities = client.greeting.capabilities
+        & (Capabilities::PROTOCOL_41 | Capabilities::PLUGIN_AUTH | Capabilities::SECURE_CONNECTION);
     let hello = HandshakeResponse {
         capabilities,
         max_packet: 1 << 24,
@@ -163,13 +165,22 @@ async fn health_checks_and_clients_get_the_variables_they_ask_for() {
     let row: Row = connection.query_first(statement).await.expect("an answer").expect("a row");
     let names: Vec<_> = row.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
     assert_eq!(names, ["@@server_id", "host", "@@global.read_only", "@@port", "@@version", "CONNECTION_ID()"]);
-    let expected = (7_u32, "standin7".to_owned(), 0_u8, server.address().port(), "10.11.0-MariaDB-standin".to_owned(), connection.id());
+    let expected = (
+        7_u32,
+        "standin7".to_owned(),
+        0_u8,
+        server.address().port(),
+        "10.11.0-MariaDB-standin".to_owned(),
+        connection.id(),
+    );
     assert_eq!(mysql_async::from_row::<(u32, String, u8, u16, String, u32)>(row), expected);
-    let shown: Option<(String, String)> = connection.query_first("SHOW VARIABLES LIKE 'read_only'").await.expect("a row");
+    let shown: Option<(String, String)> =
+        connection.query_first("SHOW VARIABLES LIKE 'read_only'").await.expect("a row");
     assert_eq!(shown, Some(("read_only".into(), "OFF".into())));
     assert_eq!(refused(&mut connection, "SELECT @@super_read_only").await.0, 1193);
     assert_eq!(refused(&mut connect(&mysql()).await, "SELECT @@nonsense").await.0, 1193);
-    let both: Option<(u8, u8)> = connect(&mysql()).await.query_first("SELECT @@read_only, @@super_read_only").await.expect("a row");
+    let both: Option<(u8, u8)> =
+        connect(&mysql()).await.query_first("SELECT @@read_only, @@super_read_only").await.expect("a row");
     assert_eq!(both, Some((0, 0)));
 }
 
@@ -199,7 +210,8 @@ async fn a_transaction_is_seen_by_others_when_it_commits_and_its_flag_is_on_unti
     one.query_drop("BEGIN").await.expect("a transaction");
     one.query_drop("INSERT INTO t VALUES (1)").await.expect("a row");
     let counts = "SELECT COUNT(*) FROM t";
-    let (own, others): (Option<u8>, Option<u8>) = (one.query_first(counts).await.unwrap(), other.query_first(counts).await.unwrap());
+    let (own, others): (Option<u8>, Option<u8>) =
+        (one.query_first(counts).await.unwrap(), other.query_first(counts).await.unwrap());
     assert_eq!((own, others), (Some(1), Some(0)));
     one.query_drop("ROLLBACK").await.expect("an end");
     assert_eq!(server.store().row_count("t"), Some(0));
@@ -228,7 +240,15 @@ async fn the_status_flags_tell_of_transactions_and_autocommit() {
     client.send(b"\x00\x82\x08\x00\x00\x00\x00\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0open\0\0mysql_native_password\0").await;
     assert_eq!(client.receive().await[0], 0, "the login's OK");
     let table = "CREATE TABLE t (id INT)";
-    let story = [(table, 2), ("BEGIN", 3), ("SET @x = 1", 3), ("COMMIT", 2), ("SET autocommit = 0", 0), ("DELETE FROM t", 1), ("ROLLBACK", 0)];
+    let story = [
+        (table, 2),
+        ("BEGIN", 3),
+        ("SET @x = 1", 3),
+        ("COMMIT", 2),
+        ("SET autocommit = 0", 0),
+        ("DELETE FROM t", 1),
+        ("ROLLBACK", 0),
+    ];
     for (statement, expected) in story {
         assert_eq!(status_after(&mut client, statement).await, expected, "after {statement}");
     }
@@ -283,7 +303,8 @@ async fn an_unknown_command_gets_1047_and_the_connection_goes_on() {
     let mut client = RawClient::connect(&server).await;
     client.send(b"\x00\x82\x08\x00\x00\x00\x00\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0open\0\0mysql_native_password\0").await;
     client.receive().await;
-    for (command, expected) in [(UNKNOWN, &b"\xFF\x17\x04#08S01Unknown command"[..]), (PING, &b"\0\0\0\x02\0\0\0"[..])] {
+    for (command, expected) in [(UNKNOWN, &b"\xFF\x17\x04#08S01Unknown command"[..]), (PING, &b"\0\0\0\x02\0\0\0"[..])]
+    {
         client.sequence = 0;
         client.send(command).await;
         assert_eq!(client.receive().await, expected);
@@ -403,7 +424,8 @@ async fn a_row_may_be_longer_than_a_packet() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_refused_in_place_of_the_greeting() {
-    let server = StandIn::start(Options { max_connections: 1, ..Options::maria_db(1, accounts()) }).expect("a stand-in");
+    let server =
+        StandIn::start(Options { max_connections: 1, ..Options::maria_db(1, accounts()) }).expect("a stand-in");
     let first = connect(&server).await;
     let refusal = Conn::new(options(&server, "app", "secret")).await.expect_err("no room");
     assert_eq!(code(&refusal), Some(1040));
