@@ -245,7 +245,7 @@ fn reload(socket: &Path) -> Done {
 }
 
 fn hash_password() -> Done {
-    let mut stdin = std::io::stdin().lock();
+    let stdin = std::io::stdin().lock();
     let mut input = Vec::with_capacity(password::INPUT_BYTES_MAX);
     let read = if stdin.is_terminal() {
         eprint!("password (it is shown while you type): ");

@@ -14,7 +14,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::socket_file::SocketFile;
 use crate::config::{ListenAddress, Listener};
-use crate::io::{Liveness, listen_tcp};
+use crate::io::socket::listen_tcp;
 
 /// Everybody on the machine may connect: who may log in is decided by name and password, as with a TCP port.
 const UNIX_SOCKET_MODE: u32 = 0o777;
@@ -219,12 +219,11 @@ fn copies(sockets: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
 
 /// One socket a worker, all on the same address: with port 0 the first one gets a port and the others follow.
 fn listen_on_each(address: SocketAddr, workers: usize) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
-    let liveness = Liveness::default();
-    let first = listen_tcp(address, &liveness)?;
+    let first = listen_tcp(address)?;
     let bound = SockRef::from(&first).local_addr()?.as_socket().expect("a TCP socket has an IP address");
     let mut sockets = vec![first];
     for _ in 1..workers {
-        sockets.push(listen_tcp(bound, &liveness)?);
+        sockets.push(listen_tcp(bound)?);
     }
     Ok((sockets, bound))
 }

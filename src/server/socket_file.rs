@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::io::listen_unix;
+use crate::io::socket::listen_unix;
 
 /// The file of a bound socket, removed when this is dropped. It is known by its inode, so that the file of a
 /// successor at the same path is never removed.

@@ -60,7 +60,7 @@ pub enum Order {
     /// The answer to `FindSession`.
     Found {
         /// The session that asked.
-        asker: Key,
+        asker: Asker,
         /// What it asked for.
         target: Option<KillTarget>,
     },

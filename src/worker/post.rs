@@ -24,11 +24,8 @@ impl Worker {
         match order {
             Order::TableChanged => self.look_at_table(),
             Order::Listen { key, name, socket } => {
-                if self.io.listen(key, socket).is_ok() {
-                    self.listeners.insert(key, name);
-                } else {
-                    tracing::error!(listener = &*name, "too many listeners: this one accepts nobody");
-                }
+                self.listeners.insert(key, name);
+                self.io.listen(key, socket);
             }
             Order::StopListening { key } => {
                 self.listeners.remove(&key);
@@ -43,7 +40,7 @@ impl Worker {
             Order::Stop => self.stage = Stage::Stopped,
             Order::Adopt { socket } => self.take_in(socket),
             Order::FindSession { id, asker } => self.answer_asker(id, asker),
-            Order::Found { asker, target } => self.tell(asker, Input::SessionFound(target)),
+            Order::Found { asker, target } => self.tell(asker.session, Input::SessionFound(target)),
             Order::PlaceFreed => self.serve_waiters(),
         }
     }
@@ -118,7 +115,7 @@ impl Worker {
         let target = self.kill_target(id);
         if let Some(handle) = self.company.handles.get().and_then(|handles| handles.get(asker.worker)) {
             // With its mailbox full the asker's own deadline answers for us.
-            let _ = handle.send(Order::Found { asker: asker.session, target });
+            let _ = handle.send(Order::Found { asker, target });
         }
     }
 

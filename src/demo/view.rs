@@ -1,0 +1,233 @@
+//! What the terminal shows: the whole screen again and again, or plain lines where there is no screen.
+//!
+//! Everything here makes text from values; writing it is up to `screen`.
+
+use std::time::{Duration, Instant};
+
+use super::ledger::{Ledger, Line, LineResult, UserEntry};
+use super::traffic::User;
+use super::{READER, WRITER};
+
+/// The longest bar, in columns.
+const BAR_MAX: usize = 24;
+
+/// Colours of the sixteen that every terminal has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Faint,
+    Bold,
+    Good,
+    Warning,
+    Bad,
+}
+
+/// A piece of a line in one tone.
+pub(super) type Piece = (Tone, String);
+
+/// What the balancer believes of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Belief {
+    pub(super) name: String,
+    pub(super) role: String,
+    pub(super) state: String,
+    pub(super) is_up: bool,
+    pub(super) connections: u32,
+}
+
+/// Everything there is to show at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) beliefs: &'a [Belief],
+    pub(super) made_of: &'a str,
+    pub(super) port: u16,
+    pub(super) configuration: &'a str,
+    /// Whether clients of the demo's own are at work.
+    pub(super) has_traffic: bool,
+    pub(super) now: Instant,
+}
+
+impl Scene<'_> {
+    /// The screen, from top to bottom, in at most `height` lines.
+    pub(super) fn screen(&self, height: usize) -> Vec<Vec<Piece>> {
+        let mut lines = vec![self.title(), Vec::new(), self.headline(), Vec::new()];
+        lines.extend(self.servers());
+        lines.push(Vec::new());
+        if self.has_traffic {
+            lines.push(self.user(User::Writer));
+            lines.push(self.user(User::Reader));
+            lines.push(Vec::new());
+        }
+        let foot = self.how_to_connect();
+        let room = height.saturating_sub(lines.len() + foot.len() + 2);
+        if self.has_traffic && room > 0 {
+            lines.push(vec![(Tone::Faint, "latest statements".into())]);
+            lines.extend(self.latest(room));
+        }
+        lines.push(Vec::new());
+        lines.extend(foot);
+        lines.truncate(height);
+        lines
+    }
+
+    fn title(&self) -> Vec<Piece> {
+        let seconds = self.now.duration_since(self.ledger.started).as_secs();
+        vec![
+            (Tone::Bold, "sqluice demo".into()),
+            (Tone::Faint, format!(" · {seconds} s · {} · Ctrl-C ends it", self.made_of)),
+        ]
+    }
+
+    /// What happens now, in one sentence.
+    pub(super) fn headline(&self) -> Vec<Piece> {
+        let primary = self.beliefs.first().map_or("db1", |belief| belief.name.as_str());
+        let (tone, text) = match self.ledger.outages.last() {
+            None if self.has_traffic => {
+                (Tone::Good, format!("{} goes to the primary, {} to the replicas", WRITER.0, READER.0))
+            }
+            None => (Tone::Good, "The balancer waits for your clients".into()),
+            Some(outage) => match (outage.revived_at, outage.first_write_at) {
+                (_, Some(write)) => {
+                    let took = seconds(write.duration_since(outage.killed_at));
+                    (Tone::Good, format!("Writes go on: the first one was answered {took} after {primary} was killed"))
+                }
+                (None, None) => {
+                    let ago = seconds(self.now.duration_since(outage.killed_at));
+                    (Tone::Bad, format!("{primary}, the primary, was killed {ago} ago: writes wait for it, reads go on"))
+                }
+                (Some(revived), None) => {
+                    let ago = seconds(self.now.duration_since(revived));
+                    (Tone::Warning, format!("{primary} was started again {ago} ago: writes wait until it answers"))
+                }
+            },
+        };
+        vec![(tone, "● ".into()), (Tone::Bold, text)]
+    }
+
+    fn servers(&self) -> Vec<Vec<Piece>> {
+        let heading = format!("{:<8}{:<10}{:<12}{:>9}  statements/s", "server", "role", "state", "sessions");
+        let mut lines = vec![vec![(Tone::Faint, heading)]];
+        let rates: Vec<usize> = self.ledger.servers.iter().map(|server| server.rate(self.now)).collect();
+        let highest = rates.iter().copied().max().unwrap_or(0);
+        for (belief, rate) in self.beliefs.iter().zip(rates) {
+            let tone = if belief.is_up { Tone::Good } else { Tone::Bad };
+            lines.push(vec![
+                (Tone::Bold, format!("{:<8}", belief.name)),
+                (Tone::Plain, format!("{:<10}", belief.role)),
+                (tone, format!("{:<12}", belief.state)),
+                (Tone::Plain, format!("{:>9}  ", belief.connections)),
+                (tone, "█".repeat(bar(rate, highest))),
+                (Tone::Plain, format!(" {rate}")),
+            ]);
+        }
+        lines
+    }
+
+    fn user(&self, user: User) -> Vec<Piece> {
+        let entry = self.ledger.user(user);
+        let pool = match user {
+            User::Writer => "write",
+            User::Reader => "read",
+        };
+        let mut line = vec![(Tone::Plain, format!("{:<12}→ {pool:<6} {:>6} answered  ", user.name(), entry.answered))];
+        line.push((if entry.failed > 0 { Tone::Bad } else { Tone::Faint }, count(entry.failed, "error")));
+        line.extend(waiting(entry, self.now));
+        line
+    }
+
+    fn latest(&self, room: usize) -> Vec<Vec<Piece>> {
+        let skipped = self.ledger.latest.len().saturating_sub(room);
+        self.ledger.latest.iter().skip(skipped).map(|line| self.statement(line)).collect()
+    }
+
+    /// One statement: who, what, where.
+    fn statement(&self, line: &Line) -> Vec<Piece> {
+        let head = (Tone::Plain, format!("{:<12}{:<74} ", line.user, line.statement));
+        match &line.result {
+            LineResult::Answered { server_id, took } => {
+                let server = server_id.and_then(|id| self.beliefs.get((id as usize).checked_sub(1)?));
+                let name = server.map_or("?", |belief| belief.name.as_str());
+                vec![head, (Tone::Bold, format!("→ {name}")), (Tone::Faint, format!("  {}", milliseconds(*took)))]
+            }
+            LineResult::Failed(error) => vec![head, (Tone::Bad, format!("✗ {error}"))],
+        }
+    }
+
+    /// What a person can type meanwhile.
+    pub(super) fn how_to_connect(&self) -> Vec<Vec<Piece>> {
+        let command = |user: &(&str, &str)| {
+            format!("  mariadb --skip-ssl -h 127.0.0.1 -P {} -u {} -p{} demo", self.port, user.0, user.1)
+        };
+        vec![
+            vec![(Tone::Faint, "try it, from another terminal (mysql instead of mariadb: without --skip-ssl)".into())],
+            vec![(Tone::Plain, command(&WRITER))],
+            vec![(Tone::Plain, command(&READER))],
+            vec![(Tone::Faint, format!("configuration: {}", self.configuration))],
+        ]
+    }
+
+    /// The state of all servers on one line, for output that is no terminal.
+    pub(super) fn one_line(&self) -> String {
+        let server = |(belief, rate): (&Belief, usize)| {
+            format!("{} {} {}, {}, {rate}/s", belief.name, belief.role, belief.state, count(belief.connections.into(), "session"))
+        };
+        let rates = self.ledger.servers.iter().map(|server| server.rate(self.now));
+        let servers: Vec<String> = self.beliefs.iter().zip(rates).map(server).collect();
+        servers.join(" | ")
+    }
+}
+
+/// A line without its tones.
+pub(super) fn plain(line: &[Piece]) -> String {
+    line.iter().map(|(_, text)| text.as_str()).collect()
+}
+
+/// A line for a terminal of `width` columns: cut there, with escape codes for the tones.
+pub(super) fn coloured(line: &[Piece], width: usize) -> String {
+    let mut out = String::new();
+    let mut room = width;
+    for (tone, text) in line {
+        let shown: String = text.chars().take(room).collect();
+        room -= shown.chars().count();
+        let code = match tone {
+            Tone::Plain => "0",
+            Tone::Faint => "2",
+            Tone::Bold => "1",
+            Tone::Good => "32",
+            Tone::Warning => "33",
+            Tone::Bad => "31",
+        };
+        out.push_str(&format!("\x1b[{code}m{shown}\x1b[0m"));
+    }
+    out
+}
+
+fn waiting(entry: &UserEntry, now: Instant) -> Option<Piece> {
+    let (clients, longest) = entry.waiting(now)?;
+    Some((Tone::Warning, format!("  {} for {}", count(clients as u64, "client waiting"), seconds(longest))))
+}
+
+/// Columns of a bar: the highest rate fills it, and any rate shows.
+fn bar(rate: usize, highest: usize) -> usize {
+    if rate == 0 { 0 } else { (rate * BAR_MAX / highest.max(1)).max(1) }
+}
+
+pub(super) fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// `1 error`, `2 errors`; `2 clients waiting`.
+pub(super) fn count(number: u64, what: &str) -> String {
+    if number == 1 {
+        return format!("1 {what}");
+    }
+    match what.split_once(' ') {
+        Some((noun, rest)) => format!("{number} {noun}s {rest}"),
+        None => format!("{number} {what}s"),
+    }
+}
