@@ -11,14 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-/// How an event is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// One line for people, coloured when stderr is a terminal.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
+use crate::config::{Log, LogFormat, LogLevel};
 
 /// Why the logs could not be started: the process has them already, from here or from a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +20,13 @@ pub struct AlreadyStarted;
 /// The one filter of the process. It is global because what it filters is: a process has one default subscriber.
 static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
-/// Sends all events of the process from `level` upwards to stderr.
-pub fn start(level: LevelFilter, format: Format) -> Result<(), AlreadyStarted> {
-    let (filter, handle) = reload::Layer::new(level);
-    let events = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let events = match format {
-        Format::Text => events.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
-        Format::Json => events.json().flatten_event(true).with_target(false).boxed(),
+/// Sends the events of the process to stderr, from the configured level upwards and in the configured format.
+pub fn start(log: &Log) -> Result<(), AlreadyStarted> {
+    let (filter, handle) = reload::Layer::new(filter(log.level));
+    let events = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let events = match log.format {
+        LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => events.json().flatten_event(true).boxed(),
     };
     // The filter stands below the format so that it sees the registry itself, whichever format is chosen.
     tracing_subscriber::registry().with(filter).with(events).try_init().map_err(|_| AlreadyStarted)?;
@@ -41,9 +34,19 @@ pub fn start(level: LevelFilter, format: Format) -> Result<(), AlreadyStarted> {
 }
 
 /// Changes the level of the running logs; without [`start`] there is nothing to change and nothing happens.
-pub fn set_level(level: LevelFilter) {
-    if let Some(filter) = FILTER.get() {
+pub fn set_level(level: LogLevel) {
+    if let Some(handle) = FILTER.get() {
         // Fails only when the subscriber is gone, and then there is nobody to filter for.
-        let _ = filter.reload(level);
+        let _ = handle.reload(filter(level));
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     }
 }

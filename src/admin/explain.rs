@@ -5,7 +5,6 @@
 
 use crate::admin::shapes::{CandidateExplanation, Explanation, PoolExplanation, Verdict};
 use crate::config::{Balance, Config, Pool, PoolIndex, Role, RoleSetting, Server, Topology};
-use crate::protocol::capability::Capabilities;
 use crate::route::{self, Explained, Question, Step};
 use crate::topology::RoutingTable;
 
@@ -18,7 +17,7 @@ pub struct Asked<'a> {
     pub sql: Option<&'a str>,
 }
 
-/// There is no such user; the names there are, as a help.
+/// There is no such user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownUser {
     /// Who was asked about.
@@ -34,17 +33,14 @@ impl std::fmt::Display for UnknownUser {
 /// What the running process would do now.
 pub fn online(table: &RoutingTable, asked: &Asked<'_>) -> Result<Explanation, UnknownUser> {
     let pool = pool_of(&table.config, asked)?;
-    // No client is there to have been promised anything, and no session whose turn it would be.
-    let question = Question { pool, excluded: &[], required: Capabilities::NONE, tie_break: 0 };
-    let explained = route::explain(table, &question);
-    let server = explained.outcome.ok().map(|decision| table.server(decision.server).name.to_string());
-    let outcome = match (&server, &explained.outcome) {
-        (Some(server), _) => format!("{} goes to server {server}", asked.user),
-        (None, Err(refusal)) => format!("{} goes nowhere now: {refusal}", asked.user),
-        (None, Ok(_)) => unreachable!("a decision names a server of its table"),
+    let explained = route::explain(table, &Question::without_a_session(pool));
+    let chosen = explained.outcome.map(|decision| table.server(decision.server).name.to_string());
+    let outcome = match &chosen {
+        Ok(server) => format!("{} goes to server {server}", asked.user),
+        Err(refusal) => format!("{} goes nowhere now: {refusal}", asked.user),
     };
     let pools = explained.steps.iter().map(pool_online).collect();
-    Ok(explanation(&table.config, asked, pool, Answer { pools, server, outcome, notes: Vec::new() }))
+    Ok(explanation(&table.config, asked, pool, Answer { pools, server: chosen.ok(), outcome, notes: Vec::new() }))
 }
 
 /// What follows from a configuration alone.

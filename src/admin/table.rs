@@ -13,9 +13,9 @@ enum Side {
 
 use Side::{Left, Right};
 
-/// The whole status: the process in one line, then listeners, servers and pools.
+/// The whole status: the process and its I/O in a line each, then listeners, servers and pools.
 pub fn status(status: &Status) -> String {
-    let mut page = process_line(status);
+    let mut page = process_lines(status);
     page.push_str("\n\n");
     page.push_str(&listeners(status));
     page.push('\n');
@@ -25,14 +25,14 @@ pub fn status(status: &Status) -> String {
     page
 }
 
-fn process_line(status: &Status) -> String {
+fn process_lines(status: &Status) -> String {
     let process = &status.process;
     let phase = match process.phase {
         Phase::Serving => "serving",
         Phase::Draining => "draining",
     };
     format!(
-        "sqluice {} {phase}, pid {}, up {}, {} of {} sessions, {} on {}",
+        "sqluice {} {phase}, pid {}, up {}, {} of {} sessions, {}\n{}",
         process.version,
         process.pid,
         duration(process.uptime_seconds),
@@ -218,7 +218,8 @@ mod tests {
     #[test]
     fn a_status_reads_as_aligned_tables() {
         let expected = "\
-sqluice 0.1.0 serving, pid 4242, up 1h 02m, 3 of 10000 sessions, 2 workers on io_uring
+sqluice 0.1.0 serving, pid 4242, up 1h 02m, 3 of 10000 sessions, 2 workers
+io_uring
 
 LISTENER  ADDRESS         FOR
 app       127.0.0.1:3306  clients

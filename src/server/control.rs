@@ -102,7 +102,7 @@ impl Control {
                     self.worker_ended(worker, &mut failed).await
                 }
                 () = deadline(self.phase) => {
-                    tracing::warn!("{} sessions are still there after shutdown_timeout and are cut off", self.sessions());
+                    tracing::warn!("shutdown_timeout is over; sessions that are cut off: {}", self.sessions());
                     Next::End
                 }
             };
@@ -127,7 +127,7 @@ impl Control {
             }
             (Order::Drain, Phase::Draining { .. }) => Next::GoOn,
             (Order::Stop, _) | (Order::Terminate, Phase::Draining { .. }) => {
-                tracing::info!("ends now, with {} sessions", self.sessions());
+                tracing::info!("ends now; sessions that are cut off: {}", self.sessions());
                 Next::End
             }
         }
@@ -136,7 +136,7 @@ impl Control {
     /// Takes no more clients. Workers end by themselves when their last session has.
     async fn drain(&mut self) {
         let timeout = self.table.load().config.process.shutdown_timeout;
-        tracing::info!("stops accepting clients and waits up to {timeout:?} for {} sessions to end", self.sessions());
+        tracing::info!("takes no more clients and waits up to {timeout:?} for sessions to end: {}", self.sessions());
         self.tell_manager(&Message::Stopping);
         self.phase = Phase::Draining { until: Instant::now() + timeout };
         self.tell_workers(|| worker::Order::Drain).await;

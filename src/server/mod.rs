@@ -70,7 +70,7 @@ impl std::error::Error for RunError {}
 pub fn run(path: &Path) -> Result<(), RunError> {
     let config = Config::load(path).map_err(RunError::Config)?;
     // Somebody who has started logs already keeps them as they are.
-    let _ = log::start(reload::level(config.log.level), reload::format(config.log.format));
+    let _ = log::start(&config.log);
     tracing::info!("sqluice {} starts with {}", env!("CARGO_PKG_VERSION"), path.display());
     let runtime = control_runtime().map_err(RunError::Start)?;
     let ended = runtime.block_on(async {

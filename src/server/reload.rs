@@ -5,15 +5,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tracing_subscriber::filter::LevelFilter;
-
 use super::control::{Control, Phase};
 use super::listeners::Plan;
 use super::notify::Message;
 use crate::admin::ReloadRefused;
 use crate::admin::shapes::Reloaded;
 use crate::config::reference::Reload;
-use crate::config::{Change, Config, ConfigErrors, LogFormat, LogLevel, changes};
+use crate::config::{Change, Config, ConfigErrors, changes};
 use crate::io::monotonic_microseconds;
 use crate::log;
 
@@ -61,15 +59,18 @@ impl Control {
     }
 
     async fn apply(&mut self, proven: Proven) -> Reloaded {
-        log::set_level(level(proven.config.log.level));
+        log::set_level(proven.config.log.level);
         // The table is published before a new listener accepts anyone, and before a removed one stops.
         self.monitor.apply(Arc::new(proven.config)).await;
         let notices = self.listeners.swap(proven.plan);
         self.give_notice(notices).await;
         let (needs_restart, changes): (Vec<&Change>, Vec<&Change>) =
             proven.changes.iter().partition(|change| change.holds == Reload::NextStart);
-        let shown = |changes: Vec<&Change>| changes.into_iter().map(Change::to_string).collect();
-        Reloaded { changes: shown(changes), needs_restart: shown(needs_restart) }
+        Reloaded {
+            changes: changes.into_iter().map(Change::to_string).collect(),
+            // When they hold is what the list says already.
+            needs_restart: needs_restart.iter().map(|change| format!("{}: {}", change.subject, change.what)).collect(),
+        }
     }
 }
 
@@ -107,25 +108,6 @@ fn bad_config(errors: &ConfigErrors) -> ReloadRefused {
 
 fn impossible(reason: &str) -> ReloadRefused {
     ReloadRefused::Impossible(vec![reason.to_string()])
-}
-
-/// The log's own name of a configured level.
-pub(super) fn level(configured: LogLevel) -> LevelFilter {
-    match configured {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    }
-}
-
-/// The log's own name of a configured format.
-pub(super) fn format(configured: LogFormat) -> log::Format {
-    match configured {
-        LogFormat::Text => log::Format::Text,
-        LogFormat::Json => log::Format::Json,
-    }
 }
 
 #[cfg(test)]
