@@ -142,7 +142,7 @@ impl Scene<'_> {
     }
 
     /// One statement: who, what, where.
-    fn statement(&self, line: &Line) -> Vec<Piece> {
+    pub(super) fn statement(&self, line: &Line) -> Vec<Piece> {
         let head = (Tone::Plain, format!("{:<12}{:<74} ", line.user, line.statement));
         match &line.result {
             LineResult::Answered { server_id, took } => {
