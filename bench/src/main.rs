@@ -1,3 +1,256 @@
-//! Benchmark harness.
+//! Benchmark harness of sqluice: the balancer, the bare relay it must stay close to, and its rivals, under the same load
+//! in front of the same server, in turns within one run.
+//!
+//! `README.md` says how to run it and what each figure means. The map, as a measurement goes: [`run`] starts the
+//! [`stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`], takes
+//! what the process used from [`usage`], and [`statistics`] and [`table`] make the result of it on this [`machine`].
 
-fn main() {}
+mod candidate;
+mod case;
+mod launch;
+mod load;
+mod machine;
+mod relay;
+mod run;
+mod stand_in;
+mod statistics;
+mod table;
+mod usage;
+mod wire;
+
+use std::error::Error;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sqluice::io::Engine;
+
+use crate::candidate::{Candidate, Programs};
+use crate::case::Case;
+use crate::launch::{Cpu, LISTENING, Placement};
+use crate::machine::Machine;
+use crate::run::{Outcome, Plan};
+
+/// Benchmark harness of sqluice
+#[derive(Parser)]
+#[command(version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure candidates under load, in turns, and print a table
+    Run(RunOptions),
+    /// Serve as the server behind the candidates; writes its address on standard output
+    StandIn {
+        #[arg(long, default_value_t = any_port())]
+        listen: SocketAddr,
+    },
+    /// Serve as the bare relay; writes its address on standard output
+    Relay {
+        /// The server to relay to
+        #[arg(long)]
+        to: SocketAddr,
+        #[arg(long, value_enum)]
+        engine: RelayEngine,
+    },
+    /// Become another program: on one CPU, and ended when the bench ends
+    #[command(hide = true)]
+    Launch {
+        #[arg(long)]
+        cpu: usize,
+        #[arg(long)]
+        parent: u32,
+        #[arg(last = true, required = true)]
+        program: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RelayEngine {
+    #[value(name = "io_uring")]
+    IoUring,
+    Epoll,
+}
+
+#[derive(Args)]
+struct RunOptions {
+    /// Each part once and shortly: exits with 1 when a candidate gives wrong or no replies, whatever it took
+    #[arg(long)]
+    smoke: bool,
+    /// Length of a measured window
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// How often each candidate is measured under each load
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Numbers of connections; in the case `idle`, of idle ones
+    #[arg(long, value_delimiter = ',', default_value = "64")]
+    connections: Vec<usize>,
+    /// What is asked; all cases where nothing is given
+    #[arg(long = "case", value_delimiter = ',')]
+    cases: Vec<Case>,
+    /// What is measured; all where nothing is given
+    #[arg(long, value_delimiter = ',')]
+    candidates: Vec<Candidate>,
+    /// The candidate that the others' CPU time is compared with
+    #[arg(long, default_value = "relay")]
+    base: Candidate,
+    /// The balancer; the one built beside this program where nothing is given
+    #[arg(long)]
+    sqluice: Option<PathBuf>,
+    /// HAProxy; from PATH where nothing is given
+    #[arg(long)]
+    haproxy: Option<PathBuf>,
+}
+
+impl RunOptions {
+    fn plan(&self) -> Plan {
+        let all_if_none = |cases: &[Case]| {
+            if cases.is_empty() {
+                Case::ALL.to_vec()
+            } else {
+                cases.to_vec()
+            }
+        };
+        let candidates = if self.candidates.is_empty() {
+            Candidate::ALL.to_vec()
+        } else {
+            self.candidates.clone()
+        };
+        let cases = all_if_none(&self.cases);
+        if self.smoke {
+            let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
+            return Plan {
+                cases,
+                connections: vec![3],
+                candidates,
+                rounds: 1,
+                window,
+                warm_up,
+            };
+        }
+        let window = Duration::from_secs_f64(self.seconds);
+        let warm_up = (window / 4).min(Duration::from_secs(1));
+        Plan {
+            cases,
+            connections: self.connections.clone(),
+            candidates,
+            rounds: self.rounds,
+            window,
+            warm_up,
+        }
+    }
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+fn main() -> ExitCode {
+    let result = match CommandLine::parse().command {
+        Command::Run(options) => run(&options),
+        Command::StandIn { listen } => stand_in(listen),
+        Command::Relay { to, engine } => relay(to, engine),
+        Command::Launch {
+            cpu,
+            parent,
+            program,
+        } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("sqluice-bench: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let cpus = launch::usable_cpus()?;
+    let placement = Placement::of(&cpus);
+    let programs = Programs::new(options.sqluice.clone(), options.haproxy.clone())?;
+    println!("{}", Machine::describe(&cpus, &placement, &programs));
+    let load_before = machine::other_load();
+    let directory = tempfile::tempdir()?;
+    let rows = run::run(&options.plan(), &placement, &programs, directory.path())?;
+    println!("{}", table::render(&rows, options.base.name()));
+    println!(
+        "load averages before: {load_before}; after: {}",
+        machine::other_load()
+    );
+    let failed = rows
+        .iter()
+        .any(|row| matches!(row.outcome, Outcome::Failed(_)));
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn stand_in(listen: SocketAddr) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let listener = TcpListener::bind(listen)?;
+    writeln!(std::io::stdout(), "{LISTENING}{}", listener.local_addr()?)?;
+    stand_in::serve(listener)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn relay(to: SocketAddr, engine: RelayEngine) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let engine = match engine {
+        RelayEngine::IoUring => Engine::IoUring,
+        RelayEngine::Epoll => Engine::Epoll,
+    };
+    relay::serve(to, engine)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn names_on_the_command_line_are_those_of_the_table() {
+        for case in Case::ALL {
+            assert_eq!(
+                case.to_possible_value().expect("not hidden").get_name(),
+                case.name()
+            );
+        }
+        for candidate in Candidate::ALL {
+            assert_eq!(
+                candidate
+                    .to_possible_value()
+                    .expect("not hidden")
+                    .get_name(),
+                candidate.name()
+            );
+        }
+    }
+
+    #[test]
+    fn smoke_runs_every_part_once() {
+        let line = CommandLine::try_parse_from(["sqluice-bench", "run", "--smoke"])
+            .expect("a good command line");
+        let Command::Run(options) = line.command else {
+            panic!("the run command")
+        };
+        let plan = options.plan();
+        assert_eq!(
+            (plan.cases.len(), plan.candidates.len(), plan.rounds),
+            (Case::ALL.len(), Candidate::ALL.len(), 1)
+        );
+    }
+}

@@ -8,16 +8,22 @@
 //! What is *not* here: applying a configuration (`server`), and anything learned at run time (`topology`).
 
 pub mod change;
+mod checks;
 mod credentials;
 mod effective;
 mod error;
 mod file;
+mod keys;
 pub mod limits;
 mod load;
+mod page;
 pub mod password;
 mod read;
 pub mod reference;
 mod resolve;
+mod sections;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::fmt;

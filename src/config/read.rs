@@ -14,7 +14,7 @@ use super::error::Complaints;
 use super::limits::{NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
 use super::reference::{Absent, Form, ROOT, Section, Setting};
 use super::value::{self, Choice, DurationText, Problem, either, quoted};
-use super::{ListenAddress, ServerAddress};
+use super::{ListenAddress, ServerAddress, keys};
 use crate::protocol::auth::{Secret, Verifier};
 
 /// A value and where it was written.
@@ -47,9 +47,7 @@ impl<'r> Reader<'r> {
         complaints: &'r Complaints<'r>,
     ) -> Reader<'r> {
         let reader = Reader { section, table, place, complaints, asked: RefCell::default() };
-        reader.complain_of_unknown_keys();
-        reader.complain_of_what_is_not_available_yet();
-        reader.complain_of_missing_keys();
+        keys::check(section, table, &reader.place, complaints);
         reader
     }
 
@@ -205,35 +203,34 @@ impl<'r> Reader<'r> {
         Some(read(Reader::open(section, table, written.span(), self.complaints)))
     }
 
-    /// A list of tables, `[[name]]`.
+    /// A list of tables, `[[name]]`; of too many, only as many as there may be.
     pub(crate) fn tables<T>(&self, name: &'static str, read: impl Fn(Reader<'_>) -> T) -> Vec<T> {
-        let Form::Tables(section) = self.setting(name).form else {
+        let Form::Tables { section, max } = self.setting(name).form else {
             unreachable!("`{name}` is read as the tables it is")
         };
-        let Some(written) = self.table.get(name) else {
-            return Vec::new();
-        };
+        let Some(written) = self.table.get(name) else { return Vec::new() };
         let Some(list) = written.get_ref().as_array() else {
             let problem =
                 format!("`{name}` is {}: write {} above its settings", kind(written.get_ref()), section.title);
             self.complaints.at(&written.span(), problem);
             return Vec::new();
         };
-        let tables = list.iter().filter_map(|element| Some((element.span(), self.as_table(name, element)?)));
+        self.complain_of_count(section, list.len(), max, &written.span());
+        let tables = list.iter().take(max).filter_map(|element| Some((element.span(), self.as_table(name, element)?)));
         tables.map(|(place, table)| read(Reader::open(section, table, place, self.complaints))).collect()
     }
 
-    /// Tables by name, `[name.NAME]`, in the order of the file.
+    /// Tables by name, `[name.NAME]`, in the order of the file; of too many, only as many as there may be.
     pub(crate) fn named_tables<T>(&self, name: &'static str, read: impl Fn(At<String>, Reader<'_>) -> T) -> Vec<T> {
-        let Form::NamedTables(section) = self.setting(name).form else {
+        let Form::NamedTables { section, max } = self.setting(name).form else {
             unreachable!("`{name}` is read as the tables it is")
         };
-        let Some(tables) = self.table.get(name).and_then(|written| self.as_table(name, written)) else {
-            return Vec::new();
-        };
+        let Some(written) = self.table.get(name) else { return Vec::new() };
+        let Some(tables) = self.as_table(name, written) else { return Vec::new() };
+        self.complain_of_count(section, tables.len(), max, &written.span());
         let mut in_order: Vec<_> = tables.iter().collect();
         in_order.sort_by_key(|(key, _)| key.span().start);
-        let named = in_order.into_iter().filter_map(|(key, written)| {
+        let named = in_order.into_iter().take(max).filter_map(|(key, written)| {
             if let Err(problem) = identifier(key.get_ref()) {
                 self.complaints.at(&key.span(), format!("the name of a {} {problem}", section.noun));
             }
@@ -296,33 +293,12 @@ impl<'r> Reader<'r> {
         table
     }
 
-    fn complain_of_unknown_keys(&self) {
-        for (key, _) in self.table {
-            if self.section.setting(key.get_ref()).is_none() {
-                self.complaints.at(&key.span(), unknown_key(key.get_ref(), self.section));
-            }
+    fn complain_of_count(&self, section: &Section, count: usize, max: usize, written: &Range<usize>) {
+        if count == 0 {
+            self.complaints.at(written, keys::none_of(section));
         }
-    }
-
-    fn complain_of_what_is_not_available_yet(&self) {
-        for (key, _) in self.table {
-            if let Some(Setting { name, form: Form::NotYet { instead }, .. }) = self.section.setting(key.get_ref()) {
-                self.complaints.at(&key.span(), format!("`{name}` is not available yet: {instead}"));
-            }
-        }
-    }
-
-    fn complain_of_missing_keys(&self) {
-        let is_not_yet = |setting: &&Setting| matches!(setting.form, Form::NotYet { .. });
-        // What is not available yet may have been meant to stand for the missing key; its complaint says what to write.
-        if self.section.settings.iter().filter(is_not_yet).any(|setting| self.table.contains_key(setting.name)) {
-            return;
-        }
-        for setting in self.section.settings.iter().filter(|setting| setting.absent == Absent::Refused) {
-            if !self.table.contains_key(setting.name) {
-                let problem = format!("{} needs `{}`: {}", self.section.title, setting.name, setting.form);
-                self.complaints.missing(&self.place, problem);
-            }
+        if count > max {
+            self.complaints.at(written, format!("there are {count} {}: write at most {max}", section.title));
         }
     }
 }
@@ -394,24 +370,5 @@ fn unmasked(text: &str) -> Result<(), Problem> {
     match text == MASKED {
         true => Err("is what `check --print` shows in place of a secret: write the secret itself".to_owned()),
         false => Ok(()),
-    }
-}
-
-/// An unknown key, with the name that was probably meant: the nearest of this table, or the same one of another table.
-fn unknown_key(key: &str, section: &'static Section) -> Problem {
-    let problem = format!("unknown key {} in {}", quoted(key), section.title);
-    // A key this long is no typing error, and comparing it would take long.
-    if key.len() > NAME_BYTES_MAX {
-        return format!("{problem}: leave it out");
-    }
-    let distance = |setting: &&Setting| strsim::damerau_levenshtein(key, setting.name);
-    let nearest = section.settings.iter().min_by_key(distance).expect("every section has settings");
-    let elsewhere = || ROOT.with_inner().into_iter().find(|other| other.setting(key).is_some());
-    match distance(&nearest) <= 1 + nearest.name.len() / 3 {
-        true => format!("{problem}: write `{}`", nearest.name),
-        false => match elsewhere() {
-            Some(other) => format!("{problem}: it belongs in {}; the nearest here is `{}`", other.title, nearest.name),
-            None => format!("{problem}: the nearest known one is `{}`", nearest.name),
-        },
     }
 }

@@ -4,7 +4,6 @@
 //! is called at once. The interest of a socket is changed only when the kernel reports something nobody wants, so a short
 //! pause costs no system call.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -13,11 +12,12 @@ use std::time::{Duration, Instant};
 use socket2::SockAddr;
 
 use super::adaptive::Adaptive;
-use super::buffer::{Group, Pool, Span};
+use super::buffer::{Pool, Span};
 use super::event::{Errno, Event, Full, SocketId};
 use super::operation::{Kind, Slots, Tag};
 use super::send::{self, Messages};
 use super::socket;
+use super::starved::{Served, Starved};
 use super::wake::WakeHandle;
 use super::{ACCEPT_PAUSE, IoLimits, LISTENERS_MAX};
 
@@ -43,8 +43,10 @@ pub(super) struct Epoll {
     pool: Rc<Pool>,
     sockets: Slots<Socket>,
     listeners: Slots<Listener>,
-    /// As in the io_uring engine: exactly the sockets whose state is `Receive::Starved`.
-    starved: [VecDeque<SocketId>; 2],
+    /// Exactly the sockets whose state is `Receive::Starved`.
+    starved: Starved,
+    /// Reused by `feed_starved`.
+    lucky: Vec<SocketId>,
     messages: Messages,
     /// Results of calls made since the last turn; the next one gives them out.
     ready: Vec<Event>,
@@ -59,6 +61,7 @@ pub(super) struct Epoll {
 struct Socket {
     fd: OwnedFd,
     receive: Receive,
+    served: Served,
     adaptive: Adaptive,
     waiting: Waiting,
     interest: Interest,
@@ -113,7 +116,8 @@ impl Epoll {
             pool: Pool::new(limits.small, limits.large),
             sockets: Slots::new(limits.sockets_max),
             listeners: Slots::new(LISTENERS_MAX),
-            starved: [VecDeque::new(), VecDeque::new()],
+            starved: Starved::default(),
+            lucky: Vec::new(),
             messages: Messages::new(),
             ready: Vec::new(),
             skipped_kernel: false,
@@ -141,13 +145,14 @@ impl Epoll {
 
     // What a worker asks for.
 
-    pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) -> Result<(), (OwnedFd, Full)> {
+    pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) {
         // It cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, true);
         let listener = Listener { key, fd, paused_until: None };
-        let id = self.listeners.insert(listener).map_err(|listener| (listener.fd, Full))?;
-        self.watch_listener(id);
-        Ok(())
+        match self.listeners.insert(listener) {
+            Ok(id) => self.watch_listener(id),
+            Err(_) => self.ready.push(Event::AcceptFailed { key, error: Errno(libc::ENFILE) }),
+        }
     }
 
     pub(super) fn stop_listening(&mut self, key: u32) {
@@ -161,6 +166,7 @@ impl Epoll {
         let socket = Socket {
             fd,
             receive: Receive::Idle,
+            served: Served::No,
             adaptive: Adaptive::new(),
             waiting: Waiting::Nothing,
             interest: Interest::Nothing,
@@ -202,7 +208,7 @@ impl Epoll {
             Receive::Wanted => socket.receive = Receive::Idle,
             Receive::Starved => {
                 socket.receive = Receive::Idle;
-                self.forget_starved(id);
+                self.starved.forget(id);
             }
             Receive::Idle | Receive::Over => {}
         }
@@ -237,12 +243,12 @@ impl Epoll {
         self.ready.push(event);
     }
 
-    pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>, offset: usize) {
+    pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
         assert!(!matches!(socket.waiting, Waiting::Bytes { .. }), "one send at a time");
-        socket.waiting = Waiting::Bytes { buffer, offset };
+        socket.waiting = Waiting::Bytes { buffer, offset: 0 };
         if let Some(event) = self.write(id) {
             self.ready.push(event);
         } else {
@@ -266,7 +272,7 @@ impl Epoll {
             return;
         };
         if socket.receive == Receive::Starved {
-            self.forget_starved(id);
+            self.starved.forget(id);
         }
     }
 
@@ -343,7 +349,7 @@ impl Epoll {
             let group = socket.adaptive.group();
             let Some(mut span) = self.pool.take(group) else {
                 socket.receive = Receive::Starved;
-                self.starved[group as usize].push_back(id);
+                self.starved.add(group, id, socket.served);
                 return;
             };
             match receive_now(socket.fd.as_raw_fd(), &mut span) {
@@ -354,6 +360,7 @@ impl Epoll {
                 }
                 Ok(length) => {
                     let filled = length == self.pool.size(group);
+                    socket.served = Served::Yes;
                     socket.adaptive.received(length, &self.pool);
                     events.push(Event::Received { id, span });
                     if !filled {
@@ -498,24 +505,17 @@ impl Epoll {
     }
 
     fn feed_starved(&mut self) {
-        for group in Group::ALL {
-            // No more sockets than buffers: the others would only starve again.
-            for _ in 0..self.pool.available(group) {
-                let Some(id) = self.starved[group as usize].pop_front() else {
-                    break;
-                };
-                if let Some(socket) = self.sockets.get_mut(id) {
-                    socket.receive = Receive::Wanted;
-                    self.watch(id);
-                }
-            }
+        let mut lucky = std::mem::take(&mut self.lucky);
+        self.starved.feed(&self.pool, &mut lucky);
+        for id in lucky.drain(..) {
+            let Some(socket) = self.sockets.get_mut(id) else {
+                continue;
+            };
+            socket.receive = Receive::Wanted;
+            socket.served = Served::No;
+            self.watch(id);
         }
-    }
-
-    fn forget_starved(&mut self, id: SocketId) {
-        for starved in &mut self.starved {
-            starved.retain(|other| *other != id);
-        }
+        self.lucky = lucky;
     }
 
     /// Watches the listeners again whose pause is over; gives back the time at which the next one's is, or `until`.

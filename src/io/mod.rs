@@ -21,6 +21,7 @@
 //! | `event` | events, `SocketId`, `Errno` |
 //! | `buffer` | receive buffers and the spans of them |
 //! | `adaptive` | which buffer group a socket receives into |
+//! | `starved` | sockets that wait for a free buffer |
 //! | `send` | what a send owns and what its result means |
 //! | `socket` | listeners and outgoing sockets with their options |
 //! | `operation` | slots, and the names of operations in flight |
@@ -39,7 +40,8 @@ mod operation;
 mod probe;
 mod ring;
 mod send;
-mod socket;
+pub mod socket;
+mod starved;
 mod system;
 mod uring;
 mod wake;
@@ -58,7 +60,6 @@ pub use self::buffer::{BUFFER_COUNT_MAX, BUFFER_SIZE_MAX, GroupLimits, Span};
 pub use self::event::{Errno, Event, Full, SocketId};
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
-pub use self::socket::{Liveness, listen_tcp, listen_unix, outgoing};
 pub use self::system::{raise_open_files_limit, set_cpu_affinity};
 pub use self::wake::WakeHandle;
 
@@ -66,7 +67,7 @@ use self::epoll::Epoll;
 use self::uring::Uring;
 
 /// Listeners one engine can have.
-pub const LISTENERS_MAX: usize = 64;
+pub const LISTENERS_MAX: usize = 1024;
 
 /// How long a listener rests when the system has no descriptors or memory for another client.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -197,9 +198,10 @@ impl Io {
         Io { engine, now: Instant::now() }
     }
 
-    /// Accepts clients on a bound and listening socket until `stop_listening`: an `Accepted` event each.
-    pub fn listen(&mut self, key: u32, socket: OwnedFd) -> Result<(), (OwnedFd, Full)> {
-        on_engine!(self, engine => engine.listen(key, socket))
+    /// Accepts clients on a bound and listening socket until `stop_listening`: an `Accepted` event each. Beyond
+    /// [`LISTENERS_MAX`] the socket is closed and an `AcceptFailed` event says ENFILE.
+    pub fn listen(&mut self, key: u32, socket: OwnedFd) {
+        on_engine!(self, engine => engine.listen(key, socket));
     }
 
     /// Accepts no more clients on the listener with this key and closes its socket.
@@ -238,13 +240,13 @@ impl Io {
         on_engine!(self, engine => engine.send(id, spans));
     }
 
-    /// Writes `bytes` from `offset` on, all of them, waiting for room as long as it takes: one `SentBytes` event, with
-    /// the vector. `close` ends it early.
+    /// Writes all of `bytes`, waiting for room as long as it takes: one `SentBytes` event, with the vector. `close` ends
+    /// it early.
     ///
     /// # Panics
     /// While another `send` or `send_bytes` of this socket is not over.
-    pub fn send_bytes(&mut self, id: SocketId, bytes: Vec<u8>, offset: usize) {
-        on_engine!(self, engine => engine.send_bytes(id, bytes, offset));
+    pub fn send_bytes(&mut self, id: SocketId, bytes: Vec<u8>) {
+        on_engine!(self, engine => engine.send_bytes(id, bytes));
     }
 
     /// Ends our direction after what is being sent: the peer sees the end, and can still send.

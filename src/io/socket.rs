@@ -16,41 +16,27 @@ use super::event::Errno;
 /// Connections that may wait to be accepted. The system's `net.core.somaxconn` lowers it.
 const BACKLOG: i32 = 4096;
 
-/// How a connection whose other host is gone without a word is found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Liveness {
-    /// Silence after which the kernel begins to ask.
-    pub keepalive_idle: Duration,
-    /// Time between two questions.
-    pub keepalive_interval: Duration,
-    /// Unanswered questions that end the connection.
-    pub keepalive_probes: u32,
-    /// How long sent bytes may stay unacknowledged.
-    pub user_timeout: Duration,
-}
+/// Silence after which the kernel begins to ask whether the other host is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
-impl Default for Liveness {
-    fn default() -> Liveness {
-        Liveness {
-            keepalive_idle: Duration::from_secs(60),
-            keepalive_interval: Duration::from_secs(10),
-            keepalive_probes: 3,
-            user_timeout: Duration::from_secs(30),
-        }
-    }
-}
+/// Time between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Unanswered questions that end the connection.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// How long sent bytes may stay unacknowledged before the connection counts as broken.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A listener on a TCP address, IPv4 or IPv6 (then IPv6 only). Each worker makes its own for the same address: the
-/// kernel spreads the clients over them (SO_REUSEPORT). Port 0 takes a free one. Accepted sockets inherit NODELAY and
-/// the liveness settings.
-pub fn listen_tcp(address: SocketAddr, liveness: &Liveness) -> io::Result<OwnedFd> {
+/// kernel spreads the clients over them (SO_REUSEPORT). Port 0 takes a free one.
+pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    set_tcp_options(&socket, liveness)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -87,24 +73,35 @@ fn is_left_behind(path: &Path, address: &SockAddr) -> bool {
         && caller.connect(address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// A socket to connect to `address` with: nonblocking, and for TCP with NODELAY and the liveness settings.
-pub fn outgoing(address: &SockAddr, liveness: &Liveness) -> io::Result<OwnedFd> {
+/// A socket to connect to `address` with: nonblocking, and for TCP without delays and watched for a lost peer.
+pub fn outgoing(address: &SockAddr) -> io::Result<OwnedFd> {
     let socket = Socket::new(address.domain(), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     if !address.is_unix() {
-        set_tcp_options(&socket, liveness)?;
+        set_tcp_options(&SockRef::from(&socket))?;
     }
     Ok(socket.into())
 }
 
-fn set_tcp_options(socket: &Socket, liveness: &Liveness) -> io::Result<()> {
+/// Gives a client's socket the same options, and says from which host it comes: an IP address, or `localhost` for a
+/// UNIX socket, as the servers' user tables call it.
+pub fn prepare_accepted(socket: &OwnedFd) -> io::Result<String> {
+    let socket = SockRef::from(socket);
+    match socket.peer_addr()?.as_socket() {
+        Some(address) => {
+            set_tcp_options(&socket)?;
+            Ok(address.ip().to_canonical().to_string())
+        }
+        None => Ok("localhost".to_owned()),
+    }
+}
+
+fn set_tcp_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(liveness.keepalive_idle)
-        .with_interval(liveness.keepalive_interval)
-        .with_retries(liveness.keepalive_probes);
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(liveness.user_timeout))
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
 /// Begins a connect on a nonblocking socket. EINPROGRESS is the ordinary answer for TCP.
@@ -158,35 +155,51 @@ mod tests {
 
     use super::*;
 
+    fn bound_address(listener: &OwnedFd) -> SocketAddr {
+        let address = SockRef::from(listener).local_addr().expect("bound");
+        address.as_socket().expect("an IP address")
+    }
+
     #[test]
     fn two_workers_listen_on_the_same_tcp_address() {
         for host in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
-            let first = match listen_tcp(host, &Liveness::default()) {
+            let first = match listen_tcp(host) {
                 Ok(first) => first,
                 // A host without IPv6.
                 Err(_) if host.is_ipv6() => continue,
                 Err(error) => panic!("{host}: {error}"),
             };
-            let bound = SockRef::from(&first).local_addr().expect("bound").as_socket().expect("an IP address");
+            let bound = bound_address(&first);
             assert_ne!(bound.port(), 0);
-            listen_tcp(bound, &Liveness::default()).expect("a second listener on the same address");
+            listen_tcp(bound).expect("a second listener on the same address");
         }
     }
 
     #[test]
-    fn accepted_clients_inherit_the_options_of_the_listener() {
-        let liveness = Liveness { keepalive_idle: Duration::from_secs(17), ..Liveness::default() };
-        let listener = listen_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &liveness).expect("listen");
-        let listener = Socket::from(listener);
-        let address = listener.local_addr().expect("bound");
-        let client = Socket::from(outgoing(&address, &liveness).expect("socket"));
+    fn both_sides_are_without_delay_and_watched_for_a_lost_peer() {
+        let listener = listen_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("listen");
+        let address = SockAddr::from(bound_address(&listener));
+        let client = outgoing(&address).expect("socket");
         // In progress: the accept below waits for it.
-        let _ = client.connect(&address);
-        let (accepted, _) = listener.accept().expect("accept");
-        assert!(accepted.tcp_nodelay().expect("option"));
-        assert!(client.tcp_nodelay().expect("option"));
-        assert_eq!(accepted.tcp_keepalive_time().expect("option"), Duration::from_secs(17));
-        assert_eq!(accepted.tcp_user_timeout().expect("option"), Some(Duration::from_secs(30)));
+        let _ = SockRef::from(&client).connect(&address);
+        let (accepted, _) = SockRef::from(&listener).accept().expect("accept");
+        let accepted = OwnedFd::from(accepted);
+        let host = prepare_accepted(&accepted).expect("prepared");
+        assert_eq!(host, "127.0.0.1");
+        for socket in [&client, &accepted] {
+            let socket = SockRef::from(socket);
+            assert!(socket.tcp_nodelay().expect("option"));
+            assert!(socket.keepalive().expect("option"));
+            assert_eq!(socket.tcp_keepalive_time().expect("option"), KEEPALIVE_IDLE);
+            assert_eq!(socket.tcp_user_timeout().expect("option"), Some(USER_TIMEOUT));
+        }
+    }
+
+    #[test]
+    fn a_client_on_a_unix_socket_comes_from_localhost() {
+        let (ours, _theirs) = UnixStream::pair().expect("pair");
+        let host = prepare_accepted(&ours.into()).expect("prepared");
+        assert_eq!(host, "localhost");
     }
 
     #[test]

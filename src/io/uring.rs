@@ -5,7 +5,6 @@
 //! operation may still succeed, and what it brings after a close is given back (bytes to their pool, an accepted
 //! descriptor to the system).
 
-use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -17,12 +16,13 @@ use io_uring::{cqueue, opcode, squeue};
 use socket2::SockAddr;
 
 use super::adaptive::Adaptive;
-use super::buffer::{Group, Pool, Span};
+use super::buffer::{Pool, Span};
 use super::event::{Errno, Event, Full, SocketId};
 use super::operation::{Kind, Slots, Tag};
 use super::ring::{Ring, Setup, Wait};
 use super::send::{self, Message, Messages};
 use super::socket;
+use super::starved::{Served, Starved};
 use super::wake::WakeHandle;
 use super::{ACCEPT_PAUSE, IoLimits, LISTENERS_MAX};
 
@@ -37,9 +37,10 @@ pub(super) struct Uring {
     pool: Rc<Pool>,
     sockets: Slots<Socket>,
     listeners: Slots<Listener>,
-    /// Sockets that found no free buffer, in the order in which they get one, per group. A socket is in here exactly
-    /// when its state is `Receive::Starved`.
-    starved: [VecDeque<SocketId>; 2],
+    /// Exactly the sockets whose state is `Receive::Starved`.
+    starved: Starved,
+    /// Reused by `feed_starved`.
+    lucky: Vec<SocketId>,
     messages: Messages,
     /// Events that happened without the kernel's help; the next turn gives them out.
     ready: Vec<Event>,
@@ -58,6 +59,7 @@ pub(super) struct Uring {
 struct Socket {
     fd: OwnedFd,
     receive: Receive,
+    served: Served,
     adaptive: Adaptive,
     sending: Sending,
     /// The address a connect in flight reads.
@@ -139,7 +141,8 @@ impl Uring {
             pool,
             sockets: Slots::new(limits.sockets_max),
             listeners: Slots::new(LISTENERS_MAX),
-            starved: [VecDeque::new(), VecDeque::new()],
+            starved: Starved::default(),
+            lucky: Vec::new(),
             messages: Messages::new(),
             ready: Vec::new(),
             batch: Vec::new(),
@@ -175,17 +178,14 @@ impl Uring {
 
     // What a worker asks for.
 
-    pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) -> Result<(), (OwnedFd, Full)> {
-        // A nonblocking listener would give the accept back with EAGAIN on some kernels instead of waiting.
-        // It cannot fail on an open descriptor.
+    pub(super) fn listen(&mut self, key: u32, fd: OwnedFd) {
+        // A nonblocking listener would give the accept back with EAGAIN on some kernels instead of waiting. Changing it
+        // cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, false);
         let listener = Listener { key, fd, state: Accepting::Armed };
         match self.listeners.insert(listener) {
-            Ok(id) => {
-                self.arm_accept(id);
-                Ok(())
-            }
-            Err(listener) => Err((listener.fd, Full)),
+            Ok(id) => self.arm_accept(id),
+            Err(_) => self.ready.push(Event::AcceptFailed { key, error: Errno(libc::ENFILE) }),
         }
     }
 
@@ -220,6 +220,7 @@ impl Uring {
         let socket = Socket {
             fd,
             receive: Receive::Idle,
+            served: Served::No,
             adaptive: Adaptive::new(),
             sending: Sending::Nothing,
             connecting: None,
@@ -264,7 +265,7 @@ impl Uring {
             Receive::Restarting => socket.receive = Receive::Stopping,
             Receive::Starved => {
                 socket.receive = Receive::Idle;
-                self.forget_starved(id);
+                self.starved.forget(id);
             }
             Receive::Idle | Receive::Stopping | Receive::Over => {}
         }
@@ -293,14 +294,14 @@ impl Uring {
         unsafe { self.submit(entry, Tag::new(Kind::Send, id)) };
     }
 
-    pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>, offset: usize) {
+    pub(super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
         let Some(socket) = self.open(id) else { return };
         assert!(matches!(socket.sending, Sending::Nothing), "one send at a time");
-        if offset >= buffer.len() {
+        if buffer.is_empty() {
             self.ready.push(Event::SentBytes { id, result: Ok(()), buffer });
             return;
         }
-        socket.sending = Sending::Bytes { buffer, offset };
+        socket.sending = Sending::Bytes { buffer, offset: 0 };
         self.arm_send_bytes(id);
     }
 
@@ -320,7 +321,7 @@ impl Uring {
         let connects = socket.connecting.is_some();
         match receive {
             Receive::Armed => self.cancel(Tag::new(Kind::Receive, id)),
-            Receive::Starved => self.forget_starved(id),
+            Receive::Starved => self.starved.forget(id),
             Receive::Idle | Receive::Stopping | Receive::Restarting | Receive::Over => {}
         }
         if waits_for_room {
@@ -403,6 +404,7 @@ impl Uring {
             && let Some(span) = span
         {
             events.push(Event::Received { id, span });
+            socket.served = Served::Yes;
             let moves = socket.adaptive.received(length, &self.pool);
             if moves && socket.receive == Receive::Armed && cqueue::more(entry.flags()) {
                 socket.receive = Receive::Restarting;
@@ -431,8 +433,7 @@ impl Uring {
             }
             libc::ENOBUFS if wanted => {
                 socket.receive = Receive::Starved;
-                let group = socket.adaptive.group();
-                self.starved[group as usize].push_back(id);
+                self.starved.add(socket.adaptive.group(), id, socket.served);
             }
             ..0 | libc::ECANCELED | libc::EAGAIN | libc::EINTR if wanted => self.arm_receive(id),
             ..0 | libc::ECANCELED | libc::EAGAIN | libc::EINTR | libc::ENOBUFS => {}
@@ -590,6 +591,7 @@ impl Uring {
             return;
         };
         socket.receive = Receive::Armed;
+        socket.served = Served::No;
         let group = socket.adaptive.group() as u16;
         let entry = opcode::RecvMulti::new(Fd(socket.fd.as_raw_fd()), group).build();
         // SAFETY: the kernel writes only into buffers of the registered groups, which `self.pool` keeps; the slot keeps
@@ -653,21 +655,12 @@ impl Uring {
     }
 
     fn feed_starved(&mut self) {
-        for group in Group::ALL {
-            // No more sockets than buffers: the others would only be turned away again.
-            for _ in 0..self.pool.available(group) {
-                let Some(id) = self.starved[group as usize].pop_front() else {
-                    break;
-                };
-                self.arm_receive(id);
-            }
+        let mut lucky = mem::take(&mut self.lucky);
+        self.starved.feed(&self.pool, &mut lucky);
+        for id in lucky.drain(..) {
+            self.arm_receive(id);
         }
-    }
-
-    fn forget_starved(&mut self, id: SocketId) {
-        for starved in &mut self.starved {
-            starved.retain(|other| *other != id);
-        }
+        self.lucky = lucky;
     }
 
     /// Arms the listeners whose pause is over; gives back the time at which the next one's is, or `until`.

@@ -163,6 +163,9 @@ enum State {
     DefinitionsEnd,
     /// A row, or in a field list a definition, or the end.
     Row,
+    /// The row of a procedure's OUT parameters, or its end, behind which another result comes in any case: without
+    /// DEPRECATE_EOF, MySQL announces it in the EOF behind the definitions and takes it back in the one behind the row.
+    OutParameters,
     /// The only packet: OK, ERR or EOF.
     Only,
     /// The only packet: text.
@@ -372,10 +375,17 @@ impl Reply {
             State::DefinitionsEnd => {
                 let status = end_status(header, head)?;
                 let is_cursor = status.contains(StatusFlags::CURSOR_EXISTS);
-                Ok(if is_cursor { self.after_result(status) } else { State::Row })
+                let is_out_parameters = status.contains(StatusFlags::PS_OUT_PARAMS);
+                Ok(match self.after_result(status) {
+                    after if is_cursor => after,
+                    State::First if is_out_parameters => State::OutParameters,
+                    _ => State::Row,
+                })
             }
             State::Row if self.is_row(header, first_byte)? => Ok(State::Row),
             State::Row => Ok(self.after_result(end_status(header, head)?)),
+            State::OutParameters if self.is_row(header, first_byte)? => Ok(State::OutParameters),
+            State::OutParameters => end_status(header, head).map(|_| State::First),
             State::Only if matches!(first_byte, OK_HEADER | EOF_HEADER) => Ok(over(Some(end_status(header, head)?))),
             State::Text => Ok(over(None)),
             State::Prepare if first_byte == OK_HEADER => self.after_prepare(head),

@@ -164,3 +164,195 @@ impl fmt::Display for Obstacle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::topology::testing::{answers, config, introduces, parse, table};
+    use crate::topology::{CheckResult, GreetingFacts, Place, Writable};
+
+    fn server(name: &str, more: &str) -> String {
+        format!("name = \"{name}\"\naddress = \"{name}:3306\"\n{more}")
+    }
+
+    /// `db0` takes writes, all others do not.
+    fn shop(more: &[&str]) -> RoutingTable {
+        let servers: Vec<String> =
+            more.iter().enumerate().map(|(index, more)| server(&format!("db{index}"), more)).collect();
+        let results: Vec<CheckResult> =
+            (0..more.len()).map(|index| answers(if index == 0 { Writable::Yes } else { Writable::No })).collect();
+        table(config(&servers.iter().map(String::as_str).collect::<Vec<_>>()), &results)
+    }
+
+    fn occupy(table: &RoutingTable, server: usize, count: usize) -> Vec<Place> {
+        (0..count).map(|_| table.servers[server].load.reserve(0).unwrap()).collect()
+    }
+
+    fn question(table: &RoutingTable, pool: &str) -> Question<'static> {
+        let pool = table.config.pool_by_name(pool).unwrap();
+        Question { pool, excluded: &[], required: Capabilities::NONE, tie_break: 0 }
+    }
+
+    fn decision(table: &RoutingTable, pool: &str, server: usize) -> Result<Decision, Refusal> {
+        Ok(Decision { server: ServerIndex(server), pool: table.config.pool_by_name(pool).unwrap() })
+    }
+
+    #[test]
+    fn a_session_goes_to_the_member_with_the_fewest_connections() {
+        let table = shop(&["", "", ""]);
+        let _places = occupy(&table, 1, 2);
+        assert_eq!(decide(&table, &question(&table, "read")), decision(&table, "read", 2));
+        let _more = occupy(&table, 2, 3);
+        assert_eq!(decide(&table, &question(&table, "read")), decision(&table, "read", 1));
+        assert_eq!(decide(&table, &question(&table, "write")), decision(&table, "write", 0));
+    }
+
+    #[test]
+    fn a_pool_without_members_falls_back() {
+        let servers = [server("db0", ""), server("db1", "")];
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        let table = table(config(&servers), &[answers(Writable::Yes), CheckResult::Refused]);
+        assert_eq!(decide(&table, &question(&table, "read")), decision(&table, "write", 0));
+    }
+
+    #[test]
+    fn a_full_pool_does_not_fall_back() {
+        let table = shop(&["", "max_connections = 2"]);
+        let mut places = occupy(&table, 1, 2);
+        assert_eq!(decide(&table, &question(&table, "read")), Err(Refusal::AllFull));
+        places.pop();
+        assert_eq!(decide(&table, &question(&table, "read")), decision(&table, "read", 1));
+    }
+
+    #[test]
+    fn a_server_that_failed_the_session_is_left_out() {
+        let table = shop(&["", "", ""]);
+        let excluded = [table.servers[1].id];
+        let once = Question { excluded: &excluded, ..question(&table, "read") };
+        assert_eq!(decide(&table, &once), decision(&table, "read", 2));
+        let all: Vec<ServerId> = table.servers.iter().map(|server| server.id).collect();
+        let never = Question { excluded: &all, ..once };
+        assert_eq!(decide(&table, &never), Err(Refusal::NoServer));
+    }
+
+    #[test]
+    fn a_server_must_have_what_the_client_was_promised() {
+        let lesser = GreetingFacts {
+            capabilities: crate::topology::captured::mariadb_10_11().capabilities.without(Capabilities::DEPRECATE_EOF),
+            ..crate::topology::captured::mariadb_10_11()
+        };
+        let servers = [server("db0", ""), server("db1", ""), server("db2", "")];
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        let results = [answers(Writable::Yes), introduces(Writable::No, lesser), answers(Writable::No)];
+        let table = table(config(&servers), &results);
+        let required = Capabilities::DEPRECATE_EOF | Capabilities::LONG_PASSWORD;
+        for tie_break in 0..3 {
+            let question = Question { required, tie_break, ..question(&table, "read") };
+            assert_eq!(decide(&table, &question), decision(&table, "read", 2));
+        }
+    }
+
+    #[test]
+    fn no_certain_writer_no_writes() {
+        let servers = [server("db0", ""), server("db1", "")];
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        let table = table(config(&servers), &[answers(Writable::Yes), answers(Writable::Yes)]);
+        assert_eq!(decide(&table, &question(&table, "write")), Err(Refusal::NoServer));
+    }
+
+    #[test]
+    fn the_pool_s_own_way_of_balancing_is_used() {
+        let text = |balance: &str| {
+            format!(
+                "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
+                 [cluster.shop]\ntopology = \"replication\"\nmonitor = {{ user = \"m\", password = \"m\" }}\n\
+                 [[cluster.shop.server]]\n{}\n[[cluster.shop.server]]\n{}\n\
+                 [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nbalance = \"{balance}\"\n\
+                 [[user]]\nname = \"app\"\npassword = \"secret\"\npool = \"read\"\n",
+                server("db0", ""),
+                server("db1", ""),
+            )
+        };
+        let picks = |balance: &str| {
+            let config: Arc<Config> = parse(&text(balance));
+            let table = table(config, &[answers(Writable::No), answers(Writable::No)]);
+            let _places = occupy(&table, 0, 1);
+            let ask = |tie_break| decide(&table, &Question { tie_break, ..question(&table, "read") }).unwrap().server.0;
+            [ask(0), ask(1), ask(2), ask(u32::MAX)]
+        };
+        assert_eq!(picks("least-connections"), [1, 1, 1, 1]);
+        assert_eq!(picks("round-robin"), [0, 1, 0, 1]);
+        assert_eq!(picks("random"), [0, 0, 0, 1]);
+    }
+
+    /// One server of a random cluster.
+    #[derive(Debug, Clone)]
+    struct Random {
+        result: CheckResult,
+        weight: u32,
+        max_connections: u32,
+        connections: u32,
+        excluded: bool,
+    }
+
+    fn random_server() -> impl Strategy<Value = Random> {
+        let result = prop_oneof![
+            4 => Just(answers(Writable::No)),
+            2 => Just(answers(Writable::Yes)),
+            1 => Just(CheckResult::Refused),
+            1 => Just(CheckResult::TimedOut),
+        ];
+        (result, 1..5_u32, 0..4_u32, 0..6_u32, prop::bool::weighted(0.1)).prop_map(
+            |(result, weight, max_connections, connections, excluded)| Random {
+                result,
+                weight,
+                max_connections,
+                connections,
+                excluded,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_decision_is_always_usable_and_never_the_worse_one(
+            servers in prop::collection::vec(random_server(), 1..7),
+            pool in prop::sample::select(vec!["read", "write"]),
+            tie_break: u32,
+        ) {
+            let text: Vec<String> = servers.iter().enumerate().map(|(index, random)| {
+                server(&format!("db{index}"), &format!("weight = {}\nmax_connections = {}", random.weight, random.max_connections))
+            }).collect();
+            let results: Vec<CheckResult> = servers.iter().map(|random| random.result.clone()).collect();
+            let table = table(config(&text.iter().map(String::as_str).collect::<Vec<_>>()), &results);
+            let _places: Vec<_> = servers.iter().enumerate().flat_map(|(index, random)| occupy(&table, index, random.connections as usize)).collect();
+            let excluded: Vec<ServerId> = table.servers.iter().zip(&servers).filter(|(_, random)| random.excluded).map(|(entry, _)| entry.id).collect();
+            let question = Question { excluded: &excluded, tie_break, ..question(&table, pool) };
+            let usable = |pool| table.pool(pool).candidates().filter_map(move |server| verdict(&table, pool, server, &question).candidate(server)).collect::<Vec<_>>();
+            match decide(&table, &question) {
+                Ok(decision) => {
+                    let usable = usable(decision.pool);
+                    let picked = usable.iter().find(|candidate| candidate.server == decision.server);
+                    let picked = picked.expect("an unusable server was picked");
+                    prop_assert!(usable.iter().all(|other| balance::compare_load(picked, other).is_le()), "{picked:?} of {usable:?}");
+                    let entry = table.server(decision.server);
+                    prop_assert!(table.pool(decision.pool).members.contains(&decision.server));
+                    prop_assert!(entry.max_connections == 0 || entry.load.connections() < entry.max_connections);
+                    prop_assert!(!excluded.contains(&entry.id));
+                }
+                Err(Refusal::AllFull) => {
+                    let first_with_members = table.chain(question.pool).find(|&pool| table.pool(pool).candidates().any(|server| verdict(&table, pool, server, &question).is_full()));
+                    prop_assert!(first_with_members.is_some_and(|pool| usable(pool).is_empty()));
+                }
+                Err(Refusal::NoServer) => prop_assert!(table.chain(question.pool).all(|pool| usable(pool).is_empty())),
+            }
+            let explanation = crate::route::explain(&table, &question);
+            prop_assert_eq!(explanation.outcome, decide(&table, &question));
+        }
+    }
+}

@@ -120,3 +120,61 @@ impl fmt::Display for Explained {
         write!(out, "{mark} {}: {} ({})", self.server, self.verdict, self.heard)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::capability::Capabilities;
+    use crate::topology::testing::{answers, config, table};
+    use crate::topology::{CheckResult, Writable};
+
+    fn check(results: &[CheckResult], pool: &str, expected: &str) {
+        let servers: Vec<String> = (0..results.len())
+            .map(|index| format!("name = \"db{index}\"\naddress = \"10.0.0.{index}:3306\"\nmax_connections = 1"))
+            .collect();
+        let table = table(config(&servers.iter().map(String::as_str).collect::<Vec<_>>()), results);
+        let _place = table.servers.last().map(|server| server.load.reserve(0));
+        let pool = table.config.pool_by_name(pool).unwrap();
+        let question = Question { pool, excluded: &[], required: Capabilities::NONE, tie_break: 0 };
+        assert_eq!(explain(&table, &question).to_string(), expected);
+    }
+
+    #[test]
+    fn each_server_has_its_reason() {
+        check(
+            &[answers(Writable::Yes), answers(Writable::No), CheckResult::Refused, answers(Writable::No)],
+            "read",
+            "pool read: the replicas of cluster shop, fewest connections for its weight\n\
+             \x20    db0: not used: primary (answers)\n\
+             \x20 -> db1: usable: 0 connections, weight 100 (answers)\n\
+             \x20    db2: not used: down (connection refused)\n\
+             \x20    db3: not used: full: 1 connections (answers)\n",
+        );
+    }
+
+    #[test]
+    fn the_way_over_a_fallback_is_shown() {
+        check(
+            &[answers(Writable::Yes), CheckResult::TimedOut],
+            "read",
+            "pool read: the replicas of cluster shop, fewest connections for its weight\n\
+             \x20    db0: not used: primary (answers)\n\
+             \x20    db1: not used: unknown (no answer (1 of 2))\n\
+             fallback: pool write: the primary of cluster shop, fewest connections for its weight\n\
+             \x20 -> db0: usable: 0 connections, weight 100 (answers)\n\
+             \x20    db1: not used: unknown (no answer (1 of 2))\n",
+        );
+    }
+
+    #[test]
+    fn where_nobody_can_be_picked_the_last_line_says_so() {
+        check(
+            &[answers(Writable::No), answers(Writable::Yes)],
+            "write",
+            "pool write: the primary of cluster shop, fewest connections for its weight\n\
+             \x20    db0: not used: replica (answers)\n\
+             \x20    db1: not used: full: 1 connections (answers)\n\
+             all usable servers have as many connections as they may have\n",
+        );
+    }
+}

@@ -3,12 +3,16 @@
 //! COM_CHANGE_USER runs through here again: the session goes back to this state with a new salt and, once the new
 //! account is proven, gets a server of its own as if it had just connected.
 
-use crate::protocol::{
-    auth::{Authenticated, Verification, Verifier, Verify, VerifyRequest},
-    capability::Capabilities,
-    handshake::{ChangeUser, ClientHello, Greeting, HandshakeResponse, Salt},
-    packet::{Peeked, peek_packet},
-    status::StatusFlags,
+use crate::{
+    protocol::{
+        auth::{Authenticated, Credential, Verification, Verifier, Verify, VerifyRequest},
+        capability::Capabilities,
+        error_code::Error,
+        handshake::{ChangeUser, ClientHello, Greeting, HandshakeResponse, Salt},
+        packet::{Peeked, peek_packet},
+        status::StatusFlags,
+    },
+    topology::RoutingTable,
 };
 
 use super::{Account, Admission, Ending, Output, Session, Side, State, Step, Surroundings, entering::Entry, errors};
@@ -147,11 +151,7 @@ impl Session {
     /// Starts over for another user. `payload` is the whole COM_CHANGE_USER.
     pub(super) fn change_user(&mut self, payload: &[u8], sequence: u8, surroundings: Surroundings<'_>) {
         let Ok(request) = ChangeUser::parse(payload, self.capabilities) else {
-            return self.deny(
-                sequence,
-                errors::refused_command(crate::protocol::error_code::Error::UNKNOWN_COMMAND),
-                Ending::ClientProtocol,
-            );
+            return self.deny(sequence, errors::refused_command(Error::UNKNOWN_COMMAND), Ending::ClientProtocol);
         };
         let ChangeUser { user, auth_response, database, collation, plugin, attributes } = request;
         let login = Login { user, database, collation, max_packet: 1 << 24, attributes };
@@ -166,7 +166,7 @@ impl Session {
         let table = surroundings.table;
         let (verifier, learn_cleartext) = match table.user(&login.user).map(|user| table.user_config(user)) {
             Some(user) => (user.verifier.clone(), table.needs_cleartext(user.pool)),
-            None => (Verifier::impostor(self.salts.bytes()), false),
+            None => self.impostor(&login.user, table),
         };
         let request = VerifyRequest {
             verifier: &verifier,
@@ -181,6 +181,18 @@ impl Session {
         let (verification, verdict) = Verification::begin(request);
         let claim = Claim { login, verifier, verification, with_password: !proof.response.is_empty() };
         self.weigh(claim, verdict, sequence, surroundings);
+    }
+
+    /// What an unknown user is measured by: never matched, and asked for in the way of one of the known users, always the
+    /// same one for a name, so that the exchange does not tell which names exist.
+    fn impostor(&mut self, name: &[u8], table: &RoutingTable) -> (Verifier, bool) {
+        let seed = self.salts.bytes();
+        let users = &table.config.users;
+        let hash = name.iter().fold(0_usize, |hash, &byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        match users.get(hash % users.len().max(1)) {
+            Some(model) => (Verifier::impostor_like(&model.verifier, seed), table.needs_cleartext(model.pool)),
+            None => (Verifier::impostor(seed), false),
+        }
     }
 
     fn weigh(&mut self, claim: Claim, verdict: Verify, sequence: u8, surroundings: Surroundings<'_>) {
@@ -208,7 +220,7 @@ impl Session {
         let server_user = user.and_then(|user| user.backend_user.as_ref()).map(|name| name.as_bytes().to_vec());
         let server_password = user.and_then(|user| user.backend_password.clone());
         let credential = match server_password {
-            Some(password) => crate::protocol::auth::Credential::of_password(password),
+            Some(password) => Credential::of_password(password),
             None => authenticated.into_credential(),
         };
         self.account = Some(Account { user: login.user.clone(), server_user, credential });

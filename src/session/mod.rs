@@ -271,7 +271,7 @@ impl Session {
     fn server_closed(&mut self, surroundings: Surroundings<'_>) {
         match &self.state {
             State::Entering(_) => self.server_left_during_login(surroundings),
-            State::Relay(_) => self.server_left(),
+            State::Relay(_) => self.server_left(Ending::ServerGone),
             State::Frontend(_) | State::Leasing(_) | State::Ended => {}
         }
     }

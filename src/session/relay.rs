@@ -28,6 +28,8 @@ pub(super) struct Relay {
     framing: Framing,
     /// COM_QUERY carries a block of attributes before the text.
     query_attributes: bool,
+    /// The client agreed to send files of its own.
+    local_files: bool,
     /// What the server said last of transaction and session.
     status: StatusFlags,
     pub(super) exchange: Exchange,
@@ -101,6 +103,7 @@ impl Relay {
         Relay {
             framing: Framing::of(capabilities),
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
+            local_files: capabilities.contains(Capabilities::LOCAL_FILES),
             status,
             exchange: Exchange::Idle,
         }
@@ -302,6 +305,8 @@ impl Relay {
         let step = Step::Forward { length: followed.consumed };
         match followed.progress {
             Progress::More => Move::Pass(step),
+            // A server that asks for a file of a client that never offered any is not to be trusted with one.
+            Progress::LocalInfile if !self.local_files => Move::ServerFault,
             Progress::LocalInfile => {
                 busy.upload = Upload::File(None);
                 Move::Pass(step)
@@ -456,7 +461,7 @@ impl Session {
                 Step::Consume { length: bytes.len() }
             }
             Move::ServerFault => {
-                self.server_left();
+                self.server_left(Ending::ServerProtocol);
                 Step::Consume { length: bytes.len() }
             }
         }
@@ -480,14 +485,14 @@ impl Session {
     }
 
     /// The server is gone: whoever waits for a reply gets an error in its place, and nothing is sent twice.
-    pub(super) fn server_left(&mut self) {
+    pub(super) fn server_left(&mut self, ending: Ending) {
         let State::Relay(relay) = &self.state else { return };
         match relay.error_sequence() {
             Some(sequence) => {
                 let name = self.server.as_ref().map_or("?", |server| &server.name);
-                self.deny(sequence, errors::server_lost(name), Ending::ServerGone);
+                self.deny(sequence, errors::server_lost(name), ending);
             }
-            None => self.close(Ending::ServerGone),
+            None => self.close(ending),
         }
     }
 

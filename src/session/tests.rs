@@ -1,4 +1,350 @@
-use super::SessionId;
+//! Two fake ends around a session: what goes in on one side, what comes out on the other, on a clock of our own.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use super::*;
+use crate::{
+    config::{Config, Environment},
+    protocol::{
+        auth::{Login as ServerLogin, RsaKey, Secret},
+        handshake::{ChangeUser, Greeting, HandshakeResponse, Salt, ServerHello},
+        packet::{HEADER_LENGTH, Header},
+        response::{OK_HEADER, OkPacket},
+        status::StatusFlags,
+        version::ServerVersion,
+    },
+    topology::{
+        Answer, Beliefs, CheckResult, Contact, Endpoint, Failure, GreetingFacts, RoutingTable, ServerId, Writable,
+    },
+};
+
+const CONFIG: &str = r#"
+[[listener]]
+name = "app"
+address = "127.0.0.1:3306"
+[cluster.shop]
+topology = "static"
+monitor = { user = "monitor", password = "m" }
+[[cluster.shop.server]]
+name = "db1"
+address = "127.0.0.1:3307"
+role = "primary"
+[[cluster.shop.server]]
+name = "db2"
+address = "127.0.0.1:3308"
+role = "primary"
+[pool.write]
+cluster = "shop"
+role = "primary"
+[[user]]
+name = "app"
+password = "secret"
+pool = "write"
+[[user]]
+name = "hashed"
+password_hash = "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7"
+pool = "write"
+[[user]]
+name = "mapped"
+password = "secret"
+backend_user = "other"
+backend_password = "elsewhere"
+pool = "write"
+"#;
+
+const SERVER_CAPABILITIES: Capabilities = Capabilities(0x81ff_f7df & !0x20);
+
+fn table() -> RoutingTable {
+    let environment = Environment {
+        online_cpus: 1,
+        variable: &|_| None,
+        file: &|_| Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+    };
+    let config = Config::parse(CONFIG, "test.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"));
+    let now = Instant::now();
+    let mut beliefs = Beliefs::new(Arc::new(config), now);
+    for (place, id) in beliefs.ids().collect::<Vec<_>>().into_iter().enumerate() {
+        let greeting = server_greeting();
+        let facts = GreetingFacts {
+            version: ServerVersion::parse(&greeting.version).unwrap(),
+            version_text: greeting.version,
+            capabilities: greeting.capabilities,
+            collation: greeting.collation,
+            plugin: greeting.plugin,
+        };
+        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3307 + place as u16).into());
+        let contact = Some(Contact { endpoint, greeting: Arc::new(facts) });
+        beliefs.check(id, &CheckResult::Answered(Answer { writable: Some(Writable::Yes), contact }), now);
+    }
+    beliefs.table()
+}
+
+fn server_greeting() -> Greeting {
+    Greeting {
+        version: b"5.5.5-10.11.19-MariaDB".to_vec(),
+        connection_id: 77,
+        salt: Salt::from_random([9; 20]),
+        capabilities: SERVER_CAPABILITIES,
+        collation: 45,
+        status: StatusFlags::AUTOCOMMIT,
+        plugin: b"mysql_native_password".to_vec(),
+    }
+}
+
+fn rsa() -> &'static RsaKey {
+    static KEY: OnceLock<RsaKey> = OnceLock::new();
+    KEY.get_or_init(|| RsaKey::generate().unwrap())
+}
+
+/// A session between its two ends.
+struct Stage {
+    session: Session,
+    table: RoutingTable,
+    now: Instant,
+    to_client: Vec<u8>,
+    to_server: Vec<u8>,
+    to_errand: Vec<u8>,
+    wishes: Vec<Output>,
+    /// Bytes shown at once; the rest follows.
+    cut: usize,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        Stage::admitted(Admission::Welcome)
+    }
+
+    fn admitted(admission: Admission) -> Stage {
+        let table = table();
+        let now = Instant::now();
+        let birth = Birth {
+            id: SessionId::new(0, 1),
+            host: "10.1.2.3".into(),
+            seed: [3; 32],
+            login_timeout: Duration::from_secs(10),
+            admission,
+        };
+        let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });
+        let mut stage = Stage {
+            session,
+            table,
+            now,
+            to_client: Vec::new(),
+            to_server: Vec::new(),
+            to_errand: Vec::new(),
+            wishes: Vec::new(),
+            cut: usize::MAX,
+        };
+        stage.collect();
+        stage
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.session.handle(input, Surroundings { table: &self.table, rsa: rsa(), now: self.now });
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(Side::Client, bytes) => self.to_client.extend(bytes),
+                Output::Send(Side::Server, bytes) => self.to_server.extend(bytes),
+                Output::Send(Side::Errand, bytes) => self.to_errand.extend(bytes),
+                wish => self.wishes.push(wish),
+            }
+        }
+    }
+
+    /// Shows bytes in pieces of at most `cut`; gives back what the session would not take yet.
+    fn show(&mut self, side: Side, bytes: &[u8]) -> Vec<u8> {
+        let mut waiting: Vec<u8> = Vec::new();
+        for piece in bytes.chunks(self.cut.min(bytes.len().max(1))) {
+            waiting.extend_from_slice(piece);
+            loop {
+                if waiting.is_empty() {
+                    break;
+                }
+                let surroundings = Surroundings { table: &self.table, rsa: rsa(), now: self.now };
+                match self.session.step(side, &waiting, surroundings) {
+                    Step::Forward { length } => {
+                        assert!(length > 0, "a step makes progress");
+                        let bytes: Vec<u8> = waiting.drain(..length).collect();
+                        match side {
+                            Side::Client => self.to_server.extend(bytes),
+                            Side::Server => self.to_client.extend(bytes),
+                            Side::Errand => unreachable!("an errand forwards nothing"),
+                        }
+                    }
+                    Step::Consume { length } => {
+                        assert!(length > 0, "a step makes progress");
+                        waiting.drain(..length);
+                    }
+                    Step::NeedBytes { at_least } => {
+                        assert!(at_least > waiting.len(), "asked for {at_least} of {}", waiting.len());
+                        break;
+                    }
+                    Step::Wait => break,
+                }
+                self.collect();
+            }
+            self.collect();
+        }
+        waiting
+    }
+
+    fn take_client(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.to_client)
+    }
+
+    fn take_server(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.to_server)
+    }
+
+    /// Answers the greeting as `user`; gives what the client hears.
+    fn log_in(&mut self, user: &str, password: &str, database: Option<&str>) -> Vec<u8> {
+        let greeting = self.client_greeting();
+        let credential = credential(password);
+        let (_, plugin, auth_response) = ServerLogin::begin(&greeting, &credential);
+        let response = HandshakeResponse {
+            capabilities: with_database(greeting.capabilities, database),
+            max_packet: 1 << 24,
+            collation: 45,
+            user: user.into(),
+            auth_response,
+            database: database.map(Into::into),
+            plugin: Some(plugin.name().to_vec()),
+            attributes: Vec::new(),
+        };
+        let mut payload = Vec::new();
+        response.encode(&mut payload);
+        assert_eq!(self.show(Side::Client, &packet(1, &payload)), b"");
+        self.take_client()
+    }
+
+    fn client_greeting(&mut self) -> Greeting {
+        let bytes = self.take_client();
+        assert_eq!(bytes[3], 0, "a greeting begins the conversation");
+        match Greeting::parse(&bytes[HEADER_LENGTH..]).unwrap() {
+            ServerHello::Greeting(greeting) => greeting,
+            ServerHello::Refused(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn leased(&mut self, id: u32) {
+        let name = format!("db{}", id + 1);
+        let server = ServerFacts {
+            id: ServerId(id),
+            name: name.as_str().into(),
+            login_timeout: Duration::from_secs(2),
+            thread_id: 0,
+            is_local: false,
+        };
+        self.tell(Input::Leased(server));
+    }
+
+    /// The server greets, and says OK to our answer, which is given back.
+    fn server_lets_in(&mut self) -> HandshakeResponse {
+        self.show(Side::Server, &greeting_packet());
+        let answer = self.take_server();
+        let response = read_response(&answer);
+        self.show(Side::Server, &packet(2, &ok(StatusFlags::AUTOCOMMIT)));
+        response
+    }
+
+    /// A session in its command phase.
+    fn working() -> Stage {
+        let mut stage = Stage::new();
+        stage.log_in("app", "secret", None);
+        stage.leased(0);
+        stage.server_lets_in();
+        stage.take_client();
+        stage.wishes.clear();
+        stage
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        self.wishes.iter().find_map(|wish| match wish {
+            Output::Close(ending) => Some(*ending),
+            _ => None,
+        })
+    }
+
+    fn leases(&self) -> Vec<Option<ServerId>> {
+        let avoided = |wish: &Output| match wish {
+            Output::Lease(want) => Some(want.avoid),
+            _ => None,
+        };
+        self.wishes.iter().filter_map(avoided).collect()
+    }
+}
+
+fn credential(password: &str) -> Credential {
+    Credential::of_password(Secret::new(password.as_bytes().to_vec()))
+}
+
+fn with_database(capabilities: Capabilities, database: Option<&str>) -> Capabilities {
+    match database {
+        Some(_) => capabilities | Capabilities::CONNECT_WITH_DB,
+        None => capabilities.without(Capabilities::CONNECT_WITH_DB),
+    }
+}
+
+fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_packet(&mut bytes, sequence, payload);
+    bytes
+}
+
+fn command(code: u8, rest: &[u8]) -> Vec<u8> {
+    packet(0, &[&[code], rest].concat())
+}
+
+fn query(text: &str) -> Vec<u8> {
+    command(0x03, text.as_bytes())
+}
+
+fn greeting_packet() -> Vec<u8> {
+    let mut payload = Vec::new();
+    server_greeting().encode(&mut payload);
+    packet(0, &payload)
+}
+
+fn ok(status: StatusFlags) -> Vec<u8> {
+    let mut payload = Vec::new();
+    OkPacket { status, ..OkPacket::default() }.encode(OK_HEADER, SERVER_CAPABILITIES, &mut payload);
+    payload
+}
+
+fn read_response(bytes: &[u8]) -> HandshakeResponse {
+    use crate::protocol::handshake::ClientHello;
+    match ClientHello::parse(&bytes[HEADER_LENGTH..], SERVER_CAPABILITIES | Capabilities::CONNECT_WITH_DB).unwrap() {
+        ClientHello::Response(response) => response,
+        ClientHello::SslRequest => panic!("no TLS was offered"),
+    }
+}
+
+/// Sequence id, code and text of an ERR packet that stands alone.
+fn error_of(bytes: &[u8]) -> (u8, u16, String) {
+    let header = Header::parse(bytes).expect("a packet");
+    assert_eq!(bytes.len(), HEADER_LENGTH + header.payload_length as usize, "one packet");
+    let error = ErrPacket::parse(&bytes[HEADER_LENGTH..]).expect("an error");
+    (header.sequence, error.code.0, String::from_utf8(error.message).unwrap())
+}
+
+/// A result of one column and two rows, in the framing with DEPRECATE_EOF.
+fn result() -> Vec<u8> {
+    let rows = [
+        packet(1, &[1]),
+        packet(2, b"\x03def\0\0\0\x01a\0\x0c\x2d\0\x01\0\0\0\xfd\0\0\0\0\0"),
+        packet(3, b"\x03one"),
+        packet(4, b"\x03two"),
+        packet(5, &[0xFE, 0, 0, 2, 0, 0, 0]),
+    ];
+    rows.concat()
+}
 
 #[test]
 fn a_session_id_tells_its_worker_and_is_not_a_servers_own() {
@@ -8,4 +354,364 @@ fn a_session_id_tells_its_worker_and_is_not_a_servers_own() {
     assert_eq!(SessionId::from_kill(123), None);
     assert_eq!(SessionId::from_kill(u64::from(id.0) << 8), None);
     assert_ne!(SessionId::new(7, 124), id);
+}
+
+#[test]
+fn a_client_logs_in_and_its_server_sees_the_same_login() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.log_in("app", "secret", Some("shop")), b"", "OK comes from the server");
+    assert_eq!(stage.leases(), [None]);
+    stage.leased(0);
+    let response = stage.server_lets_in();
+    assert_eq!(response.user, b"app");
+    assert_eq!(response.database.as_deref(), Some(&b"shop"[..]));
+    let address = crate::protocol::attributes::find(&response.attributes, b"_sqluice_client_address");
+    assert_eq!(address, Some(&b"10.1.2.3"[..]));
+    assert_eq!(stage.take_client(), packet(2, &ok(StatusFlags::AUTOCOMMIT)));
+    assert_eq!(stage.session.activity(), "idle");
+    assert!(stage.session.poll_timeout().is_none(), "an idle session has no deadline");
+}
+
+#[test]
+fn the_double_hash_of_a_password_is_enough_to_log_in_at_a_native_server() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.log_in("hashed", "secret", None), b"");
+    stage.leased(0);
+    stage.show(Side::Server, &greeting_packet());
+    let ours = read_response(&stage.take_server()).auth_response;
+    let (_, _, direct) = ServerLogin::begin(&server_greeting(), &credential("secret"));
+    assert_eq!(ours, direct, "the same proof that the client itself would give");
+}
+
+#[test]
+fn a_mapped_user_has_another_name_and_password_at_the_server() {
+    let mut stage = Stage::new();
+    stage.log_in("mapped", "secret", None);
+    stage.leased(0);
+    let response = stage.server_lets_in();
+    assert_eq!(response.user, b"other");
+    let elsewhere = credential("elsewhere");
+    assert_eq!(response.auth_response, ServerLogin::begin(&server_greeting(), &elsewhere).2);
+    assert_eq!(stage.session.user(), Some(&b"app"[..]).map(|_| &b"mapped"[..]));
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_look_the_same() {
+    for user in ["app", "nobody"] {
+        let mut stage = Stage::new();
+        let heard = stage.log_in(user, "wrong", None);
+        let text = format!("Access denied for user '{user}'@'10.1.2.3' (using password: YES)");
+        assert_eq!(error_of(&heard), (2, 1045, text));
+        assert_eq!(stage.ending(), Some(Ending::LoginDenied));
+        assert!(stage.leases().is_empty());
+    }
+}
+
+#[test]
+fn a_full_process_says_so_after_the_client_has_said_who_it_is() {
+    let mut stage = Stage::admitted(Admission::Full);
+    let heard = stage.log_in("app", "secret", None);
+    assert_eq!(error_of(&heard), (2, 1040, "Too many connections".into()));
+    assert_eq!(stage.ending(), Some(Ending::Limit));
+}
+
+#[test]
+fn a_server_that_is_full_or_gone_is_reported_and_another_is_tried() {
+    for (greeting, failure) in [
+        (Some(packet(0, b"\xff\x10\x04Too many connections")), Failure::LoginRefused { code: 1040 }),
+        (None, Failure::Reset),
+        (Some(packet(0, b"HTTP/1.1 400 Bad Request")), Failure::Malformed),
+    ] {
+        let mut stage = Stage::new();
+        stage.log_in("app", "secret", None);
+        stage.leased(0);
+        match greeting {
+            Some(bytes) => drop(stage.show(Side::Server, &bytes)),
+            None => stage.tell(Input::Closed(Side::Server)),
+        }
+        let reported =
+            stage.wishes.iter().any(|wish| matches!(wish, Output::Report(ServerId(0), what) if *what == failure));
+        assert!(reported, "{failure:?} in {:?}", stage.wishes);
+        assert_eq!(stage.leases(), [None, Some(ServerId(0))]);
+        assert_eq!(stage.to_client, b"", "the client does not notice");
+        stage.leased(1);
+        stage.server_lets_in();
+        assert_eq!(stage.session.activity(), "idle");
+    }
+}
+
+#[test]
+fn an_error_about_the_account_or_the_schema_is_the_clients_to_read() {
+    let mut stage = Stage::new();
+    stage.log_in("app", "secret", Some("nowhere"));
+    stage.leased(0);
+    stage.show(Side::Server, &greeting_packet());
+    stage.show(Side::Server, &packet(2, b"\xff\x19\x04#42000Unknown database 'nowhere'"));
+    assert_eq!(error_of(&stage.take_client()), (2, 1049, "Unknown database 'nowhere'".into()));
+    assert_eq!(stage.ending(), Some(Ending::ServerDenied));
+}
+
+#[test]
+fn commands_and_replies_pass_unchanged_however_they_are_cut() {
+    for cut in 1..40 {
+        let mut stage = Stage::working();
+        stage.cut = cut;
+        assert_eq!(stage.show(Side::Client, &query("SELECT a FROM t")), b"");
+        assert_eq!(stage.take_server(), query("SELECT a FROM t"), "cut at {cut}");
+        assert_eq!(stage.show(Side::Server, &result()), b"");
+        assert_eq!(stage.take_client(), result(), "cut at {cut}");
+        assert_eq!(stage.session.activity(), "idle");
+    }
+}
+
+#[test]
+fn a_command_sent_early_waits_for_the_reply_before_it() {
+    let mut stage = Stage::working();
+    let both = [query("SELECT 1"), query("SELECT 2")].concat();
+    let waiting = stage.show(Side::Client, &both);
+    assert_eq!(waiting, query("SELECT 2"));
+    stage.show(Side::Server, &result());
+    assert_eq!(stage.show(Side::Client, &waiting), b"");
+    assert_eq!(stage.take_server(), both);
+}
+
+#[test]
+fn a_command_without_reply_does_not_make_the_next_one_wait() {
+    let mut stage = Stage::working();
+    let close = command(0x19, &[1, 0, 0, 0]);
+    assert_eq!(stage.show(Side::Client, &[close.clone(), query("SELECT 1")].concat()), b"");
+    assert_eq!(stage.take_server(), [close, query("SELECT 1")].concat());
+}
+
+#[test]
+fn a_server_lost_before_or_inside_a_reply_gives_an_error_with_the_right_sequence_id() {
+    for (packets, sequence) in [(0, 1), (1, 2), (3, 4)] {
+        let mut stage = Stage::working();
+        stage.show(Side::Client, &query("SELECT 1"));
+        let reply = result();
+        let mut length = 0;
+        for _ in 0..packets {
+            length += HEADER_LENGTH + Header::parse(&reply[length..]).unwrap().payload_length as usize;
+        }
+        stage.show(Side::Server, if length == 0 { b"" } else { &reply[..length] });
+        stage.take_client();
+        stage.tell(Input::Closed(Side::Server));
+        let (seen, code, text) = error_of(&stage.take_client());
+        assert_eq!((seen, code), (sequence, 1158), "{text}");
+        assert_eq!(stage.ending(), Some(Ending::ServerGone));
+    }
+}
+
+#[test]
+fn no_error_is_put_into_the_middle_of_a_packet() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query("SELECT 1"));
+    let reply = result();
+    stage.show(Side::Server, &reply[..reply.len() - 3]);
+    stage.take_client();
+    stage.tell(Input::Closed(Side::Server));
+    assert_eq!(stage.take_client(), b"");
+    assert_eq!(stage.ending(), Some(Ending::ServerGone));
+}
+
+#[test]
+fn unknown_commands_are_answered_and_the_session_goes_on() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &command(0xFE, b"whatever"));
+    assert_eq!(error_of(&stage.take_client()), (1, 1047, "Unknown command".into()));
+    stage.show(Side::Client, &query("SELECT 1"));
+    assert_eq!(stage.take_server(), query("SELECT 1"));
+    assert_eq!(stage.ending(), None);
+}
+
+#[test]
+fn a_command_out_of_order_is_an_error_and_the_end() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &packet(5, b"\x03SELECT 1"));
+    assert_eq!(error_of(&stage.take_client()).1, 1156);
+    assert_eq!(stage.ending(), Some(Ending::ClientProtocol));
+}
+
+#[test]
+fn a_file_is_sent_up_to_its_empty_packet_and_then_the_reply_goes_on() {
+    for cut in [1, 3, 1000] {
+        let mut stage = Stage::working();
+        stage.cut = cut;
+        stage.show(Side::Client, &query("LOAD DATA LOCAL INFILE 'f' INTO TABLE t"));
+        stage.show(Side::Server, &packet(1, b"\xfbf"));
+        stage.take_server();
+        let file = [packet(2, b"a,b\n"), packet(3, b""), query("SELECT 1")].concat();
+        let waiting = stage.show(Side::Client, &file);
+        assert_eq!(waiting, query("SELECT 1"), "the next command waits");
+        assert_eq!(stage.take_server(), file[..file.len() - waiting.len()]);
+        stage.show(Side::Server, &packet(4, &ok(StatusFlags::AUTOCOMMIT)));
+        assert_eq!(stage.session.activity(), "idle");
+    }
+}
+
+#[test]
+fn the_client_that_says_goodbye_is_followed_by_us() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &command(0x01, b""));
+    assert_eq!(stage.take_server(), command(0x01, b""));
+    assert_eq!(stage.ending(), Some(Ending::Quit));
+}
+
+#[test]
+fn a_server_that_speaks_unasked_ends_the_session_and_is_not_heard() {
+    let mut stage = Stage::working();
+    stage.show(Side::Server, &packet(0, b"\xff\xbf\x0f#HY000The client was disconnected by the server"));
+    assert_eq!(stage.take_client(), b"");
+    assert_eq!(stage.ending(), Some(Ending::ServerProtocol));
+}
+
+#[test]
+fn a_drain_waits_for_the_end_of_the_transaction() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query("BEGIN"));
+    stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT | StatusFlags::IN_TRANS)));
+    assert_eq!(stage.session.pins(), ["transaction"]);
+    stage.tell(Input::Drain(DrainReason::Shutdown));
+    assert_eq!(stage.ending(), None);
+    stage.show(Side::Client, &query("COMMIT"));
+    stage.take_client();
+    stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    assert_eq!(stage.take_client(), packet(1, &ok(StatusFlags::AUTOCOMMIT)), "the client hears that it committed");
+    assert_eq!(stage.ending(), Some(Ending::Drained));
+}
+
+#[test]
+fn a_kill_at_the_same_server_carries_the_servers_own_number() {
+    let id = SessionId::new(0, 5);
+    let target = Some(KillTarget { session: id, server: ServerId(0), thread_id: 4711 });
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL QUERY {id} -- now")));
+    assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id));
+    stage.tell(Input::SessionFound(target));
+    assert_eq!(stage.take_server(), query("KILL QUERY 4711 -- now"));
+    stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    assert_eq!(stage.session.activity(), "idle");
+
+    stage.show(Side::Client, &command(0x0C, &id.0.to_le_bytes()));
+    stage.tell(Input::SessionFound(target));
+    assert_eq!(stage.take_server(), command(0x0C, &4711_u32.to_le_bytes()));
+}
+
+#[test]
+fn a_kill_of_a_servers_own_number_passes_as_it_is() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query("KILL 12"));
+    assert_eq!(stage.take_server(), query("KILL 12"));
+}
+
+#[test]
+fn a_kill_of_a_session_that_is_gone_is_answered_like_a_servers() {
+    let id = SessionId::new(0, 5);
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("kill {id}")));
+    stage.tell(Input::SessionFound(None));
+    assert_eq!(error_of(&stage.take_client()), (1, 1094, format!("Unknown thread id: {id}")));
+    assert_eq!(stage.session.activity(), "idle");
+}
+
+#[test]
+fn a_kill_at_another_server_is_said_there_by_the_same_user() {
+    let id = SessionId::new(0, 5);
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL {id}")));
+    stage.tell(Input::SessionFound(Some(KillTarget { session: id, server: ServerId(1), thread_id: 99 })));
+    assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Errand(ServerId(1)))));
+    let server = ServerFacts {
+        id: ServerId(1),
+        name: "db2".into(),
+        login_timeout: Duration::from_secs(2),
+        thread_id: 0,
+        is_local: false,
+    };
+    stage.tell(Input::ErrandConnected(server));
+    stage.show(Side::Errand, &greeting_packet());
+    assert_eq!(read_response(&std::mem::take(&mut stage.to_errand)).user, b"app");
+    stage.show(Side::Errand, &packet(2, &ok(StatusFlags::AUTOCOMMIT)));
+    assert_eq!(std::mem::take(&mut stage.to_errand), query("KILL 99"));
+    stage.show(Side::Errand, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    assert_eq!(stage.take_client(), packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    assert!(matches!(stage.wishes.last(), Some(Output::EndErrand)));
+    assert_eq!(stage.session.activity(), "idle");
+    assert!(stage.session.poll_timeout().is_none());
+}
+
+#[test]
+fn change_user_proves_the_new_user_on_a_new_salt_and_gets_a_server_of_its_own() {
+    let mut stage = Stage::working();
+    let request = ChangeUser {
+        user: b"mapped".to_vec(),
+        auth_response: vec![1; 20],
+        database: Some(b"shop".to_vec()),
+        collation: 45,
+        plugin: Some(b"mysql_native_password".to_vec()),
+        attributes: Vec::new(),
+    };
+    let mut payload = Vec::new();
+    request.encode(SERVER_CAPABILITIES, &mut payload);
+    stage.show(Side::Client, &packet(0, &payload));
+    assert_eq!(stage.take_server(), command(0x01, b""), "the old server connection ends");
+    assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Release)));
+    let switch = stage.take_client();
+    assert_eq!((switch[3], switch[4]), (1, 0xFE), "AuthSwitchRequest");
+    let salt = Salt::parse(&switch[HEADER_LENGTH + 1 + b"mysql_native_password\0".len()..]).unwrap();
+    let mut greeting = server_greeting();
+    greeting.salt = salt;
+    let (_, _, proof) = ServerLogin::begin(&greeting, &credential("secret"));
+    stage.show(Side::Client, &packet(2, &proof));
+    assert_eq!(stage.leases(), [None]);
+    stage.leased(1);
+    assert_eq!(stage.server_lets_in().user, b"other");
+    assert_eq!(stage.take_client(), packet(3, &ok(StatusFlags::AUTOCOMMIT)));
+}
+
+#[test]
+fn a_client_that_does_not_finish_its_login_is_told_and_closed() {
+    let mut stage = Stage::new();
+    stage.take_client();
+    let deadline = stage.session.poll_timeout().expect("a login has a deadline");
+    assert_eq!(deadline, stage.now + Duration::from_secs(10));
+    stage.now = deadline;
+    stage.tell(Input::Timeout);
+    assert_eq!(error_of(&stage.take_client()).1, 1159);
+    assert_eq!(stage.ending(), Some(Ending::LoginTimeout));
+}
+
+#[test]
+fn a_session_without_server_says_why() {
+    let mut stage = Stage::new();
+    stage.log_in("app", "secret", None);
+    stage.tell(Input::LeaseFailed(LeaseFailure::NoServer("db1 down: refused".into())));
+    let (sequence, code, text) = error_of(&stage.take_client());
+    assert_eq!((sequence, code), (2, 1158));
+    assert!(text.contains("db1 down: refused"), "{text}");
+    assert_eq!(stage.ending(), Some(Ending::NoServer));
+}
+
+proptest::proptest! {
+    #[test]
+    fn hostile_bytes_end_a_session_at_worst(
+        client in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..400),
+        server in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..400),
+        cut in 1_usize..50,
+    ) {
+        let mut login = Stage::new();
+        login.cut = cut;
+        login.show(Side::Client, &client);
+        let mut entering = Stage::new();
+        entering.log_in("app", "secret", None);
+        entering.leased(0);
+        entering.cut = cut;
+        entering.show(Side::Server, &server);
+        let mut working = Stage::working();
+        working.cut = cut;
+        working.show(Side::Client, &client);
+        working.show(Side::Server, &server);
+        working.show(Side::Client, &query("SELECT 1"));
+        working.show(Side::Server, &server);
+    }
 }

@@ -204,3 +204,179 @@ fn literal_endpoint(address: &ServerAddress) -> Option<Endpoint> {
         ServerAddress::Unix(path) => Some(Endpoint::Unix(path.clone())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::topology::Writable;
+    use crate::topology::greeting::captured::mysql_9_7;
+    use crate::topology::testing::{answers, config, config_with, introduces, table};
+
+    const DB1: &str = "name = \"db1\"\naddress = \"10.0.0.1:3306\"";
+    const DB2: &str = "name = \"db2\"\naddress = \"db2.example.com:3306\"";
+    const DB3: &str = "name = \"db3\"\naddress = \"unix:/run/db3.sock\"";
+    const DB2_MOVED: &str = "name = \"db2\"\naddress = \"db2.example.com:3307\"";
+
+    fn ids(beliefs: &Beliefs) -> Vec<ServerId> {
+        beliefs.ids().collect()
+    }
+
+    fn conditions(table: &RoutingTable) -> Vec<(&str, Condition)> {
+        table.servers.iter().map(|server| (&*server.name, server.health.condition)).collect()
+    }
+
+    #[test]
+    fn a_reload_keeps_ids_loads_and_beliefs_of_who_stays() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let before = ids(&beliefs);
+        before.iter().for_each(|&id| beliefs.check(id, &answers(Writable::No), now));
+        let old = beliefs.table();
+        let place = old.servers[1].load.reserve(0).unwrap();
+        beliefs.apply(config(&[DB3, DB2]), now);
+        let new = beliefs.table();
+        assert_eq!(conditions(&new), [("db3", Condition::Unknown), ("db2", Condition::Up)]);
+        assert_eq!(new.servers[1].id, before[1]);
+        assert_eq!(new.servers[1].load.connections(), 1);
+        assert!(!before.contains(&new.servers[0].id), "an id is never given twice");
+        assert_eq!(new.place(before[0]), None);
+        assert_eq!(new.place(before[1]).map(|place| &*new.server(place).name), Some("db2"));
+        drop(place);
+        assert_eq!(new.servers[1].load.connections(), 0);
+    }
+
+    #[test]
+    fn a_server_that_moved_is_believed_anew_and_counted_on() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let id = ids(&beliefs)[1];
+        beliefs.check(id, &answers(Writable::No), now);
+        beliefs.apply(config(&[DB1, DB2_MOVED]), now);
+        let table = beliefs.table();
+        assert_eq!((table.servers[1].id, table.servers[1].health.condition), (id, Condition::Unknown));
+        assert_eq!(table.servers[1].endpoint, None, "the address that was looked up was that of the old name");
+    }
+
+    #[test]
+    fn a_name_that_comes_back_while_it_is_in_use_is_the_same_server() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let id = ids(&beliefs)[0];
+        let place = beliefs.table().servers[0].load.reserve(0).unwrap();
+        beliefs.apply(config(&[DB2]), now);
+        beliefs.apply(config(&[DB2, DB1]), now);
+        assert_eq!(ids(&beliefs)[1], id);
+        drop(place);
+        beliefs.apply(config(&[DB2]), now);
+        beliefs.apply(config(&[DB2, DB1]), now);
+        assert_ne!(ids(&beliefs)[1], id, "nobody remembers an unused name");
+    }
+
+    #[test]
+    fn only_news_makes_a_new_table() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let id = ids(&beliefs)[0];
+        let first = beliefs.table();
+        assert!(beliefs.next_table(&first).is_none());
+        beliefs.check(id, &answers(Writable::No), now);
+        let second = beliefs.next_table(&first).expect("db1 is up now");
+        assert!(second.epoch > first.epoch);
+        beliefs.check(id, &answers(Writable::No), now + Duration::from_secs(1));
+        assert!(beliefs.next_table(&second).is_none());
+        beliefs.check(id, &introduces(Writable::No, mysql_9_7()), now + Duration::from_secs(2));
+        assert!(beliefs.next_table(&second).is_some(), "it was upgraded");
+    }
+
+    #[test]
+    fn another_configuration_makes_a_new_table() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1]), now);
+        let first = beliefs.table();
+        beliefs.apply(config(&[DB1]), now);
+        assert!(beliefs.next_table(&first).is_some());
+    }
+
+    #[test]
+    fn changes_are_told_in_one_line_each() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let (db1, first) = (ids(&beliefs)[0], beliefs.table());
+        ids(&beliefs).into_iter().for_each(|id| beliefs.check(id, &answers(Writable::No), now));
+        let second = beliefs.table();
+        beliefs.check(db1, &CheckResult::Refused, now);
+        beliefs.apply(config(&[DB1, DB3]), now);
+        let third = beliefs.table();
+        let lines = |changes: Vec<crate::topology::Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            lines(second.changes_since(&first)),
+            ["server shop/db1: unknown -> up, replica: answers", "server shop/db2: unknown -> up, replica: answers"]
+        );
+        assert_eq!(
+            lines(third.changes_since(&second)),
+            [
+                "server shop/db1: up, replica -> down: connection refused",
+                "server shop/db3: new -> unknown: not checked yet",
+                "server shop/db2: up, replica -> removed: answers",
+            ]
+        );
+        assert!(third.changes_since(&third).is_empty());
+    }
+
+    #[test]
+    fn an_address_that_needs_no_look_up_is_known_at_once() {
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2, DB3]), Instant::now());
+        let endpoints: Vec<Option<String>> =
+            beliefs.table().servers.iter().map(|server| server.endpoint.as_ref().map(ToString::to_string)).collect();
+        assert_eq!(endpoints, [Some("10.0.0.1:3306".to_owned()), None, Some("unix:/run/db3.sock".to_owned())]);
+    }
+
+    #[test]
+    fn findings_of_servers_that_are_gone_are_ignored() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let gone = ids(&beliefs)[0];
+        beliefs.apply(config(&[DB2]), now);
+        let table = beliefs.table();
+        beliefs.check(gone, &answers(Writable::Yes), now);
+        assert_eq!(beliefs.report(gone, Failure::Refused, now), FollowUp::Nothing);
+        assert!(beliefs.next_table(&table).is_none());
+    }
+
+    #[test]
+    fn users_are_found_by_the_bytes_of_their_name() {
+        let table = table(config(&[DB1]), &[answers(Writable::Yes)]);
+        let user = table.user(b"app").unwrap();
+        assert_eq!(table.user_config(user).name, "app");
+        assert_eq!(table.user(b"App"), None);
+        assert_eq!(table.user(b"\xff"), None);
+        let seat = table.user_load(user).reserve(Some(1)).unwrap();
+        assert_eq!(table.user_load(user).sessions(), 1);
+        drop(seat);
+    }
+
+    #[test]
+    fn a_password_is_learnt_where_some_server_will_ask_for_it() {
+        let needs = |results: &[CheckResult]| {
+            let table = table(config(&[DB1, DB2]), results);
+            table.needs_cleartext(table.config.pool_by_name("read").unwrap())
+        };
+        assert!(!needs(&[answers(Writable::Yes), answers(Writable::No)]));
+        assert!(needs(&[answers(Writable::Yes), introduces(Writable::No, mysql_9_7())]));
+        assert!(needs(&[CheckResult::Refused, introduces(Writable::No, mysql_9_7())]));
+    }
+
+    #[test]
+    fn a_static_cluster_needs_no_answer_about_writes() {
+        let server = format!("{DB1}\nrole = \"primary\"");
+        let answer = crate::topology::Answer { writable: None, contact: None };
+        let table = table(
+            config_with("topology = \"static\"", &[&server, &format!("{DB2}\nrole = \"replica\"")]),
+            &[CheckResult::Answered(answer), CheckResult::TimedOut],
+        );
+        let write = table.config.pool_by_name("write").unwrap();
+        assert_eq!(table.pool(write).members.len(), 1);
+    }
+}

@@ -12,6 +12,8 @@ mod load;
 mod offer;
 mod registry;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 mod writer;
 
 use std::fmt;
@@ -20,6 +22,8 @@ use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
 pub use greeting::GreetingFacts;
+#[cfg(test)]
+pub(crate) use greeting::captured;
 pub use health::{
     Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, FollowUp, Health, Report, Thresholds, Writable,
 };

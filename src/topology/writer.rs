@@ -96,3 +96,106 @@ fn contest<'a>(cluster: &Cluster, beliefs: impl Iterator<Item = &'a Belief> + Cl
         writers.iter().for_each(|&index| roles[index] = ServerRole::Unknown);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::testing::{answers, config, config_with, table};
+    use crate::topology::{CheckResult, RoutingTable};
+
+    const AUTO: [&str; 2] = [
+        r#"name = "db1"
+address = "10.0.0.1:3306""#,
+        r#"name = "db2"
+address = "10.0.0.2:3306""#,
+    ];
+
+    fn with_role(role: &str) -> [String; 2] {
+        [format!("{}\nrole = \"{role}\"", AUTO[0]), AUTO[1].to_owned()]
+    }
+
+    fn check(table: &RoutingTable, expected: [ServerRole; 2], writers: &[usize]) {
+        let roles: Vec<ServerRole> = table.servers.iter().map(|server| server.health.role).collect();
+        assert_eq!(roles, expected);
+        let write = table.config.pool_by_name("write").unwrap();
+        let members: Vec<usize> = table.pool(write).members.iter().map(|member| member.0).collect();
+        assert_eq!(members, writers);
+    }
+
+    #[test]
+    fn the_servers_say_who_is_who() {
+        let table = table(config(&AUTO), &[answers(Writable::Yes), answers(Writable::No)]);
+        check(&table, [ServerRole::Primary, ServerRole::Replica], &[0]);
+    }
+
+    #[test]
+    fn of_two_that_take_writes_neither_is_used() {
+        let table = table(config(&AUTO), &[answers(Writable::Yes), answers(Writable::Yes)]);
+        check(&table, [ServerRole::Contested, ServerRole::Contested], &[]);
+        let reason = &table.servers[0].health.reason;
+        assert_eq!(&**reason, "takes writes, and is not the only one: no certain primary");
+    }
+
+    #[test]
+    fn a_server_that_is_down_contests_nothing() {
+        let table = table(config(&AUTO), &[answers(Writable::Yes), CheckResult::Refused]);
+        check(&table, [ServerRole::Primary, ServerRole::Unknown], &[0]);
+    }
+
+    #[test]
+    fn a_silent_writer_still_contests() {
+        let now = std::time::Instant::now();
+        let mut beliefs = crate::topology::Beliefs::new(config(&AUTO), now);
+        let ids: Vec<_> = beliefs.ids().collect();
+        beliefs.check(ids[0], &answers(Writable::Yes), now);
+        beliefs.check(ids[1], &answers(Writable::No), now);
+        beliefs.check(ids[0], &CheckResult::TimedOut, now);
+        beliefs.check(ids[1], &answers(Writable::Yes), now);
+        check(&beliefs.table(), [ServerRole::Contested, ServerRole::Contested], &[]);
+        beliefs.check(ids[0], &CheckResult::TimedOut, now);
+        check(&beliefs.table(), [ServerRole::Unknown, ServerRole::Primary], &[1]);
+    }
+
+    #[test]
+    fn nobody_writes_before_all_were_asked() {
+        let now = std::time::Instant::now();
+        let mut beliefs = crate::topology::Beliefs::new(config(&AUTO), now);
+        let ids: Vec<_> = beliefs.ids().collect();
+        beliefs.check(ids[0], &answers(Writable::Yes), now);
+        check(&beliefs.table(), [ServerRole::Unknown, ServerRole::Unknown], &[]);
+        beliefs.check(ids[1], &CheckResult::TimedOut, now);
+        check(&beliefs.table(), [ServerRole::Primary, ServerRole::Unknown], &[0]);
+    }
+
+    #[test]
+    fn a_configured_primary_is_the_only_one() {
+        let servers = with_role("primary");
+        let config = config(&[&servers[0], &servers[1]]);
+        let both_write = table(config.clone(), &[answers(Writable::Yes), answers(Writable::Yes)]);
+        check(&both_write, [ServerRole::Primary, ServerRole::Contested], &[0]);
+        let other_writes = table(config, &[CheckResult::Refused, answers(Writable::Yes)]);
+        check(&other_writes, [ServerRole::Primary, ServerRole::Contested], &[]);
+    }
+
+    #[test]
+    fn a_configured_primary_that_is_read_only_takes_no_writes() {
+        let servers = with_role("primary");
+        let table = table(config(&[&servers[0], &servers[1]]), &[answers(Writable::No), answers(Writable::No)]);
+        check(&table, [ServerRole::ReadOnlyPrimary, ServerRole::Replica], &[]);
+    }
+
+    #[test]
+    fn a_configured_replica_never_writes() {
+        let servers = with_role("replica");
+        let table = table(config(&[&servers[0], &servers[1]]), &[answers(Writable::Yes), answers(Writable::Yes)]);
+        check(&table, [ServerRole::Replica, ServerRole::Primary], &[1]);
+    }
+
+    #[test]
+    fn in_a_static_cluster_the_configuration_is_all_that_counts() {
+        let servers = [format!("{}\nrole = \"primary\"", AUTO[0]), format!("{}\nrole = \"replica\"", AUTO[1])];
+        let config = config_with("topology = \"static\"", &[&servers[0], &servers[1]]);
+        let table = table(config, &[answers(Writable::No), answers(Writable::Yes)]);
+        check(&table, [ServerRole::Primary, ServerRole::Replica], &[0]);
+    }
+}

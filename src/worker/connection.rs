@@ -108,7 +108,7 @@ impl Connection {
         match self.out.writing {
             Writing::Nothing => {
                 self.out.writing = Writing::Bytes;
-                io.send_bytes(self.socket, bytes, 0);
+                io.send_bytes(self.socket, bytes);
             }
             Writing::Spans | Writing::Bytes => self.append(&bytes),
         }
@@ -155,7 +155,7 @@ impl Connection {
             io.send(self.socket, self.out.spans.drain(..));
         } else if !self.out.bytes.is_empty() {
             self.out.writing = Writing::Bytes;
-            io.send_bytes(self.socket, std::mem::take(&mut self.out.bytes), 0);
+            io.send_bytes(self.socket, std::mem::take(&mut self.out.bytes));
         }
     }
 

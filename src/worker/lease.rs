@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::{
     config::PoolIndex,
-    io::{self, Errno, Liveness, SocketId},
+    io::{self, Errno, SocketId},
     pool::Waiting,
     route::{self, Question, Refusal},
     session::{Input, LeaseFailure, ServerFacts, Side, Want},
@@ -189,7 +189,7 @@ impl Worker {
             is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
         };
         let address = socket_address(endpoint).map_err(|_| Failure::Refused)?;
-        let socket = io::outgoing(&address, &Liveness::default()).map_err(|_| Failure::Refused)?;
+        let socket = io::socket::outgoing(&address).map_err(|_| Failure::Refused)?;
         let socket = self.io.connect(socket, &address).map_err(|_| Failure::Refused)?;
         self.own(socket, Owner::Session(key, side));
         let deadline = self.now + timeout;

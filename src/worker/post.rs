@@ -24,11 +24,8 @@ impl Worker {
         match order {
             Order::TableChanged => self.look_at_table(),
             Order::Listen { key, name, socket } => {
-                if self.io.listen(key, socket).is_ok() {
-                    self.listeners.insert(key, name);
-                } else {
-                    tracing::error!(listener = &*name, "too many listeners: this one accepts nobody");
-                }
+                self.listeners.insert(key, name);
+                self.io.listen(key, socket);
             }
             Order::StopListening { key } => {
                 self.listeners.remove(&key);

@@ -8,8 +8,6 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use socket2::SockRef;
-
 use crate::session::{Admission, Birth, Session, SessionId, Side};
 
 use super::{
@@ -75,7 +73,7 @@ impl Worker {
     }
 
     fn settle(&mut self, socket: OwnedFd, admission: Admission) -> Option<()> {
-        let host: Arc<str> = host_of(&socket).into();
+        let host: Arc<str> = prepare_accepted(&socket).ok()?.into();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).ok()?;
         let id = self.next_session_id();
@@ -109,13 +107,5 @@ impl Worker {
                 return id;
             }
         }
-    }
-}
-
-/// The client's address as logs and error texts show it: without the port, and `localhost` on a UNIX socket.
-fn host_of(socket: &OwnedFd) -> String {
-    match SockRef::from(socket).peer_addr().ok().and_then(|address| address.as_socket()) {
-        Some(address) => address.ip().to_canonical().to_string(),
-        None => "localhost".to_owned(),
     }
 }

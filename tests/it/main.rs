@@ -1,3 +1,5 @@
-//! Tests.
+//! End to end: real servers, real drivers, a real sqluice between them, on both engines.
 
-fn main() {}
+mod commands;
+mod compare;
+mod harness;

@@ -1,0 +1,245 @@
+//! The bare relay: what a balancer on this ring would cost if it knew nothing of MySQL but packet heads.
+//!
+//! It has the data path's duties (boundaries of packets, order, back-pressure, both ends' close) and none of the
+//! session's: no login, no choice of server, no state of a reply. So it is the limit to stay close to. Its candidates
+//! run it as a process of its own.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use socket2::SockAddr;
+use sqluice::io::{self, Engine, Event, Io, IoLimits, Liveness, SEND_SPANS_MAX, SocketId, Span};
+use sqluice::protocol::packet::Walker;
+
+use crate::launch::LISTENING;
+
+/// Serves until the process is ended.
+pub(crate) fn serve(server: SocketAddr, engine: Engine) -> Result<(), Box<dyn Error>> {
+    let limits = IoLimits::default();
+    let (mut io, report) = Io::new(engine, limits)?;
+    eprintln!("{report}");
+    let listener = TcpListener::from(io::listen_tcp(
+        (Ipv4Addr::LOCALHOST, 0).into(),
+        &Liveness::default(),
+    )?);
+    let address = listener.local_addr()?;
+    io.listen(0, listener.into())
+        .map_err(|_| "no room for a listener")?;
+    writeln!(std::io::stdout(), "{LISTENING}{address}")?;
+    let mut relay = Relay {
+        server: server.into(),
+        sides: Vec::new(),
+    };
+    relay.sides.resize_with(limits.sockets_max, || None);
+    let mut events = Vec::new();
+    loop {
+        io.turn(None, &mut events)?;
+        for event in events.drain(..) {
+            relay.handle(&mut io, event);
+        }
+    }
+}
+
+struct Relay {
+    server: SockAddr,
+    /// Indexed by the socket's slot. Both sides of a pair are there, or none.
+    sides: Vec<Option<Side>>,
+}
+
+/// One of the two sockets of a pair, as the place where the other's bytes go.
+struct Side {
+    id: SocketId,
+    peer: SocketId,
+    /// Boundaries of the packets that come from here.
+    packets: Walker,
+    output: Output,
+    /// The other side has ended: close both once the output is written.
+    last: bool,
+}
+
+/// Bytes on their way out of a socket.
+enum Output {
+    /// All is written. Also: nothing can be written yet, and nothing came to be written.
+    Idle,
+    /// A try is in flight; what came since waits.
+    Trying(VecDeque<Span>),
+    /// The socket takes no more. A copy is being written, and what came since is copied behind it; the other side is
+    /// paused.
+    Full(Vec<u8>),
+}
+
+impl Relay {
+    fn handle(&mut self, io: &mut Io, event: Event) {
+        match event {
+            Event::Accepted { socket, .. } => self.open_pair(io, socket),
+            Event::AcceptFailed { error, .. } => eprintln!("accept: {error}"),
+            Event::Connected { id, result: Ok(()) } => {
+                if let Some(side) = self.side(id) {
+                    let peer = side.peer;
+                    io.receive(id);
+                    io.receive(peer);
+                }
+            }
+            Event::Received { id, span } => self.pass_on(io, id, span),
+            Event::Sent { id, unsent, .. } => self.sent(io, id, unsent),
+            Event::SentBytes {
+                id, result: Ok(()), ..
+            } => self.copy_sent(io, id),
+            Event::Ended { id } => self.ended(io, id),
+            Event::Connected { id, result: Err(_) }
+            | Event::SentBytes {
+                id, result: Err(_), ..
+            }
+            | Event::Failed { id, .. } => self.close_pair(io, id),
+            Event::Woken => {}
+        }
+    }
+
+    fn side(&mut self, id: SocketId) -> Option<&mut Side> {
+        self.sides[id.slot()].as_mut()
+    }
+
+    fn open_pair(&mut self, io: &mut Io, client: OwnedFd) {
+        let Ok(outgoing) = io::outgoing(&self.server, &Liveness::default()) else {
+            return;
+        };
+        let Ok(client) = io.adopt(client) else { return };
+        let Ok(server) = io.connect(outgoing, &self.server) else {
+            return io.close(client);
+        };
+        for (id, peer) in [(client, server), (server, client)] {
+            self.sides[id.slot()] = Some(Side {
+                id,
+                peer,
+                packets: Walker::new(),
+                output: Output::Idle,
+                last: false,
+            });
+        }
+    }
+
+    fn close_pair(&mut self, io: &mut Io, id: SocketId) {
+        let Some(side) = self.sides[id.slot()].take() else {
+            return;
+        };
+        self.sides[side.peer.slot()] = None;
+        io.close(side.id);
+        io.close(side.peer);
+    }
+
+    fn pass_on(&mut self, io: &mut Io, id: SocketId, span: Span) {
+        let Some(side) = self.side(id) else { return };
+        side.follow(span.bytes());
+        let peer = side.peer;
+        if let Some(target) = self.side(peer) {
+            target.put(io, span);
+        }
+    }
+
+    fn sent(&mut self, io: &mut Io, id: SocketId, unsent: Vec<Span>) {
+        let Some(side) = self.side(id) else { return };
+        let source = side.peer;
+        match side.after_try(io, unsent) {
+            Room::Some => self.close_if_last(io, id),
+            Room::None => io.pause(source),
+        }
+    }
+
+    fn copy_sent(&mut self, io: &mut Io, id: SocketId) {
+        let Some(side) = self.side(id) else { return };
+        let source = side.peer;
+        match side.after_copy(io) {
+            Room::Some => {
+                io.receive(source);
+                self.close_if_last(io, id);
+            }
+            Room::None => {}
+        }
+    }
+
+    /// Nothing more comes from this side. What came before is still to be written to the other.
+    fn ended(&mut self, io: &mut Io, id: SocketId) {
+        let Some(side) = self.side(id) else { return };
+        if !side.packets.is_between_packets() {
+            eprintln!("a connection ended inside a packet");
+        }
+        let peer = side.peer;
+        if let Some(target) = self.side(peer) {
+            target.last = true;
+        }
+        self.close_if_last(io, peer);
+    }
+
+    fn close_if_last(&mut self, io: &mut Io, id: SocketId) {
+        if self
+            .side(id)
+            .is_some_and(|side| side.last && matches!(side.output, Output::Idle))
+        {
+            self.close_pair(io, id);
+        }
+    }
+}
+
+/// Whether a socket takes more.
+enum Room {
+    Some,
+    None,
+}
+
+impl Side {
+    fn follow(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let walked = self.packets.walk(bytes);
+            bytes = &bytes[walked.consumed..];
+        }
+    }
+
+    /// Writes a span to this socket, behind what is on its way.
+    fn put(&mut self, io: &mut Io, span: Span) {
+        match &mut self.output {
+            Output::Idle => {
+                io.send(self.id, [span]);
+                self.output = Output::Trying(VecDeque::new());
+            }
+            Output::Trying(waiting) => waiting.push_back(span),
+            Output::Full(copy) => copy.extend_from_slice(span.bytes()),
+        }
+    }
+
+    /// A try is over and left `unsent`.
+    fn after_try(&mut self, io: &mut Io, unsent: Vec<Span>) -> Room {
+        let Output::Trying(mut waiting) = std::mem::replace(&mut self.output, Output::Idle) else {
+            unreachable!("a try ends only where one was made");
+        };
+        if !unsent.is_empty() {
+            let mut copy = Vec::new();
+            for span in unsent.iter().chain(&waiting) {
+                copy.extend_from_slice(span.bytes());
+            }
+            io.send_bytes(self.id, copy, 0);
+            self.output = Output::Full(Vec::new());
+            return Room::None;
+        }
+        if !waiting.is_empty() {
+            let count = waiting.len().min(SEND_SPANS_MAX);
+            io.send(self.id, waiting.drain(..count));
+            self.output = Output::Trying(waiting);
+        }
+        Room::Some
+    }
+
+    /// A copy is written; perhaps there is more.
+    fn after_copy(&mut self, io: &mut Io) -> Room {
+        match std::mem::replace(&mut self.output, Output::Idle) {
+            Output::Full(copy) if !copy.is_empty() => {
+                io.send_bytes(self.id, copy, 0);
+                self.output = Output::Full(Vec::new());
+                Room::None
+            }
+            Output::Full(_) | Output::Idle | Output::Trying(_) => Room::Some,
+        }
+    }
+}

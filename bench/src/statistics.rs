@@ -1,0 +1,143 @@
+//! From rounds to figures: medians, ratios round by round, and how far the rounds lie apart.
+//!
+//! A machine's speed changes from minute to minute more than two candidates differ. So candidates take turns within a
+//! round, a ratio compares only what was measured in the same round, and of all rounds the median counts.
+
+/// One measurement, in the units of the table. What a candidate without a process of its own does not have is `None`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Figures {
+    pub(crate) requests_per_second: f64,
+    pub(crate) cpu_us_per_request: Option<f64>,
+    /// 0 to 1.
+    pub(crate) kernel_share: Option<f64>,
+    pub(crate) switches_per_request: Option<f64>,
+    pub(crate) latency_us: Latency,
+    pub(crate) peak_memory_mib: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) p99_9: f64,
+    pub(crate) max: f64,
+}
+
+/// The middle of the rounds by each figure; of the longest latencies and of memory peaks, the largest.
+pub(crate) fn summary(rounds: &[Figures]) -> Option<Figures> {
+    let all = |figure: fn(&Figures) -> f64| median(&rounds.iter().map(figure).collect::<Vec<_>>());
+    let known = |figure: fn(&Figures) -> Option<f64>| {
+        median(&rounds.iter().filter_map(figure).collect::<Vec<_>>())
+    };
+    Some(Figures {
+        requests_per_second: all(|round| round.requests_per_second)?,
+        cpu_us_per_request: known(|round| round.cpu_us_per_request),
+        kernel_share: known(|round| round.kernel_share),
+        switches_per_request: known(|round| round.switches_per_request),
+        latency_us: Latency {
+            p50: all(|round| round.latency_us.p50)?,
+            p90: all(|round| round.latency_us.p90)?,
+            p99: all(|round| round.latency_us.p99)?,
+            p99_9: all(|round| round.latency_us.p99_9)?,
+            max: rounds
+                .iter()
+                .map(|round| round.latency_us.max)
+                .fold(0.0, f64::max),
+        },
+        peak_memory_mib: rounds
+            .iter()
+            .filter_map(|round| round.peak_memory_mib)
+            .reduce(f64::max),
+    })
+}
+
+/// CPU per request of one candidate by that of another: the median of the ratios of the same rounds.
+pub(crate) fn cpu_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
+    let ratios = rounds.iter().zip(base).filter_map(|(round, base)| {
+        let base = base.cpu_us_per_request.filter(|base| *base > 0.0)?;
+        Some(round.cpu_us_per_request? / base)
+    });
+    median(&ratios.collect::<Vec<_>>())
+}
+
+/// How far the rounds' CPU per request lie apart, as a part of their median: a figure that differs by less is no figure.
+pub(crate) fn cpu_spread(rounds: &[Figures]) -> Option<f64> {
+    let values: Vec<_> = rounds
+        .iter()
+        .filter_map(|round| round.cpu_us_per_request)
+        .collect();
+    let middle = median(&values).filter(|middle| *middle > 0.0 && values.len() > 1)?;
+    let largest = values.iter().copied().fold(f64::MIN, f64::max);
+    let smallest = values.iter().copied().fold(f64::MAX, f64::min);
+    Some((largest - smallest) / middle)
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = values[(values.len() - 1) / 2];
+    Some((lower + upper) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(cpu: Option<f64>) -> Figures {
+        let latency_us = Latency {
+            p50: 1.0,
+            p90: 2.0,
+            p99: 3.0,
+            p99_9: 4.0,
+            max: 5.0,
+        };
+        Figures {
+            requests_per_second: 100.0,
+            cpu_us_per_request: cpu,
+            kernel_share: None,
+            switches_per_request: None,
+            latency_us,
+            peak_memory_mib: cpu,
+        }
+    }
+
+    fn rounds(cpu: &[f64]) -> Vec<Figures> {
+        cpu.iter().map(|cpu| round(Some(*cpu))).collect()
+    }
+
+    #[test]
+    fn the_median_does_not_mind_order_or_one_bad_round() {
+        assert_eq!(median(&[3.0, 1.0, 1000.0]), Some(3.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(median(&[7.0]), Some(7.0));
+        assert_eq!(median(&[]), None);
+    }
+
+    /// A machine that is twice as slow in every other round changes the figures, not their ratio.
+    #[test]
+    fn a_ratio_compares_within_a_round() {
+        assert_eq!(
+            cpu_ratio(&rounds(&[9.0, 18.0, 9.0]), &rounds(&[6.0, 12.0, 6.0])),
+            Some(1.5)
+        );
+        assert_eq!(cpu_ratio(&[round(None)], &rounds(&[6.0])), None);
+        assert_eq!(cpu_ratio(&rounds(&[6.0]), &rounds(&[0.0])), None);
+    }
+
+    #[test]
+    fn a_summary_takes_the_largest_of_what_is_a_peak() {
+        let all = summary(&rounds(&[9.0, 7.0, 8.0])).expect("three rounds");
+        assert_eq!(all.cpu_us_per_request, Some(8.0));
+        assert_eq!(all.peak_memory_mib, Some(9.0));
+        assert_eq!(summary(&[]), None);
+    }
+
+    #[test]
+    fn spread_is_relative_and_needs_two_rounds() {
+        assert_eq!(cpu_spread(&rounds(&[8.0, 10.0, 12.0])), Some(0.4));
+        assert_eq!(cpu_spread(&rounds(&[8.0])), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! What a process has used, as the kernel counts it: CPU time, context switches, memory.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Totals since the process started. Two of them around a window say what the window cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// CPU time of all threads, in user and kernel mode, to the nanosecond.
+    pub(crate) cpu: Duration,
+    /// The same from the clock ticks, which alone know the two modes apart: only for their ratio.
+    pub(crate) user_ticks: u64,
+    pub(crate) kernel_ticks: u64,
+    /// How often a thread went to sleep of its own will.
+    pub(crate) voluntary_switches: u64,
+}
+
+impl Usage {
+    /// Of a process and all its threads, also the kernel's workers for its ring. What a thread used that ends between
+    /// two looks is missed, and so are processes that it started: each candidate is one process that keeps its threads.
+    pub(crate) fn of(pid: u32) -> io::Result<Usage> {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let (user_ticks, kernel_ticks) =
+            parse_ticks(&fs::read_to_string(process.join("stat"))?).ok_or_else(strange)?;
+        let mut usage = Usage {
+            user_ticks,
+            kernel_ticks,
+            ..Usage::default()
+        };
+        for thread in fs::read_dir(process.join("task"))? {
+            let thread = thread?.path();
+            // A thread may end between the listing and here.
+            let Ok(schedule) = fs::read_to_string(thread.join("schedstat")) else {
+                continue;
+            };
+            let Ok(status) = fs::read_to_string(thread.join("status")) else {
+                continue;
+            };
+            usage.cpu += parse_schedule(&schedule).ok_or_else(strange)?;
+            usage.voluntary_switches +=
+                status_field(&status, "voluntary_ctxt_switches").ok_or_else(strange)?;
+        }
+        Ok(usage)
+    }
+
+    pub(crate) fn since(&self, earlier: &Usage) -> Usage {
+        Usage {
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            user_ticks: self.user_ticks.saturating_sub(earlier.user_ticks),
+            kernel_ticks: self.kernel_ticks.saturating_sub(earlier.kernel_ticks),
+            voluntary_switches: self
+                .voluntary_switches
+                .saturating_sub(earlier.voluntary_switches),
+        }
+    }
+
+    /// The part of the time spent in the kernel, 0 to 1; nothing when less than a tick was used.
+    pub(crate) fn kernel_share(&self) -> Option<f64> {
+        let ticks = self.user_ticks + self.kernel_ticks;
+        (ticks > 0).then(|| self.kernel_ticks as f64 / ticks as f64)
+    }
+}
+
+/// Lets the kernel count the peak of resident memory anew from here.
+pub(crate) fn reset_peak_memory(pid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
+/// Peak of resident memory in bytes since the process started, or since [`reset_peak_memory`].
+pub(crate) fn peak_memory(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(status_field(&status, "VmHWM").ok_or_else(strange)? * 1024)
+}
+
+fn strange() -> io::Error {
+    io::Error::other("/proc does not have the form this was written for")
+}
+
+/// utime and stime, the 14th and 15th field of /proc/PID/stat. The second is the name, which may hold anything.
+fn parse_ticks(stat: &str) -> Option<(u64, u64)> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_ascii_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// Time on a CPU in nanoseconds, the first field of a thread's schedstat.
+fn parse_schedule(schedstat: &str) -> Option<Duration> {
+    Some(Duration::from_nanos(
+        schedstat.split_ascii_whitespace().next()?.parse().ok()?,
+    ))
+}
+
+/// The number behind `name:` in a status file.
+fn status_field(status: &str, name: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_found_behind_a_name_with_brackets_and_spaces() {
+        let stat =
+            "4711 (a ) b (c) S 1 4711 4711 0 -1 4194560 1 2 3 4 1234 567 8 9 20 0 1 0 100 200 300";
+        assert_eq!(parse_ticks(stat), Some((1234, 567)));
+        assert_eq!(parse_ticks("4711 (short) S 1 2"), None);
+    }
+
+    #[test]
+    fn a_status_field_is_not_mistaken_for_one_whose_name_ends_alike() {
+        let status =
+            "nonvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t42\nVmHWM:\t  2048 kB\n";
+        assert_eq!(status_field(status, "voluntary_ctxt_switches"), Some(42));
+        assert_eq!(status_field(status, "VmHWM"), Some(2048));
+        assert_eq!(status_field(status, "VmPeak"), None);
+    }
+
+    #[test]
+    fn schedule_time_is_nanoseconds() {
+        assert_eq!(
+            parse_schedule("3999123 1000 7\n"),
+            Some(Duration::from_nanos(3_999_123))
+        );
+    }
+
+    /// The kernel's own figures, of this process: work shows up in them.
+    #[test]
+    fn own_work_is_seen() {
+        let pid = std::process::id();
+        let before = Usage::of(pid).expect("own figures");
+        let mut digest = 0_u64;
+        while Usage::of(pid).expect("own figures").since(&before).cpu < Duration::from_millis(5) {
+            digest = (0..10_000).fold(digest, |digest, step| {
+                std::hint::black_box(digest.rotate_left(5) ^ step)
+            });
+        }
+        assert!(peak_memory(pid).expect("own memory") > 100_000);
+    }
+}

@@ -1,0 +1,109 @@
+//! What has to fit together in a file and can be seen before anything is resolved: names, addresses, fallbacks, members.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::ops::Range;
+
+use super::error::Complaints;
+use super::file::{ClusterSection, File, PoolSection, ServerSection};
+use super::read::At;
+use super::value::quoted;
+use super::{ListenAddress, Role, RoleSetting};
+
+/// Complains about everything that does not fit.
+pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
+    check_listeners(file, complaints);
+    for cluster in &file.clusters {
+        check_servers(cluster, complaints);
+    }
+    check_fallbacks(&file.pools, complaints);
+    for pool in &file.pools {
+        check_members(pool, &file.clusters, complaints);
+    }
+    check_names("user", file.users.iter().map(|user| &user.name), complaints);
+}
+
+fn check_listeners(file: &File, complaints: &Complaints<'_>) {
+    check_names("listener", file.listeners.iter().map(|listener| &listener.name), complaints);
+    let addresses = || file.listeners.iter().filter_map(|listener| listener.address.as_ref());
+    // Port 0 is another port each time.
+    let is_fixed = |at: &&At<ListenAddress>| !matches!(at.get_ref(), ListenAddress::Tcp(tcp) if tcp.port() == 0);
+    for (address, place) in repeated(addresses().filter(is_fixed)) {
+        complaints.at(&place, format!("another listener has the address \"{address}\": write another one"));
+    }
+    let is_admin_socket = |address: &ListenAddress| match (address, &file.admin_socket) {
+        (ListenAddress::Unix(path), Some(socket)) => path == socket.get_ref(),
+        (ListenAddress::Unix(_), None) | (ListenAddress::Tcp(_), _) => false,
+    };
+    for address in addresses().filter(|address| is_admin_socket(address.get_ref())) {
+        let problem = format!("\"{}\" is the socket of [admin]: write another path", address.get_ref());
+        complaints.at(&address.span(), problem);
+    }
+}
+
+fn check_servers(cluster: &ClusterSection, complaints: &Complaints<'_>) {
+    check_names("server of this cluster", cluster.servers.iter().map(|server| &server.name), complaints);
+    // One server under two names would be counted, and in a failover believed, twice.
+    for (address, place) in repeated(cluster.servers.iter().filter_map(|server| server.address.as_ref())) {
+        let problem = format!("another server of this cluster has the address \"{address}\": write another one");
+        complaints.at(&place, problem);
+    }
+}
+
+/// TOML itself refuses two clusters or pools of one name.
+fn check_names<'f>(what: &str, written: impl Iterator<Item = &'f Option<At<String>>>, complaints: &Complaints<'_>) {
+    for (name, place) in repeated(written.flatten()) {
+        complaints.at(&place, format!("there is another {what} named {}: write another name", quoted(name)));
+    }
+}
+
+/// Following the fallbacks of a pool must end. A circle is complained about at each pool that is part of it.
+fn check_fallbacks(pools: &[PoolSection], complaints: &Complaints<'_>) {
+    let fallback = |pool: &'_ PoolSection| pool.fallback.as_ref().map(|fallback| fallback.get_ref().clone());
+    let next: HashMap<&str, String> =
+        pools.iter().filter_map(|pool| Some((pool.name.get_ref().as_str(), fallback(pool)?))).collect();
+    for pool in pools {
+        let start = pool.name.get_ref();
+        // A way longer than there are pools has come into a circle that this pool is not part of.
+        let way = std::iter::successors(next.get(start.as_str()), |at| next.get(at.as_str())).take(pools.len());
+        if let Some(written) = &pool.fallback
+            && way.into_iter().any(|at| at == start)
+        {
+            let problem =
+                format!("the fallback of pool {} leads back to it: write another pool, or none", quoted(start));
+            complaints.at(&written.span(), problem);
+        }
+    }
+}
+
+/// The pool has at least one server that can be its member.
+fn check_members(pool: &PoolSection, clusters: &[ClusterSection], complaints: &Complaints<'_>) {
+    let (Some(cluster_name), Some(role)) = (&pool.cluster, &pool.role) else { return };
+    let Some(cluster) = clusters.iter().find(|cluster| cluster.name == *cluster_name) else { return };
+    let can_be_member = |server: &ServerSection| match &server.role {
+        Some(setting) => can_have(*setting.get_ref(), *role.get_ref()),
+        // There was a complaint about the server's role, and it may well be that of the pool.
+        None => true,
+    };
+    // There was a complaint about a cluster without servers.
+    if !cluster.servers.is_empty() && !cluster.servers.iter().any(can_be_member) {
+        let (pool, cluster) = (quoted(pool.name.get_ref()), quoted(cluster_name.get_ref()));
+        let problem = format!("pool {pool} would always be empty: no server of cluster {cluster} can have this role");
+        complaints.at(&role.span(), format!("{problem}; change it here, or the `role` of a server"));
+    }
+}
+
+/// Whether a server that is configured so can ever be a member of a pool with this role.
+fn can_have(setting: RoleSetting, role: Role) -> bool {
+    match setting {
+        RoleSetting::Auto => true,
+        RoleSetting::Primary => role == Role::Primary,
+        RoleSetting::Replica => role == Role::Replica,
+    }
+}
+
+/// Values that were there before, with the places of the later ones.
+fn repeated<'f, T: Eq + Hash + 'f>(written: impl Iterator<Item = &'f At<T>>) -> Vec<(&'f T, Range<usize>)> {
+    let mut seen = HashSet::new();
+    written.filter(|value| !seen.insert(value.get_ref())).map(|value| (value.get_ref(), value.span())).collect()
+}

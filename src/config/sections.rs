@@ -1,0 +1,523 @@
+//! Every setting there is, table by table. [`reference`](super::reference) says what the columns mean.
+
+use std::time::Duration;
+
+use super::limits;
+use super::reference::{Absent, Form, Reload, Section, Setting};
+use super::value::words;
+use super::{Balance, IoEngine, LogFormat, LogLevel, Role, RoleSetting, Topology};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The whole file.
+pub static ROOT: Section = Section {
+    title: "the file",
+    noun: "file",
+    doc: "",
+    settings: &[
+        table("process", Form::Table(&PROCESS)),
+        table("log", Form::Table(&LOG)),
+        table("admin", Form::Table(&ADMIN)),
+        table("instant_failover", Form::Table(&INSTANT_FAILOVER)),
+        required_tables("listener", Form::Tables { section: &LISTENER, max: limits::LISTENERS_MAX }),
+        required_tables("cluster", Form::NamedTables { section: &CLUSTER, max: limits::CLUSTERS_MAX }),
+        required_tables("pool", Form::NamedTables { section: &POOL, max: limits::POOLS_MAX }),
+        required_tables("user", Form::Tables { section: &USER, max: limits::USERS_MAX }),
+        table("users", Form::Table(&USERS)),
+        table("limits", Form::Table(&LIMITS)),
+    ],
+};
+
+/// A setting that is a table has its meaning, default and reload in the table's own settings.
+const fn table(name: &'static str, form: Form) -> Setting {
+    Setting { name, form, absent: Absent::Means("the defaults of its settings"), reload: Reload::AtOnce, doc: "" }
+}
+
+/// Of these there must be at least one.
+const fn required_tables(name: &'static str, form: Form) -> Setting {
+    Setting { absent: Absent::Refused, ..table(name, form) }
+}
+
+static PROCESS: Section = Section {
+    title: "[process]",
+    noun: "process",
+    doc: "The process itself.",
+    settings: &[
+        Setting {
+            name: "workers",
+            form: Form::CountOrAuto { max: limits::WORKERS_MAX as u32 },
+            absent: Absent::Is("\"auto\""),
+            reload: Reload::NextStart,
+            doc: "Data path threads. `\"auto\"`: one per online CPU.",
+        },
+        Setting {
+            name: "pin_workers",
+            form: Form::Boolean,
+            absent: Absent::Is("true"),
+            reload: Reload::NextStart,
+            doc: "Each worker stays on a CPU of its own.",
+        },
+        Setting {
+            name: "io",
+            form: Form::Choice { words: words::<IoEngine>, not_yet: &[] },
+            absent: Absent::Is("\"auto\""),
+            reload: Reload::NextStart,
+            doc: "The way to the kernel. `\"auto\"`: io_uring where the kernel allows it, else epoll; the log says which.",
+        },
+        Setting {
+            name: "max_sessions",
+            form: Form::Count { min: 1, max: limits::SESSIONS_MAX },
+            absent: Absent::Is("10000"),
+            reload: Reload::NextStart,
+            doc: "Client connections of the whole process; further clients get error 1040. The memory for it is printed at start.",
+        },
+        Setting {
+            name: "shutdown_timeout",
+            form: Form::Duration { min: Duration::ZERO, max: DAY },
+            absent: Absent::Is("\"30s\""),
+            reload: Reload::AtOnce,
+            doc: "How long SIGTERM lets sessions come to an end of their transactions before they are closed.",
+        },
+        Setting {
+            name: "server_version",
+            form: Form::Text { bytes_max: limits::SERVER_VERSION_BYTES_MAX },
+            absent: Absent::Means("that of the servers"),
+            reload: Reload::NewSessions,
+            doc: "The version that clients are told. Some connectors choose their dialect by it.",
+        },
+    ],
+};
+
+static LOG: Section = Section {
+    title: "[log]",
+    noun: "log",
+    doc: "The log goes to stderr.",
+    settings: &[
+        Setting {
+            name: "level",
+            form: Form::Choice { words: words::<LogLevel>, not_yet: &[] },
+            absent: Absent::Is("\"info\""),
+            reload: Reload::NextStart,
+            doc: "The least important line that is still written.",
+        },
+        Setting {
+            name: "format",
+            form: Form::Choice { words: words::<LogFormat>, not_yet: &[] },
+            absent: Absent::Is("\"text\""),
+            reload: Reload::NextStart,
+            doc: "For people or for a log collector.",
+        },
+        Setting {
+            name: "access",
+            form: Form::Only("off"),
+            absent: Absent::Is("\"off\""),
+            reload: Reload::AtOnce,
+            doc: "A file with one line a session: not available yet.",
+        },
+    ],
+};
+
+static ADMIN: Section = Section {
+    title: "[admin]",
+    noun: "admin",
+    doc: "The door for the operator's own commands, like `sqluice status`.",
+    settings: &[
+        Setting {
+            name: "socket",
+            form: Form::SocketPath,
+            absent: Absent::Is("\"/run/sqluice/admin.sock\""),
+            reload: Reload::NextStart,
+            doc: "A UNIX socket (mode 0600) that speaks HTTP and JSON.",
+        },
+        Setting {
+            name: "http",
+            form: Form::NotYet { instead: "use `[admin] socket` and `sqluice status`" },
+            absent: Absent::Means("none"),
+            reload: Reload::AtOnce,
+            doc: "An address for a status page and metrics over TCP.",
+        },
+    ],
+};
+
+static INSTANT_FAILOVER: Section = Section {
+    title: "[instant_failover]",
+    noun: "instant failover",
+    doc: "The balancer's own maintenance: telling clients to go elsewhere at once. Only `mode = \"off\"` is available yet; \
+          the other settings are checked and kept for it.",
+    settings: &[
+        Setting {
+            name: "mode",
+            form: Form::Only("off"),
+            absent: Absent::Is("\"off\""),
+            reload: Reload::AtOnce,
+            doc: "Who is sent elsewhere. `\"on\"` and `\"all\"` are not available yet.",
+        },
+        Setting {
+            name: "target",
+            form: Form::ServerAddress,
+            absent: Absent::Means("none"),
+            reload: Reload::AtOnce,
+            doc: "Where clients are sent.",
+        },
+        Setting {
+            name: "error_code",
+            form: Form::Count { min: 1, max: 65_535 },
+            absent: Absent::Is("4196"),
+            reload: Reload::AtOnce,
+            doc: "The error that carries the target: ER_INSTANT_FAILOVER as first proposed in MDEV-34009; a later branch used 4200.",
+        },
+        Setting {
+            name: "redirect_url",
+            form: Form::Only("off"),
+            absent: Absent::Is("\"off\""),
+            reload: Reload::AtOnce,
+            doc: "MariaDB's redirect_url in the OK of a login: not available yet.",
+        },
+    ],
+};
+
+static LISTENER: Section = Section {
+    title: "[[listener]]",
+    noun: "listener",
+    doc: "An address clients connect to. At least one. A reload opens and closes listeners; sessions stay.",
+    settings: &[
+        Setting {
+            name: "name",
+            form: Form::Name,
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "Unique among the listeners.",
+        },
+        Setting {
+            name: "address",
+            form: Form::ListenAddress,
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "Where it listens. Port 0 lets the kernel choose.",
+        },
+        Setting {
+            name: "extra",
+            form: Form::Boolean,
+            absent: Absent::Is("false"),
+            reload: Reload::AtOnce,
+            doc: "An administrative port, exempt from instant failover mode `\"on\"`.",
+        },
+        Setting {
+            name: "tls",
+            form: Form::NotYet { instead: "leave it out" },
+            absent: Absent::Means("none"),
+            reload: Reload::AtOnce,
+            doc: "Encryption towards clients.",
+        },
+        Setting {
+            name: "proxy_protocol",
+            form: Form::NotYet { instead: "leave it out" },
+            absent: Absent::Means("none"),
+            reload: Reload::AtOnce,
+            doc: "The client's address from a load balancer in front of this one.",
+        },
+    ],
+};
+
+static CLUSTER: Section = Section {
+    title: "[cluster.NAME]",
+    noun: "cluster",
+    doc: "Servers that replicate one data set. At least one cluster.",
+    settings: &[
+        Setting {
+            name: "topology",
+            form: Form::Choice { words: words::<Topology>, not_yet: &["galera", "group-replication"] },
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`. `\"static\"`: each server's `role`. \
+                  `\"galera\"` and `\"group-replication\"` are not available yet.",
+        },
+        Setting {
+            name: "monitor",
+            form: Form::Table(&MONITOR),
+            absent: Absent::Means("none: servers are only asked for their greeting"),
+            reload: Reload::AtOnce,
+            doc: "The account of the health checks. Needed with topology `\"replication\"`.",
+        },
+        Setting {
+            name: "check_interval",
+            form: Form::Duration { min: Duration::from_millis(10), max: HOUR },
+            absent: Absent::Is("\"500ms\""),
+            reload: Reload::AtOnce,
+            doc: "From the start of one check of a server to the start of the next.",
+        },
+        Setting {
+            name: "check_timeout",
+            form: Form::Duration { min: Duration::from_millis(10), max: HOUR },
+            absent: Absent::Is("\"800ms\""),
+            reload: Reload::AtOnce,
+            doc: "When a check without an answer has failed.",
+        },
+        Setting {
+            name: "fall",
+            form: Form::Count { min: 1, max: 100 },
+            absent: Absent::Is("3"),
+            reload: Reload::AtOnce,
+            doc: "Failed checks in a row after which a server is down.",
+        },
+        Setting {
+            name: "rise",
+            form: Form::Count { min: 1, max: 100 },
+            absent: Absent::Is("2"),
+            reload: Reload::AtOnce,
+            doc: "Good checks in a row after which it is up again.",
+        },
+        Setting {
+            name: "connect_timeout",
+            form: Form::Duration { min: MILLISECOND, max: HOUR },
+            absent: Absent::Is("\"2s\""),
+            reload: Reload::NewSessions,
+            doc: "How long a connection to a server may take, up to the server's greeting.",
+        },
+        Setting {
+            name: "max_replica_lag",
+            form: Form::Duration { min: Duration::ZERO, max: DAY },
+            absent: Absent::Is("\"10s\""),
+            reload: Reload::AtOnce,
+            doc: "A replica further behind than this gets no statements.",
+        },
+        Setting {
+            name: "hold_timeout",
+            form: Form::Duration { min: Duration::ZERO, max: HOUR },
+            absent: Absent::Is("\"10s\""),
+            reload: Reload::AtOnce,
+            doc: "How long a session waits for a usable server before it gets an error.",
+        },
+        Setting {
+            name: "server",
+            form: Form::Tables { section: &SERVER, max: limits::SERVERS_PER_CLUSTER_MAX },
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "The members, one `[[cluster.NAME.server]]` each.",
+        },
+        Setting {
+            name: "tls",
+            form: Form::NotYet { instead: "leave it out" },
+            absent: Absent::Means("none"),
+            reload: Reload::AtOnce,
+            doc: "Encryption towards the servers.",
+        },
+    ],
+};
+
+static MONITOR: Section = Section {
+    title: "[cluster.NAME] monitor",
+    noun: "monitor",
+    doc: "The account that health checks log in with, usually written on one line: \
+          `monitor = { user = \"monitor\", password_file = \"monitor.password\" }`. Exactly one of the passwords. \
+          It needs no privileges beyond those to log in.",
+    settings: &[
+        Setting {
+            name: "user",
+            form: Form::Text { bytes_max: limits::USER_NAME_BYTES_MAX },
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "Its name at the servers.",
+        },
+        password("password", Form::Password, "Its password."),
+        password("password_file", Form::PasswordFile, "A file that holds its password."),
+        password("password_env", Form::PasswordVariable, "An environment variable that holds its password."),
+    ],
+};
+
+/// Passwords come in several forms, of which the sections say how many are needed.
+const fn password(name: &'static str, form: Form, doc: &'static str) -> Setting {
+    Setting { name, form, absent: Absent::Means("another form"), reload: Reload::NewSessions, doc }
+}
+
+static SERVER: Section = Section {
+    title: "[[cluster.NAME.server]]",
+    noun: "server",
+    doc: "One mysqld or mariadbd. Sessions on a server that a reload removes end there after their current transaction.",
+    settings: &[
+        Setting {
+            name: "name",
+            form: Form::Name,
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "Unique in its cluster; commands and the log say `NAME` or `CLUSTER/NAME`.",
+        },
+        Setting {
+            name: "address",
+            form: Form::ServerAddress,
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "Unique in its cluster.",
+        },
+        Setting {
+            name: "weight",
+            form: Form::Count { min: 1, max: limits::WEIGHT_MAX },
+            absent: Absent::Is("100"),
+            reload: Reload::NewSessions,
+            doc: "Its share of the sessions compared to the other members of a pool.",
+        },
+        Setting {
+            name: "role",
+            form: Form::Choice { words: words::<RoleSetting>, not_yet: &[] },
+            absent: Absent::Is("\"auto\""),
+            reload: Reload::AtOnce,
+            doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others.",
+        },
+        Setting {
+            name: "max_connections",
+            form: Form::Count { min: 0, max: limits::SESSIONS_MAX },
+            absent: Absent::Is("0"),
+            reload: Reload::NewSessions,
+            doc: "Connections that this process opens to it at most. 0: unlimited.",
+        },
+    ],
+};
+
+static POOL: Section = Section {
+    title: "[pool.NAME]",
+    noun: "pool",
+    doc: "The members of a cluster with a role, from which one is picked. At least one pool.",
+    settings: &[
+        Setting {
+            name: "cluster",
+            form: Form::NameOf("cluster"),
+            absent: Absent::Refused,
+            reload: Reload::NewSessions,
+            doc: "Where its members come from.",
+        },
+        Setting {
+            name: "role",
+            form: Form::Choice { words: words::<Role>, not_yet: &[] },
+            absent: Absent::Refused,
+            reload: Reload::NewSessions,
+            doc: "Which servers of the cluster are members.",
+        },
+        Setting {
+            name: "balance",
+            form: Form::Choice { words: words::<Balance>, not_yet: &[] },
+            absent: Absent::Is("\"least-connections\""),
+            reload: Reload::NewSessions,
+            doc: "How one of several usable members is picked, always by weight.",
+        },
+        Setting {
+            name: "fallback",
+            form: Form::NameOf("pool"),
+            absent: Absent::Means("none"),
+            reload: Reload::NewSessions,
+            doc: "The pool to use while this one has no usable member.",
+        },
+    ],
+};
+
+static USER: Section = Section {
+    title: "[[user]]",
+    noun: "user",
+    doc: "Someone who may log in. At least one. Exactly one of `password`, `password_file`, `password_env` and \
+          `password_hash`; the same account with the same password must exist at the servers, unless `backend_user` names another.",
+    settings: &[
+        Setting {
+            name: "name",
+            form: Form::Text { bytes_max: limits::USER_NAME_BYTES_MAX },
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "As the client sends it; unique.",
+        },
+        password("password", Form::Password, "The password in clear. Works with every server."),
+        password("password_file", Form::PasswordFile, "A file that holds it; one newline at its end does not count."),
+        password(
+            "password_env",
+            Form::PasswordVariable,
+            "An environment variable that holds it, read at start and at each reload.",
+        ),
+        password(
+            "password_hash",
+            Form::PasswordHash,
+            "`*` and the 40 hex digits that `sqluice hash-password` prints. Enough for servers where the account uses \
+             `mysql_native_password`.",
+        ),
+        Setting {
+            name: "pool",
+            form: Form::NameOf("pool"),
+            absent: Absent::Refused,
+            reload: Reload::NewSessions,
+            doc: "Where everything this user does goes.",
+        },
+        Setting {
+            name: "max_connections",
+            form: Form::Count { min: 0, max: limits::SESSIONS_MAX },
+            absent: Absent::Is("0"),
+            reload: Reload::NewSessions,
+            doc: "Sessions this user may have at once; the next one gets error 1203. 0: unlimited.",
+        },
+        Setting {
+            name: "backend_user",
+            form: Form::Text { bytes_max: limits::USER_NAME_BYTES_MAX },
+            absent: Absent::Means("the client's own name"),
+            reload: Reload::NewSessions,
+            doc: "The account to use at the servers.",
+        },
+        password("backend_password", Form::Password, "Its password there, when it is not the client's own."),
+        password("backend_password_file", Form::PasswordFile, "A file that holds it."),
+        password("backend_password_env", Form::PasswordVariable, "An environment variable that holds it."),
+        Setting {
+            name: "split",
+            form: Form::NotYet { instead: "use `pool = \"…\"`" },
+            absent: Absent::Means("none"),
+            reload: Reload::NewSessions,
+            doc: "Reads to one pool, everything else to another.",
+        },
+        Setting {
+            name: "read_your_writes",
+            form: Form::NotYet { instead: "use `pool = \"…\"`" },
+            absent: Absent::Means("none"),
+            reload: Reload::NewSessions,
+            doc: "Whether a split session's reads must see its own writes.",
+        },
+    ],
+};
+
+static USERS: Section = Section {
+    title: "[users]",
+    noun: "users",
+    doc: "All users together.",
+    settings: &[Setting {
+        name: "source",
+        form: Form::Only("config"),
+        absent: Absent::Is("\"config\""),
+        reload: Reload::AtOnce,
+        doc: "Who may log in: the `[[user]]` entries. `\"servers\"` and `\"learn\"` are not available yet.",
+    }],
+};
+
+static LIMITS: Section = Section {
+    title: "[limits]",
+    noun: "limits",
+    doc: "Bounds that a site may have to move. The others are constants, below.",
+    settings: &[Setting {
+        name: "login_timeout",
+        form: Form::Duration { min: Duration::from_millis(100), max: HOUR },
+        absent: Absent::Is("\"10s\""),
+        reload: Reload::NewSessions,
+        doc: "From a client's connection to its finished login; then it is closed.",
+    }],
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_is_named_once_and_documented() {
+        for section in ROOT.with_inner() {
+            let names: HashSet<&str> = section.settings.iter().map(|setting| setting.name).collect();
+            assert_eq!(names.len(), section.settings.len(), "{}", section.title);
+            for setting in section.settings.iter().filter(|setting| setting.form.section().is_none()) {
+                assert!(setting.doc.ends_with('.'), "{} `{}` has no sentence", section.title, setting.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A configuration and what is believed of its servers, in few words, for tests.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::greeting::captured;
+use super::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, ServerId, Writable};
+use crate::config::{Config, Environment};
+
+/// A cluster `shop` with `servers` (TOML, one line each inside `[[cluster.shop.server]]`), the pools `write` and `read`
+/// (which falls back to `write`), and the user `app` of `read`.
+pub(crate) fn config(servers: &[&str]) -> Arc<Config> {
+    config_with("topology = \"replication\"\nmonitor = { user = \"m\", password = \"m\" }", servers)
+}
+
+/// The same with `cluster` for the cluster's own settings.
+pub(crate) fn config_with(cluster: &str, servers: &[&str]) -> Arc<Config> {
+    let servers: String = servers.iter().map(|server| format!("[[cluster.shop.server]]\n{server}\n")).collect();
+    parse(&format!(
+        "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
+         [cluster.shop]\n{cluster}\nfall = 2\nrise = 2\n{servers}\
+         [pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\
+         [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nfallback = \"write\"\n\
+         [[user]]\nname = \"app\"\npassword = \"secret\"\npool = \"read\"\n"
+    ))
+}
+
+pub(crate) fn parse(text: &str) -> Arc<Config> {
+    let nothing = std::io::ErrorKind::NotFound;
+    let environment = Environment { online_cpus: 1, variable: &|_| None, file: &|_| Err(nothing.into()) };
+    match Config::parse(text, "test.toml", &environment) {
+        Ok(config) => Arc::new(config),
+        Err(errors) => panic!("{errors}\n{text}"),
+    }
+}
+
+/// An answer over a new connection to MariaDB 10.11.
+pub(crate) fn answers(writable: Writable) -> CheckResult {
+    introduces(writable, captured::mariadb_10_11())
+}
+
+pub(crate) fn introduces(writable: Writable, greeting: GreetingFacts) -> CheckResult {
+    let endpoint = Endpoint::Tcp("127.0.0.1:3306".parse().expect("a literal address"));
+    CheckResult::Answered(Answer {
+        writable: Some(writable),
+        contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }),
+    })
+}
+
+/// The table of a configuration whose servers have each answered once, in their order.
+pub(crate) fn table(config: Arc<Config>, results: &[CheckResult]) -> RoutingTable {
+    let now = Instant::now();
+    let mut beliefs = Beliefs::new(config, now);
+    let ids: Vec<ServerId> = beliefs.ids().collect();
+    assert_eq!(ids.len(), results.len(), "one result a server");
+    ids.iter().zip(results).for_each(|(&id, result)| beliefs.check(id, result, now));
+    beliefs.table()
+}

@@ -1,0 +1,239 @@
+//! Real servers, started through `tests/servers/server`. libtest has no end of the run to stop them at, so one keeper
+//! process waits for the end of this process and then ends every server that still runs.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::deadline::eventually;
+use super::process::{Process, signal};
+use super::script::{in_tests, run};
+use super::wire::{Account, Client};
+
+/// A server program, by family and major version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    MariaDb10,
+    MariaDb11,
+    MySql97,
+}
+
+pub(crate) const ALL_FLAVOURS: [Flavour; 3] =
+    [Flavour::MariaDb10, Flavour::MariaDb11, Flavour::MySql97];
+
+impl Flavour {
+    /// Its name for the scripts.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Flavour::MariaDb10 => "mariadb10",
+            Flavour::MariaDb11 => "mariadb11",
+            Flavour::MySql97 => "mysql97",
+        }
+    }
+
+    pub(crate) fn is_mariadb(self) -> bool {
+        self != Flavour::MySql97
+    }
+}
+
+/// A running server on 127.0.0.1. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) flavour: Flavour,
+    pub(crate) address: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Server {
+    /// The one server of its flavour that all tests of this run share; they keep to databases of their own.
+    pub(crate) fn shared(flavour: Flavour) -> &'static Server {
+        static SHARED: [OnceLock<Server>; 3] = [const { OnceLock::new() }; 3];
+        SHARED[flavour as usize].get_or_init(|| Server::start(flavour, &[]))
+    }
+
+    /// A server of its own for a test that changes or kills it; `options` as on the server's command line.
+    pub(crate) fn start(flavour: Flavour, options: &[&str]) -> Server {
+        let server = Server {
+            flavour,
+            address: free_address(),
+            folder: runs().join(fresh_name(flavour.name())),
+        };
+        server.launch(options);
+        server
+    }
+
+    fn launch(&self, options: &[&str]) {
+        let port = self.address.port().to_string();
+        let mut arguments = vec!["start", self.flavour.name(), self.folder_text(), &port];
+        arguments.extend(options);
+        server_script(&arguments);
+    }
+
+    /// SIGKILL, as a crash would be seen from outside; returns when the process is gone.
+    pub(crate) fn kill(&self) {
+        server_script(&["kill", self.folder_text()]);
+    }
+
+    /// SIGTERM; returns when the process is gone.
+    pub(crate) fn stop(&self) {
+        server_script(&["stop", self.folder_text()]);
+    }
+
+    /// The same data on the same port after [`Server::kill`] or [`Server::stop`].
+    pub(crate) fn restart(&self, options: &[&str]) {
+        self.launch(options);
+    }
+
+    /// SIGSTOP: connects still succeed, nothing answers.
+    pub(crate) fn pause(&self) {
+        server_script(&["pause", self.folder_text()]);
+    }
+
+    pub(crate) fn resume(&self) {
+        server_script(&["resume", self.folder_text()]);
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        let pid = server_script(&["status", self.folder_text()]);
+        Process(pid.trim().parse().expect("the script prints a pid"))
+    }
+
+    /// Runs SQL as root over the server's UNIX socket; rows without headings, columns with tabs between.
+    #[track_caller]
+    pub(crate) fn root(&self, sql: &str) -> String {
+        server_script(&[
+            "sql",
+            self.folder_text(),
+            "--batch",
+            "--skip-column-names",
+            "-e",
+            sql,
+        ])
+    }
+
+    /// A connection that does not go through sqluice.
+    #[track_caller]
+    pub(crate) fn direct(&self) -> Client {
+        Client::login(self.address, &Account::new("app", "app"))
+            .expect("app/app can log in directly")
+    }
+
+    /// A new empty database with a name that no other test of this run has.
+    pub(crate) fn fresh_database(&self) -> String {
+        let name = fresh_name("d");
+        self.direct().execute(&format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    fn folder_text(&self) -> &str {
+        self.folder.to_str().expect("the folder's name is ASCII")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(process) = running(&self.folder) {
+            // A paused process does not end by itself; SIGKILL needs no cooperation.
+            signal(process, "KILL");
+            eventually("the killed server is gone", || {
+                (!process.is_running()).then_some(())
+            });
+        }
+        // What remains is the keeper's to delete; losing the space earlier is all that this saves.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A primary and two replicas that follow it.
+#[derive(Debug)]
+pub(crate) struct Trio {
+    /// The primary first.
+    pub(crate) servers: [Server; 3],
+}
+
+impl Trio {
+    pub(crate) fn start(flavour: Flavour) -> Trio {
+        let servers = [(); 3].map(|()| Server::start(flavour, &[]));
+        let port = servers[0].address.port().to_string();
+        for replica in &servers[1..] {
+            server_script(&["replicate", replica.folder_text(), &port]);
+        }
+        servers[0]
+            .direct()
+            .execute("CREATE TABLE test.arrived (id INT PRIMARY KEY)");
+        let trio = Trio { servers };
+        trio.await_replicas();
+        trio
+    }
+
+    pub(crate) fn primary(&self) -> &Server {
+        &self.servers[0]
+    }
+
+    pub(crate) fn replicas(&self) -> &[Server] {
+        &self.servers[1..]
+    }
+
+    /// Until both replicas have applied the table that the primary made last.
+    fn await_replicas(&self) {
+        for replica in self.replicas() {
+            let seen = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'test' AND table_name = 'arrived'";
+            eventually("the replica follows", || {
+                (replica.root(seen).trim() == "1").then_some(())
+            });
+        }
+    }
+}
+
+/// A name that is unique in this run.
+pub(crate) fn fresh_name(prefix: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A port that nothing uses now. The kernel does not hand out the same one twice in a row, which is what makes it safe
+/// enough to close it here and to open it in another process.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+}
+
+/// The folder of this run's servers, with the keeper that empties it.
+fn runs() -> &'static Path {
+    static RUNS: OnceLock<(PathBuf, Child, ChildStdin)> = OnceLock::new();
+    let (folder, _, _) = RUNS.get_or_init(|| {
+        let folder = tempfile::Builder::new()
+            .prefix("sqluice-it-")
+            .tempdir()
+            .expect("a folder can be made")
+            .keep();
+        // The pipe to the keeper closes with this process, however it ends: that is the signal.
+        let mut keeper = Command::new(in_tests("servers/server"))
+            .arg("keep")
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the script can be run");
+        let pipe = keeper.stdin.take().expect("stdin is piped");
+        (folder, keeper, pipe)
+    });
+    folder
+}
+
+#[track_caller]
+fn server_script(arguments: &[&str]) -> String {
+    let what = format!("tests/servers/server {}", arguments.join(" "));
+    run(Command::new(in_tests("servers/server")).args(arguments)).expect_success(&what)
+}
+
+fn running(folder: &Path) -> Option<Process> {
+    let finished = run(Command::new(in_tests("servers/server"))
+        .arg("status")
+        .arg(folder));
+    finished.stdout.trim().parse().ok().map(Process)
+}
