@@ -85,13 +85,10 @@ mod tests {
             accounts: &accounts,
             hold_timeout: Duration::from_millis(28_500),
         };
-        let environment = Environment {
-            online_cpus: 2,
-            variable: &|_| None,
-            file: &|_| Err(std::io::ErrorKind::NotFound.into()),
-        };
-        let config = Config::parse(&configuration.text(), "demo.toml", &environment)
-            .unwrap_or_else(|errors| panic!("{errors}"));
+        let environment =
+            Environment { online_cpus: 2, variable: &|_| None, file: &|_| Err(std::io::ErrorKind::NotFound.into()) };
+        let config =
+            Config::parse(&configuration.text(), "demo.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(config.listeners[0].address, ListenAddress::Tcp("127.0.0.1:4000".parse().expect("an address")));
         let names: Vec<_> = config.clusters[0].servers.iter().map(|server| server.name.as_str()).collect();
         assert_eq!(names, ["db1", "db2", "db3"]);

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::traffic::{Client, Doing, News, Outcome, READERS, Report, User, WRITERS};
 use super::MEMBERS;
+use super::traffic::{Client, Doing, News, Outcome, READERS, Report, User, WRITERS};
 
 /// Statements kept for the list of the latest.
 const LATEST_MAX: usize = 64;

@@ -212,7 +212,8 @@ impl Servers {
     /// Makes a server the primary's replica and waits until it has what is there.
     async fn follow(&self, index: usize, accounts: &Accounts) -> Result<(), Failure> {
         let mut primary = self.connect(0).await.trying("connecting to the primary")?;
-        let position: Option<String> = primary.query_first("SELECT @@gtid_binlog_pos").await.trying("asking for the GTID")?;
+        let position: Option<String> =
+            primary.query_first("SELECT @@gtid_binlog_pos").await.trying("asking for the GTID")?;
         primary.disconnect().await.trying("leaving the primary")?;
         let mut replica = self.connect(index).await.trying("connecting to a replica")?;
         let change = format!(

@@ -29,12 +29,13 @@ impl Screen {
         Ok(Screen::Terminal)
     }
 
-    /// Shows how things are now: all of it on a terminal, one line elsewhere.
+    /// Shows how things are now: all of it on a terminal, a few lines elsewhere.
     pub(super) fn show(&self, scene: &Scene<'_>) -> io::Result<()> {
         match self {
             Screen::Lines => {
                 let seconds = view::seconds(scene.now.duration_since(scene.ledger.started));
-                write_out(&format!("{seconds:>8}  {}\n", scene.one_line()))
+                write_out(&format!("{seconds:>8}  {}\n", scene.one_line()))?;
+                scene.samples().iter().try_for_each(|line| self.say(line))
             }
             Screen::Terminal => {
                 let (width, height) = size();

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior};
 
 use crate::server::Running;
-use crate::topology::{Condition, RoutingTable};
+use crate::topology::{Condition, RoutingTable, ServerEntry, ServerRole};
 
 use super::cluster::Cluster;
 use super::failure::{Failure, Trying};
@@ -82,7 +82,8 @@ impl Play<'_> {
     fn introduce(&self) -> Result<(), Failure> {
         let beliefs = self.beliefs();
         let scene = self.scene(&beliefs);
-        for line in scene.how_to_connect() {
+        let title = scene.title();
+        for line in std::iter::once(title).chain(scene.how_to_connect()) {
             self.screen.say(&line).trying("writing to standard output")?;
         }
         Ok(())
@@ -164,12 +165,23 @@ impl Play<'_> {
 
 /// What the balancer's own table says of each server.
 fn beliefs(table: &RoutingTable) -> Vec<Belief> {
-    let belief = |server: &crate::topology::ServerEntry| Belief {
+    let belief = |server: &ServerEntry| Belief {
         name: server.name.to_string(),
-        role: server.health.role.to_string(),
+        role: role(server.health.role).into(),
         state: server.health.condition.to_string(),
         is_up: server.health.condition == Condition::Up,
         connections: server.load.connections(),
     };
     table.servers.iter().map(belief).collect()
+}
+
+/// In one word, for a column.
+fn role(role: ServerRole) -> &'static str {
+    match role {
+        ServerRole::Primary => "primary",
+        ServerRole::Replica => "replica",
+        ServerRole::Contested => "contested",
+        ServerRole::ReadOnlyPrimary => "read-only",
+        ServerRole::Unknown => "-",
+    }
 }

@@ -120,3 +120,88 @@ impl<'a> Summary<'a> {
         if surprises.is_empty() { Ok(()) } else { Err(Failure::new(surprises.join("; "))) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::traffic::{Client, Doing, News, Outcome, Report};
+    use super::*;
+
+    const ANSWERED: News = News::Answered { server_id: Some(1), took: Duration::ZERO };
+
+    /// A demo of 30 seconds with one acknowledged row.
+    struct Story {
+        ledger: Ledger,
+    }
+
+    impl Story {
+        fn begin() -> Story {
+            let mut story = Story { ledger: Ledger::new(Instant::now()) };
+            story.enter(1, User::Writer, Doing::Insert("INSERT".into()), ANSWERED);
+            story.enter(1, User::Reader, Doing::Read("SELECT".into()), ANSWERED);
+            story
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.ledger.started + Duration::from_secs(seconds)
+        }
+
+        fn enter(&mut self, seconds: u64, user: User, doing: Doing, news: News) {
+            let at = self.at(seconds);
+            self.ledger.enter(&Report { client: Client { user, number: 0 }, doing, at, news });
+        }
+
+        fn fail(&mut self, seconds: u64, user: User) {
+            let news = News::Failed { error: "the connection was closed".into(), outcome: Outcome::Unknown };
+            self.enter(seconds, user, Doing::Insert("INSERT".into()), news);
+        }
+
+        fn surprises(&self, rows: u64) -> Vec<String> {
+            Summary::new(&self.ledger, Some(rows), Traffic::Own, self.at(30)).surprises()
+        }
+    }
+
+    #[test]
+    fn a_demo_in_which_all_went_well_has_no_surprises() {
+        let mut story = Story::begin();
+        let (killed, revived) = (story.at(10), story.at(12));
+        story.ledger.killed(killed);
+        story.fail(11, User::Writer);
+        story.ledger.revived(revived);
+        story.enter(13, User::Writer, Doing::Insert("INSERT".into()), ANSWERED);
+        assert_eq!(story.surprises(2), Vec::<String>::new());
+        // The broken insert may have been carried out.
+        assert_eq!(story.surprises(3), Vec::<String>::new());
+        let text = Summary::new(&story.ledger, Some(2), Traffic::Own, story.at(30)).text();
+        assert!(text.contains("primary away 2.0 s, first write answered 1.0 s after its start"), "{text}");
+        assert!(text.contains("2 acknowledged, 1 of unknown outcome; 2 there"), "{text}");
+    }
+
+    #[test]
+    fn a_lost_row_and_a_row_too_many_are_surprises() {
+        let story = Story::begin();
+        assert_eq!(story.surprises(0), ["0 rows are there, and 1 to 1 should be"]);
+        assert_eq!(story.surprises(2), ["2 rows are there, and 1 to 1 should be"]);
+    }
+
+    #[test]
+    fn errors_of_readers_and_errors_without_an_outage_are_surprises() {
+        let mut story = Story::begin();
+        story.fail(5, User::Reader);
+        assert_eq!(story.surprises(1).len(), 1);
+        story.fail(6, User::Writer);
+        assert_eq!(story.surprises(1).len(), 2);
+    }
+
+    #[test]
+    fn writes_that_do_not_go_on_are_a_surprise_once_there_was_time_for_them() {
+        let mut story = Story::begin();
+        let killed = story.at(2);
+        story.ledger.killed(killed);
+        let late = story.at(25);
+        story.ledger.revived(late);
+        assert_eq!(story.surprises(1), Vec::<String>::new());
+        let early = story.at(5);
+        story.ledger.revived(early);
+        assert_eq!(story.surprises(1), ["writes did not go on after the primary came back"]);
+    }
+}
