@@ -119,22 +119,13 @@ impl Running {
 }
 
 /// Starts a candidate and waits until a query through it gets the right reply.
-pub(crate) fn start(
-    candidate: Candidate,
-    surroundings: &Surroundings<'_>,
-) -> Result<Running, NotStarted> {
-    if let (Candidate::Relay | Candidate::Sqluice, Some(refusal)) = (candidate, io_uring_refusal())
-    {
+pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Result<Running, NotStarted> {
+    if let (Candidate::Relay | Candidate::Sqluice, Some(refusal)) = (candidate, io_uring_refusal()) {
         return Err(NotStarted::Absent(refusal));
     }
-    let log = surroundings
-        .directory
-        .join(format!("{}.log", candidate.name()));
+    let log = surroundings.directory.join(format!("{}.log", candidate.name()));
     let mut running = match candidate {
-        Candidate::Direct => Running {
-            address: surroundings.server,
-            process: None,
-        },
+        Candidate::Direct => Running { address: surroundings.server, process: None },
         Candidate::Relay => start_relay(surroundings, "io_uring", &log)?,
         Candidate::RelayEpoll => start_relay(surroundings, "epoll", &log)?,
         Candidate::Sqluice => start_sqluice(surroundings, "io_uring", &log)?,
@@ -152,16 +143,10 @@ fn await_service(running: &mut Running, log: &Path) -> Result<(), NotStarted> {
             return Ok(());
         };
         if let Some(status) = running.ended()? {
-            return Err(NotStarted::Failed(format!(
-                "ended with {status}: {}",
-                last_line(log)
-            )));
+            return Err(NotStarted::Failed(format!("ended with {status}: {}", last_line(log))));
         }
         if Instant::now() > deadline {
-            return Err(NotStarted::Failed(format!(
-                "does not serve: {fault}; its last words: {}",
-                last_line(log)
-            )));
+            return Err(NotStarted::Failed(format!("does not serve: {fault}; its last words: {}", last_line(log))));
         }
         thread::sleep(ATTEMPT_INTERVAL);
     }
@@ -169,70 +154,37 @@ fn await_service(running: &mut Running, log: &Path) -> Result<(), NotStarted> {
 
 /// What this kernel, or the container around us, has against io_uring.
 fn io_uring_refusal() -> Option<String> {
-    Io::new(Engine::IoUring, IoLimits::default())
-        .err()
-        .map(|refusal| refusal.to_string())
+    Io::new(Engine::IoUring, IoLimits::default()).err().map(|refusal| refusal.to_string())
 }
 
-fn start_relay(
-    surroundings: &Surroundings<'_>,
-    engine: &str,
-    log: &Path,
-) -> Result<Running, NotStarted> {
+fn start_relay(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> Result<Running, NotStarted> {
     let server = surroundings.server.to_string();
     let arguments = ["relay", "--to", &server, "--engine", engine];
     let (process, address) = Process::start_own(surroundings.cpu, &arguments, log)?;
-    Ok(Running {
-        address,
-        process: Some(process),
-    })
+    Ok(Running { address, process: Some(process) })
 }
 
-fn start_sqluice(
-    surroundings: &Surroundings<'_>,
-    engine: &str,
-    log: &Path,
-) -> Result<Running, NotStarted> {
+fn start_sqluice(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> Result<Running, NotStarted> {
     let Some(program) = find_program(&surroundings.programs.sqluice) else {
         let path = surroundings.programs.sqluice.display();
-        return Err(NotStarted::Failed(format!(
-            "{path} is not there: `cargo build --release` makes it"
-        )));
+        return Err(NotStarted::Failed(format!("{path} is not there: `cargo build --release` makes it")));
     };
     let directory = surroundings.directory.join(format!("sqluice-{engine}"));
     fs::create_dir(&directory)?;
     let config = directory.join("sqluice.toml");
     let address = free_address()?;
-    fs::write(
-        &config,
-        sqluice_config(engine, address, surroundings.server, &directory),
-    )?;
-    start_with(
-        surroundings.cpu,
-        &program,
-        &["run", "--config", utf8(&config)],
-        address,
-        log,
-    )
+    fs::write(&config, sqluice_config(engine, address, surroundings.server, &directory))?;
+    start_with(surroundings.cpu, &program, &["run", "--config", utf8(&config)], address, log)
 }
 
 fn start_haproxy(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
     let Some(program) = find_program(&surroundings.programs.haproxy) else {
-        return Err(NotStarted::Absent(format!(
-            "{} is not installed",
-            surroundings.programs.haproxy.display()
-        )));
+        return Err(NotStarted::Absent(format!("{} is not installed", surroundings.programs.haproxy.display())));
     };
     let config = surroundings.directory.join("haproxy.cfg");
     let address = free_address()?;
     fs::write(&config, haproxy_config(address, surroundings.server))?;
-    start_with(
-        surroundings.cpu,
-        &program,
-        &["-db", "-f", utf8(&config)],
-        address,
-        log,
-    )
+    start_with(surroundings.cpu, &program, &["-db", "-f", utf8(&config)], address, log)
 }
 
 fn start_with(
@@ -243,19 +195,11 @@ fn start_with(
     log: &Path,
 ) -> Result<Running, NotStarted> {
     let process = Process::start(cpu, program, arguments, log)?;
-    Ok(Running {
-        address,
-        process: Some(process),
-    })
+    Ok(Running { address, process: Some(process) })
 }
 
 /// One worker, no pinning of its own (the bench pins the process), and one server that never changes.
-fn sqluice_config(
-    engine: &str,
-    address: SocketAddr,
-    server: SocketAddr,
-    directory: &Path,
-) -> String {
+fn sqluice_config(engine: &str, address: SocketAddr, server: SocketAddr, directory: &Path) -> String {
     let socket = directory.join("admin.sock");
     format!(
         r#"[process]
@@ -329,15 +273,11 @@ pub(crate) fn find_program(program: &Path) -> Option<PathBuf> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(system)
-        .map(|directory| directory.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).chain(system).map(|directory| directory.join(program)).find(|file| file.is_file())
 }
 
 fn utf8(path: &Path) -> &str {
-    path.to_str()
-        .expect("the temporary directory's name is UTF-8")
+    path.to_str().expect("the temporary directory's name is UTF-8")
 }
 
 #[cfg(test)]
@@ -347,10 +287,7 @@ mod tests {
     #[test]
     fn a_program_is_found_by_name_and_by_path_and_otherwise_not() {
         assert!(find_program(Path::new("sh")).is_some());
-        assert_eq!(
-            find_program(Path::new("/bin/sh")),
-            Some(PathBuf::from("/bin/sh"))
-        );
+        assert_eq!(find_program(Path::new("/bin/sh")), Some(PathBuf::from("/bin/sh")));
         assert_eq!(find_program(Path::new("no-such-program-of-anybody")), None);
         assert_eq!(find_program(Path::new("/no/such/program")), None);
     }

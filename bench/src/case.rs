@@ -34,15 +34,8 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Case; 7] = [
-        Case::PointSelect,
-        Case::Prepared,
-        Case::Row4K,
-        Case::Result64K,
-        Case::Result1M,
-        Case::Short,
-        Case::Idle,
-    ];
+    pub(crate) const ALL: [Case; 7] =
+        [Case::PointSelect, Case::Prepared, Case::Row4K, Case::Result64K, Case::Result1M, Case::Short, Case::Idle];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -103,9 +96,7 @@ impl Table {
     }
 
     pub(crate) fn of_statement_id(id: u32) -> Option<Table> {
-        Table::ALL
-            .into_iter()
-            .find(|table| table.statement_id() == id)
+        Table::ALL.into_iter().find(|table| table.statement_id() == id)
     }
 
     fn rows(self) -> impl Iterator<Item = Vec<u8>> {
@@ -121,9 +112,7 @@ impl Table {
 
 /// Text whose digits differ from row to row and from place to place, so that a shift or a swap is seen.
 fn value(row: usize, length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|place| b"0123456789-"[(row * 3 + place * 7 + place / 11) % 11])
-        .collect()
+    (0..length).map(|place| b"0123456789-"[(row * 3 + place * 7 + place / 11) % 11]).collect()
 }
 
 /// All replies for one way of ending a result set. Shared and never copied: answering allocates nothing.
@@ -207,10 +196,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     pub(crate) fn query(table: Table, replies: &Replies) -> Exchange {
-        Exchange {
-            request: command(COM_QUERY, table.statement()),
-            reply: replies.text(table).clone(),
-        }
+        Exchange { request: command(COM_QUERY, table.statement()), reply: replies.text(table).clone() }
     }
 
     pub(crate) fn prepare(table: Table, replies: &Replies) -> Exchange {
@@ -226,10 +212,7 @@ impl Exchange {
         body.extend_from_slice(&[0x00, 1, 0, 0, 0]); // no cursor, one iteration
         body.extend_from_slice(&[0x00, 0x01, 0x08, 0x00]); // not NULL, types follow: BIGINT
         body.extend_from_slice(&4711_u64.to_le_bytes());
-        Exchange {
-            request: command(COM_STMT_EXECUTE, &body),
-            reply: replies.binary(table).clone(),
-        }
+        Exchange { request: command(COM_STMT_EXECUTE, &body), reply: replies.binary(table).clone() }
     }
 }
 
@@ -277,9 +260,7 @@ mod tests {
         for end in [ResultEnd::OkPacket, ResultEnd::EofPackets] {
             let replies = Replies::new(end);
             for table in Table::ALL {
-                let id = replies.prepare(table)[STATEMENT_ID_IN_REPLY]
-                    .try_into()
-                    .expect("four bytes");
+                let id = replies.prepare(table)[STATEMENT_ID_IN_REPLY].try_into().expect("four bytes");
                 assert_eq!(Table::of_statement_id(u32::from_le_bytes(id)), Some(table));
             }
         }

@@ -40,21 +40,14 @@ impl Placement {
             [only] => (*only, vec![*only]),
             [first, rest @ ..] => (*first, rest.to_vec()),
         };
-        Placement {
-            candidate,
-            stand_in,
-            generators,
-        }
+        Placement { candidate, stand_in, generators }
     }
 }
 
 /// The CPUs that this process may use.
 pub(crate) fn usable_cpus() -> io::Result<Vec<Cpu>> {
     let set = rustix::thread::sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU)
-        .filter(|cpu| set.is_set(*cpu))
-        .map(Cpu)
-        .collect())
+    Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).map(Cpu).collect())
 }
 
 /// Keeps the calling thread on one CPU.
@@ -82,9 +75,7 @@ pub(crate) fn launch(cpu: Cpu, parent: u32, program: &[String]) -> io::Error {
 fn prepare(cpu: Cpu, parent: u32) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have ended before the line above; then nobody would send the signal.
-    let current = rustix::process::getppid()
-        .map(Pid::as_raw_pid)
-        .and_then(|pid| u32::try_from(pid).ok());
+    let current = rustix::process::getppid().map(Pid::as_raw_pid).and_then(|pid| u32::try_from(pid).ok());
     if current != Some(parent) {
         return Err(io::Error::other("the bench that started this is gone"));
     }
@@ -99,21 +90,9 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `program`; what it writes on standard error goes to `log`.
-    pub(crate) fn start(
-        cpu: Cpu,
-        program: &Path,
-        arguments: &[&str],
-        log: &Path,
-    ) -> io::Result<Process> {
+    pub(crate) fn start(cpu: Cpu, program: &Path, arguments: &[&str], log: &Path) -> io::Result<Process> {
         let child = Command::new(std::env::current_exe()?)
-            .args([
-                "launch",
-                "--cpu",
-                &cpu.0.to_string(),
-                "--parent",
-                &std::process::id().to_string(),
-                "--",
-            ])
+            .args(["launch", "--cpu", &cpu.0.to_string(), "--parent", &std::process::id().to_string(), "--"])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -124,26 +103,15 @@ impl Process {
     }
 
     /// Starts one of this binary's own servers and waits until it tells its address.
-    pub(crate) fn start_own(
-        cpu: Cpu,
-        arguments: &[&str],
-        log: &Path,
-    ) -> io::Result<(Process, SocketAddr)> {
+    pub(crate) fn start_own(cpu: Cpu, arguments: &[&str], log: &Path) -> io::Result<(Process, SocketAddr)> {
         let mut process = Process::start(cpu, &std::env::current_exe()?, arguments, log)?;
         let mut output = BufReader::new(process.take_output());
         let mut line = String::new();
         output.read_line(&mut line)?;
-        let address = line
-            .trim_end()
-            .strip_prefix(LISTENING)
-            .and_then(|address| address.parse().ok());
+        let address = line.trim_end().strip_prefix(LISTENING).and_then(|address| address.parse().ok());
         match address {
             Some(address) => Ok((process, address)),
-            None => Err(io::Error::other(format!(
-                "`{}` did not start: {}",
-                arguments.join(" "),
-                last_line(log)
-            ))),
+            None => Err(io::Error::other(format!("`{}` did not start: {}", arguments.join(" "), last_line(log)))),
         }
     }
 
@@ -157,10 +125,7 @@ impl Process {
     }
 
     fn take_output(&mut self) -> ChildStdout {
-        self.child
-            .stdout
-            .take()
-            .expect("piped at the start, taken once")
+        self.child.stdout.take().expect("piped at the start, taken once")
     }
 }
 
@@ -176,12 +141,7 @@ impl Drop for Process {
 pub(crate) fn last_line(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or("it said nothing")
-        .to_owned()
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing").to_owned()
 }
 
 #[cfg(test)]

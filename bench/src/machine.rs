@@ -36,18 +36,10 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Placement {
-            candidate,
-            stand_in,
-            generators,
-        } = &self.placement;
+        let Placement { candidate, stand_in, generators } = &self.placement;
         let generators: Vec<_> = generators.iter().map(|cpu| cpu.0.to_string()).collect();
         writeln!(f, "kernel     {}", self.kernel)?;
-        writeln!(
-            f,
-            "processor  {} x {}, {}",
-            self.cpus, self.processor, self.memory
-        )?;
+        writeln!(f, "processor  {} x {}, {}", self.cpus, self.processor, self.memory)?;
         writeln!(
             f,
             "placement  candidate on CPU {}, server on CPU {}, load on CPU {}",
@@ -69,22 +61,13 @@ pub(crate) fn other_load() -> String {
 }
 
 fn version(program: &Path, flag: &str) -> Option<String> {
-    let output = Command::new(find_program(program)?)
-        .arg(flag)
-        .output()
-        .ok()?;
+    let output = Command::new(find_program(program)?).arg(flag).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines()
-        .next()
-        .map(|line| line.trim().to_owned())
-        .filter(|line| !line.is_empty())
+    text.lines().next().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path)
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
 fn field(path: &str, name: &str) -> String {

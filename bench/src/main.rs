@@ -112,39 +112,17 @@ struct RunOptions {
 impl RunOptions {
     fn plan(&self) -> Plan {
         let all_if_none = |cases: &[Case]| {
-            if cases.is_empty() {
-                Case::ALL.to_vec()
-            } else {
-                cases.to_vec()
-            }
+            if cases.is_empty() { Case::ALL.to_vec() } else { cases.to_vec() }
         };
-        let candidates = if self.candidates.is_empty() {
-            Candidate::ALL.to_vec()
-        } else {
-            self.candidates.clone()
-        };
+        let candidates = if self.candidates.is_empty() { Candidate::ALL.to_vec() } else { self.candidates.clone() };
         let cases = all_if_none(&self.cases);
         if self.smoke {
             let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
-            return Plan {
-                cases,
-                connections: vec![3],
-                candidates,
-                rounds: 1,
-                window,
-                warm_up,
-            };
+            return Plan { cases, connections: vec![3], candidates, rounds: 1, window, warm_up };
         }
         let window = Duration::from_secs_f64(self.seconds);
         let warm_up = (window / 4).min(Duration::from_secs(1));
-        Plan {
-            cases,
-            connections: self.connections.clone(),
-            candidates,
-            rounds: self.rounds,
-            window,
-            warm_up,
-        }
+        Plan { cases, connections: self.connections.clone(), candidates, rounds: self.rounds, window, warm_up }
     }
 }
 
@@ -157,11 +135,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::StandIn { listen } => stand_in(listen),
         Command::Relay { to, engine } => relay(to, engine),
-        Command::Launch {
-            cpu,
-            parent,
-            program,
-        } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
+        Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
         eprintln!("sqluice-bench: {error}");
@@ -179,18 +153,9 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let rows = run::run(&options.plan(), &placement, &programs, directory.path())?;
     println!("{}", table::render(&rows, options.base.name()));
-    println!(
-        "load averages before: {load_before}; after: {}",
-        machine::other_load()
-    );
-    let failed = rows
-        .iter()
-        .any(|row| matches!(row.outcome, Outcome::Failed(_)));
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    println!("load averages before: {load_before}; after: {}", machine::other_load());
+    let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn stand_in(listen: SocketAddr) -> Result<ExitCode, Box<dyn Error>> {
@@ -224,33 +189,18 @@ mod tests {
     #[test]
     fn names_on_the_command_line_are_those_of_the_table() {
         for case in Case::ALL {
-            assert_eq!(
-                case.to_possible_value().expect("not hidden").get_name(),
-                case.name()
-            );
+            assert_eq!(case.to_possible_value().expect("not hidden").get_name(), case.name());
         }
         for candidate in Candidate::ALL {
-            assert_eq!(
-                candidate
-                    .to_possible_value()
-                    .expect("not hidden")
-                    .get_name(),
-                candidate.name()
-            );
+            assert_eq!(candidate.to_possible_value().expect("not hidden").get_name(), candidate.name());
         }
     }
 
     #[test]
     fn smoke_runs_every_part_once() {
-        let line = CommandLine::try_parse_from(["sqluice-bench", "run", "--smoke"])
-            .expect("a good command line");
-        let Command::Run(options) = line.command else {
-            panic!("the run command")
-        };
+        let line = CommandLine::try_parse_from(["sqluice-bench", "run", "--smoke"]).expect("a good command line");
+        let Command::Run(options) = line.command else { panic!("the run command") };
         let plan = options.plan();
-        assert_eq!(
-            (plan.cases.len(), plan.candidates.len(), plan.rounds),
-            (Case::ALL.len(), Candidate::ALL.len(), 1)
-        );
+        assert_eq!((plan.cases.len(), plan.candidates.len(), plan.rounds), (Case::ALL.len(), Candidate::ALL.len(), 1));
     }
 }

@@ -21,18 +21,11 @@ pub(crate) fn serve(server: SocketAddr, engine: Engine) -> Result<(), Box<dyn Er
     let limits = IoLimits::default();
     let (mut io, report) = Io::new(engine, limits)?;
     eprintln!("{report}");
-    let listener = TcpListener::from(io::listen_tcp(
-        (Ipv4Addr::LOCALHOST, 0).into(),
-        &Liveness::default(),
-    )?);
+    let listener = TcpListener::from(io::listen_tcp((Ipv4Addr::LOCALHOST, 0).into(), &Liveness::default())?);
     let address = listener.local_addr()?;
-    io.listen(0, listener.into())
-        .map_err(|_| "no room for a listener")?;
+    io.listen(0, listener.into()).map_err(|_| "no room for a listener")?;
     writeln!(std::io::stdout(), "{LISTENING}{address}")?;
-    let mut relay = Relay {
-        server: server.into(),
-        sides: Vec::new(),
-    };
+    let mut relay = Relay { server: server.into(), sides: Vec::new() };
     relay.sides.resize_with(limits.sockets_max, || None);
     let mut events = Vec::new();
     loop {
@@ -85,14 +78,10 @@ impl Relay {
             }
             Event::Received { id, span } => self.pass_on(io, id, span),
             Event::Sent { id, unsent, .. } => self.sent(io, id, unsent),
-            Event::SentBytes {
-                id, result: Ok(()), ..
-            } => self.copy_sent(io, id),
+            Event::SentBytes { id, result: Ok(()), .. } => self.copy_sent(io, id),
             Event::Ended { id } => self.ended(io, id),
             Event::Connected { id, result: Err(_) }
-            | Event::SentBytes {
-                id, result: Err(_), ..
-            }
+            | Event::SentBytes { id, result: Err(_), .. }
             | Event::Failed { id, .. } => self.close_pair(io, id),
             Event::Woken => {}
         }
@@ -111,13 +100,7 @@ impl Relay {
             return io.close(client);
         };
         for (id, peer) in [(client, server), (server, client)] {
-            self.sides[id.slot()] = Some(Side {
-                id,
-                peer,
-                packets: Walker::new(),
-                output: Output::Idle,
-                last: false,
-            });
+            self.sides[id.slot()] = Some(Side { id, peer, packets: Walker::new(), output: Output::Idle, last: false });
         }
     }
 
@@ -174,10 +157,7 @@ impl Relay {
     }
 
     fn close_if_last(&mut self, io: &mut Io, id: SocketId) {
-        if self
-            .side(id)
-            .is_some_and(|side| side.last && matches!(side.output, Output::Idle))
-        {
+        if self.side(id).is_some_and(|side| side.last && matches!(side.output, Output::Idle)) {
             self.close_pair(io, id);
         }
     }

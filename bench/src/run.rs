@@ -43,39 +43,20 @@ pub(crate) enum Outcome {
 }
 
 /// Runs the plan; what ends or fails underway stands in the rows.
-pub(crate) fn run(
-    plan: &Plan,
-    placement: &Placement,
-    programs: &Programs,
-    directory: &Path,
-) -> io::Result<Vec<Row>> {
+pub(crate) fn run(plan: &Plan, placement: &Placement, programs: &Programs, directory: &Path) -> io::Result<Vec<Row>> {
     let log = directory.join("stand-in.log");
     let (_server, server) = Process::start_own(placement.stand_in, &["stand-in"], &log)?;
-    let surroundings = Surroundings {
-        cpu: placement.candidate,
-        server,
-        programs,
-        directory,
-    };
+    let surroundings = Surroundings { cpu: placement.candidate, server, programs, directory };
     let mut contestants: Vec<_> = plan
         .candidates
         .iter()
-        .map(|&candidate| Contestant {
-            candidate,
-            running: candidate::start(candidate, &surroundings),
-        })
+        .map(|&candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) })
         .collect();
     let mut rows = Vec::new();
     for &case in &plan.cases {
         for &connections in &plan.connections {
             eprintln!("{} with {connections} connections ...", case.name());
-            rows.extend(measure_all(
-                plan,
-                placement,
-                case,
-                connections,
-                &mut contestants,
-            ));
+            rows.extend(measure_all(plan, placement, case, connections, &mut contestants));
         }
     }
     Ok(rows)
@@ -106,8 +87,7 @@ fn measure_all(
     let mut turns: VecDeque<usize> = (0..contestants.len()).collect();
     for _ in 0..plan.rounds {
         for &turn in &turns {
-            if let (Outcome::Measured(rounds), Ok(running)) =
-                (&mut rows[turn].outcome, &mut contestants[turn].running)
+            if let (Outcome::Measured(rounds), Ok(running)) = (&mut rows[turn].outcome, &mut contestants[turn].running)
             {
                 match measure(plan, placement, case, connections, running) {
                     Ok(figures) => rounds.push(figures),
@@ -137,11 +117,7 @@ fn measure(
     connections: usize,
     running: &mut Running,
 ) -> Result<Figures, String> {
-    let load = Load {
-        address: running.address,
-        case,
-        connections,
-    };
+    let load = Load { address: running.address, case, connections };
     let window = measure_window(plan, placement, &load, running.process_id());
     match (window, running.ended()) {
         (_, Ok(Some(status))) => Err(format!("ended underway with {status}")),
@@ -160,41 +136,22 @@ struct Window {
     used: Option<(Usage, u64)>,
 }
 
-fn measure_window(
-    plan: &Plan,
-    placement: &Placement,
-    load: &Load,
-    process: Option<u32>,
-) -> Result<Window, String> {
+fn measure_window(plan: &Plan, placement: &Placement, load: &Load, process: Option<u32>) -> Result<Window, String> {
     let of_process = |error: io::Error| format!("what the process uses: {error}");
-    process
-        .map_or(Ok(()), reset_peak_memory)
-        .map_err(of_process)?;
-    let generator =
-        Generator::start(load, &placement.generators).map_err(|fault| fault.to_string())?;
-    generator
-        .run_for(plan.warm_up)
-        .map_err(|fault| fault.to_string())?;
+    process.map_or(Ok(()), reset_peak_memory).map_err(of_process)?;
+    let generator = Generator::start(load, &placement.generators).map_err(|fault| fault.to_string())?;
+    generator.run_for(plan.warm_up).map_err(|fault| fault.to_string())?;
     let before = process.map(Usage::of).transpose().map_err(of_process)?;
     let opened = Instant::now();
     generator.open_window();
-    generator
-        .run_for(plan.window)
-        .map_err(|fault| fault.to_string())?;
+    generator.run_for(plan.window).map_err(|fault| fault.to_string())?;
     generator.close_window();
     let length = opened.elapsed();
     let after = process.map(Usage::of).transpose().map_err(of_process)?;
     let peak = process.map(peak_memory).transpose().map_err(of_process)?;
     let tally = generator.finish().map_err(|fault| fault.to_string())?;
-    let used = before
-        .zip(after)
-        .zip(peak)
-        .map(|((before, after), peak)| (after.since(&before), peak));
-    Ok(Window {
-        length,
-        tally,
-        used,
-    })
+    let used = before.zip(after).zip(peak).map(|((before, after), peak)| (after.since(&before), peak));
+    Ok(Window { length, tally, used })
 }
 
 impl Window {

@@ -12,10 +12,7 @@ use std::rc::Rc;
 use rustix::event::epoll;
 
 use crate::case::{Replies, Table};
-use crate::wire::{
-    CLIENT_DEPRECATE_EOF, ColumnType, OK_PAYLOAD, ReplyWriter, ResultEnd, first_packet,
-    write_packet,
-};
+use crate::wire::{CLIENT_DEPRECATE_EOF, ColumnType, OK_PAYLOAD, ReplyWriter, ResultEnd, first_packet, write_packet};
 
 /// Bytes taken from a socket at once: more than any command of the bench.
 const READ_MAX: usize = 64 * 1024;
@@ -55,12 +52,7 @@ impl Server {
     fn new(listener: TcpListener) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(
-            &epoll,
-            &listener,
-            epoll::EventData::new_u64(LISTENER),
-            epoll::EventFlags::IN,
-        )?;
+        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
         Ok(Server {
             epoll,
             listener,
@@ -81,9 +73,7 @@ impl Server {
         for event in events.iter() {
             match event.data.u64() {
                 LISTENER => self.accept()?,
-                slot => self.serve_connection(
-                    usize::try_from(slot).expect("a slot that this process chose"),
-                ),
+                slot => self.serve_connection(usize::try_from(slot).expect("a slot that this process chose")),
             }
         }
         Ok(())
@@ -108,12 +98,7 @@ impl Server {
             self.connections.push(None);
             self.connections.len() - 1
         });
-        epoll::add(
-            &self.epoll,
-            &socket,
-            epoll::EventData::new_u64(slot as u64),
-            epoll::EventFlags::IN,
-        )?;
+        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(slot as u64), epoll::EventFlags::IN)?;
         let mut connection = Connection::new(socket);
         let greeting = greeting(self.next_connection_id);
         self.next_connection_id = self.next_connection_id.wrapping_add(1).max(1);
@@ -174,12 +159,7 @@ struct Connection {
 
 impl Connection {
     fn new(socket: TcpStream) -> Connection {
-        Connection {
-            socket,
-            stage: Stage::LoginResponse,
-            received: Vec::new(),
-            unsent: None,
-        }
+        Connection { socket, stage: Stage::LoginResponse, received: Vec::new(), unsent: None }
     }
 
     fn serve(&mut self, answers: &Answers, chunk: &mut [u8]) -> Result<(), Over> {
@@ -192,9 +172,7 @@ impl Connection {
             let count = match self.socket.read(chunk) {
                 Ok(0) => return Err(Over),
                 Ok(count) => count,
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-                {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
@@ -219,11 +197,7 @@ impl Connection {
         let answered = self.answer(answers, &received)?;
         self.received = received;
         self.received.drain(..answered);
-        if self.received.len() > COMMAND_MAX {
-            Err(Over)
-        } else {
-            Ok(())
-        }
+        if self.received.len() > COMMAND_MAX { Err(Over) } else { Ok(()) }
     }
 
     /// Answers the whole packets at the start of `bytes`, until one cannot be sent; returns their length.
@@ -310,24 +284,15 @@ impl Answers {
         Ok(Some(match kind {
             0x01 => return Err(Over),
             0x18 | 0x19 => return Ok(None), // COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
-            0x03 => match Table::ALL
-                .into_iter()
-                .find(|table| table.statement() == body)
-            {
+            0x03 => match Table::ALL.into_iter().find(|table| table.statement() == body) {
                 Some(table) => replies.text(table).clone(),
                 None => self.to_statement(body, end),
             },
-            0x16 => match Table::ALL
-                .into_iter()
-                .find(|table| table.prepared_statement() == body)
-            {
+            0x16 => match Table::ALL.into_iter().find(|table| table.prepared_statement() == body) {
                 Some(table) => replies.prepare(table).clone(),
                 None => error(1295, b"HY000", "the stand-in server cannot prepare this"),
             },
-            0x17 => match body
-                .first_chunk()
-                .and_then(|id| Table::of_statement_id(u32::from_le_bytes(*id)))
-            {
+            0x17 => match body.first_chunk().and_then(|id| Table::of_statement_id(u32::from_le_bytes(*id))) {
                 Some(table) => replies.binary(table).clone(),
                 None => error(1243, b"HY000", "Unknown prepared statement handler"),
             },
@@ -340,13 +305,10 @@ impl Answers {
     fn to_statement(&self, statement: &[u8], end: ResultEnd) -> Rc<[u8]> {
         let statement = String::from_utf8_lossy(statement);
         let statement = statement.trim().trim_end_matches(';');
-        let (verb, rest) = statement
-            .split_once(char::is_whitespace)
-            .unwrap_or((statement, ""));
+        let (verb, rest) = statement.split_once(char::is_whitespace).unwrap_or((statement, ""));
         match verb.to_ascii_lowercase().as_str() {
             "set" | "use" | "do" | "begin" | "commit" | "rollback" => self.ok.clone(),
-            "select" => one_row(rest, end)
-                .unwrap_or_else(|| error(1064, b"42000", "unknown to the stand-in server")),
+            "select" => one_row(rest, end).unwrap_or_else(|| error(1064, b"42000", "unknown to the stand-in server")),
             _ => error(1064, b"42000", "unknown to the stand-in server"),
         }
     }
@@ -354,31 +316,15 @@ impl Answers {
 
 /// The row of `@@name, @@name AS alias, 1`, or nothing where one of them is not known.
 fn one_row(expressions: &str, end: ResultEnd) -> Option<Rc<[u8]>> {
-    let columns = expressions
-        .split(',')
-        .map(|column| column_of(column.trim()))
-        .collect::<Option<Vec<_>>>()?;
+    let columns = expressions.split(',').map(|column| column_of(column.trim())).collect::<Option<Vec<_>>>()?;
     let mut writer = ReplyWriter::new(end);
-    writer.column_count(
-        u8::try_from(columns.len())
-            .ok()
-            .filter(|count| *count < 0xFB)?,
-    );
+    writer.column_count(u8::try_from(columns.len()).ok().filter(|count| *count < 0xFB)?);
     for (name, value) in &columns {
-        let kind = if value.parse::<u64>().is_ok() {
-            ColumnType::Integer
-        } else {
-            ColumnType::Text
-        };
+        let kind = if value.parse::<u64>().is_ok() { ColumnType::Integer } else { ColumnType::Text };
         writer.column(name.as_bytes(), kind);
     }
     writer.columns_end();
-    writer.text_row(
-        &columns
-            .iter()
-            .map(|(_, value)| value.as_bytes())
-            .collect::<Vec<_>>(),
-    );
+    writer.text_row(&columns.iter().map(|(_, value)| value.as_bytes()).collect::<Vec<_>>());
     writer.rows_end();
     Some(writer.into_bytes().into())
 }
@@ -386,20 +332,12 @@ fn one_row(expressions: &str, end: ResultEnd) -> Option<Rc<[u8]>> {
 /// Name and value of one expression of a select list.
 fn column_of(column: &str) -> Option<(&str, &'static str)> {
     let (expression, name) = match column.split_once(char::is_whitespace) {
-        Some((expression, alias)) => (
-            expression,
-            alias
-                .trim()
-                .trim_start_matches("AS ")
-                .trim_start_matches("as "),
-        ),
+        Some((expression, alias)) => (expression, alias.trim().trim_start_matches("AS ").trim_start_matches("as ")),
         None => (column, column),
     };
     let lower = expression.to_ascii_lowercase();
     let variable = lower.strip_prefix("@@").unwrap_or(&lower);
-    let variable = variable
-        .trim_start_matches("global.")
-        .trim_start_matches("session.");
+    let variable = variable.trim_start_matches("global.").trim_start_matches("session.");
     let (_, value) = VARIABLES.iter().find(|(known, _)| *known == variable)?;
     Some((name, value))
 }
@@ -460,10 +398,7 @@ mod tests {
     use super::*;
 
     fn answer(command: &[u8]) -> Option<Rc<[u8]>> {
-        Answers::new()
-            .to(command, ResultEnd::OkPacket)
-            .ok()
-            .expect("an answer, not the end of the connection")
+        Answers::new().to(command, ResultEnd::OkPacket).ok().expect("an answer, not the end of the connection")
     }
 
     fn first_byte(command: &[u8]) -> u8 {
@@ -473,24 +408,14 @@ mod tests {
     #[test]
     fn a_table_is_answered_without_a_copy() {
         let answers = Answers::new();
-        let reply = answers
-            .to(
-                b"\x03SELECT c FROM point WHERE id=4711",
-                ResultEnd::OkPacket,
-            )
-            .ok()
-            .flatten();
-        assert!(Rc::ptr_eq(
-            &reply.expect("a reply"),
-            answers.with_ok.text(Table::Point)
-        ));
+        let reply = answers.to(b"\x03SELECT c FROM point WHERE id=4711", ResultEnd::OkPacket).ok().flatten();
+        assert!(Rc::ptr_eq(&reply.expect("a reply"), answers.with_ok.text(Table::Point)));
     }
 
     #[test]
     fn a_monitor_gets_its_variables() {
         let reply =
-            answer(b"\x03SELECT @@max_allowed_packet,@@wait_timeout, @@global.read_only AS ro")
-                .expect("a reply");
+            answer(b"\x03SELECT @@max_allowed_packet,@@wait_timeout, @@global.read_only AS ro").expect("a reply");
         assert_eq!(reply[4], 3);
         let row = b"\x0867108864\x0528800\x010";
         assert!(reply.windows(row.len()).any(|bytes| bytes == row));
@@ -527,8 +452,7 @@ mod tests {
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         for cut in 0..=sent.len() {
-            let mut client =
-                TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+            let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
             let mut connection = Connection::new(listener.accept().expect("accepted").0);
             for part in [&sent[..cut], &sent[cut..]] {
                 assert!(connection.take_in(&answers, part).is_ok());

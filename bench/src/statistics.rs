@@ -27,9 +27,7 @@ pub(crate) struct Latency {
 /// The middle of the rounds by each figure; of the longest latencies and of memory peaks, the largest.
 pub(crate) fn summary(rounds: &[Figures]) -> Option<Figures> {
     let all = |figure: fn(&Figures) -> f64| median(&rounds.iter().map(figure).collect::<Vec<_>>());
-    let known = |figure: fn(&Figures) -> Option<f64>| {
-        median(&rounds.iter().filter_map(figure).collect::<Vec<_>>())
-    };
+    let known = |figure: fn(&Figures) -> Option<f64>| median(&rounds.iter().filter_map(figure).collect::<Vec<_>>());
     Some(Figures {
         requests_per_second: all(|round| round.requests_per_second)?,
         cpu_us_per_request: known(|round| round.cpu_us_per_request),
@@ -40,15 +38,9 @@ pub(crate) fn summary(rounds: &[Figures]) -> Option<Figures> {
             p90: all(|round| round.latency_us.p90)?,
             p99: all(|round| round.latency_us.p99)?,
             p99_9: all(|round| round.latency_us.p99_9)?,
-            max: rounds
-                .iter()
-                .map(|round| round.latency_us.max)
-                .fold(0.0, f64::max),
+            max: rounds.iter().map(|round| round.latency_us.max).fold(0.0, f64::max),
         },
-        peak_memory_mib: rounds
-            .iter()
-            .filter_map(|round| round.peak_memory_mib)
-            .reduce(f64::max),
+        peak_memory_mib: rounds.iter().filter_map(|round| round.peak_memory_mib).reduce(f64::max),
     })
 }
 
@@ -63,10 +55,7 @@ pub(crate) fn cpu_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
 
 /// How far the rounds' CPU per request lie apart, as a part of their median: a figure that differs by less is no figure.
 pub(crate) fn cpu_spread(rounds: &[Figures]) -> Option<f64> {
-    let values: Vec<_> = rounds
-        .iter()
-        .filter_map(|round| round.cpu_us_per_request)
-        .collect();
+    let values: Vec<_> = rounds.iter().filter_map(|round| round.cpu_us_per_request).collect();
     let middle = median(&values).filter(|middle| *middle > 0.0 && values.len() > 1)?;
     let largest = values.iter().copied().fold(f64::MIN, f64::max);
     let smallest = values.iter().copied().fold(f64::MAX, f64::min);
@@ -87,13 +76,7 @@ mod tests {
     use super::*;
 
     fn round(cpu: Option<f64>) -> Figures {
-        let latency_us = Latency {
-            p50: 1.0,
-            p90: 2.0,
-            p99: 3.0,
-            p99_9: 4.0,
-            max: 5.0,
-        };
+        let latency_us = Latency { p50: 1.0, p90: 2.0, p99: 3.0, p99_9: 4.0, max: 5.0 };
         Figures {
             requests_per_second: 100.0,
             cpu_us_per_request: cpu,
@@ -119,10 +102,7 @@ mod tests {
     /// A machine that is twice as slow in every other round changes the figures, not their ratio.
     #[test]
     fn a_ratio_compares_within_a_round() {
-        assert_eq!(
-            cpu_ratio(&rounds(&[9.0, 18.0, 9.0]), &rounds(&[6.0, 12.0, 6.0])),
-            Some(1.5)
-        );
+        assert_eq!(cpu_ratio(&rounds(&[9.0, 18.0, 9.0]), &rounds(&[6.0, 12.0, 6.0])), Some(1.5));
         assert_eq!(cpu_ratio(&[round(None)], &rounds(&[6.0])), None);
         assert_eq!(cpu_ratio(&rounds(&[6.0]), &rounds(&[0.0])), None);
     }

@@ -33,49 +33,30 @@ const HEADS: [&str; 16] = [
 
 /// `base` is the name of the candidate that the ratio column compares with.
 pub(crate) fn render(rows: &[Row], base: &str) -> String {
-    let mut lines = vec![Line {
-        cells: HEADS.map(|head| head.replace("base", base)).to_vec(),
-        note: None,
-    }];
+    let mut lines = vec![Line { cells: HEADS.map(|head| head.replace("base", base)).to_vec(), note: None }];
     lines.extend(rows.iter().map(|row| line(row, base_of(rows, row, base))));
     align(&lines)
 }
 
 /// The row of the base candidate that was measured in the same rounds.
 fn base_of<'a>(rows: &'a [Row], row: &Row, base: &str) -> Option<&'a Row> {
-    rows.iter().find(|other| {
-        other.candidate.name() == base
-            && other.case == row.case
-            && other.connections == row.connections
-    })
+    rows.iter()
+        .find(|other| other.candidate.name() == base && other.case == row.case && other.connections == row.connections)
 }
 
 fn line(row: &Row, base: Option<&Row>) -> Line {
-    let mut cells = vec![
-        row.case.name().to_owned(),
-        row.connections.to_string(),
-        row.candidate.name().to_owned(),
-    ];
+    let mut cells = vec![row.case.name().to_owned(), row.connections.to_string(), row.candidate.name().to_owned()];
     let (rounds, figures) = match &row.outcome {
         Outcome::Measured(rounds) => (rounds, summary(rounds)),
         Outcome::Absent(why) => {
-            return Line {
-                cells,
-                note: Some(format!("skipped: {why}")),
-            };
+            return Line { cells, note: Some(format!("skipped: {why}")) };
         }
         Outcome::Failed(why) => {
-            return Line {
-                cells,
-                note: Some(format!("FAILED: {why}")),
-            };
+            return Line { cells, note: Some(format!("FAILED: {why}")) };
         }
     };
     let Some(figures) = figures else {
-        return Line {
-            cells,
-            note: Some("no rounds".to_owned()),
-        };
+        return Line { cells, note: Some("no rounds".to_owned()) };
     };
     let ratio = base.and_then(|base| match &base.outcome {
         Outcome::Measured(base) => cpu_ratio(rounds, base),
@@ -90,16 +71,7 @@ fn line(row: &Row, base: Option<&Row>) -> Line {
         percent(figures.kernel_share),
         number(figures.switches_per_request, 3),
     ]);
-    cells.extend(
-        [
-            latency.p50,
-            latency.p90,
-            latency.p99,
-            latency.p99_9,
-            latency.max,
-        ]
-        .map(|us| format!("{us:.0}")),
-    );
+    cells.extend([latency.p50, latency.p90, latency.p99, latency.p99_9, latency.max].map(|us| format!("{us:.0}")));
     cells.extend([number(figures.peak_memory_mib, 1), rounds.len().to_string()]);
     Line { cells, note: None }
 }
@@ -113,29 +85,14 @@ fn percent(part: Option<f64>) -> String {
 }
 
 fn align(lines: &[Line]) -> String {
-    let width = |column: usize| {
-        lines
-            .iter()
-            .filter_map(|line| line.cells.get(column))
-            .map(String::len)
-            .max()
-            .unwrap_or(0)
-    };
+    let width =
+        |column: usize| lines.iter().filter_map(|line| line.cells.get(column)).map(String::len).max().unwrap_or(0);
     let widths: Vec<_> = (0..HEADS.len()).map(width).collect();
     let mut text = String::new();
     for line in lines {
-        let cells = line
-            .cells
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, &width))| {
-                if column < NAMES {
-                    format!("{cell:<width$}")
-                } else {
-                    format!("{cell:>width$}")
-                }
-            });
+        let cells = line.cells.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            if column < NAMES { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
         let cells: Vec<_> = cells.chain(line.note.clone()).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
@@ -151,22 +108,11 @@ mod tests {
     use crate::statistics::{Figures, Latency};
 
     fn row(candidate: Candidate, outcome: Outcome) -> Row {
-        Row {
-            case: Case::PointSelect,
-            connections: 64,
-            candidate,
-            outcome,
-        }
+        Row { case: Case::PointSelect, connections: 64, candidate, outcome }
     }
 
     fn measured(cpu: f64) -> Outcome {
-        let latency_us = Latency {
-            p50: 1.0,
-            p90: 2.0,
-            p99: 3.0,
-            p99_9: 4.0,
-            max: 5.0,
-        };
+        let latency_us = Latency { p50: 1.0, p90: 2.0, p99: 3.0, p99_9: 4.0, max: 5.0 };
         Outcome::Measured(vec![Figures {
             requests_per_second: 12_345.6,
             cpu_us_per_request: Some(cpu),
@@ -179,10 +125,7 @@ mod tests {
 
     #[test]
     fn figures_stand_below_their_heads_and_the_ratio_names_its_base() {
-        let rows = [
-            row(Candidate::Relay, measured(6.0)),
-            row(Candidate::Haproxy, measured(9.0)),
-        ];
+        let rows = [row(Candidate::Relay, measured(6.0)), row(Candidate::Haproxy, measured(9.0))];
         let text = render(&rows, "relay");
         let lines: Vec<_> = text.lines().collect();
         let end_of = |line: &str, what: &str| line.find(what).map(|start| start + what.len());
@@ -194,10 +137,7 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_said() {
         let rows = [
-            row(
-                Candidate::Haproxy,
-                Outcome::Absent("haproxy is not installed".to_owned()),
-            ),
+            row(Candidate::Haproxy, Outcome::Absent("haproxy is not installed".to_owned())),
             row(Candidate::Sqluice, Outcome::Failed("no reply".to_owned())),
         ];
         let text = render(&rows, "relay");

@@ -22,13 +22,8 @@ impl Usage {
     /// two looks is missed, and so are processes that it started: each candidate is one process that keeps its threads.
     pub(crate) fn of(pid: u32) -> io::Result<Usage> {
         let process = PathBuf::from(format!("/proc/{pid}"));
-        let (user_ticks, kernel_ticks) =
-            parse_ticks(&fs::read_to_string(process.join("stat"))?).ok_or_else(strange)?;
-        let mut usage = Usage {
-            user_ticks,
-            kernel_ticks,
-            ..Usage::default()
-        };
+        let (user_ticks, kernel_ticks) = parse_ticks(&fs::read_to_string(process.join("stat"))?).ok_or_else(strange)?;
+        let mut usage = Usage { user_ticks, kernel_ticks, ..Usage::default() };
         for thread in fs::read_dir(process.join("task"))? {
             let thread = thread?.path();
             // A thread may end between the listing and here.
@@ -39,8 +34,7 @@ impl Usage {
                 continue;
             };
             usage.cpu += parse_schedule(&schedule).ok_or_else(strange)?;
-            usage.voluntary_switches +=
-                status_field(&status, "voluntary_ctxt_switches").ok_or_else(strange)?;
+            usage.voluntary_switches += status_field(&status, "voluntary_ctxt_switches").ok_or_else(strange)?;
         }
         Ok(usage)
     }
@@ -50,9 +44,7 @@ impl Usage {
             cpu: self.cpu.saturating_sub(earlier.cpu),
             user_ticks: self.user_ticks.saturating_sub(earlier.user_ticks),
             kernel_ticks: self.kernel_ticks.saturating_sub(earlier.kernel_ticks),
-            voluntary_switches: self
-                .voluntary_switches
-                .saturating_sub(earlier.voluntary_switches),
+            voluntary_switches: self.voluntary_switches.saturating_sub(earlier.voluntary_switches),
         }
     }
 
@@ -87,16 +79,12 @@ fn parse_ticks(stat: &str) -> Option<(u64, u64)> {
 
 /// Time on a CPU in nanoseconds, the first field of a thread's schedstat.
 fn parse_schedule(schedstat: &str) -> Option<Duration> {
-    Some(Duration::from_nanos(
-        schedstat.split_ascii_whitespace().next()?.parse().ok()?,
-    ))
+    Some(Duration::from_nanos(schedstat.split_ascii_whitespace().next()?.parse().ok()?))
 }
 
 /// The number behind `name:` in a status file.
 fn status_field(status: &str, name: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -106,16 +94,14 @@ mod tests {
 
     #[test]
     fn ticks_are_found_behind_a_name_with_brackets_and_spaces() {
-        let stat =
-            "4711 (a ) b (c) S 1 4711 4711 0 -1 4194560 1 2 3 4 1234 567 8 9 20 0 1 0 100 200 300";
+        let stat = "4711 (a ) b (c) S 1 4711 4711 0 -1 4194560 1 2 3 4 1234 567 8 9 20 0 1 0 100 200 300";
         assert_eq!(parse_ticks(stat), Some((1234, 567)));
         assert_eq!(parse_ticks("4711 (short) S 1 2"), None);
     }
 
     #[test]
     fn a_status_field_is_not_mistaken_for_one_whose_name_ends_alike() {
-        let status =
-            "nonvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t42\nVmHWM:\t  2048 kB\n";
+        let status = "nonvoluntary_ctxt_switches:\t9\nvoluntary_ctxt_switches:\t42\nVmHWM:\t  2048 kB\n";
         assert_eq!(status_field(status, "voluntary_ctxt_switches"), Some(42));
         assert_eq!(status_field(status, "VmHWM"), Some(2048));
         assert_eq!(status_field(status, "VmPeak"), None);
@@ -123,10 +109,7 @@ mod tests {
 
     #[test]
     fn schedule_time_is_nanoseconds() {
-        assert_eq!(
-            parse_schedule("3999123 1000 7\n"),
-            Some(Duration::from_nanos(3_999_123))
-        );
+        assert_eq!(parse_schedule("3999123 1000 7\n"), Some(Duration::from_nanos(3_999_123)));
     }
 
     /// The kernel's own figures, of this process: work shows up in them.
@@ -136,9 +119,7 @@ mod tests {
         let before = Usage::of(pid).expect("own figures");
         let mut digest = 0_u64;
         while Usage::of(pid).expect("own figures").since(&before).cpu < Duration::from_millis(5) {
-            digest = (0..10_000).fold(digest, |digest, step| {
-                std::hint::black_box(digest.rotate_left(5) ^ step)
-            });
+            digest = (0..10_000).fold(digest, |digest, step| std::hint::black_box(digest.rotate_left(5) ^ step));
         }
         assert!(peak_memory(pid).expect("own memory") > 100_000);
     }

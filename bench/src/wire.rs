@@ -36,11 +36,7 @@ pub(crate) struct ReplyWriter {
 impl ReplyWriter {
     /// A reply to a command: the command was packet 0.
     pub(crate) fn new(end: ResultEnd) -> ReplyWriter {
-        ReplyWriter {
-            bytes: Vec::new(),
-            sequence: 1,
-            end,
-        }
+        ReplyWriter { bytes: Vec::new(), sequence: 1, end }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -95,9 +91,7 @@ impl ReplyWriter {
     pub(crate) fn rows_end(&mut self) {
         match self.end {
             ResultEnd::EofPackets => self.eof(),
-            ResultEnd::OkPacket => {
-                self.packet(&[0xFE, 0x00, 0x00, STATUS[0], STATUS[1], 0x00, 0x00])
-            }
+            ResultEnd::OkPacket => self.packet(&[0xFE, 0x00, 0x00, STATUS[0], STATUS[1], 0x00, 0x00]),
         }
     }
 
@@ -124,13 +118,8 @@ pub(crate) const OK_PAYLOAD: [u8; 7] = [0x00, 0x00, 0x00, STATUS[0], STATUS[1], 
 
 /// One packet below 16 MiB - 1.
 pub(crate) fn write_packet(bytes: &mut Vec<u8>, sequence: u8, payload: &[u8]) {
-    assert!(
-        payload.len() < 0xFF_FFFF,
-        "the bench writes no packet that must be split"
-    );
-    let length = u32::try_from(payload.len())
-        .expect("checked above")
-        .to_le_bytes();
+    assert!(payload.len() < 0xFF_FFFF, "the bench writes no packet that must be split");
+    let length = u32::try_from(payload.len()).expect("checked above").to_le_bytes();
     bytes.extend_from_slice(&[length[0], length[1], length[2], sequence]);
     bytes.extend_from_slice(payload);
 }
@@ -156,9 +145,7 @@ fn write_text(payload: &mut Vec<u8>, text: &[u8]) {
     match text.len() {
         short @ 0..=0xFA => payload.push(u8::try_from(short).expect("at most 0xFA")),
         long => {
-            let length = u16::try_from(long)
-                .expect("the bench writes no text above 64 KiB")
-                .to_le_bytes();
+            let length = u16::try_from(long).expect("the bench writes no text above 64 KiB").to_le_bytes();
             payload.extend_from_slice(&[0xFC, length[0], length[1]]);
         }
     }
@@ -183,13 +170,11 @@ mod tests {
         let row = b"\x02\x00\x00\x03\x01x";
         let with_ok = reply(ResultEnd::OkPacket);
         assert!(with_ok.ends_with(b"\x07\x00\x00\x04\xFE\x00\x00\x02\x00\x00\x00"));
-        assert!(
-            with_ok
-                .windows(row.len())
-                .all(|bytes| bytes[3] != 4 || bytes != row)
-        );
+        assert!(with_ok.windows(row.len()).all(|bytes| bytes[3] != 4 || bytes != row));
         let with_eof = reply(ResultEnd::EofPackets);
-        assert!(with_eof.ends_with(b"\x05\x00\x00\x03\xFE\x00\x00\x02\x00\x02\x00\x00\x04\x01x\x05\x00\x00\x05\xFE\x00\x00\x02\x00"));
+        assert!(with_eof.ends_with(
+            b"\x05\x00\x00\x03\xFE\x00\x00\x02\x00\x02\x00\x00\x04\x01x\x05\x00\x00\x05\xFE\x00\x00\x02\x00"
+        ));
     }
 
     #[test]
@@ -198,9 +183,6 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(first_packet(&bytes[..cut]), None, "cut at {cut}");
         }
-        assert_eq!(
-            first_packet(&bytes),
-            Some((b"\x03SELECT 1".as_slice(), 0, 13))
-        );
+        assert_eq!(first_packet(&bytes), Some((b"\x03SELECT 1".as_slice(), 0, 13)));
     }
 }

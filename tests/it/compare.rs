@@ -3,8 +3,8 @@
 
 use crate::harness::wire::{capability as cap, query_payload};
 use crate::harness::{
-    ALL_FLAVOURS, Account, Client, Engine, Flavour, Reply, Server, Shape, Sqluice, Start, cluster,
-    fresh_name, on_both_engines, user,
+    ALL_FLAVOURS, Account, Client, Engine, Flavour, Reply, Server, Shape, Sqluice, Start, cluster, fresh_name,
+    on_both_engines, user,
 };
 
 /// A session that keeps every reply.
@@ -19,19 +19,13 @@ impl Recorder {
     #[track_caller]
     pub(crate) fn ask(&mut self, shape: Shape, payload: &[u8]) -> Reply {
         self.client.command(payload);
-        self.record(
-            shape,
-            &String::from_utf8_lossy(&payload[..payload.len().min(120)]),
-        )
+        self.record(shape, &String::from_utf8_lossy(&payload[..payload.len().min(120)]))
     }
 
     /// Reads and records a reply to something that was sent already.
     #[track_caller]
     pub(crate) fn record(&mut self, shape: Shape, what: &str) -> Reply {
-        let reply = self
-            .client
-            .reply(shape)
-            .unwrap_or_else(|error| panic!("no whole reply to {what:?}: {error}"));
+        let reply = self.client.reply(shape).unwrap_or_else(|error| panic!("no whole reply to {what:?}: {error}"));
         let mut kept = reply.clone();
         forget_statement_ids(shape, &mut kept);
         self.replies.push((what.to_owned(), kept));
@@ -47,19 +41,12 @@ impl Recorder {
     /// COM_STMT_PREPARE; gives the statement's id.
     #[track_caller]
     pub(crate) fn prepare(&mut self, sql: &str) -> u32 {
-        let reply = self
-            .ask(Shape::Prepare, &[&[0x16], sql.as_bytes()].concat())
-            .ok();
+        let reply = self.ask(Shape::Prepare, &[&[0x16], sql.as_bytes()].concat()).ok();
         u32::from_le_bytes(reply.packets[0][1..5].try_into().expect("four bytes"))
     }
 
     #[track_caller]
-    pub(crate) fn execute(
-        &mut self,
-        statement: u32,
-        flags: u8,
-        parameters: &[Parameter<'_>],
-    ) -> Reply {
+    pub(crate) fn execute(&mut self, statement: u32, flags: u8, parameters: &[Parameter<'_>]) -> Reply {
         let payload = execute_payload(self.client.capabilities, statement, flags, parameters);
         self.ask(Shape::Results, &payload)
     }
@@ -86,12 +73,7 @@ pub(crate) enum Parameter<'a> {
 }
 
 /// COM_STMT_EXECUTE with the types of its parameters.
-pub(crate) fn execute_payload(
-    capabilities: u64,
-    statement: u32,
-    flags: u8,
-    parameters: &[Parameter<'_>],
-) -> Vec<u8> {
+pub(crate) fn execute_payload(capabilities: u64, statement: u32, flags: u8, parameters: &[Parameter<'_>]) -> Vec<u8> {
     let mut payload = vec![0x17];
     payload.extend_from_slice(&statement.to_le_bytes());
     payload.push(flags);
@@ -127,9 +109,7 @@ pub(crate) fn execute_payload(
         match parameter {
             Parameter::Null | Parameter::Long => {}
             Parameter::Number(number) => payload.extend_from_slice(&number.to_le_bytes()),
-            Parameter::Text(text) => {
-                crate::harness::wire::append_lenenc_bytes(&mut payload, text.as_bytes())
-            }
+            Parameter::Text(text) => crate::harness::wire::append_lenenc_bytes(&mut payload, text.as_bytes()),
         }
     }
     payload
@@ -137,18 +117,8 @@ pub(crate) fn execute_payload(
 
 /// The ways of framing that a client can ask for.
 pub(crate) const MODES: [(&str, u64); 3] = [
-    (
-        "EOF packets",
-        cap::USUAL | cap::MULTI_STATEMENTS | cap::LOCAL_FILES,
-    ),
-    (
-        "no EOF packets",
-        cap::USUAL
-            | cap::MULTI_STATEMENTS
-            | cap::LOCAL_FILES
-            | cap::DEPRECATE_EOF
-            | cap::SESSION_TRACK,
-    ),
+    ("EOF packets", cap::USUAL | cap::MULTI_STATEMENTS | cap::LOCAL_FILES),
+    ("no EOF packets", cap::USUAL | cap::MULTI_STATEMENTS | cap::LOCAL_FILES | cap::DEPRECATE_EOF | cap::SESSION_TRACK),
     (
         "everything",
         cap::USUAL
@@ -186,37 +156,21 @@ pub(crate) fn same_on(flavour: Flavour, scenario: impl Fn(&mut Recorder)) {
 
 /// A sqluice in front of one server, with its accounts.
 pub(crate) fn relay(engine: Engine, server: &Server) -> Sqluice {
-    Start::new(
-        engine,
-        cluster(server) + &user("app", "app") + &user("other", "other"),
-    )
-    .run_with_servers_up(1)
+    Start::new(engine, cluster(server) + &user("app", "app") + &user("other", "other")).run_with_servers_up(1)
 }
 
 /// Runs the scenario directly and through `sqluice`, with the capabilities that both offer, and compares.
 #[track_caller]
-pub(crate) fn same(
-    server: &Server,
-    sqluice: &Sqluice,
-    wanted: u64,
-    scenario: &impl Fn(&mut Recorder),
-) {
+pub(crate) fn same(server: &Server, sqluice: &Sqluice, wanted: u64, scenario: &impl Fn(&mut Recorder)) {
     let database = fresh_name("same");
-    let offered = Client::connect(sqluice.address)
-        .expect("sqluice greets")
-        .greeting
-        .capabilities;
+    let offered = Client::connect(sqluice.address).expect("sqluice greets").greeting.capabilities;
     let account = Account::new("app", "app").capabilities(wanted & offered);
     let direct = run(server, server.address, &account, &database, scenario);
     let through = run(server, sqluice.address, &account, &database, scenario);
     for ((what, direct), (_, through)) in direct.iter().zip(&through) {
         assert_same(what, direct, through);
     }
-    assert_eq!(
-        direct.len(),
-        through.len(),
-        "both ways have the same number of replies"
-    );
+    assert_eq!(direct.len(), through.len(), "both ways have the same number of replies");
 }
 
 fn run(
@@ -228,17 +182,12 @@ fn run(
 ) -> Vec<(String, Reply)> {
     let mut admin = server.direct();
     admin.execute(&format!("CREATE DATABASE {database}"));
-    let client = Client::login(address, &account.clone().database(database))
-        .unwrap_or_else(|error| panic!("{error}"));
+    let client = Client::login(address, &account.clone().database(database)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
         client.capabilities & account.capabilities & !cap::LONG_PASSWORD,
         account.capabilities & !cap::LONG_PASSWORD
     );
-    let mut recorder = Recorder {
-        client,
-        flavour: server.flavour,
-        replies: Vec::new(),
-    };
+    let mut recorder = Recorder { client, flavour: server.flavour, replies: Vec::new() };
     scenario(&mut recorder);
     admin.execute(&format!("DROP DATABASE {database}"));
     recorder.replies
@@ -248,11 +197,7 @@ fn run(
 fn assert_same(what: &str, direct: &Reply, through: &Reply) {
     for (index, (direct, through)) in direct.packets.iter().zip(&through.packets).enumerate() {
         if direct != through {
-            let at = direct
-                .iter()
-                .zip(through)
-                .take_while(|(left, right)| left == right)
-                .count();
+            let at = direct.iter().zip(through).take_while(|(left, right)| left == right).count();
             panic!(
                 "packet {index} of the reply to {what:?} differs from byte {at} of {} and {}\n direct: {:02x?}\nthrough: {:02x?}",
                 direct.len(),
@@ -262,10 +207,6 @@ fn assert_same(what: &str, direct: &Reply, through: &Reply) {
             );
         }
     }
-    assert_eq!(
-        direct.packets.len(),
-        through.packets.len(),
-        "packets of the reply to {what:?}"
-    );
+    assert_eq!(direct.packets.len(), through.packets.len(), "packets of the reply to {what:?}");
     assert_eq!(direct.files, through.files, "files asked for by {what:?}");
 }

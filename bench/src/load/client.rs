@@ -74,16 +74,9 @@ pub(super) struct Client {
 impl Client {
     /// `reply_length` is that of the replies to come: they are taken in as few reads as they come in.
     pub(super) async fn log_in(address: SocketAddr, reply_length: usize) -> Result<Client, Fault> {
-        let stream = TcpStream::connect_addr(address)
-            .await
-            .map_err(|error| Fault::Socket {
-                doing: "connecting",
-                error,
-            })?;
-        stream.set_nodelay(true).map_err(|error| Fault::Socket {
-            doing: "connecting",
-            error,
-        })?;
+        let stream =
+            TcpStream::connect_addr(address).await.map_err(|error| Fault::Socket { doing: "connecting", error })?;
+        stream.set_nodelay(true).map_err(|error| Fault::Socket { doing: "connecting", error })?;
         // One byte more than the reply, so that surplus bytes are seen in the same read.
         let chunk = Vec::with_capacity((reply_length + 1).clamp(CHUNK_MIN, CHUNK_MAX));
         let mut client = Client { stream, chunk };
@@ -122,10 +115,7 @@ impl Client {
         reply[STATEMENT_ID_IN_REPLY].copy_from_slice(&exchange.reply[STATEMENT_ID_IN_REPLY]);
         match first_difference(&exchange.reply, &reply) {
             None => Ok(u32::from_le_bytes(id)),
-            Some(place) => Err(Fault::WrongReply {
-                place,
-                length: exchange.reply.len(),
-            }),
+            Some(place) => Err(Fault::WrongReply { place, length: exchange.reply.len() }),
         }
     }
 
@@ -136,10 +126,7 @@ impl Client {
 
     async fn send(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
         let (result, bytes) = self.stream.write_all(bytes).await;
-        result.map_err(|error| Fault::Socket {
-            doing: "sending",
-            error,
-        })?;
+        result.map_err(|error| Fault::Socket { doing: "sending", error })?;
         Ok(bytes)
     }
 
@@ -157,16 +144,10 @@ impl Client {
     /// Why the chunk is not what stands at `start` of the reply.
     fn explain(&self, reply: &[u8], start: usize) -> Fault {
         match first_packet(&self.chunk) {
-            Some((payload, _, _)) if start == 0 && payload.first() == Some(&0xFF) => {
-                refusal(payload)
-            }
+            Some((payload, _, _)) if start == 0 && payload.first() == Some(&0xFF) => refusal(payload),
             Some(_) | None => {
-                let place =
-                    first_difference(&reply[start..], &self.chunk).unwrap_or(reply.len() - start);
-                Fault::WrongReply {
-                    place: start + place,
-                    length: reply.len(),
-                }
+                let place = first_difference(&reply[start..], &self.chunk).unwrap_or(reply.len() - start);
+                Fault::WrongReply { place: start + place, length: reply.len() }
             }
         }
     }
@@ -212,11 +193,7 @@ impl Client {
             if let Some((payload, sequence, length)) = first_packet(received) {
                 let packet = (payload.to_vec(), sequence);
                 received.drain(..length);
-                return if packet.0.first() == Some(&0xFF) {
-                    Err(refusal(&packet.0))
-                } else {
-                    Ok(packet)
-                };
+                return if packet.0.first() == Some(&0xFF) { Err(refusal(&packet.0)) } else { Ok(packet) };
             }
             if received.len() > LOGIN_PACKET_MAX {
                 return Err(Fault::StrangeLogin("a packet without end".to_owned()));
@@ -253,29 +230,16 @@ fn response(plugin: Plugin, auth_response: Vec<u8>) -> HandshakeResponse {
 
 /// What an ERR packet says.
 fn refusal(payload: &[u8]) -> Fault {
-    let code = payload
-        .get(1..3)
-        .map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
+    let code = payload.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
     let text = payload.get(3..).unwrap_or_default();
     // `#` and five characters of SQLSTATE stand before the message, except before the login.
-    let message = if text.first() == Some(&b'#') {
-        text.get(6..).unwrap_or_default()
-    } else {
-        text
-    };
-    Fault::Refused {
-        code,
-        message: String::from_utf8_lossy(message).into_owned(),
-    }
+    let message = if text.first() == Some(&b'#') { text.get(6..).unwrap_or_default() } else { text };
+    Fault::Refused { code, message: String::from_utf8_lossy(message).into_owned() }
 }
 
 /// Where two byte strings part; `None` when they are equal.
 fn first_difference(expected: &[u8], found: &[u8]) -> Option<usize> {
-    let common = expected
-        .iter()
-        .zip(found)
-        .take_while(|(expected, found)| expected == found)
-        .count();
+    let common = expected.iter().zip(found).take_while(|(expected, found)| expected == found).count();
     (common < expected.len() || common < found.len()).then_some(common)
 }
 
@@ -293,13 +257,7 @@ mod tests {
 
     #[test]
     fn an_error_is_told_with_and_without_its_state() {
-        assert_eq!(
-            refusal(b"\xFF\x15\x04#28000Access denied").to_string(),
-            "error 1045: Access denied"
-        );
-        assert_eq!(
-            refusal(b"\xFF\x10\x04Too many connections").to_string(),
-            "error 1040: Too many connections"
-        );
+        assert_eq!(refusal(b"\xFF\x15\x04#28000Access denied").to_string(), "error 1045: Access denied");
+        assert_eq!(refusal(b"\xFF\x10\x04Too many connections").to_string(), "error 1040: Too many connections");
     }
 }

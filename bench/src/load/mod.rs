@@ -69,15 +69,13 @@ impl Tally {
         let longest = u64::try_from(LATENCY_MAX.as_nanos()).expect("a minute of nanoseconds");
         Tally {
             replies: 0,
-            latency: Histogram::new_with_bounds(1, longest, 3)
-                .expect("three digits, 1 below the longest"),
+            latency: Histogram::new_with_bounds(1, longest, 3).expect("three digits, 1 below the longest"),
         }
     }
 
     fn record(&mut self, latency: Duration) {
         self.replies += 1;
-        self.latency
-            .saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+        self.latency.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn add(&mut self, other: &Tally) {
@@ -106,20 +104,13 @@ impl Generator {
         let phase = Arc::new(AtomicPhase::new());
         let (sender, reports) = mpsc::channel();
         let shares = shares(load, cpus.len());
-        let generator = Generator {
-            phase: phase.clone(),
-            reports,
-            threads: shares.len(),
-        };
+        let generator = Generator { phase: phase.clone(), reports, threads: shares.len() };
         for (share, cpu) in shares.into_iter().zip(cpus) {
             let (cpu, load, phase, sender) = (*cpu, load.clone(), phase.clone(), sender.clone());
             thread::Builder::new()
                 .name("load".to_owned())
                 .spawn(move || run_thread(cpu, &load, share, phase, &sender))
-                .map_err(|error| Fault::Socket {
-                    doing: "starting a thread",
-                    error,
-                })?;
+                .map_err(|error| Fault::Socket { doing: "starting a thread", error })?;
         }
         for _ in 0..generator.threads {
             match generator.reports.recv() {
@@ -141,9 +132,7 @@ impl Generator {
         match self.reports.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Ok(Report::Ended(Err(fault))) => Err(fault),
-            Ok(Report::Ended(Ok(_)) | Report::Ready) | Err(RecvTimeoutError::Disconnected) => {
-                Err(Fault::NoReply)
-            }
+            Ok(Report::Ended(Ok(_)) | Report::Ready) | Err(RecvTimeoutError::Disconnected) => Err(Fault::NoReply),
         }
     }
 
@@ -175,11 +164,7 @@ impl Drop for Generator {
 
 /// One login, one exchange of the case with every byte compared, then quit: does this address serve?
 pub(crate) fn try_once(address: SocketAddr, case: Case) -> Result<(), Fault> {
-    let load = Load {
-        address,
-        case,
-        connections: 1,
-    };
+    let load = Load { address, case, connections: 1 };
     run_on_ring(async {
         let replies = Replies::new(ResultEnd::OkPacket);
         within_patience(async {
@@ -229,53 +214,29 @@ struct Share {
 fn shares(load: &Load, threads: usize) -> Vec<Share> {
     let (active, idle) = match load.case {
         Case::Idle => (1, load.connections),
-        Case::PointSelect
-        | Case::Prepared
-        | Case::Row4K
-        | Case::Result64K
-        | Case::Result1M
-        | Case::Short => (load.connections, 0),
+        Case::PointSelect | Case::Prepared | Case::Row4K | Case::Result64K | Case::Result1M | Case::Short => {
+            (load.connections, 0)
+        }
     };
-    let part =
-        |total: usize, thread: usize| total / threads + usize::from(thread < total % threads);
+    let part = |total: usize, thread: usize| total / threads + usize::from(thread < total % threads);
     (0..threads)
-        .map(|thread| Share {
-            active: part(active, thread),
-            idle: part(idle, thread),
-        })
+        .map(|thread| Share { active: part(active, thread), idle: part(idle, thread) })
         .filter(|share| share.active + share.idle > 0)
         .collect()
 }
 
-fn run_thread(
-    cpu: Cpu,
-    load: &Load,
-    share: Share,
-    phase: Arc<AtomicPhase>,
-    reports: &Sender<Report>,
-) {
+fn run_thread(cpu: Cpu, load: &Load, share: Share, phase: Arc<AtomicPhase>, reports: &Sender<Report>) {
     let result = match pin_thread(cpu) {
         Ok(()) => run_on_ring(drive(load, share, phase, reports)),
-        Err(error) => Err(Fault::Socket {
-            doing: "pinning the load generator",
-            error,
-        }),
+        Err(error) => Err(Fault::Socket { doing: "pinning the load generator", error }),
     };
     // Nobody listens any more when the measurement has been given up.
     let _ = reports.send(Report::Ended(result));
 }
 
 fn run_on_ring<T>(future: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new()
-        .with_entries(4096)
-        .enable_timer()
-        .build();
-    runtime
-        .map_err(|error| Fault::Socket {
-            doing: "starting the load generator's runtime",
-            error,
-        })?
-        .block_on(future)
+    let runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new().with_entries(4096).enable_timer().build();
+    runtime.map_err(|error| Fault::Socket { doing: "starting the load generator's runtime", error })?.block_on(future)
 }
 
 /// What the tasks of one thread share.
@@ -289,22 +250,11 @@ struct Shared {
     fault: Cell<Option<Fault>>,
 }
 
-async fn drive(
-    load: &Load,
-    share: Share,
-    phase: Arc<AtomicPhase>,
-    reports: &Sender<Report>,
-) -> Result<Tally, Fault> {
+async fn drive(load: &Load, share: Share, phase: Arc<AtomicPhase>, reports: &Sender<Report>) -> Result<Tally, Fault> {
     let replies = Replies::new(ResultEnd::OkPacket);
     let mut idle = Vec::new();
     for _ in 0..share.idle {
-        idle.push(
-            within_patience(Client::log_in(
-                load.address,
-                replies.text(load.case.table()).len(),
-            ))
-            .await?,
-        );
+        idle.push(within_patience(Client::log_in(load.address, replies.text(load.case.table()).len())).await?);
     }
     let shared = Rc::new(Shared {
         phase,
@@ -331,12 +281,9 @@ fn spawn_connection(load: &Load, client: Client, exchange: Exchange, shared: Rc<
     monoio::spawn(async move {
         let result = match load.case {
             Case::Short => repeat_sessions(&load, client, exchange, &shared).await,
-            Case::PointSelect
-            | Case::Prepared
-            | Case::Row4K
-            | Case::Result64K
-            | Case::Result1M
-            | Case::Idle => repeat_exchange(client, exchange, &shared).await,
+            Case::PointSelect | Case::Prepared | Case::Row4K | Case::Result64K | Case::Result1M | Case::Idle => {
+                repeat_exchange(client, exchange, &shared).await
+            }
         };
         if let Err(fault) = result {
             shared.fault.set(Some(fault));
@@ -345,11 +292,7 @@ fn spawn_connection(load: &Load, client: Client, exchange: Exchange, shared: Rc<
     });
 }
 
-async fn repeat_exchange(
-    mut client: Client,
-    mut exchange: Exchange,
-    shared: &Shared,
-) -> Result<(), Fault> {
+async fn repeat_exchange(mut client: Client, mut exchange: Exchange, shared: &Shared) -> Result<(), Fault> {
     let mut due = Instant::now();
     while shared.phase.load() != Phase::Stop {
         client.exchange(&mut exchange).await?;
@@ -359,12 +302,7 @@ async fn repeat_exchange(
 }
 
 /// The whole session is the request: connect, log in, one exchange, quit.
-async fn repeat_sessions(
-    load: &Load,
-    first: Client,
-    mut exchange: Exchange,
-    shared: &Shared,
-) -> Result<(), Fault> {
+async fn repeat_sessions(load: &Load, first: Client, mut exchange: Exchange, shared: &Shared) -> Result<(), Fault> {
     first.quit().await?;
     let mut due = Instant::now();
     while shared.phase.load() != Phase::Stop {
@@ -381,9 +319,7 @@ impl Shared {
     fn replied(&self, due: Instant) -> Instant {
         let now = Instant::now();
         if self.phase.load() == Phase::Measure {
-            self.tally
-                .borrow_mut()
-                .record(now.saturating_duration_since(due));
+            self.tally.borrow_mut().record(now.saturating_duration_since(due));
         }
         self.arrival.due(now)
     }
@@ -396,9 +332,7 @@ async fn wait_for_all(shared: &Shared) -> Result<(), Fault> {
         if let Some(fault) = shared.fault.take() {
             return Err(fault);
         }
-        if shared.phase.load() == Phase::Stop
-            && stopped_at.get_or_insert_with(Instant::now).elapsed() > PATIENCE
-        {
+        if shared.phase.load() == Phase::Stop && stopped_at.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
             return Err(Fault::NoReply);
         }
         monoio::time::sleep(LOOK_INTERVAL).await;
@@ -416,20 +350,13 @@ async fn prepare_client(load: &Load, replies: &Replies) -> Result<(Client, Excha
             let statement_id = client.prepare(Exchange::prepare(table, replies)).await?;
             Exchange::execute(table, statement_id, replies)
         }
-        Case::PointSelect
-        | Case::Row4K
-        | Case::Result64K
-        | Case::Result1M
-        | Case::Short
-        | Case::Idle => query,
+        Case::PointSelect | Case::Row4K | Case::Result64K | Case::Result1M | Case::Short | Case::Idle => query,
     };
     Ok((client, exchange))
 }
 
 async fn within_patience<T>(future: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    monoio::time::timeout(PATIENCE, future)
-        .await
-        .unwrap_or(Err(Fault::NoReply))
+    monoio::time::timeout(PATIENCE, future).await.unwrap_or(Err(Fault::NoReply))
 }
 
 #[cfg(test)]
@@ -437,15 +364,8 @@ mod tests {
     use super::*;
 
     fn check(case: Case, connections: usize, threads: usize, expected: &[(usize, usize)]) {
-        let load = Load {
-            address: ([127, 0, 0, 1], 1).into(),
-            case,
-            connections,
-        };
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|&(active, idle)| Share { active, idle })
-            .collect();
+        let load = Load { address: ([127, 0, 0, 1], 1).into(), case, connections };
+        let expected: Vec<_> = expected.iter().map(|&(active, idle)| Share { active, idle }).collect();
         assert_eq!(shares(&load, threads), expected);
     }
 

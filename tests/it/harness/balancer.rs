@@ -67,18 +67,10 @@ impl Start {
     /// Starts the process and waits until its listener accepts and its admin socket answers.
     #[track_caller]
     pub(crate) fn run(self) -> Sqluice {
-        let folder = tempfile::Builder::new()
-            .prefix("sqluice-it-lb-")
-            .tempdir()
-            .expect("a folder can be made");
+        let folder = tempfile::Builder::new().prefix("sqluice-it-lb-").tempdir().expect("a folder can be made");
         let address = free_address();
         let log = folder.path().join("log");
-        let mut sqluice = Sqluice {
-            address,
-            child: None,
-            start: self,
-            folder,
-        };
+        let mut sqluice = Sqluice { address, child: None, start: self, folder };
         sqluice.write_config(&sqluice.start.body);
         let child = Command::new(env!("CARGO_BIN_EXE_sqluice"))
             .arg("run")
@@ -116,12 +108,7 @@ pub(crate) struct Sqluice {
 
 impl Sqluice {
     pub(crate) fn process(&self) -> Process {
-        Process(
-            self.child
-                .as_ref()
-                .expect("the process runs until the guard is dropped")
-                .id(),
-        )
+        Process(self.child.as_ref().expect("the process runs until the guard is dropped").id())
     }
 
     /// Logs in through sqluice.
@@ -145,9 +132,7 @@ impl Sqluice {
     /// Until the log holds `text`.
     #[track_caller]
     pub(crate) fn await_log(&self, text: &str) {
-        eventually(&format!("{text:?} in the log"), || {
-            self.log().contains(text).then_some(())
-        });
+        eventually(&format!("{text:?} in the log"), || self.log().contains(text).then_some(()));
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -164,8 +149,7 @@ impl Sqluice {
 
     /// Writes the configuration with another body; takes effect at the next reload.
     pub(crate) fn write_config(&self, body: &str) {
-        fs::write(self.config_path(), self.configuration(body))
-            .expect("the configuration can be written");
+        fs::write(self.config_path(), self.configuration(body)).expect("the configuration can be written");
     }
 
     fn configuration(&self, body: &str) -> String {
@@ -184,30 +168,22 @@ impl Sqluice {
     /// Runs a command of the binary against this process.
     pub(crate) fn command(&self, arguments: &[&str]) -> Finished {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sqluice"));
-        run(command
-            .args(arguments)
-            .arg("--socket")
-            .arg(self.admin_socket()))
+        run(command.args(arguments).arg("--socket").arg(self.admin_socket()))
     }
 
     /// `sqluice status --json`.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
-        let text = self
-            .command(&["status", "--json"])
-            .expect_success("sqluice status --json");
-        serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("status is not JSON ({error}): {text}"))
+        let text = self.command(&["status", "--json"]).expect_success("sqluice status --json");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("status is not JSON ({error}): {text}"))
     }
 
     /// `sqluice sessions --json`, the rows.
     #[track_caller]
     pub(crate) fn sessions(&self) -> Vec<Value> {
-        let text = self
-            .command(&["sessions", "--json"])
-            .expect_success("sqluice sessions --json");
-        let value = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("sessions is not JSON ({error}): {text}"));
+        let text = self.command(&["sessions", "--json"]).expect_success("sqluice sessions --json");
+        let value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("sessions is not JSON ({error}): {text}"));
         rows_of(value, "sessions")
     }
 
@@ -215,30 +191,20 @@ impl Sqluice {
     #[track_caller]
     pub(crate) fn health(&self, server: &str) -> String {
         let status = self.status();
-        let row = servers_of(&status)
-            .into_iter()
-            .find(|row| row["name"] == server);
+        let row = servers_of(&status).into_iter().find(|row| row["name"] == server);
         let row = row.unwrap_or_else(|| panic!("no server {server} in {status:#}"));
-        row["health"]
-            .as_str()
-            .unwrap_or_else(|| panic!("no health in {row:#}"))
-            .to_owned()
+        row["health"].as_str().unwrap_or_else(|| panic!("no health in {row:#}")).to_owned()
     }
 
     #[track_caller]
     pub(crate) fn await_health(&self, server: &str, health: &str) {
-        eventually(&format!("{server} is {health}"), || {
-            (self.health(server) == health).then_some(())
-        });
+        eventually(&format!("{server} is {health}"), || (self.health(server) == health).then_some(()));
     }
 
     #[track_caller]
     pub(crate) fn await_servers_up(&self, count: usize) {
         eventually(&format!("{count} servers are up"), || {
-            let up = servers_of(&self.status())
-                .iter()
-                .filter(|row| row["health"] == "up")
-                .count();
+            let up = servers_of(&self.status()).iter().filter(|row| row["health"] == "up").count();
             (up == count).then_some(())
         });
     }
@@ -246,9 +212,7 @@ impl Sqluice {
     /// Until no session is left; a client's close arrives in its own time.
     #[track_caller]
     pub(crate) fn await_no_sessions(&self) {
-        eventually("all sessions are over", || {
-            self.sessions().is_empty().then_some(())
-        });
+        eventually("all sessions are over", || self.sessions().is_empty().then_some(()));
     }
 
     /// Sends SIGHUP and waits until the log tells the outcome; the commands of a test may use `reload` instead.
@@ -260,9 +224,7 @@ impl Sqluice {
     #[track_caller]
     pub(crate) fn await_end(&mut self) -> bool {
         let child = self.child.as_mut().expect("the process was started");
-        let status = eventually("sqluice has ended", || {
-            child.try_wait().expect("the child is ours")
-        });
+        let status = eventually("sqluice has ended", || child.try_wait().expect("the child is ours"));
         status.success()
     }
 
@@ -273,15 +235,10 @@ impl Sqluice {
             if let Some(status) = child.try_wait().expect("the child is ours") {
                 panic!("sqluice ended at its start ({status})");
             }
-            let accepts = UnixStream::connect(self.folder.path().join("admin.sock")).is_ok()
-                && greets(self.address);
+            let accepts = UnixStream::connect(self.folder.path().join("admin.sock")).is_ok() && greets(self.address);
             accepts.then_some(())
         });
-        assert!(
-            ready.is_some(),
-            "sqluice is not ready after {:?}",
-            super::WAIT_MAX
-        );
+        assert!(ready.is_some(), "sqluice is not ready after {:?}", super::WAIT_MAX);
     }
 }
 
@@ -291,9 +248,7 @@ fn greets(address: SocketAddr) -> bool {
         return false;
     };
     let timeout = Some(std::time::Duration::from_secs(5));
-    stream
-        .set_read_timeout(timeout)
-        .expect("a socket takes a timeout");
+    stream.set_read_timeout(timeout).expect("a socket takes a timeout");
     stream.read_exact(&mut [0; 5]).is_ok()
 }
 
@@ -301,9 +256,7 @@ impl Drop for Sqluice {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             signal(Process(child.id()), "TERM");
-            let ended = within(std::time::Duration::from_secs(20), || {
-                child.try_wait().expect("the child is ours")
-            });
+            let ended = within(std::time::Duration::from_secs(20), || child.try_wait().expect("the child is ours"));
             if ended.is_none() {
                 child.kill().expect("the child is ours");
                 child.wait().expect("the child is ours");
@@ -320,10 +273,7 @@ impl Sqluice {
         if panicking() {
             let lines: Vec<&str> = log.lines().collect();
             let from = lines.len().saturating_sub(200);
-            eprintln!(
-                "--- the end of sqluice's log\n{}\n---",
-                lines[from..].join("\n")
-            );
+            eprintln!("--- the end of sqluice's log\n{}\n---", lines[from..].join("\n"));
             return;
         }
         assert!(ended, "sqluice did not end after SIGTERM; its log:\n{log}");
@@ -360,10 +310,7 @@ pub(crate) fn user(name: &str, password: &str) -> String {
 /// Every server of a status, whatever cluster it is in.
 fn servers_of(status: &Value) -> Vec<Value> {
     let clusters = rows_of(status["clusters"].clone(), "clusters");
-    clusters
-        .into_iter()
-        .flat_map(|cluster| rows_of(cluster["servers"].clone(), "servers"))
-        .collect()
+    clusters.into_iter().flat_map(|cluster| rows_of(cluster["servers"].clone(), "servers")).collect()
 }
 
 fn rows_of(value: Value, what: &str) -> Vec<Value> {
@@ -377,11 +324,8 @@ fn rows_of(value: Value, what: &str) -> Vec<Value> {
 fn free_address() -> SocketAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let [_, _, high, low] =
-        (std::process::id().wrapping_mul(251).wrapping_add(count)).to_be_bytes();
-    let listener = TcpListener::bind((std::net::Ipv4Addr::new(127, 77, high, low), 0))
-        .expect("loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
+    let [_, _, high, low] = (std::process::id().wrapping_mul(251).wrapping_add(count)).to_be_bytes();
+    let listener =
+        TcpListener::bind((std::net::Ipv4Addr::new(127, 77, high, low), 0)).expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address")
 }

@@ -20,8 +20,7 @@ pub(crate) enum Flavour {
     MySql97,
 }
 
-pub(crate) const ALL_FLAVOURS: [Flavour; 3] =
-    [Flavour::MariaDb10, Flavour::MariaDb11, Flavour::MySql97];
+pub(crate) const ALL_FLAVOURS: [Flavour; 3] = [Flavour::MariaDb10, Flavour::MariaDb11, Flavour::MySql97];
 
 impl Flavour {
     /// Its name for the scripts.
@@ -55,11 +54,7 @@ impl Server {
 
     /// A server of its own for a test that changes or kills it; `options` as on the server's command line.
     pub(crate) fn start(flavour: Flavour, options: &[&str]) -> Server {
-        let server = Server {
-            flavour,
-            address: free_address(),
-            folder: runs().join(fresh_name(flavour.name())),
-        };
+        let server = Server { flavour, address: free_address(), folder: runs().join(fresh_name(flavour.name())) };
         server.launch(options);
         server
     }
@@ -103,21 +98,13 @@ impl Server {
     /// Runs SQL as root over the server's UNIX socket; rows without headings, columns with tabs between.
     #[track_caller]
     pub(crate) fn root(&self, sql: &str) -> String {
-        server_script(&[
-            "sql",
-            self.folder_text(),
-            "--batch",
-            "--skip-column-names",
-            "-e",
-            sql,
-        ])
+        server_script(&["sql", self.folder_text(), "--batch", "--skip-column-names", "-e", sql])
     }
 
     /// A connection that does not go through sqluice.
     #[track_caller]
     pub(crate) fn direct(&self) -> Client {
-        Client::login(self.address, &Account::new("app", "app"))
-            .expect("app/app can log in directly")
+        Client::login(self.address, &Account::new("app", "app")).expect("app/app can log in directly")
     }
 
     /// A new empty database with a name that no other test of this run has.
@@ -137,9 +124,7 @@ impl Drop for Server {
         if let Some(process) = running(&self.folder) {
             // A paused process does not end by itself; SIGKILL needs no cooperation.
             signal(process, "KILL");
-            eventually("the killed server is gone", || {
-                (!process.is_running()).then_some(())
-            });
+            eventually("the killed server is gone", || (!process.is_running()).then_some(()));
         }
         // What remains is the keeper's to delete; losing the space earlier is all that this saves.
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -160,9 +145,7 @@ impl Trio {
         for replica in &servers[1..] {
             server_script(&["replicate", replica.folder_text(), &port]);
         }
-        servers[0]
-            .direct()
-            .execute("CREATE TABLE test.arrived (id INT PRIMARY KEY)");
+        servers[0].direct().execute("CREATE TABLE test.arrived (id INT PRIMARY KEY)");
         let trio = Trio { servers };
         trio.await_replicas();
         trio
@@ -179,10 +162,9 @@ impl Trio {
     /// Until both replicas have applied the table that the primary made last.
     fn await_replicas(&self) {
         for replica in self.replicas() {
-            let seen = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'test' AND table_name = 'arrived'";
-            eventually("the replica follows", || {
-                (replica.root(seen).trim() == "1").then_some(())
-            });
+            let seen =
+                "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'test' AND table_name = 'arrived'";
+            eventually("the replica follows", || (replica.root(seen).trim() == "1").then_some(()));
         }
     }
 }
@@ -197,20 +179,14 @@ pub(crate) fn fresh_name(prefix: &str) -> String {
 /// enough to close it here and to open it in another process.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
+    listener.local_addr().expect("a bound socket has an address")
 }
 
 /// The folder of this run's servers, with the keeper that empties it.
 fn runs() -> &'static Path {
     static RUNS: OnceLock<(PathBuf, Child, ChildStdin)> = OnceLock::new();
     let (folder, _, _) = RUNS.get_or_init(|| {
-        let folder = tempfile::Builder::new()
-            .prefix("sqluice-it-")
-            .tempdir()
-            .expect("a folder can be made")
-            .keep();
+        let folder = tempfile::Builder::new().prefix("sqluice-it-").tempdir().expect("a folder can be made").keep();
         // The pipe to the keeper closes with this process, however it ends: that is the signal.
         let mut keeper = Command::new(in_tests("servers/server"))
             .arg("keep")
@@ -232,8 +208,6 @@ fn server_script(arguments: &[&str]) -> String {
 }
 
 fn running(folder: &Path) -> Option<Process> {
-    let finished = run(Command::new(in_tests("servers/server"))
-        .arg("status")
-        .arg(folder));
+    let finished = run(Command::new(in_tests("servers/server")).arg("status").arg(folder));
     finished.stdout.trim().parse().ok().map(Process)
 }

@@ -79,20 +79,9 @@ pub(crate) struct Account<'a> {
 
 impl<'a> Account<'a> {
     pub(crate) fn new(user: &'a str, password: &'a str) -> Account<'a> {
-        let capabilities = cap::USUAL
-            | cap::SESSION_TRACK
-            | cap::DEPRECATE_EOF
-            | cap::MULTI_STATEMENTS
-            | cap::LOCAL_FILES;
-        Account {
-            user,
-            password,
-            database: None,
-            plugin: None,
-            capabilities,
-            collation: 45,
-            attributes: Vec::new(),
-        }
+        let capabilities =
+            cap::USUAL | cap::SESSION_TRACK | cap::DEPRECATE_EOF | cap::MULTI_STATEMENTS | cap::LOCAL_FILES;
+        Account { user, password, database: None, plugin: None, capabilities, collation: 45, attributes: Vec::new() }
     }
 
     pub(crate) fn database(mut self, name: &'a str) -> Account<'a> {
@@ -132,11 +121,7 @@ pub(crate) struct ServerError {
 
 impl fmt::Display for ServerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "ERROR {} ({}): {}",
-            self.code, self.state, self.message
-        )
+        write!(formatter, "ERROR {} ({}): {}", self.code, self.state, self.message)
     }
 }
 
@@ -147,11 +132,7 @@ impl ServerError {
             Some(b'#') => (&payload[4..9], &payload[9..]),
             _ => (&[][..], &payload[3..]),
         };
-        ServerError {
-            code,
-            state: text(state),
-            message: text(message),
-        }
+        ServerError { code, state: text(state), message: text(message) }
     }
 }
 
@@ -169,10 +150,7 @@ pub(crate) struct Greeting {
 impl Greeting {
     fn parse(payload: &[u8]) -> Greeting {
         assert_eq!(payload[0], 10, "protocol version");
-        let end = 1 + payload[1..]
-            .iter()
-            .position(|&byte| byte == 0)
-            .expect("the version ends");
+        let end = 1 + payload[1..].iter().position(|&byte| byte == 0).expect("the version ends");
         let rest = &payload[end + 1..];
         let low = u64::from(u16::from_le_bytes([rest[13], rest[14]]));
         let high = u64::from(u16::from_le_bytes([rest[18], rest[19]]));
@@ -184,10 +162,7 @@ impl Greeting {
         }
         let mut salt = rest[4..12].to_vec();
         salt.extend_from_slice(&rest[31..43]);
-        let plugin = rest[44..]
-            .split(|&byte| byte == 0)
-            .next()
-            .unwrap_or_default();
+        let plugin = rest[44..].split(|&byte| byte == 0).next().unwrap_or_default();
         Greeting {
             version: text(&payload[1..end]),
             connection_id: u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]),
@@ -281,12 +256,8 @@ impl Client {
         let stream = TcpStream::connect(address).expect("the listener accepts");
         stream.set_nodelay(true).expect("a socket takes options");
         // Only so that a missing reply fails the test instead of hanging it.
-        stream
-            .set_read_timeout(Some(WAIT_MAX))
-            .expect("a socket takes a timeout");
-        stream
-            .set_write_timeout(Some(WAIT_MAX))
-            .expect("a socket takes a timeout");
+        stream.set_read_timeout(Some(WAIT_MAX)).expect("a socket takes a timeout");
+        stream.set_write_timeout(Some(WAIT_MAX)).expect("a socket takes a timeout");
         let mut stream = BufReader::new(stream);
         let first = read_packet(&mut stream).expect("the server greets");
         if first.payload[0] == 0xFF {
@@ -357,12 +328,7 @@ impl Client {
     }
 
     /// Follows the exchange of any plugin of this client to the OK or ERR that ends it.
-    fn finish_login(
-        &mut self,
-        password: &str,
-        mut plugin: String,
-        mut salt: Vec<u8>,
-    ) -> Result<(), ServerError> {
+    fn finish_login(&mut self, password: &str, mut plugin: String, mut salt: Vec<u8>) -> Result<(), ServerError> {
         loop {
             let payload = self.expect_packet().payload;
             match (payload[0], payload.get(1)) {
@@ -372,19 +338,14 @@ impl Client {
                 }
                 (0xFF, _) => return Err(ServerError::parse(&payload)),
                 (0xFE, _) => {
-                    let end = 1 + payload[1..]
-                        .iter()
-                        .position(|&byte| byte == 0)
-                        .expect("the plugin's name ends");
+                    let end = 1 + payload[1..].iter().position(|&byte| byte == 0).expect("the plugin's name ends");
                     plugin = text(&payload[1..end]);
                     salt = payload[end + 1..].iter().copied().take(20).collect();
                     self.exchange.push(format!("switch {plugin}"));
                     let response = first_response(&plugin, password, &salt);
                     self.write(&response);
                 }
-                (0x01, Some(0x03)) if plugin == "caching_sha2_password" => {
-                    self.exchange.push("fast".to_owned())
-                }
+                (0x01, Some(0x03)) if plugin == "caching_sha2_password" => self.exchange.push("fast".to_owned()),
                 (0x01, Some(0x04)) if plugin == "caching_sha2_password" => {
                     self.exchange.push("full".to_owned());
                     self.write(&[0x02]);
@@ -459,12 +420,7 @@ impl Client {
         let packet = self.read()?;
         let pieces = packet.payload.len() / PIECE_MAX;
         let first = packet.sequence.wrapping_sub(pieces as u8);
-        assert_eq!(
-            first,
-            expected,
-            "sequence id of {:02x?}",
-            &packet.payload[..packet.payload.len().min(64)]
-        );
+        assert_eq!(first, expected, "sequence id of {:02x?}", &packet.payload[..packet.payload.len().min(64)]);
         Ok(packet)
     }
 
@@ -474,10 +430,7 @@ impl Client {
         self.command(payload);
         match self.reply(shape) {
             Ok(reply) => reply,
-            Err(error) => panic!(
-                "no whole reply to {:?}: {error}",
-                text(&payload[..payload.len().min(200)])
-            ),
+            Err(error) => panic!("no whole reply to {:?}: {error}", text(&payload[..payload.len().min(200)])),
         }
     }
 
@@ -507,10 +460,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn value(&mut self, sql: &str) -> String {
         let rows = self.rows(sql);
-        assert!(
-            rows.len() == 1 && !rows[0].is_empty(),
-            "{sql} gives one row: {rows:?}"
-        );
+        assert!(rows.len() == 1 && !rows[0].is_empty(), "{sql} gives one row: {rows:?}");
         rows[0][0].clone().unwrap_or_else(|| "NULL".to_owned())
     }
 
@@ -588,10 +538,7 @@ impl Client {
                 }
                 if self.capabilities & cap::DEPRECATE_EOF == 0 {
                     let eof = self.take(reply)?;
-                    assert!(
-                        self.ends_rows(reply, &eof),
-                        "EOF after the definitions: {eof:02x?}"
-                    );
+                    assert!(self.ends_rows(reply, &eof), "EOF after the definitions: {eof:02x?}");
                     if reply.status & status::CURSOR_EXISTS != 0 {
                         return Ok(reply.status & status::MORE_RESULTS != 0);
                     }
@@ -659,11 +606,7 @@ impl Client {
 
     /// Whether a packet among rows is their end, which it keeps; `00` begins a row there.
     fn ends_rows(&self, reply: &mut Reply, payload: &[u8]) -> bool {
-        let length_max = if self.capabilities & cap::DEPRECATE_EOF == 0 {
-            5
-        } else {
-            PIECE_MAX - 1
-        };
+        let length_max = if self.capabilities & cap::DEPRECATE_EOF == 0 { 5 } else { PIECE_MAX - 1 };
         let ends = payload[0] == 0xFF || payload[0] == 0xFE && payload.len() <= length_max;
         if ends {
             self.note_answer(reply, payload);
@@ -722,10 +665,7 @@ fn read_packet(stream: &mut impl Read) -> io::Result<Packet> {
         payload.resize(start + length, 0);
         stream.read_exact(&mut payload[start..])?;
         if length < PIECE_MAX {
-            return Ok(Packet {
-                sequence: header[3],
-                payload,
-            });
+            return Ok(Packet { sequence: header[3], payload });
         }
     }
 }
@@ -739,12 +679,7 @@ fn first_response(plugin: &str, password: &str, salt: &[u8]) -> Vec<u8> {
     }
 }
 
-fn handshake_response(
-    account: &Account<'_>,
-    capabilities: u64,
-    plugin: &str,
-    response: &[u8],
-) -> Vec<u8> {
+fn handshake_response(account: &Account<'_>, capabilities: u64, plugin: &str, response: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     payload.extend_from_slice(&(capabilities as u32).to_le_bytes());
     payload.extend_from_slice(&(1_u32 << 30).to_le_bytes());

@@ -11,10 +11,7 @@ pub(super) fn native_response(password: &str, salt: &[u8]) -> Vec<u8> {
     }
     let stage1 = Sha1::digest(password.as_bytes());
     let stage2 = Sha1::digest(stage1);
-    let mask = Sha1::new()
-        .chain_update(salt)
-        .chain_update(stage2)
-        .finalize();
+    let mask = Sha1::new().chain_update(salt).chain_update(stage2).finalize();
     xor(&stage1, &mask)
 }
 
@@ -25,18 +22,12 @@ pub(super) fn caching_sha2_response(password: &str, salt: &[u8]) -> Vec<u8> {
     }
     let stage1 = Sha256::digest(password.as_bytes());
     let stage2 = Sha256::digest(stage1);
-    let mask = Sha256::new()
-        .chain_update(stage2)
-        .chain_update(salt)
-        .finalize();
+    let mask = Sha256::new().chain_update(stage2).chain_update(salt).finalize();
     xor(&stage1, &mask)
 }
 
 fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {
-    left.iter()
-        .zip(right.iter().cycle())
-        .map(|(left, right)| left ^ right)
-        .collect()
+    left.iter().zip(right.iter().cycle()).map(|(left, right)| left ^ right).collect()
 }
 
 /// The password and a zero byte, XORed with the repeated salt, encrypted with the server's public key.
@@ -47,19 +38,14 @@ pub(super) fn encrypted_password(pem: &[u8], password: &str, salt: &[u8]) -> Vec
     let key = PublicEncryptingKey::from_der(&der(pem)).expect("the server sends a public key");
     let key = OaepPublicEncryptingKey::new(key).expect("the key is RSA");
     let mut encrypted = vec![0; key.ciphertext_size()];
-    let encrypted = key
-        .encrypt(&OAEP_SHA1_MGF1SHA1, &masked, &mut encrypted, None)
-        .expect("the password fits the key");
+    let encrypted = key.encrypt(&OAEP_SHA1_MGF1SHA1, &masked, &mut encrypted, None).expect("the password fits the key");
     encrypted.to_vec()
 }
 
 /// The bytes inside a PEM.
 fn der(pem: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(pem);
-    let digits = text
-        .lines()
-        .filter(|line| !line.starts_with("-----"))
-        .flat_map(str::bytes);
+    let digits = text.lines().filter(|line| !line.starts_with("-----")).flat_map(str::bytes);
     let mut bytes = Vec::new();
     let (mut buffer, mut bits) = (0_u32, 0);
     for digit in digits {
