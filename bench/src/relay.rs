@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use socket2::SockAddr;
-use sqluice::io::{self, Engine, Event, Io, IoLimits, Liveness, SEND_SPANS_MAX, SocketId, Span};
+use sqluice::io::{self, Engine, Event, Io, IoLimits, SEND_SPANS_MAX, SocketId, Span};
 use sqluice::protocol::packet::Walker;
 
 use crate::launch::LISTENING;
@@ -21,9 +21,9 @@ pub(crate) fn serve(server: SocketAddr, engine: Engine) -> Result<(), Box<dyn Er
     let limits = IoLimits::default();
     let (mut io, report) = Io::new(engine, limits)?;
     eprintln!("{report}");
-    let listener = TcpListener::from(io::listen_tcp((Ipv4Addr::LOCALHOST, 0).into(), &Liveness::default())?);
+    let listener = TcpListener::from(io::socket::listen_tcp((Ipv4Addr::LOCALHOST, 0).into())?);
     let address = listener.local_addr()?;
-    io.listen(0, listener.into()).map_err(|_| "no room for a listener")?;
+    io.listen(0, listener.into());
     writeln!(std::io::stdout(), "{LISTENING}{address}")?;
     let mut relay = Relay { server: server.into(), sides: Vec::new() };
     relay.sides.resize_with(limits.sockets_max, || None);
@@ -92,7 +92,7 @@ impl Relay {
     }
 
     fn open_pair(&mut self, io: &mut Io, client: OwnedFd) {
-        let Ok(outgoing) = io::outgoing(&self.server, &Liveness::default()) else {
+        let Ok(outgoing) = io::socket::outgoing(&self.server) else {
             return;
         };
         let Ok(client) = io.adopt(client) else { return };
@@ -199,7 +199,7 @@ impl Side {
             for span in unsent.iter().chain(&waiting) {
                 copy.extend_from_slice(span.bytes());
             }
-            io.send_bytes(self.id, copy, 0);
+            io.send_bytes(self.id, copy);
             self.output = Output::Full(Vec::new());
             return Room::None;
         }
@@ -215,7 +215,7 @@ impl Side {
     fn after_copy(&mut self, io: &mut Io) -> Room {
         match std::mem::replace(&mut self.output, Output::Idle) {
             Output::Full(copy) if !copy.is_empty() => {
-                io.send_bytes(self.id, copy, 0);
+                io.send_bytes(self.id, copy);
                 self.output = Output::Full(Vec::new());
                 Room::None
             }

@@ -206,3 +206,45 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// So that a connection whose other end has vanished is closed in the end.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::version::ServerVersion;
+    use crate::topology::captured::mysql_9_7;
+
+    #[test]
+    fn super_read_only_is_asked_where_it_exists() {
+        let question = |text: &str| {
+            let version = ServerVersion::parse(text.as_bytes()).unwrap();
+            question(&GreetingFacts { version, ..mysql_9_7() })
+        };
+        assert_eq!(question("9.7.4-2"), "SELECT @@read_only, @@super_read_only");
+        assert_eq!(question("5.7.7"), "SELECT @@read_only");
+        assert_eq!(question("11.8.6-MariaDB"), "SELECT @@read_only");
+    }
+
+    #[test]
+    fn only_what_is_surely_off_is_off() {
+        let text = |text: &str| is_on(&Value::Bytes(text.as_bytes().to_vec()));
+        assert!(!text("0") && !text("OFF") && !is_on(&Value::Int(0)));
+        assert!(text("1") && text("ON") && text("NO_LOCK_NO_ADMIN") && is_on(&Value::UInt(1)) && is_on(&Value::NULL));
+    }
+
+    #[test]
+    fn a_socket_s_error_says_what_it_means() {
+        let check = |kind: io::ErrorKind, expected| assert_eq!(failure_of(&kind.into()), expected, "{kind}");
+        check(io::ErrorKind::ConnectionRefused, CheckResult::Refused);
+        check(io::ErrorKind::NotFound, CheckResult::Refused);
+        check(io::ErrorKind::ConnectionReset, CheckResult::Reset);
+        check(io::ErrorKind::UnexpectedEof, CheckResult::Reset);
+        check(io::ErrorKind::TimedOut, CheckResult::TimedOut);
+        check(io::ErrorKind::HostUnreachable, CheckResult::Unreachable("host unreachable".to_owned()));
+    }
+
+    #[test]
+    fn a_server_s_words_stay_on_one_line() {
+        assert_eq!(legible(b"one\ntwo\x1b[31m\xff"), "one two [31m\u{fffd}");
+        assert_eq!(legible(&[b'a'; 1000]).len(), WORDS_BYTES_MAX);
+    }
+}

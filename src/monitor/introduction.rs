@@ -180,3 +180,116 @@ const LOGIN_PACKETS_MAX: usize = 16;
 
 /// Of one packet in a login; an RSA key has less than 1 KiB.
 const LOGIN_PACKET_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::protocol::auth::Secret;
+    use crate::protocol::packet::build_packet;
+
+    /// The greeting of MariaDB 10.11.19, without its header.
+    const GREETING: &[u8] = b"\x0a5.5.5-10.11.19-MariaDB-0+deb12u1\0\x05\0\0\0ABCDEFGH\0\xfe\xf7\x08\x02\0\xff\x81\x15\
+                              \0\0\0\0\0\0\x1d\0\0\0IJKLMNOPQRST\0mysql_native_password\0";
+    const OK: &[u8] = b"\0\0\0\x02\0\0\0";
+    const DENIED: &[u8] = b"\xff\x15\x04#28000Access denied";
+    const QUIT: &[u8] = b"\x01\0\0\0\x01";
+
+    /// Lets a server say these packets, one after each packet of ours, and gives what we made of it and the last bytes
+    /// that we sent.
+    async fn visit(says: &[&[u8]]) -> (Result<Introduction, CheckResult>, Vec<u8>) {
+        let (ours, mut theirs) = duplex(1 << 16);
+        let server = async {
+            let mut last = Vec::new();
+            for (number, payload) in says.iter().enumerate() {
+                let mut bytes = Vec::new();
+                build_packet(&mut bytes, 2 * number as u8, |writer| writer.bytes(payload));
+                theirs.write_all(&bytes).await.expect("we still listen");
+                last = receive(&mut theirs).await;
+            }
+            last
+        };
+        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3306).into());
+        let credential = Credential::of_password(Secret::new(*b"watches"));
+        tokio::join!(introduce(ours, &endpoint, "monitor", &credential), server)
+    }
+
+    /// One packet with its header, or nothing at the end of the stream.
+    async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_LENGTH];
+        if stream.read_exact(&mut bytes).await.is_err() {
+            return Vec::new();
+        }
+        let length = Header::parse(&bytes).expect("four bytes").payload_length as usize;
+        bytes.resize(HEADER_LENGTH + length, 0);
+        stream.read_exact(&mut bytes[HEADER_LENGTH..]).await.expect("the rest of the packet");
+        bytes
+    }
+
+    async fn check_failure(says: &[&[u8]], expected: CheckResult, last_sent: &[u8]) {
+        let (result, last) = visit(says).await;
+        assert_eq!(result.map(|introduction| introduction.login).and_then(|login| login), Err(expected));
+        assert_eq!(last, last_sent);
+    }
+
+    #[tokio::test]
+    async fn a_visit_learns_the_greeting_and_quits() {
+        let (introduction, last) = visit(&[GREETING, OK]).await;
+        let introduction = introduction.unwrap();
+        assert_eq!(introduction.login, Ok(()));
+        assert_eq!(*introduction.facts, crate::topology::captured::mariadb_10_11());
+        assert_eq!(last, QUIT);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_before_the_greeting_has_no_sql_state() {
+        let message = "Too many connections".to_owned();
+        check_failure(&[b"\xff\x10\x04Too many connections"], CheckResult::LoginRefused { code: 1040, message }, &[])
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_refused_login_still_tells_who_refused() {
+        let (introduction, last) = visit(&[GREETING, DENIED]).await;
+        let refused = CheckResult::LoginRefused { code: 1045, message: "Access denied".to_owned() };
+        assert_eq!(introduction.unwrap().login, Err(refused));
+        assert_eq!(last, b"", "a refused login is over");
+    }
+
+    #[tokio::test]
+    async fn a_login_that_cannot_succeed_is_finished_by_an_empty_answer() {
+        let (introduction, _) =
+            visit(&[GREETING, b"\xfeclient_ed25519\0ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", DENIED]).await;
+        let login = introduction.unwrap().login;
+        let Err(CheckResult::LoginRefused { code: 1045, message }) = login else { panic!("{login:?}") };
+        assert!(message.starts_with("Access denied (it asked for the plugin client_ed25519"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_login_is_malformed() {
+        for (says, what) in [
+            (vec![&b"HTTP/1.1 400"[..]], "the first packet"),
+            (vec![GREETING, b"\x42"], "the reply to the login"),
+            (vec![&GREETING[..40]], "the greeting's end"),
+        ] {
+            let (result, _) = visit(&says).await;
+            let result = result.map(|introduction| introduction.login);
+            assert!(matches!(result, Err(CheckResult::Malformed(_))), "{what}: {result:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_is_too_long_is_not_waited_for() {
+        let (ours, mut theirs) = duplex(64);
+        theirs.write_all(b"\xff\xff\xff\0").await.unwrap();
+        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3306).into());
+        let result = introduce(ours, &endpoint, "monitor", &Credential::Empty).await;
+        assert_eq!(result.unwrap_err(), CheckResult::Malformed("a login packet of 16777215 bytes".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn an_end_instead_of_a_greeting_is_a_broken_connection() {
+        check_failure(&[], CheckResult::Reset, &[]).await;
+    }
+}

@@ -11,7 +11,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::{
-    Beliefs, Change, CheckResult, Condition, Failure, FollowUp, Report, RoutingTable, ServerId, ServerRole,
+    Beliefs, Blame, Change, CheckResult, Condition, Failure, FollowUp, Report, RoutingTable, ServerId, ServerRole,
 };
 
 /// What the rest of the process may ask for.
@@ -45,6 +45,8 @@ struct Watched {
     poke: Arc<Notify>,
     /// When an operator was last told that credentials are wrong.
     alarmed: Option<Instant>,
+    /// Whether its last word to a check was an error.
+    refused: bool,
 }
 
 impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
@@ -92,13 +94,27 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             return;
         }
         self.beliefs.check(finding.server, &finding.result, Instant::now());
-        let published = self.publish_changes();
-        if published && matches!(finding.result, CheckResult::LoginRefused { .. } | CheckResult::StatementFailed { .. })
-        {
-            self.log_refusal(finding.server);
-        }
+        self.publish_changes();
+        self.note_refusal(finding);
         let all_checked = self.beliefs.all_checked();
         self.checked.send_if_modified(|checked| std::mem::replace(checked, all_checked) != all_checked);
+    }
+
+    /// Tells an operator, once, that a server is alive and does not let itself be asked: its role is not known any more.
+    fn note_refusal(&mut self, finding: &Finding) {
+        let Some(watched) = self.watched.get_mut(&finding.server) else { return };
+        match &finding.result {
+            CheckResult::Answered(_) if std::mem::take(&mut watched.refused) => {
+                tracing::info!("server {}: the check is let in again", watched.target);
+            }
+            CheckResult::LoginRefused { code, message } | CheckResult::StatementFailed { code, message } => {
+                let is_news = !std::mem::replace(&mut watched.refused, true);
+                if is_news && matches!(Blame::of(*code), Blame::Full | Blame::Credentials) {
+                    tracing::warn!("server {}: the check is refused: ERROR {code}: {message}", watched.target);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn take_report(&mut self, report: Report) {
@@ -145,18 +161,6 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         }
     }
 
-    fn log_refusal(&self, server: ServerId) {
-        let table = self.publish.load();
-        if let (Some(place), Some(watched)) = (table.place(server), self.watched.get(&server)) {
-            let health = &table.server(place).health;
-            tracing::warn!(
-                "server {}: {health}, but the check's account is refused: {}",
-                watched.target,
-                health.reason
-            );
-        }
-    }
-
     /// Makes the watchers those of the configuration in force. A watcher whose server stays as it was goes on.
     fn watch_all(&mut self) {
         let targets = Target::all(self.beliefs.config(), self.beliefs.ids());
@@ -174,7 +178,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let poke = Arc::new(Notify::new());
         let watcher = Watcher::new(target.clone(), Arc::clone(&poke), self.findings.clone());
         let stop = self.watchers.spawn(watcher.run(delay));
-        Watched { target, task: stop.id(), stop, poke, alarmed: None }
+        Watched { target, task: stop.id(), stop, poke, alarmed: None, refused: false }
     }
 
     /// A watcher ends only when it is stopped, or by a panic, which must not leave its server unwatched.
@@ -196,9 +200,10 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
 }
 
 fn log(change: &Change) {
-    match change.condition {
-        Condition::Down => tracing::warn!("{change}"),
-        Condition::Unknown | Condition::Up => tracing::info!("{change}"),
+    match (change.condition, change.role) {
+        (Condition::Down, _) => tracing::warn!("{change}"),
+        (_, ServerRole::Contested | ServerRole::ReadOnlyPrimary) => tracing::warn!("{change}"),
+        (Condition::Unknown | Condition::Up, _) => tracing::info!("{change}"),
     }
 }
 

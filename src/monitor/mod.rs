@@ -67,3 +67,6 @@ impl Monitor {
 
 /// Orders that wait for the keeper; who sends one more waits too.
 const ORDERS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests;

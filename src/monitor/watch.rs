@@ -209,3 +209,43 @@ const REFUSED_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
 /// Between two looks at the door of a server for which there is no account: each is a line in the server's error log.
 const DOOR_INTERVAL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pause after `result`, `refusals` of which came in a row.
+    fn check(account: bool, result: &CheckResult, refusals: u32, expected: Duration) {
+        let account = account.then(|| Account { user: "monitor".to_owned(), password: Secret::new(*b"watches") });
+        let target = Target {
+            server: ServerId(0),
+            name: "shop/db1".to_owned(),
+            address: ServerAddress::Unix("/run/db1.sock".into()),
+            account,
+            interval: Duration::from_millis(500),
+            timeout: Duration::from_millis(800),
+        };
+        let (findings, _inbox) = mpsc::channel(1);
+        let watcher = Watcher { refusals, ..Watcher::new(target, Arc::default(), findings) };
+        assert_eq!(watcher.pause(result), expected, "{result:?} after {refusals}");
+    }
+
+    #[test]
+    fn pauses_grow_while_the_account_is_refused() {
+        let refused = CheckResult::LoginRefused { code: 1045, message: String::new() };
+        let seconds = Duration::from_secs;
+        check(true, &refused, 1, seconds(1));
+        check(true, &refused, 2, seconds(2));
+        check(true, &refused, 5, seconds(10));
+        check(true, &refused, u32::MAX, seconds(10));
+        check(true, &CheckResult::Refused, 0, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_door_is_looked_at_seldom_once_it_was_seen_open() {
+        let answered = CheckResult::Answered(Answer { writable: None, contact: None });
+        check(false, &answered, 0, DOOR_INTERVAL);
+        check(true, &answered, 0, Duration::from_millis(500));
+        check(false, &CheckResult::Refused, 0, Duration::from_millis(500));
+    }
+}

@@ -318,6 +318,39 @@ mod tests {
         )
     }
 
+    /// A table of such servers, and the places that hold their connections.
+    fn random_shop(servers: &[Random]) -> (RoutingTable, Vec<Place>) {
+        let bounds =
+            |random: &Random| format!("weight = {}\nmax_connections = {}", random.weight, random.max_connections);
+        let text: Vec<String> =
+            servers.iter().enumerate().map(|(index, random)| server(&format!("db{index}"), &bounds(random))).collect();
+        let results: Vec<CheckResult> = servers.iter().map(|random| random.result.clone()).collect();
+        let table = table(config(&text.iter().map(String::as_str).collect::<Vec<_>>()), &results);
+        let places = |(index, random): (usize, &Random)| occupy(&table, index, random.connections as usize);
+        let places = servers.iter().enumerate().flat_map(places).collect();
+        (table, places)
+    }
+
+    fn usable(table: &RoutingTable, pool: PoolIndex, question: &Question<'_>) -> Vec<Candidate> {
+        let candidates = table.pool(pool).candidates();
+        candidates.filter_map(|server| verdict(table, pool, server, question).candidate(server)).collect()
+    }
+
+    fn is_full(table: &RoutingTable, pool: PoolIndex, question: &Question<'_>) -> bool {
+        table.pool(pool).candidates().any(|server| verdict(table, pool, server, question).is_full())
+    }
+
+    fn check_decision(table: &RoutingTable, question: &Question<'_>, decision: Decision) {
+        let usable = usable(table, decision.pool, question);
+        let picked = usable.iter().find(|candidate| candidate.server == decision.server);
+        let picked = picked.expect("an unusable server was picked");
+        assert!(usable.iter().all(|other| balance::compare_load(picked, other).is_le()), "{picked:?} of {usable:?}");
+        let entry = table.server(decision.server);
+        assert!(table.pool(decision.pool).members.contains(&decision.server));
+        assert!(entry.max_connections == 0 || entry.load.connections() < entry.max_connections);
+        assert!(!question.excluded.contains(&entry.id));
+    }
+
     proptest! {
         #[test]
         fn a_decision_is_always_usable_and_never_the_worse_one(
@@ -325,34 +358,21 @@ mod tests {
             pool in prop::sample::select(vec!["read", "write"]),
             tie_break: u32,
         ) {
-            let text: Vec<String> = servers.iter().enumerate().map(|(index, random)| {
-                server(&format!("db{index}"), &format!("weight = {}\nmax_connections = {}", random.weight, random.max_connections))
-            }).collect();
-            let results: Vec<CheckResult> = servers.iter().map(|random| random.result.clone()).collect();
-            let table = table(config(&text.iter().map(String::as_str).collect::<Vec<_>>()), &results);
-            let _places: Vec<_> = servers.iter().enumerate().flat_map(|(index, random)| occupy(&table, index, random.connections as usize)).collect();
-            let excluded: Vec<ServerId> = table.servers.iter().zip(&servers).filter(|(_, random)| random.excluded).map(|(entry, _)| entry.id).collect();
+            let (table, _places) = random_shop(&servers);
+            let excluded = table.servers.iter().zip(&servers).filter(|(_, random)| random.excluded);
+            let excluded: Vec<ServerId> = excluded.map(|(entry, _)| entry.id).collect();
             let question = Question { excluded: &excluded, tie_break, ..question(&table, pool) };
-            let usable = |pool| table.pool(pool).candidates().filter_map(move |server| verdict(&table, pool, server, &question).candidate(server)).collect::<Vec<_>>();
-            match decide(&table, &question) {
-                Ok(decision) => {
-                    let usable = usable(decision.pool);
-                    let picked = usable.iter().find(|candidate| candidate.server == decision.server);
-                    let picked = picked.expect("an unusable server was picked");
-                    prop_assert!(usable.iter().all(|other| balance::compare_load(picked, other).is_le()), "{picked:?} of {usable:?}");
-                    let entry = table.server(decision.server);
-                    prop_assert!(table.pool(decision.pool).members.contains(&decision.server));
-                    prop_assert!(entry.max_connections == 0 || entry.load.connections() < entry.max_connections);
-                    prop_assert!(!excluded.contains(&entry.id));
-                }
+            let outcome = decide(&table, &question);
+            let mut chain = table.chain(question.pool);
+            match outcome {
+                Ok(decision) => check_decision(&table, &question, decision),
                 Err(Refusal::AllFull) => {
-                    let first_with_members = table.chain(question.pool).find(|&pool| table.pool(pool).candidates().any(|server| verdict(&table, pool, server, &question).is_full()));
-                    prop_assert!(first_with_members.is_some_and(|pool| usable(pool).is_empty()));
+                    let full = chain.find(|&pool| is_full(&table, pool, &question));
+                    prop_assert!(full.is_some_and(|pool| usable(&table, pool, &question).is_empty()));
                 }
-                Err(Refusal::NoServer) => prop_assert!(table.chain(question.pool).all(|pool| usable(pool).is_empty())),
+                Err(Refusal::NoServer) => prop_assert!(chain.all(|pool| usable(&table, pool, &question).is_empty())),
             }
-            let explanation = crate::route::explain(&table, &question);
-            prop_assert_eq!(explanation.outcome, decide(&table, &question));
+            prop_assert_eq!(crate::route::explain(&table, &question).outcome, outcome);
         }
     }
 }

@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Condition, Endpoint, GreetingFacts, Health, Offer, Registry, ServerId, ServerIndex, ServerLoad, UserIndex, UserLoad,
+    Condition, Endpoint, GreetingFacts, Health, Offer, Registry, ServerId, ServerIndex, ServerLoad, ServerRole,
+    UserIndex, UserLoad,
 };
 use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
 use crate::protocol::capability::Capabilities;
@@ -149,6 +150,7 @@ impl RoutingTable {
             cluster,
             server: Arc::clone(&server.name),
             condition: server.health.condition,
+            role: server.health.role,
             from,
             to,
             reason: Arc::clone(&server.health.reason),
@@ -233,6 +235,8 @@ pub struct Change {
     pub server: Arc<str>,
     /// Whether it is used now.
     pub condition: Condition,
+    /// For what.
+    pub role: ServerRole,
     /// What it was.
     pub from: String,
     /// What it is.

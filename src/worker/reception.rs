@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use crate::session::{Admission, Birth, Session, SessionId, Side};
+use crate::{
+    io::socket::prepare_accepted,
+    session::{Admission, Birth, Session, SessionId, Side},
+};
 
 use super::{
     connection::Connection,
