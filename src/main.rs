@@ -17,6 +17,7 @@ use sqluice::admin::shapes::{Explanation, Reloaded, SessionStatus, Status};
 use sqluice::admin::table;
 use sqluice::config::password::{self, PasswordRefused};
 use sqluice::config::{self, Config, ConfigErrors};
+use sqluice::demo;
 use sqluice::server::{self, RunError};
 
 const DEFAULT_CONFIG: &str = "/etc/sqluice/sqluice.toml";
@@ -41,6 +42,21 @@ enum Command {
         /// Show the effective settings with their defaults, secrets masked
         #[arg(long)]
         print: bool,
+    },
+    /// Show the whole thing on this machine, with nothing to configure
+    ///
+    /// A primary and two replicas (real MariaDB servers if they are installed), the balancer in front of them, traffic,
+    /// a primary that dies and comes back, and a live view of where each statement goes.
+    Demo {
+        /// Leave the traffic to you, and every server alive
+        #[arg(long)]
+        no_traffic: bool,
+        /// Use the built-in servers, even where MariaDB is installed
+        #[arg(long)]
+        stand_in: bool,
+        /// End after this time instead of at Ctrl-C
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
     },
     /// Say which pool and server a user's statement goes to, and why
     ///
@@ -166,6 +182,11 @@ fn perform(command: Command) -> Done {
     match command {
         Command::Run(file) => run(&file.config),
         Command::Check { file, print } => check(&file.config, print),
+        Command::Demo { no_traffic, stand_in, seconds } => demo(demo::Options {
+            traffic: if no_traffic { demo::Traffic::None } else { demo::Traffic::Own },
+            backing: if stand_in { demo::Backing::StandIn } else { demo::Backing::RealIfFound },
+            duration: seconds.map(Duration::from_secs),
+        }),
         Command::Explain { config, socket, user, sql } => {
             let asked = Asked { user: &user, sql: sql.as_deref() };
             explain(config.as_deref(), socket.as_deref(), &asked)
@@ -195,6 +216,10 @@ fn check(file: &Path, print: bool) -> Done {
         return show(&config::print(&config));
     }
     show(&format!("{}: ok\n", file.display()))
+}
+
+fn demo(options: demo::Options) -> Done {
+    demo::run(options).map_err(|failure| Failure::Failed(failure.to_string()))
 }
 
 fn explain(config: Option<&Path>, socket: Option<&Path>, asked: &Asked<'_>) -> Done {
