@@ -69,6 +69,8 @@ pub(super) struct Tenant {
     pub(super) born: Instant,
 }
 
+const _: () = assert!(size_of::<Tenant>() <= limits::SESSION_STATE_BYTES / 2, "names and secrets take the other half");
+
 impl Tenant {
     pub(super) fn connection(&mut self, side: Side) -> Option<&mut Connection> {
         match side {
