@@ -79,11 +79,8 @@ mod tests {
     #[test]
     fn libfuzzer_has_every_target() {
         let manifest = include_str!("../../tests/fuzz/Cargo.toml");
-        let names: Vec<_> = manifest
-            .split("[[bin]]\nname = \"")
-            .skip(1)
-            .map(|rest| rest.split('"').next().unwrap())
-            .collect();
+        let names: Vec<_> =
+            manifest.split("[[bin]]\nname = \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         assert_eq!(names, TARGETS.map(|(name, _)| name));
     }
 
