@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::iter;
 use std::ops::Range;
 
 use super::error::Complaints;
@@ -15,6 +16,7 @@ pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
     check_listeners(file, complaints);
     for cluster in &file.clusters {
         check_servers(cluster, complaints);
+        check_primaries(cluster, complaints);
     }
     check_fallbacks(&file.pools, complaints);
     for pool in &file.pools {
@@ -50,6 +52,15 @@ fn check_servers(cluster: &ClusterSection, complaints: &Complaints<'_>) {
     }
 }
 
+/// Writes reach exactly one server, so no two may be told to take them.
+fn check_primaries(cluster: &ClusterSection, complaints: &Complaints<'_>) {
+    let roles = cluster.servers.iter().filter_map(|server| server.role.as_ref());
+    for role in roles.filter(|role| *role.get_ref() == RoleSetting::Primary).skip(1) {
+        let problem = "another server of this cluster is the primary, and writes go to one: write `role = \"replica\"`";
+        complaints.at(&role.span(), problem);
+    }
+}
+
 /// TOML itself refuses two clusters or pools of one name.
 fn check_names<'f>(what: &str, written: impl Iterator<Item = &'f Option<At<String>>>, complaints: &Complaints<'_>) {
     for (name, place) in repeated(written.flatten()) {
@@ -59,19 +70,16 @@ fn check_names<'f>(what: &str, written: impl Iterator<Item = &'f Option<At<Strin
 
 /// Following the fallbacks of a pool must end. A circle is complained about at each pool that is part of it.
 fn check_fallbacks(pools: &[PoolSection], complaints: &Complaints<'_>) {
-    let fallback = |pool: &'_ PoolSection| pool.fallback.as_ref().map(|fallback| fallback.get_ref().clone());
-    let next: HashMap<&str, String> =
-        pools.iter().filter_map(|pool| Some((pool.name.get_ref().as_str(), fallback(pool)?))).collect();
+    let next: HashMap<&String, &String> =
+        pools.iter().filter_map(|pool| Some((pool.name.get_ref(), pool.fallback.as_ref()?.get_ref()))).collect();
     for pool in pools {
-        let start = pool.name.get_ref();
+        let (start, Some(fallback)) = (pool.name.get_ref(), &pool.fallback) else { continue };
         // A way longer than there are pools has come into a circle that this pool is not part of.
-        let way = std::iter::successors(next.get(start.as_str()), |at| next.get(at.as_str())).take(pools.len());
-        if let Some(written) = &pool.fallback
-            && way.into_iter().any(|at| at == start)
-        {
+        let mut way = iter::successors(Some(fallback.get_ref()), |at| next.get(at).copied()).take(pools.len());
+        if way.any(|at| at == start) {
             let problem =
                 format!("the fallback of pool {} leads back to it: write another pool, or none", quoted(start));
-            complaints.at(&written.span(), problem);
+            complaints.at(&fallback.span(), problem);
         }
     }
 }

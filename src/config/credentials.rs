@@ -110,7 +110,7 @@ fn from_file(path: &At<String>, environment: &Environment<'_>) -> Result<Secret,
     if content.is_empty() {
         return Err(format!("the password file {shown} is empty: write a password to it"));
     }
-    read::password(&content).map_err(|problem| format!("the password in file {shown} {problem}"))
+    read::password(content).map_err(|problem| format!("the password in file {shown} {problem}"))
 }
 
 fn from_variable(name: &At<String>, environment: &Environment<'_>) -> Result<Secret, Problem> {
@@ -123,7 +123,7 @@ fn from_variable(name: &At<String>, environment: &Environment<'_>) -> Result<Sec
             Err(format!("the environment variable {shown} is empty: set it to a password"))
         }
         Some(value) => {
-            read::password(value.as_bytes()).map_err(|problem| format!("the password in variable {shown} {problem}"))
+            read::password(value.into_bytes()).map_err(|problem| format!("the password in variable {shown} {problem}"))
         }
     }
 }

@@ -83,7 +83,7 @@ pub fn print(config: &Config) -> String {
     let mut text = String::new();
     for entry in entries(config) {
         let separator = if text.is_empty() { "" } else { "\n" };
-        write!(text, "{separator}{}\n", entry.header).expect("a String takes everything");
+        writeln!(text, "{separator}{}", entry.header).expect("a String takes everything");
         for (setting, value) in &entry.settings {
             writeln!(text, "{} = {value}", setting.name).expect("a String takes everything");
         }

@@ -54,7 +54,7 @@ fn unknown(key: &str, section: &'static Section) -> Problem {
     if let Some(meant) = meant_by(key, section) {
         return format!("{problem}: write `{}`", meant.name);
     }
-    let elsewhere = ROOT.with_inner().into_iter().find(|other| other.setting(key).is_some());
+    let elsewhere = ROOT.with_inner().into_iter().skip(1).find(|other| other.setting(key).is_some());
     match (nearest(key, section), elsewhere) {
         (Some((nearest, _)), Some(other)) => {
             format!("{problem}: it belongs in {}; the nearest here is `{}`", other.title, nearest.name)

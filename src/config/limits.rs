@@ -16,8 +16,8 @@ pub const CONFIG_FILE_BYTES_MAX: usize = 16 << 20;
 pub const PASSWORD_FILE_BYTES_MAX: usize = 4096;
 /// Errors reported for one configuration file; the others are only counted.
 pub const CONFIG_ERRORS_MAX: usize = 50;
-/// Data path threads.
-pub const WORKERS_MAX: usize = 1024;
+/// Data path threads: a session's number has room for this many.
+pub const WORKERS_MAX: usize = 256;
 /// Sessions of the process: twice this many sockets must stay below the largest `nofile` limit in use (2^30).
 pub const SESSIONS_MAX: u32 = 1_000_000;
 /// Addresses to listen on. Each has a socket on every worker.
@@ -53,35 +53,28 @@ pub const SMALL_BUFFER_BYTES: usize = 4 << 10;
 pub const LARGE_BUFFERS: usize = 64;
 /// Bytes of a large ring buffer.
 pub const LARGE_BUFFER_BYTES: usize = 32 << 10;
-/// Entries of a worker's submission queue; the completion queue has four times as many.
-pub const RING_ENTRIES: usize = 4096;
 /// Spans of one send: more would not go out in one call anyway.
 pub const SEND_SPANS_MAX: usize = 16;
 /// Bytes a connection keeps for a peer that does not read; above it, the other end is not read either.
 pub const OVERFLOW_HIGH_WATER: usize = 128 << 10;
 /// Bytes of it left when the other end is read again. A gap between the two keeps a slow peer from flapping.
 pub const OVERFLOW_LOW_WATER: usize = 32 << 10;
-/// Bytes of one packet of a login: 64 KiB of connection attributes and 1 KiB of all the rest.
+/// Bytes of one packet of a login: 64 KiB of connection attributes and 1 KiB of all the rest. No connection keeps more
+/// bytes that its session cannot use yet.
 pub const LOGIN_PACKET_MAX: usize = (64 << 10) + (1 << 10);
-/// Logins of a worker that may be unfinished at once; further clients wait in the listener's queue.
-pub const PENDING_LOGINS: usize = 1024;
 /// Sessions of a worker that may wait for a server at once; the next one is refused.
 pub const WAITERS_MAX: usize = 16 << 10;
 /// Orders from the control thread that a worker may have unread.
 pub const MAILBOX_ORDERS: usize = 1024;
 /// Reports from all workers that the health checks may have unread; further ones are dropped, as checks find out anyway.
 pub const REPORTS_MAX: usize = 1024;
-/// Sockets in a listener's queue that no worker has accepted yet.
-pub const LISTEN_BACKLOG: u32 = 4096;
 
 // What one of each takes, in bytes. The modules that own the values check their size against these.
 
-/// One session between two commands: states, pins, names.
-pub const SESSION_STATE_BYTES: usize = 2048;
-/// One connection: its slot, its send queue, its places in lists.
-pub const CONNECTION_STATE_BYTES: usize = 512;
-/// One entry of a submission queue and the four of the completion queue that belong to it.
-pub const RING_ENTRY_BYTES: usize = 64 + 4 * 16;
+/// One session with its connections between two commands: states, pins, names, places in lists.
+pub const SESSION_STATE_BYTES: usize = 4 << 10;
+/// A worker's ring: 512 submissions of 64 bytes and 4096 completions of 16, and where the buffers are on offer.
+pub const RING_BYTES: usize = 512 * 64 + 4096 * 16 + (SMALL_BUFFERS + LARGE_BUFFERS) * 16;
 /// One order in a mailbox.
 pub const ORDER_BYTES: usize = 128;
 /// One report to the health checks.
@@ -118,7 +111,6 @@ pub const BOUNDS: &[Bound] = &[
     bound("pools", POOLS_MAX, "pools", "the configuration is refused"),
     bound("users", USERS_MAX, "users", "the configuration is refused"),
     bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
-    bound("unfinished logins of a worker", PENDING_LOGINS, "logins", "further clients wait to be accepted"),
     bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),
     bound(
         "bytes kept for a peer that does not read",
@@ -126,7 +118,6 @@ pub const BOUNDS: &[Bound] = &[
         "bytes",
         "the other end is not read until 32768 bytes are left",
     ),
-    bound("listener's queue", LISTEN_BACKLOG as usize, "sockets", "the kernel lets further clients try again"),
 ];
 
 const fn bound(name: &'static str, value: usize, unit: &'static str, at_the_bound: &'static str) -> Bound {
@@ -175,22 +166,19 @@ impl WorstCase {
 pub fn worst_case_bytes(config: &Config) -> WorstCase {
     let sessions = config.process.max_sessions as usize;
     let workers = config.process.workers;
-    let waiters_max = sessions.min(workers.saturating_mul(WAITERS_MAX));
-    let logins_max = sessions.min(workers.saturating_mul(PENDING_LOGINS));
+    let waiters = sessions.min(workers.saturating_mul(WAITERS_MAX));
+    // A session has its client's connection and its server's, and now and then one more to log in or to kill.
+    let (connections, logins) = (sessions.saturating_mul(2), sessions.saturating_mul(3));
     let share = |what, count, bytes_each| Share { what, count, bytes_each };
     let shares = vec![
         share("small ring buffers", workers.saturating_mul(SMALL_BUFFERS), SMALL_BUFFER_BYTES),
         share("large ring buffers", workers.saturating_mul(LARGE_BUFFERS), LARGE_BUFFER_BYTES),
-        share("ring entries", workers.saturating_mul(RING_ENTRIES), RING_ENTRY_BYTES),
+        share("rings", workers, RING_BYTES),
         share("sessions", sessions, SESSION_STATE_BYTES),
-        share("connections, a client's and a server's each", sessions.saturating_mul(2), CONNECTION_STATE_BYTES),
-        share("bytes kept for peers that do not read", sessions.saturating_mul(2), OVERFLOW_HIGH_WATER),
-        share(
-            "unfinished logins, a client's and a server's packet each",
-            logins_max.saturating_mul(2),
-            LOGIN_PACKET_MAX,
-        ),
-        share("sessions waiting for a server", waiters_max, WAITER_BYTES),
+        share("packets of logins", logins, LOGIN_PACKET_MAX),
+        // The receive that comes up to the mark is kept as a whole.
+        share("bytes for peers that do not read", connections, OVERFLOW_HIGH_WATER + LARGE_BUFFER_BYTES),
+        share("sessions waiting for a server", waiters, WAITER_BYTES),
         share("orders to workers", workers.saturating_mul(MAILBOX_ORDERS), ORDER_BYTES),
         share("reports to the health checks", REPORTS_MAX, REPORT_BYTES),
         share("users, in each routing table alive", config.users.len().saturating_mul(TABLES_ALIVE), USER_BYTES),
@@ -216,7 +204,7 @@ impl fmt::Display for Bytes {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(usize, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
         match UNITS.iter().find(|(size, _)| self.0 >= *size) {
-            Some((size, unit)) if self.0 % size == 0 => write!(out, "{} {unit}", self.0 / size),
+            Some((size, unit)) if self.0.is_multiple_of(*size) => write!(out, "{} {unit}", self.0 / size),
             Some((size, unit)) => write!(out, "{:.1} {unit}", self.0 as f64 / *size as f64),
             None => write!(out, "{} B", self.0),
         }

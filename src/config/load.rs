@@ -39,7 +39,7 @@ impl Config {
         let mut complaints = Complaints::new(file, text);
         for error in &syntax_errors {
             let offset = error.span().map_or(text.len(), |span| span.start);
-            complaints.syntax(offset, format!("this is not TOML: {}", error.message()));
+            complaints.syntax(offset, syntax_problem(error.message()));
         }
         let file = File::read(Reader::root(tree.get_ref(), &complaints));
         // In a broken file, whatever does not fit together may only seem so.
@@ -51,9 +51,19 @@ impl Config {
     }
 }
 
+fn syntax_problem(message: &str) -> String {
+    match message {
+        "duplicate key" => "this is here for the second time: write each key and each table once".to_owned(),
+        _ => format!("this is not TOML: {message}"),
+    }
+}
+
 fn read_at_most(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(bytes_max as u64).read_to_end(&mut bytes)?;
+    let file = fs::File::open(path)?;
+    // With room for all of it from the start: a vector that grows leaves copies of secrets behind.
+    let length = file.metadata()?.len().min(bytes_max as u64);
+    let mut bytes = Vec::with_capacity(length as usize + 1);
+    file.take(bytes_max as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

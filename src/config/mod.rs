@@ -41,8 +41,8 @@ use crate::protocol::auth::{Secret, Verifier};
 
 /// Everything an operator has decided, checked as a whole.
 ///
-/// Invariant: every index points into its list, every pool can have a member, no fallback leads back to its own pool,
-/// and the names of listeners, clusters, pools, users, and of the servers of one cluster are unique.
+/// Invariant: every index points into its list, every pool can have a member, no fallback leads back to its own pool, no
+/// cluster has two servers that are configured as its primary, and the names of listeners, clusters, pools, users, and of the servers of one cluster are unique.
 #[derive(Debug)]
 pub struct Config {
     /// The process itself: threads, limits on sessions, shutdown.
@@ -168,7 +168,7 @@ pub struct Cluster {
     pub fall: u32,
     /// Good checks in a row after which it is up again; at least 1.
     pub rise: u32,
-    /// A replica further behind than this gets no statements.
+    /// A replica further behind than this is to get no statements.
     pub max_replica_lag: Duration,
     /// How long a statement waits for a usable server before it gets an error.
     pub hold_timeout: Duration,
@@ -203,7 +203,7 @@ pub struct Server {
     pub name: String,
     /// Unique in its cluster.
     pub address: ServerAddress,
-    /// Share of the sessions compared to the other members; `1 ..= limits::WEIGHT_MAX`.
+    /// Share of the sessions compared to the other members, `0 ..= limits::WEIGHT_MAX`; 0: only when no usable one has more.
     pub weight: u32,
     /// What the configuration says of its role.
     pub role: RoleSetting,

@@ -24,13 +24,9 @@ pub enum PasswordRefused {
 /// The lines to print for a password as it was read from the standard input, where one newline ends it.
 pub fn forms(mut input: Vec<u8>) -> Result<String, PasswordRefused> {
     without_newline(&mut input);
-    let is_empty = input.is_empty();
-    let checked = read::password(&input);
-    // From here on the only copy is one that is wiped.
-    let secret = Secret::new(input);
-    match checked {
-        Ok(_) if is_empty => Err(PasswordRefused::Empty),
-        Ok(_) => Ok(printed(&secret)),
+    match read::password(input) {
+        Ok(secret) if secret.is_empty() => Err(PasswordRefused::Empty),
+        Ok(secret) => Ok(printed(&secret)),
         Err(_) => Err(PasswordRefused::Unusable),
     }
 }

@@ -162,7 +162,7 @@ impl<'r> Reader<'r> {
         self.read(name, |_, value| {
             let text = string(value)?;
             unmasked(text)?;
-            password(text.as_bytes())
+            password(text.as_bytes().to_vec())
         })
     }
 
@@ -189,7 +189,7 @@ impl<'r> Reader<'r> {
     /// A table that is there once; one that is not written is empty.
     pub(crate) fn table<T>(&self, name: &'static str, read: impl FnOnce(Reader<'_>) -> T) -> T {
         let Form::Table(section) = self.setting(name).form else { unreachable!("`{name}` is read as the table it is") };
-        match self.table.get(name).map(|written| (written.span(), self.as_table(name, written))) {
+        match self.table.get(name).map(|written| (written.span(), self.as_table(name, section, written))) {
             Some((place, Some(table))) => read(Reader::open(section, table, place, self.complaints)),
             Some((_, None)) | None => read(Reader::open(section, &DeTable::new(), self.place(), self.complaints)),
         }
@@ -199,7 +199,7 @@ impl<'r> Reader<'r> {
     pub(crate) fn optional_table<T>(&self, name: &'static str, read: impl FnOnce(Reader<'_>) -> T) -> Option<T> {
         let Form::Table(section) = self.setting(name).form else { unreachable!("`{name}` is read as the table it is") };
         let written = self.table.get(name)?;
-        let table = self.as_table(name, written)?;
+        let table = self.as_table(name, section, written)?;
         Some(read(Reader::open(section, table, written.span(), self.complaints)))
     }
 
@@ -216,7 +216,8 @@ impl<'r> Reader<'r> {
             return Vec::new();
         };
         self.complain_of_count(section, list.len(), max, &written.span());
-        let tables = list.iter().take(max).filter_map(|element| Some((element.span(), self.as_table(name, element)?)));
+        let tables =
+            list.iter().take(max).filter_map(|element| Some((element.span(), self.as_table(name, section, element)?)));
         tables.map(|(place, table)| read(Reader::open(section, table, place, self.complaints))).collect()
     }
 
@@ -226,16 +227,17 @@ impl<'r> Reader<'r> {
             unreachable!("`{name}` is read as the tables it is")
         };
         let Some(written) = self.table.get(name) else { return Vec::new() };
-        let Some(tables) = self.as_table(name, written) else { return Vec::new() };
+        let Some(tables) = self.as_table(name, section, written) else { return Vec::new() };
         self.complain_of_count(section, tables.len(), max, &written.span());
         let mut in_order: Vec<_> = tables.iter().collect();
         in_order.sort_by_key(|(key, _)| key.span().start);
         let named = in_order.into_iter().take(max).filter_map(|(key, written)| {
-            if let Err(problem) = identifier(key.get_ref()) {
-                self.complaints.at(&key.span(), format!("the name of a {} {problem}", section.noun));
-            }
-            let table = self.as_table(key.get_ref(), written)?;
             let name = At::new(key.span(), key.get_ref().to_string());
+            if let Err(problem) = identifier(name.get_ref()) {
+                self.complaints.at(&key.span(), format!("the name of a {} {problem}", section.noun));
+                return None;
+            }
+            let table = self.as_table(name.get_ref(), section, written)?;
             Some(read(name, Reader::open(section, table, key.span(), self.complaints)))
         });
         named.collect()
@@ -248,7 +250,7 @@ impl<'r> Reader<'r> {
     pub(crate) fn finish(self) {
         let asked = self.asked.into_inner();
         for setting in self.section.settings {
-            let is_read = asked.contains(&setting.name) || matches!(setting.form, Form::NotYet { .. });
+            let is_read = asked.contains(&setting.name) || setting.is_not_yet();
             debug_assert!(
                 is_read,
                 "{} `{}` is in the reference, but nobody reads it",
@@ -284,10 +286,12 @@ impl<'r> Reader<'r> {
         setting.unwrap_or_else(|| unreachable!("{} `{name}` is read, but not in the reference", self.section.title))
     }
 
-    fn as_table(&self, name: &str, written: &'r At<DeValue<'r>>) -> Option<&'r DeTable<'r>> {
+    fn as_table(&self, name: &str, section: &Section, written: &'r At<DeValue<'r>>) -> Option<&'r DeTable<'r>> {
         let table = written.get_ref().as_table();
         if table.is_none() {
-            let problem = format!("{} is {}: write a table", quoted(name), kind(written.get_ref()));
+            let keys: Vec<&str> =
+                section.settings.iter().filter(|setting| !setting.is_not_yet()).map(|setting| setting.name).collect();
+            let problem = format!("`{name}` is {}: write a table with {}", kind(written.get_ref()), either(&keys));
             self.complaints.at(&written.span(), problem);
         }
         table
@@ -356,14 +360,16 @@ fn printable(text: &str, bytes_max: usize) -> Result<(), Problem> {
 }
 
 /// A password that the protocol can carry: it ends there at the first NUL.
-pub(crate) fn password(bytes: &[u8]) -> Result<Secret, Problem> {
-    if bytes.len() > PASSWORD_BYTES_MAX {
-        return Err(format!("has {} bytes: no server takes more than {PASSWORD_BYTES_MAX}", bytes.len()));
+pub(crate) fn password(bytes: Vec<u8>) -> Result<Secret, Problem> {
+    // From here on the only copy is one that is wiped.
+    let secret = Secret::new(bytes);
+    if secret.len() > PASSWORD_BYTES_MAX {
+        return Err(format!("has {} bytes: no server takes more than {PASSWORD_BYTES_MAX}", secret.len()));
     }
-    if bytes.contains(&0) {
+    if secret.expose().contains(&0) {
         return Err("has a NUL byte, which no client can send: write another password".to_owned());
     }
-    Ok(Secret::new(bytes.to_vec()))
+    Ok(secret)
 }
 
 fn unmasked(text: &str) -> Result<(), Problem> {

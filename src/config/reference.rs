@@ -174,6 +174,13 @@ impl Section {
     }
 }
 
+impl Setting {
+    /// Whether only its name is known in this release.
+    pub fn is_not_yet(&self) -> bool {
+        matches!(self.form, Form::NotYet { .. })
+    }
+}
+
 impl Form {
     /// The table that this form is about.
     pub fn section(self) -> Option<&'static Section> {

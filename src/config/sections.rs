@@ -99,7 +99,7 @@ static LOG: Section = Section {
             name: "level",
             form: Form::Choice { words: words::<LogLevel>, not_yet: &[] },
             absent: Absent::Is("\"info\""),
-            reload: Reload::NextStart,
+            reload: Reload::AtOnce,
             doc: "The least important line that is still written.",
         },
         Setting {
@@ -237,7 +237,7 @@ static CLUSTER: Section = Section {
         Setting {
             name: "monitor",
             form: Form::Table(&MONITOR),
-            absent: Absent::Means("none: servers are only asked for their greeting"),
+            absent: Absent::Means("none: a check ends with the server's greeting"),
             reload: Reload::AtOnce,
             doc: "The account of the health checks. Needed with topology `\"replication\"`.",
         },
@@ -281,7 +281,7 @@ static CLUSTER: Section = Section {
             form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"10s\""),
             reload: Reload::AtOnce,
-            doc: "A replica further behind than this gets no statements.",
+            doc: "A replica further behind than this is to get no statements. Checked and kept; this release does not measure lag yet.",
         },
         Setting {
             name: "hold_timeout",
@@ -321,15 +321,24 @@ static MONITOR: Section = Section {
             reload: Reload::AtOnce,
             doc: "Its name at the servers.",
         },
-        password("password", Form::Password, "Its password."),
-        password("password_file", Form::PasswordFile, "A file that holds its password."),
-        password("password_env", Form::PasswordVariable, "An environment variable that holds its password."),
+        monitor_password("password", Form::Password, "Its password."),
+        monitor_password("password_file", Form::PasswordFile, "A file that holds its password."),
+        monitor_password("password_env", Form::PasswordVariable, "An environment variable that holds its password."),
     ],
 };
 
 /// Passwords come in several forms, of which the sections say how many are needed.
 const fn password(name: &'static str, form: Form, doc: &'static str) -> Setting {
     Setting { name, form, absent: Absent::Means("another form"), reload: Reload::NewSessions, doc }
+}
+
+/// The health checks are not a session: they use the new one for their next login.
+const fn monitor_password(name: &'static str, form: Form, doc: &'static str) -> Setting {
+    Setting { reload: Reload::AtOnce, ..password(name, form, doc) }
+}
+
+const fn backend_password(name: &'static str, form: Form, doc: &'static str) -> Setting {
+    Setting { absent: Absent::Means("the client's own"), ..password(name, form, doc) }
 }
 
 static SERVER: Section = Section {
@@ -353,17 +362,19 @@ static SERVER: Section = Section {
         },
         Setting {
             name: "weight",
-            form: Form::Count { min: 1, max: limits::WEIGHT_MAX },
+            form: Form::Count { min: 0, max: limits::WEIGHT_MAX },
             absent: Absent::Is("100"),
             reload: Reload::NewSessions,
-            doc: "Its share of the sessions compared to the other members of a pool.",
+            doc: "Its share of the sessions compared to the other members of a pool. 0: a spare, only used when no usable member \
+                  has more.",
         },
         Setting {
             name: "role",
             form: Form::Choice { words: words::<RoleSetting>, not_yet: &[] },
             absent: Absent::Is("\"auto\""),
             reload: Reload::AtOnce,
-            doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others.",
+            doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others. One server of a cluster at \
+                  most can be `\"primary\"`.",
         },
         Setting {
             name: "max_connections",
@@ -414,7 +425,8 @@ static POOL: Section = Section {
 static USER: Section = Section {
     title: "[[user]]",
     noun: "user",
-    doc: "Someone who may log in. At least one. Exactly one of `password`, `password_file`, `password_env` and \
+    doc: "Someone who may log in. At least one. Sessions of a user that a reload removes end after their current \
+          transaction. Exactly one of `password`, `password_file`, `password_env` and \
           `password_hash`; the same account with the same password must exist at the servers, unless `backend_user` names another.",
     settings: &[
         Setting {
@@ -449,7 +461,7 @@ static USER: Section = Section {
             form: Form::Count { min: 0, max: limits::SESSIONS_MAX },
             absent: Absent::Is("0"),
             reload: Reload::NewSessions,
-            doc: "Sessions this user may have at once; the next one gets error 1203. 0: unlimited.",
+            doc: "Sessions this user may have at once; the next one gets error 1226. 0: unlimited.",
         },
         Setting {
             name: "backend_user",
@@ -458,9 +470,9 @@ static USER: Section = Section {
             reload: Reload::NewSessions,
             doc: "The account to use at the servers.",
         },
-        password("backend_password", Form::Password, "Its password there, when it is not the client's own."),
-        password("backend_password_file", Form::PasswordFile, "A file that holds it."),
-        password("backend_password_env", Form::PasswordVariable, "An environment variable that holds it."),
+        backend_password("backend_password", Form::Password, "Its password there, when it is not the client's own."),
+        backend_password("backend_password_file", Form::PasswordFile, "A file that holds it."),
+        backend_password("backend_password_env", Form::PasswordVariable, "An environment variable that holds it."),
         Setting {
             name: "split",
             form: Form::NotYet { instead: "use `pool = \"…\"`" },

@@ -89,8 +89,8 @@ pub(crate) struct DurationText(pub(crate) Duration);
 impl fmt::Display for DurationText {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
-        let fits = |(_, factor): &&(&str, u64)| milliseconds > 0 && milliseconds % u128::from(*factor) == 0;
-        let (unit, factor) = DURATION_UNITS.iter().find(fits).unwrap_or(&("ms", 1));
+        let fits = |(_, factor): &&(&str, u64)| milliseconds > 0 && milliseconds.is_multiple_of(u128::from(*factor));
+        let (unit, factor) = DURATION_UNITS.iter().find(fits).unwrap_or(&("s", 1000));
         write!(out, "{}{unit}", milliseconds / u128::from(*factor))
     }
 }
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn a_printed_duration_reads_back_as_itself() {
         for (milliseconds, text) in [
-            (0, "0ms"),
+            (0, "0s"),
             (1, "1ms"),
             (1500, "1500ms"),
             (30_000, "30s"),

@@ -68,7 +68,7 @@ impl Capabilities {
     pub const SESSION_TRACK: Self = Self::bit(23);
     /// No EOF packets: an OK packet with header 0xFE ends rows. Changes the framing of every result.
     pub const DEPRECATE_EOF: Self = Self::bit(24);
-    /// MySQL 8: a byte before the column count says whether column definitions follow.
+    /// MySQL 8: a byte behind the column count says whether column definitions follow.
     pub const OPTIONAL_RESULTSET_METADATA: Self = Self::bit(25);
     /// Zstandard compression of everything after the login.
     pub const ZSTD_COMPRESSION: Self = Self::bit(26);
@@ -91,7 +91,7 @@ impl Capabilities {
     pub const MARIADB_STMT_BULK_OPERATIONS: Self = Self::bit(34);
     /// One more text in each column definition.
     pub const MARIADB_EXTENDED_METADATA: Self = Self::bit(35);
-    /// A byte after the column count says whether column definitions follow.
+    /// A byte behind the column count says whether column definitions follow.
     pub const MARIADB_CACHE_METADATA: Self = Self::bit(36);
     /// A bulk statement answers with one row a unit.
     pub const MARIADB_BULK_UNIT_RESULTS: Self = Self::bit(37);

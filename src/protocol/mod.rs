@@ -13,6 +13,8 @@ pub mod auth;
 pub mod capability;
 pub mod collation;
 pub mod command;
+#[cfg(test)]
+pub(crate) mod corpus;
 pub mod error_code;
 pub mod fuzz;
 pub mod handshake;

@@ -181,3 +181,81 @@ pub fn fuzz_response(bytes: &[u8]) {
         assert_eq!(out, payload);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::{
+        corpus,
+        session_track::{self, Tracker},
+    };
+
+    #[test]
+    fn captured_logins_end_with_an_ok_that_is_written_to_the_byte() {
+        for opening in corpus::openings() {
+            let payload = &opening.login[4..];
+            let ok = OkPacket::parse(payload, opening.capabilities).unwrap();
+            assert!(ok.status.contains(StatusFlags::AUTOCOMMIT));
+            let mut out = Vec::new();
+            ok.encode(OK_HEADER, opening.capabilities, &mut out);
+            assert_eq!(out, payload);
+        }
+    }
+
+    #[test]
+    fn a_login_with_a_database_tells_the_schema() {
+        let tracking = |opening: &corpus::Opening| opening.capabilities.contains(Capabilities::SESSION_TRACK);
+        let opening = corpus::openings().into_iter().find(tracking).unwrap();
+        let ok = OkPacket::parse(&opening.login[4..], opening.capabilities).unwrap();
+        let trackers = ok.trackers.unwrap();
+        let schema = session_track::iterate(&trackers).find(|tracker| matches!(tracker, Ok(Tracker::Schema(_))));
+        assert_eq!(schema, Some(Ok(Tracker::Schema(b"sqluice_corpus"))));
+    }
+
+    #[test]
+    fn a_client_without_tracking_gets_no_trackers() {
+        let ok = OkPacket {
+            info: b"done".to_vec(),
+            status: StatusFlags::AUTOCOMMIT,
+            trackers: Some(b"\x02\x011".to_vec()),
+            ..OkPacket::default()
+        };
+        let mut out = Vec::new();
+        ok.encode(OK_HEADER, Capabilities::NONE, &mut out);
+        assert_eq!(out, b"\0\0\0\x02\0\0\0done");
+        out.clear();
+        ok.encode(OK_HEADER, Capabilities::SESSION_TRACK, &mut out);
+        assert_eq!(out, b"\0\0\0\x02\x40\0\0\x04done\x03\x02\x011");
+    }
+
+    #[test]
+    fn an_error_has_a_state_only_behind_a_hash() {
+        let error = ErrPacket::parse(b"\xFF\x15\x04#28000Access denied").unwrap();
+        assert_eq!((error.code, error.state), (ErrorCode(1045), Some(*b"28000")));
+        assert_eq!(error, ErrPacket::new(Error::ACCESS_DENIED, "Access denied"));
+        let bare = ErrPacket::parse(b"\xFF\x10\x04Too many").unwrap();
+        assert_eq!((bare.state, &bare.message[..]), (None, &b"Too many"[..]));
+        assert_eq!(ErrPacket::parse(b"\xFF\x10"), Err(Malformed { field: "error code" }));
+    }
+
+    #[test]
+    fn an_eof_is_never_longer_than_five_bytes() {
+        let eof = EofPacket { warnings: 1, status: StatusFlags::AUTOCOMMIT };
+        assert_eq!(EofPacket::parse(&[0xFE, 1, 0, 2, 0]), Ok(eof));
+        assert!(EofPacket::parse(&[0xFE, 0, 0, 2, 0, 0, 0]).is_err());
+        assert!(EofPacket::parse(&[0xFE, 0, 0]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_refused_or_understood(
+            choice: u8,
+            header in prop_oneof![Just(0u8), Just(0xFE), Just(0xFF), any::<u8>()],
+            rest: Vec<u8>,
+        ) {
+            fuzz_response(&[vec![choice, header], rest].concat());
+        }
+    }
+}

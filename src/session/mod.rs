@@ -49,7 +49,7 @@ impl SessionId {
     const BASE: u32 = 0x4000_0000;
     const WORKER_SHIFT: u32 = 22;
     /// Workers that the number has room for.
-    pub const WORKERS_MAX: usize = 256;
+    pub const WORKERS_MAX: usize = crate::config::limits::WORKERS_MAX;
 
     /// The number of a worker's `count`-th session; `count` wraps after 4 million.
     pub fn new(worker: usize, count: u32) -> SessionId {

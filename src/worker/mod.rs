@@ -181,7 +181,11 @@ fn pin(index: usize) {
 fn io_limits(settings: &Settings) -> crate::io::IoLimits {
     // The client's and the server's socket of each session, and a few that are on their way out.
     let sockets = settings.sessions_max as usize * 2 + 1024;
-    crate::io::IoLimits { sockets_max: sockets, ..crate::io::IoLimits::default() }
+    crate::io::IoLimits {
+        sockets_max: sockets,
+        small: crate::io::GroupLimits { buffers: limits::SMALL_BUFFERS, size: limits::SMALL_BUFFER_BYTES },
+        large: crate::io::GroupLimits { buffers: limits::LARGE_BUFFERS, size: limits::LARGE_BUFFER_BYTES },
+    }
 }
 
 /// Says that a worker has ended, however it ends.
@@ -195,3 +199,11 @@ impl Drop for Obituary {
         let _ = self.deaths.send(self.index);
     }
 }
+
+// The sum of bytes printed at start and the engine's own bounds stand on these.
+const _: () =
+    assert!(size_of::<turn::Tenant>() <= limits::SESSION_STATE_BYTES / 2, "half is for what a session points to");
+const _: () = assert!(size_of::<Order>() <= limits::ORDER_BYTES);
+const _: () = assert!(size_of::<crate::topology::Report>() <= limits::REPORT_BYTES);
+const _: () = assert!(limits::LISTENERS_MAX <= crate::io::LISTENERS_MAX);
+const _: () = assert!(limits::SEND_SPANS_MAX <= crate::io::SEND_SPANS_MAX);

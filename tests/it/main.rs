@@ -1,5 +1,19 @@
 //! End to end: real servers, real drivers, a real sqluice between them, on both engines.
+//!
+//! `layering` and `offline` need no servers. The others start what `tests/servers/install` has installed and fail
+//! where it is missing; nothing is ever skipped.
 
+mod admin;
 mod commands;
 mod compare;
+mod drivers;
+mod failure;
 mod harness;
+mod killing;
+mod layering;
+mod leaks;
+mod login;
+mod offline;
+mod pressure;
+mod reload;
+mod routing;

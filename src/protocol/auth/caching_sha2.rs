@@ -34,3 +34,29 @@ pub(super) fn is_proof(proof: &[u8], password: &[u8], salt: &Salt) -> bool {
 fn sha256(bytes: &[u8]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(Sha256::digest(bytes).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{
+        corpus,
+        handshake::{ClientHello, Greeting, ServerHello},
+    };
+
+    #[test]
+    fn a_proof_that_mysql_accepted_is_one() {
+        let mut count = 0;
+        for opening in corpus::openings() {
+            let Ok(ServerHello::Greeting(greeting)) = Greeting::parse(&opening.greeting) else { panic!("a greeting") };
+            let Ok(ClientHello::Response(response)) = ClientHello::parse(&opening.response, opening.offered) else {
+                panic!("a response")
+            };
+            if greeting.plugin == b"caching_sha2_password" {
+                assert!(is_proof(&response.auth_response, b"app", &greeting.salt));
+                assert!(!is_proof(&response.auth_response, b"App", &greeting.salt));
+                count += 1;
+            }
+        }
+        assert!(count > 0, "the corpus has logins at MySQL");
+    }
+}

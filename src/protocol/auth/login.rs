@@ -274,3 +274,216 @@ pub(super) fn fuzz_login(bytes: &[u8]) {
     }
     assert!(sent <= 3 * (usize::from(SWITCHES_MAX) + 1), "a login does not go on for ever");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::rsa::tests::KEY, *};
+    use crate::protocol::{
+        auth::{Verification, Verifier, Verify, VerifyRequest},
+        error_code::{Error, ErrorCode},
+    };
+
+    const SALT: Salt = Salt([0x11; 20]);
+    const FRESH: Salt = Salt([0x22; 20]);
+    const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+
+    fn greeting(plugin: &[u8]) -> Greeting {
+        Greeting {
+            version: b"9.7.4".to_vec(),
+            connection_id: 1,
+            salt: SALT,
+            capabilities: Capabilities::ALL_MYSQL,
+            collation: 255,
+            status: Default::default(),
+            plugin: plugin.to_vec(),
+        }
+    }
+
+    fn password(text: &str) -> Credential {
+        Credential::of_password(Secret::new(text))
+    }
+
+    fn stage1(text: &str) -> Credential {
+        Credential::NativeStage1(Secret::new(*native::stage1(text.as_bytes())))
+    }
+
+    fn switch_to(plugin: &[u8], data: &[u8]) -> Vec<u8> {
+        [&[0xFE], plugin, &[0], data].concat()
+    }
+
+    fn receive(login: &mut Login, payload: &[u8], credential: &Credential) -> LoginStep {
+        login.receive(payload, credential, Capabilities::SESSION_TRACK)
+    }
+
+    fn start(plugin: &[u8], credential: &Credential) -> Login {
+        Login::begin(&greeting(plugin), credential).0
+    }
+
+    /// Our client logs in at our server: whether it gets in.
+    fn meet(greeted: Plugin, verifier: &Verifier, learn_cleartext: bool, credential: &Credential) -> bool {
+        let (mut login, plugin, response) = Login::begin(&greeting(greeted.name()), credential);
+        let (mut verification, mut next) = Verification::begin(VerifyRequest {
+            verifier,
+            salt: SALT,
+            fresh_salt: FRESH,
+            client_plugin: Some(plugin.name()),
+            response: &response,
+            plugin_auth: true,
+            learn_cleartext,
+            force_switch: false,
+        });
+        loop {
+            let payload = match next {
+                Verify::Send(payload) => payload,
+                Verify::SendThenAccept(payload, _) => {
+                    assert_eq!(receive(&mut login, &payload, credential), LoginStep::Wait);
+                    return matches!(receive(&mut login, OK, credential), LoginStep::Accepted(_));
+                }
+                Verify::Accept(_) => {
+                    return matches!(receive(&mut login, OK, credential), LoginStep::Accepted(_));
+                }
+                Verify::Deny(_) => return false,
+            };
+            match receive(&mut login, &payload, credential) {
+                LoginStep::Send(answer) => next = verification.receive(&answer, verifier, &KEY),
+                LoginStep::Unanswerable { .. } => return false,
+                other => panic!("our server sent what our client does not understand: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn our_client_gets_in_at_our_server_with_whatever_can_prove_the_password() {
+        let cleartext = Verifier::Cleartext(Secret::new("pw"));
+        let hash = Verifier::DoubleSha1(*native::stage2(b"pw"));
+        for greeted in [Plugin::NativePassword, Plugin::CachingSha2Password] {
+            for (verifier, learn) in [(&cleartext, false), (&cleartext, true), (&hash, false), (&hash, true)] {
+                assert!(meet(greeted, verifier, learn, &password("pw")), "{greeted:?} {verifier:?} {learn}");
+                assert!(!meet(greeted, verifier, learn, &password("other")), "{greeted:?} {verifier:?} {learn}");
+                assert!(!meet(greeted, verifier, learn, &Credential::Empty), "{greeted:?} {verifier:?} {learn}");
+            }
+            assert!(meet(greeted, &cleartext, false, &stage1("pw")));
+            assert!(meet(greeted, &hash, false, &stage1("pw")));
+            assert!(!meet(greeted, &hash, true, &stage1("pw")), "a hash does not give the password");
+            assert!(meet(greeted, &Verifier::Cleartext(Secret::default()), false, &Credential::Empty));
+        }
+    }
+
+    #[test]
+    fn the_greeted_plugin_is_answered_where_it_can_be() {
+        let begin = |plugin: &[u8], credential: &Credential| {
+            let (_, plugin, response) = Login::begin(&greeting(plugin), credential);
+            (plugin, response.len())
+        };
+        assert_eq!(begin(b"caching_sha2_password", &password("pw")), (Plugin::CachingSha2Password, 32));
+        assert_eq!(begin(b"caching_sha2_password", &stage1("pw")), (Plugin::NativePassword, 20));
+        assert_eq!(begin(b"caching_sha2_password", &Credential::Empty), (Plugin::CachingSha2Password, 0));
+        assert_eq!(begin(b"mysql_native_password", &stage1("pw")), (Plugin::NativePassword, 20));
+        assert_eq!(begin(b"sha256_password", &password("pw")), (Plugin::NativePassword, 20));
+        assert_eq!(begin(b"", &password("")), (Plugin::NativePassword, 0));
+    }
+
+    fn check_unanswerable(credential: &Credential, payload: &[u8], plugin: &[u8], why: Obstacle) {
+        let step = receive(&mut start(b"mysql_native_password", credential), payload, credential);
+        assert_eq!(step, LoginStep::Unanswerable { plugin: plugin.to_vec(), why });
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_said_to_be_so() {
+        let pw = password("pw");
+        let salt = SALT.to_bytes();
+        check_unanswerable(
+            &pw,
+            &switch_to(b"mysql_clear_password", b""),
+            b"mysql_clear_password",
+            Obstacle::WantsCleartext,
+        );
+        check_unanswerable(&pw, &switch_to(b"client_ed25519", &[1; 32]), b"client_ed25519", Obstacle::UnknownPlugin);
+        check_unanswerable(&pw, &[0xFE], b"mysql_old_password", Obstacle::UnknownPlugin);
+        check_unanswerable(
+            &pw,
+            b"\x02authentication_webauthn\0xyz",
+            b"authentication_webauthn",
+            Obstacle::SeveralFactors,
+        );
+        let switch = switch_to(b"caching_sha2_password", &salt);
+        check_unanswerable(&stage1("pw"), &switch, b"caching_sha2_password", Obstacle::OnlyHashKnown);
+    }
+
+    #[test]
+    fn switches_are_followed_but_not_for_ever() {
+        let credential = password("pw");
+        let mut login = start(b"mysql_native_password", &credential);
+        for round in 0..SWITCHES_MAX {
+            let plugin = [&b"caching_sha2_password"[..], b"mysql_native_password"][usize::from(round % 2)];
+            let step = receive(&mut login, &switch_to(plugin, &[round + 1; 20]), &credential);
+            assert!(matches!(step, LoginStep::Send(_)), "{round}: {step:?}");
+        }
+        let step = receive(&mut login, &switch_to(b"mysql_native_password", &[9; 20]), &credential);
+        assert!(matches!(step, LoginStep::Unanswerable { why: Obstacle::TooManySwitches, .. }));
+    }
+
+    #[test]
+    fn a_server_that_forgot_the_user_gets_the_password_under_its_key() {
+        let credential = password("pw");
+        let mut login = start(b"caching_sha2_password", &credential);
+        assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Send(vec![2]));
+        let key = [&[1], KEY.public_key_pem()].concat();
+        let LoginStep::Send(ciphertext) = receive(&mut login, &key, &credential) else { panic!("a ciphertext") };
+        let hidden = KEY.decrypt(&ciphertext).unwrap();
+        assert_eq!(hidden.expose(), [b'p' ^ 0x11, b'w' ^ 0x11, 0x11]);
+        assert_eq!(receive(&mut login, &key, &credential), LoginStep::Malformed, "the key is wanted once");
+        assert!(matches!(receive(&mut login, OK, &credential), LoginStep::Accepted(_)));
+    }
+
+    #[test]
+    fn over_a_unix_socket_the_password_is_sent_as_it_is() {
+        let credential = password("pw");
+        let mut login = start(b"caching_sha2_password", &credential).over_unix_socket();
+        assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Send(b"pw\0".to_vec()));
+        let mut login = start(b"mysql_native_password", &credential).over_unix_socket();
+        receive(&mut login, &switch_to(b"caching_sha2_password", &[3; 20]), &credential);
+        assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Send(b"pw\0".to_vec()), "after a switch too");
+    }
+
+    #[test]
+    fn a_key_that_is_none_ends_the_login() {
+        let credential = password("pw");
+        let mut login = start(b"caching_sha2_password", &credential);
+        receive(&mut login, &[1, 4], &credential);
+        let step = receive(&mut login, b"\x01-----BEGIN", &credential);
+        assert!(matches!(step, LoginStep::Unanswerable { why: Obstacle::Rsa(RsaError::PublicKey), .. }));
+    }
+
+    #[test]
+    fn a_refusal_is_given_on_as_it_came() {
+        let credential = password("pw");
+        let mut login = start(b"mysql_native_password", &credential);
+        let LoginStep::Refused(error) = receive(&mut login, b"\xFF\x15\x04#28000no", &credential) else {
+            panic!("a refusal")
+        };
+        assert_eq!((error.code, error.state), (Error::ACCESS_DENIED.code, Some(*b"28000")));
+        assert_ne!(error.code, ErrorCode(1));
+    }
+
+    #[test]
+    fn what_has_no_place_in_a_login_is_malformed() {
+        let credential = password("pw");
+        let check = |plugin: &[u8], payload: &[u8]| {
+            assert_eq!(
+                receive(&mut start(plugin, &credential), payload, &credential),
+                LoginStep::Malformed,
+                "{payload:02x?}"
+            );
+        };
+        check(b"mysql_native_password", b"");
+        check(b"mysql_native_password", &[0]);
+        check(b"mysql_native_password", &[0xFF, 1]);
+        check(b"mysql_native_password", &[1, 4]);
+        check(b"mysql_native_password", &[7, 7]);
+        check(b"mysql_native_password", &switch_to(b"mysql_native_password", &[1; 8]));
+        check(b"mysql_native_password", b"\xFEunended");
+        check(b"caching_sha2_password", &[1]);
+        check(b"caching_sha2_password", b"\x01-----BEGIN PUBLIC KEY-----");
+    }
+}

@@ -261,3 +261,242 @@ pub(super) fn fuzz_verification(bytes: &[u8]) {
     assert!(rounds <= 4, "a login is over after a few packets");
     assert!(matches!(next, Verify::Send(_) | Verify::Deny(_)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::rsa::tests::KEY, *};
+    use crate::protocol::auth::encrypt_password;
+
+    const SALT: Salt = Salt([0x11; 20]);
+    const FRESH: Salt = Salt([0x22; 20]);
+    const NATIVE: &[u8] = b"mysql_native_password";
+    const SHA2: &[u8] = b"caching_sha2_password";
+
+    fn cleartext(password: &str) -> Verifier {
+        Verifier::Cleartext(Secret::new(password))
+    }
+
+    fn double_sha1(password: &str) -> Verifier {
+        Verifier::DoubleSha1(*native::stage2(password.as_bytes()))
+    }
+
+    fn request<'a>(verifier: &'a Verifier, plugin: &'a [u8], response: &'a [u8]) -> VerifyRequest<'a> {
+        VerifyRequest {
+            verifier,
+            salt: SALT,
+            fresh_salt: FRESH,
+            client_plugin: Some(plugin),
+            response,
+            plugin_auth: true,
+            learn_cleartext: false,
+            force_switch: false,
+        }
+    }
+
+    fn prove(plugin: &[u8], password: &str, salt: Salt) -> Vec<u8> {
+        match Plugin::from_name(plugin).unwrap() {
+            Plugin::NativePassword => native::prove(&native::stage1(password.as_bytes()), &salt).to_vec(),
+            Plugin::CachingSha2Password => caching_sha2::prove(password.as_bytes(), &salt).to_vec(),
+        }
+    }
+
+    fn password(text: &str) -> Credential {
+        Credential::Cleartext(Secret::new(text))
+    }
+
+    fn stage1(text: &str) -> Credential {
+        Credential::NativeStage1(Secret::new(*native::stage1(text.as_bytes())))
+    }
+
+    /// The whole exchange in words, with a client that knows `password` and answers whatever it is asked.
+    fn converse(request: VerifyRequest<'_>, password: &str) -> Vec<String> {
+        let (mut verification, mut next) = Verification::begin(request);
+        let mut said = Vec::new();
+        let mut salt = request.salt;
+        loop {
+            let payload = match next {
+                Verify::Send(payload) => payload,
+                Verify::SendThenAccept(payload, proven) => {
+                    said.push(format!("{payload:02x?}, accept {}", kind(proven.credential())));
+                    return said;
+                }
+                Verify::Accept(proven) => {
+                    said.push(format!("accept {}", kind(proven.credential())));
+                    return said;
+                }
+                Verify::Deny(reason) => {
+                    said.push(format!("{reason:?}"));
+                    return said;
+                }
+            };
+            let answer = match payload[..] {
+                [0xFE, ..] => {
+                    let switch = AuthSwitch::parse(&payload).unwrap();
+                    said.push(format!("switch to {}", switch.plugin.escape_ascii()));
+                    salt = Salt::parse(&switch.data).unwrap();
+                    prove(&switch.plugin, password, salt)
+                }
+                [MORE_DATA, FULL_WANTED] => {
+                    said.push("full".to_owned());
+                    vec![KEY_WANTED]
+                }
+                [MORE_DATA, ref pem @ ..] => {
+                    said.push("key".to_owned());
+                    encrypt_password(pem, &Secret::new(password), &salt).unwrap()
+                }
+                ref other => panic!("no client understands {other:02x?}"),
+            };
+            next = verification.receive(&answer, request.verifier, &KEY);
+        }
+    }
+
+    fn kind(credential: &Credential) -> &'static str {
+        match credential {
+            Credential::Empty => "empty",
+            Credential::Cleartext(_) => "cleartext",
+            Credential::NativeStage1(_) => "stage 1",
+        }
+    }
+
+    /// The exchange with the right password, and that with a wrong one, which differs in nothing but the verdict.
+    fn check(change: impl Fn(&mut VerifyRequest<'_>), verifier: &Verifier, plugin: &[u8], expected: &[&str]) {
+        for (known, stranger) in [(verifier.clone(), false), (Verifier::impostor_like(verifier, [9; 20]), true)] {
+            for typed in ["right", "wrong"] {
+                let response = prove(if plugin == b"x" { NATIVE } else { plugin }, typed, SALT);
+                let mut request = request(&known, plugin, &response);
+                change(&mut request);
+                let mut said = converse(request, typed);
+                let verdict = said.pop().unwrap();
+                let (expected_verdict, expected_way) = expected.split_last().unwrap();
+                assert_eq!(said, expected_way, "{typed} {stranger}");
+                let is_right = typed == "right" && !stranger;
+                assert_eq!(verdict, if is_right { *expected_verdict } else { "WrongPassword" }, "{typed} {stranger}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_known_password_is_proved_in_the_way_of_the_client() {
+        check(|_| (), &cleartext("right"), NATIVE, &["accept cleartext"]);
+        check(|_| (), &cleartext("right"), SHA2, &["[01, 03], accept cleartext"]);
+        check(|_| (), &cleartext("right"), b"x", &["switch to mysql_native_password", "accept cleartext"]);
+        let learn = |request: &mut VerifyRequest<'_>| request.learn_cleartext = true;
+        let expected = ["switch to caching_sha2_password", "[01, 03], accept cleartext"];
+        check(learn, &cleartext("right"), b"x", &expected);
+    }
+
+    #[test]
+    fn a_hash_is_proved_in_its_own_way() {
+        check(|_| (), &double_sha1("right"), NATIVE, &["accept stage 1"]);
+        check(|_| (), &double_sha1("right"), SHA2, &["switch to mysql_native_password", "accept stage 1"]);
+        check(|_| (), &double_sha1("right"), b"x", &["switch to mysql_native_password", "accept stage 1"]);
+    }
+
+    #[test]
+    fn behind_a_hash_the_password_is_learnt_where_it_is_needed() {
+        let learn = |request: &mut VerifyRequest<'_>| request.learn_cleartext = true;
+        check(learn, &double_sha1("right"), SHA2, &["full", "key", "accept cleartext"]);
+        let expected = ["switch to caching_sha2_password", "full", "key", "accept cleartext"];
+        check(learn, &double_sha1("right"), NATIVE, &expected);
+    }
+
+    #[test]
+    fn a_change_of_user_is_proved_anew() {
+        let force = |request: &mut VerifyRequest<'_>| request.force_switch = true;
+        check(force, &cleartext("right"), NATIVE, &["switch to mysql_native_password", "accept cleartext"]);
+        let expected = ["switch to caching_sha2_password", "[01, 03], accept cleartext"];
+        check(force, &cleartext("right"), SHA2, &expected);
+        check(force, &double_sha1("right"), SHA2, &["switch to mysql_native_password", "accept stage 1"]);
+    }
+
+    #[test]
+    fn a_client_without_plugins_can_do_the_native_way_only() {
+        let old = |request: &mut VerifyRequest<'_>| {
+            request.plugin_auth = false;
+            request.client_plugin = None;
+            request.learn_cleartext = true;
+            request.force_switch = true;
+        };
+        check(old, &double_sha1("right"), NATIVE, &["accept stage 1"]);
+        check(old, &cleartext("right"), NATIVE, &["accept cleartext"]);
+    }
+
+    #[test]
+    fn the_credential_is_that_of_the_client() {
+        let proof = prove(NATIVE, "right", SALT);
+        let credential = |verifier: &Verifier| match Verification::begin(request(verifier, NATIVE, &proof)).1 {
+            Verify::Accept(proven) => proven.into_credential(),
+            other => panic!("not accepted: {other:?}"),
+        };
+        assert_eq!(credential(&cleartext("right")), password("right"));
+        assert_eq!(credential(&double_sha1("right")), stage1("right"));
+    }
+
+    #[test]
+    fn no_password_is_right_only_where_there_is_none() {
+        for (plugin, response) in [(NATIVE, &b""[..]), (SHA2, b""), (SHA2, b"\0")] {
+            let nobody = cleartext("");
+            let (_, next) = Verification::begin(request(&nobody, plugin, response));
+            assert!(matches!(next, Verify::Accept(proven) if *proven.credential() == Credential::Empty));
+        }
+        let nobody = cleartext("");
+        let proof = prove(NATIVE, "something", SALT);
+        let (_, next) = Verification::begin(request(&nobody, NATIVE, &proof));
+        assert!(matches!(next, Verify::Deny(DenyReason::WrongPassword)));
+    }
+
+    #[test]
+    fn a_client_that_sent_nothing_is_given_a_salt_of_its_plugin() {
+        // libmysqlclient, when its own plugin is not the one of the greeting.
+        let verifiers = [cleartext("right"), double_sha1("right"), Verifier::impostor([9; 20])];
+        for (verifier, is_known) in verifiers.iter().zip([true, true, false]) {
+            let (mut verification, next) = Verification::begin(request(verifier, NATIVE, b""));
+            assert!(matches!(next, Verify::Send(_)));
+            let next = verification.receive(&prove(NATIVE, "right", FRESH), verifier, &KEY);
+            assert_eq!(matches!(next, Verify::Accept(_)), is_known);
+            let (mut verification, _) = Verification::begin(request(verifier, NATIVE, b""));
+            let next = verification.receive(b"", verifier, &KEY);
+            assert!(matches!(next, Verify::Deny(DenyReason::NoPassword)));
+        }
+    }
+
+    #[test]
+    fn an_old_salt_proves_nothing_after_a_switch() {
+        let verifier = cleartext("right");
+        let proof = prove(NATIVE, "right", SALT);
+        let (mut verification, _) =
+            Verification::begin(VerifyRequest { force_switch: true, ..request(&verifier, NATIVE, &proof) });
+        let next = verification.receive(&proof, &verifier, &KEY);
+        assert!(matches!(next, Verify::Deny(DenyReason::WrongPassword)));
+    }
+
+    #[test]
+    fn a_client_that_trusts_its_way_may_send_the_password_in_clear() {
+        let verifier = double_sha1("right");
+        let proof = prove(SHA2, "right", SALT);
+        let ask = || Verification::begin(VerifyRequest { learn_cleartext: true, ..request(&verifier, SHA2, &proof) }).0;
+        assert!(matches!(ask().receive(b"right\0", &verifier, &KEY), Verify::Accept(_)));
+        assert!(matches!(ask().receive(b"wrong\0", &verifier, &KEY), Verify::Deny(DenyReason::WrongPassword)));
+        assert!(matches!(ask().receive(b"right", &verifier, &KEY), Verify::Deny(DenyReason::Malformed)));
+        assert!(matches!(ask().receive(b"", &verifier, &KEY), Verify::Deny(DenyReason::Malformed)));
+    }
+
+    #[test]
+    fn proofs_of_a_wrong_length_are_malformed() {
+        let verifier = cleartext("right");
+        for (plugin, response) in [(NATIVE, &[1; 19][..]), (NATIVE, &[1; 32]), (SHA2, &[1; 20]), (SHA2, &[1; 300])] {
+            let (mut verification, next) = Verification::begin(request(&verifier, plugin, response));
+            assert!(matches!(next, Verify::Deny(DenyReason::Malformed)));
+            let next = verification.receive(&prove(plugin, "right", SALT), &verifier, &KEY);
+            assert!(matches!(next, Verify::Deny(DenyReason::Malformed)), "nothing is heard after the end");
+        }
+    }
+
+    #[test]
+    fn an_exchange_does_not_show_its_secrets() {
+        let verifier = cleartext("hunter2");
+        let proof = prove(NATIVE, "hunter2", SALT);
+        let (_, next) = Verification::begin(request(&verifier, NATIVE, &proof));
+        assert!(!format!("{next:?}").contains("hunter2") && format!("{next:?}").contains("Secret(..)"));
+    }
+}

@@ -101,3 +101,38 @@ pub(super) fn check_round_trip(payload: &[u8], capabilities: Capabilities) {
     assert_eq!(again.plugin.clone().unwrap_or_default(), change.plugin.clone().unwrap_or_default());
     assert_eq!(ChangeUser { plugin: None, ..again }, ChangeUser { plugin: None, ..change });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPABILITIES: Capabilities =
+        Capabilities::SECURE_CONNECTION.with(Capabilities::PLUGIN_AUTH).with(Capabilities::CONNECT_ATTRS);
+
+    #[test]
+    fn every_field_is_read_and_written() {
+        let payload = b"\x11app\0\x02ab\x74est\0\x2D\x00mysql_native_password\0\x06\x01a\x03b12";
+        let change = ChangeUser::parse(payload, CAPABILITIES).unwrap();
+        assert_eq!((&change.user[..], &change.auth_response[..]), (&b"app"[..], &b"ab"[..]));
+        assert_eq!((change.database.as_deref(), change.collation), (Some(&b"test"[..]), 45));
+        assert_eq!(change.plugin.as_deref(), Some(&b"mysql_native_password"[..]));
+        let mut out = Vec::new();
+        change.encode(CAPABILITIES, &mut out);
+        assert_eq!(out, payload);
+    }
+
+    #[test]
+    fn the_packet_may_end_behind_the_database() {
+        let change = ChangeUser::parse(b"\x11app\0\x00\0", CAPABILITIES).unwrap();
+        assert_eq!((change.database, change.collation, change.plugin), (None, 0, None));
+    }
+
+    #[test]
+    fn a_cut_packet_is_malformed() {
+        let cut = |payload: &[u8]| ChangeUser::parse(payload, CAPABILITIES).unwrap_err().field;
+        assert_eq!(cut(b"\x11app"), "user");
+        assert_eq!(cut(b"\x11app\0\x14ab"), "authentication response");
+        assert_eq!(cut(b"\x11app\0\x00db\0\x2D"), "collation");
+        assert_eq!(cut(b"\x03app\0"), "command");
+    }
+}

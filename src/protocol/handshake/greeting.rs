@@ -142,3 +142,80 @@ pub(super) fn check_round_trip(payload: &[u8]) {
         assert_eq!(Greeting::parse(&out), Ok(ServerHello::Greeting(greeting)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{
+        corpus,
+        error_code::ErrorCode,
+        version::{Family, ServerVersion},
+    };
+
+    fn parse(payload: &[u8]) -> Greeting {
+        match Greeting::parse(payload) {
+            Ok(ServerHello::Greeting(greeting)) => greeting,
+            other => panic!("no greeting: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn captured_greetings_are_read_and_written_to_the_byte() {
+        let openings = corpus::openings();
+        assert_eq!(openings.len(), 15);
+        for opening in openings {
+            let greeting = parse(&opening.greeting);
+            let mut out = Vec::new();
+            greeting.encode(&mut out);
+            assert_eq!(out, opening.greeting);
+            assert_eq!(greeting.capabilities, opening.offered);
+            let version = ServerVersion::parse(&greeting.version).unwrap();
+            let is_mysql = greeting.capabilities.contains(Capabilities::LONG_PASSWORD);
+            assert_eq!(version.family, if is_mysql { Family::MySql } else { Family::MariaDb });
+        }
+    }
+
+    #[test]
+    fn a_greeting_of_mariadb_10_11() {
+        let greeting = parse(&corpus::openings()[0].greeting);
+        assert_eq!(greeting.version, b"5.5.5-10.11.19-MariaDB-0+deb12u1");
+        assert_eq!(greeting.collation, 8);
+        assert_eq!(greeting.status, StatusFlags::AUTOCOMMIT);
+        assert_eq!(greeting.plugin, b"mysql_native_password");
+    }
+
+    #[test]
+    fn a_cut_greeting_is_malformed_at_every_byte() {
+        let whole = &corpus::openings()[0].greeting;
+        // Without the plugin's name it is the greeting of an old server.
+        let needed = whole.len() - "mysql_native_password".len() - 1;
+        for length in 0..needed {
+            assert!(Greeting::parse(&whole[..length]).is_err(), "{length}");
+        }
+        assert_eq!(parse(&whole[..needed]).plugin, b"");
+    }
+
+    #[test]
+    fn a_refusal_in_place_of_a_greeting_has_no_state() {
+        // MariaDB 10.11 at max_connections.
+        let refusal = ErrPacket { code: ErrorCode(1040), state: None, message: b"Too many connections".to_vec() };
+        assert_eq!(Greeting::parse(b"\xFF\x10\x04Too many connections"), Ok(ServerHello::Refused(refusal)));
+    }
+
+    #[test]
+    fn a_salt_holds_no_byte_that_ends_or_separates() {
+        for start in (0..=255u8).step_by(20) {
+            let salt = Salt::from_random(std::array::from_fn(|index| start.wrapping_add(index as u8)));
+            assert!(salt.0.iter().all(|byte| (1..=127).contains(byte) && *byte != b'$'));
+        }
+    }
+
+    #[test]
+    fn a_salt_is_twenty_bytes_with_or_without_a_nul() {
+        assert_eq!(Salt::parse(&[7; 20]), Ok(Salt([7; 20])));
+        assert_eq!(Salt::parse(&Salt([7; 20]).to_bytes()), Ok(Salt([7; 20])));
+        for length in [0, 19, 21, 32] {
+            assert!(Salt::parse(&vec![7; length]).is_err(), "{length}");
+        }
+    }
+}

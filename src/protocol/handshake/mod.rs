@@ -23,3 +23,34 @@ pub fn fuzz_handshake(bytes: &[u8]) {
     auth_switch::check_round_trip(payload);
     change_user::check_round_trip(payload, capabilities);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::corpus;
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_refused_or_understood(bytes: Vec<u8>) {
+            fuzz_handshake(&bytes);
+        }
+
+        #[test]
+        fn broken_captured_packets_are_refused_or_understood(
+            which in 0usize..15,
+            breaks in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let opening = &corpus::openings()[which];
+            for packet in [&opening.greeting, &opening.response] {
+                let mut bytes = [&opening.offered.0.to_le_bytes()[..], packet].concat();
+                for (place, byte) in &breaks {
+                    let length = bytes.len();
+                    bytes[place.index(length)] = *byte;
+                }
+                fuzz_handshake(&bytes);
+            }
+        }
+    }
+}

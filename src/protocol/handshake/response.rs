@@ -171,3 +171,87 @@ pub(super) fn check_round_trip(payload: &[u8], offered: Capabilities) {
     assert_eq!(again.plugin.unwrap_or_default(), response.plugin.unwrap_or_default());
     assert_eq!(again.attributes, response.attributes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{attributes, corpus};
+
+    fn parse(payload: &[u8], offered: Capabilities) -> HandshakeResponse {
+        match ClientHello::parse(payload, offered) {
+            Ok(ClientHello::Response(response)) => response,
+            other => panic!("no response: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn responses_that_servers_accepted_are_read_and_written_to_the_byte() {
+        for opening in corpus::openings() {
+            let response = parse(&opening.response, opening.offered);
+            assert_eq!(response.user, b"app");
+            assert_eq!(response.database.as_deref(), Some(&b"sqluice_corpus"[..]));
+            assert_eq!(response.capabilities, opening.capabilities);
+            assert_eq!(attributes::find(&response.attributes, b"_client_name"), Some(&b"sqluice"[..]));
+            let mut out = Vec::new();
+            response.encode(&mut out);
+            assert_eq!(out, opening.response);
+        }
+    }
+
+    #[test]
+    fn what_was_not_offered_is_not_agreed_on() {
+        let opening = &corpus::openings()[0];
+        let without = opening.offered.without(Capabilities::DEPRECATE_EOF | Capabilities::LOCAL_FILES);
+        let response = parse(&opening.response, without);
+        assert!(!response.capabilities.intersects(Capabilities::DEPRECATE_EOF | Capabilities::LOCAL_FILES));
+    }
+
+    #[test]
+    fn fields_that_were_not_offered_are_not_there() {
+        // Capabilities with CONNECT_ATTRS, a name, no proof, a plugin; no attributes, as libmysqlclient does it.
+        let flags = Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH;
+        let sent = flags | Capabilities::CONNECT_ATTRS | Capabilities::LONG_PASSWORD;
+        let payload = [&sent.low().to_le_bytes()[..], &[0; 28], b"me\0\0mysql_native_password\0"].concat();
+        let response = parse(&payload, flags);
+        assert_eq!(response.plugin.as_deref(), Some(&b"mysql_native_password"[..]));
+        assert!(response.attributes.is_empty() && response.database.is_none());
+    }
+
+    #[test]
+    fn a_response_cut_inside_a_field_is_malformed() {
+        let opening = &corpus::openings()[0];
+        let length = opening.response.len();
+        let check = |length, field| {
+            let found = ClientHello::parse(&opening.response[..length], opening.offered);
+            assert_eq!(found, Err(Malformed { field }), "{length}");
+        };
+        check(3, "capabilities");
+        check(31, "extended capabilities");
+        check(34, "user");
+        check(40, "authentication response");
+        check(length - 1, "connection attributes");
+    }
+
+    #[test]
+    fn an_ssl_request_is_a_response_without_names() {
+        let flags = (Capabilities::PROTOCOL_41 | Capabilities::SSL).low().to_le_bytes();
+        let request = [&flags[..], &[0; 28]].concat();
+        assert_eq!(ClientHello::parse(&request, Capabilities::NONE), Ok(ClientHello::SslRequest));
+    }
+
+    #[test]
+    fn a_client_from_before_4_1_is_malformed() {
+        let old = b"\x05\x00\x00\x00\x01root\0password\0";
+        assert_eq!(
+            ClientHello::parse(old, Capabilities::ALL_MYSQL),
+            Err(Malformed { field: "protocol 4.1 capability" })
+        );
+    }
+
+    #[test]
+    fn a_response_does_not_show_its_proof() {
+        let response = parse(&corpus::openings()[0].response, Capabilities(u64::MAX));
+        let shown = format!("{response:?}");
+        assert!(shown.contains("app") && !shown.contains("auth_response"), "{shown}");
+    }
+}

@@ -187,7 +187,7 @@ impl Sqluice {
         rows_of(value, "sessions")
     }
 
-    /// The health word of a server, as in `sqluice status`.
+    /// The state of a server, as in `sqluice status`.
     #[track_caller]
     pub(crate) fn health(&self, server: &str) -> String {
         let status = self.status();
@@ -204,7 +204,7 @@ impl Sqluice {
     #[track_caller]
     pub(crate) fn await_servers_up(&self, count: usize) {
         eventually(&format!("{count} servers are up"), || {
-            let up = servers_of(&self.status()).iter().filter(|row| row["health"] == "up").count();
+            let up = servers_of(&self.status()).iter().filter(|row| row["state"] == "up").count();
             (up == count).then_some(())
         });
     }

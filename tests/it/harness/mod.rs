@@ -9,7 +9,7 @@ mod servers;
 pub(crate) mod wire;
 
 pub(crate) use balancer::{Sqluice, Start, cluster, cluster_on, user};
-pub(crate) use deadline::{WAIT_MAX, eventually, within};
+pub(crate) use deadline::{WAIT_MAX, eventually};
 pub(crate) use process::{Process, signal};
 pub(crate) use script::{Finished, client_cli, in_cache, node, python, run};
 pub(crate) use servers::{ALL_FLAVOURS, Flavour, Server, Trio, fresh_name};

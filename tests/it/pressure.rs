@@ -1,0 +1,127 @@
+//! One side that does not read stops the other side of its own session, and nothing else; memory stays bounded.
+
+use std::io::Read;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::compare::relay;
+use crate::harness::wire::{framed, query_payload};
+use crate::harness::{
+    Account, Client, Flavour, Process, Server, Shape, Sqluice, Start, cluster, cluster_on, eventually, on_both_engines,
+    user,
+};
+
+/// What the whole process may grow by while one session is stuck: many times what a session may hold, far less than it
+/// was sent.
+const GROWTH_MAX_KIB: u64 = 64 * 1024;
+
+/// Until a process's memory stands still: everything that can be buffered is.
+fn settled_kib(process: Process) -> u64 {
+    let mut last = (process.resident_kib(), Instant::now());
+    eventually("the memory stands still", || {
+        let now = process.resident_kib();
+        if now.abs_diff(last.0) > 256 {
+            last = (now, Instant::now());
+        }
+        (last.1.elapsed() > Duration::from_millis(500)).then_some(now)
+    })
+}
+
+fn is_responsive(sqluice: &Sqluice, steady: &mut Client) {
+    for _ in 0..50 {
+        steady.ping();
+        sqluice.app().quit();
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_stops_its_own_server_connection_only() {
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        let server = Server::shared(flavour);
+        on_both_engines(|engine| {
+            // One worker, so that the stuck session and the others share everything.
+            let sqluice = Start::new(engine, cluster(server) + &user("app", "app")).workers(1).run_with_servers_up(1);
+            let mut steady = sqluice.app();
+            is_responsive(&sqluice, &mut steady);
+            let before = settled_kib(sqluice.process());
+
+            let mut stuck: Vec<Client> = (0..4).map(|_| sqluice.app()).collect();
+            let sql = "WITH RECURSIVE s AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM s WHERE n < 500) SELECT n, REPEAT('x', 400000) FROM s";
+            for client in &mut stuck {
+                client.command(&query_payload(client.capabilities, sql));
+            }
+            let during = settled_kib(sqluice.process());
+            assert!(during < before + GROWTH_MAX_KIB, "grew from {before} to {during} KiB, with 800 MB on the way");
+            is_responsive(&sqluice, &mut steady);
+
+            // Nothing was lost while it waited.
+            for client in &mut stuck[..2] {
+                let reply = client.reply(Shape::Results).expect("the whole result arrives").ok();
+                assert_eq!(reply.rows.len(), 500);
+                assert!(reply.rows.iter().all(|row| row.len() >= 400_000));
+            }
+            drop(stuck);
+            is_responsive(&sqluice, &mut steady);
+        });
+    }
+}
+
+#[test]
+fn a_server_that_does_not_read_stops_its_own_client_only() {
+    let servers = [Server::start(Flavour::MariaDb10, &[]), Server::start(Flavour::MariaDb10, &[])];
+    on_both_engines(|engine| {
+        let body = (cluster_on(&[&servers[0], &servers[1]]) + &user("app", "app"))
+            .replace("check_timeout = \"5s\"", "check_timeout = \"55s\"");
+        let sqluice = Start::new(engine, body).workers(1).run_with_servers_up(2);
+        let mut clients = [sqluice.app(), sqluice.app()];
+        clients.sort_by_key(|client| client.connection_id());
+        let on_first = |client: &mut Client| client.value("SELECT @@port") == servers[0].address.port().to_string();
+        let [mut one, mut two] = clients;
+        let (mut sender, mut steady) = if on_first(&mut one) {
+            (one, two)
+        } else {
+            assert!(on_first(&mut two));
+            (two, one)
+        };
+        let before = settled_kib(sqluice.process());
+
+        servers[0].pause();
+        // 40 MiB, which the server's limit allows.
+        let sql = format!("SELECT LENGTH('{}')", "u".repeat(40 * 1024 * 1024));
+        let bytes = framed(&query_payload(sender.capabilities, &sql), &mut 0);
+        let mut writing = sender.socket().try_clone().expect("a socket can be shared");
+        let writer = thread::spawn(move || std::io::Write::write_all(&mut writing, &bytes));
+        let during = settled_kib(sqluice.process());
+        assert!(!writer.is_finished(), "40 MiB are not swallowed");
+        assert!(during < before + GROWTH_MAX_KIB, "grew from {before} to {during} KiB");
+        for _ in 0..50 {
+            steady.ping();
+        }
+        servers[0].resume();
+        writer.join().expect("writing does not panic").expect("the rest goes out");
+        let mut reply = None;
+        while reply.is_none() {
+            let packet = sender.read().expect("the statement is answered");
+            reply = (packet.payload.starts_with(b"\x0841943040")).then_some(());
+        }
+    });
+}
+
+#[test]
+fn a_result_read_byte_by_byte_arrives_whole() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let sqluice = relay(engine, server);
+        let mut client = sqluice.login(&Account::new("app", "app")).expect("app logs in");
+        client.command(&query_payload(client.capabilities, "SELECT seq, REPEAT('z', 100) FROM seq_1_to_2000"));
+        let mut socket = client.socket().try_clone().expect("a socket can be shared");
+        let mut bytes = Vec::new();
+        let mut byte = [0; 1];
+        // The end is known by its packet: an OK with header FE behind the last row.
+        while !bytes.ends_with(&[0xFE, 0, 0, 2, 0, 0, 0]) && !bytes.ends_with(&[0xFE, 0, 0, 0x22, 0, 0, 0]) {
+            socket.read_exact(&mut byte).expect("the result goes on");
+            bytes.push(byte[0]);
+        }
+        assert_eq!(bytes.iter().filter(|&&byte| byte == b'z').count(), 200_000);
+    });
+}
