@@ -120,10 +120,10 @@ impl Worker {
         }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until it is told to stop, or is drained and has nobody left.
     pub(super) fn run(mut self) {
         let mut events = Vec::with_capacity(1024);
-        while self.stage != Stage::Stopped {
+        while !self.is_over() {
             if let Err(failure) = self.io.turn(self.next_deadline(), &mut events) {
                 error!(worker = self.index, error = %failure, "the ring failed: the worker ends");
                 return;
@@ -133,6 +133,15 @@ impl Worker {
                 self.guarded(event);
             }
             self.deadlines();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.stage {
+            Stage::Open => false,
+            // What was written to those who leave is still on its way out.
+            Stage::Draining => self.tenants.len() == 0 && self.departing.len() == 0,
+            Stage::Stopped => true,
         }
     }
 
