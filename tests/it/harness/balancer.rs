@@ -129,12 +129,6 @@ impl Sqluice {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Until the log holds `text`.
-    #[track_caller]
-    pub(crate) fn await_log(&self, text: &str) {
-        eventually(&format!("{text:?} in the log"), || self.log().contains(text).then_some(()));
-    }
-
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -215,7 +209,7 @@ impl Sqluice {
         eventually("all sessions are over", || self.sessions().is_empty().then_some(()));
     }
 
-    /// Sends SIGHUP and waits until the log tells the outcome; the commands of a test may use `reload` instead.
+    /// SIGHUP, which nothing answers; `sqluice reload` waits for the outcome.
     pub(crate) fn hang_up(&self) {
         signal(self.process(), "HUP");
     }
