@@ -187,7 +187,7 @@ impl Sqluice {
         let status = self.status();
         let row = servers_of(&status).into_iter().find(|row| row["name"] == server);
         let row = row.unwrap_or_else(|| panic!("no server {server} in {status:#}"));
-        row["health"].as_str().unwrap_or_else(|| panic!("no health in {row:#}")).to_owned()
+        row["state"].as_str().unwrap_or_else(|| panic!("no state in {row:#}")).to_owned()
     }
 
     #[track_caller]
