@@ -65,12 +65,7 @@ fn reply(line: Vec<&'static str>) -> CapturedReply {
         "fetch" => ReplyShape::Fetch,
         other => panic!("no reply has the shape {other}"),
     };
-    CapturedReply {
-        shape,
-        framing: Framing::of(capabilities(line[2])),
-        title: line[3],
-        bytes: unhex(line[4]),
-    }
+    CapturedReply { shape, framing: Framing::of(capabilities(line[2])), title: line[3], bytes: unhex(line[4]) }
 }
 
 fn fields(line: &'static str) -> Vec<&'static str> {
@@ -84,8 +79,5 @@ fn capabilities(hexadecimal: &str) -> Capabilities {
 /// The bytes behind hexadecimal digits.
 pub(crate) fn unhex(digits: &str) -> Vec<u8> {
     assert!(digits.len().is_multiple_of(2));
-    (0..digits.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
-        .collect()
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }

@@ -41,35 +41,19 @@ mod tests {
 
         /// A byte, more often than not one that means something in this protocol.
         fn byte(&mut self) -> u8 {
-            const TELLING: [u8; 12] = [
-                0x00, 0x01, 0x02, 0x03, 0x04, 0x0A, 0xA5, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF,
-            ];
+            const TELLING: [u8; 12] = [0x00, 0x01, 0x02, 0x03, 0x04, 0x0A, 0xA5, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF];
             let number = self.next();
-            if number & 0x100 == 0 {
-                number as u8
-            } else {
-                TELLING[self.below(TELLING.len())]
-            }
+            if number & 0x100 == 0 { number as u8 } else { TELLING[self.below(TELLING.len())] }
         }
     }
 
     /// What real servers and clients sent.
     fn seeds() -> Vec<Vec<u8>> {
         let openings = corpus::openings().into_iter();
-        let packets =
-            openings.flat_map(|opening| [opening.greeting, opening.response, opening.login]);
-        let replies = corpus::replies()
-            .into_iter()
-            .map(|reply| reply.bytes)
-            .filter(|bytes| bytes.len() < 2000);
-        let texts = [
-            &b"KILL /* it */ QUERY 42;"[..],
-            b"\xFEmysql_native_password\0abcdefghijklmnopqrst\0",
-        ];
-        packets
-            .chain(replies)
-            .chain(texts.map(<[u8]>::to_vec))
-            .collect()
+        let packets = openings.flat_map(|opening| [opening.greeting, opening.response, opening.login]);
+        let replies = corpus::replies().into_iter().map(|reply| reply.bytes).filter(|bytes| bytes.len() < 2000);
+        let texts = [&b"KILL /* it */ QUERY 42;"[..], b"\xFEmysql_native_password\0abcdefghijklmnopqrst\0"];
+        packets.chain(replies).chain(texts.map(<[u8]>::to_vec)).collect()
     }
 
     /// A seed with a few changes behind some bytes that targets read as their choices, or nothing but chance.
@@ -99,10 +83,7 @@ mod tests {
             for round in 0..ROUNDS {
                 let bytes = input(&mut Numbers(round), &seeds);
                 let outcome = std::panic::catch_unwind(|| target(&bytes));
-                assert!(
-                    outcome.is_ok(),
-                    "{name} fails in round {round} on {bytes:02x?}"
-                );
+                assert!(outcome.is_ok(), "{name} fails in round {round} on {bytes:02x?}");
             }
         }
     }

@@ -206,13 +206,11 @@ mod tests {
 
     #[test]
     fn a_login_with_a_database_tells_the_schema() {
-        let tracking =
-            |opening: &corpus::Opening| opening.capabilities.contains(Capabilities::SESSION_TRACK);
+        let tracking = |opening: &corpus::Opening| opening.capabilities.contains(Capabilities::SESSION_TRACK);
         let opening = corpus::openings().into_iter().find(tracking).unwrap();
         let ok = OkPacket::parse(&opening.login[4..], opening.capabilities).unwrap();
         let trackers = ok.trackers.unwrap();
-        let schema = session_track::iterate(&trackers)
-            .find(|tracker| matches!(tracker, Ok(Tracker::Schema(_))));
+        let schema = session_track::iterate(&trackers).find(|tracker| matches!(tracker, Ok(Tracker::Schema(_))));
         assert_eq!(schema, Some(Ok(Tracker::Schema(b"sqluice_corpus"))));
     }
 
@@ -235,27 +233,16 @@ mod tests {
     #[test]
     fn an_error_has_a_state_only_behind_a_hash() {
         let error = ErrPacket::parse(b"\xFF\x15\x04#28000Access denied").unwrap();
-        assert_eq!(
-            (error.code, error.state),
-            (ErrorCode(1045), Some(*b"28000"))
-        );
+        assert_eq!((error.code, error.state), (ErrorCode(1045), Some(*b"28000")));
         assert_eq!(error, ErrPacket::new(Error::ACCESS_DENIED, "Access denied"));
         let bare = ErrPacket::parse(b"\xFF\x10\x04Too many").unwrap();
         assert_eq!((bare.state, &bare.message[..]), (None, &b"Too many"[..]));
-        assert_eq!(
-            ErrPacket::parse(b"\xFF\x10"),
-            Err(Malformed {
-                field: "error code"
-            })
-        );
+        assert_eq!(ErrPacket::parse(b"\xFF\x10"), Err(Malformed { field: "error code" }));
     }
 
     #[test]
     fn an_eof_is_never_longer_than_five_bytes() {
-        let eof = EofPacket {
-            warnings: 1,
-            status: StatusFlags::AUTOCOMMIT,
-        };
+        let eof = EofPacket { warnings: 1, status: StatusFlags::AUTOCOMMIT };
         assert_eq!(EofPacket::parse(&[0xFE, 1, 0, 2, 0]), Ok(eof));
         assert!(EofPacket::parse(&[0xFE, 0, 0, 2, 0, 0, 0]).is_err());
         assert!(EofPacket::parse(&[0xFE, 0, 0]).is_err());

@@ -88,9 +88,7 @@ impl<'a> TextResult<'a> {
 fn write_column_count(writer: &mut Writer<'_>, capabilities: Capabilities, count: usize) {
     const DEFINITIONS_FOLLOW: u8 = 1;
     writer.lenenc(count as u64);
-    if capabilities.intersects(
-        Capabilities::OPTIONAL_RESULTSET_METADATA | Capabilities::MARIADB_CACHE_METADATA,
-    ) {
+    if capabilities.intersects(Capabilities::OPTIONAL_RESULTSET_METADATA | Capabilities::MARIADB_CACHE_METADATA) {
         writer.u8(DEFINITIONS_FOLLOW);
     }
 }
@@ -133,13 +131,7 @@ mod tests {
 
     fn write(capabilities: Capabilities) -> (Vec<u8>, u8) {
         let mut out = Vec::new();
-        let mut result = TextResult::begin(
-            &mut out,
-            1,
-            capabilities,
-            StatusFlags::AUTOCOMMIT,
-            &["name", "value"],
-        );
+        let mut result = TextResult::begin(&mut out, 1, capabilities, StatusFlags::AUTOCOMMIT, &["name", "value"]);
         result.row(&[Some(b"version"), Some(b"1")]);
         result.row(&[None, Some(b"")]);
         let next = result.finish();
@@ -149,18 +141,13 @@ mod tests {
     #[test]
     fn a_result_is_whole_in_every_framing() {
         for choice in 0..1 << FRAMING.len() {
-            let chosen = FRAMING
-                .iter()
-                .enumerate()
-                .filter(|(place, _)| choice >> place & 1 == 1);
+            let chosen = FRAMING.iter().enumerate().filter(|(place, _)| choice >> place & 1 == 1);
             let capabilities = chosen.fold(Capabilities::NONE, |all, (_, one)| all | *one);
             let (out, next) = write(capabilities);
             let mut reply = Reply::new(ReplyShape::ResultSet, Framing::of(capabilities));
             let followed = reply.follow(&out).unwrap();
             assert_eq!(followed.consumed, out.len(), "{capabilities:?}");
-            let Progress::Done(end) = followed.progress else {
-                panic!("no end with {capabilities:?}")
-            };
+            let Progress::Done(end) = followed.progress else { panic!("no end with {capabilities:?}") };
             assert_eq!(end.status, Some(StatusFlags::AUTOCOMMIT));
             assert_eq!(reply.next_sequence(), next);
         }
@@ -169,10 +156,7 @@ mod tests {
     /// The payloads of a stream of packets.
     fn payloads(mut stream: &[u8]) -> Vec<&[u8]> {
         let mut payloads = Vec::new();
-        while let Peeked::Complete {
-            payload, length, ..
-        } = peek_packet(stream, usize::MAX)
-        {
+        while let Peeked::Complete { payload, length, .. } = peek_packet(stream, usize::MAX) {
             payloads.push(payload);
             stream = &stream[length..];
         }
@@ -192,14 +176,9 @@ mod tests {
     fn a_definition_has_the_fields_of_a_server_s() {
         let (out, _) = write(Capabilities::NONE);
         let mut reader = Reader::new(payloads(&out)[1]);
-        let texts: Vec<_> = (0..6)
-            .map(|_| reader.lenenc_bytes("text").unwrap())
-            .collect();
+        let texts: Vec<_> = (0..6).map(|_| reader.lenenc_bytes("text").unwrap()).collect();
         assert_eq!(texts, [&b"def"[..], b"", b"", b"", b"name", b""]);
-        assert_eq!(
-            reader.lenenc("length of what follows"),
-            Ok(reader.len() as u64)
-        );
+        assert_eq!(reader.lenenc("length of what follows"), Ok(reader.len() as u64));
         assert_eq!(reader.u16("collation"), Ok(45));
     }
 }

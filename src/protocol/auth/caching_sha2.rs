@@ -47,12 +47,8 @@ mod tests {
     fn a_proof_that_mysql_accepted_is_one() {
         let mut count = 0;
         for opening in corpus::openings() {
-            let Ok(ServerHello::Greeting(greeting)) = Greeting::parse(&opening.greeting) else {
-                panic!("a greeting")
-            };
-            let Ok(ClientHello::Response(response)) =
-                ClientHello::parse(&opening.response, opening.offered)
-            else {
+            let Ok(ServerHello::Greeting(greeting)) = Greeting::parse(&opening.greeting) else { panic!("a greeting") };
+            let Ok(ClientHello::Response(response)) = ClientHello::parse(&opening.response, opening.offered) else {
                 panic!("a response")
             };
             if greeting.plugin == b"caching_sha2_password" {

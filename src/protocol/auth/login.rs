@@ -320,12 +320,7 @@ mod tests {
     }
 
     /// Our client logs in at our server: whether it gets in.
-    fn meet(
-        greeted: Plugin,
-        verifier: &Verifier,
-        learn_cleartext: bool,
-        credential: &Credential,
-    ) -> bool {
+    fn meet(greeted: Plugin, verifier: &Verifier, learn_cleartext: bool, credential: &Credential) -> bool {
         let (mut login, plugin, response) = Login::begin(&greeting(greeted.name()), credential);
         let (mut verification, mut next) = Verification::begin(VerifyRequest {
             verifier,
@@ -362,37 +357,15 @@ mod tests {
         let cleartext = Verifier::Cleartext(Secret::new("pw"));
         let hash = Verifier::DoubleSha1(*native::stage2(b"pw"));
         for greeted in [Plugin::NativePassword, Plugin::CachingSha2Password] {
-            for (verifier, learn) in [
-                (&cleartext, false),
-                (&cleartext, true),
-                (&hash, false),
-                (&hash, true),
-            ] {
-                assert!(
-                    meet(greeted, verifier, learn, &password("pw")),
-                    "{greeted:?} {verifier:?} {learn}"
-                );
-                assert!(
-                    !meet(greeted, verifier, learn, &password("other")),
-                    "{greeted:?} {verifier:?} {learn}"
-                );
-                assert!(
-                    !meet(greeted, verifier, learn, &Credential::Empty),
-                    "{greeted:?} {verifier:?} {learn}"
-                );
+            for (verifier, learn) in [(&cleartext, false), (&cleartext, true), (&hash, false), (&hash, true)] {
+                assert!(meet(greeted, verifier, learn, &password("pw")), "{greeted:?} {verifier:?} {learn}");
+                assert!(!meet(greeted, verifier, learn, &password("other")), "{greeted:?} {verifier:?} {learn}");
+                assert!(!meet(greeted, verifier, learn, &Credential::Empty), "{greeted:?} {verifier:?} {learn}");
             }
             assert!(meet(greeted, &cleartext, false, &stage1("pw")));
             assert!(meet(greeted, &hash, false, &stage1("pw")));
-            assert!(
-                !meet(greeted, &hash, true, &stage1("pw")),
-                "a hash does not give the password"
-            );
-            assert!(meet(
-                greeted,
-                &Verifier::Cleartext(Secret::default()),
-                false,
-                &Credential::Empty
-            ));
+            assert!(!meet(greeted, &hash, true, &stage1("pw")), "a hash does not give the password");
+            assert!(meet(greeted, &Verifier::Cleartext(Secret::default()), false, &Credential::Empty));
         }
     }
 
@@ -402,42 +375,17 @@ mod tests {
             let (_, plugin, response) = Login::begin(&greeting(plugin), credential);
             (plugin, response.len())
         };
-        assert_eq!(
-            begin(b"caching_sha2_password", &password("pw")),
-            (Plugin::CachingSha2Password, 32)
-        );
-        assert_eq!(
-            begin(b"caching_sha2_password", &stage1("pw")),
-            (Plugin::NativePassword, 20)
-        );
-        assert_eq!(
-            begin(b"caching_sha2_password", &Credential::Empty),
-            (Plugin::CachingSha2Password, 0)
-        );
-        assert_eq!(
-            begin(b"mysql_native_password", &stage1("pw")),
-            (Plugin::NativePassword, 20)
-        );
-        assert_eq!(
-            begin(b"sha256_password", &password("pw")),
-            (Plugin::NativePassword, 20)
-        );
+        assert_eq!(begin(b"caching_sha2_password", &password("pw")), (Plugin::CachingSha2Password, 32));
+        assert_eq!(begin(b"caching_sha2_password", &stage1("pw")), (Plugin::NativePassword, 20));
+        assert_eq!(begin(b"caching_sha2_password", &Credential::Empty), (Plugin::CachingSha2Password, 0));
+        assert_eq!(begin(b"mysql_native_password", &stage1("pw")), (Plugin::NativePassword, 20));
+        assert_eq!(begin(b"sha256_password", &password("pw")), (Plugin::NativePassword, 20));
         assert_eq!(begin(b"", &password("")), (Plugin::NativePassword, 0));
     }
 
     fn check_unanswerable(credential: &Credential, payload: &[u8], plugin: &[u8], why: Obstacle) {
-        let step = receive(
-            &mut start(b"mysql_native_password", credential),
-            payload,
-            credential,
-        );
-        assert_eq!(
-            step,
-            LoginStep::Unanswerable {
-                plugin: plugin.to_vec(),
-                why
-            }
-        );
+        let step = receive(&mut start(b"mysql_native_password", credential), payload, credential);
+        assert_eq!(step, LoginStep::Unanswerable { plugin: plugin.to_vec(), why });
     }
 
     #[test]
@@ -450,12 +398,7 @@ mod tests {
             b"mysql_clear_password",
             Obstacle::WantsCleartext,
         );
-        check_unanswerable(
-            &pw,
-            &switch_to(b"client_ed25519", &[1; 32]),
-            b"client_ed25519",
-            Obstacle::UnknownPlugin,
-        );
+        check_unanswerable(&pw, &switch_to(b"client_ed25519", &[1; 32]), b"client_ed25519", Obstacle::UnknownPlugin);
         check_unanswerable(&pw, &[0xFE], b"mysql_old_password", Obstacle::UnknownPlugin);
         check_unanswerable(
             &pw,
@@ -464,12 +407,7 @@ mod tests {
             Obstacle::SeveralFactors,
         );
         let switch = switch_to(b"caching_sha2_password", &salt);
-        check_unanswerable(
-            &stage1("pw"),
-            &switch,
-            b"caching_sha2_password",
-            Obstacle::OnlyHashKnown,
-        );
+        check_unanswerable(&stage1("pw"), &switch, b"caching_sha2_password", Obstacle::OnlyHashKnown);
     }
 
     #[test]
@@ -477,73 +415,35 @@ mod tests {
         let credential = password("pw");
         let mut login = start(b"mysql_native_password", &credential);
         for round in 0..SWITCHES_MAX {
-            let plugin =
-                [&b"caching_sha2_password"[..], b"mysql_native_password"][usize::from(round % 2)];
-            let step = receive(
-                &mut login,
-                &switch_to(plugin, &[round + 1; 20]),
-                &credential,
-            );
+            let plugin = [&b"caching_sha2_password"[..], b"mysql_native_password"][usize::from(round % 2)];
+            let step = receive(&mut login, &switch_to(plugin, &[round + 1; 20]), &credential);
             assert!(matches!(step, LoginStep::Send(_)), "{round}: {step:?}");
         }
-        let step = receive(
-            &mut login,
-            &switch_to(b"mysql_native_password", &[9; 20]),
-            &credential,
-        );
-        assert!(matches!(
-            step,
-            LoginStep::Unanswerable {
-                why: Obstacle::TooManySwitches,
-                ..
-            }
-        ));
+        let step = receive(&mut login, &switch_to(b"mysql_native_password", &[9; 20]), &credential);
+        assert!(matches!(step, LoginStep::Unanswerable { why: Obstacle::TooManySwitches, .. }));
     }
 
     #[test]
     fn a_server_that_forgot_the_user_gets_the_password_under_its_key() {
         let credential = password("pw");
         let mut login = start(b"caching_sha2_password", &credential);
-        assert_eq!(
-            receive(&mut login, &[1, 4], &credential),
-            LoginStep::Send(vec![2])
-        );
+        assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Send(vec![2]));
         let key = [&[1], KEY.public_key_pem()].concat();
-        let LoginStep::Send(ciphertext) = receive(&mut login, &key, &credential) else {
-            panic!("a ciphertext")
-        };
+        let LoginStep::Send(ciphertext) = receive(&mut login, &key, &credential) else { panic!("a ciphertext") };
         let hidden = KEY.decrypt(&ciphertext).unwrap();
         assert_eq!(hidden.expose(), [b'p' ^ 0x11, b'w' ^ 0x11, 0x11]);
-        assert_eq!(
-            receive(&mut login, &key, &credential),
-            LoginStep::Malformed,
-            "the key is wanted once"
-        );
-        assert!(matches!(
-            receive(&mut login, OK, &credential),
-            LoginStep::Accepted(_)
-        ));
+        assert_eq!(receive(&mut login, &key, &credential), LoginStep::Malformed, "the key is wanted once");
+        assert!(matches!(receive(&mut login, OK, &credential), LoginStep::Accepted(_)));
     }
 
     #[test]
     fn over_a_unix_socket_the_password_is_sent_as_it_is() {
         let credential = password("pw");
         let mut login = start(b"caching_sha2_password", &credential).over_unix_socket();
-        assert_eq!(
-            receive(&mut login, &[1, 4], &credential),
-            LoginStep::Send(b"pw\0".to_vec())
-        );
+        assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Send(b"pw\0".to_vec()));
         let mut login = start(b"mysql_native_password", &credential).over_unix_socket();
-        receive(
-            &mut login,
-            &switch_to(b"caching_sha2_password", &[3; 20]),
-            &credential,
-        );
-        assert_eq!(
-            receive(&mut login, &[1, 4], &credential),
-            LoginStep::Send(b"pw\0".to_vec()),
-            "after a switch too"
-        );
+        receive(&mut login, &switch_to(b"caching_sha2_password", &[3; 20]), &credential);
+        assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Send(b"pw\0".to_vec()), "after a switch too");
     }
 
     #[test]
@@ -552,27 +452,17 @@ mod tests {
         let mut login = start(b"caching_sha2_password", &credential);
         receive(&mut login, &[1, 4], &credential);
         let step = receive(&mut login, b"\x01-----BEGIN", &credential);
-        assert!(matches!(
-            step,
-            LoginStep::Unanswerable {
-                why: Obstacle::Rsa(RsaError::PublicKey),
-                ..
-            }
-        ));
+        assert!(matches!(step, LoginStep::Unanswerable { why: Obstacle::Rsa(RsaError::PublicKey), .. }));
     }
 
     #[test]
     fn a_refusal_is_given_on_as_it_came() {
         let credential = password("pw");
         let mut login = start(b"mysql_native_password", &credential);
-        let LoginStep::Refused(error) = receive(&mut login, b"\xFF\x15\x04#28000no", &credential)
-        else {
+        let LoginStep::Refused(error) = receive(&mut login, b"\xFF\x15\x04#28000no", &credential) else {
             panic!("a refusal")
         };
-        assert_eq!(
-            (error.code, error.state),
-            (Error::ACCESS_DENIED.code, Some(*b"28000"))
-        );
+        assert_eq!((error.code, error.state), (Error::ACCESS_DENIED.code, Some(*b"28000")));
         assert_ne!(error.code, ErrorCode(1));
     }
 
@@ -591,10 +481,7 @@ mod tests {
         check(b"mysql_native_password", &[0xFF, 1]);
         check(b"mysql_native_password", &[1, 4]);
         check(b"mysql_native_password", &[7, 7]);
-        check(
-            b"mysql_native_password",
-            &switch_to(b"mysql_native_password", &[1; 8]),
-        );
+        check(b"mysql_native_password", &switch_to(b"mysql_native_password", &[1; 8]));
         check(b"mysql_native_password", b"\xFEunended");
         check(b"caching_sha2_password", &[1]);
         check(b"caching_sha2_password", b"\x01-----BEGIN PUBLIC KEY-----");

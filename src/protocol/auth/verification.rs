@@ -280,11 +280,7 @@ mod tests {
         Verifier::DoubleSha1(*native::stage2(password.as_bytes()))
     }
 
-    fn request<'a>(
-        verifier: &'a Verifier,
-        plugin: &'a [u8],
-        response: &'a [u8],
-    ) -> VerifyRequest<'a> {
+    fn request<'a>(verifier: &'a Verifier, plugin: &'a [u8], response: &'a [u8]) -> VerifyRequest<'a> {
         VerifyRequest {
             verifier,
             salt: SALT,
@@ -299,9 +295,7 @@ mod tests {
 
     fn prove(plugin: &[u8], password: &str, salt: Salt) -> Vec<u8> {
         match Plugin::from_name(plugin).unwrap() {
-            Plugin::NativePassword => {
-                native::prove(&native::stage1(password.as_bytes()), &salt).to_vec()
-            }
+            Plugin::NativePassword => native::prove(&native::stage1(password.as_bytes()), &salt).to_vec(),
             Plugin::CachingSha2Password => caching_sha2::prove(password.as_bytes(), &salt).to_vec(),
         }
     }
@@ -323,10 +317,7 @@ mod tests {
             let payload = match next {
                 Verify::Send(payload) => payload,
                 Verify::SendThenAccept(payload, proven) => {
-                    said.push(format!(
-                        "{payload:02x?}, accept {}",
-                        kind(proven.credential())
-                    ));
+                    said.push(format!("{payload:02x?}, accept {}", kind(proven.credential())));
                     return said;
                 }
                 Verify::Accept(proven) => {
@@ -368,16 +359,8 @@ mod tests {
     }
 
     /// The exchange with the right password, and that with a wrong one, which differs in nothing but the verdict.
-    fn check(
-        change: impl Fn(&mut VerifyRequest<'_>),
-        verifier: &Verifier,
-        plugin: &[u8],
-        expected: &[&str],
-    ) {
-        for (known, stranger) in [
-            (verifier.clone(), false),
-            (Verifier::impostor_like(verifier, [9; 20]), true),
-        ] {
+    fn check(change: impl Fn(&mut VerifyRequest<'_>), verifier: &Verifier, plugin: &[u8], expected: &[&str]) {
+        for (known, stranger) in [(verifier.clone(), false), (Verifier::impostor_like(verifier, [9; 20]), true)] {
             for typed in ["right", "wrong"] {
                 let response = prove(if plugin == b"x" { NATIVE } else { plugin }, typed, SALT);
                 let mut request = request(&known, plugin, &response);
@@ -387,15 +370,7 @@ mod tests {
                 let (expected_verdict, expected_way) = expected.split_last().unwrap();
                 assert_eq!(said, expected_way, "{typed} {stranger}");
                 let is_right = typed == "right" && !stranger;
-                assert_eq!(
-                    verdict,
-                    if is_right {
-                        *expected_verdict
-                    } else {
-                        "WrongPassword"
-                    },
-                    "{typed} {stranger}"
-                );
+                assert_eq!(verdict, if is_right { *expected_verdict } else { "WrongPassword" }, "{typed} {stranger}");
             }
         }
     }
@@ -403,81 +378,35 @@ mod tests {
     #[test]
     fn a_known_password_is_proved_in_the_way_of_the_client() {
         check(|_| (), &cleartext("right"), NATIVE, &["accept cleartext"]);
-        check(
-            |_| (),
-            &cleartext("right"),
-            SHA2,
-            &["[01, 03], accept cleartext"],
-        );
-        check(
-            |_| (),
-            &cleartext("right"),
-            b"x",
-            &["switch to mysql_native_password", "accept cleartext"],
-        );
+        check(|_| (), &cleartext("right"), SHA2, &["[01, 03], accept cleartext"]);
+        check(|_| (), &cleartext("right"), b"x", &["switch to mysql_native_password", "accept cleartext"]);
         let learn = |request: &mut VerifyRequest<'_>| request.learn_cleartext = true;
-        let expected = [
-            "switch to caching_sha2_password",
-            "[01, 03], accept cleartext",
-        ];
+        let expected = ["switch to caching_sha2_password", "[01, 03], accept cleartext"];
         check(learn, &cleartext("right"), b"x", &expected);
     }
 
     #[test]
     fn a_hash_is_proved_in_its_own_way() {
         check(|_| (), &double_sha1("right"), NATIVE, &["accept stage 1"]);
-        check(
-            |_| (),
-            &double_sha1("right"),
-            SHA2,
-            &["switch to mysql_native_password", "accept stage 1"],
-        );
-        check(
-            |_| (),
-            &double_sha1("right"),
-            b"x",
-            &["switch to mysql_native_password", "accept stage 1"],
-        );
+        check(|_| (), &double_sha1("right"), SHA2, &["switch to mysql_native_password", "accept stage 1"]);
+        check(|_| (), &double_sha1("right"), b"x", &["switch to mysql_native_password", "accept stage 1"]);
     }
 
     #[test]
     fn behind_a_hash_the_password_is_learnt_where_it_is_needed() {
         let learn = |request: &mut VerifyRequest<'_>| request.learn_cleartext = true;
-        check(
-            learn,
-            &double_sha1("right"),
-            SHA2,
-            &["full", "key", "accept cleartext"],
-        );
-        let expected = [
-            "switch to caching_sha2_password",
-            "full",
-            "key",
-            "accept cleartext",
-        ];
+        check(learn, &double_sha1("right"), SHA2, &["full", "key", "accept cleartext"]);
+        let expected = ["switch to caching_sha2_password", "full", "key", "accept cleartext"];
         check(learn, &double_sha1("right"), NATIVE, &expected);
     }
 
     #[test]
     fn a_change_of_user_is_proved_anew() {
         let force = |request: &mut VerifyRequest<'_>| request.force_switch = true;
-        check(
-            force,
-            &cleartext("right"),
-            NATIVE,
-            &["switch to mysql_native_password", "accept cleartext"],
-        );
-        let expected = [
-            "switch to caching_sha2_password",
-            "[01, 03], accept cleartext",
-        ];
+        check(force, &cleartext("right"), NATIVE, &["switch to mysql_native_password", "accept cleartext"]);
+        let expected = ["switch to caching_sha2_password", "[01, 03], accept cleartext"];
         check(force, &cleartext("right"), SHA2, &expected);
-        check(
-            force,
-            &double_sha1("right"),
-            SHA2,
-            &["switch to mysql_native_password", "accept stage 1"],
-        );
+        check(force, &double_sha1("right"), SHA2, &["switch to mysql_native_password", "accept stage 1"]);
     }
 
     #[test]
@@ -495,11 +424,10 @@ mod tests {
     #[test]
     fn the_credential_is_that_of_the_client() {
         let proof = prove(NATIVE, "right", SALT);
-        let credential =
-            |verifier: &Verifier| match Verification::begin(request(verifier, NATIVE, &proof)).1 {
-                Verify::Accept(proven) => proven.into_credential(),
-                other => panic!("not accepted: {other:?}"),
-            };
+        let credential = |verifier: &Verifier| match Verification::begin(request(verifier, NATIVE, &proof)).1 {
+            Verify::Accept(proven) => proven.into_credential(),
+            other => panic!("not accepted: {other:?}"),
+        };
         assert_eq!(credential(&cleartext("right")), password("right"));
         assert_eq!(credential(&double_sha1("right")), stage1("right"));
     }
@@ -509,9 +437,7 @@ mod tests {
         for (plugin, response) in [(NATIVE, &b""[..]), (SHA2, b""), (SHA2, b"\0")] {
             let nobody = cleartext("");
             let (_, next) = Verification::begin(request(&nobody, plugin, response));
-            assert!(
-                matches!(next, Verify::Accept(proven) if *proven.credential() == Credential::Empty)
-            );
+            assert!(matches!(next, Verify::Accept(proven) if *proven.credential() == Credential::Empty));
         }
         let nobody = cleartext("");
         let proof = prove(NATIVE, "something", SALT);
@@ -522,11 +448,7 @@ mod tests {
     #[test]
     fn a_client_that_sent_nothing_is_given_a_salt_of_its_plugin() {
         // libmysqlclient, when its own plugin is not the one of the greeting.
-        let verifiers = [
-            cleartext("right"),
-            double_sha1("right"),
-            Verifier::impostor([9; 20]),
-        ];
+        let verifiers = [cleartext("right"), double_sha1("right"), Verifier::impostor([9; 20])];
         for (verifier, is_known) in verifiers.iter().zip([true, true, false]) {
             let (mut verification, next) = Verification::begin(request(verifier, NATIVE, b""));
             assert!(matches!(next, Verify::Send(_)));
@@ -542,10 +464,8 @@ mod tests {
     fn an_old_salt_proves_nothing_after_a_switch() {
         let verifier = cleartext("right");
         let proof = prove(NATIVE, "right", SALT);
-        let (mut verification, _) = Verification::begin(VerifyRequest {
-            force_switch: true,
-            ..request(&verifier, NATIVE, &proof)
-        });
+        let (mut verification, _) =
+            Verification::begin(VerifyRequest { force_switch: true, ..request(&verifier, NATIVE, &proof) });
         let next = verification.receive(&proof, &verifier, &KEY);
         assert!(matches!(next, Verify::Deny(DenyReason::WrongPassword)));
     }
@@ -554,48 +474,21 @@ mod tests {
     fn a_client_that_trusts_its_way_may_send_the_password_in_clear() {
         let verifier = double_sha1("right");
         let proof = prove(SHA2, "right", SALT);
-        let ask = || {
-            Verification::begin(VerifyRequest {
-                learn_cleartext: true,
-                ..request(&verifier, SHA2, &proof)
-            })
-            .0
-        };
-        assert!(matches!(
-            ask().receive(b"right\0", &verifier, &KEY),
-            Verify::Accept(_)
-        ));
-        assert!(matches!(
-            ask().receive(b"wrong\0", &verifier, &KEY),
-            Verify::Deny(DenyReason::WrongPassword)
-        ));
-        assert!(matches!(
-            ask().receive(b"right", &verifier, &KEY),
-            Verify::Deny(DenyReason::Malformed)
-        ));
-        assert!(matches!(
-            ask().receive(b"", &verifier, &KEY),
-            Verify::Deny(DenyReason::Malformed)
-        ));
+        let ask = || Verification::begin(VerifyRequest { learn_cleartext: true, ..request(&verifier, SHA2, &proof) }).0;
+        assert!(matches!(ask().receive(b"right\0", &verifier, &KEY), Verify::Accept(_)));
+        assert!(matches!(ask().receive(b"wrong\0", &verifier, &KEY), Verify::Deny(DenyReason::WrongPassword)));
+        assert!(matches!(ask().receive(b"right", &verifier, &KEY), Verify::Deny(DenyReason::Malformed)));
+        assert!(matches!(ask().receive(b"", &verifier, &KEY), Verify::Deny(DenyReason::Malformed)));
     }
 
     #[test]
     fn proofs_of_a_wrong_length_are_malformed() {
         let verifier = cleartext("right");
-        for (plugin, response) in [
-            (NATIVE, &[1; 19][..]),
-            (NATIVE, &[1; 32]),
-            (SHA2, &[1; 20]),
-            (SHA2, &[1; 300]),
-        ] {
-            let (mut verification, next) =
-                Verification::begin(request(&verifier, plugin, response));
+        for (plugin, response) in [(NATIVE, &[1; 19][..]), (NATIVE, &[1; 32]), (SHA2, &[1; 20]), (SHA2, &[1; 300])] {
+            let (mut verification, next) = Verification::begin(request(&verifier, plugin, response));
             assert!(matches!(next, Verify::Deny(DenyReason::Malformed)));
             let next = verification.receive(&prove(plugin, "right", SALT), &verifier, &KEY);
-            assert!(
-                matches!(next, Verify::Deny(DenyReason::Malformed)),
-                "nothing is heard after the end"
-            );
+            assert!(matches!(next, Verify::Deny(DenyReason::Malformed)), "nothing is heard after the end");
         }
     }
 
@@ -604,8 +497,6 @@ mod tests {
         let verifier = cleartext("hunter2");
         let proof = prove(NATIVE, "hunter2", SALT);
         let (_, next) = Verification::begin(request(&verifier, NATIVE, &proof));
-        assert!(
-            !format!("{next:?}").contains("hunter2") && format!("{next:?}").contains("Secret(..)")
-        );
+        assert!(!format!("{next:?}").contains("hunter2") && format!("{next:?}").contains("Secret(..)"));
     }
 }

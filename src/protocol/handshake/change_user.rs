@@ -106,26 +106,16 @@ pub(super) fn check_round_trip(payload: &[u8], capabilities: Capabilities) {
 mod tests {
     use super::*;
 
-    const CAPABILITIES: Capabilities = Capabilities::SECURE_CONNECTION
-        .with(Capabilities::PLUGIN_AUTH)
-        .with(Capabilities::CONNECT_ATTRS);
+    const CAPABILITIES: Capabilities =
+        Capabilities::SECURE_CONNECTION.with(Capabilities::PLUGIN_AUTH).with(Capabilities::CONNECT_ATTRS);
 
     #[test]
     fn every_field_is_read_and_written() {
         let payload = b"\x11app\0\x02ab\x74est\0\x2D\x00mysql_native_password\0\x06\x01a\x03b12";
         let change = ChangeUser::parse(payload, CAPABILITIES).unwrap();
-        assert_eq!(
-            (&change.user[..], &change.auth_response[..]),
-            (&b"app"[..], &b"ab"[..])
-        );
-        assert_eq!(
-            (change.database.as_deref(), change.collation),
-            (Some(&b"test"[..]), 45)
-        );
-        assert_eq!(
-            change.plugin.as_deref(),
-            Some(&b"mysql_native_password"[..])
-        );
+        assert_eq!((&change.user[..], &change.auth_response[..]), (&b"app"[..], &b"ab"[..]));
+        assert_eq!((change.database.as_deref(), change.collation), (Some(&b"test"[..]), 45));
+        assert_eq!(change.plugin.as_deref(), Some(&b"mysql_native_password"[..]));
         let mut out = Vec::new();
         change.encode(CAPABILITIES, &mut out);
         assert_eq!(out, payload);
@@ -134,10 +124,7 @@ mod tests {
     #[test]
     fn the_packet_may_end_behind_the_database() {
         let change = ChangeUser::parse(b"\x11app\0\x00\0", CAPABILITIES).unwrap();
-        assert_eq!(
-            (change.database, change.collation, change.plugin),
-            (None, 0, None)
-        );
+        assert_eq!((change.database, change.collation, change.plugin), (None, 0, None));
     }
 
     #[test]

@@ -171,14 +171,7 @@ mod tests {
             assert_eq!(greeting.capabilities, opening.offered);
             let version = ServerVersion::parse(&greeting.version).unwrap();
             let is_mysql = greeting.capabilities.contains(Capabilities::LONG_PASSWORD);
-            assert_eq!(
-                version.family,
-                if is_mysql {
-                    Family::MySql
-                } else {
-                    Family::MariaDb
-                }
-            );
+            assert_eq!(version.family, if is_mysql { Family::MySql } else { Family::MariaDb });
         }
     }
 
@@ -205,27 +198,15 @@ mod tests {
     #[test]
     fn a_refusal_in_place_of_a_greeting_has_no_state() {
         // MariaDB 10.11 at max_connections.
-        let refusal = ErrPacket {
-            code: ErrorCode(1040),
-            state: None,
-            message: b"Too many connections".to_vec(),
-        };
-        assert_eq!(
-            Greeting::parse(b"\xFF\x10\x04Too many connections"),
-            Ok(ServerHello::Refused(refusal))
-        );
+        let refusal = ErrPacket { code: ErrorCode(1040), state: None, message: b"Too many connections".to_vec() };
+        assert_eq!(Greeting::parse(b"\xFF\x10\x04Too many connections"), Ok(ServerHello::Refused(refusal)));
     }
 
     #[test]
     fn a_salt_holds_no_byte_that_ends_or_separates() {
         for start in (0..=255u8).step_by(20) {
-            let salt =
-                Salt::from_random(std::array::from_fn(|index| start.wrapping_add(index as u8)));
-            assert!(
-                salt.0
-                    .iter()
-                    .all(|byte| (1..=127).contains(byte) && *byte != b'$')
-            );
+            let salt = Salt::from_random(std::array::from_fn(|index| start.wrapping_add(index as u8)));
+            assert!(salt.0.iter().all(|byte| (1..=127).contains(byte) && *byte != b'$'));
         }
     }
 

@@ -191,10 +191,7 @@ mod tests {
             assert_eq!(response.user, b"app");
             assert_eq!(response.database.as_deref(), Some(&b"sqluice_corpus"[..]));
             assert_eq!(response.capabilities, opening.capabilities);
-            assert_eq!(
-                attributes::find(&response.attributes, b"_client_name"),
-                Some(&b"sqluice"[..])
-            );
+            assert_eq!(attributes::find(&response.attributes, b"_client_name"), Some(&b"sqluice"[..]));
             let mut out = Vec::new();
             response.encode(&mut out);
             assert_eq!(out, opening.response);
@@ -204,34 +201,19 @@ mod tests {
     #[test]
     fn what_was_not_offered_is_not_agreed_on() {
         let opening = &corpus::openings()[0];
-        let without = opening
-            .offered
-            .without(Capabilities::DEPRECATE_EOF | Capabilities::LOCAL_FILES);
+        let without = opening.offered.without(Capabilities::DEPRECATE_EOF | Capabilities::LOCAL_FILES);
         let response = parse(&opening.response, without);
-        assert!(
-            !response
-                .capabilities
-                .intersects(Capabilities::DEPRECATE_EOF | Capabilities::LOCAL_FILES)
-        );
+        assert!(!response.capabilities.intersects(Capabilities::DEPRECATE_EOF | Capabilities::LOCAL_FILES));
     }
 
     #[test]
     fn fields_that_were_not_offered_are_not_there() {
         // Capabilities with CONNECT_ATTRS, a name, no proof, a plugin; no attributes, as libmysqlclient does it.
-        let flags =
-            Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH;
+        let flags = Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH;
         let sent = flags | Capabilities::CONNECT_ATTRS | Capabilities::LONG_PASSWORD;
-        let payload = [
-            &sent.low().to_le_bytes()[..],
-            &[0; 28],
-            b"me\0\0mysql_native_password\0",
-        ]
-        .concat();
+        let payload = [&sent.low().to_le_bytes()[..], &[0; 28], b"me\0\0mysql_native_password\0"].concat();
         let response = parse(&payload, flags);
-        assert_eq!(
-            response.plugin.as_deref(),
-            Some(&b"mysql_native_password"[..])
-        );
+        assert_eq!(response.plugin.as_deref(), Some(&b"mysql_native_password"[..]));
         assert!(response.attributes.is_empty() && response.database.is_none());
     }
 
@@ -252,14 +234,9 @@ mod tests {
 
     #[test]
     fn an_ssl_request_is_a_response_without_names() {
-        let flags = (Capabilities::PROTOCOL_41 | Capabilities::SSL)
-            .low()
-            .to_le_bytes();
+        let flags = (Capabilities::PROTOCOL_41 | Capabilities::SSL).low().to_le_bytes();
         let request = [&flags[..], &[0; 28]].concat();
-        assert_eq!(
-            ClientHello::parse(&request, Capabilities::NONE),
-            Ok(ClientHello::SslRequest)
-        );
+        assert_eq!(ClientHello::parse(&request, Capabilities::NONE), Ok(ClientHello::SslRequest));
     }
 
     #[test]
@@ -267,9 +244,7 @@ mod tests {
         let old = b"\x05\x00\x00\x00\x01root\0password\0";
         assert_eq!(
             ClientHello::parse(old, Capabilities::ALL_MYSQL),
-            Err(Malformed {
-                field: "protocol 4.1 capability"
-            })
+            Err(Malformed { field: "protocol 4.1 capability" })
         );
     }
 
@@ -277,9 +252,6 @@ mod tests {
     fn a_response_does_not_show_its_proof() {
         let response = parse(&corpus::openings()[0].response, Capabilities(u64::MAX));
         let shown = format!("{response:?}");
-        assert!(
-            shown.contains("app") && !shown.contains("auth_response"),
-            "{shown}"
-        );
+        assert!(shown.contains("app") && !shown.contains("auth_response"), "{shown}");
     }
 }
