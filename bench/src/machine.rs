@@ -13,6 +13,8 @@ pub(crate) struct Machine {
     processor: String,
     cpus: usize,
     memory: String,
+    /// Of TCP: some pace what is sent, also on loopback.
+    congestion_control: String,
     placement: Placement,
     /// First line of what each program says of its version.
     versions: Vec<String>,
@@ -25,6 +27,7 @@ impl Machine {
             processor: field("/proc/cpuinfo", "model name"),
             cpus: cpus.len(),
             memory: field("/proc/meminfo", "MemTotal"),
+            congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control"),
             placement: placement.clone(),
             versions: [(&programs.sqluice, "--version"), (&programs.haproxy, "-v")]
                 .into_iter()
@@ -38,7 +41,7 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Placement { candidate, stand_in, generators } = &self.placement;
         let generators: Vec<_> = generators.iter().map(|cpu| cpu.0.to_string()).collect();
-        writeln!(f, "kernel     {}", self.kernel)?;
+        writeln!(f, "kernel     {}, TCP {}", self.kernel, self.congestion_control)?;
         writeln!(f, "processor  {} x {}, {}", self.cpus, self.processor, self.memory)?;
         writeln!(
             f,

@@ -31,8 +31,14 @@ use sqluice::io::Engine;
 use crate::candidate::{Candidate, Programs};
 use crate::case::Case;
 use crate::launch::{Cpu, LISTENING, Placement};
+use crate::load::{Generator, Load};
 use crate::machine::Machine;
 use crate::run::{Outcome, Plan};
+
+/// What `load` writes when its window opens.
+const WARM: &str = "warm";
+/// What `load` writes at its end, followed by the number of replies in the window.
+const REPLIES: &str = "replies ";
 
 /// Benchmark harness of sqluice
 #[derive(Parser)]
@@ -58,6 +64,19 @@ enum Command {
         to: SocketAddr,
         #[arg(long, value_enum)]
         engine: RelayEngine,
+    },
+    /// Put load on an address where the stand-in server, or something in front of it, listens; writes `warm` when the
+    /// measured window opens, and the replies in it when it is over
+    Load {
+        #[arg(long)]
+        to: SocketAddr,
+        #[arg(long, default_value = "point-select")]
+        case: Case,
+        #[arg(long, default_value_t = 64)]
+        connections: usize,
+        /// Length of the measured window
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
     },
     /// Become another program: on one CPU, and ended when the bench ends
     #[command(hide = true)]
@@ -121,9 +140,14 @@ impl RunOptions {
             return Plan { cases, connections: vec![3], candidates, rounds: 1, window, warm_up };
         }
         let window = Duration::from_secs_f64(self.seconds);
-        let warm_up = (window / 4).min(Duration::from_secs(1));
+        let warm_up = warm_up(window);
         Plan { cases, connections: self.connections.clone(), candidates, rounds: self.rounds, window, warm_up }
     }
+}
+
+/// What a candidate gets to settle before a window: buffers grow, connections find their pace.
+fn warm_up(window: Duration) -> Duration {
+    (window / 4).min(Duration::from_secs(1))
 }
 
 fn any_port() -> SocketAddr {
@@ -135,6 +159,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::StandIn { listen } => stand_in(listen),
         Command::Relay { to, engine } => relay(to, engine),
+        Command::Load { to, case, connections, seconds } => {
+            load_only(&Load { address: to, case, connections }, Duration::from_secs_f64(seconds))
+        }
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
@@ -156,6 +183,19 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     println!("load averages before: {load_before}; after: {}", machine::other_load());
     let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let placement = Placement::of(&launch::usable_cpus()?);
+    let generator = Generator::start(load, &placement.generators).map_err(|fault| fault.to_string())?;
+    generator.run_for(warm_up(window)).map_err(|fault| fault.to_string())?;
+    generator.open_window();
+    writeln!(std::io::stdout(), "{WARM}")?;
+    generator.run_for(window).map_err(|fault| fault.to_string())?;
+    let tally = generator.finish().map_err(|fault| fault.to_string())?;
+    writeln!(std::io::stdout(), "{REPLIES}{}", tally.replies)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn stand_in(listen: SocketAddr) -> Result<ExitCode, Box<dyn Error>> {
