@@ -45,8 +45,8 @@ pub(super) struct ServerEntry {
 pub(super) struct UserEntry {
     pub(super) answered: u64,
     pub(super) failed: u64,
-    /// The longest time in which none of the clients got an answer.
-    pub(super) longest_gap: Duration,
+    /// The longest time between two answers, to whichever of the clients.
+    longest_gap: Duration,
     last_answer: Option<Instant>,
     clients: Vec<ClientState>,
 }
@@ -259,6 +259,11 @@ impl UserEntry {
         self.answered += 1;
     }
 
+    /// The longest time without an answer to any of the clients; the last one may go on to `now`.
+    pub(super) fn longest_gap(&self, now: Instant) -> Duration {
+        self.last_answer.map_or(Duration::ZERO, |last| self.longest_gap.max(now.duration_since(last)))
+    }
+
     /// How many clients wait longer than a moment, and the longest wait.
     pub(super) fn waiting(&self, now: Instant) -> Option<(usize, Duration)> {
         /// An answer that takes this long is worth a word.
@@ -333,7 +338,8 @@ mod tests {
         assert_eq!(story.ledger.outages[0].first_write_at, Some(story.at(7)));
         let marks: Vec<bool> = story.ledger.errors.iter().map(|problem| problem.during_outage).collect();
         assert_eq!(marks, [false, true]);
-        assert_eq!(story.ledger.writers.longest_gap, Duration::from_secs(6));
+        assert_eq!(story.ledger.writers.longest_gap(story.at(8)), Duration::from_secs(6));
+        assert_eq!(story.ledger.writers.longest_gap(story.at(20)), Duration::from_secs(13));
         assert_eq!((story.ledger.rows_acknowledged, story.ledger.rows_unknown), (2, 1));
     }
 
