@@ -60,6 +60,8 @@ pub(super) enum Stage {
 /// A session in its place: with its sockets and what it holds.
 pub(super) struct Tenant {
     pub(super) session: Session,
+    /// The client's address and port, for logs and listings.
+    pub(super) address: Arc<str>,
     pub(super) client: Connection,
     pub(super) server: Option<Connection>,
     pub(super) errand: Option<Connection>,
