@@ -6,6 +6,7 @@ pub mod admin;
 pub mod config;
 pub mod demo;
 pub mod io;
+pub mod log;
 pub mod monitor;
 pub mod pool;
 pub mod protocol;

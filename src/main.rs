@@ -1,3 +1,350 @@
-//! The `sqluice` command.
+//! The `sqluice` command: the command line to a configuration, to the process or to its admin API; nothing else.
+//!
+//! Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong, 3 the running process could not be
+//! reached.
 
-fn main() {}
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hyper::Method;
+use serde::de::DeserializeOwned;
+use sqluice::admin::client::{self, ClientError};
+use sqluice::admin::explain::{self, Asked};
+use sqluice::admin::shapes::{Explanation, Reloaded, SessionStatus, Status};
+use sqluice::admin::table;
+use sqluice::config::password::{self, PasswordRefused};
+use sqluice::config::{self, Config, ConfigErrors};
+use sqluice::demo;
+use sqluice::server::{self, RunError};
+
+const DEFAULT_CONFIG: &str = "/etc/sqluice/sqluice.toml";
+const DEFAULT_SOCKET: &str = "/run/sqluice/admin.sock";
+
+/// An io_uring, thread-per-core layer-7 load balancer for MySQL and MariaDB.
+#[derive(Debug, Parser)]
+#[command(name = "sqluice", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run in the foreground; the log goes to stderr
+    Run(ConfigFile),
+    /// Validate a configuration file
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Show the effective settings with their defaults, secrets masked
+        #[arg(long)]
+        print: bool,
+    },
+    /// Show the whole thing on this machine, with nothing to configure
+    ///
+    /// A primary and two replicas (real MariaDB servers if they are installed), the balancer in front of them, traffic,
+    /// a primary that dies and comes back, and a live view of where each statement goes.
+    Demo {
+        /// Leave the traffic to you, and every server alive
+        #[arg(long)]
+        no_traffic: bool,
+        /// Use the built-in servers, even where MariaDB is installed
+        #[arg(long)]
+        stand_in: bool,
+        /// End after this time instead of at Ctrl-C
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
+    },
+    /// Say which pool and server a user's statement goes to, and why
+    ///
+    /// Asks the running process, or with --config answers from the file alone, where the servers' health is unknown.
+    Explain {
+        /// Answer from this file instead of the running process
+        #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+        config: Option<PathBuf>,
+        /// The admin socket of the running process
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+        /// Who sends the statement
+        #[arg(long)]
+        user: String,
+        /// The statement
+        sql: Option<String>,
+    },
+    /// Show listeners, clusters, servers and their roles, connections and sessions
+    Status {
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Print again every second, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show one row a session
+    Sessions {
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Move sessions off a server (not available yet)
+    Drain {
+        /// Its name
+        server: String,
+        /// How long its sessions may take
+        #[arg(long)]
+        budget: Option<String>,
+    },
+    /// Use a server again (not available yet)
+    Enable {
+        /// Its name
+        server: String,
+    },
+    /// Use a server no more (not available yet)
+    Disable {
+        /// Its name
+        server: String,
+    },
+    /// Send clients elsewhere at once (not available yet)
+    Failover {
+        /// Who is sent
+        mode: FailoverMode,
+        /// Where to
+        #[arg(long, value_name = "HOST:PORT")]
+        target: Option<String>,
+    },
+    /// Make the running process read its configuration again, and say what changed
+    Reload(RunningProcess),
+    /// Read a password from stdin and print the forms that a configuration may hold
+    HashPassword,
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+/// How to find the running process.
+#[derive(Debug, Args)]
+struct RunningProcess {
+    /// The admin socket [default: /run/sqluice/admin.sock]
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// The configuration file that names the admin socket
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FailoverMode {
+    Off,
+    On,
+    All,
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug)]
+enum Failure {
+    /// It was tried.
+    Failed(String),
+    /// The configuration is wrong.
+    BadConfig(String),
+    /// There is no running process to be found.
+    Unreachable(String),
+    /// The log says why already.
+    Logged,
+}
+
+type Done = Result<(), Failure>;
+
+fn main() -> ExitCode {
+    let CommandLine { command } = CommandLine::parse();
+    let (code, reason) = match perform(command) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(reason)) => (1, reason),
+        Err(Failure::Logged) => return ExitCode::from(1),
+        Err(Failure::BadConfig(reason)) => (2, reason),
+        Err(Failure::Unreachable(reason)) => (3, reason),
+    };
+    eprintln!("{reason}");
+    ExitCode::from(code)
+}
+
+fn perform(command: Command) -> Done {
+    match command {
+        Command::Run(file) => run(&file.config),
+        Command::Check { file, print } => check(&file.config, print),
+        Command::Demo { no_traffic, stand_in, seconds } => demo(demo::Options {
+            traffic: if no_traffic { demo::Traffic::None } else { demo::Traffic::Own },
+            backing: if stand_in { demo::Backing::StandIn } else { demo::Backing::RealIfFound },
+            duration: seconds.map(Duration::from_secs),
+        }),
+        Command::Explain { config, socket, user, sql } => {
+            let asked = Asked { user: &user, sql: sql.as_deref() };
+            explain(config.as_deref(), socket.as_deref(), &asked)
+        }
+        Command::Status { process, json, watch: false } => show(&status_page(&process.socket()?, json)?),
+        Command::Status { process, json, watch: true } => watch_status(&process.socket()?, json),
+        Command::Sessions { process, json } => sessions(&process.socket()?, json),
+        Command::Reload(process) => reload(&process.socket()?),
+        Command::HashPassword => hash_password(),
+        Command::Drain { .. } => not_available_yet("drain"),
+        Command::Enable { .. } => not_available_yet("enable"),
+        Command::Disable { .. } => not_available_yet("disable"),
+        Command::Failover { .. } => not_available_yet("failover"),
+    }
+}
+
+fn run(config: &Path) -> Done {
+    server::run(config).map_err(|error| match error {
+        RunError::Config(errors) => bad_config(&errors),
+        RunError::Start(_) | RunError::Worker(_) => Failure::Logged,
+    })
+}
+
+fn check(file: &Path, print: bool) -> Done {
+    let config = load(file)?;
+    if print {
+        return show(&config::print(&config));
+    }
+    show(&format!("{}: ok\n", file.display()))
+}
+
+fn demo(options: demo::Options) -> Done {
+    demo::run(options).map_err(|failure| Failure::Failed(failure.to_string()))
+}
+
+fn explain(config: Option<&Path>, socket: Option<&Path>, asked: &Asked<'_>) -> Done {
+    let explanation = match config {
+        Some(file) => explain::offline(&load(file)?, asked).map_err(|unknown| Failure::Failed(unknown.to_string()))?,
+        None => {
+            let mut pairs = vec![("user", asked.user)];
+            pairs.extend(asked.sql.map(|sql| ("sql", sql)));
+            let path = client::with_query("/v1/explain", &pairs);
+            parsed::<Explanation>(&ask(socket.unwrap_or(Path::new(DEFAULT_SOCKET)), Method::GET, &path)?)?
+        }
+    };
+    show(&table::explanation(&explanation))
+}
+
+fn status_page(socket: &Path, json: bool) -> Result<String, Failure> {
+    let body = ask(socket, Method::GET, "/v1/status")?;
+    if json { Ok(raw(&body)) } else { parsed::<Status>(&body).map(|status| table::status(&status)) }
+}
+
+/// Goes on when the process does not answer: it may be restarting, which is what somebody watches for.
+fn watch_status(socket: &Path, json: bool) -> Done {
+    const CLEAR: &str = "\x1b[H\x1b[2J";
+    show(&status_page(socket, json)?)?;
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let page = match status_page(socket, json) {
+            Ok(page) => page,
+            Err(Failure::Unreachable(reason)) if !json => format!("{reason}\n"),
+            Err(Failure::Unreachable(_)) => continue,
+            Err(other) => return Err(other),
+        };
+        show(&if json { page } else { format!("{CLEAR}{page}") })?;
+    }
+}
+
+fn sessions(socket: &Path, json: bool) -> Done {
+    let body = ask(socket, Method::GET, "/v1/sessions")?;
+    if json {
+        return show(&raw(&body));
+    }
+    show(&table::sessions(&parsed::<Vec<SessionStatus>>(&body)?))
+}
+
+fn reload(socket: &Path) -> Done {
+    let body = ask(socket, Method::POST, "/v1/reload")?;
+    show(&table::reloaded(&parsed::<Reloaded>(&body)?))
+}
+
+fn hash_password() -> Done {
+    let stdin = std::io::stdin().lock();
+    let mut input = Vec::with_capacity(password::INPUT_BYTES_MAX);
+    let read = if stdin.is_terminal() {
+        eprint!("password (it is shown while you type): ");
+        std::io::BufRead::read_until(&mut stdin.take(password::INPUT_BYTES_MAX as u64), b'\n', &mut input)
+    } else {
+        stdin.take(password::INPUT_BYTES_MAX as u64).read_to_end(&mut input)
+    };
+    read.map_err(|error| Failure::Failed(format!("the password cannot be read: {error}")))?;
+    let forms = password::forms(input).map_err(|refused| {
+        let reason = match refused {
+            PasswordRefused::Empty => "no password came in",
+            PasswordRefused::Unusable => "servers take no such password: it has a NUL byte or more than 256 bytes",
+        };
+        Failure::Failed(reason.to_string())
+    })?;
+    show(&forms)
+}
+
+fn not_available_yet(command: &str) -> Done {
+    Err(Failure::Failed(format!("sqluice {command} is not available yet in this release")))
+}
+
+impl RunningProcess {
+    /// The socket that was named, directly or by a configuration file.
+    fn socket(&self) -> Result<PathBuf, Failure> {
+        match (&self.socket, &self.config) {
+            (Some(socket), _) => Ok(socket.clone()),
+            (None, Some(file)) => Ok(load(file)?.admin.socket),
+            (None, None) => Ok(PathBuf::from(DEFAULT_SOCKET)),
+        }
+    }
+}
+
+fn load(file: &Path) -> Result<Config, Failure> {
+    Config::load(file).map_err(|errors| bad_config(&errors))
+}
+
+fn bad_config(errors: &ConfigErrors) -> Failure {
+    Failure::BadConfig(errors.to_string())
+}
+
+/// One request to the running process; the answer is JSON.
+fn ask(socket: &Path, method: Method, path: &str) -> Result<Vec<u8>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Failed(format!("the request cannot be made: {error}")))?;
+    let answer = runtime.block_on(client::request(socket, method, path));
+    answer.map(|body| body.to_vec()).map_err(|error| match error {
+        ClientError::Unreachable { .. } => Failure::Unreachable(error.to_string()),
+        ClientError::Refused { status: 422, .. } => Failure::BadConfig(error.to_string()),
+        ClientError::Refused { .. } => Failure::Failed(error.to_string()),
+    })
+}
+
+/// An answer of another release may have another shape.
+fn parsed<Shape: DeserializeOwned>(body: &[u8]) -> Result<Shape, Failure> {
+    serde_json::from_slice(body).map_err(|error| {
+        let version = env!("CARGO_PKG_VERSION");
+        Failure::Failed(format!(
+            "the running process gave an answer that sqluice {version} does not understand: {error}"
+        ))
+    })
+}
+
+/// The answer as it came, on a line of its own.
+fn raw(body: &[u8]) -> String {
+    format!("{}\n", String::from_utf8_lossy(body))
+}
+
+/// Prints to stdout. A reader that has enough, like `head`, is no failure.
+fn show(text: &str) -> Done {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Failure::Failed(format!("cannot print: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}

@@ -95,7 +95,8 @@ async fn start_stand_ins(accounts: &Accounts) -> Result<Vec<StandIn>, Failure> {
     }
     let (user, password) = WRITER;
     let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(servers[0].address().port());
-    let mut connection = Conn::new(options.user(Some(user)).pass(Some(password))).await.trying("setting up the primary")?;
+    let mut connection =
+        Conn::new(options.user(Some(user)).pass(Some(password))).await.trying("setting up the primary")?;
     for statement in accounts.schema() {
         connection.query_drop(statement).await.trying("setting up the primary")?;
     }

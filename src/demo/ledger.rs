@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::traffic::{Client, Doing, News, Outcome, READERS, Report, User, WRITERS};
 use super::MEMBERS;
+use super::traffic::{Client, Doing, News, Outcome, READERS, Report, User, WRITERS};
 
 /// Statements kept for the list of the latest.
 const LATEST_MAX: usize = 64;
@@ -55,6 +55,8 @@ pub(super) struct UserEntry {
 struct ClientState {
     /// Since when it waits for an answer.
     waits_since: Option<Instant>,
+    /// Whether what it waits for adds a row.
+    inserts: bool,
     /// The server that its connection was last known to be on.
     server_id: Option<u32>,
 }
@@ -123,16 +125,25 @@ impl Ledger {
         self.outages.last().filter(|outage| outage.first_write_at.is_none())
     }
 
+    /// Rows that clients were about to add when the last report came.
+    pub(super) fn inserts_under_way(&self) -> u64 {
+        self.writers.clients.iter().filter(|client| client.inserts).count() as u64
+    }
+
     /// Takes a client's report. The line it makes, if it is one to show.
     pub(super) fn enter(&mut self, report: &Report) -> Option<Line> {
         let Client { user, number } = report.client;
         match &report.news {
             News::Begun => {
-                self.user_mut(user).clients[number].waits_since = Some(report.at);
+                let client = &mut self.user_mut(user).clients[number];
+                client.waits_since = Some(report.at);
+                client.inserts = matches!(report.doing, Doing::Insert(_));
                 None
             }
             News::Answered { server_id, took } => {
-                self.user_mut(user).clients[number].waits_since = None;
+                let client = &mut self.user_mut(user).clients[number];
+                client.waits_since = None;
+                client.inserts = false;
                 self.answered(report, *server_id, *took)
             }
             News::Failed { error, outcome } => {

@@ -20,6 +20,9 @@ use super::{Accounts, MEMBERS};
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two looks at a server that is starting: there is no event to wait for.
 const START_POLL: Duration = Duration::from_millis(50);
+/// How long a killed server may take to be gone, and how often it is looked at: nothing can be awaited in a drop.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+const KILL_POLL: Duration = Duration::from_millis(2);
 /// Where servers live that are not in everybody's PATH.
 const MORE_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"];
 /// Small, so that three servers fit on any machine and start at once.
@@ -209,7 +212,8 @@ impl Servers {
     /// Makes a server the primary's replica and waits until it has what is there.
     async fn follow(&self, index: usize, accounts: &Accounts) -> Result<(), Failure> {
         let mut primary = self.connect(0).await.trying("connecting to the primary")?;
-        let position: Option<String> = primary.query_first("SELECT @@gtid_binlog_pos").await.trying("asking for the GTID")?;
+        let position: Option<String> =
+            primary.query_first("SELECT @@gtid_binlog_pos").await.trying("asking for the GTID")?;
         primary.disconnect().await.trying("leaving the primary")?;
         let mut replica = self.connect(index).await.trying("connecting to a replica")?;
         let change = format!(
@@ -228,6 +232,22 @@ impl Servers {
     async fn connect(&self, index: usize) -> mysql_async::Result<Conn> {
         let options = OptsBuilder::default().user(Some("root")).pass(Some(&self.root_password));
         Conn::new(options.socket(self.socket(index).to_str()).stmt_cache_size(0)).await
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for process in self.members.iter_mut().filter_map(|member| member.process.as_mut()) {
+            // An error says that it has ended already.
+            let _ = process.start_kill();
+        }
+        // Their folder is removed next, so they must be gone.
+        for process in self.members.iter_mut().filter_map(|member| member.process.as_mut()) {
+            let killed = Instant::now();
+            while matches!(process.try_wait(), Ok(None)) && killed.elapsed() < KILL_TIMEOUT {
+                std::thread::sleep(KILL_POLL);
+            }
+        }
     }
 }
 

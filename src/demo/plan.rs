@@ -49,7 +49,7 @@ impl Plan {
 
     fn outage_act(&self, index: u32) -> (Duration, Act) {
         let begin = self.duration.map_or(PERIOD / 3, |duration| duration / 3) + PERIOD * (index / 2);
-        if index % 2 == 0 { (begin, Act::Kill) } else { (begin + self.outage(), Act::Revive) }
+        if index.is_multiple_of(2) { (begin, Act::Kill) } else { (begin + self.outage(), Act::Revive) }
     }
 
     /// How long the primary is away: a third of the time.

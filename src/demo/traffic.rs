@@ -79,8 +79,14 @@ pub(super) enum News {
     /// It has begun, and the client waits.
     Begun,
     /// It was answered by the server with this `@@server_id`; `None` where nothing says so.
-    Answered { server_id: Option<u32>, took: Duration },
-    Failed { error: String, outcome: Outcome },
+    Answered {
+        server_id: Option<u32>,
+        took: Duration,
+    },
+    Failed {
+        error: String,
+        outcome: Outcome,
+    },
 }
 
 /// What a failure says of the statement.
@@ -193,7 +199,7 @@ impl Reporter {
         let result = work.await;
         let (news, result) = match result {
             Ok(value) => (News::Answered { server_id: server_of(&value), took: begun.elapsed() }, Some(value)),
-            Err(error) => (News::Failed { error: error.to_string(), outcome: outcome(&error) }, None),
+            Err(error) => (News::Failed { error: sentence(&error), outcome: outcome(&error) }, None),
         };
         self.report(doing, news).await?;
         Ok(result)
@@ -210,5 +216,14 @@ fn outcome(error: &mysql_async::Error) -> Outcome {
     match error {
         mysql_async::Error::Server(error) if !error.state.starts_with("08") => Outcome::NotDone,
         _ => Outcome::Unknown,
+    }
+}
+
+/// As the command line clients show it.
+fn sentence(error: &mysql_async::Error) -> String {
+    match error {
+        mysql_async::Error::Server(error) => format!("ERROR {} ({}): {}", error.code, error.state, error.message),
+        mysql_async::Error::Io(_) => "the connection was closed".into(),
+        other => other.to_string(),
     }
 }

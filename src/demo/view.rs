@@ -71,7 +71,8 @@ impl Scene<'_> {
         lines
     }
 
-    fn title(&self) -> Vec<Piece> {
+    /// What this is.
+    pub(super) fn title(&self) -> Vec<Piece> {
         let seconds = self.now.duration_since(self.ledger.started).as_secs();
         vec![
             (Tone::Bold, "sqluice demo".into()),
@@ -94,7 +95,10 @@ impl Scene<'_> {
                 }
                 (None, None) => {
                     let ago = seconds(self.now.duration_since(outage.killed_at));
-                    (Tone::Bad, format!("{primary}, the primary, was killed {ago} ago: writes wait for it, reads go on"))
+                    (
+                        Tone::Bad,
+                        format!("{primary}, the primary, was killed {ago} ago: writes wait for it, reads go on"),
+                    )
                 }
                 (Some(revived), None) => {
                     let ago = seconds(self.now.duration_since(revived));
@@ -141,36 +145,52 @@ impl Scene<'_> {
         self.ledger.latest.iter().skip(skipped).map(|line| self.statement(line)).collect()
     }
 
-    /// One statement: who, what, where.
-    fn statement(&self, line: &Line) -> Vec<Piece> {
-        let head = (Tone::Plain, format!("{:<12}{:<74} ", line.user, line.statement));
+    /// One statement: who, where to, and what; what is long stands last, where a narrow terminal cuts it.
+    pub(super) fn statement(&self, line: &Line) -> Vec<Piece> {
+        let user = (Tone::Plain, format!("{:<12}", line.user));
         match &line.result {
             LineResult::Answered { server_id, took } => {
                 let server = server_id.and_then(|id| self.beliefs.get((id as usize).checked_sub(1)?));
                 let name = server.map_or("?", |belief| belief.name.as_str());
-                vec![head, (Tone::Bold, format!("→ {name}")), (Tone::Faint, format!("  {}", milliseconds(*took)))]
+                let took = format!("{:>10}  ", milliseconds(*took));
+                vec![
+                    user,
+                    (Tone::Bold, format!("→ {name}")),
+                    (Tone::Faint, took),
+                    (Tone::Plain, line.statement.clone()),
+                ]
             }
-            LineResult::Failed(error) => vec![head, (Tone::Bad, format!("✗ {error}"))],
+            LineResult::Failed(error) => {
+                vec![user, (Tone::Bad, format!("✗ {error}: ")), (Tone::Plain, line.statement.clone())]
+            }
         }
+    }
+
+    /// The latest statement of each user, for output that is no terminal.
+    pub(super) fn samples(&self) -> Vec<Vec<Piece>> {
+        let latest = |user: &str| self.ledger.latest.iter().rev().find(|line| line.user == user);
+        [WRITER.0, READER.0].into_iter().filter_map(latest).map(|line| self.statement(line)).collect()
     }
 
     /// What a person can type meanwhile.
     pub(super) fn how_to_connect(&self) -> Vec<Vec<Piece>> {
-        let command = |user: &(&str, &str)| {
+        let client = |user: &(&str, &str)| {
             format!("  mariadb --skip-ssl -h 127.0.0.1 -P {} -u {} -p{} demo", self.port, user.0, user.1)
         };
+        let heading = "try it from another terminal (with mysql in place of mariadb: without --skip-ssl)";
         vec![
-            vec![(Tone::Faint, "try it, from another terminal (mysql instead of mariadb: without --skip-ssl)".into())],
-            vec![(Tone::Plain, command(&WRITER))],
-            vec![(Tone::Plain, command(&READER))],
-            vec![(Tone::Faint, format!("configuration: {}", self.configuration))],
+            vec![(Tone::Faint, heading.into())],
+            vec![(Tone::Plain, client(&WRITER))],
+            vec![(Tone::Plain, client(&READER))],
+            vec![(Tone::Plain, format!("  sqluice status --config {}", self.configuration))],
         ]
     }
 
     /// The state of all servers on one line, for output that is no terminal.
     pub(super) fn one_line(&self) -> String {
         let server = |(belief, rate): (&Belief, usize)| {
-            format!("{} {} {}, {}, {rate}/s", belief.name, belief.role, belief.state, count(belief.connections.into(), "session"))
+            let sessions = count(belief.connections.into(), "session");
+            format!("{} {} {}, {sessions}, {rate}/s", belief.name, belief.role, belief.state)
         };
         let rates = self.ledger.servers.iter().map(|server| server.rate(self.now));
         let servers: Vec<String> = self.beliefs.iter().zip(rates).map(server).collect();
@@ -229,5 +249,95 @@ pub(super) fn count(number: u64, what: &str) -> String {
     match what.split_once(' ') {
         Some((noun, rest)) => format!("{number} {noun}s {rest}"),
         None => format!("{number} {what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::traffic::{Client, Doing, News, Report};
+    use super::*;
+
+    fn beliefs() -> Vec<Belief> {
+        let belief = |name: &str, role: &str, state: &str| Belief {
+            name: name.into(),
+            role: role.into(),
+            state: state.into(),
+            is_up: state == "up",
+            connections: 3,
+        };
+        vec![belief("db1", "-", "down"), belief("db2", "replica", "up"), belief("db3", "replica", "up")]
+    }
+
+    fn ledger(answers: usize) -> Ledger {
+        let at = Instant::now();
+        let mut ledger = Ledger::new(at);
+        for _ in 0..answers {
+            let news = News::Answered { server_id: Some(2), took: Duration::from_micros(1_234) };
+            let client = Client { user: User::Reader, number: 0 };
+            ledger.enter(&Report { client, doing: Doing::Read("SELECT 1".into()), at, news });
+        }
+        ledger
+    }
+
+    fn scene<'a>(ledger: &'a Ledger, beliefs: &'a [Belief]) -> Scene<'a> {
+        let now = ledger.started;
+        Scene { ledger, beliefs, made_of: "servers", port: 4000, configuration: "/x.toml", has_traffic: true, now }
+    }
+
+    #[test]
+    fn the_screen_has_the_servers_the_latest_statements_and_the_way_in() {
+        let (ledger, beliefs) = (ledger(50), beliefs());
+        let lines: Vec<String> = scene(&ledger, &beliefs).screen(24).iter().map(|line| plain(line)).collect();
+        assert_eq!(lines.len(), 24);
+        assert!(
+            lines.contains(&format!("db2     replica   up                  3  {} 50", "█".repeat(BAR_MAX))),
+            "{lines:#?}"
+        );
+        assert!(lines.contains(&"mysqlslave  → db2    1.2 ms  SELECT 1".to_owned()), "{lines:#?}");
+        assert!(lines.contains(&"  mariadb --skip-ssl -h 127.0.0.1 -P 4000 -u mysqlmaster -pdemo demo".to_owned()));
+    }
+
+    #[test]
+    fn the_screen_fits_into_any_height() {
+        let (ledger, beliefs) = (ledger(5), beliefs());
+        for height in 0..60 {
+            assert!(scene(&ledger, &beliefs).screen(height).len() <= height, "{height} lines");
+        }
+    }
+
+    #[test]
+    fn the_headline_says_what_happens_now() {
+        let mut ledger = ledger(1);
+        let beliefs = beliefs();
+        let check = |ledger: &Ledger, expected: &str| {
+            let headline = plain(&scene(ledger, &beliefs).headline());
+            assert!(headline.contains(expected), "{headline}");
+        };
+        check(&ledger, "goes to the primary");
+        let now = ledger.started;
+        ledger.killed(now);
+        check(&ledger, "writes wait for it, reads go on");
+        ledger.revived(now);
+        check(&ledger, "started again");
+        ledger.outages[0].first_write_at = Some(now + Duration::from_secs(4));
+        check(&ledger, "answered 4.0 s after db1 was killed");
+    }
+
+    #[test]
+    fn a_coloured_line_is_cut_at_the_width_and_ends_its_colours() {
+        let line = vec![(Tone::Bad, "→→→".to_owned()), (Tone::Plain, "abc".to_owned())];
+        assert_eq!(coloured(&line, 4), "\x1b[31m→→→\x1b[0m\x1b[0ma\x1b[0m");
+        assert_eq!(plain(&line), "→→→abc");
+    }
+
+    #[test]
+    fn any_rate_shows_and_the_highest_fills_the_bar() {
+        assert_eq!((bar(0, 100), bar(1, 100), bar(100, 100), bar(0, 0)), (0, 1, BAR_MAX, 0));
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(count(1, "error"), "1 error");
+        assert_eq!(count(2, "client waiting"), "2 clients waiting");
     }
 }

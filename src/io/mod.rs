@@ -60,7 +60,7 @@ pub use self::buffer::{BUFFER_COUNT_MAX, BUFFER_SIZE_MAX, GroupLimits, Span};
 pub use self::event::{Errno, Event, Full, SocketId};
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
-pub use self::system::{raise_open_files_limit, set_cpu_affinity};
+pub use self::system::{monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
 pub use self::wake::WakeHandle;
 
 use self::epoll::Epoll;

@@ -83,17 +83,12 @@ pub fn outgoing(address: &SockAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Gives a client's socket the same options, and says from which host it comes: an IP address, or `localhost` for a
-/// UNIX socket, as the servers' user tables call it.
-pub fn prepare_accepted(socket: &OwnedFd) -> io::Result<String> {
+/// Gives a client's socket the same options, and says where it comes from: `None` for a UNIX socket.
+pub fn prepare_accepted(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
     let socket = SockRef::from(socket);
-    match socket.peer_addr()?.as_socket() {
-        Some(address) => {
-            set_tcp_options(&socket)?;
-            Ok(address.ip().to_canonical().to_string())
-        }
-        None => Ok("localhost".to_owned()),
-    }
+    let Some(address) = socket.peer_addr()?.as_socket() else { return Ok(None) };
+    set_tcp_options(&socket)?;
+    Ok(Some(SocketAddr::new(address.ip().to_canonical(), address.port())))
 }
 
 fn set_tcp_options(socket: &SockRef<'_>) -> io::Result<()> {
@@ -184,8 +179,8 @@ mod tests {
         let _ = SockRef::from(&client).connect(&address);
         let (accepted, _) = SockRef::from(&listener).accept().expect("accept");
         let accepted = OwnedFd::from(accepted);
-        let host = prepare_accepted(&accepted).expect("prepared");
-        assert_eq!(host, "127.0.0.1");
+        let address = prepare_accepted(&accepted).expect("prepared").expect("a TCP address");
+        assert_eq!(Some(address), SockRef::from(&client).local_addr().expect("bound").as_socket());
         for socket in [&client, &accepted] {
             let socket = SockRef::from(socket);
             assert!(socket.tcp_nodelay().expect("option"));
@@ -196,10 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn a_client_on_a_unix_socket_comes_from_localhost() {
+    fn a_client_on_a_unix_socket_has_no_address() {
         let (ours, _theirs) = UnixStream::pair().expect("pair");
-        let host = prepare_accepted(&ours.into()).expect("prepared");
-        assert_eq!(host, "localhost");
+        assert_eq!(prepare_accepted(&ours.into()).expect("prepared"), None);
     }
 
     #[test]

@@ -36,6 +36,16 @@ pub fn raise_open_files_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// The time of CLOCK_MONOTONIC, which a service manager compares with its own. Ours is `Instant`, which hides it.
+pub fn monotonic_microseconds() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure lives through the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    assert_eq!(result, 0, "every Linux has this clock");
+    // Neither is negative: the clock starts at zero with the machine.
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +70,16 @@ mod tests {
     fn the_open_files_limit_becomes_the_hard_limit() {
         let limit = raise_open_files_limit().expect("raising to the hard limit is always allowed");
         assert_eq!(raise_open_files_limit().expect("again"), limit);
+    }
+
+    #[test]
+    fn the_monotonic_clock_is_that_of_the_system() {
+        let before = monotonic_microseconds();
+        let uptime = std::fs::read_to_string("/proc/uptime").expect("Linux has it");
+        let seconds: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).expect("a number comes first");
+        let after = monotonic_microseconds();
+        assert!(before <= after);
+        // The file also counts the time the machine slept, and has hundredths.
+        assert!(before <= (seconds * 1e6) as u64 + 10_000, "{before} against {seconds} s");
     }
 }

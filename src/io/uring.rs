@@ -756,3 +756,13 @@ impl Socket {
         entry
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_socket_keeps_less_than_a_hundred_bytes() {
+        assert!(size_of::<Socket>() <= 92, "{}", size_of::<Socket>());
+    }
+}

@@ -200,7 +200,7 @@ mod tests {
     /// that we sent.
     async fn visit(says: &[&[u8]]) -> (Result<Introduction, CheckResult>, Vec<u8>) {
         let (ours, mut theirs) = duplex(1 << 16);
-        let server = async {
+        let server = async move {
             let mut last = Vec::new();
             for (number, payload) in says.iter().enumerate() {
                 let mut bytes = Vec::new();

@@ -82,7 +82,7 @@ fn server(name: &str, standin: &StandIn) -> String {
 fn shop_as(password: &str, servers: &[String]) -> Arc<Config> {
     let cluster = format!(
         "topology = \"replication\"\nmonitor = {{ user = \"monitor\", password = \"{password}\" }}\n\
-         check_interval = \"20ms\"\ncheck_timeout = \"200ms\""
+         check_interval = \"20ms\"\ncheck_timeout = \"1s\""
     );
     config_with(&cluster, &servers.iter().map(String::as_str).collect::<Vec<_>>())
 }

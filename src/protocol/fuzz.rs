@@ -77,6 +77,14 @@ mod tests {
     }
 
     #[test]
+    fn libfuzzer_has_every_target() {
+        let manifest = include_str!("../../tests/fuzz/Cargo.toml");
+        let names: Vec<_> =
+            manifest.split("[[bin]]\nname = \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(names, TARGETS.map(|(name, _)| name));
+    }
+
+    #[test]
     fn no_target_fails_on_seeded_and_mutated_bytes() {
         let seeds = seeds();
         for (name, target) in TARGETS {

@@ -17,7 +17,7 @@ pub(super) struct Candidate {
     pub(super) weight: u32,
 }
 
-/// Picks one; none only of none. `tie_break` is the caller's turn counter (round robin) or a random number (otherwise).
+/// Picks one; none only of none. `tie_break` is the caller's turn counter.
 pub(super) fn pick(
     balance: Balance,
     candidates: impl Iterator<Item = Candidate> + Clone,
@@ -63,9 +63,17 @@ fn round_robin(candidates: impl Iterator<Item = Candidate> + Clone, turn: u32) -
     at_weight(candidates, slot * divisor)
 }
 
-fn random(candidates: impl Iterator<Item = Candidate> + Clone, random: u32) -> Option<Candidate> {
+fn random(candidates: impl Iterator<Item = Candidate> + Clone, turn: u32) -> Option<Candidate> {
     let total = total_weight(candidates.clone());
-    at_weight(candidates, (u64::from(random) * total) >> u32::BITS)
+    at_weight(candidates, (u64::from(scatter(turn)) * total) >> u32::BITS)
+}
+
+/// Another number for each number, in no order that shows: the finalizer of MurmurHash3. Turns count up by one, and
+/// small numbers would all fall on the first candidate.
+fn scatter(turn: u32) -> u32 {
+    let mixed = (turn ^ turn >> 16).wrapping_mul(0x85EB_CA6B);
+    let mixed = (mixed ^ mixed >> 13).wrapping_mul(0xC2B2_AE35);
+    mixed ^ mixed >> 16
 }
 
 /// The candidate that covers `point` when their weights are laid end to end; the last one when it lies beyond.
@@ -156,8 +164,16 @@ mod tests {
     }
 
     #[test]
-    fn random_numbers_fall_on_servers_by_weight() {
-        check(Balance::Random, &[(0, 1), (0, 3)], &[0, (1 << 30) - 1, 1 << 30, u32::MAX], &[0, 0, 1, 1]);
+    fn turns_fall_on_servers_at_random_by_weight() {
+        let candidates = candidates(&[(0, 1), (0, 3)]);
+        let picks: Vec<_> = (1..=4000)
+            .filter_map(|turn| pick(Balance::Random, candidates.iter().copied(), turn))
+            .map(|picked| picked.server.0)
+            .collect();
+        let on_second = picks.iter().sum::<usize>();
+        assert!((2900..3100).contains(&on_second), "{on_second} of 4000 at weight 3 of 4");
+        let repeats = picks.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert!((2300..2700).contains(&repeats), "{repeats} picks like the one before: chance would give 2500");
     }
 
     #[test]

@@ -20,6 +20,14 @@ pub struct Question<'a> {
     pub tie_break: u32,
 }
 
+impl Question<'_> {
+    /// Where the next session of this pool would go: no client was promised anything, no server has failed it, and
+    /// nobody's turn has come.
+    pub fn without_a_session(pool: PoolIndex) -> Question<'static> {
+        Question { pool, excluded: &[], required: Capabilities::NONE, tie_break: 0 }
+    }
+}
+
 /// A server was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {

@@ -70,11 +70,13 @@ pub(super) struct Entry {
     pub(super) client_sequence: u8,
     required: Capabilities,
     door: Door,
+    /// Why the server tried last did not take the session: what the client hears if no other does.
+    refusal: Option<ErrPacket>,
 }
 
 impl Entry {
     pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities) -> Entry {
-        Entry { login, client_sequence, required: required(capabilities), door: Door::Closed }
+        Entry { login, client_sequence, required: required(capabilities), door: Door::Closed, refusal: None }
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
@@ -192,7 +194,7 @@ fn introduce(greeting: &Greeting, who: &Introduction<'_>) -> (HandshakeResponse,
     let login = if who.is_local { login.over_unix_socket() } else { login };
     let mut capabilities = (who.capabilities & PROMISED) | (greeting.capabilities & LOGIN_ONLY);
     if who.login.database.is_some() {
-        capabilities = capabilities | Capabilities::CONNECT_WITH_DB;
+        capabilities |= Capabilities::CONNECT_WITH_DB;
     }
     let mut attribute_bytes = who.login.attributes.clone();
     attributes::append(&mut attribute_bytes, b"_sqluice_client_address", who.host.as_bytes());
@@ -227,6 +229,13 @@ impl Session {
     /// No server could be had in time.
     pub(super) fn lease_failed(&mut self, failure: LeaseFailure) {
         let sequence = self.login_sequence();
+        let refusal = match &mut self.state {
+            State::Leasing(entry) => entry.refusal.take(),
+            State::Frontend(_) | State::Entering(_) | State::Relay(_) | State::Ended => None,
+        };
+        if let Some(refusal) = refusal {
+            return self.deny(sequence, refusal, Ending::ServerDenied);
+        }
         let user = self.user().unwrap_or_default();
         let (error, ending) = match &failure {
             LeaseFailure::UserFull { limit } => (errors::user_limit(user, *limit), Ending::Limit),
@@ -318,6 +327,11 @@ impl Session {
         let is_about_the_server = error.state.is_none() || is_about_server(error.code);
         let failure = Failure::LoginRefused { code: error.code.0 };
         if is_about_the_server {
+            if let State::Entering(entry) = &mut self.state {
+                // A refusal in place of the greeting has no SQL state yet; here the client expects one.
+                let state = error.state.or(Some(*b"08004"));
+                entry.refusal = Some(ErrPacket { state, ..error });
+            }
             return self.try_another(failure, surroundings);
         }
         if is_about_account(error.code) {

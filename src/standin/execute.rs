@@ -7,7 +7,7 @@ use super::answer::{Answer, Cell, Done, Rows};
 use super::evaluate::{Scope, Variables};
 use super::refusal::Refusal;
 use super::server::Server;
-use super::statement::{Assignment, Condition, Expression, Item, Select, Show, Statement, Target};
+use super::statement::{Assignment, Condition, Definition, Expression, Item, Select, Show, Statement, Target};
 use super::store::{Change, Contents, Match, Row, Table, Value, check_length};
 use super::variables::{is_like, status_variables, system_variable, system_variables};
 
@@ -123,31 +123,27 @@ impl Executor<'_> {
             Statement::Update { table, changes, condition } => self.update(table, changes, condition.as_ref())?,
             Statement::Delete { table, condition } => self.delete(table, condition.as_ref())?,
             Statement::Truncate { table } => self.delete(table, None)?,
-            Statement::CreateDatabase { .. }
-            | Statement::DropDatabase { .. }
-            | Statement::CreateTable { .. }
-            | Statement::DropTable { .. } => self.define(statement)?,
+            Statement::Define(definition) => self.define(definition)?,
         };
         Ok(Answer::Done(done))
     }
 
     /// Data definition: commits what is open, as MySQL does it.
-    fn define(&mut self, statement: &Statement) -> Result<Done, Refusal> {
+    fn define(&mut self, definition: &Definition) -> Result<Done, Refusal> {
         self.server.check_writable()?;
         self.commit()?;
         let mut contents = self.server.options.store.contents();
-        let affected = match statement {
-            Statement::CreateDatabase { name, if_not_exists } => contents.create_database(name, *if_not_exists)?,
-            Statement::DropDatabase { name, if_exists } => contents.drop_database(name, *if_exists)?,
-            Statement::CreateTable { table, columns, if_not_exists } => {
+        let affected = match definition {
+            Definition::CreateDatabase { name, if_not_exists } => contents.create_database(name, *if_not_exists)?,
+            Definition::DropDatabase { name, if_exists } => contents.drop_database(name, *if_exists)?,
+            Definition::CreateTable { table, columns, if_not_exists } => {
                 contents.create_table(table, columns, *if_not_exists)?;
                 0
             }
-            Statement::DropTable { table, if_exists } => {
+            Definition::DropTable { table, if_exists } => {
                 contents.drop_table(table, *if_exists)?;
                 0
             }
-            other => unreachable!("{other:?} defines nothing"),
         };
         Ok(Done::affecting(affected))
     }

@@ -32,9 +32,12 @@ pub struct StandIn {
     address: SocketAddr,
     server: Arc<Server>,
     /// Unbounded, but never longer than its callers are many: each waits for its order to be carried out.
-    orders: orders::UnboundedSender<(Order, mpsc::Sender<io::Result<()>>)>,
+    orders: orders::UnboundedSender<Request>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// An order, and where its outcome goes.
+type Request = (Order, mpsc::Sender<io::Result<()>>);
 
 #[derive(Debug)]
 enum Order {
@@ -173,7 +176,7 @@ struct Host {
 }
 
 impl Host {
-    async fn run(&mut self, mut orders: orders::UnboundedReceiver<(Order, mpsc::Sender<io::Result<()>>)>) {
+    async fn run(&mut self, mut orders: orders::UnboundedReceiver<Request>) {
         loop {
             tokio::select! {
                 biased;

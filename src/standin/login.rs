@@ -154,7 +154,7 @@ impl Door<'_> {
     async fn check(&mut self, user: &str, proof: Proof<'_>) -> Step {
         let account = self.server.options.accounts.iter().find(|account| account.user == user);
         let fresh_salt = fresh_salt()?;
-        let known = account.map_or_else(|| Known::nothing(), |account| Known::of(account, self.server));
+        let known = account.map_or_else(Known::nothing, |account| Known::of(account, self.server));
         let verifier = &known.verifier;
         let request = VerifyRequest {
             verifier,

@@ -6,9 +6,9 @@ use crate::protocol::Malformed;
 use crate::protocol::reader::Reader;
 
 use super::execute::describe;
+use super::parser::{self, Parsed};
 use super::refusal::Refusal;
 use super::server::Server;
-use super::statement::{self, Parsed};
 use super::store::Value;
 
 /// Prepared statements of one session; the next one is refused with 1461.
@@ -63,7 +63,7 @@ impl PreparedStatements {
         if self.statements.len() == STATEMENTS_MAX {
             return Err(Refusal::too_many_prepared_statements());
         }
-        let mut all = statement::parse(text).map_err(|error| Refusal::syntax_at(text, error.at))?;
+        let mut all = parser::parse(text).map_err(|error| Refusal::syntax_at(text, error.at))?;
         if all.len() > 1 {
             return Err(Refusal::syntax_at(text, text.len()));
         }

@@ -14,11 +14,11 @@ use super::answer::{Answer, Done, Rows};
 use super::execute::{self, Outcome, SessionState};
 use super::fault::Fault;
 use super::login;
+use super::parser::{self, Parsed};
 use super::prepared::PreparedStatements;
 use super::refusal::Refusal;
 use super::reply::{self, RowForm};
 use super::server::{Place, Server};
-use super::statement::{self, Parsed};
 use super::store::Value;
 use super::variables::MAX_ALLOWED_PACKET;
 use super::wire::{NoPacket, Wire};
@@ -148,7 +148,7 @@ impl Session<'_> {
 
     async fn query(&mut self, text: &[u8]) -> Step {
         let fault = self.strike(text).await?;
-        let statements = match statement::parse(text) {
+        let statements = match parser::parse(text) {
             Ok(statements) => statements,
             Err(error) => {
                 self.put_refusal(&Refusal::syntax_at(text, error.at));

@@ -242,7 +242,7 @@ impl Worker {
         let session = &tenant.session;
         let user = String::from_utf8_lossy(session.user().unwrap_or_default());
         let server = session.server().map(|server| &*server.name);
-        let (id, host, reason, commands) = (session.id().0, &**session.host(), ending.name(), session.commands());
+        let (id, host, reason, commands) = (session.id().0, &*tenant.address, ending.name(), session.commands());
         match ending {
             Ending::Quit | Ending::ClientGone | Ending::Drained => {
                 debug!(session = id, %user, client = host, server, reason, commands, "session ended");

@@ -12,7 +12,7 @@ use crate::{
     config::PoolIndex,
     io::{self, Errno, SocketId},
     pool::Waiting,
-    route::{self, Question, Refusal},
+    route::{self, Explanation, Question, Refusal},
     session::{Input, LeaseFailure, ServerFacts, Side, Want},
     slab::Key,
     topology::{self, Failure, Place, Report, ServerEntry, ServerId, ServerIndex},
@@ -44,8 +44,8 @@ pub(super) struct Lease {
 #[derive(Debug)]
 struct Search {
     want: Want,
-    /// Servers that failed it; at most as many as the pools have.
-    tried: Vec<ServerId>,
+    /// Servers that failed it, and when; at most as many as the pools have.
+    tried: Vec<(ServerId, Instant)>,
     /// When the session gives up.
     deadline: Instant,
 }
@@ -58,6 +58,9 @@ struct Connecting {
 
 /// How often the waiting are offered the servers although nobody said that there is a place.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// How long a session leaves a server alone that has failed it.
+const REST: Duration = Duration::from_secs(1);
 
 impl Lease {
     /// The place at the server, to be given back.
@@ -102,10 +105,9 @@ impl Worker {
 
     /// The server that was found has failed the session: not that one again, for now.
     fn search_on(&mut self, key: Key, failed: ServerId) {
-        if let Some(search) = self.tenants.get_mut(key).and_then(|tenant| tenant.lease.search.as_mut())
-            && !search.tried.contains(&failed)
-        {
-            search.tried.push(failed);
+        if let Some(search) = self.tenants.get_mut(key).and_then(|tenant| tenant.lease.search.as_mut()) {
+            search.tried.retain(|(server, _)| *server != failed);
+            search.tried.push((failed, self.now));
         }
     }
 
@@ -150,7 +152,8 @@ impl Worker {
             let Some(search) = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref()) else {
                 return Ok(());
             };
-            let question = Question { pool, excluded: &search.tried, required: search.want.required, tie_break };
+            let resting: Vec<ServerId> = search.tried.iter().map(|(server, _)| *server).collect();
+            let question = Question { pool, excluded: &resting, required: search.want.required, tie_break };
             let server = route::decide(&self.table, &question)?.server;
             let entry = self.table.server(server);
             let id = entry.id;
@@ -313,10 +316,11 @@ impl Worker {
         }
         let empty = crate::pool::Waiters::new(crate::config::limits::WAITERS_MAX);
         let mut waiters = std::mem::replace(&mut self.waiters, empty);
+        let now = self.now;
         waiters.serve(|waiting| {
             if let Some(search) = self.tenants.get_mut(waiting.session).and_then(|tenant| tenant.lease.search.as_mut())
             {
-                search.tried.clear();
+                search.tried.retain(|(_, at)| *at + REST > now);
             }
             self.find(waiting.session).is_ok()
         });
@@ -357,7 +361,7 @@ impl Worker {
         let search = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref());
         let (Some(search), Some(pool)) = (search, self.pool_of(key)) else { return LeaseFailure::UserGone };
         let question = Question { pool, excluded: &[], required: search.want.required, tie_break: 0 };
-        let why = route::explain(&self.table, &question).to_string();
+        let why = in_one_line(&route::explain(&self.table, &question));
         match route::decide(&self.table, &question) {
             Err(Refusal::AllFull) => LeaseFailure::ServersFull(why),
             Ok(_) | Err(Refusal::NoServer) => LeaseFailure::NoServer(why),
@@ -370,4 +374,18 @@ fn socket_address(endpoint: &topology::Endpoint) -> std::io::Result<SockAddr> {
         topology::Endpoint::Tcp(address) => Ok(SockAddr::from(*address)),
         topology::Endpoint::Unix(path) => SockAddr::unix(path),
     }
+}
+
+/// An explanation as an error message has it: each pool with its servers and why each was not used.
+fn in_one_line(explanation: &Explanation) -> String {
+    let mut line = String::new();
+    for step in &explanation.steps {
+        let separator = if line.is_empty() { "" } else { "; " };
+        line += &format!("{separator}pool {}", step.pool);
+        for (place, explained) in step.servers.iter().enumerate() {
+            let separator = if place == 0 { ": " } else { ", " };
+            line += &format!("{separator}{} {} ({})", explained.server, explained.verdict, explained.heard);
+        }
+    }
+    line
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
-        mpsc,
+        mpsc::{self, TrySendError},
     },
 };
 
@@ -100,9 +100,14 @@ pub struct SessionRow {
     pub age_seconds: u64,
 }
 
-/// The mailbox has as many orders as it may have.
-#[derive(Debug)]
-pub struct Full;
+/// Why an order did not get into the mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undelivered {
+    /// It has as many unread orders as it may have.
+    Full,
+    /// The worker has ended.
+    Ended,
+}
 
 /// The way to one worker.
 #[derive(Clone)]
@@ -119,8 +124,11 @@ impl Handle {
     ///
     /// # Errors
     /// When the worker has as many unread orders as it may have, or has ended.
-    pub fn send(&self, order: Order) -> Result<(), Full> {
-        self.orders.try_send(order).map_err(|_| Full)?;
+    pub fn send(&self, order: Order) -> Result<(), Undelivered> {
+        self.orders.try_send(order).map_err(|refused| match refused {
+            TrySendError::Full(_) => Undelivered::Full,
+            TrySendError::Disconnected(_) => Undelivered::Ended,
+        })?;
         self.bell.wake();
         Ok(())
     }

@@ -25,13 +25,12 @@ use std::{
     io,
     sync::{Arc, OnceLock, atomic::AtomicU32, mpsc},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 
 pub use counters::Counters;
-pub use mailbox::{Asker, Full, Handle, Order, SessionRow};
+pub use mailbox::{Asker, Handle, Order, SessionRow, Undelivered};
 
 use crate::{
     config::limits,
@@ -52,8 +51,6 @@ pub struct Settings {
     pub engine: Engine,
     /// Sessions that the process may have.
     pub sessions_max: u32,
-    /// The time that a login may take.
-    pub login_timeout: Duration,
     /// Users, pools, servers.
     pub table: Arc<ArcSwap<RoutingTable>>,
     /// The way to the monitor.

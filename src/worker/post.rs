@@ -83,7 +83,7 @@ impl Worker {
             id: session.id().0,
             worker: self.index,
             user: String::from_utf8_lossy(session.user().unwrap_or_default()).into_owned(),
-            address: session.host().to_string(),
+            address: tenant.address.to_string(),
             server: session.server().map(|server| server.name.to_string()),
             last_server: session.last_server().map(|name| name.to_string()),
             state: session.activity(),

@@ -76,15 +76,19 @@ impl Worker {
     }
 
     fn settle(&mut self, socket: OwnedFd, admission: Admission) -> Option<()> {
-        let host: Arc<str> = prepare_accepted(&socket).ok()?.into();
+        let address = prepare_accepted(&socket).ok()?;
+        // The servers' user tables call the other end of a UNIX socket this.
+        let host: Arc<str> = address.map_or("localhost".into(), |address| address.ip().to_string().into());
+        let address = address.map_or_else(|| Arc::clone(&host), |address| address.to_string().into());
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).ok()?;
         let id = self.next_session_id();
-        let birth = Birth { id, host, seed, login_timeout: self.company.settings.login_timeout, admission };
+        let birth = Birth { id, host, seed, login_timeout: self.table.config.limits.login_timeout, admission };
         let socket = self.io.adopt(socket).ok()?;
         let session = Session::new(birth, self.surroundings());
         let tenant = Tenant {
             session,
+            address,
             client: Connection::new(socket),
             server: None,
             errand: None,

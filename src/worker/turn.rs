@@ -60,6 +60,8 @@ pub(super) enum Stage {
 /// A session in its place: with its sockets and what it holds.
 pub(super) struct Tenant {
     pub(super) session: Session,
+    /// The client's address and port, for logs and listings.
+    pub(super) address: Arc<str>,
     pub(super) client: Connection,
     pub(super) server: Option<Connection>,
     pub(super) errand: Option<Connection>,
@@ -68,6 +70,8 @@ pub(super) struct Tenant {
     pub(super) timer: Option<Instant>,
     pub(super) born: Instant,
 }
+
+const _: () = assert!(size_of::<Tenant>() <= limits::SESSION_STATE_BYTES / 2, "names and secrets take the other half");
 
 impl Tenant {
     pub(super) fn connection(&mut self, side: Side) -> Option<&mut Connection> {
@@ -118,10 +122,10 @@ impl Worker {
         }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until it is told to stop, or is drained and has nobody left.
     pub(super) fn run(mut self) {
         let mut events = Vec::with_capacity(1024);
-        while self.stage != Stage::Stopped {
+        while !self.is_over() {
             if let Err(failure) = self.io.turn(self.next_deadline(), &mut events) {
                 error!(worker = self.index, error = %failure, "the ring failed: the worker ends");
                 return;
@@ -131,6 +135,15 @@ impl Worker {
                 self.guarded(event);
             }
             self.deadlines();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.stage {
+            Stage::Open => false,
+            // What was written to those who leave is still on its way out.
+            Stage::Draining => self.tenants.len() == 0 && self.departing.len() == 0,
+            Stage::Stopped => true,
         }
     }
 

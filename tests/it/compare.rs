@@ -10,7 +10,6 @@ use crate::harness::{
 /// A session that keeps every reply.
 pub(crate) struct Recorder {
     pub(crate) client: Client,
-    pub(crate) flavour: Flavour,
     replies: Vec<(String, Reply)>,
 }
 
@@ -187,7 +186,7 @@ fn run(
         client.capabilities & account.capabilities & !cap::LONG_PASSWORD,
         account.capabilities & !cap::LONG_PASSWORD
     );
-    let mut recorder = Recorder { client, flavour: server.flavour, replies: Vec::new() };
+    let mut recorder = Recorder { client, replies: Vec::new() };
     scenario(&mut recorder);
     admin.execute(&format!("DROP DATABASE {database}"));
     recorder.replies

@@ -26,7 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 const MAY_IMPORT_ANYTHING: [&str; 4] = ["server", "demo", "main", "lib"];
 
 /// Values in, values out.
-const PURE: [&str; 5] = ["protocol", "topology", "route", "pool", "session"];
+const PURE: [&str; 6] = ["protocol", "topology", "route", "pool", "session", "slab"];
 
 /// What brings I/O, a clock, randomness, threads or locks. Addresses and atomics are values.
 const IMPURE_NAMES: [&str; 19] = [
@@ -121,7 +121,7 @@ fn sources() -> Vec<Source> {
         for entry in fs::read_dir(&folder).expect("src can be read") {
             let path = entry.expect("src can be read").path();
             let name = path.file_stem().expect("a source has a name").to_string_lossy().into_owned();
-            if name == "tests" {
+            if name == "tests" || name == "testing" {
                 continue;
             }
             if path.is_dir() {

@@ -111,7 +111,7 @@ fn a_bad_file_changes_nothing_and_tells_the_place() {
         for (wrong, word) in [
             (body.replace("pool = \"main\"", "pool = \"mian\""), "main"),
             (body.replace("hold_timeout", "hold_timeuot"), "hold_timeout"),
-            (body.replace("name = \"app\"\npassword", "name = app\npassword"), "app"),
+            (body.replace("name = \"app\"\npassword", "name = app\npassword"), "quoted"),
             (body.clone() + "[pool.other]\ncluster = \"none\"\nrole = \"primary\"\n", "none"),
         ] {
             sqluice.write_config(&wrong);

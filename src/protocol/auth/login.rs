@@ -84,7 +84,8 @@ pub enum LoginStep {
 /// Why a server's plugin cannot be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// The plugin is not known here.
+    /// The plugin is not known here. MySQL also asks a user that it does not know for a plugin of its choice, so that
+    /// this may mean a wrong name.
     UnknownPlugin,
     /// The plugin wants the password in clear.
     WantsCleartext,

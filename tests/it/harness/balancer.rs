@@ -129,12 +129,6 @@ impl Sqluice {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Until the log holds `text`.
-    #[track_caller]
-    pub(crate) fn await_log(&self, text: &str) {
-        eventually(&format!("{text:?} in the log"), || self.log().contains(text).then_some(()));
-    }
-
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -193,7 +187,7 @@ impl Sqluice {
         let status = self.status();
         let row = servers_of(&status).into_iter().find(|row| row["name"] == server);
         let row = row.unwrap_or_else(|| panic!("no server {server} in {status:#}"));
-        row["health"].as_str().unwrap_or_else(|| panic!("no health in {row:#}")).to_owned()
+        row["state"].as_str().unwrap_or_else(|| panic!("no state in {row:#}")).to_owned()
     }
 
     #[track_caller]
@@ -215,7 +209,7 @@ impl Sqluice {
         eventually("all sessions are over", || self.sessions().is_empty().then_some(()));
     }
 
-    /// Sends SIGHUP and waits until the log tells the outcome; the commands of a test may use `reload` instead.
+    /// SIGHUP, which nothing answers; `sqluice reload` waits for the outcome.
     pub(crate) fn hang_up(&self) {
         signal(self.process(), "HUP");
     }

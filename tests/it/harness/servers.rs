@@ -71,12 +71,7 @@ impl Server {
         server_script(&["kill", self.folder_text()]);
     }
 
-    /// SIGTERM; returns when the process is gone.
-    pub(crate) fn stop(&self) {
-        server_script(&["stop", self.folder_text()]);
-    }
-
-    /// The same data on the same port after [`Server::kill`] or [`Server::stop`].
+    /// The same data on the same port after [`Server::kill`].
     pub(crate) fn restart(&self, options: &[&str]) {
         self.launch(options);
     }
@@ -88,11 +83,6 @@ impl Server {
 
     pub(crate) fn resume(&self) {
         server_script(&["resume", self.folder_text()]);
-    }
-
-    pub(crate) fn process(&self) -> Process {
-        let pid = server_script(&["status", self.folder_text()]);
-        Process(pid.trim().parse().expect("the script prints a pid"))
     }
 
     /// Runs SQL as root over the server's UNIX socket; rows without headings, columns with tabs between.

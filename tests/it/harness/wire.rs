@@ -13,7 +13,6 @@ mod scramble;
 /// Capability flags; the MariaDB extended ones are the upper 32 bits.
 pub(crate) mod capability {
     pub(crate) const LONG_PASSWORD: u64 = 1;
-    pub(crate) const FOUND_ROWS: u64 = 1 << 1;
     pub(crate) const LONG_FLAG: u64 = 1 << 2;
     pub(crate) const CONNECT_WITH_DB: u64 = 1 << 3;
     pub(crate) const COMPRESS: u64 = 1 << 5;
@@ -143,7 +142,6 @@ pub(crate) struct Greeting {
     pub(crate) connection_id: u32,
     pub(crate) salt: Vec<u8>,
     pub(crate) capabilities: u64,
-    pub(crate) collation: u8,
     pub(crate) plugin: String,
 }
 
@@ -168,7 +166,6 @@ impl Greeting {
             connection_id: u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]),
             salt,
             capabilities,
-            collation: rest[15],
             plugin: text(plugin),
         }
     }

@@ -1,0 +1,334 @@
+//! The HTTP routes. A handler turns a request into a [`Question`], waits for the answer, and writes it as JSON.
+//!
+//! The handlers know nothing: whoever owns the state reads questions from a channel and answers each once. A bound on
+//! the channel and a deadline on each wait keep a stuck owner from collecting requests.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::shapes::{Explanation, Health, Phase, Problem, Reloaded, SessionStatus, Status};
+
+/// Questions waiting for their answer; the next request gets 503.
+pub const QUESTIONS_MAX: usize = 64;
+/// How long a question may wait for its answer. A reload reads files and binds sockets, so it is the longest.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a reload changed nothing, in lines for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReloadRefused {
+    /// The file is not a configuration: one `file:line:column: …` a line.
+    BadConfig(Vec<String>),
+    /// The file is good, and the system or the state of the process does not allow it.
+    Impossible(Vec<String>),
+}
+
+/// What an operator asks. Each carries the place for its one answer.
+#[derive(Debug)]
+pub enum Question {
+    /// The whole process at one moment.
+    Status(oneshot::Sender<Status>),
+    /// One row a session.
+    Sessions(oneshot::Sender<Vec<SessionStatus>>),
+    /// Where this user's statement goes and why; `Err` says why there is no explanation.
+    Explain {
+        /// The user's name.
+        user: String,
+        /// The statement, where one was given.
+        sql: Option<String>,
+        /// The place for the answer.
+        answer: oneshot::Sender<Result<Explanation, String>>,
+    },
+    /// Read the configuration again; on `Err` nothing changed.
+    Reload(oneshot::Sender<Result<Reloaded, ReloadRefused>>),
+    /// Alive, and in which phase.
+    Health(oneshot::Sender<Phase>),
+}
+
+/// Serves the API on a listening socket until the future is dropped. Needs a tokio runtime with I/O.
+pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Question>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    axum::serve(listener, router(questions)).await
+}
+
+fn router(questions: mpsc::Sender<Question>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/sessions", get(sessions))
+        .route("/v1/explain", get(explain))
+        .route("/v1/reload", post(reload))
+        .route("/v1/health", get(health))
+        .fallback(unknown)
+        .with_state(Desk { questions })
+}
+
+/// Where handlers put their questions.
+#[derive(Clone)]
+struct Desk {
+    questions: mpsc::Sender<Question>,
+}
+
+impl Desk {
+    async fn ask<Answer>(&self, question: impl FnOnce(oneshot::Sender<Answer>) -> Question) -> Result<Answer, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.try_send(question(answer)).map_err(|_| Failure::Busy)?;
+        match timeout(ANSWER_TIMEOUT, answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Failure::Ending),
+            Err(_) => Err(Failure::NoAnswer),
+        }
+    }
+}
+
+/// Why a request gets no 2xx.
+enum Failure {
+    /// Too many questions wait already.
+    Busy,
+    /// The process ends and answers no more.
+    Ending,
+    /// The owner of the state did not answer in time.
+    NoAnswer,
+    /// What was asked about does not exist.
+    Unknown(String),
+    /// Nothing was reloaded.
+    NotReloaded(ReloadRefused),
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, errors) = match self {
+            Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, vec!["too many admin requests at once".into()]),
+            Failure::Ending => (StatusCode::SERVICE_UNAVAILABLE, vec!["the process is ending".into()]),
+            Failure::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, vec!["the process did not answer in time".into()]),
+            Failure::Unknown(reason) => (StatusCode::NOT_FOUND, vec![reason]),
+            Failure::NotReloaded(ReloadRefused::BadConfig(errors)) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
+            Failure::NotReloaded(ReloadRefused::Impossible(errors)) => (StatusCode::CONFLICT, errors),
+        };
+        (status, Json(Problem { errors })).into_response()
+    }
+}
+
+type Answered<Shape> = Result<Json<Shape>, Failure>;
+
+async fn status(State(desk): State<Desk>) -> Answered<Status> {
+    desk.ask(Question::Status).await.map(Json)
+}
+
+async fn sessions(State(desk): State<Desk>) -> Answered<Vec<SessionStatus>> {
+    desk.ask(Question::Sessions).await.map(Json)
+}
+
+#[derive(Deserialize)]
+struct ExplainQuery {
+    user: String,
+    sql: Option<String>,
+}
+
+async fn explain(State(desk): State<Desk>, Query(query): Query<ExplainQuery>) -> Answered<Explanation> {
+    let ExplainQuery { user, sql } = query;
+    let explained = desk.ask(|answer| Question::Explain { user, sql, answer }).await?;
+    explained.map(Json).map_err(Failure::Unknown)
+}
+
+async fn reload(State(desk): State<Desk>) -> Answered<Reloaded> {
+    desk.ask(Question::Reload).await?.map(Json).map_err(Failure::NotReloaded)
+}
+
+async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
+    let phase = desk.ask(Question::Health).await?;
+    let status = match phase {
+        Phase::Serving => StatusCode::OK,
+        Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok(with_status(status, Health { phase }))
+}
+
+async fn unknown() -> Failure {
+    Failure::Unknown("there is nothing at this path".into())
+}
+
+fn with_status(status: StatusCode, shape: impl Serialize) -> Response {
+    (status, Json(shape)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use hyper::Method;
+    use tempfile::TempDir;
+    use tokio::task::JoinHandle;
+
+    use super::super::client::{ClientError, request, with_query};
+    use super::super::shapes::tests::{a_session, a_status};
+    use super::*;
+
+    /// The API at a socket of its own, before an owner of the state that the test writes.
+    struct Served {
+        folder: TempDir,
+        questions: mpsc::Receiver<Question>,
+        server: JoinHandle<io::Result<()>>,
+    }
+
+    impl Served {
+        fn start() -> Served {
+            let folder = tempfile::tempdir().expect("a folder");
+            let listener = UnixListener::bind(folder.path().join("admin.sock")).expect("free");
+            let (sender, questions) = mpsc::channel(QUESTIONS_MAX);
+            let server = tokio::spawn(serve(listener, sender));
+            Served { folder, questions, server }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("admin.sock")
+        }
+
+        /// One request, answered by `owner`.
+        async fn ask(
+            &mut self,
+            method: Method,
+            path: &str,
+            owner: impl FnOnce(Question),
+        ) -> Result<String, ClientError> {
+            let socket = self.path();
+            let asked = request(&socket, method, path);
+            let answered = async { owner(self.questions.recv().await.expect("the API runs")) };
+            let (body, ()) = tokio::join!(asked, answered);
+            body.map(|body| String::from_utf8(body.to_vec()).expect("JSON is text"))
+        }
+    }
+
+    fn refused(result: Result<String, ClientError>, expected: u16) -> Vec<String> {
+        match result {
+            Err(ClientError::Refused { status, errors }) => {
+                assert_eq!(status, expected);
+                errors
+            }
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_status_arrives_as_it_was_answered() {
+        let mut served = Served::start();
+        let body = served.ask(Method::GET, "/v1/status", |question| match question {
+            Question::Status(answer) => answer.send(a_status()).expect("the handler waits"),
+            other => panic!("asked {other:?}"),
+        });
+        let body = body.await.expect("200");
+        assert_eq!(serde_json::from_str::<Status>(&body).expect("a status"), a_status());
+        assert!(body.contains(r#""phase":"serving""#), "{body}");
+    }
+
+    #[tokio::test]
+    async fn sessions_arrive_as_they_were_answered() {
+        let mut served = Served::start();
+        let body = served.ask(Method::GET, "/v1/sessions", |question| match question {
+            Question::Sessions(answer) => answer.send(vec![a_session()]).expect("the handler waits"),
+            other => panic!("asked {other:?}"),
+        });
+        let rows: Vec<SessionStatus> = serde_json::from_str(&body.await.expect("200")).expect("rows");
+        assert_eq!(rows, [a_session()]);
+    }
+
+    #[tokio::test]
+    async fn an_explanation_is_asked_for_with_the_text_as_it_was_typed() {
+        let mut served = Served::start();
+        let path = with_query("/v1/explain", &[("user", "a&b"), ("sql", "SELECT '100%+é'")]);
+        let result = served.ask(Method::GET, &path, |question| match question {
+            Question::Explain { user, sql, answer } => {
+                assert_eq!((user.as_str(), sql.as_deref()), ("a&b", Some("SELECT '100%+é'")));
+                answer.send(Err("no user `a&b`".into())).expect("the handler waits");
+            }
+            other => panic!("asked {other:?}"),
+        });
+        assert_eq!(refused(result.await, 404), ["no user `a&b`"]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_reload_brings_each_line_and_a_good_one_each_change() {
+        let mut served = Served::start();
+        let errors = vec!["a.toml:3:1: unknown key".to_string(), "a.toml:9:5: no such pool".to_string()];
+        let result = served.ask(Method::POST, "/v1/reload", |question| match question {
+            Question::Reload(answer) => {
+                answer.send(Err(ReloadRefused::BadConfig(errors.clone()))).expect("the handler waits")
+            }
+            other => panic!("asked {other:?}"),
+        });
+        assert_eq!(refused(result.await, 422), errors);
+
+        let result = served.ask(Method::POST, "/v1/reload", |question| match question {
+            Question::Reload(answer) => {
+                answer.send(Err(ReloadRefused::Impossible(vec!["in use".into()]))).expect("the handler waits")
+            }
+            other => panic!("asked {other:?}"),
+        });
+        assert_eq!(refused(result.await, 409), ["in use"]);
+
+        let changed = Reloaded { changes: vec!["user `b` added".into()], needs_restart: vec![] };
+        let body = served.ask(Method::POST, "/v1/reload", |question| match question {
+            Question::Reload(answer) => answer.send(Ok(changed.clone())).expect("the handler waits"),
+            other => panic!("asked {other:?}"),
+        });
+        assert_eq!(serde_json::from_str::<Reloaded>(&body.await.expect("200")).expect("changes"), changed);
+    }
+
+    #[tokio::test]
+    async fn health_is_bad_while_draining() {
+        let mut served = Served::start();
+        for (phase, expected_ok) in [(Phase::Serving, true), (Phase::Draining, false)] {
+            let result = served.ask(Method::GET, "/v1/health", |question| match question {
+                Question::Health(answer) => answer.send(phase).expect("the handler waits"),
+                other => panic!("asked {other:?}"),
+            });
+            assert_eq!(result.await.is_ok(), expected_ok, "{phase:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_ends_is_an_answer_too() {
+        let mut served = Served::start();
+        let result = served.ask(Method::GET, "/v1/status", drop);
+        assert_eq!(refused(result.await, 503), ["the process is ending"]);
+    }
+
+    #[tokio::test]
+    async fn more_questions_than_the_bound_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("admin.sock");
+        let (sender, _questions) = mpsc::channel(1);
+        let (answer, _answered) = oneshot::channel();
+        sender.try_send(Question::Health(answer)).expect("the first has a place");
+        let listener = UnixListener::bind(&path).expect("free");
+        let served = tokio::spawn(serve(listener, sender));
+        let result = request(&path, Method::GET, "/v1/status").await;
+        assert_eq!(refused(result.map(|_| String::new()), 503), ["too many admin requests at once"]);
+        served.abort();
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused_and_an_absent_process_is_unreachable() {
+        let served = Served::start();
+        let socket = served.path();
+        let result = request(&socket, Method::GET, "/v2/status").await;
+        assert_eq!(refused(result.map(|_| String::new()), 404), ["there is nothing at this path"]);
+        let result = request(&socket, Method::GET, "/v1/reload").await;
+        assert_eq!(refused(result.map(|_| String::new()), 405), ["the answer was 405 Method Not Allowed"]);
+
+        let Served { folder, server, .. } = served;
+        server.abort();
+        assert!(server.await.expect_err("aborted").is_cancelled());
+        let result = request(&folder.path().join("admin.sock"), Method::GET, "/v1/status").await;
+        assert!(matches!(result, Err(ClientError::Unreachable { .. })), "{result:?}");
+    }
+}

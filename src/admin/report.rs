@@ -1,0 +1,70 @@
+//! Clusters, servers and pools of a routing table, as the status shows them.
+
+use std::time::Instant;
+
+use super::shapes::{ClusterStatus, PoolStatus, ServerStatus};
+use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, Role, Server, Topology};
+use crate::topology::{RoutingTable, ServerEntry};
+
+/// What is believed of each server at `now`, in the order of the configuration.
+pub fn clusters(table: &RoutingTable, now: Instant) -> Vec<ClusterStatus> {
+    let clusters = table.config.clusters.iter().enumerate();
+    clusters.map(|(index, cluster)| cluster_status(table, ClusterIndex(index), cluster, now)).collect()
+}
+
+fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, now: Instant) -> ClusterStatus {
+    let entries = table.servers.iter().filter(|entry| entry.cluster == index);
+    let topology = match cluster.topology {
+        Topology::Replication => "replication",
+        Topology::Static => "static",
+    };
+    ClusterStatus {
+        name: cluster.name.clone(),
+        topology: topology.to_string(),
+        servers: entries.zip(&cluster.servers).map(|(entry, server)| server_status(entry, server, now)).collect(),
+    }
+}
+
+fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerStatus {
+    let greeting = entry.greeting.as_ref();
+    ServerStatus {
+        name: server.name.clone(),
+        address: server.address.to_string(),
+        role: entry.health.role.to_string(),
+        state: entry.health.condition.to_string(),
+        reason: entry.health.reason.to_string(),
+        since_seconds: now.saturating_duration_since(entry.health.since).as_secs(),
+        weight: entry.weight,
+        connections: entry.load.connections(),
+        waiting: entry.load.waiting(),
+        max_connections: (entry.max_connections != 0).then_some(entry.max_connections),
+        version: greeting.map(|greeting| String::from_utf8_lossy(&greeting.version_text).into_owned()),
+    }
+}
+
+/// Each pool and who can be picked in it, in the order of the configuration.
+pub fn pools(table: &RoutingTable) -> Vec<PoolStatus> {
+    let pools = table.config.pools.iter().enumerate();
+    pools.map(|(index, pool)| pool_status(table, PoolIndex(index), pool)).collect()
+}
+
+fn pool_status(table: &RoutingTable, index: PoolIndex, pool: &Pool) -> PoolStatus {
+    let role = match pool.role {
+        Role::Primary => "primary",
+        Role::Replica => "replica",
+    };
+    let balance = match pool.balance {
+        Balance::LeastConnections => "least-connections",
+        Balance::RoundRobin => "round-robin",
+        Balance::Random => "random",
+    };
+    let members = &table.pool(index).members;
+    PoolStatus {
+        name: pool.name.clone(),
+        cluster: table.config.cluster(pool.cluster).name.clone(),
+        role: role.to_string(),
+        balance: balance.to_string(),
+        fallback: pool.fallback.map(|fallback| table.config.pool(fallback).name.clone()),
+        usable: members.iter().map(|&member| table.server(member).name.to_string()).collect(),
+    }
+}

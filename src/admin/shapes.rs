@@ -1,0 +1,314 @@
+//! The JSON of the admin API, as types: what the process answers and what the commands read.
+//!
+//! Names are stable: a field may be added, none changes its meaning. Times are seconds, addresses are written as in
+//! the configuration, and nothing here can hold a password or a statement's literal.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`: the whole process at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The process itself.
+    pub process: ProcessStatus,
+    /// Sessions now, and how many there may be.
+    pub sessions: SessionCount,
+    /// Addresses clients connect to, in the order of the configuration.
+    pub listeners: Vec<ListenerStatus>,
+    /// Clusters with their servers, in the order of the configuration.
+    pub clusters: Vec<ClusterStatus>,
+    /// Pools, in the order of the configuration.
+    pub pools: Vec<PoolStatus>,
+}
+
+/// The process itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// The release, as in `sqluice --version`.
+    pub version: String,
+    /// The process id.
+    pub pid: u32,
+    /// What the process is doing.
+    pub phase: Phase,
+    /// Time since the start.
+    pub uptime_seconds: u64,
+    /// The I/O engine in use and, where it is not the wished one, why.
+    pub engine: String,
+    /// Worker threads.
+    pub workers: usize,
+    /// How many routing tables were published: it grows with each reload and each change of a server's health.
+    pub table_epoch: u64,
+}
+
+/// What the process is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Clients are accepted.
+    Serving,
+    /// No new clients; sessions end at their next transaction end.
+    Draining,
+}
+
+/// Sessions now, and how many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCount {
+    /// Sessions logged in at this moment.
+    pub current: u64,
+    /// `max_sessions`.
+    pub max: u64,
+}
+
+/// One address clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The address it is bound to: with port 0 in the configuration, the port the kernel gave.
+    pub address: String,
+    /// An administrative port.
+    pub extra: bool,
+}
+
+/// Servers that replicate one data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How roles are found: `replication`, `static`, …
+    pub topology: String,
+    /// Its servers, in the order of the configuration.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// One server and what is believed of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its address in the configuration.
+    pub address: String,
+    /// `primary`, `replica` or `unknown`.
+    pub role: String,
+    /// `up`, `down`, `unknown`, …
+    pub state: String,
+    /// Why this state and role are believed, in words.
+    pub reason: String,
+    /// How long they have been believed.
+    pub since_seconds: u64,
+    /// Its share of the connections, relative to the other servers of a pool.
+    pub weight: u32,
+    /// Connections to it that belong to sessions now. A session holds one, so this is also its number of sessions.
+    pub connections: u32,
+    /// Sessions that wait for one of its connections to become free.
+    pub waiting: u32,
+    /// How many connections it may be given; `null` is no bound.
+    pub max_connections: Option<u32>,
+    /// The version it announces; `null` until it was reached once.
+    pub version: Option<String>,
+}
+
+/// The members of a cluster with one role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its cluster.
+    pub cluster: String,
+    /// The role its members have.
+    pub role: String,
+    /// How one of them is picked.
+    pub balance: String,
+    /// The pool used when this one has no usable member.
+    pub fallback: Option<String>,
+    /// Names of the members that can be picked now.
+    pub usable: Vec<String>,
+}
+
+/// `GET /v1/sessions`: one row a session, by id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// The connection id the client was given.
+    pub id: u32,
+    /// The worker that serves it.
+    pub worker: usize,
+    /// The user; empty until the login is done.
+    pub user: String,
+    /// The client's address.
+    pub address: String,
+    /// The server in use.
+    pub server: Option<String>,
+    /// The server used before that one.
+    pub last_server: Option<String>,
+    /// What it is doing.
+    pub state: String,
+    /// Why it may not leave its server now.
+    pub pins: Vec<String>,
+    /// Commands so far.
+    pub commands: u64,
+    /// Time since the client connected.
+    pub age_seconds: u64,
+}
+
+/// `GET /v1/explain?user=U[&sql=S]`: where this user's statement goes and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The user asked about.
+    pub user: String,
+    /// Which rule applied, in words.
+    pub rule: String,
+    /// The pool the rule names.
+    pub pool: String,
+    /// The pools looked at, in order: the user's, then the fallback.
+    pub pools: Vec<PoolExplanation>,
+    /// The chosen server; `null` when there is none, or none that can be known.
+    pub server: Option<String>,
+    /// The result in words.
+    pub outcome: String,
+    /// What the answer does not take into account, in words.
+    pub notes: Vec<String>,
+}
+
+/// One pool of an explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolExplanation {
+    /// Its name.
+    pub pool: String,
+    /// Whose servers they are, of which role, and how one is picked, in words.
+    pub rule: String,
+    /// Every server of its cluster, with the reason for or against it.
+    pub candidates: Vec<CandidateExplanation>,
+}
+
+/// One server of an explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CandidateExplanation {
+    /// Its name.
+    pub server: String,
+    /// Whether it was chosen, could have been, or could not.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a routing decision says of one server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The one.
+    Chosen,
+    /// Usable, but another was better.
+    Passed,
+    /// Not usable.
+    Excluded,
+    /// It depends on what the servers say, which an offline answer cannot know.
+    Open,
+}
+
+/// `POST /v1/reload`, when it worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What is different now, one line a change; empty when the file says what it said.
+    pub changes: Vec<String>,
+    /// What the file says but only a restart can do, one line each; the old value stays.
+    pub needs_restart: Vec<String>,
+}
+
+/// Any answer that is not 2xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong, for people; for a bad configuration one `file:line:column: …` line each.
+    pub errors: Vec<String>,
+}
+
+/// `GET /v1/health`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What the process is doing; 200 while serving, 503 while draining.
+    pub phase: Phase,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn a_status() -> Status {
+        let server = |name: &str, address: &str| ServerStatus {
+            name: name.into(),
+            address: address.into(),
+            role: "primary".into(),
+            state: "up".into(),
+            reason: "read_only=0".into(),
+            since_seconds: 90,
+            weight: 100,
+            connections: 3,
+            waiting: 0,
+            max_connections: None,
+            version: Some("10.11.19-MariaDB".into()),
+        };
+        let pool = |name: &str, role: &str| PoolStatus {
+            name: name.into(),
+            cluster: "shop".into(),
+            role: role.into(),
+            balance: "least-connections".into(),
+            fallback: None,
+            usable: vec!["db1".into()],
+        };
+        let listener =
+            |name: &str, address: &str, extra| ListenerStatus { name: name.into(), address: address.into(), extra };
+        Status {
+            process: ProcessStatus {
+                version: "0.1.0".into(),
+                pid: 4242,
+                phase: Phase::Serving,
+                uptime_seconds: 3_725,
+                engine: "io_uring".into(),
+                workers: 2,
+                table_epoch: 9,
+            },
+            sessions: SessionCount { current: 3, max: 10_000 },
+            listeners: vec![listener("app", "127.0.0.1:3306", false), listener("extra", "unix:/run/x", true)],
+            clusters: vec![ClusterStatus {
+                name: "shop".into(),
+                topology: "replication".into(),
+                servers: vec![
+                    server("db1", "10.0.0.11:3306"),
+                    ServerStatus {
+                        role: "unknown".into(),
+                        state: "unknown".into(),
+                        reason: "not checked yet".into(),
+                        since_seconds: 0,
+                        weight: 50,
+                        connections: 0,
+                        max_connections: Some(200),
+                        version: None,
+                        ..server("db2", "10.0.0.12:3306")
+                    },
+                ],
+            }],
+            pools: vec![
+                pool("write", "primary"),
+                PoolStatus {
+                    balance: "round-robin".into(),
+                    fallback: Some("write".into()),
+                    usable: vec![],
+                    ..pool("read", "replica")
+                },
+            ],
+        }
+    }
+
+    pub(crate) fn a_session() -> SessionStatus {
+        SessionStatus {
+            id: 7,
+            worker: 1,
+            user: "app".into(),
+            address: "127.0.0.1:40112".into(),
+            server: Some("db1".into()),
+            last_server: Some("db1".into()),
+            state: "idle".into(),
+            pins: vec![],
+            commands: 12,
+            age_seconds: 45,
+        }
+    }
+}

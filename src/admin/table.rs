@@ -1,0 +1,274 @@
+//! What the commands print for people: aligned columns of a status, of sessions, of an explanation.
+
+use std::fmt::Write;
+
+use super::shapes::{Explanation, Phase, Reloaded, SessionStatus, Status, Verdict};
+
+/// Where the text of a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+use Side::{Left, Right};
+
+/// The whole status: the process and its I/O in a line each, then listeners, servers and pools.
+pub fn status(status: &Status) -> String {
+    let mut page = process_lines(status);
+    page.push_str("\n\n");
+    page.push_str(&listeners(status));
+    page.push('\n');
+    page.push_str(&servers(status));
+    page.push('\n');
+    page.push_str(&pools(status));
+    page
+}
+
+fn process_lines(status: &Status) -> String {
+    let process = &status.process;
+    let phase = match process.phase {
+        Phase::Serving => "serving",
+        Phase::Draining => "draining",
+    };
+    format!(
+        "sqluice {} {phase}, pid {}, up {}, {} of {} sessions, {}\n{}",
+        process.version,
+        process.pid,
+        duration(process.uptime_seconds),
+        status.sessions.current,
+        status.sessions.max,
+        counted(process.workers, "worker"),
+        process.engine,
+    )
+}
+
+fn listeners(status: &Status) -> String {
+    let rows = status.listeners.iter().map(|listener| {
+        let use_for = if listener.extra { "administration" } else { "clients" };
+        vec![listener.name.clone(), listener.address.clone(), use_for.to_string()]
+    });
+    columns(&[("LISTENER", Left), ("ADDRESS", Left), ("FOR", Left)], rows)
+}
+
+fn servers(status: &Status) -> String {
+    let header = [
+        ("CLUSTER", Left),
+        ("SERVER", Left),
+        ("ADDRESS", Left),
+        ("ROLE", Left),
+        ("STATE", Left),
+        ("SESSIONS", Right),
+        ("MAX", Right),
+        ("WEIGHT", Right),
+        ("SINCE", Right),
+        ("REASON", Left),
+    ];
+    let rows = status.clusters.iter().flat_map(|cluster| {
+        cluster.servers.iter().map(|server| {
+            vec![
+                cluster.name.clone(),
+                server.name.clone(),
+                server.address.clone(),
+                server.role.clone(),
+                server.state.clone(),
+                server.connections.to_string(),
+                or_dash(server.max_connections),
+                server.weight.to_string(),
+                duration(server.since_seconds),
+                server.reason.clone(),
+            ]
+        })
+    });
+    columns(&header, rows)
+}
+
+fn pools(status: &Status) -> String {
+    let header =
+        [("POOL", Left), ("CLUSTER", Left), ("ROLE", Left), ("BALANCE", Left), ("FALLBACK", Left), ("USABLE", Left)];
+    let rows = status.pools.iter().map(|pool| {
+        vec![
+            pool.name.clone(),
+            pool.cluster.clone(),
+            pool.role.clone(),
+            pool.balance.clone(),
+            or_dash(pool.fallback.as_deref()),
+            if pool.usable.is_empty() { "none".to_string() } else { pool.usable.join(" ") },
+        ]
+    });
+    columns(&header, rows)
+}
+
+/// One row a session.
+pub fn sessions(sessions: &[SessionStatus]) -> String {
+    let header = [
+        ("ID", Right),
+        ("USER", Left),
+        ("ADDRESS", Left),
+        ("SERVER", Left),
+        ("LAST SERVER", Left),
+        ("STATE", Left),
+        ("PINS", Left),
+        ("COMMANDS", Right),
+        ("AGE", Right),
+        ("WORKER", Right),
+    ];
+    let rows = sessions.iter().map(|session| {
+        vec![
+            session.id.to_string(),
+            if session.user.is_empty() { "-".to_string() } else { session.user.clone() },
+            session.address.clone(),
+            or_dash(session.server.as_deref()),
+            or_dash(session.last_server.as_deref()),
+            session.state.clone(),
+            if session.pins.is_empty() { "-".to_string() } else { session.pins.join(",") },
+            session.commands.to_string(),
+            duration(session.age_seconds),
+            session.worker.to_string(),
+        ]
+    });
+    columns(&header, rows)
+}
+
+/// The result first, then how it came about.
+pub fn explanation(explanation: &Explanation) -> String {
+    let mut page = format!("{}\n{}\n", explanation.outcome, explanation.rule);
+    for pool in &explanation.pools {
+        let _ = writeln!(page, "\npool {}: {}", pool.pool, pool.rule);
+        let rows = pool.candidates.iter().map(|candidate| {
+            let verdict = match candidate.verdict {
+                Verdict::Chosen => "chosen",
+                Verdict::Passed => "usable",
+                Verdict::Excluded => "not used",
+                Verdict::Open => "depends",
+            };
+            vec![format!("  {}", candidate.server), verdict.to_string(), candidate.reason.clone()]
+        });
+        page.push_str(&columns(&[("  SERVER", Left), ("VERDICT", Left), ("WHY", Left)], rows));
+    }
+    for note in &explanation.notes {
+        let _ = write!(page, "\nnote: {note}\n");
+    }
+    page
+}
+
+/// What a reload changed, one line each.
+pub fn reloaded(reloaded: &Reloaded) -> String {
+    let mut page = String::new();
+    if reloaded.changes.is_empty() {
+        page.push_str("nothing changed\n");
+    }
+    for change in &reloaded.changes {
+        let _ = writeln!(page, "{change}");
+    }
+    for setting in &reloaded.needs_restart {
+        let _ = writeln!(page, "needs a restart: {setting}");
+    }
+    page
+}
+
+/// Rows under a header, each column as wide as its widest cell; the last one as long as it likes.
+fn columns(header: &[(&str, Side)], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let names = header.iter().map(|(name, _)| name.to_string()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(names).chain(rows).collect();
+    let widths: Vec<usize> = (0..header.len()).map(|column| width(&rows, column)).collect();
+    let mut page = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for ((cell, (_, side)), &width) in row.iter().zip(header).zip(&widths) {
+            let _ = match side {
+                Left => write!(line, "{cell:<width$}  "),
+                Right => write!(line, "{cell:>width$}  "),
+            };
+        }
+        page.push_str(line.trim_end());
+        page.push('\n');
+    }
+    page
+}
+
+fn width(rows: &[Vec<String>], column: usize) -> usize {
+    rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+}
+
+fn or_dash<Value: ToString>(value: Option<Value>) -> String {
+    value.map_or_else(|| "-".to_string(), |value| value.to_string())
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// The two largest units: `45s`, `3m 05s`, `2h 07m`, `4d 01h`.
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{minutes}m {:02}s", seconds % 60),
+        3_600..86_400 => format!("{hours}h {:02}m", minutes % 60),
+        _ => format!("{days}d {:02}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shapes::tests::{a_session, a_status};
+    use super::*;
+
+    #[test]
+    fn a_status_reads_as_aligned_tables() {
+        let expected = "\
+sqluice 0.1.0 serving, pid 4242, up 1h 02m, 3 of 10000 sessions, 2 workers
+io_uring
+
+LISTENER  ADDRESS         FOR
+app       127.0.0.1:3306  clients
+extra     unix:/run/x     administration
+
+CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  REASON
+shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s  read_only=0
+shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s  not checked yet
+
+POOL   CLUSTER  ROLE     BALANCE            FALLBACK  USABLE
+write  shop     primary  least-connections  -         db1
+read   shop     replica  round-robin        write     none
+";
+        assert_eq!(status(&a_status()), expected);
+    }
+
+    #[test]
+    fn a_session_without_server_or_pins_shows_dashes() {
+        let expected = "\
+ID  USER  ADDRESS          SERVER  LAST SERVER  STATE  PINS  COMMANDS  AGE  WORKER
+ 7  app   127.0.0.1:40112  db1     db1          idle   -           12  45s       1
+ 8  -     127.0.0.1:40113  -       -            login  -            0   0s       0
+";
+        let mut second = a_session();
+        second.id = 8;
+        second.user.clear();
+        second.address = "127.0.0.1:40113".into();
+        (second.server, second.last_server) = (None, None);
+        second.state = "login".into();
+        second.commands = 0;
+        (second.age_seconds, second.worker) = (0, 0);
+        assert_eq!(sessions(&[a_session(), second]), expected);
+    }
+
+    #[test]
+    fn durations_show_their_two_largest_units() {
+        for (seconds, expected) in
+            [(0, "0s"), (59, "59s"), (60, "1m 00s"), (3_599, "59m 59s"), (3_600, "1h 00m"), (90_061, "1d 01h")]
+        {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn a_reload_without_effect_says_so() {
+        let nothing = Reloaded { changes: vec![], needs_restart: vec![] };
+        assert_eq!(reloaded(&nothing), "nothing changed\n");
+        let some =
+            Reloaded { changes: vec!["listener `b` added".into()], needs_restart: vec!["workers: 2 to 4".into()] };
+        assert_eq!(reloaded(&some), "listener `b` added\nneeds a restart: workers: 2 to 4\n");
+    }
+}

@@ -1,0 +1,314 @@
+//! The control thread's loop: orders, operators' questions, workers that end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+
+use super::listeners::{Listeners, Notice};
+use super::notify::{Message, ServiceManager};
+use super::reload::Source;
+use super::socket_file::SocketFile;
+use crate::admin::explain::{self, Asked};
+use crate::admin::shapes::{ListenerStatus, ProcessStatus, SessionCount, SessionStatus, Status};
+use crate::admin::{Question, report, shapes};
+use crate::config::ListenAddress;
+use crate::monitor::Monitor;
+use crate::topology::RoutingTable;
+use crate::worker::{self, Handle, SessionRow, Undelivered, Workers};
+
+/// Orders that may wait; a signal that comes beyond that waits with its sender.
+pub(super) const ORDERS_MAX: usize = 8;
+
+/// How often a worker with a full mailbox is tried again, and how many times: it reads its mail once a turn, so two
+/// seconds without are a worker that hangs.
+const MAIL_RETRY: Duration = Duration::from_millis(10);
+const MAIL_TRIES_MAX: usize = 200;
+
+/// What the process is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Read the configuration again.
+    Reload,
+    /// Drain; the second time, stop.
+    Terminate,
+    /// Take no more clients, and end when the last session has ended.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// A worker ended without being told to. The process cannot go on as configured, and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerEnded {
+    /// Its number.
+    pub worker: usize,
+}
+
+impl fmt::Display for WorkerEnded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "worker {} ended by itself; the process ends, to be started again", self.worker)
+    }
+}
+
+impl std::error::Error for WorkerEnded {}
+
+/// What the process is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Clients are accepted.
+    Serving,
+    /// No new clients. Who is still there at the deadline is cut off.
+    Draining { until: Instant },
+}
+
+/// Everything the control thread owns.
+pub(super) struct Control {
+    pub(super) source: Source,
+    pub(super) table: Arc<ArcSwap<RoutingTable>>,
+    pub(super) workers: Workers,
+    pub(super) listeners: Listeners,
+    pub(super) monitor: Monitor,
+    pub(super) manager: ServiceManager,
+    pub(super) phase: Phase,
+    pub(super) started: Instant,
+    pub(super) questions: mpsc::Receiver<Question>,
+    /// The number of each worker whose thread has ended.
+    pub(super) deaths: mpsc::UnboundedReceiver<usize>,
+    /// Removes the admin socket's file at the end.
+    pub(super) _admin_file: SocketFile,
+}
+
+/// How the loop goes on after something happened.
+enum Next {
+    GoOn,
+    End,
+}
+
+impl Control {
+    /// Runs until the process is to end, ends the workers, and waits for them.
+    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), WorkerEnded> {
+        let mut failed = None;
+        let mut alive = self.workers.handles().len();
+        loop {
+            let next = tokio::select! {
+                Some(order) = orders.recv() => self.obey(order).await,
+                Some(question) = self.questions.recv() => self.answer(question).await,
+                Some(worker) = self.deaths.recv() => {
+                    alive -= 1;
+                    self.worker_ended(worker, &mut failed).await
+                }
+                () = deadline(self.phase) => {
+                    tracing::warn!("shutdown_timeout is over; sessions that are cut off: {}", self.sessions());
+                    Next::End
+                }
+            };
+            if matches!(next, Next::End) || alive == 0 {
+                break;
+            }
+        }
+        self.end().await;
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn obey(&mut self, order: Order) -> Next {
+        match (order, self.phase) {
+            (Order::Reload, _) => {
+                // What came of it is in the log; who sent a signal has nowhere else to look.
+                let _ = self.reload().await;
+                Next::GoOn
+            }
+            (Order::Terminate | Order::Drain, Phase::Serving) => {
+                self.drain().await;
+                Next::GoOn
+            }
+            (Order::Drain, Phase::Draining { .. }) => Next::GoOn,
+            (Order::Stop, _) | (Order::Terminate, Phase::Draining { .. }) => {
+                tracing::info!("ends now; sessions that are cut off: {}", self.sessions());
+                Next::End
+            }
+        }
+    }
+
+    /// Takes no more clients. Workers end by themselves when their last session has.
+    async fn drain(&mut self) {
+        let timeout = self.table.load().config.process.shutdown_timeout;
+        tracing::info!("takes no more clients and waits up to {timeout:?} for sessions to end: {}", self.sessions());
+        self.tell_manager(&Message::Stopping);
+        self.phase = Phase::Draining { until: Instant::now() + timeout };
+        self.tell_workers(|| worker::Order::Drain).await;
+        // The workers' copies are closed by them; with ours the addresses are free.
+        self.listeners.close();
+    }
+
+    async fn worker_ended(&mut self, worker: usize, failed: &mut Option<WorkerEnded>) -> Next {
+        if matches!(self.phase, Phase::Draining { .. }) {
+            return Next::GoOn;
+        }
+        // Its listening sockets would go on collecting clients that nobody serves, so the process does not stay.
+        let ended = WorkerEnded { worker };
+        tracing::error!("{ended}; the other workers are drained");
+        *failed = Some(ended);
+        self.drain().await;
+        Next::GoOn
+    }
+
+    async fn end(mut self) {
+        if self.phase == Phase::Serving {
+            self.tell_manager(&Message::Stopping);
+        }
+        self.listeners.close();
+        self.tell_workers(|| worker::Order::Stop).await;
+        self.workers.join();
+        tracing::info!("ended");
+    }
+
+    async fn answer(&mut self, question: Question) -> Next {
+        // Who asked may have gone away meanwhile; an answer that nobody reads is dropped.
+        match question {
+            Question::Status(answer) => drop(answer.send(self.status())),
+            Question::Sessions(answer) => self.collect_sessions(answer).await,
+            Question::Explain { user, sql, answer } => {
+                let asked = Asked { user: &user, sql: sql.as_deref() };
+                let explained = explain::online(&self.table.load(), &asked);
+                drop(answer.send(explained.map_err(|unknown| unknown.to_string())));
+            }
+            Question::Reload(answer) => drop(answer.send(self.reload().await)),
+            Question::Health(answer) => drop(answer.send(self.shown_phase())),
+        }
+        Next::GoOn
+    }
+
+    /// Asks every worker, and answers from a task of its own when all have: the loop does not wait for them.
+    async fn collect_sessions(&self, answer: oneshot::Sender<Vec<SessionStatus>>) {
+        let mut asked = Vec::new();
+        for handle in self.workers.handles() {
+            let (rows, answered) = oneshot::channel();
+            // A worker that has ended has no sessions.
+            if handle.send(worker::Order::Sessions(rows)).is_ok() {
+                asked.push(answered);
+            }
+        }
+        tokio::spawn(async move {
+            let mut sessions = Vec::new();
+            for answered in asked {
+                sessions.extend(answered.await.unwrap_or_default().into_iter().map(session_status));
+            }
+            sessions.sort_by_key(|session| session.id);
+            drop(answer.send(sessions));
+        });
+    }
+
+    fn status(&self) -> Status {
+        let table = self.table.load();
+        Status {
+            process: ProcessStatus {
+                version: env!("CARGO_PKG_VERSION").to_string(),
+                pid: std::process::id(),
+                phase: self.shown_phase(),
+                uptime_seconds: self.started.elapsed().as_secs(),
+                engine: self.workers.engine().to_string(),
+                workers: self.workers.handles().len(),
+                table_epoch: table.epoch,
+            },
+            sessions: SessionCount { current: self.sessions(), max: table.config.process.max_sessions.into() },
+            listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
+            clusters: report::clusters(&table, Instant::now()),
+            pools: report::pools(&table),
+        }
+    }
+
+    fn shown_phase(&self) -> shapes::Phase {
+        match self.phase {
+            Phase::Serving => shapes::Phase::Serving,
+            Phase::Draining { .. } => shapes::Phase::Draining,
+        }
+    }
+
+    fn sessions(&self) -> u64 {
+        self.workers.handles().iter().map(|handle| handle.counters().sessions.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Names and bound addresses of the listeners.
+    pub(super) fn addresses(&self) -> Vec<(String, ListenAddress)> {
+        self.listeners.iter().map(|(settings, bound)| (settings.name.clone(), bound.clone())).collect()
+    }
+
+    /// The table that the workers decide by.
+    pub(super) fn table(&self) -> Arc<ArcSwap<RoutingTable>> {
+        Arc::clone(&self.table)
+    }
+
+    pub(super) fn tell_manager(&self, message: &Message<'_>) {
+        if let Err(error) = self.manager.tell(message) {
+            tracing::warn!("the service manager was not told {message:?}: {error}");
+        }
+    }
+
+    /// Tells the workers about listeners. A socket that a worker cannot be given is left to the others.
+    pub(super) async fn give_notice(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            match notice {
+                Notice::Stop { key } => self.tell_workers(|| worker::Order::StopListening { key }).await,
+                Notice::Listen { worker, key, name, socket } => {
+                    let order = || {
+                        let socket = socket.try_clone().ok()?;
+                        Some(worker::Order::Listen { key, name: Arc::clone(&name), socket })
+                    };
+                    deliver(worker, &self.workers.handles()[worker], order).await;
+                }
+            }
+        }
+    }
+
+    async fn tell_workers(&self, order: impl Fn() -> worker::Order) {
+        for (worker, handle) in self.workers.handles().iter().enumerate() {
+            deliver(worker, handle, || Some(order())).await;
+        }
+    }
+}
+
+/// Puts an order into a worker's mailbox, however often that takes within reason.
+async fn deliver(worker: usize, handle: &Handle, order: impl Fn() -> Option<worker::Order>) {
+    for _ in 0..MAIL_TRIES_MAX {
+        let Some(order) = order() else {
+            return tracing::error!("no more open files: worker {worker} is not told");
+        };
+        match handle.send(order) {
+            // One that has ended is told by its death.
+            Ok(()) | Err(Undelivered::Ended) => return,
+            Err(Undelivered::Full) => tokio::time::sleep(MAIL_RETRY).await,
+        }
+    }
+    tracing::error!("worker {worker} does not read its orders");
+}
+
+/// The moment at which draining is over; never while clients are served.
+async fn deadline(phase: Phase) {
+    match phase {
+        Phase::Serving => std::future::pending().await,
+        Phase::Draining { until } => tokio::time::sleep_until(until.into()).await,
+    }
+}
+
+fn listener_status(settings: &crate::config::Listener, bound: &ListenAddress) -> ListenerStatus {
+    ListenerStatus { name: settings.name.clone(), address: bound.to_string(), extra: settings.extra }
+}
+
+fn session_status(row: SessionRow) -> SessionStatus {
+    SessionStatus {
+        id: row.id,
+        worker: row.worker,
+        user: row.user,
+        address: row.address,
+        server: row.server,
+        last_server: row.last_server,
+        state: row.state.to_string(),
+        pins: row.pins.into_iter().map(str::to_string).collect(),
+        commands: row.commands,
+        age_seconds: row.age_seconds,
+    }
+}

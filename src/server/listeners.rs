@@ -1,0 +1,347 @@
+//! The addresses that clients connect to, over the life of the process: bound before anything is given up, kept as long
+//! as their address is configured, closed last.
+//!
+//! The control thread keeps every listening socket and hands the workers copies. A socket that only changes hands (a
+//! listener with a new name) so keeps the clients that wait in its queue.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::socket_file::SocketFile;
+use crate::config::{ListenAddress, Listener};
+use crate::io::socket::listen_tcp;
+
+/// Everybody on the machine may connect: who may log in is decided by name and password, as with a TCP port.
+const UNIX_SOCKET_MODE: u32 = 0o777;
+
+/// The open listeners, in the order of the configuration.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    workers: usize,
+    next_key: u32,
+    open: Vec<Open>,
+}
+
+/// One open listener.
+#[derive(Debug)]
+struct Open {
+    /// Its number at the workers; never used again for another one.
+    key: u32,
+    settings: Listener,
+    /// The configured address, with the port that the kernel gave for port 0.
+    bound: ListenAddress,
+    /// One socket a worker on a TCP address. A UNIX socket has one, which the first worker serves for all.
+    sockets: Vec<OwnedFd>,
+    /// The file of a UNIX socket; removed with the listener.
+    _file: Option<SocketFile>,
+}
+
+/// An address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The listener's name.
+    pub listener: String,
+    /// The address.
+    pub address: ListenAddress,
+    /// Why not.
+    pub error: io::Error,
+}
+
+impl BindError {
+    fn new(settings: &Listener, error: io::Error) -> BindError {
+        BindError { listener: settings.name.clone(), address: settings.address.clone(), error }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "listener {}: cannot listen on {}: {}", self.listener, self.address, self.error)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// What will be open, and the copies for the workers: everything that can fail is done.
+#[derive(Debug)]
+pub(super) struct Plan {
+    next: Vec<Planned>,
+}
+
+#[derive(Debug)]
+enum Planned {
+    /// Stays as it is.
+    Kept { address: ListenAddress, settings: Listener },
+    /// Stays open under another name.
+    Renamed { address: ListenAddress, settings: Listener, copies: Vec<OwnedFd> },
+    /// Is new.
+    Opened { open: Open, copies: Vec<OwnedFd> },
+}
+
+/// What one worker must be told.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// Accept clients on this socket.
+    Listen { worker: usize, key: u32, name: Arc<str>, socket: OwnedFd },
+    /// Accept no more under this number. Goes to every worker.
+    Stop { key: u32 },
+}
+
+impl Listeners {
+    /// None yet.
+    pub(super) fn new(workers: usize) -> Listeners {
+        Listeners { workers, next_key: 0, open: Vec::new() }
+    }
+
+    /// Name, bound address and settings of each.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Listener, &ListenAddress)> {
+        self.open.iter().map(|open| (&open.settings, &open.bound))
+    }
+
+    /// Binds whatever of `wanted` is not open. On an error nothing is different from before.
+    pub(super) fn prepare(&mut self, wanted: &[Listener]) -> Result<Plan, BindError> {
+        for settings in wanted {
+            self.ask_for(&settings.address).map_err(|error| BindError::new(settings, error))?;
+        }
+        let next = wanted.iter().map(|settings| self.plan(settings).map_err(|error| BindError::new(settings, error)));
+        Ok(Plan { next: next.collect::<Result<_, _>>()? })
+    }
+
+    /// Sockets with SO_REUSEPORT share an address with any other process of the same user: a second sqluice started by
+    /// mistake would take half of the clients. A socket without it is refused if anybody listens there. Where one of
+    /// ours has that port already (at this or another address) there is no way to ask.
+    fn ask_for(&self, address: &ListenAddress) -> io::Result<()> {
+        let ListenAddress::Tcp(address) = *address else { return Ok(()) };
+        let ours = |open: &Open| matches!(open.bound, ListenAddress::Tcp(bound) if bound.port() == address.port());
+        if address.port() == 0 || self.open.iter().any(ours) {
+            return Ok(());
+        }
+        let question = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if address.is_ipv6() {
+            question.set_only_v6(true)?;
+        }
+        // Connections of an earlier process that are not quite over do not count.
+        question.set_reuse_address(true)?;
+        question.bind(&address.into())
+    }
+
+    fn plan(&mut self, settings: &Listener) -> io::Result<Planned> {
+        let settings = settings.clone();
+        let address = settings.address.clone();
+        match self.open.iter().find(|open| open.settings.address == address) {
+            Some(open) if open.settings.name == settings.name => Ok(Planned::Kept { address, settings }),
+            Some(open) => Ok(Planned::Renamed { address, settings, copies: copies(&open.sockets)? }),
+            None => {
+                let open = self.open(settings)?;
+                let copies = copies(&open.sockets)?;
+                Ok(Planned::Opened { open, copies })
+            }
+        }
+    }
+
+    fn open(&mut self, settings: Listener) -> io::Result<Open> {
+        let (sockets, bound, file) = match &settings.address {
+            ListenAddress::Tcp(address) => {
+                let (sockets, bound) = listen_on_each(*address, self.workers)?;
+                (sockets, ListenAddress::Tcp(bound), None)
+            }
+            ListenAddress::Unix(path) => {
+                let (socket, file) = SocketFile::listen(path, UNIX_SOCKET_MODE)?;
+                (vec![socket], settings.address.clone(), Some(file))
+            }
+        };
+        Ok(Open { key: self.take_key(), settings, bound, sockets, _file: file })
+    }
+
+    /// Makes the plan the state, and says what the workers must be told, in order: the new first, then what is gone.
+    pub(super) fn swap(&mut self, plan: Plan) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        let mut stopped = Vec::new();
+        let mut before = std::mem::take(&mut self.open);
+        for planned in plan.next {
+            let mut take = |address: &ListenAddress| {
+                let place = before.iter().position(|open| open.settings.address == *address);
+                before.remove(place.expect("a plan is carried out on the listeners it was made for"))
+            };
+            let open = match planned {
+                Planned::Kept { address, settings } => Open { settings, ..take(&address) },
+                Planned::Renamed { address, settings, copies } => {
+                    let old = take(&address);
+                    stopped.push(old.key);
+                    let open = Open { key: self.take_key(), settings, ..old };
+                    notices.extend(open.notices(copies));
+                    open
+                }
+                Planned::Opened { open, copies } => {
+                    notices.extend(open.notices(copies));
+                    open
+                }
+            };
+            self.open.push(open);
+        }
+        stopped.extend(before.iter().map(|open| open.key));
+        notices.extend(stopped.into_iter().map(|key| Notice::Stop { key }));
+        notices
+    }
+
+    /// Gives all of them up: clients are refused from now on.
+    pub(super) fn close(&mut self) {
+        self.open.clear();
+    }
+
+    fn take_key(&mut self) -> u32 {
+        let key = self.next_key;
+        self.next_key = self.next_key.checked_add(1).expect("four billion listeners are not opened in one life");
+        key
+    }
+}
+
+impl Open {
+    fn notices(&self, copies: Vec<OwnedFd>) -> impl Iterator<Item = Notice> {
+        let name: Arc<str> = Arc::from(self.settings.name.as_str());
+        let key = self.key;
+        copies.into_iter().enumerate().map(move |(worker, socket)| Notice::Listen {
+            worker,
+            key,
+            name: Arc::clone(&name),
+            socket,
+        })
+    }
+}
+
+fn copies(sockets: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
+    sockets.iter().map(OwnedFd::try_clone).collect()
+}
+
+/// One socket a worker, all on the same address: with port 0 the first one gets a port and the others follow.
+fn listen_on_each(address: SocketAddr, workers: usize) -> io::Result<(Vec<OwnedFd>, SocketAddr)> {
+    let first = listen_tcp(address)?;
+    let bound = SockRef::from(&first).local_addr()?.as_socket().expect("a TCP socket has an IP address");
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(listen_tcp(bound)?);
+    }
+    Ok((sockets, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+
+    use super::*;
+
+    fn tcp(name: &str, port: u16) -> Listener {
+        let address = ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        Listener { name: name.into(), address, extra: false }
+    }
+
+    fn unix(name: &str, path: &Path) -> Listener {
+        Listener { name: name.into(), address: ListenAddress::Unix(path.to_path_buf()), extra: false }
+    }
+
+    fn bound(listeners: &Listeners, name: &str) -> SocketAddr {
+        let mut all = listeners.iter();
+        match all.find(|(settings, _)| settings.name == name).expect("it is open").1 {
+            ListenAddress::Tcp(address) => *address,
+            ListenAddress::Unix(path) => panic!("{} is not a TCP address", path.display()),
+        }
+    }
+
+    /// `+worker/key name` and `-key`, in order.
+    fn shown(notices: &[Notice]) -> Vec<String> {
+        let line = |notice: &Notice| match notice {
+            Notice::Listen { worker, key, name, .. } => format!("+{worker}/{key} {name}"),
+            Notice::Stop { key } => format!("-{key}"),
+        };
+        notices.iter().map(line).collect()
+    }
+
+    #[test]
+    fn each_worker_gets_a_socket_of_a_tcp_listener_and_the_first_that_of_a_unix_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("mysql.sock");
+        let mut listeners = Listeners::new(2);
+        let plan = listeners.prepare(&[tcp("a", 0), unix("b", &path)]).expect("free addresses");
+        let notices = listeners.swap(plan);
+        assert_eq!(shown(&notices), ["+0/0 a", "+1/0 a", "+0/1 b"]);
+        TcpStream::connect(bound(&listeners, "a")).expect("listens");
+        UnixStream::connect(&path).expect("listens");
+    }
+
+    #[test]
+    fn a_reload_keeps_what_is_still_wanted_opens_the_new_and_closes_the_rest_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (kept, removed) = (folder.path().join("kept"), folder.path().join("removed"));
+        let mut listeners = Listeners::new(1);
+        let plan = listeners.prepare(&[unix("kept", &kept), unix("removed", &removed)]).expect("free");
+        drop(listeners.swap(plan));
+        let added = folder.path().join("added");
+        let plan = listeners.prepare(&[unix("added", &added), unix("kept", &kept)]).expect("free");
+        UnixStream::connect(&removed).expect("nothing is closed before the swap");
+        assert_eq!(shown(&listeners.swap(plan)), ["+0/2 added", "-1"]);
+        assert!(!removed.exists());
+        let names: Vec<&str> = listeners.iter().map(|(settings, _)| settings.name.as_str()).collect();
+        assert_eq!(names, ["added", "kept"]);
+    }
+
+    #[test]
+    fn a_listener_with_a_new_name_keeps_its_socket_and_the_clients_in_its_queue() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("mysql.sock");
+        let mut listeners = Listeners::new(1);
+        let plan = listeners.prepare(&[unix("old", &path)]).expect("free");
+        drop(listeners.swap(plan));
+        let _waiting = UnixStream::connect(&path).expect("queued");
+        let plan = listeners.prepare(&[unix("new", &path)]).expect("nothing to bind");
+        let mut notices = listeners.swap(plan);
+        assert_eq!(shown(&notices), ["+0/1 new", "-0"]);
+        let Notice::Listen { socket, .. } = notices.remove(0) else { panic!("checked above") };
+        let listener = std::os::unix::net::UnixListener::from(socket);
+        listener.accept().expect("the client that was waiting");
+    }
+
+    #[test]
+    fn an_address_of_another_process_is_refused_and_changes_nothing() {
+        let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        // Even one that would share its port.
+        SockRef::from(&stranger).set_reuse_port(true).expect("allowed");
+        let taken = stranger.local_addr().expect("bound").port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (kept, new) = (folder.path().join("kept"), folder.path().join("new"));
+        let mut listeners = Listeners::new(1);
+        let plan = listeners.prepare(&[unix("kept", &kept)]).expect("free");
+        drop(listeners.swap(plan));
+        let error = listeners.prepare(&[unix("new", &new), tcp("taken", taken)]).expect_err("in use");
+        assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().starts_with(&format!("listener taken: cannot listen on 127.0.0.1:{taken}: ")));
+        assert!(!new.exists(), "what was bound on the way is given up again");
+        UnixStream::connect(&kept).expect("still open");
+    }
+
+    #[test]
+    fn two_listeners_of_one_file_may_share_a_port() {
+        let port =
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port").local_addr().expect("bound").port();
+        let everywhere =
+            Listener { address: ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, port).into()), ..tcp("b", port) };
+        let mut listeners = Listeners::new(2);
+        let plan = listeners.prepare(&[tcp("a", port), everywhere]).expect("nobody else listens there");
+        assert_eq!(shown(&listeners.swap(plan)).len(), 4);
+    }
+
+    #[test]
+    fn closed_listeners_refuse_clients() {
+        let mut listeners = Listeners::new(1);
+        let plan = listeners.prepare(&[tcp("a", 0)]).expect("a free port");
+        drop(listeners.swap(plan));
+        let address = bound(&listeners, "a");
+        listeners.close();
+        assert!(TcpStream::connect(address).is_err());
+    }
+}

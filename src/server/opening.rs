@@ -1,0 +1,181 @@
+//! The order of a start: everything that can be refused is tried before the first client is accepted.
+
+use std::fmt;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use super::control::{Control, Phase};
+use super::listeners::{BindError, Listeners};
+use super::notify::{Message, ServiceManager};
+use super::reload::Source;
+use super::socket_file::SocketFile;
+use crate::admin;
+use crate::config::limits::{self, Bytes};
+use crate::config::{Config, IoEngine};
+use crate::io::{Engine, raise_open_files_limit};
+use crate::monitor::Monitor;
+use crate::protocol::auth::RsaKey;
+use crate::topology::Beliefs;
+use crate::worker;
+
+/// Only the owner of the process may use the admin socket: it shows addresses and names, and it takes orders.
+const ADMIN_SOCKET_MODE: u32 = 0o600;
+
+/// Open files that have nothing to do with sessions: the rings, the monitor's connections, the logs, the admin API.
+const FILES_BESIDE_SESSIONS: u64 = 256;
+
+/// Why the process did not start. Each says what an operator would look at.
+#[derive(Debug)]
+pub enum StartError {
+    /// The control thread or its runtime cannot be made.
+    Runtime(io::Error),
+    /// A listener's address cannot be listened on.
+    Listen(BindError),
+    /// The admin socket cannot be made.
+    AdminSocket {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// No RSA key for `caching_sha2_password`.
+    RsaKey(String),
+    /// A worker cannot be started.
+    Workers(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Runtime(error) => write!(out, "cannot start the control thread: {error}"),
+            StartError::Listen(error) => error.fmt(out),
+            StartError::AdminSocket { path, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(out, "admin socket {}: something else is there; is sqluice running already?", path.display())
+            }
+            StartError::AdminSocket { path, error } => write!(out, "admin socket {}: {error}", path.display()),
+            StartError::RsaKey(error) => write!(out, "cannot make an RSA key: {error}"),
+            StartError::Workers(error) => write!(out, "cannot start the workers: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Control {
+    /// Starts everything; when this returns, clients are accepted.
+    pub(super) async fn open(config: Config, source: Source, manager: ServiceManager) -> Result<Control, StartError> {
+        let started = Instant::now();
+        let config = Arc::new(config);
+        check_open_files(&config);
+        // First of all, because it is also what keeps a second process with the same configuration from starting.
+        let (admin_socket, admin_file) = bind_admin_socket(&config)?;
+        let mut listeners = Listeners::new(config.process.workers);
+        let plan = listeners.prepare(&config.listeners).map_err(StartError::Listen)?;
+        tracing::info!("memory for sessions and buffers: {} at most", Bytes(limits::worst_case_bytes(&config).bytes()));
+
+        let mut beliefs = Beliefs::new(Arc::clone(&config), Instant::now());
+        let table = Arc::new(ArcSwap::from_pointee(beliefs.table()));
+        let (reports, reports_inbox) = mpsc::channel(limits::REPORTS_MAX);
+        let (deaths, deaths_inbox) = mpsc::unbounded_channel();
+        let rsa = RsaKey::generate().map_err(|error| StartError::RsaKey(error.to_string()))?;
+        let workers = worker::spawn(worker::Settings {
+            count: config.process.workers,
+            pin: config.process.pin_workers,
+            engine: engine(config.process.io),
+            sessions_max: config.process.max_sessions,
+            table: Arc::clone(&table),
+            reports,
+            rsa: Arc::new(rsa),
+            deaths,
+        })
+        .map_err(StartError::Workers)?;
+        tracing::info!("{}", workers.engine());
+
+        let monitor = Monitor::start(beliefs, Arc::clone(&table), workers.wake(), reports_inbox);
+        first_round(&monitor, &config).await;
+
+        let notices = listeners.swap(plan);
+        let (questions, questions_inbox) = mpsc::channel(admin::QUESTIONS_MAX);
+        tokio::spawn(serve_admin(admin_socket, questions));
+        let control = Control {
+            source,
+            table,
+            workers,
+            listeners,
+            monitor,
+            manager,
+            phase: Phase::Serving,
+            started,
+            questions: questions_inbox,
+            deaths: deaths_inbox,
+            _admin_file: admin_file,
+        };
+        control.give_notice(notices).await;
+        control.tell_manager(&Message::Ready);
+        control.say_ready();
+        Ok(control)
+    }
+
+    fn say_ready(&self) {
+        let addresses: Vec<String> =
+            self.addresses().into_iter().map(|(name, address)| format!("{name} {address}")).collect();
+        let addresses = addresses.join(", ");
+        tracing::info!("ready: {addresses}");
+        self.tell_manager(&Message::Status(&format!("serving on {addresses}")));
+    }
+}
+
+fn bind_admin_socket(config: &Config) -> Result<(UnixListener, SocketFile), StartError> {
+    let path = &config.admin.socket;
+    let (socket, file) = SocketFile::listen(path, ADMIN_SOCKET_MODE)
+        .map_err(|error| StartError::AdminSocket { path: path.clone(), error })?;
+    Ok((UnixListener::from(socket), file))
+}
+
+async fn serve_admin(socket: UnixListener, questions: mpsc::Sender<admin::Question>) {
+    // Without it, clients are still served; only the commands are not.
+    if let Err(error) = admin::serve(socket, questions).await {
+        tracing::error!("the admin API ended: {error}");
+    }
+}
+
+/// Raises the limit of open files, and says so if the configured sessions do not fit: each has two sockets.
+fn check_open_files(config: &Config) {
+    let sessions = u64::from(config.process.max_sessions);
+    let sockets = config.listeners.len() as u64 * config.process.workers as u64 * 2;
+    let needed = sessions * 2 + sockets + FILES_BESIDE_SESSIONS;
+    match raise_open_files_limit() {
+        Ok(limit) if limit < needed => tracing::warn!(
+            "the limit of open files is {limit}, but max_sessions = {sessions} needs {needed}: about {} sessions fit; \
+             raise the limit (LimitNOFILE= of the unit, ulimit -n) or lower max_sessions",
+            limit.saturating_sub(sockets + FILES_BESIDE_SESSIONS) / 2,
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
+    }
+}
+
+/// Lets the monitor ask every server once, so that the first clients find a table that knows something. A cluster that
+/// does not answer must not keep the others from being served.
+async fn first_round(monitor: &Monitor, config: &Config) {
+    let timeout = config.clusters.iter().map(|cluster| cluster.check_timeout).max().unwrap_or(Duration::ZERO);
+    if !monitor.ready(timeout).await {
+        tracing::warn!(
+            "not every server has answered its first check in {timeout:?}; clients are accepted all the same"
+        );
+    }
+}
+
+fn engine(configured: IoEngine) -> Engine {
+    match configured {
+        IoEngine::Auto => Engine::Auto,
+        IoEngine::IoUring => Engine::IoUring,
+        IoEngine::Epoll => Engine::Epoll,
+    }
+}
