@@ -31,28 +31,28 @@ monitor = { user = "monitor", password = "m" }
 [[cluster.shop.server]]
 name = "db1"
 address = "127.0.0.1:3307"
-role = "primary"
+role = "replica"
 [[cluster.shop.server]]
 name = "db2"
 address = "127.0.0.1:3308"
-role = "primary"
-[pool.write]
+role = "replica"
+[pool.main]
 cluster = "shop"
-role = "primary"
+role = "replica"
 [[user]]
 name = "app"
 password = "secret"
-pool = "write"
+pool = "main"
 [[user]]
 name = "hashed"
 password_hash = "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7"
-pool = "write"
+pool = "main"
 [[user]]
 name = "mapped"
 password = "secret"
 backend_user = "other"
 backend_password = "elsewhere"
-pool = "write"
+pool = "main"
 "#;
 
 const SERVER_CAPABILITIES: Capabilities = Capabilities(0x81ff_f7df & !0x20);
