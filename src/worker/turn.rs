@@ -13,7 +13,7 @@ use crate::{
     config::{PoolIndex, limits},
     io::{Event, Io, SocketId},
     pool::Waiters,
-    session::{Input, Session, SessionId, Side, Surroundings},
+    session::{Ending, Input, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
     topology::RoutingTable,
 };
@@ -162,7 +162,7 @@ impl Worker {
             counters::add(&self.mailbox.counters.faults, 1);
             error!(worker = self.index, "an internal fault ended one session; please report it with the lines above");
             if let Some(Owner::Session(key, _)) = concerned {
-                self.abandon(key);
+                self.abandon(key, Ending::Fault);
             }
         }
     }
