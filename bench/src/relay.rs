@@ -82,13 +82,15 @@ impl Relay {
             Event::Ended { id } => self.ended(io, id),
             Event::Connected { id, result: Err(_) }
             | Event::SentBytes { id, result: Err(_), .. }
-            | Event::Failed { id, .. } => self.close_pair(io, id),
+            | Event::Failed { id, .. }
+            | Event::SendFailed { id, .. } => self.close_pair(io, id),
             Event::Woken => {}
         }
     }
 
     fn side(&mut self, id: SocketId) -> Option<&mut Side> {
-        self.sides[id.slot()].as_mut()
+        // An event of this turn may be older than the close of its socket, and the slot be used again.
+        self.sides[id.slot()].as_mut().filter(|side| side.id == id)
     }
 
     fn open_pair(&mut self, io: &mut Io, client: OwnedFd) {
@@ -106,12 +108,11 @@ impl Relay {
     }
 
     fn close_pair(&mut self, io: &mut Io, id: SocketId) {
-        let Some(side) = self.sides[id.slot()].take() else {
-            return;
-        };
-        self.sides[side.peer.slot()] = None;
-        io.close(side.id);
-        io.close(side.peer);
+        let Some(peer) = self.side(id).map(|side| side.peer) else { return };
+        for id in [id, peer] {
+            self.sides[id.slot()] = None;
+            io.close(id);
+        }
     }
 
     fn pass_on(&mut self, io: &mut Io, id: SocketId, span: Span) {
