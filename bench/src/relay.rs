@@ -82,7 +82,8 @@ impl Relay {
             Event::Ended { id } => self.ended(io, id),
             Event::Connected { id, result: Err(_) }
             | Event::SentBytes { id, result: Err(_), .. }
-            | Event::Failed { id, .. } => self.close_pair(io, id),
+            | Event::Failed { id, .. }
+            | Event::SendFailed { id, .. } => self.close_pair(io, id),
             Event::Woken => {}
         }
     }

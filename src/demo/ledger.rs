@@ -12,6 +12,8 @@ const LATEST_MAX: usize = 64;
 const ERRORS_MAX: usize = 32;
 /// Rates are those of the last second.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// A client that was idle all through an outage notices its broken connection a little later.
+const WAKE: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug)]
@@ -45,8 +47,8 @@ pub(super) struct ServerEntry {
 pub(super) struct UserEntry {
     pub(super) answered: u64,
     pub(super) failed: u64,
-    /// The longest time in which none of the clients got an answer.
-    pub(super) longest_gap: Duration,
+    /// The longest time between two answers, to whichever of the clients.
+    longest_gap: Duration,
     last_answer: Option<Instant>,
     clients: Vec<ClientState>,
 }
@@ -192,7 +194,7 @@ impl Ledger {
                 statement.clone()
             }
         };
-        let during_outage = self.open_outage().is_some();
+        let during_outage = self.outages.last().is_some_and(|outage| outage.explains_error_at(report.at));
         self.errors.push_front(Problem { at: report.at, user, error: error.into(), during_outage });
         self.errors.truncate(ERRORS_MAX);
         self.show(Line { user: user.name(), statement, result: LineResult::Failed(error.into()) })
@@ -218,6 +220,12 @@ impl Ledger {
             User::Writer => &self.writers,
             User::Reader => &self.readers,
         }
+    }
+}
+
+impl Outage {
+    fn explains_error_at(&self, at: Instant) -> bool {
+        self.first_write_at.is_none_or(|write| at.duration_since(write) <= WAKE)
     }
 }
 
@@ -257,6 +265,11 @@ impl UserEntry {
         }
         self.last_answer = Some(at);
         self.answered += 1;
+    }
+
+    /// The longest time without an answer to any of the clients; the last one may go on to `now`.
+    pub(super) fn longest_gap(&self, now: Instant) -> Duration {
+        self.last_answer.map_or(Duration::ZERO, |last| self.longest_gap.max(now.duration_since(last)))
     }
 
     /// How many clients wait longer than a moment, and the longest wait.
@@ -330,10 +343,12 @@ mod tests {
         story.insert(7);
         assert!(story.ledger.open_outage().is_none());
         story.fail(8, Outcome::NotDone);
+        story.fail(12, Outcome::NotDone);
         assert_eq!(story.ledger.outages[0].first_write_at, Some(story.at(7)));
         let marks: Vec<bool> = story.ledger.errors.iter().map(|problem| problem.during_outage).collect();
-        assert_eq!(marks, [false, true]);
-        assert_eq!(story.ledger.writers.longest_gap, Duration::from_secs(6));
+        assert_eq!(marks, [false, true, true]);
+        assert_eq!(story.ledger.writers.longest_gap(story.at(8)), Duration::from_secs(6));
+        assert_eq!(story.ledger.writers.longest_gap(story.at(20)), Duration::from_secs(13));
         assert_eq!((story.ledger.rows_acknowledged, story.ledger.rows_unknown), (2, 1));
     }
 

@@ -3,8 +3,9 @@
 //! Their data folders are made once and copied. Replication uses GTIDs. Nobody but this process can log in as root:
 //! each start sets its password before the first connection.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{self, Stdio};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
@@ -88,7 +89,7 @@ impl Servers {
             root_password: super::random_password().trying("making a password")?,
             members: Vec::new(),
         };
-        servers.prepare().await?;
+        servers.prepare()?;
         for index in 0..MEMBERS {
             servers.members.push(Member::reserve(index as u32 + 1).trying("finding a free port")?);
             servers.launch(index).await?;
@@ -118,13 +119,15 @@ impl Servers {
     }
 
     /// Makes the data folders: the first by MariaDB's own script, the others as its copies.
-    async fn prepare(&self) -> Result<(), Failure> {
+    ///
+    /// Blocks for a second or a few. So Ctrl-C waits for it, and no part of the script is left behind at work.
+    fn prepare(&self) -> Result<(), Failure> {
         let first = self.data_folder(0);
-        let mut install = Command::new(&self.programs.install);
+        let mut install = process::Command::new(&self.programs.install);
         install.arg("--no-defaults").arg(format!("--datadir={}", first.display()));
         install.args(["--auth-root-authentication-method=normal", "--skip-test-db"]).args(SIZES);
-        install.args(self.as_root.then_some("--user=root")).stdin(Stdio::null());
-        let output = install.output().await.trying("running mariadb-install-db")?;
+        install.args(self.as_root.then_some("--user=root")).stdin(Stdio::null()).process_group(0);
+        let output = install.output().trying("running mariadb-install-db")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Failure::new(format!("mariadb-install-db failed ({}): {}", output.status, said.trim())));

@@ -42,7 +42,8 @@ impl Stage<'_> {
     /// Plays until the plan or a signal ends it; what has happened by then.
     pub(super) async fn play(&self, cluster: &mut Cluster, signals: &mut Signals) -> Result<Ledger, Failure> {
         let screen = Screen::open().trying("writing to standard output")?;
-        let mut play = Play { stage: self, ledger: Ledger::new(Instant::now()), screen, act: 0 };
+        let mut play =
+            Play { stage: self, ledger: Ledger::new(Instant::now()), screen, act: 0, last_shown: Vec::new() };
         play.introduce()?;
         let (_clients, mut reports) = self.clients();
         let mut redraw = time::interval(if matches!(play.screen, Screen::Terminal) { REDRAW } else { NEXT_LINE });
@@ -75,6 +76,8 @@ struct Play<'a> {
     screen: Screen,
     /// The plan's next act.
     act: u32,
+    /// What the last line said of the servers.
+    last_shown: Vec<Belief>,
 }
 
 impl Play<'_> {
@@ -126,9 +129,14 @@ impl Play<'_> {
         Ok(Next::GoOn)
     }
 
-    fn show(&self) -> Result<Next, Failure> {
+    fn show(&mut self) -> Result<Next, Failure> {
         let beliefs = self.beliefs();
-        self.screen.show(&self.scene(&beliefs)).trying("writing to standard output")?;
+        // Without traffic of its own the demo may stand for hours: lines that say nothing new are left out.
+        let is_new = self.stage.traffic == Traffic::Own || beliefs != self.last_shown;
+        if is_new || matches!(self.screen, Screen::Terminal) {
+            self.screen.show(&self.scene(&beliefs)).trying("writing to standard output")?;
+            self.last_shown = beliefs;
+        }
         Ok(Next::GoOn)
     }
 

@@ -45,7 +45,7 @@ impl<'a> Summary<'a> {
             let _ = writeln!(text, "  outage       {}", self.outage(outage));
         }
         let _ = writeln!(text, "  rows         {}", self.rows());
-        for problem in self.ledger.errors.iter().take(ERRORS_SHOWN_MAX) {
+        for problem in self.ledger.errors.iter().take(ERRORS_SHOWN_MAX).rev() {
             let at = seconds(problem.at.duration_since(self.ledger.started));
             let _ = writeln!(text, "  error        {} at {at}: {}", problem.user.name(), problem.error);
         }
@@ -58,7 +58,7 @@ impl<'a> Summary<'a> {
 
     fn user(&self, user: User) -> String {
         let entry = self.ledger.user(user);
-        let gap = seconds(entry.longest_gap);
+        let gap = seconds(entry.longest_gap(self.ended));
         format!("{} answered, {}, longest time without an answer {gap}", entry.answered, count(entry.failed, "error"))
     }
 

@@ -108,8 +108,16 @@ pub enum Event {
         /// The socket.
         id: SocketId,
     },
-    /// The connection is broken, seen by a receive or by a `send`. The socket is only good for `close`.
+    /// The connection is broken, seen by a receive. The socket is only good for `close`.
     Failed {
+        /// The socket.
+        id: SocketId,
+        /// What broke it.
+        error: Errno,
+    },
+    /// A `send` found the connection broken; nothing more can be written. What the peer had sent before is still received,
+    /// up to `Ended` or `Failed`: a server that gives up in the middle of a command says why.
+    SendFailed {
         /// The socket.
         id: SocketId,
         /// What broke it.
@@ -128,7 +136,7 @@ pub enum Event {
     SentBytes {
         /// The socket.
         id: SocketId,
-        /// Whether all was written. After an error the socket is only good for `close`.
+        /// Whether all was written. An error means what it means in `SendFailed`.
         result: Result<(), Errno>,
         /// The buffer that was given, unchanged, to be used again.
         buffer: Vec<u8>,
@@ -145,6 +153,7 @@ impl Event {
             | Event::Received { id, .. }
             | Event::Ended { id }
             | Event::Failed { id, .. }
+            | Event::SendFailed { id, .. }
             | Event::Sent { id, .. }
             | Event::SentBytes { id, .. } => Some(*id),
             Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => None,

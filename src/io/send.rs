@@ -109,7 +109,7 @@ fn outcome(id: SocketId, result: i32) -> Result<usize, Event> {
         ..=0 => Ok(result as usize),
         // ENOBUFS: the system is short of memory for now.
         libc::EAGAIN | libc::EINTR | libc::ENOBUFS => Ok(0),
-        error => Err(Event::Failed { id, error: Errno(error) }),
+        error => Err(Event::SendFailed { id, error: Errno(error) }),
     }
 }
 

@@ -22,6 +22,9 @@ mod reload;
 mod signals;
 mod socket_file;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::path::Path;

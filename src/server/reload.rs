@@ -27,6 +27,9 @@ pub(super) enum Source {
 impl Control {
     /// Reads the configuration again and applies it whole; on an error nothing changed.
     pub(super) async fn reload(&mut self) -> Result<Reloaded, ReloadRefused> {
+        if self.phase != Phase::Serving {
+            return Err(impossible("the process is ending"));
+        }
         self.tell_manager(&Message::Reloading { monotonic_microseconds: monotonic_microseconds() });
         let reloaded = match self.prove() {
             Ok(proven) => Ok(self.apply(proven).await),
@@ -45,9 +48,6 @@ impl Control {
 
     /// Everything that can be refused.
     fn prove(&mut self) -> Result<Proven, ReloadRefused> {
-        if self.phase != Phase::Serving {
-            return Err(impossible("the process is ending"));
-        }
         let Source::File(path) = &self.source else {
             return Err(impossible("this process was started without a configuration file"));
         };

@@ -79,6 +79,8 @@ enum Writing {
     Spans,
     /// Bytes of ours, written as the peer takes them.
     Bytes,
+    /// No more: the peer takes nothing any more. What comes to be written is dropped.
+    Broken,
 }
 
 impl Connection {
@@ -91,6 +93,7 @@ impl Connection {
     pub(super) fn forward(&mut self, io: &mut Io, span: Span) {
         self.out.queued += span.len();
         match self.out.writing {
+            Writing::Broken => self.out.queued = 0,
             Writing::Nothing => {
                 self.out.writing = Writing::Spans;
                 io.send(self.socket, [span]);
@@ -106,6 +109,7 @@ impl Connection {
     pub(super) fn write(&mut self, io: &mut Io, bytes: Vec<u8>) {
         self.out.queued += bytes.len();
         match self.out.writing {
+            Writing::Broken => self.out.queued = 0,
             Writing::Nothing => {
                 self.out.writing = Writing::Bytes;
                 io.send_bytes(self.socket, bytes);
@@ -159,9 +163,14 @@ impl Connection {
         }
     }
 
-    /// All was given to the kernel.
+    /// The peer takes nothing any more; what it sent before is still read.
+    pub(super) fn stop_writing(&mut self) {
+        self.out = Outbox { writing: Writing::Broken, spans: VecDeque::new(), bytes: Vec::new(), queued: 0 };
+    }
+
+    /// Nothing is left to write.
     pub(super) fn is_flushed(&self) -> bool {
-        self.out.writing == Writing::Nothing
+        matches!(self.out.writing, Writing::Nothing | Writing::Broken)
     }
 
     /// So much waits to be written that the other side must not be read.

@@ -173,6 +173,7 @@ impl Worker {
             Event::Received { id, .. }
             | Event::Ended { id }
             | Event::Failed { id, .. }
+            | Event::SendFailed { id, .. }
             | Event::Connected { id, .. }
             | Event::Sent { id, .. }
             | Event::SentBytes { id, .. } => self.owner(*id),
@@ -204,6 +205,7 @@ impl Worker {
                 None => {}
             },
             Event::Failed { id, .. } => self.failed(id),
+            Event::SendFailed { id, .. } => self.send_failed(id),
             Event::Connected { id, result } => self.connected(id, result),
             Event::Accepted { socket, .. } => self.accepted(socket),
             Event::AcceptFailed { key, error } => {
@@ -217,7 +219,7 @@ impl Worker {
 
     fn bytes_sent(&mut self, id: SocketId, all: bool, written: usize) {
         if !all {
-            return self.failed(id);
+            return self.send_failed(id);
         }
         match self.owner(id) {
             Some(Owner::Session(key, side)) => {
@@ -228,6 +230,20 @@ impl Worker {
             }
             Some(Owner::Departing(key)) => self.departing_sent_bytes(key, written),
             None => {}
+        }
+    }
+
+    /// A server that gives up in the middle of a command has said why: what it sent is read to its end. A client that
+    /// cannot be written to is gone.
+    fn send_failed(&mut self, id: SocketId) {
+        match self.owner(id) {
+            Some(Owner::Session(key, Side::Server)) => {
+                if let Some(server) = self.tenants.get_mut(key).and_then(|tenant| tenant.server.as_mut()) {
+                    server.stop_writing();
+                }
+                self.relieve(key, Side::Server);
+            }
+            _ => self.failed(id),
         }
     }
 

@@ -6,6 +6,7 @@
 mod admin;
 mod commands;
 mod compare;
+mod demo;
 mod drivers;
 mod failure;
 mod harness;

@@ -115,13 +115,21 @@ fn a_result_read_byte_by_byte_arrives_whole() {
         let mut client = sqluice.login(&Account::new("app", "app")).expect("app logs in");
         client.command(&query_payload(client.capabilities, "SELECT seq, REPEAT('z', 100) FROM seq_1_to_2000"));
         let mut socket = client.socket().try_clone().expect("a socket can be shared");
-        let mut bytes = Vec::new();
-        let mut byte = [0; 1];
-        // The end is known by its packet: an OK with header FE behind the last row.
-        while !bytes.ends_with(&[0xFE, 0, 0, 2, 0, 0, 0]) && !bytes.ends_with(&[0xFE, 0, 0, 0x22, 0, 0, 0]) {
-            socket.read_exact(&mut byte).expect("the result goes on");
-            bytes.push(byte[0]);
-        }
-        assert_eq!(bytes.iter().filter(|&&byte| byte == b'z').count(), 200_000);
+        let mut packet = |_: u32| {
+            let mut header = [0; 4];
+            header.iter_mut().for_each(|byte| one_byte(&mut socket, byte));
+            let mut payload = vec![0; usize::from(header[0]) + (usize::from(header[1]) << 8)];
+            payload.iter_mut().for_each(|byte| one_byte(&mut socket, byte));
+            payload
+        };
+        // The count and two definitions, the rows, the OK behind them.
+        let packets: Vec<Vec<u8>> = (0..3 + 2000 + 1).map(&mut packet).collect();
+        assert_eq!(packets[0], [2]);
+        assert!(packets[3..2003].iter().all(|row| row.ends_with(&[b'z'; 100])));
+        assert_eq!(packets[2003][0], 0xFE);
     });
+}
+
+fn one_byte(socket: &mut impl Read, byte: &mut u8) {
+    socket.read_exact(std::slice::from_mut(byte)).expect("the result goes on");
 }

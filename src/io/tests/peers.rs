@@ -192,6 +192,33 @@ fn a_peer_that_has_finished_sending_can_still_be_answered() {
 }
 
 #[test]
+fn what_a_peer_said_before_it_left_is_received_after_a_failed_send() {
+    on_both_engines(tiny(8), |driver| {
+        let (mut source_peer, source) = driver.tcp_pair();
+        driver.io.receive(source);
+        let (mut peer, id) = driver.tcp_pair();
+        peer.write_all(b"enough of that").expect("room");
+        peer.shutdown(std::net::Shutdown::Both).expect("shut down");
+        drop(peer);
+        // The first bytes are answered with a reset; writes after that fail.
+        let broken = loop {
+            source_peer.write_all(b"more").expect("room");
+            let span = driver.received(source);
+            driver.io.send(id, [span]);
+            match driver.next_of(id) {
+                Event::Sent { .. } => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(broken, Event::SendFailed { .. }), "{broken:?}");
+        driver.io.receive(id);
+        driver.expect_bytes(id, b"enough of that");
+        assert!(matches!(driver.next_of(id), Event::Ended { .. } | Event::Failed { .. }));
+        driver.io.close(id);
+    });
+}
+
+#[test]
 fn sending_to_a_peer_that_is_gone_fails() {
     on_both_engines(tiny(8), |driver| {
         let (mut source_peer, source) = driver.pair();
@@ -203,7 +230,7 @@ fn sending_to_a_peer_that_is_gone_fails() {
         let span = driver.received(source);
         driver.io.send(id, [span]);
         match driver.next_of(id) {
-            Event::Failed { error, .. } => assert_eq!(error, Errno(libc::EPIPE)),
+            Event::SendFailed { error, .. } => assert_eq!(error, Errno(libc::EPIPE)),
             other => panic!("{other:?}"),
         }
         driver.io.send_bytes(bytes_id, b"for nobody".to_vec());

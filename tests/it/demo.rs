@@ -1,0 +1,106 @@
+//! `sqluice demo`, as a newcomer starts it, with its output in a pipe.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use crate::harness::{Process, signal};
+
+/// A demo whose folder is inside one of the test's own.
+struct Demo {
+    temporary: tempfile::TempDir,
+    child: Child,
+    output: BufReader<ChildStdout>,
+    /// What it has written so far.
+    said: String,
+}
+
+impl Demo {
+    fn start(arguments: &[&str]) -> Demo {
+        let temporary = tempfile::tempdir().expect("a folder can be made");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sqluice"));
+        command.arg("demo").args(arguments).env("TMPDIR", temporary.path());
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
+        let output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        Demo { temporary, child, output, said: String::new() }
+    }
+
+    /// Reads on until a line has `text`.
+    #[track_caller]
+    fn wait_for(&mut self, text: &str) {
+        loop {
+            let before = self.said.len();
+            self.output.read_line(&mut self.said).expect("its output is text");
+            assert!(self.said.len() > before, "it ended without saying {text:?}:\n{}", self.said);
+            if self.said[before..].contains(text) {
+                return;
+            }
+        }
+    }
+
+    fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    /// Waits for its end, and looks whether anything is left of it.
+    #[track_caller]
+    fn finish(mut self) -> Output {
+        self.output.read_to_string(&mut self.said).expect("its output is text");
+        let output = self.child.wait_with_output().expect("it ends");
+        let left = fs::read_dir(self.temporary.path()).expect("the test's own folder stays").count();
+        assert_eq!(left, 0, "something is left in {}", self.temporary.path().display());
+        Output { stdout: self.said.into_bytes(), ..output }
+    }
+}
+
+/// Plays it to its end; all it has said.
+#[track_caller]
+fn play(arguments: &[&str]) -> String {
+    let output = Demo::start(arguments).finish();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}{errors}");
+    said
+}
+
+#[track_caller]
+fn check_story(said: &str) {
+    for part in ["db1, the primary, was killed", "db1 was started again", "Writes go on", "mysqlmaster → db1"] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let counts = said.lines().find_map(|line| line.trim_start().strip_prefix("statements ")).expect("a summary");
+    assert!(!counts.split(", ").any(|count| count.ends_with(" 0")), "a server without statements: {counts}");
+    let writes_elsewhere = ["mysqlmaster → db2", "mysqlmaster → db3", "mysqlslave  → db1"];
+    assert!(!writes_elsewhere.iter().any(|wrong| said.contains(wrong)), "{said}");
+    assert!(!said.contains('\x1b'), "escape codes in a pipe: {said}");
+}
+
+#[test]
+fn with_stand_ins_it_shows_a_failure_and_its_end_and_leaves_nothing_behind() {
+    let said = play(&["--stand-in", "--seconds", "9"]);
+    assert!(said.contains("built-in stand-in servers"), "{said}");
+    check_story(&said);
+}
+
+#[test]
+fn with_mariadb_in_path_it_plays_on_real_servers() {
+    let said = play(&["--seconds", "12"]);
+    assert!(said.contains("real servers, "), "{said}");
+    check_story(&said);
+}
+
+#[test]
+fn ctrl_c_ends_it_with_a_summary_at_any_time() {
+    let mut demo = Demo::start(&["--stand-in", "--seconds", "600"]);
+    demo.wait_for("mysqlmaster → db1");
+    signal(demo.process(), "INT");
+    let output = demo.finish();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("statements   db1 "));
+    // Before there is anything to sum up.
+    let mut demo = Demo::start(&[]);
+    demo.wait_for("Starting");
+    signal(demo.process(), "INT");
+    assert_eq!(demo.finish().status.code(), Some(1));
+}
