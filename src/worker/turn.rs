@@ -33,8 +33,8 @@ pub(super) struct Worker {
     pub(super) now: Instant,
     pub(super) tenants: Slab<Tenant>,
     pub(super) session_keys: HashMap<SessionId, Key>,
-    /// Whose each socket is, by the socket's slot. With the whole name: a turn's events may hold some of a socket that
-    /// was closed earlier in the turn, when its slot has the next socket already.
+    /// Whose each socket is, by the socket's slot. With the whole name: an event of this turn may be older than the
+    /// close of its socket, and the slot be used again.
     pub(super) owners: Vec<Option<(SocketId, Owner)>>,
     pub(super) departing: Slab<Departing>,
     pub(super) waiters: Waiters<Key, PoolIndex>,
@@ -291,8 +291,8 @@ impl Worker {
     }
 
     pub(super) fn owner(&self, socket: SocketId) -> Option<Owner> {
-        let &(owned, owner) = self.owners.get(socket.slot())?.as_ref()?;
-        (owned == socket).then_some(owner)
+        let (known, owner) = self.owners.get(socket.slot()).copied().flatten()?;
+        (known == socket).then_some(owner)
     }
 
     pub(super) fn own(&mut self, socket: SocketId, owner: Owner) {
