@@ -301,12 +301,17 @@ impl Relay {
         let Exchange::Busy(busy) = &mut self.exchange else { unreachable!("the caller looked at the exchange") };
         let Some(reply) = &mut busy.reply else { return Move::ServerFault };
         busy.is_answered = true;
+        // A server that gives up a file says so at once and goes on reading it.
+        if reply.wants_file() {
+            reply.infile_sent();
+        }
         let Ok(followed) = reply.follow(bytes) else { return Move::ServerFault };
         let step = Step::Forward { length: followed.consumed };
         match followed.progress {
             Progress::More => Move::Pass(step),
-            // A server that asks for a file of a client that never offered any is not to be trusted with one.
-            Progress::LocalInfile if !self.local_files => Move::ServerFault,
+            // A server that asks for a file of a client that never offered any is not to be trusted with one, and none
+            // can be asked for while the client still sends something else.
+            Progress::LocalInfile if !self.local_files || !busy.is_sent() => Move::ServerFault,
             Progress::LocalInfile => {
                 busy.upload = Upload::File(None);
                 Move::Pass(step)
@@ -352,7 +357,12 @@ impl Busy {
     }
 
     fn is_over(&self) -> bool {
-        self.reply.is_none() && matches!(self.upload, Upload::Done { .. })
+        self.reply.is_none() && self.is_sent()
+    }
+
+    /// Nothing of it comes from the client any more.
+    fn is_sent(&self) -> bool {
+        matches!(self.upload, Upload::Done { .. })
     }
 
     fn upload(&mut self, bytes: &[u8]) -> Step {
@@ -365,36 +375,35 @@ impl Busy {
                 }
                 Step::Forward { length: walked.consumed }
             }
-            Upload::File(packet) => {
-                let (length, file_is_over) = match packet {
-                    Some(walker) => {
-                        let walked = walker.walk(bytes);
-                        if walked.finished {
-                            *packet = None;
-                        }
-                        (walked.consumed, None)
-                    }
-                    None => match Header::parse(bytes) {
-                        None => return Step::NeedBytes { at_least: HEADER_LENGTH },
-                        Some(header) if header.payload_length == 0 => (HEADER_LENGTH, Some(header.sequence)),
-                        Some(_) => {
-                            let mut walker = Walker::new();
-                            let walked = walker.walk(bytes);
-                            if !walked.finished {
-                                *packet = Some(walker);
-                            }
-                            (walked.consumed, None)
-                        }
-                    },
-                };
-                if let Some(sequence) = file_is_over {
-                    self.upload = Upload::Done { answer_sequence: sequence.wrapping_add(1) };
-                    if let Some(reply) = &mut self.reply {
-                        reply.infile_sent();
-                    }
+            Upload::File(Some(walker)) => {
+                let walked = walker.walk(bytes);
+                if walked.finished {
+                    self.upload = Upload::File(None);
                 }
-                Step::Forward { length }
+                Step::Forward { length: walked.consumed }
             }
+            Upload::File(None) => self.file_packet(bytes),
+        }
+    }
+
+    /// The beginning of a file's next packet; an empty one ends the file.
+    fn file_packet(&mut self, bytes: &[u8]) -> Step {
+        let Some(header) = Header::parse(bytes) else { return Step::NeedBytes { at_least: HEADER_LENGTH } };
+        if header.payload_length == 0 {
+            self.file_is_over(header.sequence.wrapping_add(1));
+            return Step::Forward { length: HEADER_LENGTH };
+        }
+        let mut walker = Walker::new();
+        let walked = walker.walk(bytes);
+        self.upload = Upload::File((!walked.finished).then_some(walker));
+        Step::Forward { length: walked.consumed }
+    }
+
+    fn file_is_over(&mut self, answer_sequence: u8) {
+        self.upload = Upload::Done { answer_sequence };
+        // A server that gave up the file has begun to answer already.
+        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.wants_file()) {
+            reply.infile_sent();
         }
     }
 }
