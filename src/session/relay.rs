@@ -404,6 +404,7 @@ impl Busy {
         // A server that gave up the file has begun to answer already.
         if let Some(reply) = self.reply.as_mut().filter(|reply| reply.wants_file()) {
             reply.infile_sent();
+            reply.set_sequence(answer_sequence);
         }
     }
 }

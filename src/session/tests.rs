@@ -753,3 +753,14 @@ fn a_server_that_asks_for_a_file_out_of_turn_is_not_given_one() {
     early.show(Side::Server, &file_request);
     assert_eq!(early.ending(), Some(Ending::ServerProtocol));
 }
+
+#[test]
+fn a_server_lost_after_it_got_a_file_gives_an_error_that_follows_the_files_packets() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query("LOAD DATA LOCAL INFILE 'f' INTO TABLE t"));
+    stage.show(Side::Server, &packet(1, b"\xfbf"));
+    stage.show(Side::Client, &[packet(2, b"a,b\n"), packet(3, b"c,d\n"), packet(4, b"")].concat());
+    stage.take_client();
+    stage.tell(Input::Closed(Side::Server));
+    assert_eq!(error_of(&stage.take_client()).0, 5);
+}
