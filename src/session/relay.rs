@@ -187,8 +187,10 @@ impl Relay {
         };
         let command = Command::from(code);
         match command.answer() {
-            Answer::Forward(_) if command == Command::Query && self.may_be_kill(header, bytes) => {
-                self.query_or_kill(header, bytes)
+            Answer::Forward(_)
+                if command == Command::Query && header.payload_length as usize <= kill::KILL_TEXT_MAX =>
+            {
+                self.short_query(header, bytes)
             }
             Answer::Forward(shape) => self.begin(shape, bytes),
             Answer::NoReply => self.one_way(bytes),
@@ -238,44 +240,44 @@ impl Relay {
         Move::Own { command, length }
     }
 
-    /// Where the text of a COM_QUERY starts, in the packet. With attributes, only a command without any is looked into.
-    fn text_start(&self, bytes: &[u8]) -> Option<usize> {
-        let start = HEADER_LENGTH + 1;
-        match self.query_attributes {
-            false => Some(start),
-            true => (bytes.get(start) == Some(&0)).then_some(start + 2),
-        }
-    }
-
-    fn may_be_kill(&self, header: Header, bytes: &[u8]) -> bool {
-        let is_short = header.payload_length as usize <= kill::KILL_TEXT_MAX;
-        is_short
-            && self.text_start(bytes).and_then(|start| bytes.get(start)).is_some_and(|&first| may_begin_kill(first))
-    }
-
-    fn query_or_kill(&mut self, header: Header, bytes: &[u8]) -> Move {
+    /// A query so short that it may be a KILL. Only this packet's bytes are looked at: the next one's may be there, too.
+    fn short_query(&mut self, header: Header, bytes: &[u8]) -> Move {
         let length = HEADER_LENGTH + header.payload_length as usize;
-        if bytes.len() < length {
-            return Move::Pass(Step::NeedBytes { at_least: length });
+        let packet = &bytes[..length.min(bytes.len())];
+        let is_whole = packet.len() == length;
+        match self.text(packet) {
+            Some([first, ..]) if !may_begin_kill(*first) => self.begin(ReplyShape::ResultSet, bytes),
+            Some([]) | None if is_whole => self.begin(ReplyShape::ResultSet, bytes),
+            Some(text) if is_whole => match kill::recognise(text) {
+                Some(KillStatement { id, id_range, names_query: false, .. }) => {
+                    let from_payload = length - text.len() - HEADER_LENGTH;
+                    let digits = id_range.start + from_payload..id_range.end + from_payload;
+                    self.kill(KillId::text(id, digits), header, bytes)
+                }
+                Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
+            },
+            Some(_) | None => Move::Pass(Step::NeedBytes { at_least: length }),
         }
-        let start = self.text_start(bytes).expect("the caller looked");
-        match kill::recognise(&bytes[start..length]) {
-            Some(KillStatement { id, id_range, names_query: false, .. }) => {
-                let from_payload = start - HEADER_LENGTH;
-                let digits = id_range.start + from_payload..id_range.end + from_payload;
-                self.kill(KillId::text(id, digits), header, bytes)
-            }
-            Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
+    }
+
+    /// What is there of the text in a COM_QUERY. Where there are attributes, only a command without any is looked into.
+    fn text<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = packet.get(HEADER_LENGTH + 1..)?;
+        match (self.query_attributes, rest) {
+            (false, text) => Some(text),
+            (true, [0, _, text @ ..]) => Some(text),
+            (true, _) => None,
         }
     }
 
     fn kill_command(&mut self, header: Header, bytes: &[u8]) -> Move {
         let length = HEADER_LENGTH + header.payload_length as usize;
-        if bytes.len() < length.min(HEADER_LENGTH + 5) {
-            return Move::Pass(Step::NeedBytes { at_least: length.min(HEADER_LENGTH + 5) });
+        let needed = length.min(HEADER_LENGTH + 5);
+        if bytes.len() < needed {
+            return Move::Pass(Step::NeedBytes { at_least: needed });
         }
-        match bytes.get(HEADER_LENGTH + 1..HEADER_LENGTH + 5) {
-            Some(&[a, b, c, d]) => self.kill(KillId::binary(u32::from_le_bytes([a, b, c, d])), header, bytes),
+        match bytes[HEADER_LENGTH + 1..needed] {
+            [a, b, c, d] => self.kill(KillId::binary(u32::from_le_bytes([a, b, c, d])), header, bytes),
             _ => self.begin(ReplyShape::Simple, bytes),
         }
     }

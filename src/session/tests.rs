@@ -764,3 +764,31 @@ fn a_server_lost_after_it_got_a_file_gives_an_error_that_follows_the_files_packe
     stage.tell(Input::Closed(Side::Server));
     assert_eq!(error_of(&stage.take_client()).0, 5);
 }
+
+#[test]
+fn a_kill_is_recognised_however_it_is_cut() {
+    let id = SessionId::new(0, 5);
+    for cut in 1..12 {
+        let mut stage = Stage::working();
+        stage.cut = cut;
+        stage.show(Side::Client, &query(&format!("KILL {id}")));
+        assert_eq!(stage.take_server(), b"", "cut at {cut}: our number is not for the server");
+        assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id), "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_follows_a_short_command_is_not_taken_for_a_part_of_it() {
+    let id = SessionId::new(0, 1);
+    let short_kill = [command(0x0C, b""), id.0.to_le_bytes().to_vec()].concat();
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &short_kill);
+    assert!(stage.wishes.is_empty(), "{:?}", stage.wishes);
+    assert_eq!(stage.take_server(), command(0x0C, b""), "the server says what it thinks of it");
+
+    // With attributes the text begins two bytes further, which an empty command does not have.
+    let mut stage = Stage::working();
+    stage.session.state = State::Relay(Relay::new(Capabilities::QUERY_ATTRIBUTES, StatusFlags::AUTOCOMMIT));
+    stage.show(Side::Client, &[query(""), vec![0, 0, b' ', 0]].concat());
+    assert_eq!(stage.take_server(), query(""));
+}
