@@ -78,8 +78,8 @@ pub(super) enum Move {
     Pass(Step),
     /// A command begins, and passes.
     Begin(Step),
-    /// The reply has come to its end with these bytes.
-    ReplyOver(Step),
+    /// What was under way has come to its end with these bytes.
+    Over(Step),
     /// The client is done.
     Quit,
     /// A swallowed command is over: answer it with this error.
@@ -148,17 +148,18 @@ impl Relay {
             Exchange::Idle => self.command(bytes),
             Exchange::Busy(busy) => {
                 let step = busy.upload(bytes);
-                if busy.is_over() {
-                    self.exchange = Exchange::Idle;
+                match busy.is_over() {
+                    true => self.over(step),
+                    false => Move::Pass(step),
                 }
-                Move::Pass(step)
             }
             Exchange::OneWay(walker) => {
                 let walked = walker.walk(bytes);
-                if walked.finished {
-                    self.exchange = Exchange::Idle;
+                let step = Step::Forward { length: walked.consumed };
+                match walked.finished {
+                    true => self.over(step),
+                    false => Move::Pass(step),
                 }
-                Move::Pass(Step::Forward { length: walked.consumed })
             }
             Exchange::Refusing(walker, error) => {
                 let (walked, error, sequence) = (walker.walk(bytes), *error, walker.last_sequence().wrapping_add(1));
@@ -171,6 +172,11 @@ impl Relay {
             Exchange::Killing(_) => Move::Pass(Step::Wait),
             Exchange::Tunnel => Move::Pass(Step::Forward { length: bytes.len() }),
         }
+    }
+
+    fn over(&mut self, step: Step) -> Move {
+        self.exchange = Exchange::Idle;
+        Move::Over(step)
     }
 
     /// The first bytes of a command.
@@ -321,10 +327,10 @@ impl Relay {
             Progress::Done(end) => {
                 self.status = end.status.unwrap_or(self.status);
                 busy.reply = None;
-                if busy.is_over() {
-                    self.exchange = Exchange::Idle;
+                match busy.is_over() {
+                    true => self.over(step),
+                    false => Move::Pass(step),
                 }
-                Move::ReplyOver(step)
             }
         }
     }
@@ -432,7 +438,7 @@ impl Session {
                 self.commands += 1;
                 step
             }
-            Move::ReplyOver(step) => {
+            Move::Over(step) => {
                 self.leave_if_asked();
                 step
             }
@@ -443,7 +449,7 @@ impl Session {
     /// All that is not plain forwarding.
     fn carry_out(&mut self, what: Move, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
         match what {
-            Move::Pass(step) | Move::Begin(step) | Move::ReplyOver(step) => step,
+            Move::Pass(step) | Move::Begin(step) | Move::Over(step) => step,
             Move::Quit => {
                 self.say_goodbye_to_server();
                 self.close(Ending::Quit);

@@ -792,3 +792,25 @@ fn what_follows_a_short_command_is_not_taken_for_a_part_of_it() {
     stage.show(Side::Client, &[query(""), vec![0, 0, b' ', 0]].concat());
     assert_eq!(stage.take_server(), query(""));
 }
+
+#[test]
+fn a_drain_asked_for_while_a_command_passes_is_obeyed_when_its_last_byte_has_passed() {
+    let long_data = command(0x18, &[1, 0, 0, 0, 0, 0, b'x']);
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &long_data[..8]);
+    stage.tell(Input::Drain(DrainReason::Shutdown));
+    assert_eq!(stage.ending(), None, "a command is not cut off");
+    stage.show(Side::Client, &long_data[8..]);
+    assert_eq!(stage.take_server(), [long_data, command(0x01, b"")].concat());
+    assert_eq!(stage.ending(), Some(Ending::Drained));
+
+    // The server answers before it has the whole command.
+    let text = query("INSERT INTO t VALUES (1)");
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &text[..9]);
+    stage.tell(Input::Drain(DrainReason::Shutdown));
+    stage.show(Side::Server, &packet(1, b"\xff\x7a\x04#42S02Table 'shop.t' doesn't exist"));
+    assert_eq!(stage.ending(), None);
+    stage.show(Side::Client, &text[9..]);
+    assert_eq!(stage.ending(), Some(Ending::Drained));
+}
