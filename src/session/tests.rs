@@ -583,17 +583,17 @@ fn a_drain_waits_for_the_end_of_the_transaction() {
 #[test]
 fn a_kill_at_the_same_server_carries_the_servers_own_number() {
     let id = SessionId::new(0, 5);
-    let target = Some(KillTarget { session: id, server: ServerId(0), thread_id: 4711 });
+    let target = Some(KillTarget { server: ServerId(0), thread_id: 4711 });
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL QUERY {id} -- now")));
     assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id));
-    stage.tell(Input::SessionFound(target));
+    stage.tell(Input::SessionFound(id, target));
     assert_eq!(stage.take_server(), query("KILL QUERY 4711 -- now"));
     stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
     assert_eq!(stage.session.activity(), "idle");
 
     stage.show(Side::Client, &command(0x0C, &id.0.to_le_bytes()));
-    stage.tell(Input::SessionFound(target));
+    stage.tell(Input::SessionFound(id, target));
     assert_eq!(stage.take_server(), command(0x0C, &4711_u32.to_le_bytes()));
 }
 
@@ -609,7 +609,7 @@ fn a_kill_of_a_session_that_is_gone_is_answered_like_a_servers() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("kill {id}")));
-    stage.tell(Input::SessionFound(None));
+    stage.tell(Input::SessionFound(id, None));
     assert_eq!(error_of(&stage.take_client()), (1, 1094, format!("Unknown thread id: {id}")));
     assert_eq!(stage.session.activity(), "idle");
 }
@@ -619,7 +619,7 @@ fn a_kill_at_another_server_is_said_there_by_the_same_user() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {id}")));
-    stage.tell(Input::SessionFound(Some(KillTarget { session: id, server: ServerId(1), thread_id: 99 })));
+    stage.tell(Input::SessionFound(id, Some(KillTarget { server: ServerId(1), thread_id: 99 })));
     assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Errand(ServerId(1)))));
     let server = ServerFacts {
         id: ServerId(1),
@@ -813,4 +813,22 @@ fn a_drain_asked_for_while_a_command_passes_is_obeyed_when_its_last_byte_has_pas
     assert_eq!(stage.ending(), None);
     stage.show(Side::Client, &text[9..]);
     assert_eq!(stage.ending(), Some(Ending::Drained));
+}
+
+#[test]
+fn a_late_answer_to_an_earlier_kill_does_not_kill_the_wrong_session() {
+    let (first, second) = (SessionId::new(1, 5), SessionId::new(1, 6));
+    let at = |thread_id| KillTarget { server: ServerId(0), thread_id };
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL {first}")));
+    stage.now = stage.session.poll_timeout().expect("another worker may not answer");
+    stage.tell(Input::Timeout);
+    assert_eq!(error_of(&stage.take_client()).1, 1094);
+
+    stage.show(Side::Client, &query(&format!("KILL {second}")));
+    stage.tell(Input::SessionFound(first, Some(at(50))));
+    stage.tell(Input::SessionFound(first, None));
+    assert_eq!((stage.take_server(), stage.take_client()), (vec![], vec![]));
+    stage.tell(Input::SessionFound(second, Some(at(60))));
+    assert_eq!(stage.take_server(), query("KILL 60"));
 }
