@@ -61,7 +61,9 @@ pub enum Order {
     Found {
         /// The session that asked.
         asker: Asker,
-        /// What it asked for.
+        /// Which session it asked for.
+        id: SessionId,
+        /// Where that is.
         target: Option<KillTarget>,
     },
     /// A server has a free place, and somebody waits for one.

@@ -40,7 +40,7 @@ impl Worker {
             Order::Stop => self.stop(),
             Order::Adopt { socket } => self.take_in(socket),
             Order::FindSession { id, asker } => self.answer_asker(id, asker),
-            Order::Found { asker, target } => self.tell(asker.session, Input::SessionFound(target)),
+            Order::Found { asker, id, target } => self.tell(asker.session, Input::SessionFound(id, target)),
             Order::PlaceFreed => self.serve_waiters(),
         }
     }
@@ -105,7 +105,7 @@ impl Worker {
     pub(super) fn find_session(&mut self, key: Key, id: SessionId) {
         if id.worker() == self.index {
             let target = self.kill_target(id);
-            return self.tell(key, Input::SessionFound(target));
+            return self.tell(key, Input::SessionFound(id, target));
         }
         let asker = Asker { worker: self.index, session: key };
         let asked = self
@@ -115,7 +115,7 @@ impl Worker {
             .and_then(|handles| handles.get(id.worker()))
             .is_some_and(|handle| handle.send(Order::FindSession { id, asker }).is_ok());
         if !asked {
-            self.tell(key, Input::SessionFound(None));
+            self.tell(key, Input::SessionFound(id, None));
         }
     }
 
@@ -123,14 +123,14 @@ impl Worker {
         let target = self.kill_target(id);
         if let Some(handle) = self.company.handles.get().and_then(|handles| handles.get(asker.worker)) {
             // With its mailbox full the asker's own deadline answers for us.
-            let _ = handle.send(Order::Found { asker, target });
+            let _ = handle.send(Order::Found { asker, id, target });
         }
     }
 
     fn kill_target(&self, id: SessionId) -> Option<KillTarget> {
         let tenant = self.tenants.get(*self.session_keys.get(&id)?)?;
         let server = tenant.session.server()?;
-        (server.thread_id != 0).then_some(KillTarget { session: id, server: server.id, thread_id: server.thread_id })
+        (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
     }
 }
 
