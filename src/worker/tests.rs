@@ -22,6 +22,7 @@ use crate::{
         version::ServerVersion,
     },
     session::Ending,
+    slab::Key,
     standin::{Account, Options, StandIn},
     topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, Writable, testing},
 };
@@ -425,5 +426,59 @@ fn a_client_that_does_not_read_stops_its_server_and_nobody_else() {
         slow.ping();
         drop((slow, quick));
         eventually("nothing is taken", || house.is_empty());
+    }
+}
+
+/// A worker without a thread.
+fn idle_worker(engine: Engine) -> Worker {
+    let server = standin();
+    let table = table(config(&[server.address()], ""), &[server.address()]);
+    let (reports, _) = tokio::sync::mpsc::channel(64);
+    let (deaths, _) = tokio::sync::mpsc::unbounded_channel();
+    let settings = Settings {
+        count: 1,
+        pin: false,
+        engine,
+        sessions_max: 10,
+        table: Arc::new(ArcSwap::from_pointee(table)),
+        reports,
+        rsa: Arc::clone(&RSA),
+        deaths,
+    };
+    let (io, _) = Io::new(engine, io_limits(&settings)).expect("an engine");
+    let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());
+    let company = Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() });
+    let _ = company.handles.set(vec![handle]);
+    Worker::new(0, io, mailbox, company)
+}
+
+/// Two ends of a connection.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let near = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+    (near, listener.accept().expect("a client").0)
+}
+
+/// A client's session in a worker without a thread.
+fn settled(worker: &mut Worker) -> (Key, TcpStream) {
+    let (near, far) = pair();
+    worker.accepted(OwnedFd::from(near));
+    (worker.tenants.keys().pop().expect("a session"), far)
+}
+
+#[test]
+fn a_closed_sockets_events_are_not_those_of_the_next_one_in_its_slot() {
+    for engine in ENGINES {
+        let mut worker = idle_worker(engine);
+        let (first, _far) = pair();
+        let closed = worker.io.adopt(OwnedFd::from(first)).expect("room");
+        worker.io.close(closed);
+        let (key, _client) = settled(&mut worker);
+        let socket = worker.tenants.get(key).expect("it lives").client.socket;
+        assert_eq!((socket.slot(), socket == closed), (closed.slot(), false), "the slot is used again");
+        assert!(worker.owner(socket).is_some());
+        assert!(worker.owner(closed).is_none(), "{engine:?}");
+        worker.disown(closed);
+        assert!(worker.owner(socket).is_some());
     }
 }

@@ -33,8 +33,9 @@ pub(super) struct Worker {
     pub(super) now: Instant,
     pub(super) tenants: Slab<Tenant>,
     pub(super) session_keys: HashMap<SessionId, Key>,
-    /// Whose each socket is, by the socket's slot.
-    pub(super) owners: Vec<Option<Owner>>,
+    /// Whose each socket is, by the socket's slot, and which socket of that slot it is: events of one that was closed in
+    /// this turn may follow when another has its slot already.
+    pub(super) owners: Vec<Option<(SocketId, Owner)>>,
     pub(super) departing: Slab<Departing>,
     pub(super) waiters: Waiters<Key, PoolIndex>,
     /// When the waiting are offered the servers again even if nobody said that there is a place.
@@ -290,19 +291,20 @@ impl Worker {
     }
 
     pub(super) fn owner(&self, socket: SocketId) -> Option<Owner> {
-        self.owners.get(socket.slot()).copied().flatten()
+        let (id, owner) = self.owners.get(socket.slot()).copied().flatten()?;
+        (id == socket).then_some(owner)
     }
 
     pub(super) fn own(&mut self, socket: SocketId, owner: Owner) {
         if self.owners.len() <= socket.slot() {
             self.owners.resize(socket.slot() + 1, None);
         }
-        self.owners[socket.slot()] = Some(owner);
+        self.owners[socket.slot()] = Some((socket, owner));
     }
 
     pub(super) fn disown(&mut self, socket: SocketId) {
-        if let Some(owner) = self.owners.get_mut(socket.slot()) {
-            *owner = None;
+        if self.owner(socket).is_some() {
+            self.owners[socket.slot()] = None;
         }
     }
 }
