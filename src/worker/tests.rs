@@ -482,3 +482,16 @@ fn a_closed_sockets_events_are_not_those_of_the_next_one_in_its_slot() {
         assert!(worker.owner(socket).is_some());
     }
 }
+
+#[test]
+fn a_fault_ends_the_session_it_concerns_and_nothing_else() {
+    let mut worker = idle_worker(Engine::Epoll);
+    let (faulty, _client) = settled(&mut worker);
+    let (other, _other_client) = settled(&mut worker);
+    worker.guarded(Some(faulty), |_| panic!("a fault on purpose"));
+    assert!(worker.tenants.get(faulty).is_none());
+    assert!(worker.tenants.get(other).is_some());
+    assert_eq!(worker.company.sessions.load(Ordering::SeqCst), 1);
+    assert_eq!(worker.mailbox.counters.faults.load(Ordering::SeqCst), 1);
+    assert_eq!(worker.mailbox.counters.ended(Ending::Fault), 1);
+}
