@@ -330,7 +330,7 @@ impl Worker {
     /// After a change of the configuration the waiting may belong elsewhere: they queue again, in their order.
     pub(super) fn requeue_waiters(&mut self) {
         for key in self.waiters.take_all() {
-            self.find_or_wait(key);
+            self.guarded(Some(key), |worker| worker.find_or_wait(key));
         }
     }
 
@@ -352,7 +352,7 @@ impl Worker {
         }
         for key in self.waiters.expire(self.now) {
             let failure = self.failure(key);
-            self.tell(key, Input::LeaseFailed(failure));
+            self.guarded(Some(key), |worker| worker.tell(key, Input::LeaseFailed(failure)));
         }
     }
 

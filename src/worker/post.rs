@@ -16,7 +16,17 @@ use super::{
 impl Worker {
     pub(super) fn read_mail(&mut self) {
         while let Ok(order) = self.mailbox.orders.try_recv() {
-            self.obey(order);
+            self.guarded(None, |worker| worker.obey(order));
+        }
+    }
+
+    /// Tells each session that is asked to leave for a reason.
+    fn send_away(&mut self, reason: impl Fn(&Tenant, &RoutingTable) -> Option<DrainReason>) {
+        for key in self.tenants.keys() {
+            let reason = self.tenants.get(key).and_then(|tenant| reason(tenant, &self.table));
+            if let Some(reason) = reason {
+                self.guarded(Some(key), |worker| worker.tell(key, Input::Drain(reason)));
+            }
         }
     }
 
@@ -40,7 +50,9 @@ impl Worker {
             Order::Stop => self.stop(),
             Order::Adopt { socket } => self.take_in(socket),
             Order::FindSession { id, asker } => self.answer_asker(id, asker),
-            Order::Found { asker, id, target } => self.tell(asker.session, Input::SessionFound(id, target)),
+            Order::Found { asker: Asker { session, .. }, id, target } => {
+                self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, target)));
+            }
             Order::PlaceFreed => self.serve_waiters(),
         }
     }
@@ -50,20 +62,11 @@ impl Worker {
         let config_changed = !Arc::ptr_eq(&table.config, &self.table.config);
         self.table = table;
         if config_changed {
-            self.send_away_the_removed();
+            // They leave as soon as they can.
+            self.send_away(removed);
             self.requeue_waiters();
         }
         self.serve_waiters();
-    }
-
-    /// Sessions whose user or server is no longer in the configuration leave as soon as they can.
-    fn send_away_the_removed(&mut self) {
-        for key in self.tenants.keys() {
-            let reason = self.tenants.get(key).and_then(|tenant| removed(tenant, &self.table));
-            if let Some(reason) = reason {
-                self.tell(key, Input::Drain(reason));
-            }
-        }
     }
 
     fn drain(&mut self) {
@@ -72,9 +75,7 @@ impl Worker {
             self.listeners.remove(&key);
             self.io.stop_listening(key);
         }
-        for key in self.tenants.keys() {
-            self.tell(key, Input::Drain(DrainReason::Shutdown));
-        }
+        self.send_away(|_, _| Some(DrainReason::Shutdown));
     }
 
     /// Cuts off whoever is still there, as a server does that is killed; each has its line in the log all the same.
@@ -134,6 +135,7 @@ impl Worker {
     }
 }
 
+/// The session's user or server is no longer in the configuration.
 fn removed(tenant: &Tenant, table: &RoutingTable) -> Option<DrainReason> {
     let session = &tenant.session;
     if session.user().is_some_and(|user| table.user(user).is_none()) {
