@@ -11,7 +11,7 @@ use tracing::debug;
 use crate::{
     config::PoolIndex,
     io::{self, Errno, SocketId},
-    pool::Waiting,
+    pool::{Served, Waiting},
     route::{self, Explanation, Question, Refusal},
     session::{Input, LeaseFailure, ServerFacts, Side, Want},
     slab::Key,
@@ -112,8 +112,18 @@ impl Worker {
     }
 
     fn find_or_wait(&mut self, key: Key) {
-        let Err(refusal) = self.find(key) else { return };
-        let Some(waiting) = self.waiting(key, refusal) else { return };
+        if self.pool_of(key).is_some_and(|pool| self.waiters.any_for(pool)) {
+            // Whoever comes stands behind those who wait already.
+            self.wait(key);
+            return self.serve_waiters();
+        }
+        if self.find(key).is_err() {
+            self.wait(key);
+        }
+    }
+
+    fn wait(&mut self, key: Key) {
+        let Some(waiting) = self.waiting(key) else { return };
         if self.waiters.push(waiting).is_err() {
             let why = "too many sessions wait for a server".to_owned();
             return self.tell(key, Input::LeaseFailed(LeaseFailure::ServersFull(why)));
@@ -121,13 +131,10 @@ impl Worker {
         self.waiters_retry.get_or_insert(self.now + RETRY);
     }
 
-    fn waiting(&self, key: Key, refusal: Refusal) -> Option<Waiting<Key, PoolIndex>> {
+    fn waiting(&self, key: Key) -> Option<Waiting<Key, PoolIndex>> {
         let pool = self.pool_of(key)?;
         let search = self.tenants.get(key)?.lease.search.as_ref()?;
-        let marks = match refusal {
-            Refusal::NoServer => Vec::new(),
-            Refusal::AllFull => self.members(pool).map(|server| server.load.wait()).collect(),
-        };
+        let marks = self.members(pool).map(|server| server.load.wait()).collect();
         Some(Waiting { session: key, pool, deadline: search.deadline, marks })
     }
 
@@ -322,7 +329,16 @@ impl Worker {
             {
                 search.tried.retain(|(_, at)| *at + REST > now);
             }
-            self.find(waiting.session).is_ok()
+            // A session that ends by a fault is served, too: it waits no more.
+            let mut found = Ok(());
+            self.guarded(Some(waiting.session), |worker| found = worker.find(waiting.session));
+            match found {
+                Ok(()) => Served::Yes,
+                Err(_) if route::decide(&self.table, &Question::without_a_session(waiting.pool)).is_ok() => {
+                    Served::NotThis
+                }
+                Err(_) => Served::Nobody,
+            }
         });
         self.waiters = waiters;
     }
@@ -330,7 +346,7 @@ impl Worker {
     /// After a change of the configuration the waiting may belong elsewhere: they queue again, in their order.
     pub(super) fn requeue_waiters(&mut self) {
         for key in self.waiters.take_all() {
-            self.guarded(Some(key), |worker| worker.find_or_wait(key));
+            self.guarded(Some(key), |worker| worker.wait(key));
         }
     }
 
