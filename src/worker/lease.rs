@@ -52,6 +52,7 @@ struct Search {
 
 #[derive(Debug)]
 struct Connecting {
+    side: Side,
     server: ServerFacts,
     deadline: Instant,
 }
@@ -205,7 +206,7 @@ impl Worker {
         let deadline = self.now + timeout;
         self.timers.set(deadline, Timer::Connecting(key));
         let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
-        tenant.lease.connecting = Some(Connecting { server: facts, deadline });
+        tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
         match side {
             Side::Server => tenant.server = Some(Connection::new(socket)),
             Side::Errand => tenant.errand = Some(Connection::new(socket)),
@@ -241,8 +242,7 @@ impl Worker {
     pub(super) fn connecting_due(&mut self, key: Key, at: Instant) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let Some(connecting) = tenant.lease.connecting.take_if(|connecting| connecting.deadline == at) else { return };
-        let side = if tenant.errand.is_some() { Side::Errand } else { Side::Server };
-        self.connect_failed(key, side, connecting.server.id, Failure::TimedOut);
+        self.connect_failed(key, connecting.side, connecting.server.id, Failure::TimedOut);
     }
 
     fn connect_failed(&mut self, key: Key, side: Side, server: ServerId, failure: Failure) {
@@ -310,6 +310,8 @@ impl Worker {
     pub(super) fn end_errand(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let place = tenant.lease.errand_place.take();
+        // Its deadline must not find it: the session's own server would be given up in its place.
+        tenant.lease.connecting.take_if(|connecting| connecting.side == Side::Errand);
         match tenant.errand.take() {
             Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
             None => self.free(place),
