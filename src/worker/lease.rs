@@ -270,6 +270,10 @@ impl Worker {
     pub(super) fn release(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let place = tenant.lease.place.take();
+        // Whatever was too much for that server, nobody else would have the client read again.
+        if !tenant.client.is_overfed() {
+            tenant.client.resume(&mut self.io);
+        }
         match tenant.server.take() {
             Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
             None => self.free(place),
