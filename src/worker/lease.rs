@@ -226,6 +226,11 @@ impl Worker {
                 self.io.receive(socket);
                 self.tell(key, Input::ErrandConnected(connecting.server));
             }
+            // The configuration has changed meanwhile: a session must not settle where it would be sent away.
+            (Ok(()), _) if self.table.place(connecting.server.id).is_none() => {
+                self.give_up_server(key);
+                self.find_or_wait(key);
+            }
             (Ok(()), _) => {
                 self.io.receive(socket);
                 self.tell(key, Input::Leased(connecting.server));
