@@ -6,7 +6,7 @@ use std::{
 };
 
 use socket2::SockAddr;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     config::PoolIndex,
@@ -174,10 +174,11 @@ impl Worker {
                     }
                     return Ok(());
                 }
-                Err(failure) => {
+                Err(error) => {
                     drop(place);
                     self.search_on(key, id);
-                    self.report(Report { server: id, failure });
+                    let server = &*self.table.server(server).name;
+                    warn!(server, %error, "cannot make a socket for a server; raise the limit of open files");
                 }
             }
         }
@@ -188,9 +189,11 @@ impl Worker {
         self.tie_break
     }
 
-    fn connect(&mut self, key: Key, side: Side, server: ServerIndex) -> Result<(), Failure> {
+    /// Begins to connect. An error is one of ours, for want of descriptors or memory: the server has not heard of it, and
+    /// must not be believed to be down.
+    fn connect(&mut self, key: Key, side: Side, server: ServerIndex) -> std::io::Result<()> {
         let entry = self.table.server(server);
-        let endpoint = entry.endpoint.as_ref().ok_or(Failure::Refused)?;
+        let endpoint = entry.endpoint.as_ref().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let timeout = self.table.config.cluster(entry.cluster).connect_timeout;
         let facts = ServerFacts {
             id: entry.id,
@@ -199,9 +202,9 @@ impl Worker {
             thread_id: 0,
             is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
         };
-        let address = socket_address(endpoint).map_err(|_| Failure::Refused)?;
-        let socket = io::socket::outgoing(&address).map_err(|_| Failure::Refused)?;
-        let socket = self.io.connect(socket, &address).map_err(|_| Failure::Refused)?;
+        let address = socket_address(endpoint)?;
+        let socket = io::socket::outgoing(&address)?;
+        let socket = self.io.connect(socket, &address).map_err(|_| std::io::ErrorKind::QuotaExceeded)?;
         self.own(socket, Owner::Session(key, side));
         let deadline = self.now + timeout;
         self.timers.set(deadline, Timer::Connecting(key));
