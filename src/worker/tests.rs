@@ -498,3 +498,16 @@ fn a_client_stays_where_it_was_accepted_when_its_colleagues_mailbox_is_full() {
     assert_eq!(worker.tenants.len(), 1);
     assert_eq!((worker.mailbox.burden.load(Ordering::SeqCst), handle.burden().load(Ordering::SeqCst)), (6, 0));
 }
+
+#[test]
+fn a_worker_with_a_full_mailbox_still_sees_that_the_table_has_changed() {
+    let mut worker = idle_worker(Engine::Epoll);
+    let handle = worker.company.handles.get().expect("hired")[0].clone();
+    while handle.send(Order::PlaceFreed).is_ok() {}
+    let server = standin();
+    let next = Arc::new(table(config(&[server.address()], ""), &[server.address()]));
+    worker.company.settings.table.store(Arc::clone(&next));
+    assert_eq!(handle.send(Order::TableChanged), Err(Undelivered::Full));
+    worker.read_mail();
+    assert!(Arc::ptr_eq(&worker.table, &next));
+}
