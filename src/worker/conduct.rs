@@ -162,11 +162,11 @@ impl Worker {
 
     /// The peer of one side has closed, or the connection broke.
     pub(super) fn closed(&mut self, key: Key, side: Side) {
-        self.tell(key, Input::Closed(side));
-        // A session that goes on without that side (an errand's end) must not keep its socket.
+        // A session goes on without an errand, perhaps with the next one: this one's socket must be gone before.
         if side == Side::Errand {
             self.end_errand(key);
         }
+        self.tell(key, Input::Closed(side));
     }
 
     /// Carries out what the session asked for. Says whether there was anything.

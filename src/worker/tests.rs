@@ -46,18 +46,7 @@ struct House {
 impl House {
     fn new(engine: Engine, servers: &[SocketAddr], more_of_server: &str) -> House {
         let table = Arc::new(table(config(servers, more_of_server), servers));
-        let (reports, _) = tokio::sync::mpsc::channel(64);
-        let (deaths, _) = tokio::sync::mpsc::unbounded_channel();
-        let settings = Settings {
-            count: 2,
-            pin: false,
-            engine,
-            sessions_max: 100,
-            table: Arc::new(ArcSwap::new(Arc::clone(&table))),
-            reports,
-            rsa: Arc::clone(&RSA),
-            deaths,
-        };
+        let settings = settings(engine, 2, Arc::clone(&table));
         let company = Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() });
         let workers = hire(&company).expect("workers start");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -115,6 +104,13 @@ impl Drop for House {
             workers.join();
         }
     }
+}
+
+fn settings(engine: Engine, count: usize, table: Arc<RoutingTable>) -> Settings {
+    let (reports, _) = tokio::sync::mpsc::channel(64);
+    let (deaths, _) = tokio::sync::mpsc::unbounded_channel();
+    let table = Arc::new(ArcSwap::new(table));
+    Settings { count, pin: false, engine, sessions_max: 100, table, reports, rsa: Arc::clone(&RSA), deaths }
 }
 
 /// Waits for what other threads do.
@@ -433,18 +429,7 @@ fn a_client_that_does_not_read_stops_its_server_and_nobody_else() {
 fn idle_worker(engine: Engine) -> Worker {
     let server = standin();
     let table = table(config(&[server.address()], ""), &[server.address()]);
-    let (reports, _) = tokio::sync::mpsc::channel(64);
-    let (deaths, _) = tokio::sync::mpsc::unbounded_channel();
-    let settings = Settings {
-        count: 1,
-        pin: false,
-        engine,
-        sessions_max: 10,
-        table: Arc::new(ArcSwap::from_pointee(table)),
-        reports,
-        rsa: Arc::clone(&RSA),
-        deaths,
-    };
+    let settings = settings(engine, 1, Arc::new(table));
     let (io, _) = Io::new(engine, io_limits(&settings)).expect("an engine");
     let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());
     let company = Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() });
@@ -494,4 +479,35 @@ fn a_fault_ends_the_session_it_concerns_and_nothing_else() {
     assert_eq!(worker.company.sessions.load(Ordering::SeqCst), 1);
     assert_eq!(worker.mailbox.counters.faults.load(Ordering::SeqCst), 1);
     assert_eq!(worker.mailbox.counters.ended(Ending::Fault), 1);
+}
+
+#[test]
+fn a_client_stays_where_it_was_accepted_when_its_colleagues_mailbox_is_full() {
+    let mut worker = idle_worker(Engine::Epoll);
+    let colleague = idle_worker(Engine::Epoll);
+    let (handle, _mailbox) = mailbox::mailbox(1, colleague.io.wake_handle());
+    handle.send(Order::PlaceFreed).expect("room for one");
+    let own = worker.company.handles.get().expect("hired")[0].clone();
+    own.burden().store(5, Ordering::SeqCst);
+    worker.company = Arc::new(Company {
+        settings: settings(Engine::Epoll, 2, Arc::clone(&worker.table)),
+        sessions: AtomicU32::new(0),
+        handles: OnceLock::from(vec![own, handle.clone()]),
+    });
+    let (_, _client) = settled(&mut worker);
+    assert_eq!(worker.tenants.len(), 1);
+    assert_eq!((worker.mailbox.burden.load(Ordering::SeqCst), handle.burden().load(Ordering::SeqCst)), (6, 0));
+}
+
+#[test]
+fn a_worker_with_a_full_mailbox_still_sees_that_the_table_has_changed() {
+    let mut worker = idle_worker(Engine::Epoll);
+    let handle = worker.company.handles.get().expect("hired")[0].clone();
+    while handle.send(Order::PlaceFreed).is_ok() {}
+    let server = standin();
+    let next = Arc::new(table(config(&[server.address()], ""), &[server.address()]));
+    worker.company.settings.table.store(Arc::clone(&next));
+    assert_eq!(handle.send(Order::TableChanged), Err(Undelivered::Full));
+    worker.read_mail();
+    assert!(Arc::ptr_eq(&worker.table, &next));
 }
