@@ -7,7 +7,8 @@ use mysql_async::prelude::Queryable;
 
 use crate::compare::relay;
 use crate::harness::{
-    Engine, Finished, Flavour, Server, client_cli, fresh_name, in_cache, node, on_both_engines, python, run,
+    Engine, Finished, Flavour, Server, Start, client_cli, cluster, fresh_name, in_cache, node, on_both_engines, python,
+    run, user,
 };
 
 const FLAVOURS: [Flavour; 2] = [Flavour::MariaDb10, Flavour::MySql97];
@@ -120,6 +121,24 @@ fn the_mariadb_11_8_client() {
 #[test]
 fn the_mysql_9_7_client() {
     command_line_client(Flavour::MySql97, &["--ssl-mode=DISABLED", "--get-server-public-key"]);
+}
+
+#[test]
+fn a_client_on_the_same_machine_can_use_a_unix_socket() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("mysql.sock");
+        let listener = format!("[[listener]]\nname = \"local\"\naddress = \"unix:{}\"\n\n", path.display());
+        let _sqluice = Start::new(engine, listener + &cluster(server) + &user("app", "app")).run_with_servers_up(1);
+        let socket = format!("--socket={}", path.display());
+        for client in [Flavour::MariaDb10, Flavour::MySql97] {
+            let said =
+                client_cli(client, &[&socket, "--user=app", "--password=app", "-e", "SELECT CURRENT_USER() AS who"]);
+            let said = said.expect_success("the client on the UNIX socket");
+            assert_eq!(said.lines().collect::<Vec<_>>(), ["who", "app@%"]);
+        }
+    });
 }
 
 #[test]

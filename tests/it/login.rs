@@ -5,7 +5,8 @@ use sha1::{Digest, Sha1};
 use crate::compare::relay;
 use crate::harness::wire::capability as cap;
 use crate::harness::{
-    ALL_FLAVOURS, Account, Engine, Flavour, Server, Sqluice, Start, cluster, on_both_engines, on_each_flavour, user,
+    ALL_FLAVOURS, Account, Client, Engine, Flavour, Server, Sqluice, Start, cluster, on_both_engines, on_each_flavour,
+    user,
 };
 
 const LONG_PASSWORD: &str = "a pässword of more than twenty bytes, with spaces";
@@ -27,8 +28,8 @@ fn user_with(name: &str, line: &str) -> String {
 
 /// The accounts of the test servers, each with its password held in another way.
 fn every_form(engine: Engine, server: &Server) -> Start {
-    let folder = tempfile::Builder::new().prefix("sqluice-it-").tempdir().expect("a folder can be made").keep();
-    let file = folder.join("password");
+    let folder = tempfile::Builder::new().prefix("sqluice-it-").tempdir().expect("a folder can be made");
+    let file = folder.path().join("password");
     // The line end that an editor leaves is not part of the password.
     std::fs::write(&file, format!("{LONG_PASSWORD}\n")).expect("the file can be written");
     let body = cluster(server)
@@ -37,7 +38,7 @@ fn every_form(engine: Engine, server: &Server) -> Start {
         + &user_with("longish", &format!("password_file = \"{}\"", file.display()))
         + &user_with("monitor", "password_env = \"SQLUICE_TEST_PASSWORD\"")
         + &user_with("empty", "password = \"\"");
-    Start::new(engine, body).environment("SQLUICE_TEST_PASSWORD", "monitor")
+    Start::new(engine, body).environment("SQLUICE_TEST_PASSWORD", "monitor").files(folder)
 }
 
 const EVERY_ACCOUNT: [(&str, &str); 5] =
@@ -83,27 +84,26 @@ fn a_server_that_forgot_its_cached_logins_is_logged_in_to_again() {
 #[test]
 fn a_wrong_password_and_an_unknown_user_look_the_same() {
     on_each_flavour(|engine, server| {
-        let sqluice = every_form(engine, server).run_with_servers_up(1);
-        for plugin in PLUGINS {
-            for password in ["wrong", ""] {
+        // An unknown user is asked in the way of one of the known ones, so these are all of one form.
+        for line in ["password = \"app\"".to_owned(), format!("password_hash = \"{}\"", native_hash("app"))] {
+            let sqluice = Start::new(engine, cluster(server) + &user_with("app", &line)).run_with_servers_up(1);
+            for (plugin, password) in PLUGINS.into_iter().flat_map(|plugin| [(plugin, "wrong"), (plugin, "")]) {
                 let attempt = |name| {
-                    let mut client = crate::harness::Client::connect(sqluice.address).expect("sqluice greets");
-                    let error = client
-                        .authenticate(&Account::new(name, password).plugin(plugin))
-                        .expect_err("this cannot log in");
+                    let mut client = Client::connect(sqluice.address).expect("sqluice greets");
+                    let account = Account::new(name, password).plugin(plugin);
+                    let error = client.authenticate(&account).expect_err("this cannot log in");
                     assert_eq!(client.await_close(), None, "nothing follows the refusal");
                     (error.message.replace(name, "USER"), error.code, error.state, client.exchange)
                 };
                 let known = attempt("app");
                 assert_eq!((known.1, known.2.as_str()), (1045, "28000"), "{}", known.0);
-                assert_eq!(known, attempt("nobody"), "{plugin}, {password:?}");
+                assert_eq!(known, attempt("nobody"), "{line}, {plugin}, {password:?}");
             }
+            let direct = Client::login(server.address, &Account::new("app", "wrong")).expect_err("wrong password");
+            let through = sqluice.login(&Account::new("app", "wrong")).expect_err("wrong password");
+            assert_eq!(direct.message, through.message, "the same text as the server's");
+            assert!(!sqluice.log().contains("wrong"), "no password in the log");
         }
-        let direct =
-            crate::harness::Client::login(server.address, &Account::new("app", "wrong")).expect_err("wrong password");
-        let through = sqluice.login(&Account::new("app", "wrong")).expect_err("wrong password");
-        assert_eq!(direct.message, through.message, "the same text as the server's");
-        assert!(!sqluice.log().contains("wrong"), "no password in the log");
     });
 }
 
@@ -143,7 +143,7 @@ fn a_database_can_be_named_at_login() {
             (Account::new("app", "app").database("no_such_database"), 1049),
             (Account::new("empty", "").database("mysql"), 1044),
         ] {
-            let direct = crate::harness::Client::login(server.address, &account).expect_err("the server refuses");
+            let direct = Client::login(server.address, &account).expect_err("the server refuses");
             let through = sqluice.login(&account).expect_err("the server refuses");
             assert_eq!(direct.code, code);
             assert_eq!(through, direct);
@@ -190,7 +190,7 @@ fn a_collation_that_a_server_does_not_know_becomes_its_nearest() {
         for collation in [8, 33, 45, 224] {
             let account = Account::new("app", "app").collation(collation);
             let sql = "SELECT CONCAT_WS('/', @@character_set_client, @@character_set_results, @@collation_connection)";
-            let direct = crate::harness::Client::login(server.address, &account).expect("app logs in").value(sql);
+            let direct = Client::login(server.address, &account).expect("app logs in").value(sql);
             let through = sqluice.login(&account).expect("app logs in").value(sql);
             assert_eq!(direct, through, "collation {collation}");
         }
@@ -224,8 +224,8 @@ fn a_user_can_be_changed_with_a_fresh_challenge() {
 fn what_is_offered_is_what_the_servers_can_do_and_sqluice_carries() {
     on_each_flavour(|engine, server| {
         let sqluice = relay(engine, server);
-        let direct = crate::harness::Client::connect(server.address).expect("the server greets").greeting;
-        let through = crate::harness::Client::connect(sqluice.address).expect("sqluice greets").greeting;
+        let direct = Client::connect(server.address).expect("the server greets").greeting;
+        let through = Client::connect(sqluice.address).expect("sqluice greets").greeting;
         let hidden = cap::SSL | cap::COMPRESS | cap::ZSTD;
         assert_eq!(through.capabilities & hidden, 0, "{:#x}", through.capabilities);
         assert_eq!(through.capabilities & !direct.capabilities & !cap::LONG_PASSWORD, 0, "more than the server offers");
@@ -245,7 +245,7 @@ fn every_session_has_a_connection_id_of_its_own() {
             .workers(4)
             .run_with_servers_up(1);
         let clients: Vec<_> = (0..40).map(|_| sqluice.app()).collect();
-        let mut ids: Vec<u32> = clients.iter().map(crate::harness::Client::connection_id).collect();
+        let mut ids: Vec<u32> = clients.iter().map(Client::connection_id).collect();
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), clients.len());

@@ -249,3 +249,63 @@ fn a_server_that_has_no_connection_left_is_passed_over() {
         });
     });
 }
+
+#[test]
+fn a_changed_user_moves_to_the_pool_of_the_new_one() {
+    let servers = [Server::shared(Flavour::MariaDb10), Server::shared(Flavour::MySql97)];
+    on_both_engines(|engine| {
+        let body = cluster_on(&servers).replacen("role = \"replica\"", "role = \"primary\"", 1)
+            + "[pool.write]\ncluster = \"main\"\nrole = \"primary\"\n\n"
+            + &user("app", "app").replace("pool = \"main\"", "pool = \"write\"")
+            + &user("other", "other");
+        let sqluice = Start::new(engine, body).run_with_servers_up(2);
+        let mut client = sqluice.app();
+        for _ in 0..3 {
+            assert_eq!(port_of(&mut client), servers[0].address.port());
+            client.change_user(&Account::new("other", "other")).unwrap_or_else(|error| panic!("to other: {error}"));
+            assert_eq!(port_of(&mut client), servers[1].address.port());
+            client.change_user(&Account::new("app", "app")).unwrap_or_else(|error| panic!("to app: {error}"));
+        }
+        eventually("one session holds one connection", || {
+            let status = sqluice.status();
+            let rows = status["clusters"][0]["servers"].as_array()?.clone();
+            let held: Vec<u64> = rows.iter().filter_map(|row| row["connections"].as_u64()).collect();
+            (held == [1, 0]).then_some(())
+        });
+    });
+}
+
+#[test]
+fn a_pool_of_both_families_serves_the_same_clients() {
+    let servers =
+        [Server::shared(Flavour::MariaDb10), Server::shared(Flavour::MySql97), Server::shared(Flavour::MariaDb11)];
+    on_both_engines(|engine| {
+        let body = cluster_on(&servers) + &user("app", "app") + &user("other", "other");
+        let sqluice = Start::new(engine, body).run_with_servers_up(3);
+        for (_, capabilities) in crate::compare::MODES {
+            let account = Account::new("app", "app").capabilities(capabilities).collation(255).database("test");
+            let mut clients: Vec<Client> =
+                (0..6).map(|_| sqluice.login(&account).unwrap_or_else(|error| panic!("{error}"))).collect();
+            let mut counts = BTreeMap::new();
+            for client in &mut clients {
+                *counts.entry(port_of(client)).or_insert(0) += 1;
+                assert_eq!(client.value("SELECT @@character_set_client"), "utf8mb4");
+                let reply = client.ask(crate::harness::Shape::Prepare, b"\x16SELECT 1, ?").ok();
+                assert_eq!(reply.packets[0].len(), clients_prepare_length(client));
+                client.change_user(&Account::new("other", "other")).unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(client.value("SELECT CURRENT_USER()"), "other@%");
+            }
+            assert_eq!(counts.values().copied().collect::<Vec<i32>>(), [2, 2, 2], "{counts:?}");
+        }
+    });
+}
+
+/// The first packet of a PREPARE reply has a byte more where definitions are optional, which only MySQL knows.
+fn clients_prepare_length(client: &Client) -> usize {
+    assert_eq!(
+        client.capabilities & crate::harness::wire::capability::OPTIONAL_METADATA,
+        0,
+        "MariaDB does not have it"
+    );
+    12
+}

@@ -19,7 +19,7 @@ use super::servers::Server;
 use super::wire::{Account, Client, ServerError};
 
 /// What a test chooses; everything else of the configuration is the same for all.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Start {
     engine: Engine,
     workers: usize,
@@ -27,6 +27,8 @@ pub(crate) struct Start {
     log_level: &'static str,
     body: String,
     environment: Vec<(String, String)>,
+    /// Kept as long as the process runs.
+    files: Option<tempfile::TempDir>,
 }
 
 impl Start {
@@ -39,6 +41,7 @@ impl Start {
             log_level: "debug",
             body: body.into(),
             environment: Vec::new(),
+            files: None,
         }
     }
 
@@ -61,6 +64,12 @@ impl Start {
     /// A variable of the process's environment.
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Start {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A folder that the configuration names files of.
+    pub(crate) fn files(mut self, folder: tempfile::TempDir) -> Start {
+        self.files = Some(folder);
         self
     }
 
