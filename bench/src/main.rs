@@ -1,8 +1,8 @@
 //! Benchmark harness of sqluice: the balancer, the bare relay it must stay close to, and its rivals, under the same load
 //! in front of the same server, in turns within one run.
 //!
-//! `README.md` says how to run it and what each figure means. The map, as a measurement goes: [`run`] starts the
-//! [`stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`], takes
+//! `README.md` says how to run it and what each figure means. The map, as a measurement goes: [`mod@run`] starts the
+//! [`mod@stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`], takes
 //! what the process used from [`usage`], and [`statistics`] and [`table`] make the result of it on this [`machine`].
 
 mod candidate;

@@ -1,6 +1,6 @@
 //! Health: what the servers say of themselves, turned into the next routing table.
 //!
-//! One task a server asks it again and again ([`watch`]); one task owns what is believed of all of them ([`keeper`]),
+//! One task a server asks it again and again (`watch`); one task owns what is believed of all of them (`keeper`),
 //! and is the only one to publish tables. All of it runs on the control thread. What an answer means is decided in
 //! `topology`, without a socket; nothing here decides.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Rows are never parsed and nothing is stored: a header, one or two bytes of payload, and the rest is
 //! skipped. Only the packets that begin or end something are looked at further, and of those at most
-//! [`HEAD_MAX`] bytes. The bytes may be cut anywhere.
+//! `HEAD_MAX` bytes. The bytes may be cut anywhere.
 //!
 //! What makes it more than counting packets:
 //! * the same first byte means different things at different places. 0x00 is OK or a binary row, 0xFB a
