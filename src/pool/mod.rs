@@ -5,4 +5,4 @@
 
 mod waiters;
 
-pub use waiters::{TooManyWait, Waiters, Waiting};
+pub use waiters::{Served, TooManyWait, Waiters, Waiting};

@@ -26,6 +26,17 @@ pub struct Waiting<K, P> {
     pub marks: Vec<Waiter>,
 }
 
+/// What came of offering the servers to one who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// It got what it waits for.
+    Yes,
+    /// It cannot use what there is. Others who wait for the same pool may.
+    NotThis,
+    /// There is nothing: others who wait for the same pool are not asked in this round.
+    Nobody,
+}
+
 /// As many sessions wait as may.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooManyWait;
@@ -68,19 +79,23 @@ impl<K: Copy + PartialEq, P: Copy + PartialEq> Waiters<K, P> {
         self.queue.retain(|waiting| waiting.session != session);
     }
 
-    /// Offers the servers to the waiting in their order. `serve` says whether one got what it waits for; who did not
-    /// keeps the place, and others who wait for the same pool are not asked in this round.
-    pub fn serve(&mut self, mut serve: impl FnMut(&Waiting<K, P>) -> bool) {
+    /// Whether somebody waits for this pool.
+    pub fn any_for(&self, pool: P) -> bool {
+        self.queue.iter().any(|waiting| waiting.pool == pool)
+    }
+
+    /// Offers the servers to the waiting in their order. Who is not served keeps its place.
+    pub fn serve(&mut self, mut serve: impl FnMut(&Waiting<K, P>) -> Served) {
         let mut refused: Vec<P> = Vec::new();
         self.queue.retain(|waiting| {
             if refused.contains(&waiting.pool) {
                 return true;
             }
             let served = serve(waiting);
-            if !served {
+            if served == Served::Nobody {
                 refused.push(waiting.pool);
             }
-            !served
+            served != Served::Yes
         });
     }
 
@@ -107,7 +122,7 @@ impl<K: Copy + PartialEq, P: Copy + PartialEq> Waiters<K, P> {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{TooManyWait, Waiters, Waiting};
+    use super::{Served, TooManyWait, Waiters, Waiting};
 
     fn waiting(session: u32, pool: u8, deadline: Instant) -> Waiting<u32, u8> {
         Waiting { session, pool, deadline, marks: Vec::new() }
@@ -128,7 +143,7 @@ mod tests {
                 places -= 1;
                 served.push(waiting.session);
             }
-            gets_one
+            if gets_one { Served::Yes } else { Served::Nobody }
         });
         assert_eq!(served, [1, 2]);
         assert_eq!(waiters.len(), 2);
@@ -144,10 +159,22 @@ mod tests {
         let mut asked = Vec::new();
         waiters.serve(|waiting| {
             asked.push(waiting.session);
-            waiting.pool == 1
+            if waiting.pool == 1 { Served::Yes } else { Served::Nobody }
         });
         assert_eq!(asked, [1, 3]);
         assert_eq!(waiters.len(), 2);
+        assert!(waiters.any_for(0) && !waiters.any_for(1));
+    }
+
+    #[test]
+    fn who_cannot_use_what_there_is_does_not_hold_up_who_can() {
+        let later = Instant::now() + Duration::from_secs(10);
+        let mut waiters = Waiters::new(8);
+        for session in 1..=3 {
+            waiters.push(waiting(session, 0, later)).unwrap();
+        }
+        waiters.serve(|waiting| if waiting.session == 1 { Served::NotThis } else { Served::Yes });
+        assert_eq!(waiters.take_all(), [1]);
     }
 
     #[test]

@@ -252,6 +252,11 @@ impl Reply {
         }
     }
 
+    /// The server has asked for a file and not been told of its end.
+    pub fn wants_file(&self) -> bool {
+        self.state == State::InfileWanted && self.position == Position::Between
+    }
+
     /// The client's empty packet went by: OK, ERR or another result comes next.
     pub fn infile_sent(&mut self) {
         debug_assert_eq!(self.state, State::InfileWanted);

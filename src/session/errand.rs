@@ -27,6 +27,8 @@ pub(super) struct Kill {
 enum Stage {
     /// The worker looks for the session.
     Finding,
+    /// The session's server is being connected.
+    Calling,
     /// The second connection logs in.
     AtDoor { door: Door, login: Login, is_local: bool },
     /// The statement is sent.
@@ -74,6 +76,12 @@ impl KillId {
     }
 }
 
+impl Kill {
+    fn looks_for(&self, session: SessionId) -> bool {
+        matches!(self.stage, Stage::Finding) && self.id.session() == Some(session)
+    }
+}
+
 impl Session {
     /// The client kills one of our sessions. `command` is the whole payload.
     pub(super) fn kill(&mut self, id: KillId, command: &[u8], surroundings: Surroundings<'_>) {
@@ -99,15 +107,15 @@ impl Session {
         }
     }
 
-    pub(super) fn session_found(&mut self, target: Option<KillTarget>) {
+    pub(super) fn session_found(&mut self, id: SessionId, target: Option<KillTarget>) {
         let own_server = self.server.as_ref().map(|server| server.id);
-        let Some(kill) = self.killing() else { return };
+        let Some(kill) = self.killing().filter(|kill| kill.looks_for(id)) else { return };
         let Some(target) = target else {
-            let session = kill.id.session().expect("the relay hands over our own numbers only");
             self.deadline = None;
-            self.send_error(1, &errors::unknown_session(session));
+            self.send_error(1, &errors::unknown_session(id));
             return self.become_idle();
         };
+        kill.stage = Stage::Calling;
         kill.command = kill.id.rewrite(&kill.command, target.thread_id);
         if own_server == Some(target.server) {
             let command = std::mem::take(&mut kill.command);
@@ -151,7 +159,7 @@ impl Session {
         let State::Relay(relay) = &mut self.state else { return };
         let Exchange::Killing(kill) = &mut relay.exchange else { return };
         let knock = match &mut kill.stage {
-            Stage::Finding => return,
+            Stage::Finding | Stage::Calling => return,
             Stage::Asked => return self.errand_answered(payload),
             Stage::AtDoor { door, login, is_local } => {
                 let account = self.account.as_ref().expect("a session in its command phase has an account");

@@ -41,8 +41,8 @@ pub enum Input {
     Leased(ServerFacts),
     /// No server could be leased within the time that a session may wait.
     LeaseFailed(LeaseFailure),
-    /// The answer to `Output::FindSession`.
-    SessionFound(Option<KillTarget>),
+    /// The answer to `Output::FindSession` of this session. It may come after a deadline, when another one is wanted.
+    SessionFound(SessionId, Option<KillTarget>),
     /// The server asked for by `Output::Errand` is connected.
     ErrandConnected(ServerFacts),
     /// The server asked for by `Output::Errand` cannot be reached.
@@ -100,8 +100,6 @@ pub enum DrainReason {
 /// Where the session that a client wants to kill works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KillTarget {
-    /// The session.
-    pub session: SessionId,
     /// Its server.
     pub server: ServerId,
     /// The server's own number for its connection.

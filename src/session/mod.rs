@@ -189,7 +189,7 @@ impl Session {
         match input {
             Input::Leased(server) => self.leased(server, surroundings),
             Input::LeaseFailed(failure) => self.lease_failed(failure),
-            Input::SessionFound(target) => self.session_found(target),
+            Input::SessionFound(id, target) => self.session_found(id, target),
             Input::ErrandConnected(server) => self.errand_connected(&server, surroundings),
             Input::ErrandFailed => self.errand_failed(),
             Input::Closed(Side::Client) => self.client_closed(),

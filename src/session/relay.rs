@@ -78,8 +78,8 @@ pub(super) enum Move {
     Pass(Step),
     /// A command begins, and passes.
     Begin(Step),
-    /// The reply has come to its end with these bytes.
-    ReplyOver(Step),
+    /// What was under way has come to its end with these bytes.
+    Over(Step),
     /// The client is done.
     Quit,
     /// A swallowed command is over: answer it with this error.
@@ -148,17 +148,18 @@ impl Relay {
             Exchange::Idle => self.command(bytes),
             Exchange::Busy(busy) => {
                 let step = busy.upload(bytes);
-                if busy.is_over() {
-                    self.exchange = Exchange::Idle;
+                match busy.is_over() {
+                    true => self.over(step),
+                    false => Move::Pass(step),
                 }
-                Move::Pass(step)
             }
             Exchange::OneWay(walker) => {
                 let walked = walker.walk(bytes);
-                if walked.finished {
-                    self.exchange = Exchange::Idle;
+                let step = Step::Forward { length: walked.consumed };
+                match walked.finished {
+                    true => self.over(step),
+                    false => Move::Pass(step),
                 }
-                Move::Pass(Step::Forward { length: walked.consumed })
             }
             Exchange::Refusing(walker, error) => {
                 let (walked, error, sequence) = (walker.walk(bytes), *error, walker.last_sequence().wrapping_add(1));
@@ -171,6 +172,11 @@ impl Relay {
             Exchange::Killing(_) => Move::Pass(Step::Wait),
             Exchange::Tunnel => Move::Pass(Step::Forward { length: bytes.len() }),
         }
+    }
+
+    fn over(&mut self, step: Step) -> Move {
+        self.exchange = Exchange::Idle;
+        Move::Over(step)
     }
 
     /// The first bytes of a command.
@@ -187,8 +193,10 @@ impl Relay {
         };
         let command = Command::from(code);
         match command.answer() {
-            Answer::Forward(_) if command == Command::Query && self.may_be_kill(header, bytes) => {
-                self.query_or_kill(header, bytes)
+            Answer::Forward(_)
+                if command == Command::Query && header.payload_length as usize <= kill::KILL_TEXT_MAX =>
+            {
+                self.short_query(header, bytes)
             }
             Answer::Forward(shape) => self.begin(shape, bytes),
             Answer::NoReply => self.one_way(bytes),
@@ -238,44 +246,44 @@ impl Relay {
         Move::Own { command, length }
     }
 
-    /// Where the text of a COM_QUERY starts, in the packet. With attributes, only a command without any is looked into.
-    fn text_start(&self, bytes: &[u8]) -> Option<usize> {
-        let start = HEADER_LENGTH + 1;
-        match self.query_attributes {
-            false => Some(start),
-            true => (bytes.get(start) == Some(&0)).then_some(start + 2),
-        }
-    }
-
-    fn may_be_kill(&self, header: Header, bytes: &[u8]) -> bool {
-        let is_short = header.payload_length as usize <= kill::KILL_TEXT_MAX;
-        is_short
-            && self.text_start(bytes).and_then(|start| bytes.get(start)).is_some_and(|&first| may_begin_kill(first))
-    }
-
-    fn query_or_kill(&mut self, header: Header, bytes: &[u8]) -> Move {
+    /// A query so short that it may be a KILL. Only this packet's bytes are looked at: the next one's may be there, too.
+    fn short_query(&mut self, header: Header, bytes: &[u8]) -> Move {
         let length = HEADER_LENGTH + header.payload_length as usize;
-        if bytes.len() < length {
-            return Move::Pass(Step::NeedBytes { at_least: length });
+        let packet = &bytes[..length.min(bytes.len())];
+        let is_whole = packet.len() == length;
+        match self.text(packet) {
+            Some([first, ..]) if !may_begin_kill(*first) => self.begin(ReplyShape::ResultSet, bytes),
+            Some([]) | None if is_whole => self.begin(ReplyShape::ResultSet, bytes),
+            Some(text) if is_whole => match kill::recognise(text) {
+                Some(KillStatement { id, id_range, names_query: false, .. }) => {
+                    let from_payload = length - text.len() - HEADER_LENGTH;
+                    let digits = id_range.start + from_payload..id_range.end + from_payload;
+                    self.kill(KillId::text(id, digits), header, bytes)
+                }
+                Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
+            },
+            Some(_) | None => Move::Pass(Step::NeedBytes { at_least: length }),
         }
-        let start = self.text_start(bytes).expect("the caller looked");
-        match kill::recognise(&bytes[start..length]) {
-            Some(KillStatement { id, id_range, names_query: false, .. }) => {
-                let from_payload = start - HEADER_LENGTH;
-                let digits = id_range.start + from_payload..id_range.end + from_payload;
-                self.kill(KillId::text(id, digits), header, bytes)
-            }
-            Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
+    }
+
+    /// What is there of the text in a COM_QUERY. Where there are attributes, only a command without any is looked into.
+    fn text<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = packet.get(HEADER_LENGTH + 1..)?;
+        match (self.query_attributes, rest) {
+            (false, text) => Some(text),
+            (true, [0, _, text @ ..]) => Some(text),
+            (true, _) => None,
         }
     }
 
     fn kill_command(&mut self, header: Header, bytes: &[u8]) -> Move {
         let length = HEADER_LENGTH + header.payload_length as usize;
-        if bytes.len() < length.min(HEADER_LENGTH + 5) {
-            return Move::Pass(Step::NeedBytes { at_least: length.min(HEADER_LENGTH + 5) });
+        let needed = length.min(HEADER_LENGTH + 5);
+        if bytes.len() < needed {
+            return Move::Pass(Step::NeedBytes { at_least: needed });
         }
-        match bytes.get(HEADER_LENGTH + 1..HEADER_LENGTH + 5) {
-            Some(&[a, b, c, d]) => self.kill(KillId::binary(u32::from_le_bytes([a, b, c, d])), header, bytes),
+        match bytes[HEADER_LENGTH + 1..needed] {
+            [a, b, c, d] => self.kill(KillId::binary(u32::from_le_bytes([a, b, c, d])), header, bytes),
             _ => self.begin(ReplyShape::Simple, bytes),
         }
     }
@@ -301,12 +309,17 @@ impl Relay {
         let Exchange::Busy(busy) = &mut self.exchange else { unreachable!("the caller looked at the exchange") };
         let Some(reply) = &mut busy.reply else { return Move::ServerFault };
         busy.is_answered = true;
+        // A server that gives up a file says so at once and goes on reading it.
+        if reply.wants_file() {
+            reply.infile_sent();
+        }
         let Ok(followed) = reply.follow(bytes) else { return Move::ServerFault };
         let step = Step::Forward { length: followed.consumed };
         match followed.progress {
             Progress::More => Move::Pass(step),
-            // A server that asks for a file of a client that never offered any is not to be trusted with one.
-            Progress::LocalInfile if !self.local_files => Move::ServerFault,
+            // A server that asks for a file of a client that never offered any is not to be trusted with one, and none
+            // can be asked for while the client still sends something else.
+            Progress::LocalInfile if !self.local_files || !busy.is_sent() => Move::ServerFault,
             Progress::LocalInfile => {
                 busy.upload = Upload::File(None);
                 Move::Pass(step)
@@ -314,10 +327,10 @@ impl Relay {
             Progress::Done(end) => {
                 self.status = end.status.unwrap_or(self.status);
                 busy.reply = None;
-                if busy.is_over() {
-                    self.exchange = Exchange::Idle;
+                match busy.is_over() {
+                    true => self.over(step),
+                    false => Move::Pass(step),
                 }
-                Move::ReplyOver(step)
             }
         }
     }
@@ -352,7 +365,12 @@ impl Busy {
     }
 
     fn is_over(&self) -> bool {
-        self.reply.is_none() && matches!(self.upload, Upload::Done { .. })
+        self.reply.is_none() && self.is_sent()
+    }
+
+    /// Nothing of it comes from the client any more.
+    fn is_sent(&self) -> bool {
+        matches!(self.upload, Upload::Done { .. })
     }
 
     fn upload(&mut self, bytes: &[u8]) -> Step {
@@ -365,36 +383,36 @@ impl Busy {
                 }
                 Step::Forward { length: walked.consumed }
             }
-            Upload::File(packet) => {
-                let (length, file_is_over) = match packet {
-                    Some(walker) => {
-                        let walked = walker.walk(bytes);
-                        if walked.finished {
-                            *packet = None;
-                        }
-                        (walked.consumed, None)
-                    }
-                    None => match Header::parse(bytes) {
-                        None => return Step::NeedBytes { at_least: HEADER_LENGTH },
-                        Some(header) if header.payload_length == 0 => (HEADER_LENGTH, Some(header.sequence)),
-                        Some(_) => {
-                            let mut walker = Walker::new();
-                            let walked = walker.walk(bytes);
-                            if !walked.finished {
-                                *packet = Some(walker);
-                            }
-                            (walked.consumed, None)
-                        }
-                    },
-                };
-                if let Some(sequence) = file_is_over {
-                    self.upload = Upload::Done { answer_sequence: sequence.wrapping_add(1) };
-                    if let Some(reply) = &mut self.reply {
-                        reply.infile_sent();
-                    }
+            Upload::File(Some(walker)) => {
+                let walked = walker.walk(bytes);
+                if walked.finished {
+                    self.upload = Upload::File(None);
                 }
-                Step::Forward { length }
+                Step::Forward { length: walked.consumed }
             }
+            Upload::File(None) => self.file_packet(bytes),
+        }
+    }
+
+    /// The beginning of a file's next packet; an empty one ends the file.
+    fn file_packet(&mut self, bytes: &[u8]) -> Step {
+        let Some(header) = Header::parse(bytes) else { return Step::NeedBytes { at_least: HEADER_LENGTH } };
+        if header.payload_length == 0 {
+            self.file_is_over(header.sequence.wrapping_add(1));
+            return Step::Forward { length: HEADER_LENGTH };
+        }
+        let mut walker = Walker::new();
+        let walked = walker.walk(bytes);
+        self.upload = Upload::File((!walked.finished).then_some(walker));
+        Step::Forward { length: walked.consumed }
+    }
+
+    fn file_is_over(&mut self, answer_sequence: u8) {
+        self.upload = Upload::Done { answer_sequence };
+        // A server that gave up the file has begun to answer already.
+        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.wants_file()) {
+            reply.infile_sent();
+            reply.set_sequence(answer_sequence);
         }
     }
 }
@@ -420,7 +438,7 @@ impl Session {
                 self.commands += 1;
                 step
             }
-            Move::ReplyOver(step) => {
+            Move::Over(step) => {
                 self.leave_if_asked();
                 step
             }
@@ -431,7 +449,7 @@ impl Session {
     /// All that is not plain forwarding.
     fn carry_out(&mut self, what: Move, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
         match what {
-            Move::Pass(step) | Move::Begin(step) | Move::ReplyOver(step) => step,
+            Move::Pass(step) | Move::Begin(step) | Move::Over(step) => step,
             Move::Quit => {
                 self.say_goodbye_to_server();
                 self.close(Ending::Quit);

@@ -583,17 +583,17 @@ fn a_drain_waits_for_the_end_of_the_transaction() {
 #[test]
 fn a_kill_at_the_same_server_carries_the_servers_own_number() {
     let id = SessionId::new(0, 5);
-    let target = Some(KillTarget { session: id, server: ServerId(0), thread_id: 4711 });
+    let target = Some(KillTarget { server: ServerId(0), thread_id: 4711 });
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL QUERY {id} -- now")));
     assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id));
-    stage.tell(Input::SessionFound(target));
+    stage.tell(Input::SessionFound(id, target));
     assert_eq!(stage.take_server(), query("KILL QUERY 4711 -- now"));
     stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
     assert_eq!(stage.session.activity(), "idle");
 
     stage.show(Side::Client, &command(0x0C, &id.0.to_le_bytes()));
-    stage.tell(Input::SessionFound(target));
+    stage.tell(Input::SessionFound(id, target));
     assert_eq!(stage.take_server(), command(0x0C, &4711_u32.to_le_bytes()));
 }
 
@@ -609,7 +609,7 @@ fn a_kill_of_a_session_that_is_gone_is_answered_like_a_servers() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("kill {id}")));
-    stage.tell(Input::SessionFound(None));
+    stage.tell(Input::SessionFound(id, None));
     assert_eq!(error_of(&stage.take_client()), (1, 1094, format!("Unknown thread id: {id}")));
     assert_eq!(stage.session.activity(), "idle");
 }
@@ -619,7 +619,7 @@ fn a_kill_at_another_server_is_said_there_by_the_same_user() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {id}")));
-    stage.tell(Input::SessionFound(Some(KillTarget { session: id, server: ServerId(1), thread_id: 99 })));
+    stage.tell(Input::SessionFound(id, Some(KillTarget { server: ServerId(1), thread_id: 99 })));
     assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Errand(ServerId(1)))));
     let server = ServerFacts {
         id: ServerId(1),
@@ -714,4 +714,121 @@ proptest::proptest! {
         working.show(Side::Client, &query("SELECT 1"));
         working.show(Side::Server, &server);
     }
+}
+
+#[test]
+fn a_server_that_answers_before_it_has_the_whole_file_is_heard_and_the_rest_still_goes_to_it() {
+    for cut in [1, 3, 1000] {
+        let mut stage = Stage::working();
+        stage.cut = cut;
+        stage.show(Side::Client, &query("LOAD DATA LOCAL INFILE 'f' INTO TABLE t"));
+        stage.show(Side::Server, &packet(1, b"\xfbf"));
+        stage.show(Side::Client, &packet(2, b"a,b\n"));
+        stage.take_client();
+        stage.take_server();
+        let error = packet(3, b"\xff\x7a\x04#42S02Table 'shop.t' doesn't exist");
+        assert_eq!(stage.show(Side::Server, &error), b"");
+        assert_eq!(stage.take_client(), error);
+        let rest = [packet(3, b"c,d\n"), packet(4, b"")].concat();
+        assert_eq!(stage.show(Side::Client, &[rest.clone(), query("SELECT 1")].concat()), b"");
+        assert_eq!(stage.take_server(), [rest, query("SELECT 1")].concat(), "cut at {cut}");
+        stage.show(Side::Server, &result());
+        assert_eq!(stage.take_client(), result());
+        assert_eq!(stage.ending(), None);
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_a_file_out_of_turn_is_not_given_one() {
+    let file_request = packet(1, b"\xfbf");
+    let load = query("LOAD DATA LOCAL INFILE 'f' INTO TABLE t");
+    let mut twice = Stage::working();
+    twice.show(Side::Client, &load);
+    twice.show(Side::Server, &file_request);
+    twice.show(Side::Server, &file_request);
+    assert_eq!(twice.ending(), Some(Ending::ServerProtocol));
+
+    let mut early = Stage::working();
+    early.show(Side::Client, &load[..load.len() - 1]);
+    early.show(Side::Server, &file_request);
+    assert_eq!(early.ending(), Some(Ending::ServerProtocol));
+}
+
+#[test]
+fn a_server_lost_after_it_got_a_file_gives_an_error_that_follows_the_files_packets() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query("LOAD DATA LOCAL INFILE 'f' INTO TABLE t"));
+    stage.show(Side::Server, &packet(1, b"\xfbf"));
+    stage.show(Side::Client, &[packet(2, b"a,b\n"), packet(3, b"c,d\n"), packet(4, b"")].concat());
+    stage.take_client();
+    stage.tell(Input::Closed(Side::Server));
+    assert_eq!(error_of(&stage.take_client()).0, 5);
+}
+
+#[test]
+fn a_kill_is_recognised_however_it_is_cut() {
+    let id = SessionId::new(0, 5);
+    for cut in 1..12 {
+        let mut stage = Stage::working();
+        stage.cut = cut;
+        stage.show(Side::Client, &query(&format!("KILL {id}")));
+        assert_eq!(stage.take_server(), b"", "cut at {cut}: our number is not for the server");
+        assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id), "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_follows_a_short_command_is_not_taken_for_a_part_of_it() {
+    let id = SessionId::new(0, 1);
+    let short_kill = [command(0x0C, b""), id.0.to_le_bytes().to_vec()].concat();
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &short_kill);
+    assert!(stage.wishes.is_empty(), "{:?}", stage.wishes);
+    assert_eq!(stage.take_server(), command(0x0C, b""), "the server says what it thinks of it");
+
+    // With attributes the text begins two bytes further, which an empty command does not have.
+    let mut stage = Stage::working();
+    stage.session.state = State::Relay(Relay::new(Capabilities::QUERY_ATTRIBUTES, StatusFlags::AUTOCOMMIT));
+    stage.show(Side::Client, &[query(""), vec![0, 0, b' ', 0]].concat());
+    assert_eq!(stage.take_server(), query(""));
+}
+
+#[test]
+fn a_drain_asked_for_while_a_command_passes_is_obeyed_when_its_last_byte_has_passed() {
+    let long_data = command(0x18, &[1, 0, 0, 0, 0, 0, b'x']);
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &long_data[..8]);
+    stage.tell(Input::Drain(DrainReason::Shutdown));
+    assert_eq!(stage.ending(), None, "a command is not cut off");
+    stage.show(Side::Client, &long_data[8..]);
+    assert_eq!(stage.take_server(), [long_data, command(0x01, b"")].concat());
+    assert_eq!(stage.ending(), Some(Ending::Drained));
+
+    // The server answers before it has the whole command.
+    let text = query("INSERT INTO t VALUES (1)");
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &text[..9]);
+    stage.tell(Input::Drain(DrainReason::Shutdown));
+    stage.show(Side::Server, &packet(1, b"\xff\x7a\x04#42S02Table 'shop.t' doesn't exist"));
+    assert_eq!(stage.ending(), None);
+    stage.show(Side::Client, &text[9..]);
+    assert_eq!(stage.ending(), Some(Ending::Drained));
+}
+
+#[test]
+fn a_late_answer_to_an_earlier_kill_does_not_kill_the_wrong_session() {
+    let (first, second) = (SessionId::new(1, 5), SessionId::new(1, 6));
+    let at = |thread_id| KillTarget { server: ServerId(0), thread_id };
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL {first}")));
+    stage.now = stage.session.poll_timeout().expect("another worker may not answer");
+    stage.tell(Input::Timeout);
+    assert_eq!(error_of(&stage.take_client()).1, 1094);
+
+    stage.show(Side::Client, &query(&format!("KILL {second}")));
+    stage.tell(Input::SessionFound(first, Some(at(50))));
+    stage.tell(Input::SessionFound(first, None));
+    assert_eq!((stage.take_server(), stage.take_client()), (vec![], vec![]));
+    stage.tell(Input::SessionFound(second, Some(at(60))));
+    assert_eq!(stage.take_server(), query("KILL 60"));
 }

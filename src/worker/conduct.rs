@@ -162,11 +162,11 @@ impl Worker {
 
     /// The peer of one side has closed, or the connection broke.
     pub(super) fn closed(&mut self, key: Key, side: Side) {
-        self.tell(key, Input::Closed(side));
-        // A session that goes on without that side (an errand's end) must not keep its socket.
+        // A session goes on without an errand, perhaps with the next one: this one's socket must be gone before.
         if side == Side::Errand {
             self.end_errand(key);
         }
+        self.tell(key, Input::Closed(side));
     }
 
     /// Carries out what the session asked for. Says whether there was anything.
@@ -275,11 +275,11 @@ impl Worker {
         Some(tenant)
     }
 
-    /// Ends a session without a word, after a fault of ours.
-    pub(super) fn abandon(&mut self, key: Key) {
+    /// Ends a session without a word: after a fault of ours, or when the process ends now.
+    pub(super) fn abandon(&mut self, key: Key, ending: Ending) {
         let Some(tenant) = self.evict(key) else { return };
-        self.log_end(&tenant, Ending::Fault);
-        self.mailbox.counters.count_end(Ending::Fault);
+        self.log_end(&tenant, ending);
+        self.mailbox.counters.count_end(ending);
         let Tenant { client, server, errand, lease, .. } = tenant;
         for connection in [Some(client), server, errand].into_iter().flatten() {
             self.shut(connection.socket);

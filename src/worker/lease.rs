@@ -6,12 +6,12 @@ use std::{
 };
 
 use socket2::SockAddr;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     config::PoolIndex,
     io::{self, Errno, SocketId},
-    pool::Waiting,
+    pool::{Served, Waiting},
     route::{self, Explanation, Question, Refusal},
     session::{Input, LeaseFailure, ServerFacts, Side, Want},
     slab::Key,
@@ -52,6 +52,7 @@ struct Search {
 
 #[derive(Debug)]
 struct Connecting {
+    side: Side,
     server: ServerFacts,
     deadline: Instant,
 }
@@ -112,8 +113,18 @@ impl Worker {
     }
 
     fn find_or_wait(&mut self, key: Key) {
-        let Err(refusal) = self.find(key) else { return };
-        let Some(waiting) = self.waiting(key, refusal) else { return };
+        if self.pool_of(key).is_some_and(|pool| self.waiters.any_for(pool)) {
+            // Whoever comes stands behind those who wait already.
+            self.wait(key);
+            return self.serve_waiters();
+        }
+        if self.find(key).is_err() {
+            self.wait(key);
+        }
+    }
+
+    fn wait(&mut self, key: Key) {
+        let Some(waiting) = self.waiting(key) else { return };
         if self.waiters.push(waiting).is_err() {
             let why = "too many sessions wait for a server".to_owned();
             return self.tell(key, Input::LeaseFailed(LeaseFailure::ServersFull(why)));
@@ -121,13 +132,10 @@ impl Worker {
         self.waiters_retry.get_or_insert(self.now + RETRY);
     }
 
-    fn waiting(&self, key: Key, refusal: Refusal) -> Option<Waiting<Key, PoolIndex>> {
+    fn waiting(&self, key: Key) -> Option<Waiting<Key, PoolIndex>> {
         let pool = self.pool_of(key)?;
         let search = self.tenants.get(key)?.lease.search.as_ref()?;
-        let marks = match refusal {
-            Refusal::NoServer => Vec::new(),
-            Refusal::AllFull => self.members(pool).map(|server| server.load.wait()).collect(),
-        };
+        let marks = self.members(pool).map(|server| server.load.wait()).collect();
         Some(Waiting { session: key, pool, deadline: search.deadline, marks })
     }
 
@@ -166,10 +174,11 @@ impl Worker {
                     }
                     return Ok(());
                 }
-                Err(failure) => {
+                Err(error) => {
                     drop(place);
                     self.search_on(key, id);
-                    self.report(Report { server: id, failure });
+                    let server = &*self.table.server(server).name;
+                    warn!(server, %error, "cannot make a socket for a server; raise the limit of open files");
                 }
             }
         }
@@ -180,9 +189,11 @@ impl Worker {
         self.tie_break
     }
 
-    fn connect(&mut self, key: Key, side: Side, server: ServerIndex) -> Result<(), Failure> {
+    /// Begins to connect. An error is one of ours, for want of descriptors or memory: the server has not heard of it, and
+    /// must not be believed to be down.
+    fn connect(&mut self, key: Key, side: Side, server: ServerIndex) -> std::io::Result<()> {
         let entry = self.table.server(server);
-        let endpoint = entry.endpoint.as_ref().ok_or(Failure::Refused)?;
+        let endpoint = entry.endpoint.as_ref().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let timeout = self.table.config.cluster(entry.cluster).connect_timeout;
         let facts = ServerFacts {
             id: entry.id,
@@ -191,14 +202,14 @@ impl Worker {
             thread_id: 0,
             is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
         };
-        let address = socket_address(endpoint).map_err(|_| Failure::Refused)?;
-        let socket = io::socket::outgoing(&address).map_err(|_| Failure::Refused)?;
-        let socket = self.io.connect(socket, &address).map_err(|_| Failure::Refused)?;
+        let address = socket_address(endpoint)?;
+        let socket = io::socket::outgoing(&address)?;
+        let socket = self.io.connect(socket, &address).map_err(|_| std::io::ErrorKind::QuotaExceeded)?;
         self.own(socket, Owner::Session(key, side));
         let deadline = self.now + timeout;
         self.timers.set(deadline, Timer::Connecting(key));
         let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
-        tenant.lease.connecting = Some(Connecting { server: facts, deadline });
+        tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
         match side {
             Side::Server => tenant.server = Some(Connection::new(socket)),
             Side::Errand => tenant.errand = Some(Connection::new(socket)),
@@ -218,6 +229,11 @@ impl Worker {
                 self.io.receive(socket);
                 self.tell(key, Input::ErrandConnected(connecting.server));
             }
+            // The configuration has changed meanwhile: a session must not settle where it would be sent away.
+            (Ok(()), _) if self.table.place(connecting.server.id).is_none() => {
+                self.give_up_server(key);
+                self.find_or_wait(key);
+            }
             (Ok(()), _) => {
                 self.io.receive(socket);
                 self.tell(key, Input::Leased(connecting.server));
@@ -234,8 +250,7 @@ impl Worker {
     pub(super) fn connecting_due(&mut self, key: Key, at: Instant) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let Some(connecting) = tenant.lease.connecting.take_if(|connecting| connecting.deadline == at) else { return };
-        let side = if tenant.errand.is_some() { Side::Errand } else { Side::Server };
-        self.connect_failed(key, side, connecting.server.id, Failure::TimedOut);
+        self.connect_failed(key, connecting.side, connecting.server.id, Failure::TimedOut);
     }
 
     fn connect_failed(&mut self, key: Key, side: Side, server: ServerId, failure: Failure) {
@@ -263,6 +278,10 @@ impl Worker {
     pub(super) fn release(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let place = tenant.lease.place.take();
+        // Whatever was too much for that server, nobody else would have the client read again.
+        if !tenant.client.is_overfed() {
+            tenant.client.resume(&mut self.io);
+        }
         match tenant.server.take() {
             Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
             None => self.free(place),
@@ -303,6 +322,8 @@ impl Worker {
     pub(super) fn end_errand(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let place = tenant.lease.errand_place.take();
+        // Its deadline must not find it: the session's own server would be given up in its place.
+        tenant.lease.connecting.take_if(|connecting| connecting.side == Side::Errand);
         match tenant.errand.take() {
             Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
             None => self.free(place),
@@ -322,7 +343,16 @@ impl Worker {
             {
                 search.tried.retain(|(_, at)| *at + REST > now);
             }
-            self.find(waiting.session).is_ok()
+            // A session that ends by a fault is served, too: it waits no more.
+            let mut found = Ok(());
+            self.guarded(Some(waiting.session), |worker| found = worker.find(waiting.session));
+            match found {
+                Ok(()) => Served::Yes,
+                Err(_) if route::decide(&self.table, &Question::without_a_session(waiting.pool)).is_ok() => {
+                    Served::NotThis
+                }
+                Err(_) => Served::Nobody,
+            }
         });
         self.waiters = waiters;
     }
@@ -330,7 +360,7 @@ impl Worker {
     /// After a change of the configuration the waiting may belong elsewhere: they queue again, in their order.
     pub(super) fn requeue_waiters(&mut self) {
         for key in self.waiters.take_all() {
-            self.find_or_wait(key);
+            self.guarded(Some(key), |worker| worker.wait(key));
         }
     }
 
@@ -352,7 +382,7 @@ impl Worker {
         }
         for key in self.waiters.expire(self.now) {
             let failure = self.failure(key);
-            self.tell(key, Input::LeaseFailed(failure));
+            self.guarded(Some(key), |worker| worker.tell(key, Input::LeaseFailed(failure)));
         }
     }
 

@@ -61,7 +61,9 @@ pub enum Order {
     Found {
         /// The session that asked.
         asker: Asker,
-        /// What it asked for.
+        /// Which session it asked for.
+        id: SessionId,
+        /// Where that is.
         target: Option<KillTarget>,
     },
     /// A server has a free place, and somebody waits for one.
@@ -125,10 +127,14 @@ impl Handle {
     /// # Errors
     /// When the worker has as many unread orders as it may have, or has ended.
     pub fn send(&self, order: Order) -> Result<(), Undelivered> {
-        self.orders.try_send(order).map_err(|refused| match refused {
+        self.try_send(order).map_err(|refused| match refused {
             TrySendError::Full(_) => Undelivered::Full,
             TrySendError::Disconnected(_) => Undelivered::Ended,
-        })?;
+        })
+    }
+
+    fn try_send(&self, order: Order) -> Result<(), TrySendError<Order>> {
+        self.orders.try_send(order)?;
         self.bell.wake();
         Ok(())
     }
@@ -142,11 +148,15 @@ impl Handle {
         &self.burden
     }
 
-    /// Gives a client to this worker.
-    pub(super) fn adopt(&self, socket: OwnedFd) {
+    /// Gives a client to this worker; gives it back if its mailbox takes no more.
+    pub(super) fn adopt(&self, socket: OwnedFd) -> Result<(), OwnedFd> {
         self.burden.fetch_add(1, Ordering::Relaxed);
-        if self.send(Order::Adopt { socket }).is_err() {
-            self.burden.fetch_sub(1, Ordering::Relaxed);
+        match self.try_send(Order::Adopt { socket }) {
+            Err(TrySendError::Full(Order::Adopt { socket }) | TrySendError::Disconnected(Order::Adopt { socket })) => {
+                self.burden.fetch_sub(1, Ordering::Relaxed);
+                Err(socket)
+            }
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 }

@@ -21,6 +21,9 @@ mod reception;
 mod timers;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     sync::{Arc, OnceLock, atomic::AtomicU32, mpsc},
@@ -113,12 +116,15 @@ impl Workers {
 /// # Errors
 /// When a thread or its ring cannot be made; those that were started are stopped again.
 pub fn spawn(settings: Settings) -> io::Result<Workers> {
-    let company = Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() });
+    hire(&Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() }))
+}
+
+fn hire(company: &Arc<Company>) -> io::Result<Workers> {
     let mut handles = Vec::new();
     let mut threads = Vec::new();
     let mut engine = String::new();
     for index in 0..company.settings.count {
-        match start(index, &company) {
+        match start(index, company) {
             Ok((handle, thread, report)) => {
                 handles.push(handle);
                 threads.push(thread);

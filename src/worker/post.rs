@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    session::{DrainReason, Input, KillTarget, SessionId},
+    session::{DrainReason, Ending, Input, KillTarget, SessionId},
     slab::Key,
     topology::RoutingTable,
 };
@@ -16,7 +16,21 @@ use super::{
 impl Worker {
     pub(super) fn read_mail(&mut self) {
         while let Ok(order) = self.mailbox.orders.try_recv() {
-            self.obey(order);
+            self.guarded(None, |worker| worker.obey(order));
+        }
+        // A full mailbox had no room to say so.
+        if !Arc::ptr_eq(&self.company.settings.table.load(), &self.table) {
+            self.guarded(None, Worker::look_at_table);
+        }
+    }
+
+    /// Tells each session that is asked to leave for a reason.
+    fn send_away(&mut self, reason: impl Fn(&Tenant, &RoutingTable) -> Option<DrainReason>) {
+        for key in self.tenants.keys() {
+            let reason = self.tenants.get(key).and_then(|tenant| reason(tenant, &self.table));
+            if let Some(reason) = reason {
+                self.guarded(Some(key), |worker| worker.tell(key, Input::Drain(reason)));
+            }
         }
     }
 
@@ -37,10 +51,12 @@ impl Worker {
                 let _ = answer.send(rows);
             }
             Order::Drain => self.drain(),
-            Order::Stop => self.stage = Stage::Stopped,
+            Order::Stop => self.stop(),
             Order::Adopt { socket } => self.take_in(socket),
             Order::FindSession { id, asker } => self.answer_asker(id, asker),
-            Order::Found { asker, target } => self.tell(asker.session, Input::SessionFound(target)),
+            Order::Found { asker: Asker { session, .. }, id, target } => {
+                self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, target)));
+            }
             Order::PlaceFreed => self.serve_waiters(),
         }
     }
@@ -50,20 +66,11 @@ impl Worker {
         let config_changed = !Arc::ptr_eq(&table.config, &self.table.config);
         self.table = table;
         if config_changed {
-            self.send_away_the_removed();
+            // They leave as soon as they can.
+            self.send_away(removed);
             self.requeue_waiters();
         }
         self.serve_waiters();
-    }
-
-    /// Sessions whose user or server is no longer in the configuration leave as soon as they can.
-    fn send_away_the_removed(&mut self) {
-        for key in self.tenants.keys() {
-            let reason = self.tenants.get(key).and_then(|tenant| removed(tenant, &self.table));
-            if let Some(reason) = reason {
-                self.tell(key, Input::Drain(reason));
-            }
-        }
     }
 
     fn drain(&mut self) {
@@ -72,8 +79,14 @@ impl Worker {
             self.listeners.remove(&key);
             self.io.stop_listening(key);
         }
+        self.send_away(|_, _| Some(DrainReason::Shutdown));
+    }
+
+    /// Cuts off whoever is still there, as a server does that is killed; each has its line in the log all the same.
+    fn stop(&mut self) {
+        self.stage = Stage::Stopped;
         for key in self.tenants.keys() {
-            self.tell(key, Input::Drain(DrainReason::Shutdown));
+            self.abandon(key, Ending::Drained);
         }
     }
 
@@ -97,7 +110,7 @@ impl Worker {
     pub(super) fn find_session(&mut self, key: Key, id: SessionId) {
         if id.worker() == self.index {
             let target = self.kill_target(id);
-            return self.tell(key, Input::SessionFound(target));
+            return self.tell(key, Input::SessionFound(id, target));
         }
         let asker = Asker { worker: self.index, session: key };
         let asked = self
@@ -107,7 +120,7 @@ impl Worker {
             .and_then(|handles| handles.get(id.worker()))
             .is_some_and(|handle| handle.send(Order::FindSession { id, asker }).is_ok());
         if !asked {
-            self.tell(key, Input::SessionFound(None));
+            self.tell(key, Input::SessionFound(id, None));
         }
     }
 
@@ -115,17 +128,18 @@ impl Worker {
         let target = self.kill_target(id);
         if let Some(handle) = self.company.handles.get().and_then(|handles| handles.get(asker.worker)) {
             // With its mailbox full the asker's own deadline answers for us.
-            let _ = handle.send(Order::Found { asker, target });
+            let _ = handle.send(Order::Found { asker, id, target });
         }
     }
 
     fn kill_target(&self, id: SessionId) -> Option<KillTarget> {
         let tenant = self.tenants.get(*self.session_keys.get(&id)?)?;
         let server = tenant.session.server()?;
-        (server.thread_id != 0).then_some(KillTarget { session: id, server: server.id, thread_id: server.thread_id })
+        (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
     }
 }
 
+/// The session's user or server is no longer in the configuration.
 fn removed(tenant: &Tenant, table: &RoutingTable) -> Option<DrainReason> {
     let session = &tenant.session;
     if session.user().is_some_and(|user| table.user(user).is_none()) {

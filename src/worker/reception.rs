@@ -17,6 +17,7 @@ use super::{
     connection::Connection,
     counters,
     lease::Lease,
+    mailbox::Handle,
     turn::{Owner, Stage, Tenant, Worker},
 };
 
@@ -27,25 +28,22 @@ impl Worker {
     /// A client was accepted here.
     pub(super) fn accepted(&mut self, socket: OwnedFd) {
         counters::add(&self.mailbox.counters.accepted, 1);
-        match self.idlest_colleague() {
-            Some(colleague) => {
-                if let Some(handles) = self.company.handles.get() {
-                    handles[colleague].adopt(socket);
-                }
-            }
-            None => {
-                self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
-                self.take_in(socket);
-            }
+        let handed_on = match self.idlest_colleague() {
+            Some(colleague) => colleague.adopt(socket),
+            None => Err(socket),
+        };
+        if let Err(socket) = handed_on {
+            self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
+            self.take_in(socket);
         }
     }
 
     /// The worker that has fewer sessions than all others, and than this one.
-    fn idlest_colleague(&self) -> Option<usize> {
+    fn idlest_colleague(&self) -> Option<&Handle> {
         let handles = self.company.handles.get()?;
         let burden = |index: usize| handles[index].burden().load(Ordering::Relaxed);
         let idlest = (0..handles.len()).min_by_key(|&index| (burden(index), index != self.index))?;
-        (idlest != self.index).then_some(idlest)
+        (idlest != self.index).then(|| &handles[idlest])
     }
 
     /// Makes a session for a client; the worker's burden counts it already.

@@ -13,7 +13,7 @@ use crate::{
     config::{PoolIndex, limits},
     io::{Event, Io, SocketId},
     pool::Waiters,
-    session::{Input, Session, SessionId, Side, Surroundings},
+    session::{Ending, Input, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
     topology::RoutingTable,
 };
@@ -133,7 +133,8 @@ impl Worker {
             }
             self.now = Instant::now();
             for event in events.drain(..) {
-                self.guarded(event);
+                let concerned = self.concerned(&event);
+                self.guarded(concerned, |worker| worker.happened(event));
             }
             self.deadlines();
         }
@@ -156,20 +157,19 @@ impl Worker {
         [self.timers.next(), self.waiters.next_deadline(), self.waiters_retry].into_iter().flatten().min()
     }
 
-    /// Handles one event. A fault of ours ends the session that it concerns, and nothing else.
-    fn guarded(&mut self, event: Event) {
-        let concerned = self.concerned(&event);
-        if catch_unwind(AssertUnwindSafe(|| self.happened(event))).is_err() {
+    /// Does something for a session. A fault of ours ends the session that it concerns, and nothing else.
+    pub(super) fn guarded(&mut self, concerned: Option<Key>, something: impl FnOnce(&mut Worker)) {
+        if catch_unwind(AssertUnwindSafe(|| something(self))).is_err() {
             counters::add(&self.mailbox.counters.faults, 1);
             error!(worker = self.index, "an internal fault ended one session; please report it with the lines above");
-            if let Some(Owner::Session(key, _)) = concerned {
-                self.abandon(key);
+            if let Some(key) = concerned {
+                self.abandon(key, Ending::Fault);
             }
         }
     }
 
-    fn concerned(&self, event: &Event) -> Option<Owner> {
-        match event {
+    fn concerned(&self, event: &Event) -> Option<Key> {
+        let owner = match event {
             Event::Received { id, .. }
             | Event::Ended { id }
             | Event::Failed { id, .. }
@@ -178,6 +178,10 @@ impl Worker {
             | Event::Sent { id, .. }
             | Event::SentBytes { id, .. } => self.owner(*id),
             Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => None,
+        };
+        match owner? {
+            Owner::Session(key, _) => Some(key),
+            Owner::Departing(_) => None,
         }
     }
 
@@ -258,12 +262,12 @@ impl Worker {
     fn deadlines(&mut self) {
         while let Some((at, timer)) = self.timers.pop_due(self.now) {
             match timer {
-                Timer::Session(key) => self.session_due(key, at),
-                Timer::Connecting(key) => self.connecting_due(key, at),
+                Timer::Session(key) => self.guarded(Some(key), |worker| worker.session_due(key, at)),
+                Timer::Connecting(key) => self.guarded(Some(key), |worker| worker.connecting_due(key, at)),
                 Timer::Departing(key) => self.departed(key),
             }
         }
-        self.waiters_due();
+        self.guarded(None, Worker::waiters_due);
     }
 
     fn session_due(&mut self, key: Key, at: Instant) {
