@@ -150,14 +150,21 @@ impl Worker {
         }
     }
 
-    /// Tells a session something, and does what it asks for.
+    /// Tells a session something, does what it asks for, and shows it the bytes that waited for that.
     pub(super) fn tell(&mut self, key: Key, input: Input) {
+        self.answer(key, input);
+        self.pump(key);
+    }
+
+    /// Tells a session something in answer to what it asks for, and does what it asks for then. Whoever carries out the
+    /// first shows it the bytes that wait: from here, each of many commands that wait would be handled inside the one
+    /// before, until the stack is full.
+    pub(super) fn answer(&mut self, key: Key, input: Input) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let surroundings =
             crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
         tenant.session.handle(input, surroundings);
         self.carry_out(key);
-        self.pump(key);
     }
 
     /// The peer of one side has closed, or the connection broke.
@@ -216,7 +223,7 @@ impl Worker {
             "logged in"
         );
         if self.table.user(user).is_none() {
-            self.tell(key, Input::Drain(DrainReason::UserRemoved));
+            self.answer(key, Input::Drain(DrainReason::UserRemoved));
         }
     }
 

@@ -511,3 +511,25 @@ fn a_worker_with_a_full_mailbox_still_sees_that_the_table_has_changed() {
     worker.read_mail();
     assert!(Arc::ptr_eq(&worker.table, &next));
 }
+
+#[test]
+fn any_number_of_commands_may_wait_for_the_reply_before_them() {
+    // As much as a worker keeps for a client, of the shortest command that is answered without the server.
+    const KILLS: usize = 3_000;
+    let server = standin();
+    for engine in ENGINES {
+        let house = House::new(engine, &[server.address()], "");
+        let mut client = house.logged_in();
+        let nobody = crate::session::SessionId::new(0, 4_000_000).0;
+        let mut bytes = Vec::new();
+        write_packet(&mut bytes, 0, &[0x0E]);
+        for _ in 0..KILLS {
+            write_packet(&mut bytes, 0, &[&[0x0C], &nobody.to_le_bytes()[..]].concat());
+        }
+        client.stream.write_all(&bytes).expect("the worker reads");
+        assert_eq!(client.receive().expect("an answer").1[0], 0x00, "OK");
+        for _ in 0..KILLS {
+            assert_eq!(error_code(&client.receive().expect("an answer").1), 1094);
+        }
+    }
+}
