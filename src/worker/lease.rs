@@ -278,11 +278,10 @@ impl Worker {
     pub(super) fn release(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let place = tenant.lease.place.take();
+        let connection = tenant.server.take();
         // Whatever was too much for that server, nobody else would have the client read again.
-        if !tenant.client.is_overfed() {
-            tenant.client.resume(&mut self.io);
-        }
-        match tenant.server.take() {
+        self.read_on(key, Side::Client);
+        match connection {
             Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
             None => self.free(place),
         }

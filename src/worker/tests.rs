@@ -533,3 +533,32 @@ fn any_number_of_commands_may_wait_for_the_reply_before_them() {
         }
     }
 }
+
+#[test]
+fn a_client_that_does_not_read_our_own_answers_is_not_read_either() {
+    // Far more than the kernel keeps of them, each with an answer several times as long.
+    const COMMANDS_MAX: usize = 4 << 20;
+    let server = standin();
+    for engine in ENGINES {
+        let house = House::new(engine, &[server.address()], "");
+        let mut client = house.logged_in();
+        let socket = socket2::SockRef::from(&client.stream);
+        socket.set_recv_buffer_size(END_BYTES).expect("a socket takes a size");
+        socket.set_send_buffer_size(END_BYTES).expect("a socket takes a size");
+        // Only what is not read at all runs into it; a slow reader is read to the end below.
+        socket.set_write_timeout(Some(Duration::from_secs(2))).expect("a socket takes a timeout");
+        let unknown: Vec<u8> = [1, 0, 0, 0, 0xFE].repeat(1024);
+        let mut sent = 0;
+        let stopped = loop {
+            match client.stream.write(&unknown[sent % unknown.len()..]) {
+                Ok(written) => sent += written,
+                Err(error) => break error.kind(),
+            }
+            assert!(sent < COMMANDS_MAX * 5, "{engine:?}: somebody takes it all");
+        };
+        assert_eq!(stopped, io::ErrorKind::WouldBlock);
+        for _ in 0..sent / 5 {
+            assert_eq!(error_code(&client.receive().expect("an answer").1), 1047);
+        }
+    }
+}
