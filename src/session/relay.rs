@@ -17,7 +17,7 @@ use crate::protocol::{
 };
 
 use super::{
-    Ending, Output, Session, Side, State, Step, Surroundings,
+    DrainReason, Ending, Output, Session, Side, State, Step, Surroundings,
     errand::{Kill, KillId},
     errors,
     frontend::LOGIN_PACKET_MAX,
@@ -497,6 +497,8 @@ impl Session {
 
     /// Gives up the server because the session goes on as another user.
     fn leave_server(&mut self) {
+        // A reason to leave that was this user's or this server's has been met with that.
+        self.draining.take_if(|reason| *reason != DrainReason::Shutdown);
         self.say_goodbye_to_server();
         self.last_server = self.server.take().map(|server| server.name);
         self.outputs.push_back(Output::Release);
