@@ -239,7 +239,7 @@ impl Client {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a socket can be reset");
     }
 
-    fn is_closed(mut self) {
+    fn wait_for_end(mut self) {
         while self.receive().is_ok() {}
     }
 }
@@ -267,7 +267,7 @@ fn whatever_ends_a_session_gives_back_all_that_it_took() {
             let mut client = house.logged_in();
             client.query("SELECT SLEEP(600)");
             client.stream.shutdown(Shutdown::Write).expect("it is connected");
-            client.is_closed();
+            client.wait_for_end();
         });
         check(Ending::LoginDenied, &|| {
             assert_eq!(error_code(&house.connect().log_in("app", "wrong")), 1045);
@@ -280,7 +280,7 @@ fn whatever_ends_a_session_gives_back_all_that_it_took() {
         check(Ending::ServerGone, &|| {
             let client = house.logged_in();
             server.fail();
-            client.is_closed();
+            client.wait_for_end();
         });
         check(Ending::NoServer, &|| {
             assert_eq!(error_code(&house.connect().log_in("app", "secret")), 1158);
@@ -290,7 +290,7 @@ fn whatever_ends_a_session_gives_back_all_that_it_took() {
             let mut clients = [house.logged_in(), house.logged_in()];
             clients.iter_mut().for_each(Client::ping);
             house.tell(|| Order::Drain);
-            clients.into_iter().for_each(Client::is_closed);
+            clients.into_iter().for_each(Client::wait_for_end);
         });
     }
 }
