@@ -337,7 +337,12 @@ impl Relay {
 
     /// The sequence id of an error that takes the place of the rest of the reply; `None` where no error can be put in.
     fn error_sequence(&self) -> Option<u8> {
-        let Exchange::Busy(busy) = &self.exchange else { return None };
+        let busy = match &self.exchange {
+            Exchange::Busy(busy) => busy,
+            // A command of one packet that nobody has answered.
+            Exchange::Killing(_) => return Some(1),
+            Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Tunnel => return None,
+        };
         let reply = busy.reply.as_ref()?;
         match &busy.upload {
             _ if reply.is_inside_packet() => None,

@@ -863,3 +863,15 @@ fn who_left_the_removed_server_as_another_user_is_not_sent_away_from_the_next_on
     stage.server_lets_in();
     assert_eq!((stage.session.activity(), stage.ending()), ("idle", None));
 }
+
+#[test]
+fn a_server_lost_during_a_kill_elsewhere_is_an_answer_to_it() {
+    let id = SessionId::new(0, 5);
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL {id}")));
+    stage.tell(Input::SessionFound(id, Some(KillTarget { server: ServerId(1), thread_id: 99 })));
+    stage.tell(Input::Closed(Side::Server));
+    let (sequence, code, _) = error_of(&stage.take_client());
+    assert_eq!((sequence, code), (1, 1158));
+    assert_eq!(stage.ending(), Some(Ending::ServerGone));
+}
