@@ -165,3 +165,99 @@ fn role_name(role: Role) -> &'static str {
         Role::Replica => "replica",
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::Environment;
+    use crate::topology::Beliefs;
+
+    const SHOP: &str = r#"
+        [[listener]]
+        name = "app"
+        address = "127.0.0.1:3306"
+        [cluster.shop]
+        topology = "replication"
+        monitor = { user = "monitor", password = "hidden" }
+        [[cluster.shop.server]]
+        name = "db1"
+        address = "10.0.0.11:3306"
+        role = "primary"
+        [[cluster.shop.server]]
+        name = "db2"
+        address = "10.0.0.12:3306"
+        max_connections = 7
+        [pool.write]
+        cluster = "shop"
+        role = "primary"
+        [pool.read]
+        cluster = "shop"
+        role = "replica"
+        balance = "round-robin"
+        fallback = "write"
+        [[user]]
+        name = "reader"
+        password = "hidden"
+        pool = "read"
+    "#;
+
+    pub(crate) fn config() -> Config {
+        let environment = Environment {
+            online_cpus: 1,
+            variable: &|_| None,
+            file: &|_| Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+        };
+        Config::parse(SHOP, "test.toml", &environment).expect("a good configuration")
+    }
+
+    /// Pools with their candidates, as `pool: server verdict (reason)`.
+    fn shown(explanation: &Explanation) -> Vec<String> {
+        let line = |pool: &PoolExplanation, candidate: &CandidateExplanation| {
+            format!("{}: {} {:?} ({})", pool.pool, candidate.server, candidate.verdict, candidate.reason)
+        };
+        let pools = explanation.pools.iter();
+        pools.flat_map(|pool| pool.candidates.iter().map(move |candidate| line(pool, candidate))).collect()
+    }
+
+    #[test]
+    fn offline_each_server_is_told_what_it_would_have_to_be() {
+        let asked = Asked { user: "reader", sql: None };
+        let explanation = offline(&config(), &asked).expect("the user exists");
+        assert_eq!(explanation.outcome, "reader goes to pool read");
+        assert_eq!(explanation.server, None);
+        assert!(explanation.notes[0].contains("unknown offline"));
+        assert_eq!(
+            shown(&explanation),
+            [
+                "read: db1 Excluded (configured as primary)",
+                "read: db2 Open (used while it is up and says read_only)",
+                "write: db1 Open (configured as primary; used while it is up)",
+                "write: db2 Open (used while it is up and the only one that takes writes)",
+            ]
+        );
+    }
+
+    #[test]
+    fn online_the_answer_is_the_routes_own() {
+        let table = Beliefs::new(Arc::new(config()), Instant::now()).table();
+        let asked = Asked { user: "reader", sql: Some("SELECT 1") };
+        let explanation = online(&table, &asked).expect("the user exists");
+        assert_eq!(explanation.outcome, "reader goes nowhere now: no usable server");
+        assert_eq!(explanation.server, None);
+        assert!(explanation.notes[0].starts_with("the statement makes no difference"));
+        let all_unknown = |line: &String| line.contains("Excluded (unknown");
+        assert!(shown(&explanation).iter().all(all_unknown), "{:?}", shown(&explanation));
+        assert_eq!(shown(&explanation).len(), 4, "the pool and its fallback");
+    }
+
+    #[test]
+    fn a_user_that_does_not_exist_is_said_so() {
+        let asked = Asked { user: "nobody", sql: None };
+        let table = Beliefs::new(Arc::new(config()), Instant::now()).table();
+        assert_eq!(offline(&config(), &asked), Err(UnknownUser { user: "nobody".into() }));
+        assert_eq!(online(&table, &asked), Err(UnknownUser { user: "nobody".into() }));
+    }
+}

@@ -68,3 +68,28 @@ fn pool_status(table: &RoutingTable, index: PoolIndex, pool: &Pool) -> PoolStatu
         usable: members.iter().map(|&member| table.server(member).name.to_string()).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::explain::tests::config;
+    use super::*;
+    use crate::topology::Beliefs;
+
+    #[test]
+    fn a_status_has_every_server_and_pool_of_the_configuration_and_no_secret() {
+        let now = Instant::now();
+        let table = Beliefs::new(Arc::new(config()), now).table();
+        let shown = clusters(&table, now);
+        let servers: Vec<_> = shown[0].servers.iter().map(|server| (&*server.name, &*server.state)).collect();
+        assert_eq!(servers, [("db1", "unknown"), ("db2", "unknown")]);
+        let bounds: Vec<_> = shown[0].servers.iter().map(|server| server.max_connections).collect();
+        assert_eq!(bounds, [None, Some(7)]);
+        let shown_pools = pools(&table);
+        assert_eq!((&*shown_pools[1].balance, shown_pools[1].fallback.as_deref()), ("round-robin", Some("write")));
+        assert!(shown_pools.iter().all(|pool| pool.usable.is_empty()));
+        let json = serde_json::to_string(&(shown, shown_pools)).expect("shapes are JSON");
+        assert!(!json.contains("hidden"), "{json}");
+    }
+}

@@ -828,6 +828,15 @@ fn the_example_works_as_it_is() {
 }
 
 #[test]
+fn the_configuration_in_the_readme_works_as_it_is() {
+    let readme = include_str!("../../README.md");
+    let fenced = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a TOML block");
+    let text: String = fenced.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let config = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.clusters[0].servers.len(), config.users.len()), (3, 2));
+}
+
+#[test]
 fn a_file_is_loaded_with_the_passwords_beside_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let write =

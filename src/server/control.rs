@@ -170,7 +170,7 @@ impl Control {
         // Who asked may have gone away meanwhile; an answer that nobody reads is dropped.
         match question {
             Question::Status(answer) => drop(answer.send(self.status())),
-            Question::Sessions(answer) => self.collect_sessions(answer).await,
+            Question::Sessions(answer) => self.collect_sessions(answer),
             Question::Explain { user, sql, answer } => {
                 let asked = Asked { user: &user, sql: sql.as_deref() };
                 let explained = explain::online(&self.table.load(), &asked);
@@ -182,19 +182,21 @@ impl Control {
         Next::GoOn
     }
 
-    /// Asks every worker, and answers from a task of its own when all have: the loop does not wait for them.
-    async fn collect_sessions(&self, answer: oneshot::Sender<Vec<SessionStatus>>) {
-        let mut asked = Vec::new();
-        for handle in self.workers.handles() {
-            let (rows, answered) = oneshot::channel();
-            // A worker that has ended has no sessions.
-            if handle.send(worker::Order::Sessions(rows)).is_ok() {
-                asked.push(answered);
-            }
-        }
+    /// Asks every worker, in a task of its own: the loop does not wait for them.
+    fn collect_sessions(&self, answer: oneshot::Sender<Vec<SessionStatus>>) {
+        let handles = self.workers.handles().to_vec();
         tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for (worker, handle) in handles.iter().enumerate() {
+                let order = || {
+                    let (rows, answered) = oneshot::channel();
+                    Some((worker::Order::Sessions(rows), answered))
+                };
+                asked.extend(deliver(worker, handle, order).await);
+            }
             let mut sessions = Vec::new();
             for answered in asked {
+                // A worker that ends before it answers has no sessions.
                 sessions.extend(answered.await.unwrap_or_default().into_iter().map(session_status));
             }
             sessions.sort_by_key(|session| session.id);
@@ -256,7 +258,7 @@ impl Control {
                 Notice::Listen { worker, key, name, socket } => {
                     let order = || {
                         let socket = socket.try_clone().ok()?;
-                        Some(worker::Order::Listen { key, name: Arc::clone(&name), socket })
+                        Some((worker::Order::Listen { key, name: Arc::clone(&name), socket }, ()))
                     };
                     deliver(worker, &self.workers.handles()[worker], order).await;
                 }
@@ -266,24 +268,31 @@ impl Control {
 
     async fn tell_workers(&self, order: impl Fn() -> worker::Order) {
         for (worker, handle) in self.workers.handles().iter().enumerate() {
-            deliver(worker, handle, || Some(order())).await;
+            deliver(worker, handle, || Some((order(), ()))).await;
         }
     }
 }
 
-/// Puts an order into a worker's mailbox, however often that takes within reason.
-async fn deliver(worker: usize, handle: &Handle, order: impl Fn() -> Option<worker::Order>) {
+/// Puts an order into a worker's mailbox, however often that takes within reason. What is made with the order (the
+/// place for its answer) comes back once it is there; nothing does when the worker has ended, which its death tells.
+async fn deliver<Made>(
+    worker: usize,
+    handle: &Handle,
+    make: impl Fn() -> Option<(worker::Order, Made)>,
+) -> Option<Made> {
     for _ in 0..MAIL_TRIES_MAX {
-        let Some(order) = order() else {
-            return tracing::error!("no more open files: worker {worker} is not told");
+        let Some((order, made)) = make() else {
+            tracing::error!("no more open files: worker {worker} cannot be told");
+            return None;
         };
         match handle.send(order) {
-            // One that has ended is told by its death.
-            Ok(()) | Err(Undelivered::Ended) => return,
+            Ok(()) => return Some(made),
+            Err(Undelivered::Ended) => return None,
             Err(Undelivered::Full) => tokio::time::sleep(MAIL_RETRY).await,
         }
     }
     tracing::error!("worker {worker} does not read its orders");
+    None
 }
 
 /// The moment at which draining is over; never while clients are served.

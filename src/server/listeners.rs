@@ -74,10 +74,10 @@ pub(super) struct Plan {
 
 #[derive(Debug)]
 enum Planned {
-    /// Stays as it is.
-    Kept { address: ListenAddress, settings: Listener },
-    /// Stays open under another name.
-    Renamed { address: ListenAddress, settings: Listener, copies: Vec<OwnedFd> },
+    /// The open listener of that number stays as it is.
+    Kept { key: u32, settings: Listener },
+    /// The open listener of that number stays open under another name.
+    Renamed { key: u32, settings: Listener, copies: Vec<OwnedFd> },
     /// Is new.
     Opened { open: Open, copies: Vec<OwnedFd> },
 }
@@ -131,10 +131,9 @@ impl Listeners {
 
     fn plan(&mut self, settings: &Listener) -> io::Result<Planned> {
         let settings = settings.clone();
-        let address = settings.address.clone();
-        match self.open.iter().find(|open| open.settings.address == address) {
-            Some(open) if open.settings.name == settings.name => Ok(Planned::Kept { address, settings }),
-            Some(open) => Ok(Planned::Renamed { address, settings, copies: copies(&open.sockets)? }),
+        match self.open.iter().find(|open| open.is_that_of(&settings)) {
+            Some(open) if open.settings.name == settings.name => Ok(Planned::Kept { key: open.key, settings }),
+            Some(open) => Ok(Planned::Renamed { key: open.key, settings, copies: copies(&open.sockets)? }),
             None => {
                 let open = self.open(settings)?;
                 let copies = copies(&open.sockets)?;
@@ -163,16 +162,15 @@ impl Listeners {
         let mut stopped = Vec::new();
         let mut before = std::mem::take(&mut self.open);
         for planned in plan.next {
-            let mut take = |address: &ListenAddress| {
-                let place = before.iter().position(|open| open.settings.address == *address);
+            let mut take = |key: u32| {
+                let place = before.iter().position(|open| open.key == key);
                 before.remove(place.expect("a plan is carried out on the listeners it was made for"))
             };
             let open = match planned {
-                Planned::Kept { address, settings } => Open { settings, ..take(&address) },
-                Planned::Renamed { address, settings, copies } => {
-                    let old = take(&address);
-                    stopped.push(old.key);
-                    let open = Open { key: self.take_key(), settings, ..old };
+                Planned::Kept { key, settings } => Open { settings, ..take(key) },
+                Planned::Renamed { key, settings, copies } => {
+                    stopped.push(key);
+                    let open = Open { key: self.take_key(), settings, ..take(key) };
                     notices.extend(open.notices(copies));
                     open
                 }
@@ -201,6 +199,13 @@ impl Listeners {
 }
 
 impl Open {
+    /// Whether this is the socket of a configured listener: by its address, which no two of them share. Port 0 is not
+    /// an address but a wish for one, and any number of listeners may have it: then it is by the name too.
+    fn is_that_of(&self, wanted: &Listener) -> bool {
+        let is_wish = matches!(wanted.address, ListenAddress::Tcp(address) if address.port() == 0);
+        self.settings.address == wanted.address && (!is_wish || self.settings.name == wanted.name)
+    }
+
     fn notices(&self, copies: Vec<OwnedFd>) -> impl Iterator<Item = Notice> {
         let name: Arc<str> = Arc::from(self.settings.name.as_str());
         let key = self.key;
@@ -304,6 +309,18 @@ mod tests {
         let Notice::Listen { socket, .. } = notices.remove(0) else { panic!("checked above") };
         let listener = std::os::unix::net::UnixListener::from(socket);
         listener.accept().expect("the client that was waiting");
+    }
+
+    #[test]
+    fn listeners_that_leave_the_port_to_the_kernel_are_told_apart_by_their_names() {
+        let mut listeners = Listeners::new(1);
+        let plan = listeners.prepare(&[tcp("a", 0), tcp("b", 0)]).expect("free ports");
+        drop(listeners.swap(plan));
+        let (a, b) = (bound(&listeners, "a"), bound(&listeners, "b"));
+        assert_ne!(a, b);
+        let plan = listeners.prepare(&[tcp("b", 0), tcp("c", 0)]).expect("a free port");
+        assert_eq!(shown(&listeners.swap(plan)), ["+0/2 c", "-0"]);
+        assert_eq!(bound(&listeners, "b"), b);
     }
 
     #[test]

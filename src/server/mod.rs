@@ -122,6 +122,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
 }
 
 /// A process that runs on threads of this one. Dropping it ends it now, and waits for that.
+///
+/// Starting, ending and dropping it block, so none of them belongs inside an async runtime.
 #[derive(Debug)]
 pub struct Running {
     orders: mpsc::Sender<Order>,

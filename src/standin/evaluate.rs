@@ -12,12 +12,36 @@ use super::variables::{MAX_ALLOWED_PACKET, system_variable};
 
 /// The longest SLEEP, so that a forgotten one does not outlive a test run.
 const SLEEP_MAX: Duration = Duration::from_secs(600);
+/// What REPEAT and CONCAT may make in one statement, in bytes.
+const MADE_TEXT_MAX: usize = 2 * MAX_ALLOWED_PACKET;
 
 /// What a session has set: `@user` variables and its own values of system variables. Names are in lower case.
 #[derive(Debug)]
 pub(super) struct Variables {
     pub(super) user: BTreeMap<String, Value>,
     pub(super) session: BTreeMap<String, Value>,
+}
+
+/// What one statement has asked for so far.
+#[derive(Debug, Default)]
+pub(super) struct Costs {
+    /// The sum of its SLEEPs; at most [`SLEEP_MAX`].
+    pub(super) delay: Duration,
+    /// Bytes of text that its functions have made; at most [`MADE_TEXT_MAX`].
+    made_text: usize,
+}
+
+impl Costs {
+    /// A text that a function made. One text too long for a packet is NULL, as in MySQL; so is what goes beyond the
+    /// bound for all of them.
+    fn text(&mut self, length: Option<usize>, make: impl FnOnce() -> Vec<u8>) -> Value {
+        let fitting = length.filter(|length| *length <= MAX_ALLOWED_PACKET && self.made_text + length <= MADE_TEXT_MAX);
+        let Some(length) = fitting else {
+            return Value::Null;
+        };
+        self.made_text += length;
+        Value::text(make())
+    }
 }
 
 /// Everything an expression can refer to.
@@ -27,8 +51,8 @@ pub(super) struct Scope<'a> {
     pub(super) server: &'a Server,
     /// The table behind FROM, and the row, or all rows for an aggregate.
     pub(super) from: Option<(&'a Table, Option<&'a Row>)>,
-    /// Grows by each SLEEP.
-    pub(super) delay: &'a mut Duration,
+    /// Grows by each SLEEP and by each long text.
+    pub(super) costs: &'a mut Costs,
 }
 
 impl Expression {
@@ -116,7 +140,7 @@ impl Scope<'_> {
         let text = self.value(seconds)?.to_bytes().unwrap_or_default();
         let seconds: f64 = String::from_utf8_lossy(&text).parse().unwrap_or(0.0);
         let delay = Duration::try_from_secs_f64(seconds).map_err(|_| Refusal::wrong_arguments("SLEEP"))?;
-        *self.delay = (*self.delay + delay.min(SLEEP_MAX)).min(SLEEP_MAX);
+        self.costs.delay = (self.costs.delay + delay.min(SLEEP_MAX)).min(SLEEP_MAX);
         Ok(Value::Integer(0))
     }
 
@@ -126,23 +150,18 @@ impl Scope<'_> {
             return Ok(Value::Null);
         };
         let count = usize::try_from(count).unwrap_or(0);
-        // Longer than a packet may be is NULL, as in MySQL.
-        let fits = text.len().checked_mul(count).is_some_and(|length| length <= MAX_ALLOWED_PACKET);
-        Ok(if fits { Value::text(text.repeat(count)) } else { Value::Null })
+        Ok(self.costs.text(text.len().checked_mul(count), || text.repeat(count)))
     }
 
     fn concat(&mut self, parts: &[Expression]) -> Result<Value, Refusal> {
-        let mut joined = Vec::new();
+        let mut texts = Vec::with_capacity(parts.len());
         for part in parts {
             let Some(bytes) = self.value(part)?.to_bytes() else {
                 return Ok(Value::Null);
             };
-            joined.extend_from_slice(&bytes);
-            if joined.len() > MAX_ALLOWED_PACKET {
-                return Ok(Value::Null);
-            }
+            texts.push(bytes);
         }
-        Ok(Value::text(joined))
+        Ok(self.costs.text(Some(texts.iter().map(Vec::len).sum()), || texts.concat()))
     }
 
     fn extreme(&self, function: &str, name: &str) -> Result<Value, Refusal> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answer::{Answer, Cell, Done, Rows};
-use super::evaluate::{Scope, Variables};
+use super::evaluate::{Costs, Scope, Variables};
 use super::refusal::Refusal;
 use super::server::Server;
 use super::statement::{Assignment, Condition, Definition, Expression, Item, Select, Show, Statement, Target};
@@ -13,6 +13,8 @@ use super::variables::{is_like, status_variables, system_variable, system_variab
 
 /// Changes that one transaction may hold back; the next one is refused with 1114.
 const PENDING_MAX: usize = 10_000;
+/// Bytes of text in them.
+const PENDING_BYTES_MAX: usize = 64 << 20;
 /// User and session variables that one session may set.
 const VARIABLES_MAX: usize = 256;
 /// Rows of a `seq_1_to_…` result.
@@ -79,9 +81,9 @@ pub(super) fn execute(
     session: &mut SessionState,
     server: &Server,
 ) -> Result<Outcome, Refusal> {
-    let mut executor = Executor { parameters, session, server, delay: Duration::ZERO };
+    let mut executor = Executor { parameters, session, server, costs: Costs::default() };
     let answer = executor.execute(statement)?;
-    Ok(Outcome { answer, delay: executor.delay })
+    Ok(Outcome { answer, delay: executor.costs.delay })
 }
 
 /// The column names a statement will answer with, for COM_STMT_PREPARE; empty for one without rows.
@@ -103,8 +105,7 @@ struct Executor<'a> {
     parameters: &'a [Value],
     session: &'a mut SessionState,
     server: &'a Server,
-    /// The sum of the statement's SLEEPs.
-    delay: Duration,
+    costs: Costs,
 }
 
 impl Executor<'_> {
@@ -266,7 +267,8 @@ impl Executor<'_> {
         if !self.session.in_transaction {
             return contents.table(name)?.apply(&change);
         }
-        if self.session.pending.len() == PENDING_MAX {
+        let pending_bytes = self.session.pending.iter().map(|(_, change)| change.text_bytes()).sum::<usize>();
+        if self.session.pending.len() == PENDING_MAX || pending_bytes + change.text_bytes() > PENDING_BYTES_MAX {
             return Err(Refusal::table_full());
         }
         // Tried on what the session sees, for the number of rows it will touch.
@@ -421,7 +423,7 @@ impl Executor<'_> {
     }
 
     fn scope<'s>(&'s mut self, from: Option<(&'s Table, Option<&'s Row>)>) -> Scope<'s> {
-        Scope { parameters: self.parameters, session: self.session, server: self.server, from, delay: &mut self.delay }
+        Scope { parameters: self.parameters, session: self.session, server: self.server, from, costs: &mut self.costs }
     }
 }
 

@@ -13,6 +13,8 @@ use super::store::Value;
 
 /// Prepared statements of one session; the next one is refused with 1461.
 const STATEMENTS_MAX: usize = 1024;
+/// Bytes of all their texts together; the next one is refused in the same way.
+const TEXT_BYTES_MAX: usize = 32 << 20;
 /// `?` of one statement: the prepare reply counts them in 16 bits.
 const PARAMETERS_MAX: usize = u16::MAX as usize;
 
@@ -60,7 +62,8 @@ pub(super) type Bound = (Vec<u8>, Parsed, Vec<Value>);
 
 impl PreparedStatements {
     pub(super) fn prepare(&mut self, text: &[u8], server: &Server) -> Result<Prepared, Refusal> {
-        if self.statements.len() == STATEMENTS_MAX {
+        let held_bytes = self.statements.values().map(|held| held.text.len()).sum::<usize>();
+        if self.statements.len() == STATEMENTS_MAX || held_bytes + text.len() > TEXT_BYTES_MAX {
             return Err(Refusal::too_many_prepared_statements());
         }
         let mut all = parser::parse(text).map_err(|error| Refusal::syntax_at(text, error.at))?;

@@ -16,6 +16,8 @@ const DATABASES_MAX: usize = 64;
 const COLUMNS_MAX: usize = 64;
 /// Rows of one table; the next insert is refused with 1114, "The table is full".
 const ROWS_MAX: usize = 100_000;
+/// Bytes of text in one table; the next insert is refused in the same way.
+const TABLE_BYTES_MAX: usize = 64 << 20;
 /// Bytes in one text value; a longer one is refused with 1406.
 const TEXT_MAX: usize = 1 << 20;
 
@@ -57,12 +59,31 @@ pub(super) struct Match {
     pub(super) value: Value,
 }
 
+fn text_bytes(rows: &[Row]) -> usize {
+    let length = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Null | Value::Integer(_) => 0,
+    };
+    rows.iter().flatten().map(length).sum()
+}
+
 /// What one statement does to one table.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     Insert(Vec<Row>),
     Update { values: Vec<(usize, Value)>, condition: Option<Match> },
     Delete { condition: Option<Match> },
+}
+
+impl Change {
+    /// Bytes of text that it holds on its own: an update shares one value among all its rows.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Change::Insert(rows) => text_bytes(rows),
+            Change::Update { values, .. } => text_bytes(&[values.iter().map(|(_, value)| value.clone()).collect()]),
+            Change::Delete { .. } => 0,
+        }
+    }
 }
 
 /// A table's columns and rows.
@@ -72,6 +93,8 @@ pub(super) struct Table {
     pub(super) rows: Vec<Row>,
     /// The last number given to a first column that was left out or NULL.
     last_id: i64,
+    /// What the inserted texts need; counted anew by each delete.
+    text_bytes: usize,
 }
 
 impl Table {
@@ -84,9 +107,11 @@ impl Table {
     pub(super) fn apply(&mut self, change: &Change) -> Result<u64, Refusal> {
         match change {
             Change::Insert(rows) => {
-                if self.rows.len() + rows.len() > ROWS_MAX {
+                let added = change.text_bytes();
+                if self.rows.len() + rows.len() > ROWS_MAX || self.text_bytes + added > TABLE_BYTES_MAX {
                     return Err(Refusal::table_full());
                 }
+                self.text_bytes += added;
                 self.rows.extend_from_slice(rows);
                 Ok(rows.len() as u64)
             }
@@ -103,6 +128,7 @@ impl Table {
             Change::Delete { condition } => {
                 let before = self.rows.len();
                 self.rows.retain(|row| !matches(row, condition.as_ref()));
+                self.text_bytes = text_bytes(&self.rows);
                 Ok((before - self.rows.len()) as u64)
             }
         }
@@ -115,7 +141,7 @@ impl Table {
             match row[0] {
                 Value::Integer(given) => self.last_id = self.last_id.max(given),
                 Value::Null => {
-                    self.last_id += 1;
+                    self.last_id = self.last_id.saturating_add(1);
                     row[0] = Value::Integer(self.last_id);
                     first_given = first_given.or(Some(self.last_id));
                 }
@@ -229,7 +255,7 @@ mod tests {
     use super::*;
 
     fn table_of(rows: usize) -> Table {
-        Table { columns: vec!["id".into()], rows: vec![vec![Value::Integer(1)]; rows], last_id: 0 }
+        Table { columns: vec!["id".into()], rows: vec![vec![Value::Integer(1)]; rows], ..Table::default() }
     }
 
     #[test]
@@ -249,6 +275,18 @@ mod tests {
         let refusal = table.apply(&Change::Insert(vec![vec![Value::Null]])).expect_err("full");
         assert_eq!(refusal.code(), 1114);
         assert_eq!(table.rows.len(), ROWS_MAX);
+    }
+
+    #[test]
+    fn a_table_is_full_by_its_bytes_too_and_a_delete_makes_room() {
+        let mut table = table_of(0);
+        let long = Change::Insert(vec![vec![Value::text(vec![b'x'; TEXT_MAX])]]);
+        while table.text_bytes + TEXT_MAX <= TABLE_BYTES_MAX {
+            table.apply(&long).expect("room");
+        }
+        assert_eq!(table.apply(&long).expect_err("full").code(), 1114);
+        table.apply(&Change::Delete { condition: None }).expect("no condition");
+        assert_eq!(table.apply(&long), Ok(1));
     }
 
     #[test]

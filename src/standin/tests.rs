@@ -423,6 +423,18 @@ async fn a_row_may_be_longer_than_a_packet() {
 }
 
 #[tokio::test]
+async fn no_statement_makes_more_text_than_the_bound() {
+    let server = maria_db();
+    let patient = options(&server, "app", "secret").max_allowed_packet(Some(1 << 30));
+    let mut connection = Conn::new(patient).await.expect("a login");
+    let statement =
+        "SELECT REPEAT('x', 33554432), REPEAT('y', 33554432), REPEAT('z', 1), REPEAT('x', 9223372036854775807)";
+    let row: Row = connection.query_first(statement).await.expect("an answer").expect("a row");
+    let lengths = (0..4).map(|column| row.get::<Option<Vec<u8>>, _>(column).flatten().map(|text| text.len()));
+    assert_eq!(lengths.collect::<Vec<_>>(), [Some(33_554_432), Some(33_554_432), None, None]);
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_refused_in_place_of_the_greeting() {
     let server =
         StandIn::start(Options { max_connections: 1, ..Options::maria_db(1, accounts()) }).expect("a stand-in");

@@ -294,11 +294,11 @@ impl Worker {
         Some(tenant)
     }
 
-    /// Ends a session without a word, after a fault of ours.
-    pub(super) fn abandon(&mut self, key: Key) {
+    /// Ends a session without a word: after a fault of ours, or when the process ends now.
+    pub(super) fn abandon(&mut self, key: Key, ending: Ending) {
         let Some(tenant) = self.evict(key) else { return };
-        self.log_end(&tenant, Ending::Fault);
-        self.mailbox.counters.count_end(Ending::Fault);
+        self.log_end(&tenant, ending);
+        self.mailbox.counters.count_end(ending);
         let Tenant { client, server, errand, lease, .. } = tenant;
         for connection in [Some(client), server, errand].into_iter().flatten() {
             self.shut(connection.socket);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    session::{DrainReason, Input, KillTarget, SessionId},
+    session::{DrainReason, Ending, Input, KillTarget, SessionId},
     slab::Key,
     topology::RoutingTable,
 };
@@ -51,7 +51,7 @@ impl Worker {
                 let _ = answer.send(rows);
             }
             Order::Drain => self.drain(),
-            Order::Stop => self.stage = Stage::Stopped,
+            Order::Stop => self.stop(),
             Order::Adopt { socket } => self.take_in(socket),
             Order::FindSession { id, asker } => self.answer_asker(id, asker),
             Order::Found { asker: Asker { session, .. }, id, target } => {
@@ -80,6 +80,14 @@ impl Worker {
             self.io.stop_listening(key);
         }
         self.send_away(|_, _| Some(DrainReason::Shutdown));
+    }
+
+    /// Cuts off whoever is still there, as a server does that is killed; each has its line in the log all the same.
+    fn stop(&mut self) {
+        self.stage = Stage::Stopped;
+        for key in self.tenants.keys() {
+            self.abandon(key, Ending::Drained);
+        }
     }
 
     fn row(&self, tenant: &Tenant) -> SessionRow {

@@ -13,7 +13,7 @@ use crate::{
     config::{PoolIndex, limits},
     io::{Event, Io, SocketId},
     pool::Waiters,
-    session::{Input, Session, SessionId, Side, Surroundings},
+    session::{Ending, Input, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
     topology::RoutingTable,
 };
@@ -33,8 +33,8 @@ pub(super) struct Worker {
     pub(super) now: Instant,
     pub(super) tenants: Slab<Tenant>,
     pub(super) session_keys: HashMap<SessionId, Key>,
-    /// Whose each socket is, by the socket's slot, and which socket of that slot it is: events of one that was closed in
-    /// this turn may follow when another has its slot already.
+    /// Whose each socket is, by the socket's slot. With the whole name: an event of this turn may be older than the
+    /// close of its socket, and the slot be used again.
     pub(super) owners: Vec<Option<(SocketId, Owner)>>,
     pub(super) departing: Slab<Departing>,
     pub(super) waiters: Waiters<Key, PoolIndex>,
@@ -163,7 +163,7 @@ impl Worker {
             counters::add(&self.mailbox.counters.faults, 1);
             error!(worker = self.index, "an internal fault ended one session; please report it with the lines above");
             if let Some(key) = concerned {
-                self.abandon(key);
+                self.abandon(key, Ending::Fault);
             }
         }
     }
@@ -295,8 +295,8 @@ impl Worker {
     }
 
     pub(super) fn owner(&self, socket: SocketId) -> Option<Owner> {
-        let (id, owner) = self.owners.get(socket.slot()).copied().flatten()?;
-        (id == socket).then_some(owner)
+        let (known, owner) = self.owners.get(socket.slot()).copied().flatten()?;
+        (known == socket).then_some(owner)
     }
 
     pub(super) fn own(&mut self, socket: SocketId, owner: Owner) {

@@ -296,7 +296,11 @@ fn clients_without_plugin_names_log_in_where_the_servers_take_native_passwords()
 #[test]
 fn the_servers_own_limit_on_an_account_reaches_the_client() {
     on_each_flavour(|engine, server| {
-        let sqluice: Sqluice = Start::new(engine, cluster(server) + &user("single", "single")).run_with_servers_up(1);
+        let sqluice: Sqluice = Start::new(
+            engine,
+            cluster(server).replace("hold_timeout = \"10s\"", "hold_timeout = \"200ms\"") + &user("single", "single"),
+        )
+        .run_with_servers_up(1);
         let mut first = sqluice.login(&Account::new("single", "single")).expect("one connection is allowed");
         let error = sqluice.login(&Account::new("single", "single")).expect_err("a second one is not");
         assert_eq!((error.code, error.state.as_str()), (1226, "42000"), "{error}");

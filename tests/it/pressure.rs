@@ -113,7 +113,7 @@ fn a_result_read_byte_by_byte_arrives_whole() {
     on_both_engines(|engine| {
         let sqluice = relay(engine, server);
         let mut client = sqluice.login(&Account::new("app", "app")).expect("app logs in");
-        client.command(&query_payload(client.capabilities, "SELECT seq, REPEAT('z', 100) FROM seq_1_to_2000"));
+        client.command(&query_payload(client.capabilities, "SELECT seq, REPEAT('z', 100) FROM test.seq_1_to_2000"));
         let mut socket = client.socket().try_clone().expect("a socket can be shared");
         let mut packet = |_: u32| {
             let mut header = [0; 4];

@@ -26,6 +26,8 @@ use crate::wire::ResultEnd;
 
 /// How long a login may take, and a reply that is outstanding when the load stops.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Logins of one thread under way together: fewer than wait to be accepted without loss.
+const LOGINS_AT_ONCE: usize = 32;
 /// How often a thread looks whether all its connections have stopped.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// The longest latency that is told from a longer one.
@@ -251,11 +253,15 @@ struct Shared {
 }
 
 async fn drive(load: &Load, share: Share, phase: Arc<AtomicPhase>, reports: &Sender<Report>) -> Result<Tally, Fault> {
-    let replies = Replies::new(ResultEnd::OkPacket);
-    let mut idle = Vec::new();
-    for _ in 0..share.idle {
-        idle.push(within_patience(Client::log_in(load.address, replies.text(load.case.table()).len())).await?);
-    }
+    let replies = Rc::new(Replies::new(ResultEnd::OkPacket));
+    let reply_length = replies.text(load.case.table()).len();
+    let address = load.address;
+    let idle = log_in_all(share.idle, || Client::log_in(address, reply_length)).await?;
+    let active = log_in_all(share.active, || {
+        let (load, replies) = (load.clone(), replies.clone());
+        async move { prepare_client(&load, &replies).await }
+    })
+    .await?;
     let shared = Rc::new(Shared {
         phase,
         arrival: Arrival::OnReply,
@@ -263,8 +269,8 @@ async fn drive(load: &Load, share: Share, phase: Arc<AtomicPhase>, reports: &Sen
         running: Cell::new(share.active),
         fault: Cell::new(None),
     });
-    for _ in 0..share.active {
-        let (client, exchange) = within_patience(prepare_client(load, &replies)).await?;
+    // Only now: connections that work would keep the others from logging in.
+    for (client, exchange) in active {
         spawn_connection(load, client, exchange, shared.clone());
     }
     // The run may have been given up meanwhile.
@@ -274,6 +280,22 @@ async fn drive(load: &Load, share: Share, phase: Arc<AtomicPhase>, reports: &Sen
         client.quit().await?;
     }
     Ok(shared.tally.replace(Tally::new()))
+}
+
+/// Logs in `count` connections, some at a time.
+async fn log_in_all<T: 'static, F>(count: usize, log_in: impl Fn() -> F) -> Result<Vec<T>, Fault>
+where
+    F: Future<Output = Result<T, Fault>> + 'static,
+{
+    let mut logged_in = Vec::with_capacity(count);
+    while logged_in.len() < count {
+        let batch = (count - logged_in.len()).min(LOGINS_AT_ONCE);
+        let logins: Vec<_> = (0..batch).map(|_| monoio::spawn(within_patience(log_in()))).collect();
+        for login in logins {
+            logged_in.push(login.await?);
+        }
+    }
+    Ok(logged_in)
 }
 
 fn spawn_connection(load: &Load, client: Client, exchange: Exchange, shared: Rc<Shared>) {

@@ -275,25 +275,30 @@ impl Sqluice {
     }
 }
 
-/// A static cluster `main` with one server, and a pool of the same name.
+/// A static cluster `main` with one server, the primary, and a pool of the same name.
 pub(crate) fn cluster(server: &Server) -> String {
-    cluster_on(&[server])
+    static_cluster(&[server], "primary")
 }
 
-/// A static cluster `main` of servers `s1`, `s2` … that are all primaries to their pool `main`.
+/// A static cluster `main` of servers `s1`, `s2` …, all members of their pool `main`: replicas, as only one server of a
+/// cluster can be its primary.
 pub(crate) fn cluster_on(servers: &[&Server]) -> String {
+    static_cluster(servers, "replica")
+}
+
+fn static_cluster(servers: &[&Server], role: &str) -> String {
     let mut text = String::from(
         "[cluster.main]\ntopology = \"static\"\nmonitor = { user = \"monitor\", password = \"monitor\" }\n\
          check_interval = \"100ms\"\ncheck_timeout = \"5s\"\nhold_timeout = \"10s\"\n\n",
     );
     for (index, server) in servers.iter().enumerate() {
         text += &format!(
-            "[[cluster.main.server]]\nname = \"s{}\"\naddress = \"{}\"\nrole = \"primary\"\n\n",
+            "[[cluster.main.server]]\nname = \"s{}\"\naddress = \"{}\"\nrole = \"{role}\"\n\n",
             index + 1,
             server.address
         );
     }
-    text + "[pool.main]\ncluster = \"main\"\nrole = \"primary\"\n\n"
+    text + &format!("[pool.main]\ncluster = \"main\"\nrole = \"{role}\"\n\n")
 }
 
 /// A user of pool `main` with a cleartext password.
