@@ -359,10 +359,15 @@ impl Session {
     }
 
     fn try_another(&mut self, failure: Failure, _: Surroundings<'_>) {
+        self.report(failure);
+        self.search_on();
+    }
+
+    /// Not at this server.
+    pub(super) fn search_on(&mut self) {
         let State::Entering(mut entry) = std::mem::replace(&mut self.state, State::Ended) else {
             unreachable!("only a session at a server's door is turned away")
         };
-        self.report(failure);
         entry.door = Door::Closed;
         let want = entry.want(self.server.take().map(|server| server.id));
         self.deadline = None;

@@ -277,6 +277,9 @@ impl Session {
     }
 
     fn drain(&mut self, reason: DrainReason) {
+        if reason == DrainReason::ServerRemoved && matches!(self.state, State::Entering(_)) {
+            return self.search_on();
+        }
         self.draining = Some(reason);
         match &self.state {
             State::Relay(relay) if !relay.may_leave() => {}

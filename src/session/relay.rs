@@ -17,7 +17,7 @@ use crate::protocol::{
 };
 
 use super::{
-    Ending, Output, Session, Side, State, Step, Surroundings,
+    DrainReason, Ending, Output, Session, Side, State, Step, Surroundings,
     errand::{Kill, KillId},
     errors,
     frontend::LOGIN_PACKET_MAX,
@@ -337,7 +337,12 @@ impl Relay {
 
     /// The sequence id of an error that takes the place of the rest of the reply; `None` where no error can be put in.
     fn error_sequence(&self) -> Option<u8> {
-        let Exchange::Busy(busy) = &self.exchange else { return None };
+        let busy = match &self.exchange {
+            Exchange::Busy(busy) => busy,
+            // A command of one packet that nobody has answered.
+            Exchange::Killing(_) => return Some(1),
+            Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Tunnel => return None,
+        };
         let reply = busy.reply.as_ref()?;
         match &busy.upload {
             _ if reply.is_inside_packet() => None,
@@ -497,6 +502,8 @@ impl Session {
 
     /// Gives up the server because the session goes on as another user.
     fn leave_server(&mut self) {
+        // A reason to leave that was this user's or this server's has been met with that.
+        self.draining.take_if(|reason| *reason != DrainReason::Shutdown);
         self.say_goodbye_to_server();
         self.last_server = self.server.take().map(|server| server.name);
         self.outputs.push_back(Output::Release);

@@ -265,6 +265,29 @@ impl Stage {
         stage
     }
 
+    /// COM_CHANGE_USER with the right password.
+    fn change_user(&mut self, user: &str, password: &str) {
+        let request = ChangeUser {
+            user: user.into(),
+            auth_response: vec![1; 20],
+            database: Some(b"shop".to_vec()),
+            collation: 45,
+            plugin: Some(b"mysql_native_password".to_vec()),
+            attributes: Vec::new(),
+        };
+        let mut payload = Vec::new();
+        request.encode(SERVER_CAPABILITIES, &mut payload);
+        self.show(Side::Client, &packet(0, &payload));
+        assert_eq!(self.take_server(), command(0x01, b""), "the old server connection ends");
+        assert!(self.wishes.iter().any(|wish| matches!(wish, Output::Release)));
+        let switch = self.take_client();
+        assert_eq!((switch[3], switch[4]), (1, 0xFE), "AuthSwitchRequest");
+        let salt = Salt::parse(&switch[HEADER_LENGTH + 1 + b"mysql_native_password\0".len()..]).unwrap();
+        let greeting = Greeting { salt, ..server_greeting() };
+        let (_, _, proof) = ServerLogin::begin(&greeting, &credential(password));
+        self.show(Side::Client, &packet(2, &proof));
+    }
+
     fn ending(&self) -> Option<Ending> {
         self.wishes.iter().find_map(|wish| match wish {
             Output::Close(ending) => Some(*ending),
@@ -643,26 +666,7 @@ fn a_kill_at_another_server_is_said_there_by_the_same_user() {
 #[test]
 fn change_user_proves_the_new_user_on_a_new_salt_and_gets_a_server_of_its_own() {
     let mut stage = Stage::working();
-    let request = ChangeUser {
-        user: b"mapped".to_vec(),
-        auth_response: vec![1; 20],
-        database: Some(b"shop".to_vec()),
-        collation: 45,
-        plugin: Some(b"mysql_native_password".to_vec()),
-        attributes: Vec::new(),
-    };
-    let mut payload = Vec::new();
-    request.encode(SERVER_CAPABILITIES, &mut payload);
-    stage.show(Side::Client, &packet(0, &payload));
-    assert_eq!(stage.take_server(), command(0x01, b""), "the old server connection ends");
-    assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Release)));
-    let switch = stage.take_client();
-    assert_eq!((switch[3], switch[4]), (1, 0xFE), "AuthSwitchRequest");
-    let salt = Salt::parse(&switch[HEADER_LENGTH + 1 + b"mysql_native_password\0".len()..]).unwrap();
-    let mut greeting = server_greeting();
-    greeting.salt = salt;
-    let (_, _, proof) = ServerLogin::begin(&greeting, &credential("secret"));
-    stage.show(Side::Client, &packet(2, &proof));
+    stage.change_user("mapped", "secret");
     assert_eq!(stage.leases(), [None]);
     stage.leased(1);
     assert_eq!(stage.server_lets_in().user, b"other");
@@ -831,4 +835,43 @@ fn a_late_answer_to_an_earlier_kill_does_not_kill_the_wrong_session() {
     assert_eq!((stage.take_server(), stage.take_client()), (vec![], vec![]));
     stage.tell(Input::SessionFound(second, Some(at(60))));
     assert_eq!(stage.take_server(), query("KILL 60"));
+}
+
+#[test]
+fn a_login_at_a_server_that_leaves_the_configuration_goes_on_at_another() {
+    let mut stage = Stage::new();
+    stage.log_in("app", "secret", None);
+    stage.leased(0);
+    stage.tell(Input::Drain(DrainReason::ServerRemoved));
+    assert_eq!(stage.leases(), [None, Some(ServerId(0))]);
+    assert!(!stage.wishes.iter().any(|wish| matches!(wish, Output::Report(..))), "the server did nothing wrong");
+    stage.leased(1);
+    stage.server_lets_in();
+    assert_eq!((stage.session.activity(), stage.ending()), ("idle", None));
+}
+
+#[test]
+fn who_left_the_removed_server_as_another_user_is_not_sent_away_from_the_next_one() {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query("BEGIN"));
+    stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT | StatusFlags::IN_TRANS)));
+    stage.tell(Input::Drain(DrainReason::ServerRemoved));
+    stage.take_client();
+    stage.take_server();
+    stage.change_user("app", "secret");
+    stage.leased(1);
+    stage.server_lets_in();
+    assert_eq!((stage.session.activity(), stage.ending()), ("idle", None));
+}
+
+#[test]
+fn a_server_lost_during_a_kill_elsewhere_is_an_answer_to_it() {
+    let id = SessionId::new(0, 5);
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL {id}")));
+    stage.tell(Input::SessionFound(id, Some(KillTarget { server: ServerId(1), thread_id: 99 })));
+    stage.tell(Input::Closed(Side::Server));
+    let (sequence, code, _) = error_of(&stage.take_client());
+    assert_eq!((sequence, code), (1, 1158));
+    assert_eq!(stage.ending(), Some(Ending::ServerGone));
 }

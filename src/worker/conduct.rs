@@ -103,7 +103,9 @@ impl Worker {
             Step::Consume { length } => connection.inbox.advance(length),
             Step::NeedBytes { at_least } => {
                 debug_assert!(at_least > connection.inbox.bytes().len(), "a session must not ask for what it has");
-                connection.resume(&mut self.io);
+                if side != Side::Client || !connection.is_congested() {
+                    connection.resume(&mut self.io);
+                }
                 return self.carry_out(key);
             }
             Step::Wait => {
@@ -114,7 +116,7 @@ impl Worker {
             }
         }
         self.carry_out(key);
-        self.resume_if_fed(key, side);
+        self.read_on(key, side);
         true
     }
 
@@ -129,10 +131,26 @@ impl Worker {
         }
     }
 
-    /// Reads a side again whose waiting bytes were used, unless the other side is congested.
-    fn resume_if_fed(&mut self, key: Key, side: Side) {
+    /// Some of what waited for `side` is written: perhaps the opposite side may be read again.
+    pub(super) fn relieve(&mut self, key: Key, side: Side) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        if tenant.connection(opposite(side)).is_some_and(|to| to.is_congested()) {
+        if tenant.connection(side).is_none_or(|connection| !connection.is_relieved()) {
+            return;
+        }
+        self.read_on(key, opposite(side));
+        if side == Side::Client {
+            self.read_on(key, side);
+            // A client may wait to be read although much of what it sent waits: the session wants more of that.
+            self.pump(key);
+        }
+    }
+
+    /// Reads a side again, unless what comes of it could not be written, or what came of it was not used yet.
+    pub(super) fn read_on(&mut self, key: Key, side: Side) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        // What a client sends is passed on, or answered by us.
+        let is_answerable = side != Side::Client || !tenant.client.is_congested();
+        if !is_answerable || tenant.connection(opposite(side)).is_some_and(|to| to.is_congested()) {
             return;
         }
         if let Some(connection) = tenant.connection(side).filter(|connection| !connection.is_overfed()) {
@@ -140,24 +158,21 @@ impl Worker {
         }
     }
 
-    /// Some of what waited for `side` is written: perhaps the opposite side may be read again.
-    pub(super) fn relieve(&mut self, key: Key, side: Side) {
-        let Some(tenant) = self.tenants.get_mut(key) else { return };
-        if tenant.connection(side).is_some_and(|connection| connection.is_relieved())
-            && let Some(from) = tenant.connection(opposite(side)).filter(|from| !from.is_overfed())
-        {
-            from.resume(&mut self.io);
-        }
+    /// Tells a session something, does what it asks for, and shows it the bytes that waited for that.
+    pub(super) fn tell(&mut self, key: Key, input: Input) {
+        self.answer(key, input);
+        self.pump(key);
     }
 
-    /// Tells a session something, and does what it asks for.
-    pub(super) fn tell(&mut self, key: Key, input: Input) {
+    /// Tells a session something in answer to what it asks for, and does what it asks for then. Whoever carries out the
+    /// first shows it the bytes that wait: from here, each of many commands that wait would be handled inside the one
+    /// before, until the stack is full.
+    pub(super) fn answer(&mut self, key: Key, input: Input) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let surroundings =
             crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
         tenant.session.handle(input, surroundings);
         self.carry_out(key);
-        self.pump(key);
     }
 
     /// The peer of one side has closed, or the connection broke.
@@ -185,6 +200,10 @@ impl Worker {
             Output::Send(side, bytes) => {
                 if let Some(connection) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
                     connection.write(&mut self.io, bytes);
+                    // Only a client can make us answer as often as it likes.
+                    if side == Side::Client && connection.is_congested() {
+                        connection.pause(&mut self.io);
+                    }
                 }
             }
             Output::Lease(want) => self.lease(key, want),
@@ -216,7 +235,7 @@ impl Worker {
             "logged in"
         );
         if self.table.user(user).is_none() {
-            self.tell(key, Input::Drain(DrainReason::UserRemoved));
+            self.answer(key, Input::Drain(DrainReason::UserRemoved));
         }
     }
 

@@ -77,7 +77,7 @@ impl Worker {
             Some(failed) => self.search_on(key, failed),
             None => {
                 if let Err(failure) = self.begin_search(key, want) {
-                    return self.tell(key, Input::LeaseFailed(failure));
+                    return self.answer(key, Input::LeaseFailed(failure));
                 }
             }
         }
@@ -127,7 +127,7 @@ impl Worker {
         let Some(waiting) = self.waiting(key) else { return };
         if self.waiters.push(waiting).is_err() {
             let why = "too many sessions wait for a server".to_owned();
-            return self.tell(key, Input::LeaseFailed(LeaseFailure::ServersFull(why)));
+            return self.answer(key, Input::LeaseFailed(LeaseFailure::ServersFull(why)));
         }
         self.waiters_retry.get_or_insert(self.now + RETRY);
     }
@@ -278,11 +278,10 @@ impl Worker {
     pub(super) fn release(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let place = tenant.lease.place.take();
+        let connection = tenant.server.take();
         // Whatever was too much for that server, nobody else would have the client read again.
-        if !tenant.client.is_overfed() {
-            tenant.client.resume(&mut self.io);
-        }
-        match tenant.server.take() {
+        self.read_on(key, Side::Client);
+        match connection {
             Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
             None => self.free(place),
         }
@@ -315,7 +314,7 @@ impl Worker {
         };
         if !began {
             self.end_errand(key);
-            self.tell(key, Input::ErrandFailed);
+            self.answer(key, Input::ErrandFailed);
         }
     }
 

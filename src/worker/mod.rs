@@ -67,7 +67,10 @@ pub struct Settings {
 /// What the workers share with each other.
 struct Company {
     settings: Settings,
-    /// Sessions of the process.
+    /// Sessions of the process. The ledger: one more in `Worker::admit`; one less there when even those to be turned away
+    /// are too many, in `Worker::take_in` when no session came of it, in `Worker::evict` for every end, and for all that are
+    /// left when a worker is dropped. A worker's burden goes the same way, from `Worker::accepted` or `Handle::adopt` on,
+    /// so that clients on their way between two workers count.
     sessions: AtomicU32,
     /// All workers; set once all have started.
     handles: OnceLock<Vec<Handle>>,

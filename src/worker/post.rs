@@ -110,7 +110,7 @@ impl Worker {
     pub(super) fn find_session(&mut self, key: Key, id: SessionId) {
         if id.worker() == self.index {
             let target = self.kill_target(id);
-            return self.tell(key, Input::SessionFound(id, target));
+            return self.answer(key, Input::SessionFound(id, target));
         }
         let asker = Asker { worker: self.index, session: key };
         let asked = self
@@ -120,7 +120,7 @@ impl Worker {
             .and_then(|handles| handles.get(id.worker()))
             .is_some_and(|handle| handle.send(Order::FindSession { id, asker }).is_ok());
         if !asked {
-            self.tell(key, Input::SessionFound(id, None));
+            self.answer(key, Input::SessionFound(id, None));
         }
     }
 

@@ -239,7 +239,7 @@ impl Client {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a socket can be reset");
     }
 
-    fn is_closed(mut self) {
+    fn wait_for_end(mut self) {
         while self.receive().is_ok() {}
     }
 }
@@ -267,7 +267,7 @@ fn whatever_ends_a_session_gives_back_all_that_it_took() {
             let mut client = house.logged_in();
             client.query("SELECT SLEEP(600)");
             client.stream.shutdown(Shutdown::Write).expect("it is connected");
-            client.is_closed();
+            client.wait_for_end();
         });
         check(Ending::LoginDenied, &|| {
             assert_eq!(error_code(&house.connect().log_in("app", "wrong")), 1045);
@@ -280,7 +280,7 @@ fn whatever_ends_a_session_gives_back_all_that_it_took() {
         check(Ending::ServerGone, &|| {
             let client = house.logged_in();
             server.fail();
-            client.is_closed();
+            client.wait_for_end();
         });
         check(Ending::NoServer, &|| {
             assert_eq!(error_code(&house.connect().log_in("app", "secret")), 1158);
@@ -290,7 +290,7 @@ fn whatever_ends_a_session_gives_back_all_that_it_took() {
             let mut clients = [house.logged_in(), house.logged_in()];
             clients.iter_mut().for_each(Client::ping);
             house.tell(|| Order::Drain);
-            clients.into_iter().for_each(Client::is_closed);
+            clients.into_iter().for_each(Client::wait_for_end);
         });
     }
 }
@@ -510,4 +510,55 @@ fn a_worker_with_a_full_mailbox_still_sees_that_the_table_has_changed() {
     assert_eq!(handle.send(Order::TableChanged), Err(Undelivered::Full));
     worker.read_mail();
     assert!(Arc::ptr_eq(&worker.table, &next));
+}
+
+#[test]
+fn any_number_of_commands_may_wait_for_the_reply_before_them() {
+    // As much as a worker keeps for a client, of the shortest command that is answered without the server.
+    const KILLS: usize = 3_000;
+    let server = standin();
+    for engine in ENGINES {
+        let house = House::new(engine, &[server.address()], "");
+        let mut client = house.logged_in();
+        let nobody = crate::session::SessionId::new(0, 4_000_000).0;
+        let mut bytes = Vec::new();
+        write_packet(&mut bytes, 0, &[0x0E]);
+        for _ in 0..KILLS {
+            write_packet(&mut bytes, 0, &[&[0x0C], &nobody.to_le_bytes()[..]].concat());
+        }
+        client.stream.write_all(&bytes).expect("the worker reads");
+        assert_eq!(client.receive().expect("an answer").1[0], 0x00, "OK");
+        for _ in 0..KILLS {
+            assert_eq!(error_code(&client.receive().expect("an answer").1), 1094);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_our_own_answers_is_not_read_either() {
+    // Far more than the kernel keeps of them, each with an answer several times as long.
+    const COMMANDS_MAX: usize = 4 << 20;
+    let server = standin();
+    for engine in ENGINES {
+        let house = House::new(engine, &[server.address()], "");
+        let mut client = house.logged_in();
+        let socket = socket2::SockRef::from(&client.stream);
+        socket.set_recv_buffer_size(END_BYTES).expect("a socket takes a size");
+        socket.set_send_buffer_size(END_BYTES).expect("a socket takes a size");
+        // Only what is not read at all runs into it; a slow reader is read to the end below.
+        socket.set_write_timeout(Some(Duration::from_secs(2))).expect("a socket takes a timeout");
+        let unknown: Vec<u8> = [1, 0, 0, 0, 0xFE].repeat(1024);
+        let mut sent = 0;
+        let stopped = loop {
+            match client.stream.write(&unknown[sent % unknown.len()..]) {
+                Ok(written) => sent += written,
+                Err(error) => break error.kind(),
+            }
+            assert!(sent < COMMANDS_MAX * 5, "{engine:?}: somebody takes it all");
+        };
+        assert_eq!(stopped, io::ErrorKind::WouldBlock);
+        for _ in 0..sent / 5 {
+            assert_eq!(error_code(&client.receive().expect("an answer").1), 1047);
+        }
+    }
 }
