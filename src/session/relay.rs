@@ -190,6 +190,7 @@ impl Relay {
             Answer::Forward(_) if command == Command::Query && self.may_be_kill(header, bytes) => {
                 self.query_or_kill(header, bytes)
             }
+            Answer::Forward(_) if command == Command::StmtExecute => self.execute(header, bytes),
             Answer::Forward(shape) => self.begin(shape, bytes),
             Answer::NoReply => self.one_way(bytes),
             Answer::Quit => Move::Quit,
@@ -210,6 +211,18 @@ impl Relay {
         self.exchange =
             Exchange::Busy(Busy { upload, reply: Some(Reply::new(shape, self.framing)), is_answered: false });
         Move::Begin(Step::Forward { length: walked.consumed })
+    }
+
+    /// Whether the client asks for a cursor stands behind the statement's number.
+    fn execute(&mut self, header: Header, bytes: &[u8]) -> Move {
+        const FLAGS: usize = HEADER_LENGTH + 5;
+        const CURSOR_FLAGS: u8 = 0x07;
+        let has_flags = header.payload_length as usize > FLAGS - HEADER_LENGTH;
+        match bytes.get(FLAGS) {
+            None if has_flags => Move::Pass(Step::NeedBytes { at_least: FLAGS + 1 }),
+            Some(flags) if has_flags && flags & CURSOR_FLAGS != 0 => self.begin(ReplyShape::Cursor, bytes),
+            Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
+        }
     }
 
     fn one_way(&mut self, bytes: &[u8]) -> Move {
