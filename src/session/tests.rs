@@ -587,11 +587,25 @@ fn the_client_that_says_goodbye_is_followed_by_us() {
 }
 
 #[test]
-fn a_server_that_speaks_unasked_ends_the_session_and_is_not_heard() {
-    let mut stage = Stage::working();
-    stage.show(Side::Server, &packet(0, b"\xff\xbf\x0f#HY000The client was disconnected by the server"));
-    assert_eq!(stage.take_client(), b"");
-    assert_eq!(stage.ending(), Some(Ending::ServerProtocol));
+fn the_reason_that_a_server_gives_before_it_hangs_up_reaches_the_client() {
+    let goodbye = packet(0, b"\xff\xbf\x0f#HY000The client was disconnected by the server because of inactivity.");
+    for cut in [1, 4, 5, usize::MAX] {
+        let mut stage = Stage::working();
+        stage.cut = cut;
+        stage.show(Side::Server, &goodbye);
+        assert_eq!(stage.take_client(), goodbye, "cut at {cut}");
+        assert_eq!(stage.ending(), Some(Ending::ServerGone));
+    }
+}
+
+#[test]
+fn a_server_that_speaks_unasked_of_anything_else_is_not_heard() {
+    for unasked in [packet(0, &ok(StatusFlags::AUTOCOMMIT)), packet(0, b""), packet(1, b"\xff")] {
+        let mut stage = Stage::working();
+        stage.show(Side::Server, &unasked);
+        assert_eq!(stage.take_client(), b"");
+        assert_eq!(stage.ending(), Some(Ending::ServerProtocol), "{unasked:?}");
+    }
 }
 
 #[test]
