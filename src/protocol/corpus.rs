@@ -58,6 +58,7 @@ pub(crate) fn replies() -> Vec<CapturedReply> {
 fn reply(line: Vec<&'static str>) -> CapturedReply {
     let shape = match line[1] {
         "result_set" => ReplyShape::ResultSet,
+        "cursor" => ReplyShape::Cursor,
         "simple" => ReplyShape::Simple,
         "statistics" => ReplyShape::Statistics,
         "prepare" => ReplyShape::Prepare,

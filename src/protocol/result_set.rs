@@ -43,6 +43,8 @@ pub enum ReplyShape {
     Statistics,
     /// OK, ERR, a request for a file, or rows; and again while the status announces more.
     ResultSet,
+    /// As [`ReplyShape::ResultSet`], of a statement that may open a cursor: then the rows are left to be fetched.
+    Cursor,
     /// A statement id, then definitions of parameters and columns.
     Prepare,
     /// Column definitions up to an end, without a count in front.
@@ -149,6 +151,7 @@ pub struct Reply {
     framing: Framing,
     /// Results may follow each other.
     may_have_more_results: bool,
+    may_open_cursor: bool,
     /// What an injected packet would have to carry.
     next_sequence: u8,
 }
@@ -206,7 +209,7 @@ impl Reply {
         let state = match shape {
             ReplyShape::Simple => State::Only,
             ReplyShape::Statistics => State::Text,
-            ReplyShape::ResultSet => State::First,
+            ReplyShape::ResultSet | ReplyShape::Cursor => State::First,
             ReplyShape::Prepare => State::Prepare,
             ReplyShape::FieldList | ReplyShape::Fetch => State::Row,
         };
@@ -215,7 +218,8 @@ impl Reply {
             position: Position::Between,
             head: [0; HEAD_MAX],
             framing,
-            may_have_more_results: shape == ReplyShape::ResultSet,
+            may_have_more_results: matches!(shape, ReplyShape::ResultSet | ReplyShape::Cursor),
+            may_open_cursor: shape == ReplyShape::Cursor,
             next_sequence: 1,
         }
     }
@@ -442,13 +446,21 @@ impl Reply {
     }
 
     fn after_definitions(&self, status: StatusFlags) -> State {
-        if status.contains(StatusFlags::CURSOR_EXISTS) {
+        if self.has_opened_cursor(status) {
             return self.after_result(status);
         }
         if status.contains(StatusFlags::PS_OUT_PARAMS | StatusFlags::MORE_RESULTS) {
             return State::OutParameters;
         }
         State::Row
+    }
+
+    /// MariaDB sets the flag also while a stored program has a cursor of its own open. A reply with such a result has
+    /// more results to come, and a reply with a cursor for the client has none.
+    fn has_opened_cursor(&self, status: StatusFlags) -> bool {
+        self.may_open_cursor
+            && status.contains(StatusFlags::CURSOR_EXISTS)
+            && !status.contains(StatusFlags::MORE_RESULTS)
     }
 
     fn after_result(&self, status: StatusFlags) -> State {
@@ -533,8 +545,9 @@ const _: () = assert!(size_of::<Reply>() <= 64);
 
 /// Fuzz entry: the first two bytes choose shape, framing and cut; cutting must not change what is found.
 pub fn fuzz_reply(bytes: &[u8]) {
-    const SHAPES: [ReplyShape; 6] = [
+    const SHAPES: [ReplyShape; 7] = [
         ReplyShape::ResultSet,
+        ReplyShape::Cursor,
         ReplyShape::Prepare,
         ReplyShape::Simple,
         ReplyShape::FieldList,
@@ -739,10 +752,19 @@ mod tests {
 
     #[test]
     fn a_cursor_ends_a_reply_behind_its_column_definitions() {
-        check(ReplyShape::ResultSet, EOF_MODE, &[b"\x01", b"d", &eof(0x42)], status(0x42));
-        check(ReplyShape::ResultSet, OK_MODE, &[b"\x01", b"d", &ok(0xFE, 0x42)], status(0x42));
+        check(ReplyShape::Cursor, EOF_MODE, &[b"\x01", b"d", &eof(0x42)], status(0x42));
+        check(ReplyShape::Cursor, OK_MODE, &[b"\x01", b"d", &ok(0xFE, 0x42)], status(0x42));
         check(ReplyShape::Fetch, EOF_MODE, &[b"\x00\x00", &eof(0xC2)], status(0xC2));
         check(ReplyShape::Fetch, EOF_MODE, &[SYNTAX_ERROR], error(1064));
+    }
+
+    #[test]
+    fn rows_follow_while_a_stored_program_has_a_cursor_of_its_own() {
+        let call: [&[u8]; 6] = [b"\x01", b"d", &eof(0x4A), b"\x011", &eof(0x4A), &ok(0, 2)];
+        for shape in [ReplyShape::ResultSet, ReplyShape::Cursor] {
+            check(shape, EOF_MODE, &call, status(2));
+        }
+        check(ReplyShape::ResultSet, EOF_MODE, &[b"\x01", b"d", &eof(0x42), b"\x011", &eof(0x42)], status(0x42));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::protocol::{
     command::{Answer, Command},
     error_code::Error,
     kill::{self, KillStatement},
-    packet::{HEADER_LENGTH, Header, Walker},
+    packet::{HEADER_LENGTH, Header, Peeked, Walker, peek_packet},
+    response::ErrPacket,
     result_set::{Framing, Progress, Reply, ReplyShape},
     status::StatusFlags,
 };
@@ -88,6 +89,8 @@ pub(super) enum Move {
     Own { command: OwnCommand, length: usize },
     /// The packet does not begin a command.
     OutOfOrder,
+    /// The server says why it is about to hang up, in this many bytes.
+    ServerGoodbye { length: usize },
     /// The server sent what cannot be.
     ServerFault,
 }
@@ -198,6 +201,7 @@ impl Relay {
             {
                 self.short_query(header, bytes)
             }
+            Answer::Forward(_) if command == Command::StmtExecute => self.execute(header, bytes),
             Answer::Forward(shape) => self.begin(shape, bytes),
             Answer::NoReply => self.one_way(bytes),
             Answer::Quit => Move::Quit,
@@ -218,6 +222,18 @@ impl Relay {
         self.exchange =
             Exchange::Busy(Busy { upload, reply: Some(Reply::new(shape, self.framing)), is_answered: false });
         Move::Begin(Step::Forward { length: walked.consumed })
+    }
+
+    /// Whether the client asks for a cursor stands behind the statement's number.
+    fn execute(&mut self, header: Header, bytes: &[u8]) -> Move {
+        const FLAGS: usize = HEADER_LENGTH + 5;
+        const CURSOR_FLAGS: u8 = 0x07;
+        let has_flags = header.payload_length as usize > FLAGS - HEADER_LENGTH;
+        match bytes.get(FLAGS) {
+            None if has_flags => Move::Pass(Step::NeedBytes { at_least: FLAGS + 1 }),
+            Some(flags) if has_flags && flags & CURSOR_FLAGS != 0 => self.begin(ReplyShape::Cursor, bytes),
+            Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
+        }
     }
 
     fn one_way(&mut self, bytes: &[u8]) -> Move {
@@ -300,8 +316,8 @@ impl Relay {
         match &mut self.exchange {
             Exchange::Busy(_) => self.reply(bytes),
             Exchange::Tunnel => Move::Pass(Step::Forward { length: bytes.len() }),
-            // A server that speaks between two replies says goodbye (error 4031) or is no MySQL server.
-            Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Killing(_) => Move::ServerFault,
+            Exchange::Idle | Exchange::OneWay(_) => goodbye(bytes),
+            Exchange::Refusing(..) | Exchange::Killing(_) => Move::ServerFault,
         }
     }
 
@@ -351,6 +367,15 @@ impl Relay {
             Upload::Done { answer_sequence } => Some(*answer_sequence),
             Upload::Command(walker) => Some(walker.last_sequence().wrapping_add(1)),
         }
+    }
+}
+
+/// A server that speaks between two replies says why it hangs up (MySQL's error 4031), or is no MySQL server.
+fn goodbye(bytes: &[u8]) -> Move {
+    match peek_packet(bytes, LOGIN_PACKET_MAX) {
+        Peeked::Complete { payload, length, .. } if ErrPacket::parse(payload).is_ok() => Move::ServerGoodbye { length },
+        Peeked::NeedBytes { at_least } => Move::Pass(Step::NeedBytes { at_least }),
+        Peeked::Complete { .. } | Peeked::TooLong => Move::ServerFault,
     }
 }
 
@@ -481,6 +506,11 @@ impl Session {
             Move::OutOfOrder => {
                 self.say_goodbye_to_server();
                 self.deny(0, errors::packets_out_of_order(), Ending::ClientProtocol);
+                Step::Consume { length: bytes.len() }
+            }
+            Move::ServerGoodbye { length } => {
+                self.outputs.push_back(Output::Send(Side::Client, bytes[..length].to_vec()));
+                self.close(Ending::ServerGone);
                 Step::Consume { length: bytes.len() }
             }
             Move::ServerFault => {

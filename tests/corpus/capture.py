@@ -187,7 +187,7 @@ def prepared(connection):
     statement = prepare("SELECT a, b FROM t")
     yield "result_set", "EXECUTE", execute(statement)
     yield "result_set", "EXECUTE again", execute(statement)
-    yield "result_set", "EXECUTE with a cursor", execute(statement, 1)
+    yield "cursor", "EXECUTE with a cursor", execute(statement, 1)
     fetch = lambda count: connection.run(b"\x1c" + statement + struct.pack("<I", count))
     yield "fetch", "FETCH 2", fetch(2)
     yield "fetch", "FETCH 9", fetch(9)

@@ -152,6 +152,24 @@ fn cursors_are_fetched_in_parts() {
     });
 }
 
+/// MariaDB marks such results as if they had opened a cursor for the client.
+#[test]
+fn results_of_a_procedure_with_a_cursor_of_its_own_are_followed_to_their_end() {
+    same_everywhere(|session| {
+        session
+            .query(
+                "CREATE PROCEDURE walk() BEGIN DECLARE n INT; DECLARE walker CURSOR FOR SELECT 1 UNION SELECT 2; \
+                 OPEN walker; FETCH walker INTO n; SELECT n; SELECT n LIMIT 0; FETCH walker INTO n; SELECT n; CLOSE walker; END",
+            )
+            .ok();
+        session.query("CALL walk()").ok();
+        session.query("SELECT 'in step'").ok();
+        let call = session.prepare("CALL walk()");
+        session.execute(call, 0, &[]).ok();
+        session.query("SELECT 'still in step'").ok();
+    });
+}
+
 #[test]
 fn local_files_are_sent_refused_and_in_error() {
     same_everywhere(|session| {

@@ -221,6 +221,21 @@ fn a_stop_does_not_wait_longer_than_it_may() {
     });
 }
 
+/// MySQL says why before it closes an idle connection; MariaDB just closes it.
+#[test]
+fn a_client_hears_why_the_server_hung_up_on_it() {
+    for (flavour, reason) in [(Flavour::MySql97, Some(4031)), (Flavour::MariaDb10, None)] {
+        let server = Server::shared(flavour);
+        on_both_engines(|engine| {
+            let sqluice = relay(engine, server);
+            let mut client = sqluice.app();
+            client.execute("SET wait_timeout = 1");
+            assert_eq!(client.await_close().map(|error| error.code), reason, "{flavour:?}");
+            sqluice.await_no_sessions();
+        });
+    }
+}
+
 #[test]
 fn a_client_that_vanishes_frees_its_server_connection() {
     let server = Server::shared(Flavour::MariaDb10);

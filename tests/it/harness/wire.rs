@@ -536,8 +536,9 @@ impl Client {
                 if self.capabilities & cap::DEPRECATE_EOF == 0 {
                     let eof = self.take(reply)?;
                     assert!(self.ends_rows(reply, &eof), "EOF after the definitions: {eof:02x?}");
-                    if reply.status & status::CURSOR_EXISTS != 0 {
-                        return Ok(reply.status & status::MORE_RESULTS != 0);
+                    // With more results to come, the cursor is a stored program's own (MariaDB), and the rows follow.
+                    if reply.status & (status::CURSOR_EXISTS | status::MORE_RESULTS) == status::CURSOR_EXISTS {
+                        return Ok(false);
                     }
                     // MySQL 9.7 says only here, not in the EOF after the row, that an OK follows the OUT parameters.
                     if reply.status & status::PS_OUT_PARAMS != 0 {
