@@ -12,8 +12,8 @@ use super::{
     KillTarget, Output, ServerFacts, Session, SessionId, Side, State, Step, Surroundings,
     entering::{Door, Introduction, Knock, required},
     errors,
+    exchange::Exchange,
     frontend::{LOGIN_PACKET_MAX, Login},
-    relay::Exchange,
 };
 
 /// A KILL under way.

@@ -12,10 +12,12 @@
 //!
 //! A session knows neither sockets nor buffers, and the time only as it is told: the worker carries out what it asks.
 
+mod commands;
 mod ending;
 mod entering;
 mod errand;
 mod errors;
+mod exchange;
 mod frontend;
 mod input;
 mod output;

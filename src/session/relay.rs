@@ -3,74 +3,36 @@
 //! One command is under way at a time. A client that sends the next one early (connectors send a PREPARE and its
 //! EXECUTE together) is heard when the reply before it is over, so a reply always belongs to a known command.
 //!
-//! [`Relay`] follows both directions and says what a piece of bytes means ([`Move`]); what is not plain forwarding is
-//! carried out by the session below.
+//! [`Relay`] follows both directions and says what a piece of bytes means ([`Move`]): `commands` looks at what a client
+//! begins, `exchange` keeps what is under way. What is not plain forwarding is carried out by the session below.
 
 use crate::protocol::{
     capability::Capabilities,
-    command::{Answer, Command},
     error_code::Error,
-    kill::{self, KillStatement},
-    packet::{HEADER_LENGTH, Header, Peeked, Walker, peek_packet},
+    packet::{HEADER_LENGTH, Peeked, peek_packet},
     response::ErrPacket,
-    result_set::{Framing, Progress, Reply, ReplyShape},
+    result_set::{Framing, Progress, ReplyShape},
     status::StatusFlags,
 };
 
 use super::{
     DrainReason, Ending, Output, Session, Side, State, Step, Surroundings,
-    errand::{Kill, KillId},
+    errand::KillId,
     errors,
+    exchange::{Busy, Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
 };
 
 /// The command phase of a session with one server.
 pub(super) struct Relay {
-    framing: Framing,
+    pub(super) framing: Framing,
     /// COM_QUERY carries a block of attributes before the text.
-    query_attributes: bool,
+    pub(super) query_attributes: bool,
     /// The client agreed to send files of its own.
     local_files: bool,
     /// What the server said last of transaction and session.
     status: StatusFlags,
     pub(super) exchange: Exchange,
-}
-
-/// What is under way between two commands of the client.
-pub(super) enum Exchange {
-    /// Nothing: the next bytes are the client's, and begin a command.
-    Idle,
-    /// A command passes that the server does not answer.
-    OneWay(Walker),
-    /// A command passes, its reply is awaited, or follows.
-    Busy(Busy),
-    /// A command is swallowed, to be answered with an error.
-    Refusing(Walker, Error),
-    /// The client kills a session that it knows by our number.
-    Killing(Box<Kill>),
-    /// Both directions pass unseen until one side closes.
-    Tunnel,
-}
-
-/// A command with a reply. Over when both have passed.
-pub(super) struct Busy {
-    upload: Upload,
-    reply: Option<Reply>,
-    /// The server has begun to answer.
-    is_answered: bool,
-}
-
-/// What still comes from the client.
-enum Upload {
-    /// The rest of the command.
-    Command(Walker),
-    /// A file for LOAD DATA LOCAL: packets up to an empty one. `None` between two packets.
-    File(Option<Walker>),
-    /// Nothing.
-    Done {
-        /// The sequence id that the server's next packet has if it has not answered yet.
-        answer_sequence: u8,
-    },
 }
 
 /// What a piece of bytes means.
@@ -146,7 +108,7 @@ impl Relay {
         pins
     }
 
-    fn client(&mut self, bytes: &[u8]) -> Move {
+    pub(super) fn client(&mut self, bytes: &[u8]) -> Move {
         match &mut self.exchange {
             Exchange::Idle => self.command(bytes),
             Exchange::Busy(busy) => {
@@ -180,136 +142,6 @@ impl Relay {
     fn over(&mut self, step: Step) -> Move {
         self.exchange = Exchange::Idle;
         Move::Over(step)
-    }
-
-    /// The first bytes of a command.
-    fn command(&mut self, bytes: &[u8]) -> Move {
-        let Some(header) = Header::parse(bytes) else { return Move::Pass(Step::NeedBytes { at_least: HEADER_LENGTH }) };
-        if header.sequence != 0 {
-            return Move::OutOfOrder;
-        }
-        if header.payload_length == 0 {
-            return self.refuse(bytes, Error::UNKNOWN_COMMAND);
-        }
-        let Some(&code) = bytes.get(HEADER_LENGTH) else {
-            return Move::Pass(Step::NeedBytes { at_least: HEADER_LENGTH + 1 });
-        };
-        let command = Command::from(code);
-        match command.answer() {
-            Answer::Forward(_)
-                if command == Command::Query && header.payload_length as usize <= kill::KILL_TEXT_MAX =>
-            {
-                self.short_query(header, bytes)
-            }
-            Answer::Forward(_) if command == Command::StmtExecute => self.execute(header, bytes),
-            Answer::Forward(shape) => self.begin(shape, bytes),
-            Answer::NoReply => self.one_way(bytes),
-            Answer::Quit => Move::Quit,
-            Answer::ChangeUser => self.own(OwnCommand::ChangeUser, header, bytes),
-            Answer::Kill => self.kill_command(header, bytes),
-            Answer::Tunnel => {
-                self.exchange = Exchange::Tunnel;
-                Move::Begin(Step::Forward { length: bytes.len() })
-            }
-            Answer::Refuse(error) => self.refuse(bytes, error),
-        }
-    }
-
-    fn begin(&mut self, shape: ReplyShape, bytes: &[u8]) -> Move {
-        let mut walker = Walker::new();
-        let walked = walker.walk(bytes);
-        let upload = if walked.finished { Upload::done(&walker) } else { Upload::Command(walker) };
-        self.exchange =
-            Exchange::Busy(Busy { upload, reply: Some(Reply::new(shape, self.framing)), is_answered: false });
-        Move::Begin(Step::Forward { length: walked.consumed })
-    }
-
-    /// Whether the client asks for a cursor stands behind the statement's number.
-    fn execute(&mut self, header: Header, bytes: &[u8]) -> Move {
-        const FLAGS: usize = HEADER_LENGTH + 5;
-        const CURSOR_FLAGS: u8 = 0x07;
-        let has_flags = header.payload_length as usize > FLAGS - HEADER_LENGTH;
-        match bytes.get(FLAGS) {
-            None if has_flags => Move::Pass(Step::NeedBytes { at_least: FLAGS + 1 }),
-            Some(flags) if has_flags && flags & CURSOR_FLAGS != 0 => self.begin(ReplyShape::Cursor, bytes),
-            Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
-        }
-    }
-
-    fn one_way(&mut self, bytes: &[u8]) -> Move {
-        let mut walker = Walker::new();
-        let walked = walker.walk(bytes);
-        if !walked.finished {
-            self.exchange = Exchange::OneWay(walker);
-        }
-        Move::Begin(Step::Forward { length: walked.consumed })
-    }
-
-    fn refuse(&mut self, bytes: &[u8], error: Error) -> Move {
-        self.exchange = Exchange::Refusing(Walker::new(), error);
-        self.client(bytes)
-    }
-
-    /// A command that must be here as a whole. One that is too long for that is refused.
-    fn own(&mut self, command: OwnCommand, header: Header, bytes: &[u8]) -> Move {
-        let length = HEADER_LENGTH + header.payload_length as usize;
-        if length > LOGIN_PACKET_MAX {
-            return self.refuse(bytes, Error::UNKNOWN_COMMAND);
-        }
-        if bytes.len() < length {
-            return Move::Pass(Step::NeedBytes { at_least: length });
-        }
-        Move::Own { command, length }
-    }
-
-    /// A query so short that it may be a KILL. Only this packet's bytes are looked at: the next one's may be there, too.
-    fn short_query(&mut self, header: Header, bytes: &[u8]) -> Move {
-        let length = HEADER_LENGTH + header.payload_length as usize;
-        let packet = &bytes[..length.min(bytes.len())];
-        let is_whole = packet.len() == length;
-        match self.text(packet) {
-            Some([first, ..]) if !may_begin_kill(*first) => self.begin(ReplyShape::ResultSet, bytes),
-            Some([]) | None if is_whole => self.begin(ReplyShape::ResultSet, bytes),
-            Some(text) if is_whole => match kill::recognise(text) {
-                Some(KillStatement { id, id_range, names_query: false, .. }) => {
-                    let from_payload = length - text.len() - HEADER_LENGTH;
-                    let digits = id_range.start + from_payload..id_range.end + from_payload;
-                    self.kill(KillId::text(id, digits), header, bytes)
-                }
-                Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
-            },
-            Some(_) | None => Move::Pass(Step::NeedBytes { at_least: length }),
-        }
-    }
-
-    /// What is there of the text in a COM_QUERY. Where there are attributes, only a command without any is looked into.
-    fn text<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = packet.get(HEADER_LENGTH + 1..)?;
-        match (self.query_attributes, rest) {
-            (false, text) => Some(text),
-            (true, [0, _, text @ ..]) => Some(text),
-            (true, _) => None,
-        }
-    }
-
-    fn kill_command(&mut self, header: Header, bytes: &[u8]) -> Move {
-        let length = HEADER_LENGTH + header.payload_length as usize;
-        let needed = length.min(HEADER_LENGTH + 5);
-        if bytes.len() < needed {
-            return Move::Pass(Step::NeedBytes { at_least: needed });
-        }
-        match bytes[HEADER_LENGTH + 1..needed] {
-            [a, b, c, d] => self.kill(KillId::binary(u32::from_le_bytes([a, b, c, d])), header, bytes),
-            _ => self.begin(ReplyShape::Simple, bytes),
-        }
-    }
-
-    /// A number that is not one of ours is the server's own, and the server's to understand.
-    fn kill(&mut self, id: KillId, header: Header, bytes: &[u8]) -> Move {
-        match id.session() {
-            Some(_) => self.own(OwnCommand::Kill(id), header, bytes),
-            None => self.begin(ReplyShape::Simple, bytes),
-        }
     }
 
     fn server(&mut self, bytes: &[u8]) -> Move {
@@ -376,80 +208,6 @@ fn goodbye(bytes: &[u8]) -> Move {
         Peeked::Complete { payload, length, .. } if ErrPacket::parse(payload).is_ok() => Move::ServerGoodbye { length },
         Peeked::NeedBytes { at_least } => Move::Pass(Step::NeedBytes { at_least }),
         Peeked::Complete { .. } | Peeked::TooLong => Move::ServerFault,
-    }
-}
-
-/// Whether a statement with this first byte may be a KILL: the letter, or what may stand before it.
-fn may_begin_kill(first: u8) -> bool {
-    matches!(first, b'k' | b'K' | b'/' | b'#' | b'-' | b' ' | b'\t' | b'\n' | b'\r')
-}
-
-impl Busy {
-    /// A short command of ours that has been sent whole.
-    pub(super) fn sent(shape: ReplyShape, framing: Framing) -> Busy {
-        Busy {
-            upload: Upload::Done { answer_sequence: 1 },
-            reply: Some(Reply::new(shape, framing)),
-            is_answered: false,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.reply.is_none() && self.is_sent()
-    }
-
-    /// Nothing of it comes from the client any more.
-    fn is_sent(&self) -> bool {
-        matches!(self.upload, Upload::Done { .. })
-    }
-
-    fn upload(&mut self, bytes: &[u8]) -> Step {
-        match &mut self.upload {
-            Upload::Done { .. } => Step::Wait,
-            Upload::Command(walker) => {
-                let walked = walker.walk(bytes);
-                if walked.finished {
-                    self.upload = Upload::done(walker);
-                }
-                Step::Forward { length: walked.consumed }
-            }
-            Upload::File(Some(walker)) => {
-                let walked = walker.walk(bytes);
-                if walked.finished {
-                    self.upload = Upload::File(None);
-                }
-                Step::Forward { length: walked.consumed }
-            }
-            Upload::File(None) => self.file_packet(bytes),
-        }
-    }
-
-    /// The beginning of a file's next packet; an empty one ends the file.
-    fn file_packet(&mut self, bytes: &[u8]) -> Step {
-        let Some(header) = Header::parse(bytes) else { return Step::NeedBytes { at_least: HEADER_LENGTH } };
-        if header.payload_length == 0 {
-            self.file_is_over(header.sequence.wrapping_add(1));
-            return Step::Forward { length: HEADER_LENGTH };
-        }
-        let mut walker = Walker::new();
-        let walked = walker.walk(bytes);
-        self.upload = Upload::File((!walked.finished).then_some(walker));
-        Step::Forward { length: walked.consumed }
-    }
-
-    fn file_is_over(&mut self, answer_sequence: u8) {
-        self.upload = Upload::Done { answer_sequence };
-        // A server that gave up the file has begun to answer already.
-        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.wants_file()) {
-            reply.infile_sent();
-            reply.set_sequence(answer_sequence);
-        }
-    }
-}
-
-impl Upload {
-    fn done(walker: &Walker) -> Upload {
-        Upload::Done { answer_sequence: walker.last_sequence().wrapping_add(1) }
     }
 }
 
