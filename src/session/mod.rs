@@ -1,11 +1,10 @@
 //! One client's conversation, without I/O: bytes and events in, bytes and wishes out.
 //!
-//! A session goes through four states, each in a file of its own:
+//! A session goes through three rooms:
 //!
 //! 1. `frontend`: the client proves who it is, on our salt;
-//! 2. `leasing`: the worker looks for a server and connects to it;
-//! 3. `entering`: we log in to that server as the client;
-//! 4. `relay`: commands and replies pass through, followed by their heads only.
+//! 2. `entering`: the worker looks for a server and connects to it, and we log in there as the client;
+//! 3. `relay`: commands and replies pass through, followed by their heads only (`commands`, `exchange`; `errand` for KILL).
 //!
 //! COM_CHANGE_USER goes back to the first. [`Session::step`] is the hot path: it neither allocates nor queues while
 //! commands and replies pass. Everything else is told by [`Session::handle`] and asked for by [`Session::poll_output`].
