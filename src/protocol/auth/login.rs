@@ -27,6 +27,9 @@ use crate::protocol::{
 /// An account of MariaDB may list several plugins, and each but the first is a switch.
 const SWITCHES_MAX: u8 = 4;
 
+/// MySQL's plugin without a cache on either side.
+const SHA256_PASSWORD: &[u8] = b"sha256_password";
+
 /// First byte of a wish for a second factor.
 const NEXT_FACTOR: u8 = 0x02;
 
@@ -48,6 +51,8 @@ enum Stage {
     Proved,
     /// The server's key is asked for.
     KeyWanted,
+    /// The same for `sha256_password`, which knows no shorter way.
+    Sha256KeyWanted,
     /// The password is sent: only OK or ERR can follow.
     PasswordSent,
 }
@@ -153,6 +158,9 @@ impl Login {
     fn switch(&mut self, payload: &[u8], credential: &Credential) -> Result<LoginStep, Malformed> {
         let AuthSwitch { plugin: name, data } = AuthSwitch::parse(payload)?;
         let Some(plugin) = Plugin::from_name(&name) else {
+            if name == SHA256_PASSWORD {
+                return self.switch_to_sha256(&data, credential);
+            }
             let wants_cleartext = matches!(&name[..], b"mysql_clear_password" | b"dialog");
             let why = if wants_cleartext { Obstacle::WantsCleartext } else { Obstacle::UnknownPlugin };
             return Ok(unanswerable(&name, why));
@@ -169,8 +177,35 @@ impl Login {
         Ok(LoginStep::Send(response))
     }
 
+    /// `sha256_password`: the password under the server's key, each time. MySQL also asks users that it does not know for
+    /// this plugin, now and then, and says only then that it does not know them.
+    fn switch_to_sha256(&mut self, data: &[u8], credential: &Credential) -> Result<LoginStep, Malformed> {
+        const KEY_WANTED: u8 = 0x01;
+        if self.switches == SWITCHES_MAX {
+            return Ok(unanswerable(SHA256_PASSWORD, Obstacle::TooManySwitches));
+        }
+        self.switches += 1;
+        self.salt = Salt::parse(data)?;
+        let answer = match credential {
+            Credential::Cleartext(password) if !password.is_empty() => {
+                self.stage = Stage::Sha256KeyWanted;
+                vec![KEY_WANTED]
+            }
+            Credential::Empty | Credential::Cleartext(_) => {
+                self.stage = Stage::PasswordSent;
+                // An empty password is its NUL alone.
+                vec![0]
+            }
+            Credential::NativeStage1(_) => return Ok(unanswerable(SHA256_PASSWORD, Obstacle::OnlyHashKnown)),
+        };
+        Ok(LoginStep::Send(answer))
+    }
+
     /// The longer exchange of `caching_sha2_password`; `data` is what follows the header byte.
     fn more_data(&mut self, data: &[u8], credential: &Credential) -> LoginStep {
+        if let (Stage::Sha256KeyWanted, Credential::Cleartext(password)) = (self.stage, credential) {
+            return self.send_under_key(data, password);
+        }
         let name = self.plugin.name();
         if self.plugin != Plugin::CachingSha2Password {
             return LoginStep::Malformed;
@@ -185,7 +220,7 @@ impl Login {
                 Credential::Cleartext(password) => self.send_under_key(pem, password),
                 Credential::Empty | Credential::NativeStage1(_) => unanswerable(name, Obstacle::OnlyHashKnown),
             },
-            (Stage::Proved | Stage::PasswordSent, _) => LoginStep::Malformed,
+            (Stage::Proved | Stage::Sha256KeyWanted | Stage::PasswordSent, _) => LoginStep::Malformed,
         }
     }
 
@@ -422,6 +457,26 @@ mod tests {
         }
         let step = receive(&mut login, &switch_to(b"mysql_native_password", &[9; 20]), &credential);
         assert!(matches!(step, LoginStep::Unanswerable { why: Obstacle::TooManySwitches, .. }));
+    }
+
+    #[test]
+    fn sha256_password_gets_the_password_under_the_servers_key() {
+        let credential = password("secret");
+        let mut login = start(b"caching_sha2_password", &credential);
+        let switch = switch_to(b"sha256_password", &FRESH.to_bytes());
+        assert_eq!(receive(&mut login, &switch, &credential), LoginStep::Send(vec![0x01]));
+        let key = [&[1], KEY.public_key_pem()].concat();
+        let LoginStep::Send(ciphertext) = receive(&mut login, &key, &credential) else { panic!("no password") };
+        let hidden = KEY.decrypt(&ciphertext).unwrap();
+        let shown: Vec<u8> =
+            hidden.expose().iter().zip(FRESH.0.iter().cycle()).map(|(byte, salt)| byte ^ salt).collect();
+        assert_eq!(shown, b"secret\0");
+        assert!(matches!(receive(&mut login, OK, &credential), LoginStep::Accepted(_)));
+
+        let mut login = start(b"caching_sha2_password", &Credential::Empty);
+        assert_eq!(receive(&mut login, &switch, &Credential::Empty), LoginStep::Send(vec![0]));
+        let mut login = start(b"caching_sha2_password", &stage1("secret"));
+        assert!(matches!(receive(&mut login, &switch, &stage1("secret")), LoginStep::Unanswerable { .. }));
     }
 
     #[test]
