@@ -276,7 +276,7 @@ fn a_server_may_want_another_plugin_than_the_two_of_the_clients() {
             .run_with_servers_up(1);
         let answer = sqluice.login(&Account::new("signed", "signed"));
         if server.flavour.is_mariadb() {
-            let error = answer.err().expect("ed25519 is not answered");
+            let error = answer.expect_err("ed25519 is not answered");
             assert_eq!((error.code, error.state.as_str()), (1158, "08S01"), "{error}");
             assert!(error.message.contains("ed25519"), "{error}");
         } else {
