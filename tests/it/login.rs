@@ -314,3 +314,21 @@ fn the_servers_own_limit_on_an_account_reaches_the_client() {
         first.ping();
     });
 }
+
+#[test]
+fn a_client_can_come_over_ipv6() {
+    on_both_engines(|engine| {
+        let free = std::net::TcpListener::bind("[::1]:0").expect("loopback has IPv6");
+        let address = free.local_addr().expect("it is bound");
+        drop(free);
+        let listener = format!("[[listener]]\nname = \"six\"\naddress = \"{address}\"\n\n");
+        let server = Server::shared(Flavour::MariaDb10);
+        let sqluice = Start::new(engine, listener + &cluster(server) + &user("app", "app")).run_with_servers_up(1);
+        let mut client = Client::login(address, &Account::new("app", "app")).expect("IPv6 is served");
+        assert_eq!(client.value("SELECT CURRENT_USER()"), "app@%");
+        let listed = sqluice.sessions();
+        assert!(listed.iter().any(|row| row["address"].as_str().is_some_and(|from| from.starts_with("[::1]:"))));
+        let error = Client::login(address, &Account::new("app", "wrong")).expect_err("a wrong password");
+        assert!(error.message.contains("'app'@'::1'"), "{error}");
+    });
+}
