@@ -315,7 +315,7 @@ impl Session {
         if let Some(server) = &mut self.server {
             server.thread_id = thread_id;
         }
-        self.outputs.push_back(Output::Entered { thread_id });
+        self.outputs.push_back(Output::Entered);
         if self.draining.is_some() {
             self.leave();
         }

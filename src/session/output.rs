@@ -47,10 +47,7 @@ pub enum Output {
     /// Tell the monitor that a server failed this session.
     Report(ServerId, Failure),
     /// The client is logged in at a server: its first or next account works.
-    Entered {
-        /// The server's own number for the connection.
-        thread_id: u32,
-    },
+    Entered,
     /// Write out what the client was sent, then close everything. Nothing follows.
     Close(Ending),
 }

@@ -212,7 +212,7 @@ impl Worker {
             Output::Errand(server) => self.errand(key, server),
             Output::EndErrand => self.end_errand(key),
             Output::Report(server, failure) => self.report(Report { server, failure }),
-            Output::Entered { .. } => self.entered(key),
+            Output::Entered => self.entered(key),
             Output::Close(ending) => self.end(key, ending),
         }
     }

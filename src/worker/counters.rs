@@ -1,4 +1,4 @@
-//! What one worker has done so far, for status and metrics.
+//! What one worker has done so far. The status shows the sessions; the others are read in tests and wait for a metrics page.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
