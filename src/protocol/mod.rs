@@ -28,6 +28,7 @@ pub mod statement;
 pub mod status;
 pub mod text_result;
 pub mod version;
+pub mod watch;
 pub mod writer;
 
 pub use reader::Malformed;
