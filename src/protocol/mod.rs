@@ -17,6 +17,7 @@ pub mod command;
 pub(crate) mod corpus;
 pub mod error_code;
 pub mod fuzz;
+pub mod gtid;
 pub mod handshake;
 pub mod kill;
 pub mod packet;
