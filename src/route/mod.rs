@@ -7,6 +7,8 @@
 mod balance;
 mod decision;
 mod explain;
+mod freshness;
 
 pub use decision::{Decision, Obstacle, Question, Refusal, Verdict, decide, verdict};
 pub use explain::{Explained, Explanation, Step, explain};
+pub use freshness::{Sight, is_fresh};

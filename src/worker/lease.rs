@@ -161,7 +161,8 @@ impl Worker {
                 return Ok(());
             };
             let resting: Vec<ServerId> = search.tried.iter().map(|(server, _)| *server).collect();
-            let question = Question { pool, excluded: &resting, required: search.want.required, tie_break };
+            let question =
+                Question { pool, excluded: &resting, required: search.want.required, fresh: None, tie_break };
             let server = route::decide(&self.table, &question)?.server;
             let entry = self.table.server(server);
             let id = entry.id;
@@ -389,7 +390,7 @@ impl Worker {
     fn failure(&self, key: Key) -> LeaseFailure {
         let search = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref());
         let (Some(search), Some(pool)) = (search, self.pool_of(key)) else { return LeaseFailure::UserGone };
-        let question = Question { pool, excluded: &[], required: search.want.required, tie_break: 0 };
+        let question = Question { pool, excluded: &[], required: search.want.required, fresh: None, tie_break: 0 };
         let why = in_one_line(&route::explain(&self.table, &question));
         match route::decide(&self.table, &question) {
             Err(Refusal::AllFull) => LeaseFailure::ServersFull(why),
