@@ -841,7 +841,7 @@ fn what_follows_a_short_command_is_not_taken_for_a_part_of_it() {
 
     // With attributes the text begins two bytes further, which an empty command does not have.
     let mut stage = Stage::working();
-    stage.session.state = State::Relay(Relay::new(Capabilities::QUERY_ATTRIBUTES, StatusFlags::AUTOCOMMIT));
+    stage.session.state = State::Relay(Relay::new(Capabilities::QUERY_ATTRIBUTES, StatusFlags::AUTOCOMMIT, None));
     stage.show(Side::Client, &[query(""), vec![0, 0, b' ', 0]].concat());
     assert_eq!(stage.take_server(), query(""));
 }

@@ -75,7 +75,14 @@ pub(super) struct Split {
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
     looked_in_transaction: bool,
+    /// How texts are read.
+    reading: Dialect,
+    /// What that was made from: the journal's count of changes of meaning, and the server's flags.
+    read_since: Option<(u32, StatusFlags)>,
 }
+
+/// Status flags that decide how texts are read.
+const READING: StatusFlags = StatusFlags(StatusFlags::NO_BACKSLASH_ESCAPES.0 | StatusFlags::ANSI_QUOTES.0);
 
 /// How far the home server is made to tell of the session.
 #[derive(Debug)]
@@ -135,8 +142,13 @@ impl Split {
     pub(super) fn new(login: Login, config: SplitConfig, capabilities: Capabilities, table: &RoutingTable) -> Split {
         let journal = Journal::new(login.database.clone());
         let cluster = table.config.pool(config.read).cluster;
+        let family = lowest_family(table, config);
+        let reading =
+            Dialect { no_backslash_escapes: false, ansi_quotes: false, family, charset: sql::ClientCharset::Unknown };
         Split {
-            family: lowest_family(table, config),
+            family,
+            reading,
+            read_since: None,
             replicas_wait: table.config.cluster(cluster).topology == Topology::Static
                 && false
                 && config.freshness == Freshness::OwnWrites,
@@ -168,6 +180,15 @@ impl Split {
     /// Why the session's reads, or the session, may not leave home.
     pub(super) fn pins(&self) -> impl Iterator<Item = &'static str> {
         self.pins.names()
+    }
+
+    /// Sees to it that texts are read as the session's server reads them now.
+    fn read_as_home(&mut self, status: StatusFlags) {
+        let now = (self.journal.meaning(), status & READING);
+        if self.read_since != Some(now) {
+            self.reading = self.dialect(status);
+            self.read_since = Some(now);
+        }
     }
 
     fn dialect(&self, status: StatusFlags) -> Dialect {

@@ -3,9 +3,9 @@
 use crate::sql::Effects;
 
 /// State that exists on the home server's connection and nowhere else. Each ends when its cause ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pins {
-    temporary_tables: bool,
+    temporary_tables: TemporaryTables,
     locked_tables: bool,
     locked_instance: bool,
     /// User locks taken and not released, as far as statements tell.
@@ -19,11 +19,42 @@ pub(super) struct Pins {
     hidden: bool,
 }
 
+/// Temporary tables that the session has made: names with their schema, as they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct TemporaryTables {
+    names: Vec<Vec<u8>>,
+    /// There may be some under other names.
+    unknown: bool,
+}
+
+impl TemporaryTables {
+    /// More than this are not told apart any more.
+    const MAX: usize = 64;
+
+    fn any(&self) -> bool {
+        self.unknown || !self.names.is_empty()
+    }
+
+    fn made(&mut self, name: Vec<u8>) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+        self.unknown |= self.names.len() > Self::MAX;
+        self.names.truncate(Self::MAX);
+    }
+
+    /// ALTER and RENAME give a table another name.
+    fn may_be_renamed(&mut self, effects: Effects) {
+        let keeps_names = Effects::CREATES_TEMPORARY_TABLE.with(Effects::DROPS_TABLE);
+        self.unknown |= self.any() && effects.contains(Effects::IMPLICIT_COMMIT) && !effects.intersects(keeps_names);
+    }
+}
+
 impl Pins {
     /// A statement with these effects was executed.
     pub(super) fn executed(&mut self, effects: Effects) {
         let has = |effect| effects.contains(effect);
-        self.temporary_tables |= has(Effects::CREATES_TEMPORARY_TABLE);
+        self.temporary_tables.may_be_renamed(effects);
         self.locked_tables = (self.locked_tables || has(Effects::LOCKS_TABLES)) && !has(Effects::UNLOCKS_TABLES);
         self.locked_instance =
             (self.locked_instance || has(Effects::LOCKS_INSTANCE)) && !has(Effects::UNLOCKS_INSTANCE);
@@ -44,6 +75,19 @@ impl Pins {
         self.xa = false;
     }
 
+    pub(super) fn temporary_table_made(&mut self, name: Vec<u8>) {
+        self.temporary_tables.made(name);
+    }
+
+    pub(super) fn table_dropped(&mut self, name: &[u8]) {
+        self.temporary_tables.names.retain(|known| known != name);
+    }
+
+    /// Whether it matters which tables a DROP names.
+    pub(super) fn has_temporary_tables(&self) -> bool {
+        self.temporary_tables.any()
+    }
+
     /// A variable was set that means something at this server only.
     pub(super) fn bind_to_server(&mut self) {
         self.server_bound = true;
@@ -62,7 +106,7 @@ impl Pins {
     /// Why reads stay at home, if they must.
     pub(super) fn binding_reads(&self) -> Option<&'static str> {
         let binding = [
-            (self.temporary_tables, "temporary table"),
+            (self.temporary_tables.any(), "temporary table"),
             (self.locked_tables, "locked tables"),
             (self.locked_instance, "locked instance"),
             (self.user_locks > 0, "user lock"),
@@ -115,6 +159,26 @@ mod tests {
             after(&[Effects::TAKES_USER_LOCK, Effects::TAKES_USER_LOCK, Effects::RELEASES_ALL_USER_LOCKS]),
             None
         );
+    }
+
+    #[test]
+    fn temporary_tables_are_counted_by_name() {
+        let mut pins = Pins::default();
+        pins.temporary_table_made(b"shop.a".to_vec());
+        pins.temporary_table_made(b"shop.b".to_vec());
+        pins.table_dropped(b"shop.a");
+        assert_eq!(pins.binding_reads(), Some("temporary table"));
+        pins.table_dropped(b"shop.b");
+        assert_eq!(pins.binding_reads(), None);
+    }
+
+    #[test]
+    fn a_temporary_table_under_another_name_is_not_forgotten() {
+        let mut pins = Pins::default();
+        pins.temporary_table_made(b"shop.a".to_vec());
+        pins.executed(Effects::IMPLICIT_COMMIT);
+        pins.table_dropped(b"shop.a");
+        assert_eq!(pins.binding_reads(), Some("temporary table"));
     }
 
     #[test]

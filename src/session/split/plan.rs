@@ -42,6 +42,7 @@ const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::COMPUTED_USER_VARIABLES)
     .with(Effects::SESSION_VARIABLES)
     .with(Effects::CHARACTER_SETS)
+    .with(Effects::CREATES_TEMPORARY_TABLE)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -152,9 +153,10 @@ fn whole_command(bytes: &[u8]) -> Beginning<'_> {
 impl Split {
     /// Looks into a command: sets `current`, and says what its reply looks like where it may run at a replica.
     fn look(&mut self, payload: &[u8], status: StatusFlags) -> ReplyShape {
+        self.read_as_home(status);
         let (kind, classification) = match payload.first().map(|code| Command::from(*code)) {
-            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload), status)),
-            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..], status)), NOTHING),
+            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload))),
+            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..])), NOTHING),
             Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
             Some(
@@ -190,14 +192,14 @@ impl Split {
         }
     }
 
-    fn classify(&self, text: Option<&[u8]>, status: StatusFlags) -> Classification {
-        text.map_or(UNSEEN, |text| sql::classify(text, self.dialect(status), true))
+    fn classify(&self, text: Option<&[u8]>) -> Classification {
+        text.map_or(UNSEEN, |text| sql::classify(text, self.reading, true))
     }
 
-    fn preparation(&self, text: &[u8], status: StatusFlags) -> Preparation {
+    fn preparation(&self, text: &[u8]) -> Preparation {
         Preparation {
             text: text.to_vec(),
-            classification: self.classify(Some(text), status),
+            classification: self.classify(Some(text)),
             meaning: self.journal.meaning(),
             id: None,
             parameters: 0,
@@ -252,7 +254,7 @@ impl Split {
         if self.last != Side::Replica && classification.needs.intersects(OF_THE_LAST) {
             return Some("about the statement before");
         }
-        if classification.needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload, status) {
+        if classification.needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
             return Some("user variable");
         }
         if !self.journal.is_portable() || matches!(self.home, Home::Unable | Home::Unknown | Home::Silent(_)) {
@@ -295,8 +297,8 @@ impl Split {
             && needs.without(OF_THE_LAST).without(Needs::USER_VARIABLES).without(Needs::SESSION_VARIABLES).is_empty()
     }
 
-    fn knows_user_variables(&self, payload: &[u8], status: StatusFlags) -> bool {
-        let dialect = self.dialect(status);
+    fn knows_user_variables(&self, payload: &[u8]) -> bool {
+        let dialect = self.reading;
         match self.current.kind {
             Kind::Query => self.text_in(payload).is_some_and(|text| self.journal.knows_user_variables(text, dialect)),
             Kind::Execute => StatementId::of_command(payload)
@@ -312,7 +314,9 @@ impl Split {
 
     /// Keeps what the reply's end will need.
     fn retain_for_home(&mut self, payload: &[u8]) {
-        if matches!(self.current.kind, Kind::Query) && self.current.classification.effects.intersects(TOLD_BY_TEXT) {
+        let effects = self.current.classification.effects;
+        let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
+        if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
             self.retained.clear();
             self.retained.extend_from_slice(payload);
         }
