@@ -5,7 +5,7 @@
 
 use crate::admin::shapes::{CandidateExplanation, Explanation, PoolExplanation, Verdict};
 use crate::config::{Balance, Config, Pool, PoolIndex, Role, RoleSetting, Server, Topology};
-use crate::route::{self, Explained, Question, Step};
+use crate::route::{self, Explained, Question, Sight, Step};
 use crate::topology::RoutingTable;
 
 /// Who is asked about, and for which statement.
@@ -106,7 +106,12 @@ fn candidate_online(explained: &Explained) -> CandidateExplanation {
         route::Verdict::Unusable(_) => Verdict::Excluded,
     };
     let why = match explained.verdict {
-        route::Verdict::Usable { connections, weight } => format!("connections {connections}, weight {weight}"),
+        route::Verdict::Usable { connections, weight, sight: Sight::Anything } => {
+            format!("connections {connections}, weight {weight}")
+        }
+        route::Verdict::Usable { connections, weight, sight } => {
+            format!("connections {connections}, weight {weight}, {sight}")
+        }
         route::Verdict::Unusable(obstacle) => obstacle.to_string(),
     };
     let reason = format!("{why} ({})", explained.heard);

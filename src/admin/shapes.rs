@@ -105,6 +105,9 @@ pub struct ServerStatus {
     pub max_connections: Option<u32>,
     /// The version it announces; `null` until it was reached once.
     pub version: Option<String>,
+    /// The GTIDs it was last seen to have: of a replica what it has applied, of others all that is in their history.
+    /// `null` when it cannot tell, or since it was last in trouble.
+    pub position: Option<String>,
 }
 
 /// The members of a cluster with one role.
@@ -244,6 +247,7 @@ pub(super) mod tests {
             waiting: 0,
             max_connections: None,
             version: Some("10.11.19-MariaDB".into()),
+            position: Some("0-1-4,1-1-20".into()),
         };
         let pool = |name: &str, role: &str| PoolStatus {
             name: name.into(),
@@ -281,6 +285,7 @@ pub(super) mod tests {
                         connections: 0,
                         max_connections: Some(200),
                         version: None,
+                        position: None,
                         ..server("db2", "10.0.0.12:3306")
                     },
                 ],

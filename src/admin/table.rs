@@ -62,6 +62,7 @@ fn servers(status: &Status) -> String {
         ("MAX", Right),
         ("WEIGHT", Right),
         ("SINCE", Right),
+        ("POSITION", Left),
         ("REASON", Left),
     ];
     let rows = status.clusters.iter().flat_map(|cluster| {
@@ -76,11 +77,27 @@ fn servers(status: &Status) -> String {
                 or_dash(server.max_connections),
                 server.weight.to_string(),
                 duration(server.since_seconds),
+                or_dash(server.position.as_deref().map(short_position)),
                 server.reason.clone(),
             ]
         })
     });
     columns(&header, rows)
+}
+
+/// A position that fits a column: of a server's UUID the first part, and of many sources the first ones.
+fn short_position(position: &str) -> String {
+    const SHOWN_CHARACTERS_MAX: usize = 40;
+    let short = |source: &str| match source.split_once(':') {
+        Some((uuid, numbers)) if uuid.len() == 36 => format!("{}…:{numbers}", uuid.get(..8).unwrap_or(uuid)),
+        _ => source.to_owned(),
+    };
+    let sources = position.split(',').map(short).collect::<Vec<_>>().join(",");
+    match sources.char_indices().nth(SHOWN_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &sources[..end]),
+        None if sources.is_empty() => "none".to_owned(),
+        None => sources,
+    }
 }
 
 fn pools(status: &Status) -> String {
@@ -225,9 +242,9 @@ LISTENER  ADDRESS         FOR
 app       127.0.0.1:3306  clients
 extra     unix:/run/x     administration
 
-CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  REASON
-shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s  read_only=0
-shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s  not checked yet
+CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  POSITION      REASON
+shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s  0-1-4,1-1-20  read_only=0
+shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s  -             not checked yet
 
 POOL   CLUSTER  ROLE     BALANCE            FALLBACK  USABLE
 write  shop     primary  least-connections  -         db1
@@ -252,6 +269,17 @@ ID  USER  ADDRESS          SERVER  LAST SERVER  STATE  PINS  COMMANDS  AGE  WORK
         second.commands = 0;
         (second.age_seconds, second.worker) = (0, 0);
         assert_eq!(sessions(&[a_session(), second]), expected);
+    }
+
+    #[test]
+    fn positions_fit_their_column() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        assert_eq!(short_position(""), "none");
+        assert_eq!(short_position("0-13406-26"), "0-13406-26");
+        assert_eq!(short_position(&format!("{uuid}:1-28")), "3e11fa47…:1-28");
+        assert_eq!(short_position(&format!("{uuid}:1-28,{uuid}:tag:7")), "3e11fa47…:1-28,3e11fa47…:tag:7");
+        let many = vec![format!("{uuid}:1-28"); 9].join(",");
+        assert_eq!(short_position(&many), "3e11fa47…:1-28,3e11fa47…:1-28,3e11fa47…:…");
     }
 
     #[test]

@@ -7,6 +7,10 @@
 mod balance;
 mod decision;
 mod explain;
+mod fairness;
+mod freshness;
 
 pub use decision::{Decision, Obstacle, Question, Refusal, Verdict, decide, verdict};
 pub use explain::{Explained, Explanation, Step, explain};
+pub use fairness::is_fair;
+pub use freshness::{Sight, is_fresh};

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Condition, Endpoint, GreetingFacts, Health, Offer, Registry, ServerId, ServerIndex, ServerLoad, ServerRole,
-    UserIndex, UserLoad,
+    Condition, Endpoint, GreetingFacts, Health, Offer, Progress, Registry, ServerId, ServerIndex, ServerLoad,
+    ServerRole, UserIndex, UserLoad,
 };
 use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
 use crate::protocol::capability::Capabilities;
@@ -54,6 +54,8 @@ pub struct ServerEntry {
     pub greeting: Option<Arc<GreetingFacts>>,
     /// Its counters, shared by all tables.
     pub load: Arc<ServerLoad>,
+    /// How far it was seen to have come, shared by all tables.
+    pub progress: Arc<Progress>,
 }
 
 /// One pool as it is now.
