@@ -147,7 +147,7 @@ fn wanted_of(topology: Topology, wanted: Role) -> &'static str {
     match (topology, wanted) {
         (Topology::Replication, Role::Primary) => "used while it is up and the only one that takes writes",
         (Topology::Replication, Role::Replica) => "used while it is up and says read_only",
-        (Topology::Static, Role::Primary | Role::Replica) => "used while it is up",
+        (Topology::Static | Topology::Galera, Role::Primary | Role::Replica) => "used while it is up",
     }
 }
 
