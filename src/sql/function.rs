@@ -30,6 +30,8 @@ pub(super) struct Function {
     pub(super) call: Call,
     /// The first version that has it; [`NEVER`] if none has.
     mysql_since: u32,
+    /// The first version that has it no more.
+    mysql_before: u32,
     mariadb_since: u32,
     /// With a blank before its parenthesis it is a stored function's name, unless IGNORE_SPACE is set.
     pub(super) is_direct: bool,
@@ -40,10 +42,10 @@ const NEVER: u32 = u32::MAX;
 const EVERYWHERE: Function = since(0, 0);
 const DIRECT: Function = since(0, 0).direct();
 /// MySQL 9 made these a component's, which need not be installed; then the name is free.
-const UNTIL_MYSQL_9: Function = since(NEVER, 0);
+const UNTIL_MYSQL_9: Function = Function { mysql_before: 90_000, ..EVERYWHERE };
 
 const fn since(mysql_since: u32, mariadb_since: u32) -> Function {
-    Function { call: Call::Harmless, mysql_since, mariadb_since, is_direct: false }
+    Function { call: Call::Harmless, mysql_since, mysql_before: NEVER, mariadb_since, is_direct: false }
 }
 
 const fn calls(call: Call) -> Function {
@@ -57,7 +59,7 @@ impl Function {
 
     fn is_built_in(self, family: Family) -> bool {
         match family {
-            Family::MySql { version } => self.mysql_since <= version,
+            Family::MySql { version } => self.mysql_since <= version && version < self.mysql_before,
             Family::MariaDb { version } => self.mariadb_since <= version,
         }
     }
@@ -502,6 +504,9 @@ pub(super) static FUNCTIONS: WordTable<Function, 2048> = WordTable::new(&[
     ("vec_totext", since(NEVER, 110_800)),
     ("uuid_v4", since(NEVER, 110_800)),
     ("uuid_v7", since(NEVER, 110_800)),
+    // No functions, but words that only MySQL reserves: `MEMBER OF (…)`, `LATERAL (…)`.
+    ("of", since(80_017, NEVER)),
+    ("lateral", since(80_014, NEVER)),
     // Of one server.
     ("version", calls(Call::OfServer)),
     ("uuid_short", calls(Call::OfServer)),

@@ -56,10 +56,13 @@ struct Previous {
 enum Place {
     /// Behind a dot.
     Qualified,
-    /// Where the grammar has no call: behind AS, behind a parenthesis, in a list of common table expressions.
+    /// Where the grammar has no call: behind AS, behind a parenthesis or a string (`AGAINST (`, `COLUMNS (`), in a
+    /// list of common table expressions.
     Declared,
-    /// Behind `@@`, or behind `@@scope.`
+    /// Behind `@@`, or behind `@@session.`
     SystemVariable,
+    /// The same in a SET, where it is assigned and not read.
+    Target,
     Other,
 }
 
@@ -116,6 +119,8 @@ impl Query {
             Kind::Sign(b'.') => {
                 place = self.dot(reader);
             }
+            Kind::SystemVariable if self.is_target() => place = Place::Target,
+            Kind::SystemVariable => place = Place::SystemVariable,
             Kind::UserVariable => self.user_variable(reader),
             Kind::Assign => self.assign(reader, token),
             _ => {}
@@ -138,10 +143,9 @@ impl Query {
 
     fn place(&self) -> Place {
         match self.previous.kind {
-            Kind::Sign(b'.') if self.previous.place == Place::SystemVariable => Place::SystemVariable,
+            Kind::Sign(b'.') | Kind::SystemVariable if self.previous.place != Place::Other => self.previous.place,
             Kind::Sign(b'.') => Place::Qualified,
-            Kind::SystemVariable => Place::SystemVariable,
-            Kind::Sign(b')') => Place::Declared,
+            Kind::Sign(b')') | Kind::Text => Place::Declared,
             Kind::Word if self.previous.keyword == Some(Keyword::As) => Place::Declared,
             _ if self.with_depth == Some(self.depth) => Place::Declared,
             _ => Place::Other,
@@ -217,7 +221,7 @@ impl Query {
                     self.unsafe_read(reader, Reason::Sequence, token.span);
                 }
             }
-            Place::Declared | Place::Other => {}
+            Place::Declared | Place::Target | Place::Other => {}
         }
         if self.style == Style::Show && is_server_schema(unquoted(reader.bytes(token.span))) {
             reader.primary(Reason::ServerSchema, token.span);
@@ -230,10 +234,15 @@ impl Query {
         if !is_name {
             return Place::Other;
         }
-        if self.previous.place == Place::SystemVariable {
-            return Place::SystemVariable;
+        let name = unquoted(reader.bytes(self.previous.span));
+        match self.previous.place {
+            Place::Target => return Place::Target,
+            Place::SystemVariable if is_session_scope(name) => return Place::SystemVariable,
+            // Of the server, and told already.
+            Place::SystemVariable => return Place::Other,
+            Place::Qualified | Place::Declared | Place::Other => {}
         }
-        if is_server_schema(unquoted(reader.bytes(self.previous.span))) {
+        if is_server_schema(name) {
             self.unsafe_read(reader, Reason::ServerSchema, self.previous.span);
         }
         Place::Other
@@ -267,7 +276,7 @@ impl Query {
     }
 
     fn user_variable(&mut self, reader: &mut Reader<'_>) {
-        if self.style == Style::Set && self.depth == 0 && self.is_first_of_assignment() {
+        if self.is_target() {
             return;
         }
         reader.needs(Needs::USER_VARIABLES);
@@ -277,9 +286,10 @@ impl Query {
         }
     }
 
-    /// In a SET: what stands here is assigned and not read.
-    fn is_first_of_assignment(&self) -> bool {
-        self.previous.kind == Kind::Sign(b',') || self.previous.kind == Kind::Word && self.previous.is_first
+    /// Whether the variable at hand is one that a SET assigns.
+    fn is_target(&self) -> bool {
+        let is_first = self.previous.is_first || self.previous.kind == Kind::Sign(b',');
+        self.style == Style::Set && self.depth == 0 && is_first
     }
 
     fn assign(&mut self, reader: &mut Reader<'_>, token: Token) {
@@ -298,7 +308,7 @@ impl Query {
         }
         match (name.kind, name.place) {
             (Kind::Word | Kind::QuotedName, Place::Qualified) => self.stored_function(reader, name.span),
-            (Kind::Word | Kind::QuotedName, Place::SystemVariable | Place::Declared) => {}
+            (Kind::Word | Kind::QuotedName, Place::SystemVariable | Place::Target | Place::Declared) => {}
             (Kind::Word, _) if name.keyword.is_some_and(may_stand_before_parenthesis) => {}
             (Kind::Word, _) => self.call(reader, token),
             (Kind::QuotedName, _) => self.stored_function(reader, name.span),

@@ -374,7 +374,7 @@ impl Value {
         match (first.kind, second.map(|token| token.kind), self.count) {
             (Kind::Text | Kind::Number, None, 1) => true,
             (Kind::Word, None, 1) if scope == Scope::User => is_constant(word),
-            (Kind::Word, None, 1) => !word.eq_ignore_ascii_case(b"default") && !word.eq_ignore_ascii_case(b"null"),
+            (Kind::Word, None, 1) => !word.eq_ignore_ascii_case(b"default"),
             (Kind::Sign(b'-' | b'+'), Some(Kind::Number), 2) => true,
             (Kind::Word, Some(Kind::Text), 2) => is_introducer(word),
             _ => false,
@@ -464,7 +464,10 @@ fn statement_for(reader: &mut Reader<'_>) -> Opening {
         let mut words = Words { lexer: reader.lexer };
         if words.take("for") {
             reader.lexer = words.lexer;
-            let first = reader.lexer.next();
+            let mut first = reader.lexer.next();
+            while first.kind == Kind::Sign(b'(') {
+                first = reader.lexer.next();
+            }
             return statement::open(reader, first);
         }
         if reader.lexer.next().kind != Kind::Sign(b',') {

@@ -89,6 +89,7 @@ impl Worker {
             address,
             client: Connection::new(socket),
             server: None,
+            replica: None,
             errand: None,
             lease: Lease::default(),
             timer: None,

@@ -16,7 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("topology", &["protocol", "config"]),
     ("route", &["protocol", "sql", "config", "topology"]),
     ("pool", &["config", "topology", "slab"]),
-    ("session", &["protocol", "config", "topology", "route"]),
+    ("session", &["protocol", "sql", "config", "topology", "route"]),
     ("io", &["slab"]),
     ("monitor", &["protocol", "config", "topology"]),
     ("admin", &["protocol", "sql", "config", "topology", "route"]),
