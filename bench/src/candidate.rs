@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use sqluice::io::{Engine, Io, IoLimits};
 
+use crate::backend::Target;
 use crate::case::Case;
 use crate::launch::{Cpu, Process, last_line};
-use crate::load::{self, PASSWORD, USER};
+use crate::load;
 
 /// How long a candidate may take from its start to the first right reply.
 const START_TIME_MAX: Duration = Duration::from_secs(15);
@@ -77,7 +78,7 @@ impl Programs {
 /// What every candidate stands in.
 pub(crate) struct Surroundings<'a> {
     pub(crate) cpu: Cpu,
-    pub(crate) server: SocketAddr,
+    pub(crate) server: &'a Target,
     pub(crate) programs: &'a Programs,
     /// Configurations and logs; gone after the run.
     pub(crate) directory: &'a Path,
@@ -125,21 +126,21 @@ pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Re
     }
     let log = surroundings.directory.join(format!("{}.log", candidate.name()));
     let mut running = match candidate {
-        Candidate::Direct => Running { address: surroundings.server, process: None },
+        Candidate::Direct => Running { address: surroundings.server.address, process: None },
         Candidate::Relay => start_relay(surroundings, "io_uring", &log)?,
         Candidate::RelayEpoll => start_relay(surroundings, "epoll", &log)?,
         Candidate::Sqluice => start_sqluice(surroundings, "io_uring", &log)?,
         Candidate::SqluiceEpoll => start_sqluice(surroundings, "epoll", &log)?,
         Candidate::Haproxy => start_haproxy(surroundings, &log)?,
     };
-    await_service(&mut running, &log)?;
+    await_service(&mut running, surroundings.server, &log)?;
     Ok(running)
 }
 
-fn await_service(running: &mut Running, log: &Path) -> Result<(), NotStarted> {
+fn await_service(running: &mut Running, server: &Target, log: &Path) -> Result<(), NotStarted> {
     let deadline = Instant::now() + START_TIME_MAX;
     loop {
-        let Err(fault) = load::try_once(running.address, Case::PointSelect) else {
+        let Err(fault) = load::try_once(&server.through(running.address), Case::PointSelect) else {
             return Ok(());
         };
         if let Some(status) = running.ended()? {
@@ -158,7 +159,7 @@ fn io_uring_refusal() -> Option<String> {
 }
 
 fn start_relay(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> Result<Running, NotStarted> {
-    let server = surroundings.server.to_string();
+    let server = surroundings.server.address.to_string();
     let arguments = ["relay", "--to", &server, "--engine", engine];
     let (process, address) = Process::start_own(surroundings.cpu, &arguments, log)?;
     Ok(Running { address, process: Some(process) })
@@ -183,7 +184,7 @@ fn start_haproxy(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running,
     };
     let config = surroundings.directory.join("haproxy.cfg");
     let address = free_address()?;
-    fs::write(&config, haproxy_config(address, surroundings.server))?;
+    fs::write(&config, haproxy_config(address, surroundings.server.address))?;
     start_with(surroundings.cpu, &program, &["-db", "-f", utf8(&config)], address, log)
 }
 
@@ -199,7 +200,8 @@ fn start_with(
 }
 
 /// One worker, no pinning of its own (the bench pins the process), and one server that never changes.
-fn sqluice_config(engine: &str, address: SocketAddr, server: SocketAddr, directory: &Path) -> String {
+fn sqluice_config(engine: &str, address: SocketAddr, server: &Target, directory: &Path) -> String {
+    let (account, server) = (&server.account, server.address);
     let socket = directory.join("admin.sock");
     format!(
         r#"[process]
@@ -219,7 +221,7 @@ address = "{address}"
 
 [cluster.bench]
 topology = "static"
-monitor = {{ user = "{USER}", password = "{PASSWORD}" }}
+monitor = {{ user = "{user}", password = "{password}" }}
 
 [[cluster.bench.server]]
 name = "stand-in"
@@ -232,11 +234,13 @@ cluster = "bench"
 role = "primary"
 
 [[user]]
-name = "{USER}"
-password = "{PASSWORD}"
+name = "{user}"
+password = "{password}"
 pool = "bench"
 "#,
-        socket = socket.display()
+        socket = socket.display(),
+        user = account.user,
+        password = account.password,
     )
 }
 

@@ -5,12 +5,15 @@
 //! [`mod@stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`], takes
 //! what the process used from [`usage`], and [`statistics`] and [`table`] make the result of it on this [`machine`].
 
+mod backend;
 mod candidate;
 mod case;
 mod launch;
 mod load;
 mod machine;
+mod program;
 mod relay;
+mod reply;
 mod run;
 mod stand_in;
 mod statistics;
@@ -28,12 +31,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sqluice::io::Engine;
 
+use crate::backend::Target;
 use crate::candidate::{Candidate, Programs};
 use crate::case::Case;
 use crate::launch::{Cpu, LISTENING, Placement};
-use crate::load::{Generator, Load};
+use crate::load::{Arrivals, Generator, Load, Mode};
 use crate::machine::Machine;
-use crate::run::{Outcome, Plan};
+use crate::run::{Outcome, Pace, Plan};
 
 /// What `load` writes when its window opens.
 const WARM: &str = "warm";
@@ -77,6 +81,8 @@ enum Command {
         /// Length of the measured window
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
+        #[command(flatten)]
+        timetable: TimetableOptions,
     },
     /// Become another program: on one CPU, and ended when the bench ends
     #[command(hide = true)]
@@ -97,6 +103,31 @@ enum RelayEngine {
     Epoll,
 }
 
+/// When requests are sent.
+#[derive(Args)]
+struct TimetableOptions {
+    /// Open loop: so many requests a second over all connections, whatever the replies do. Latency counts from the moment
+    /// that a request is due
+    #[arg(long, value_parser = positive)]
+    rate: Option<f64>,
+    /// How the requests of an open loop lie in time
+    #[arg(long, default_value = "poisson")]
+    arrivals: Arrivals,
+}
+
+impl TimetableOptions {
+    fn mode(&self) -> Mode {
+        self.rate.map_or(Mode::Closed, |rate| Mode::Open { rate, arrivals: self.arrivals })
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        Ok(_) | Err(_) => Err("a number above 0 is needed".to_owned()),
+    }
+}
+
 #[derive(Args)]
 struct RunOptions {
     /// Each part once and shortly: exits with 1 when a candidate gives wrong or no replies, whatever it took
@@ -114,6 +145,12 @@ struct RunOptions {
     /// What is asked; all cases where nothing is given
     #[arg(long = "case", value_delimiter = ',')]
     cases: Vec<Case>,
+    #[command(flatten)]
+    timetable: TimetableOptions,
+    /// The open pass of a run without `--rate`: at this part of what the slowest candidate does in a closed loop, the
+    /// same rate for all. 0 leaves the pass out
+    #[arg(long, default_value_t = 0.5)]
+    open_part: f64,
     /// What is measured; all where nothing is given
     #[arg(long, value_delimiter = ',')]
     candidates: Vec<Candidate>,
@@ -137,11 +174,21 @@ impl RunOptions {
         let cases = all_if_none(&self.cases);
         if self.smoke {
             let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
-            return Plan { cases, connections: vec![3], candidates, rounds: 1, window, warm_up };
+            return Plan { cases, connections: vec![3], pace: self.pace(), candidates, rounds: 1, window, warm_up };
         }
         let window = Duration::from_secs_f64(self.seconds);
         let warm_up = warm_up(window);
-        Plan { cases, connections: self.connections.clone(), candidates, rounds: self.rounds, window, warm_up }
+        let connections = self.connections.clone();
+        Plan { cases, connections, pace: self.pace(), candidates, rounds: self.rounds, window, warm_up }
+    }
+
+    fn pace(&self) -> Pace {
+        let arrivals = self.timetable.arrivals;
+        match (self.timetable.rate, self.open_part) {
+            (Some(rate), _) => Pace::Open { rate, arrivals },
+            (None, part) if part > 0.0 => Pace::Both { part, arrivals },
+            (None, _) => Pace::Closed,
+        }
     }
 }
 
@@ -159,8 +206,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::StandIn { listen } => stand_in(listen),
         Command::Relay { to, engine } => relay(to, engine),
-        Command::Load { to, case, connections, seconds } => {
-            load_only(&Load { address: to, case, connections }, Duration::from_secs_f64(seconds))
+        Command::Load { to, case, connections, seconds, timetable } => {
+            let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
+            load_only(&load, Duration::from_secs_f64(seconds))
         }
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };

@@ -5,11 +5,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::backend::Target;
 use crate::candidate::{self, Candidate, NotStarted, Programs, Running, Surroundings};
 use crate::case::Case;
 use crate::launch::{Placement, Process};
-use crate::load::{Fault, Generator, Load, Tally};
-use crate::statistics::{Figures, Latency};
+use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
+use crate::statistics::{Figures, Latency, summary};
 use crate::usage::{Usage, peak_memory, reset_peak_memory};
 
 /// What a run measures.
@@ -17,6 +18,7 @@ use crate::usage::{Usage, peak_memory, reset_peak_memory};
 pub(crate) struct Plan {
     pub(crate) cases: Vec<Case>,
     pub(crate) connections: Vec<usize>,
+    pub(crate) pace: Pace,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) rounds: usize,
     /// Of each measured window.
@@ -25,9 +27,27 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
 }
 
+/// Which loops are run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    Closed,
+    /// All cases at this rate.
+    Open {
+        rate: f64,
+        arrivals: Arrivals,
+    },
+    /// All cases in a closed loop. Those with an open pass then also at this part of what the slowest candidate did
+    /// there, the same for all, so that their latencies can be compared.
+    Both {
+        part: f64,
+        arrivals: Arrivals,
+    },
+}
+
 /// A candidate under one load, over all rounds.
 pub(crate) struct Row {
     pub(crate) case: Case,
+    pub(crate) mode: Mode,
     pub(crate) connections: usize,
     pub(crate) candidate: Candidate,
     pub(crate) outcome: Outcome,
@@ -38,6 +58,8 @@ pub(crate) enum Outcome {
     Measured(Vec<Figures>),
     /// Not on this machine.
     Absent(String),
+    /// An open loop's rate was more than it could do, in at least one round. Requests a second.
+    RateNotHeld { asked: f64, reached: f64 },
     /// Did not start, or gave wrong or no replies.
     Failed(String),
 }
@@ -46,20 +68,33 @@ pub(crate) enum Outcome {
 pub(crate) fn run(plan: &Plan, placement: &Placement, programs: &Programs, directory: &Path) -> io::Result<Vec<Row>> {
     let log = directory.join("stand-in.log");
     let (_server, server) = Process::start_own(placement.stand_in, &["stand-in"], &log)?;
-    let surroundings = Surroundings { cpu: placement.candidate, server, programs, directory };
-    let mut contestants: Vec<_> = plan
-        .candidates
-        .iter()
-        .map(|&candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) })
-        .collect();
+    let server = Target::stand_in(server);
+    let surroundings = Surroundings { cpu: placement.candidate, server: &server, programs, directory };
+    let mut contest = Contest {
+        plan,
+        placement,
+        server: &server,
+        contestants: plan
+            .candidates
+            .iter()
+            .map(|&candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) })
+            .collect(),
+    };
     let mut rows = Vec::new();
     for &case in &plan.cases {
         for &connections in &plan.connections {
-            eprintln!("{} with {connections} connections ...", case.name());
-            rows.extend(measure_all(plan, placement, case, connections, &mut contestants));
+            rows.extend(contest.measure_case(case, connections));
         }
     }
     Ok(rows)
+}
+
+/// Those that are compared, and how.
+struct Contest<'a> {
+    plan: &'a Plan,
+    placement: &'a Placement,
+    server: &'a Target,
+    contestants: Vec<Contestant>,
 }
 
 struct Contestant {
@@ -67,37 +102,65 @@ struct Contestant {
     running: Result<Running, NotStarted>,
 }
 
-/// All rounds of one load. Who goes first changes from round to round.
-fn measure_all(
-    plan: &Plan,
-    placement: &Placement,
-    case: Case,
-    connections: usize,
-    contestants: &mut [Contestant],
-) -> Vec<Row> {
-    let mut rows: Vec<_> = contestants
-        .iter()
-        .map(|contestant| Row {
+impl Contest<'_> {
+    fn measure_case(&mut self, case: Case, connections: usize) -> Vec<Row> {
+        let first = match self.plan.pace {
+            Pace::Closed | Pace::Both { .. } => Mode::Closed,
+            Pace::Open { rate, arrivals } => Mode::Open { rate, arrivals },
+        };
+        let mut rows = self.measure_all(case, first, connections);
+        if let Pace::Both { part, arrivals } = self.plan.pace
+            && case.has_open_pass()
+            && let Some(slowest) = slowest(&rows)
+        {
+            rows.extend(self.measure_all(case, Mode::Open { rate: slowest * part, arrivals }, connections));
+        }
+        rows
+    }
+
+    /// All rounds of one load. Who goes first changes from round to round.
+    fn measure_all(&mut self, case: Case, mode: Mode, connections: usize) -> Vec<Row> {
+        eprintln!("{} with {connections} connections, {mode} ...", case.name());
+        let row = |contestant: &Contestant| Row {
             case,
+            mode,
             connections,
             candidate: contestant.candidate,
             outcome: contestant.before_rounds(),
-        })
-        .collect();
-    let mut turns: VecDeque<usize> = (0..contestants.len()).collect();
-    for _ in 0..plan.rounds {
-        for &turn in &turns {
-            if let (Outcome::Measured(rounds), Ok(running)) = (&mut rows[turn].outcome, &mut contestants[turn].running)
-            {
-                match measure(plan, placement, case, connections, running) {
-                    Ok(figures) => rounds.push(figures),
-                    Err(why) => rows[turn].outcome = Outcome::Failed(why),
-                }
+        };
+        let mut rows: Vec<_> = self.contestants.iter().map(row).collect();
+        let mut turns: VecDeque<usize> = (0..self.contestants.len()).collect();
+        for _ in 0..self.plan.rounds {
+            for &turn in &turns {
+                self.measure_one(turn, &mut rows[turn]);
             }
+            turns.rotate_left(1.min(turns.len()));
         }
-        turns.rotate_left(1.min(turns.len()));
+        rows
     }
-    rows
+
+    /// One round of one candidate, unless it is out.
+    fn measure_one(&mut self, turn: usize, row: &mut Row) {
+        let (Outcome::Measured(rounds), Ok(running)) = (&mut row.outcome, &mut self.contestants[turn].running) else {
+            return;
+        };
+        let target = self.server.through(running.address);
+        let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
+        match measure(self.plan, self.placement, &load, running) {
+            Ok(Round::Held(figures)) => rounds.push(figures),
+            Ok(Round::NotHeld { asked, reached }) => row.outcome = Outcome::RateNotHeld { asked, reached },
+            Err(why) => row.outcome = Outcome::Failed(why),
+        }
+    }
+}
+
+/// Requests a second of the slowest candidate.
+fn slowest(rows: &[Row]) -> Option<f64> {
+    let rates = rows.iter().filter_map(|row| match &row.outcome {
+        Outcome::Measured(rounds) => summary(rounds).map(|figures| figures.requests_per_second),
+        Outcome::Absent(_) | Outcome::RateNotHeld { .. } | Outcome::Failed(_) => None,
+    });
+    rates.min_by(f64::total_cmp)
 }
 
 impl Contestant {
@@ -110,21 +173,20 @@ impl Contestant {
     }
 }
 
-fn measure(
-    plan: &Plan,
-    placement: &Placement,
-    case: Case,
-    connections: usize,
-    running: &mut Running,
-) -> Result<Figures, String> {
-    let load = Load { address: running.address, case, connections };
-    let window = measure_window(plan, placement, &load, running.process_id());
+/// What came of one round.
+enum Round {
+    Held(Figures),
+    NotHeld { asked: f64, reached: f64 },
+}
+
+fn measure(plan: &Plan, placement: &Placement, load: &Load, running: &mut Running) -> Result<Round, String> {
+    let window = measure_window(plan, placement, load, running.process_id());
     match (window, running.ended()) {
         (_, Ok(Some(status))) => Err(format!("ended underway with {status}")),
         (_, Err(error)) => Err(error.to_string()),
         (Err(error), Ok(None)) => Err(error),
         (Ok(window), Ok(None)) if window.tally.replies == 0 => Err(Fault::NoReply.to_string()),
-        (Ok(window), Ok(None)) => Ok(window.figures()),
+        (Ok(window), Ok(None)) => Ok(window.judge(load)),
     }
 }
 
@@ -155,6 +217,16 @@ fn measure_window(plan: &Plan, placement: &Placement, load: &Load, process: Opti
 }
 
 impl Window {
+    fn judge(&self, load: &Load) -> Round {
+        let figures = self.figures();
+        match load.mode {
+            Mode::Open { rate, .. } if !self.tally.is_rate_held(load.connections) => {
+                Round::NotHeld { asked: rate, reached: figures.requests_per_second }
+            }
+            Mode::Open { .. } | Mode::Closed => Round::Held(figures),
+        }
+    }
+
     fn figures(&self) -> Figures {
         let requests = self.tally.replies as f64;
         let used = self.used.as_ref();

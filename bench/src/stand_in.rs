@@ -11,8 +11,12 @@ use std::rc::Rc;
 
 use rustix::event::epoll;
 
-use crate::case::{Replies, Table};
-use crate::wire::{CLIENT_DEPRECATE_EOF, ColumnType, OK_PAYLOAD, ReplyWriter, ResultEnd, first_packet, write_packet};
+use crate::case::Table;
+use crate::program::{INSERT, UPDATE};
+use crate::reply::{Replies, done_reply};
+use crate::wire::{
+    CLIENT_DEPRECATE_EOF, ColumnType, OK_PAYLOAD, ReplyWriter, ResultEnd, SessionState, first_packet, write_packet,
+};
 
 /// Bytes taken from a socket at once: more than any command of the bench.
 const READ_MAX: usize = 64 * 1024;
@@ -145,7 +149,20 @@ impl From<io::Error> for Over {
 #[derive(Clone, Copy)]
 enum Stage {
     LoginResponse,
-    Command(ResultEnd),
+    Command(Session),
+}
+
+/// What a reply depends on, besides its command.
+#[derive(Clone, Copy)]
+struct Session {
+    end: ResultEnd,
+    state: SessionState,
+}
+
+impl Session {
+    fn new(end: ResultEnd) -> Session {
+        Session { end, state: SessionState::Autocommit }
+    }
 }
 
 struct Connection {
@@ -206,10 +223,10 @@ impl Connection {
         while self.unsent.is_none()
             && let Some((payload, sequence, length)) = first_packet(&bytes[answered..])
         {
-            match self.stage {
+            match &mut self.stage {
                 Stage::LoginResponse => self.welcome(payload, sequence)?,
-                Stage::Command(end) => {
-                    if let Some(reply) = answers.to(payload, end)? {
+                Stage::Command(session) => {
+                    if let Some(reply) = answers.to(payload, session)? {
                         self.send(reply)?;
                     }
                 }
@@ -226,7 +243,7 @@ impl Connection {
             0 => ResultEnd::EofPackets,
             _ => ResultEnd::OkPacket,
         };
-        self.stage = Stage::Command(end);
+        self.stage = Stage::Command(Session::new(end));
         let mut reply = Vec::new();
         write_packet(&mut reply, sequence.wrapping_add(1), &OK_PAYLOAD);
         self.send(reply.into())
@@ -254,39 +271,44 @@ impl Connection {
 
 /// Everything that can be answered.
 struct Answers {
-    with_eof: Replies,
-    with_ok: Replies,
-    ok: Rc<[u8]>,
+    with_eof: [Replies; 2],
+    with_ok: [Replies; 2],
+    /// Nothing affected.
+    ok: [Rc<[u8]>; 2],
+    /// One row affected.
+    changed: [Rc<[u8]>; 2],
 }
+
+/// In the order of their numbers, by which [`Answers`] has its replies.
+const STATES: [SessionState; 2] = [SessionState::Autocommit, SessionState::InTransaction];
 
 impl Answers {
     fn new() -> Answers {
-        let mut ok = ReplyWriter::new(ResultEnd::OkPacket);
-        ok.ok();
         Answers {
-            with_eof: Replies::new(ResultEnd::EofPackets),
-            with_ok: Replies::new(ResultEnd::OkPacket),
-            ok: ok.into_bytes().into(),
+            with_eof: STATES.map(|state| Replies::new(ResultEnd::EofPackets, state)),
+            with_ok: STATES.map(|state| Replies::new(ResultEnd::OkPacket, state)),
+            ok: STATES.map(|state| done_reply(0, state)),
+            changed: STATES.map(|state| done_reply(1, state)),
         }
     }
 
-    fn replies(&self, end: ResultEnd) -> &Replies {
-        match end {
-            ResultEnd::EofPackets => &self.with_eof,
-            ResultEnd::OkPacket => &self.with_ok,
+    fn replies(&self, session: Session) -> &Replies {
+        match session.end {
+            ResultEnd::EofPackets => &self.with_eof[session.state as usize],
+            ResultEnd::OkPacket => &self.with_ok[session.state as usize],
         }
     }
 
     /// The reply to a command, or nothing where the protocol has none. COM_QUIT ends the connection.
-    fn to(&self, payload: &[u8], end: ResultEnd) -> Result<Option<Rc<[u8]>>, Over> {
+    fn to(&self, payload: &[u8], session: &mut Session) -> Result<Option<Rc<[u8]>>, Over> {
         let (&kind, body) = payload.split_first().ok_or(Over)?;
-        let replies = self.replies(end);
+        let replies = self.replies(*session);
         Ok(Some(match kind {
             0x01 => return Err(Over),
             0x18 | 0x19 => return Ok(None), // COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
             0x03 => match Table::ALL.into_iter().find(|table| table.statement() == body) {
                 Some(table) => replies.text(table).clone(),
-                None => self.to_statement(body, end),
+                None => self.to_statement(body, session),
             },
             0x16 => match Table::ALL.into_iter().find(|table| table.prepared_statement() == body) {
                 Some(table) => replies.prepare(table).clone(),
@@ -296,28 +318,42 @@ impl Answers {
                 Some(table) => replies.binary(table).clone(),
                 None => error(1243, b"HY000", "Unknown prepared statement handler"),
             },
-            0x02 | 0x0E | 0x1A | 0x1F => self.ok.clone(), // COM_INIT_DB, COM_PING, COM_STMT_RESET, COM_RESET_CONNECTION
+            0x02 | 0x0E | 0x1A => self.ok[session.state as usize].clone(), // COM_INIT_DB, COM_PING, COM_STMT_RESET
+            0x1F => self.enter(SessionState::Autocommit, session),         // COM_RESET_CONNECTION
             _ => error(1047, b"08S01", "Unknown command"),
         }))
     }
 
-    /// What a monitor and a driver say around the statements that count.
-    fn to_statement(&self, statement: &[u8], end: ResultEnd) -> Rc<[u8]> {
+    fn enter(&self, state: SessionState, session: &mut Session) -> Rc<[u8]> {
+        session.state = state;
+        self.ok[state as usize].clone()
+    }
+
+    /// The mix of reads and writes, and what a monitor and a driver say around the statements that count.
+    fn to_statement(&self, statement: &[u8], session: &mut Session) -> Rc<[u8]> {
+        let is_update = statement.strip_prefix(UPDATE).is_some_and(|row| row.iter().all(u8::is_ascii_digit));
+        if is_update || statement == INSERT {
+            return self.changed[session.state as usize].clone();
+        }
         let statement = String::from_utf8_lossy(statement);
         let statement = statement.trim().trim_end_matches(';');
         let (verb, rest) = statement.split_once(char::is_whitespace).unwrap_or((statement, ""));
         match verb.to_ascii_lowercase().as_str() {
-            "set" | "use" | "do" | "begin" | "commit" | "rollback" => self.ok.clone(),
-            "select" => one_row(rest, end).unwrap_or_else(|| error(1064, b"42000", "unknown to the stand-in server")),
+            "begin" => self.enter(SessionState::InTransaction, session),
+            "commit" | "rollback" => self.enter(SessionState::Autocommit, session),
+            "set" | "use" | "do" => self.ok[session.state as usize].clone(),
+            "select" => {
+                one_row(rest, *session).unwrap_or_else(|| error(1064, b"42000", "unknown to the stand-in server"))
+            }
             _ => error(1064, b"42000", "unknown to the stand-in server"),
         }
     }
 }
 
 /// The row of `@@name, @@name AS alias, 1`, or nothing where one of them is not known.
-fn one_row(expressions: &str, end: ResultEnd) -> Option<Rc<[u8]>> {
+fn one_row(expressions: &str, session: Session) -> Option<Rc<[u8]>> {
     let columns = expressions.split(',').map(|column| column_of(column.trim())).collect::<Option<Vec<_>>>()?;
-    let mut writer = ReplyWriter::new(end);
+    let mut writer = ReplyWriter::new(session.end).leaving(session.state);
     writer.column_count(u8::try_from(columns.len()).ok().filter(|count| *count < 0xFB)?);
     for (name, value) in &columns {
         let kind = if value.parse::<u64>().is_ok() { ColumnType::Integer } else { ColumnType::Text };
@@ -374,7 +410,7 @@ fn error(code: u16, state: &[u8; 5], message: &str) -> Rc<[u8]> {
 }
 
 /// HandshakeV10 with mysql_native_password. The salt is always the same: no password is verified.
-fn greeting(connection_id: u32) -> Vec<u8> {
+pub(crate) fn greeting(connection_id: u32) -> Vec<u8> {
     let capabilities = CAPABILITIES.to_le_bytes();
     let mut payload = vec![0x0A];
     payload.extend_from_slice(VERSION.as_bytes());
@@ -398,7 +434,10 @@ mod tests {
     use super::*;
 
     fn answer(command: &[u8]) -> Option<Rc<[u8]>> {
-        Answers::new().to(command, ResultEnd::OkPacket).ok().expect("an answer, not the end of the connection")
+        Answers::new()
+            .to(command, &mut Session::new(ResultEnd::OkPacket))
+            .ok()
+            .expect("an answer, not the end of the connection")
     }
 
     fn first_byte(command: &[u8]) -> u8 {
@@ -408,8 +447,9 @@ mod tests {
     #[test]
     fn a_table_is_answered_without_a_copy() {
         let answers = Answers::new();
-        let reply = answers.to(b"\x03SELECT c FROM point WHERE id=4711", ResultEnd::OkPacket).ok().flatten();
-        assert!(Rc::ptr_eq(&reply.expect("a reply"), answers.with_ok.text(Table::Point)));
+        let mut session = Session::new(ResultEnd::OkPacket);
+        let reply = answers.to(b"\x03SELECT c FROM point WHERE id=4711", &mut session).ok().flatten();
+        assert!(Rc::ptr_eq(&reply.expect("a reply"), answers.with_ok[0].text(Table::Point)));
     }
 
     #[test]
@@ -431,9 +471,27 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_shows_in_the_status_of_each_reply_until_it_ends() {
+        let answers = Answers::new();
+        let mut session = Session::new(ResultEnd::OkPacket);
+        let update = [b"\x03", UPDATE, b"10007"].concat();
+        let statements: [(&[u8], &[u8]); 5] = [
+            (&update, b"\x00\x01\x00\x02\x00\x00\x00"),
+            (b"\x03BEGIN", b"\x00\x00\x00\x03\x00\x00\x00"),
+            (&update, b"\x00\x01\x00\x03\x00\x00\x00"),
+            (b"\x03SELECT c FROM point WHERE id=4711", b"\xFE\x00\x00\x03\x00\x00\x00"),
+            (b"\x03COMMIT", b"\x00\x00\x00\x02\x00\x00\x00"),
+        ];
+        for (statement, end) in statements {
+            let reply = answers.to(statement, &mut session).ok().flatten().expect("a reply");
+            assert!(reply.ends_with(end), "{}", String::from_utf8_lossy(statement));
+        }
+    }
+
+    #[test]
     fn commands_without_a_reply_get_none_and_quit_ends() {
         assert_eq!(answer(b"\x19\x01\x00\x00\x00"), None);
-        assert!(Answers::new().to(b"\x01", ResultEnd::OkPacket).is_err());
+        assert!(Answers::new().to(b"\x01", &mut Session::new(ResultEnd::OkPacket)).is_err());
     }
 
     /// Commands arrive cut at any place, several at once, and are answered in order.
@@ -447,8 +505,8 @@ mod tests {
         let sent = [login, ping, query].concat();
         let mut expected = Vec::new();
         write_packet(&mut expected, 2, &OK_PAYLOAD);
-        expected.extend_from_slice(&answers.ok);
-        expected.extend_from_slice(answers.with_ok.text(Table::Point));
+        expected.extend_from_slice(&answers.ok[0]);
+        expected.extend_from_slice(answers.with_ok[0].text(Table::Point));
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         for cut in 0..=sent.len() {

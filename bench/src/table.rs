@@ -10,10 +10,11 @@ struct Line {
     note: Option<String>,
 }
 
-const NAMES: usize = 3;
+const NAMES: usize = 4;
 
-const HEADS: [&str; 16] = [
+const HEADS: [&str; 17] = [
     "case",
+    "loop",
     "conns",
     "candidate",
     "req/s",
@@ -40,16 +41,26 @@ pub(crate) fn render(rows: &[Row], base: &str) -> String {
 
 /// The row of the base candidate that was measured in the same rounds.
 fn base_of<'a>(rows: &'a [Row], row: &Row, base: &str) -> Option<&'a Row> {
-    rows.iter()
-        .find(|other| other.candidate.name() == base && other.case == row.case && other.connections == row.connections)
+    rows.iter().find(|other| {
+        other.candidate.name() == base
+            && (other.case, other.mode, other.connections) == (row.case, row.mode, row.connections)
+    })
 }
 
 fn line(row: &Row, base: Option<&Row>) -> Line {
-    let mut cells = vec![row.case.name().to_owned(), row.connections.to_string(), row.candidate.name().to_owned()];
+    let mut cells = vec![
+        row.case.name().to_owned(),
+        row.mode.to_string(),
+        row.connections.to_string(),
+        row.candidate.name().to_owned(),
+    ];
     let (rounds, figures) = match &row.outcome {
         Outcome::Measured(rounds) => (rounds, summary(rounds)),
         Outcome::Absent(why) => {
             return Line { cells, note: Some(format!("skipped: {why}")) };
+        }
+        Outcome::RateNotHeld { asked, reached } => {
+            return Line { cells, note: Some(format!("rate not held: {reached:.0} of {asked:.0} a second")) };
         }
         Outcome::Failed(why) => {
             return Line { cells, note: Some(format!("FAILED: {why}")) };
@@ -60,7 +71,7 @@ fn line(row: &Row, base: Option<&Row>) -> Line {
     };
     let ratio = base.and_then(|base| match &base.outcome {
         Outcome::Measured(base) => cpu_ratio(rounds, base),
-        Outcome::Absent(_) | Outcome::Failed(_) => None,
+        Outcome::Absent(_) | Outcome::RateNotHeld { .. } | Outcome::Failed(_) => None,
     });
     let latency = figures.latency_us;
     cells.extend([
@@ -105,10 +116,11 @@ mod tests {
     use super::*;
     use crate::candidate::Candidate;
     use crate::case::Case;
+    use crate::load::Mode;
     use crate::statistics::{Figures, Latency};
 
     fn row(candidate: Candidate, outcome: Outcome) -> Row {
-        Row { case: Case::PointSelect, connections: 64, candidate, outcome }
+        Row { case: Case::PointSelect, mode: Mode::Closed, connections: 64, candidate, outcome }
     }
 
     fn measured(cpu: f64) -> Outcome {
