@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sqluice::io::{Engine, Io, IoLimits};
 
 use crate::case::Case;
-use crate::launch::{Cpu, Process, last_line};
+use crate::launch::{Cpu, Process, last_words};
 use crate::load;
 use crate::relay;
 
@@ -184,10 +184,10 @@ fn await_service(running: &mut Running, log: &Path) -> Result<(), NotStarted> {
             return Ok(());
         };
         if let Some(status) = running.ended()? {
-            return Err(NotStarted::Failed(format!("ended with {status}: {}", last_line(log))));
+            return Err(NotStarted::Failed(format!("ended with {status}: {}", last_words(log))));
         }
         if Instant::now() > deadline {
-            return Err(NotStarted::Failed(format!("does not serve: {fault}; its last words: {}", last_line(log))));
+            return Err(NotStarted::Failed(format!("does not serve: {fault}; its last words: {}", last_words(log))));
         }
         thread::sleep(ATTEMPT_INTERVAL);
     }
