@@ -111,7 +111,7 @@ impl Process {
         let address = line.trim_end().strip_prefix(LISTENING).and_then(|address| address.parse().ok());
         match address {
             Some(address) => Ok((process, address)),
-            None => Err(io::Error::other(format!("`{}` did not start: {}", arguments.join(" "), last_line(log)))),
+            None => Err(io::Error::other(format!("`{}` did not start: {}", arguments.join(" "), last_words(log)))),
         }
     }
 
@@ -137,11 +137,14 @@ impl Drop for Process {
     }
 }
 
-/// The last line of a log that says something: what a program that ended had to say.
-pub(crate) fn last_line(log: &Path) -> String {
+/// The last lines of a log that say something: what a program that ended had to say. The reason often stands before the
+/// news that the program stops.
+pub(crate) fn last_words(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing").to_owned()
+    let mut lines: Vec<_> = text.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+    lines.reverse();
+    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join(" | ") }
 }
 
 #[cfg(test)]

@@ -29,10 +29,15 @@ impl Machine {
             memory: field("/proc/meminfo", "MemTotal"),
             congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control"),
             placement: placement.clone(),
-            versions: [(&programs.sqluice, "--version"), (&programs.haproxy, "-v")]
-                .into_iter()
-                .filter_map(|(program, flag)| version(program, flag))
-                .collect(),
+            versions: [
+                (Some(&programs.sqluice), "--version"),
+                (Some(&programs.haproxy), "-v"),
+                (programs.proxysql.as_ref(), "--version"),
+                (programs.mysql_router.as_ref(), "--version"),
+            ]
+            .into_iter()
+            .filter_map(|(program, flag)| version(program?, flag))
+            .collect(),
         }
     }
 }

@@ -24,12 +24,10 @@ mod wire;
 use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use sqluice::io::Engine;
+use clap::{Args, Parser, Subcommand};
 
 use crate::backend::Target;
 use crate::candidate::{Candidate, Programs};
@@ -61,13 +59,13 @@ enum Command {
         #[arg(long, default_value_t = any_port())]
         listen: SocketAddr,
     },
-    /// Serve as the bare relay; writes its address on standard output
+    /// Serve as a relay; writes its address on standard output
     Relay {
         /// The server to relay to
         #[arg(long)]
         to: SocketAddr,
-        #[arg(long, value_enum)]
-        engine: RelayEngine,
+        #[arg(long)]
+        on: relay::Runtime,
     },
     /// Put load on an address where the stand-in server, or something in front of it, listens; writes `warm` when the
     /// measured window opens, and the replies in it when it is over
@@ -94,13 +92,6 @@ enum Command {
         #[arg(last = true, required = true)]
         program: Vec<String>,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum RelayEngine {
-    #[value(name = "io_uring")]
-    IoUring,
-    Epoll,
 }
 
 /// When requests are sent.
@@ -157,12 +148,8 @@ struct RunOptions {
     /// The candidate that the others' CPU time is compared with
     #[arg(long, default_value = "relay")]
     base: Candidate,
-    /// The balancer; the one built beside this program where nothing is given
-    #[arg(long)]
-    sqluice: Option<PathBuf>,
-    /// HAProxy; from PATH where nothing is given
-    #[arg(long)]
-    haproxy: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
 }
 
 impl RunOptions {
@@ -205,7 +192,7 @@ fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Run(options) => run(&options),
         Command::StandIn { listen } => stand_in(listen),
-        Command::Relay { to, engine } => relay(to, engine),
+        Command::Relay { to, on } => relay(to, on),
         Command::Load { to, case, connections, seconds, timetable } => {
             let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
             load_only(&load, Duration::from_secs_f64(seconds))
@@ -222,11 +209,11 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     launch::raise_file_limit()?;
     let cpus = launch::usable_cpus()?;
     let placement = Placement::of(&cpus);
-    let programs = Programs::new(options.sqluice.clone(), options.haproxy.clone())?;
-    println!("{}", Machine::describe(&cpus, &placement, &programs));
+    let programs = &options.programs;
+    println!("{}", Machine::describe(&cpus, &placement, programs));
     let load_before = machine::other_load();
     let directory = tempfile::tempdir()?;
-    let rows = run::run(&options.plan(), &placement, &programs, directory.path())?;
+    let rows = run::run(&options.plan(), &placement, programs, directory.path())?;
     println!("{}", table::render(&rows, options.base.name()));
     println!("load averages before: {load_before}; after: {}", machine::other_load());
     let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
@@ -254,20 +241,16 @@ fn stand_in(listen: SocketAddr) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn relay(to: SocketAddr, engine: RelayEngine) -> Result<ExitCode, Box<dyn Error>> {
+fn relay(to: SocketAddr, runtime: relay::Runtime) -> Result<ExitCode, Box<dyn Error>> {
     launch::raise_file_limit()?;
-    let engine = match engine {
-        RelayEngine::IoUring => Engine::IoUring,
-        RelayEngine::Epoll => Engine::Epoll,
-    };
-    relay::serve(to, engine)?;
+    relay::serve(to, runtime)?;
     Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{CommandFactory, ValueEnum};
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -278,6 +261,9 @@ mod tests {
     fn names_on_the_command_line_are_those_of_the_table() {
         for case in Case::ALL {
             assert_eq!(case.to_possible_value().expect("not hidden").get_name(), case.name());
+        }
+        for runtime in relay::Runtime::value_variants() {
+            assert_eq!(runtime.to_possible_value().expect("not hidden").get_name(), runtime.name());
         }
         for candidate in Candidate::ALL {
             assert_eq!(candidate.to_possible_value().expect("not hidden").get_name(), candidate.name());

@@ -1,5 +1,7 @@
 //! What can be measured, and how each is started: one process with one worker, between the load and the same server.
 
+mod configuration;
+
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -11,8 +13,9 @@ use sqluice::io::{Engine, Io, IoLimits};
 
 use crate::backend::Target;
 use crate::case::Case;
-use crate::launch::{Cpu, Process, last_line};
+use crate::launch::{Cpu, Process, last_words};
 use crate::load;
+use crate::relay;
 
 /// How long a candidate may take from its start to the first right reply.
 const START_TIME_MAX: Duration = Duration::from_secs(15);
@@ -31,18 +34,32 @@ pub(crate) enum Candidate {
     Sqluice,
     /// The balancer on epoll
     SqluiceEpoll,
+    /// Passes bytes on, on monoio
+    RelayMonoio,
+    /// The same on tokio-uring
+    RelayTokioUring,
     /// HAProxy in TCP mode
     Haproxy,
+    /// ProxySQL, where its path is given
+    #[value(name = "proxysql")]
+    ProxySql,
+    /// MySQL Router passing connections through, where its path is given
+    #[value(name = "mysql-router")]
+    MySqlRouter,
 }
 
 impl Candidate {
-    pub(crate) const ALL: [Candidate; 6] = [
+    pub(crate) const ALL: [Candidate; 10] = [
         Candidate::Direct,
         Candidate::Relay,
         Candidate::RelayEpoll,
         Candidate::Sqluice,
         Candidate::SqluiceEpoll,
+        Candidate::RelayMonoio,
+        Candidate::RelayTokioUring,
         Candidate::Haproxy,
+        Candidate::ProxySql,
+        Candidate::MySqlRouter,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -52,27 +69,47 @@ impl Candidate {
             Candidate::RelayEpoll => "relay-epoll",
             Candidate::Sqluice => "sqluice",
             Candidate::SqluiceEpoll => "sqluice-epoll",
+            Candidate::RelayMonoio => "relay-monoio",
+            Candidate::RelayTokioUring => "relay-tokio-uring",
             Candidate::Haproxy => "haproxy",
+            Candidate::ProxySql => "proxysql",
+            Candidate::MySqlRouter => "mysql-router",
+        }
+    }
+
+    fn needs_io_uring(self) -> bool {
+        match self {
+            Candidate::Relay | Candidate::Sqluice | Candidate::RelayMonoio | Candidate::RelayTokioUring => true,
+            Candidate::Direct
+            | Candidate::RelayEpoll
+            | Candidate::SqluiceEpoll
+            | Candidate::Haproxy
+            | Candidate::ProxySql
+            | Candidate::MySqlRouter => false,
         }
     }
 }
 
 /// Where the programs are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Programs {
+    /// The balancer; the one built beside this program where nothing is given
+    #[arg(long, value_name = "PATH", default_value_os_t = beside("sqluice"))]
     pub(crate) sqluice: PathBuf,
+    /// HAProxy; from PATH where nothing is given
+    #[arg(long, value_name = "PATH", default_value = "haproxy")]
     pub(crate) haproxy: PathBuf,
+    /// ProxySQL; not measured where nothing is given
+    #[arg(long, value_name = "PATH")]
+    pub(crate) proxysql: Option<PathBuf>,
+    /// MySQL Router; not measured where nothing is given
+    #[arg(long, value_name = "PATH")]
+    pub(crate) mysql_router: Option<PathBuf>,
 }
 
-impl Programs {
-    /// The balancer that was built beside this program; HAProxy from PATH.
-    pub(crate) fn new(sqluice: Option<PathBuf>, haproxy: Option<PathBuf>) -> io::Result<Programs> {
-        let beside = std::env::current_exe()?.with_file_name("sqluice");
-        Ok(Programs {
-            sqluice: sqluice.unwrap_or(beside),
-            haproxy: haproxy.unwrap_or_else(|| PathBuf::from("haproxy")),
-        })
-    }
+/// A program in the same directory as this one.
+fn beside(name: &str) -> PathBuf {
+    std::env::current_exe().map_or_else(|_| PathBuf::from(name), |own| own.with_file_name(name))
 }
 
 /// What every candidate stands in.
@@ -121,17 +158,21 @@ impl Running {
 
 /// Starts a candidate and waits until a query through it gets the right reply.
 pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Result<Running, NotStarted> {
-    if let (Candidate::Relay | Candidate::Sqluice, Some(refusal)) = (candidate, io_uring_refusal()) {
-        return Err(NotStarted::Absent(refusal));
+    if candidate.needs_io_uring() {
+        require_io_uring()?;
     }
     let log = surroundings.directory.join(format!("{}.log", candidate.name()));
     let mut running = match candidate {
         Candidate::Direct => Running { address: surroundings.server.address, process: None },
-        Candidate::Relay => start_relay(surroundings, "io_uring", &log)?,
-        Candidate::RelayEpoll => start_relay(surroundings, "epoll", &log)?,
+        Candidate::Relay => start_relay(surroundings, relay::Runtime::IoUring, &log)?,
+        Candidate::RelayEpoll => start_relay(surroundings, relay::Runtime::Epoll, &log)?,
+        Candidate::RelayMonoio => start_relay(surroundings, relay::Runtime::Monoio, &log)?,
+        Candidate::RelayTokioUring => start_relay(surroundings, relay::Runtime::TokioUring, &log)?,
         Candidate::Sqluice => start_sqluice(surroundings, "io_uring", &log)?,
         Candidate::SqluiceEpoll => start_sqluice(surroundings, "epoll", &log)?,
         Candidate::Haproxy => start_haproxy(surroundings, &log)?,
+        Candidate::ProxySql => start_proxysql(surroundings, &log)?,
+        Candidate::MySqlRouter => start_mysql_router(surroundings, &log)?,
     };
     await_service(&mut running, surroundings.server, &log)?;
     Ok(running)
@@ -144,23 +185,23 @@ fn await_service(running: &mut Running, server: &Target, log: &Path) -> Result<(
             return Ok(());
         };
         if let Some(status) = running.ended()? {
-            return Err(NotStarted::Failed(format!("ended with {status}: {}", last_line(log))));
+            return Err(NotStarted::Failed(format!("ended with {status}: {}", last_words(log))));
         }
         if Instant::now() > deadline {
-            return Err(NotStarted::Failed(format!("does not serve: {fault}; its last words: {}", last_line(log))));
+            return Err(NotStarted::Failed(format!("does not serve: {fault}; its last words: {}", last_words(log))));
         }
         thread::sleep(ATTEMPT_INTERVAL);
     }
 }
 
-/// What this kernel, or the container around us, has against io_uring.
-fn io_uring_refusal() -> Option<String> {
-    Io::new(Engine::IoUring, IoLimits::default()).err().map(|refusal| refusal.to_string())
+/// Fails where this kernel, or the container around us, has something against io_uring.
+fn require_io_uring() -> Result<(), NotStarted> {
+    Io::new(Engine::IoUring, IoLimits::default()).map(drop).map_err(|refusal| NotStarted::Absent(refusal.to_string()))
 }
 
-fn start_relay(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> Result<Running, NotStarted> {
+fn start_relay(surroundings: &Surroundings<'_>, runtime: relay::Runtime, log: &Path) -> Result<Running, NotStarted> {
     let server = surroundings.server.address.to_string();
-    let arguments = ["relay", "--to", &server, "--engine", engine];
+    let arguments = ["relay", "--to", &server, "--on", runtime.name()];
     let (process, address) = Process::start_own(surroundings.cpu, &arguments, log)?;
     Ok(Running { address, process: Some(process) })
 }
@@ -170,11 +211,10 @@ fn start_sqluice(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> R
         let path = surroundings.programs.sqluice.display();
         return Err(NotStarted::Failed(format!("{path} is not there: `cargo build --release` makes it")));
     };
-    let directory = surroundings.directory.join(format!("sqluice-{engine}"));
-    fs::create_dir(&directory)?;
+    let directory = new_directory(surroundings, &format!("sqluice-{engine}"))?;
     let config = directory.join("sqluice.toml");
     let address = free_address()?;
-    fs::write(&config, sqluice_config(engine, address, surroundings.server, &directory))?;
+    fs::write(&config, configuration::sqluice(engine, 1, address, surroundings.server, &directory))?;
     start_with(surroundings.cpu, &program, &["run", "--config", utf8(&config)], address, log)
 }
 
@@ -184,8 +224,52 @@ fn start_haproxy(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running,
     };
     let config = surroundings.directory.join("haproxy.cfg");
     let address = free_address()?;
-    fs::write(&config, haproxy_config(address, surroundings.server.address))?;
+    fs::write(&config, configuration::haproxy(address, surroundings.server.address))?;
     start_with(surroundings.cpu, &program, &["-db", "-f", utf8(&config)], address, log)
+}
+
+/// In the foreground, where ProxySQL has no parent of its own that would start it again, and without its monitor.
+fn start_proxysql(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
+    let program = find_given(surroundings.programs.proxysql.as_deref(), "--proxysql")?;
+    let directory = new_directory(surroundings, "proxysql")?;
+    let config = directory.join("proxysql.cnf");
+    let address = free_address()?;
+    fs::write(&config, configuration::proxysql(address, free_address()?, surroundings.server, &directory))?;
+    let arguments = [
+        "--foreground",
+        "--exit-on-error",
+        "--initial",
+        "--no-monitor",
+        "--no-version-check",
+        "--idle-threads",
+        "--datadir",
+        utf8(&directory),
+        "--config",
+        utf8(&config),
+    ];
+    start_with(surroundings.cpu, &program, &arguments, address, log)
+}
+
+fn start_mysql_router(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
+    let program = find_given(surroundings.programs.mysql_router.as_deref(), "--mysql-router")?;
+    let directory = new_directory(surroundings, "mysql-router")?;
+    let config = directory.join("mysqlrouter.conf");
+    let address = free_address()?;
+    fs::write(&config, configuration::mysql_router(address, surroundings.server.address, &directory))?;
+    start_with(surroundings.cpu, &program, &["--config", utf8(&config)], address, log)
+}
+
+/// A rival that is measured only where it is pointed at. A path that leads nowhere is a mistake, not an absence.
+fn find_given(path: Option<&Path>, option: &str) -> Result<PathBuf, NotStarted> {
+    let path = path.ok_or_else(|| NotStarted::Absent(format!("not given: `{option} PATH` measures it")))?;
+    find_program(path)
+        .ok_or_else(|| NotStarted::Failed(format!("`{option} {}`: there is no such file", path.display())))
+}
+
+fn new_directory(surroundings: &Surroundings<'_>, name: &str) -> io::Result<PathBuf> {
+    let directory = surroundings.directory.join(name);
+    fs::create_dir(&directory)?;
+    Ok(directory)
 }
 
 fn start_with(
@@ -197,71 +281,6 @@ fn start_with(
 ) -> Result<Running, NotStarted> {
     let process = Process::start(cpu, program, arguments, log)?;
     Ok(Running { address, process: Some(process) })
-}
-
-/// One worker, no pinning of its own (the bench pins the process), and one server that never changes.
-fn sqluice_config(engine: &str, address: SocketAddr, server: &Target, directory: &Path) -> String {
-    let (account, server) = (&server.account, server.address);
-    let socket = directory.join("admin.sock");
-    format!(
-        r#"[process]
-workers = 1
-pin_workers = false
-io = "{engine}"
-
-[log]
-level = "warn"
-
-[admin]
-socket = "{socket}"
-
-[[listener]]
-name = "bench"
-address = "{address}"
-
-[cluster.bench]
-topology = "static"
-monitor = {{ user = "{user}", password = "{password}" }}
-
-[[cluster.bench.server]]
-name = "stand-in"
-address = "{server}"
-role = "primary"
-max_connections = 10000
-
-[pool.bench]
-cluster = "bench"
-role = "primary"
-
-[[user]]
-name = "{user}"
-password = "{password}"
-pool = "bench"
-"#,
-        socket = socket.display(),
-        user = account.user,
-        password = account.password,
-    )
-}
-
-/// TCP mode with one thread and least connections. Without timeouts it warns; these are longer than any run.
-fn haproxy_config(address: SocketAddr, server: SocketAddr) -> String {
-    format!(
-        "global
-    nbthread 1
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 1h
-    timeout server 1h
-frontend bench
-    bind {address}
-    default_backend servers
-backend servers
-    balance leastconn
-    server stand-in {server}
-"
-    )
 }
 
 /// An address that nothing listens on. Another process could take the port before the candidate does; then the
