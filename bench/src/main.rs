@@ -24,12 +24,13 @@ mod wire;
 use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backend::Target;
+use crate::backend::{Account, Backend, Choice, Target};
 use crate::candidate::{Candidate, Programs};
 use crate::case::Case;
 use crate::launch::{Cpu, LISTENING, Placement};
@@ -53,7 +54,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Measure candidates under load, in turns, and print a table
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     /// Serve as the server behind the candidates; writes its address on standard output
     StandIn {
         #[arg(long, default_value_t = any_port())]
@@ -92,6 +93,33 @@ enum Command {
         #[arg(last = true, required = true)]
         program: Vec<String>,
     },
+}
+
+/// What stands behind the candidates.
+#[derive(Args)]
+struct ServerOptions {
+    /// `stand-in` answers from memory; `mariadb` and `mysql` are started for the run, with the scripts of `tests/servers`;
+    /// an address is that of a server that runs
+    #[arg(long, default_value = "stand-in", value_name = "stand-in|mariadb|mysql|ADDRESS")]
+    backend: Choice,
+    /// The account at a server given by its address. It needs all rights on the database `sqluice_bench`, which is made
+    /// for the run and dropped after it
+    #[arg(long, requires = "password_env")]
+    user: Option<String>,
+    /// The environment variable that has its password
+    #[arg(long, value_name = "VARIABLE", requires = "user")]
+    password_env: Option<String>,
+}
+
+impl ServerOptions {
+    fn open(&self, plan: &Plan, placement: &Placement, directory: &Path) -> Result<Backend, Box<dyn Error>> {
+        let account = self.user.as_ref().zip(self.password_env.as_ref()).map(|(user, variable)| {
+            let password = std::env::var(variable).map_err(|error| format!("{variable}: {error}"))?;
+            Ok::<_, String>(Account { user: user.clone(), password })
+        });
+        let connections = plan.connections.iter().copied().max().unwrap_or(0);
+        Backend::open(self.backend, account.transpose()?, connections, placement.stand_in, directory)
+    }
 }
 
 /// When requests are sent.
@@ -136,6 +164,8 @@ struct RunOptions {
     /// What is asked; all cases where nothing is given
     #[arg(long = "case", value_delimiter = ',')]
     cases: Vec<Case>,
+    #[command(flatten)]
+    server: ServerOptions,
     #[command(flatten)]
     timetable: TimetableOptions,
     /// The open pass of a run without `--rate`: at this part of what the slowest candidate does in a closed loop, the
@@ -213,7 +243,9 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     println!("{}", Machine::describe(&cpus, &placement, programs));
     let load_before = machine::other_load();
     let directory = tempfile::tempdir()?;
-    let rows = run::run(&options.plan(), &placement, programs, directory.path())?;
+    let plan = options.plan();
+    let server = options.server.open(&plan, &placement, directory.path())?;
+    let rows = run::run(&plan, &placement, &server.target, programs, directory.path());
     println!("{}", table::render(&rows, options.base.name()));
     println!("load averages before: {load_before}; after: {}", machine::other_load());
     let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));

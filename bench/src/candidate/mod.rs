@@ -285,7 +285,7 @@ fn start_with(
 
 /// An address that nothing listens on. Another process could take the port before the candidate does; then the
 /// candidate ends at its start and says why.
-fn free_address() -> io::Result<SocketAddr> {
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
