@@ -5,6 +5,7 @@
 //! [`mod@stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`], takes
 //! what the process used from [`usage`], and [`statistics`] and [`table`] make the result of it on this [`machine`].
 
+mod allocations;
 mod backend;
 mod candidate;
 mod case;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use counting_alloc::CountingAllocator;
 
 use crate::backend::{Account, Backend, Choice, Target};
 use crate::candidate::{Candidate, Programs};
@@ -37,6 +39,10 @@ use crate::launch::{Cpu, LISTENING, Placement};
 use crate::load::{Arrivals, Generator, Load, Mode};
 use crate::machine::Machine;
 use crate::run::{Outcome, Pace, Plan};
+
+/// Counts nothing until `allocations` asks for it.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// What `load` writes when its window opens.
 const WARM: &str = "warm";
@@ -82,6 +88,12 @@ enum Command {
         seconds: f64,
         #[command(flatten)]
         timetable: TimetableOptions,
+    },
+    /// Count how often a worker allocates for a query; exits with 1 when it does so for point selects
+    Allocations {
+        /// Of each case; a tenth of that where the result has a megabyte
+        #[arg(long, default_value_t = 10_000)]
+        queries: usize,
     },
     /// Become another program: on one CPU, and ended when the bench ends
     #[command(hide = true)]
@@ -227,6 +239,7 @@ fn main() -> ExitCode {
             let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
             load_only(&load, Duration::from_secs_f64(seconds))
         }
+        Command::Allocations { queries } => count_allocations(queries),
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
@@ -250,6 +263,17 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     println!("load averages before: {load_before}; after: {}", machine::other_load());
     let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn count_allocations(queries: usize) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let placement = Placement::of(&launch::usable_cpus()?);
+    let directory = tempfile::tempdir()?;
+    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
+    let rows = allocations::count(&server.target, queries, directory.path())?;
+    rows.iter().for_each(|row| println!("{row}"));
+    let broken = rows.iter().any(allocations::Row::breaks_promise);
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {

@@ -1,6 +1,6 @@
 //! What can be measured, and how each is started: one process with one worker, between the load and the same server.
 
-mod configuration;
+pub(crate) mod configuration;
 
 use std::fs;
 use std::io;

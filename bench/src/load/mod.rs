@@ -130,3 +130,25 @@ pub(crate) fn execute(target: &Target, statements: impl IntoIterator<Item = Stri
         client.quit().await
     })
 }
+
+/// Logs in `connections`, lets each ask `each` times to warm up and as often again; `look` is called before and after
+/// the second part, while all are logged in.
+pub(crate) fn repeat(
+    target: &Target,
+    case: Case,
+    connections: usize,
+    each: usize,
+    mut look: impl FnMut(),
+) -> Result<(), Fault> {
+    thread::run_on_ring(async {
+        let clients = thread::prepare_clients(target, case, 0..connections).await?;
+        let clients = thread::ask_all(clients, each).await?;
+        look();
+        let clients = thread::ask_all(clients, each).await?;
+        look();
+        for (client, _) in clients {
+            client.quit().await?;
+        }
+        Ok(())
+    })
+}
