@@ -9,6 +9,7 @@ mod allocations;
 mod backend;
 mod candidate;
 mod case;
+mod idle_memory;
 mod launch;
 mod load;
 mod machine;
@@ -16,6 +17,7 @@ mod program;
 mod relay;
 mod reply;
 mod run;
+mod spread;
 mod stand_in;
 mod statistics;
 mod table;
@@ -39,6 +41,7 @@ use crate::launch::{Cpu, LISTENING, Placement};
 use crate::load::{Arrivals, Generator, Load, Mode};
 use crate::machine::Machine;
 use crate::run::{Outcome, Pace, Plan};
+use crate::spread::Trials;
 
 /// Counts nothing until `allocations` asks for it.
 #[global_allocator]
@@ -94,6 +97,27 @@ enum Command {
         /// Of each case; a tenth of that where the result has a megabyte
         #[arg(long, default_value_t = 10_000)]
         queries: usize,
+    },
+    /// Measure what an idle session costs each candidate in memory
+    IdleMemory {
+        #[arg(long, default_value_t = 5000)]
+        sessions: usize,
+        /// What is measured; all where nothing is given
+        #[arg(long, value_delimiter = ',')]
+        candidates: Vec<Candidate>,
+        #[command(flatten)]
+        programs: Programs,
+    },
+    /// Measure how evenly the balancer's workers share a few long sessions
+    Spread {
+        #[arg(long, default_value_t = 4)]
+        workers: usize,
+        #[arg(long, default_value_t = 16)]
+        sessions: usize,
+        #[arg(long, default_value_t = 20)]
+        trials: usize,
+        #[command(flatten)]
+        programs: Programs,
     },
     /// Become another program: on one CPU, and ended when the bench ends
     #[command(hide = true)]
@@ -240,6 +264,10 @@ fn main() -> ExitCode {
             load_only(&load, Duration::from_secs_f64(seconds))
         }
         Command::Allocations { queries } => count_allocations(queries),
+        Command::IdleMemory { sessions, candidates, programs } => idle_memory(sessions, &candidates, &programs),
+        Command::Spread { workers, sessions, trials, programs } => {
+            spread(Trials { workers, sessions, count: trials }, &programs)
+        }
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
@@ -274,6 +302,33 @@ fn count_allocations(queries: usize) -> Result<ExitCode, Box<dyn Error>> {
     rows.iter().for_each(|row| println!("{row}"));
     let broken = rows.iter().any(allocations::Row::breaks_promise);
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn idle_memory(sessions: usize, candidates: &[Candidate], programs: &Programs) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let placement = Placement::of(&launch::usable_cpus()?);
+    let directory = tempfile::tempdir()?;
+    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
+    let candidates = if candidates.is_empty() { &Candidate::ALL } else { candidates };
+    let rows =
+        idle_memory::measure_all(candidates, sessions, &server.target, placement.candidate, programs, directory.path());
+    rows.iter().for_each(|row| println!("{row}"));
+    let failed = rows.iter().any(|row| matches!(row.outcome, idle_memory::Outcome::Failed(_)));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn spread(trials: Trials, programs: &Programs) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let placement = Placement::of(&launch::usable_cpus()?);
+    let directory = tempfile::tempdir()?;
+    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
+    for candidate in [Candidate::Sqluice, Candidate::SqluiceEpoll] {
+        match spread::measure(candidate, trials, &server.target, placement.candidate, programs, directory.path())? {
+            Some(spread) => println!("{spread}"),
+            None => println!("{:<18} skipped: no io_uring here", candidate.name()),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {

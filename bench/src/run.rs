@@ -72,7 +72,7 @@ pub(crate) fn run(
     programs: &Programs,
     directory: &Path,
 ) -> Vec<Row> {
-    let surroundings = Surroundings { cpu: placement.candidate, server, programs, directory };
+    let surroundings = Surroundings { cpu: placement.candidate, workers: 1, server, programs, directory };
     let mut contest = Contest {
         plan,
         placement,

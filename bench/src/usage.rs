@@ -66,6 +66,13 @@ pub(crate) fn peak_memory(pid: u32) -> io::Result<u64> {
     Ok(status_field(&status, "VmHWM").ok_or_else(strange)? * 1024)
 }
 
+/// Bytes of resident memory that no other process shares.
+pub(crate) fn private_memory(pid: u32) -> io::Result<u64> {
+    let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let field = |name| status_field(&sums, name).ok_or_else(strange);
+    Ok((field("Private_Clean")? + field("Private_Dirty")?) * 1024)
+}
+
 fn strange() -> io::Error {
     io::Error::other("/proc does not have the form this was written for")
 }
@@ -122,5 +129,6 @@ mod tests {
             digest = (0..10_000).fold(digest, |digest, step| std::hint::black_box(digest.rotate_left(5) ^ step));
         }
         assert!(peak_memory(pid).expect("own memory") > 100_000);
+        assert!(private_memory(pid).expect("own memory") > 100_000);
     }
 }

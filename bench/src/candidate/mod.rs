@@ -115,6 +115,8 @@ fn beside(name: &str) -> PathBuf {
 /// What every candidate stands in.
 pub(crate) struct Surroundings<'a> {
     pub(crate) cpu: Cpu,
+    /// Of the balancer; the others have one thread.
+    pub(crate) workers: usize,
     pub(crate) server: &'a Target,
     pub(crate) programs: &'a Programs,
     /// Configurations and logs; gone after the run.
@@ -214,8 +216,14 @@ fn start_sqluice(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> R
     let directory = new_directory(surroundings, &format!("sqluice-{engine}"))?;
     let config = directory.join("sqluice.toml");
     let address = free_address()?;
-    fs::write(&config, configuration::sqluice(engine, 1, address, surroundings.server, &directory))?;
+    fs::write(&config, configuration::sqluice(engine, surroundings.workers, address, surroundings.server, &directory))?;
     start_with(surroundings.cpu, &program, &["run", "--config", utf8(&config)], address, log)
+}
+
+/// Where a balancer that was started in this directory is asked for its status.
+pub(crate) fn admin_socket(candidate: Candidate, directory: &Path) -> PathBuf {
+    let engine = if candidate.needs_io_uring() { "io_uring" } else { "epoll" };
+    configuration::admin_socket(&directory.join(format!("sqluice-{engine}")))
 }
 
 fn start_haproxy(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
