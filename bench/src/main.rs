@@ -12,6 +12,7 @@ mod case;
 mod idle_memory;
 mod launch;
 mod load;
+mod login_cost;
 mod machine;
 mod program;
 mod relay;
@@ -39,9 +40,11 @@ use crate::candidate::{Candidate, Programs};
 use crate::case::Case;
 use crate::launch::{Cpu, LISTENING, Placement};
 use crate::load::{Arrivals, Generator, Load, Mode};
+use crate::login_cost::Split;
 use crate::machine::Machine;
 use crate::run::{Outcome, Pace, Plan};
 use crate::spread::Trials;
+use crate::statistics::summary;
 
 /// Counts nothing until `allocations` asks for it.
 #[global_allocator]
@@ -116,6 +119,16 @@ enum Command {
         sessions: usize,
         #[arg(long, default_value_t = 20)]
         trials: usize,
+        #[command(flatten)]
+        programs: Programs,
+    },
+    /// Split what a short connection costs the balancer: kernel, password, packets, rest
+    LoginCost {
+        /// How often the whole is measured
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        #[arg(long, default_value_t = 8)]
+        connections: usize,
         #[command(flatten)]
         programs: Programs,
     },
@@ -268,6 +281,15 @@ fn main() -> ExitCode {
         Command::Spread { workers, sessions, trials, programs } => {
             spread(Trials { workers, sessions, count: trials }, &programs)
         }
+        Command::LoginCost { rounds, connections, programs } => {
+            let window = Duration::from_secs(1);
+            let warm_up = warm_up(window);
+            let candidates = vec![Candidate::Sqluice, Candidate::SqluiceEpoll];
+            let cases = vec![Case::Short];
+            let connections = vec![connections];
+            let plan = Plan { cases, connections, pace: Pace::Closed, candidates, rounds, window, warm_up };
+            login_cost(&plan, &programs)
+        }
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
@@ -329,6 +351,38 @@ fn spread(trials: Trials, programs: &Programs) -> Result<ExitCode, Box<dyn Error
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Of each piece of a login.
+const PIECE_TIME: Duration = Duration::from_millis(100);
+
+fn login_cost(plan: &Plan, programs: &Programs) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let placement = Placement::of(&launch::usable_cpus()?);
+    let directory = tempfile::tempdir()?;
+    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
+    let rows = run::run(plan, &placement, &server.target, programs, directory.path());
+    let pieces = login_cost::pieces(PIECE_TIME);
+    println!("{}", login_cost::list(&pieces));
+    let mut exit = ExitCode::SUCCESS;
+    for row in &rows {
+        let name = row.candidate.name();
+        match &row.outcome {
+            Outcome::Measured(rounds) => {
+                let figures = summary(rounds).ok_or("no rounds")?;
+                let whole = figures.cpu_us_per_request.zip(figures.kernel_share);
+                let (whole_us, kernel_share) = whole.ok_or("too short a time to see the kernel's part")?;
+                println!("{}", Split { name, whole_us, kernel_share, pieces: &pieces });
+            }
+            Outcome::Absent(why) => println!("{name}: skipped: {why}"),
+            Outcome::RateNotHeld { .. } => unreachable!("a closed loop has no rate to hold"),
+            Outcome::Failed(why) => {
+                println!("{name}: FAILED: {why}");
+                exit = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(exit)
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {
