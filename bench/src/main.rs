@@ -11,19 +11,28 @@ mod case;
 mod launch;
 mod load;
 mod machine;
+mod output;
+mod plot;
 mod program;
+mod readme;
+mod record;
 mod relay;
 mod reply;
 mod run;
 mod stand_in;
 mod statistics;
+mod system_calls;
 mod table;
+mod targets;
+#[cfg(test)]
+mod testing;
 mod usage;
 mod wire;
 
 use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,12 +44,16 @@ use crate::case::Case;
 use crate::launch::{Cpu, LISTENING, Placement};
 use crate::load::{Arrivals, Generator, Load, Mode};
 use crate::machine::Machine;
+use crate::output::Files;
+use crate::record::Record;
 use crate::run::{Outcome, Pace, Plan};
 
 /// What `load` writes when its window opens.
 const WARM: &str = "warm";
 /// What `load` writes at its end, followed by the number of replies in the window.
 const REPLIES: &str = "replies ";
+/// Under strace: enough requests for a count, at a tenth of the speed.
+const TRACE_WINDOW: Duration = Duration::from_millis(500);
 
 /// Benchmark harness of sqluice
 #[derive(Parser)]
@@ -54,6 +67,8 @@ struct CommandLine {
 enum Command {
     /// Measure candidates under load, in turns, and print a table
     Run(RunOptions),
+    /// Print a run that was kept, and draw it
+    Report(ReportOptions),
     /// Serve as the server behind the candidates; writes its address on standard output
     StandIn {
         #[arg(long, default_value_t = any_port())]
@@ -150,6 +165,28 @@ struct RunOptions {
     base: Candidate,
     #[command(flatten)]
     programs: Programs,
+    /// Leave out the pass under strace that counts system calls
+    #[arg(long)]
+    no_system_calls: bool,
+    #[command(flatten)]
+    files: Files,
+    /// The full run: every load that a promise or the README names. Keeps it in bench/results and writes the README's
+    /// figures
+    #[arg(long, conflicts_with_all = ["smoke", "cases", "connections", "seconds", "rate", "open_part"])]
+    record: bool,
+}
+
+/// What is done with a run that was kept.
+#[derive(Args)]
+struct ReportOptions {
+    /// A file that `--json` wrote; the recorded run where nothing is given
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+    /// Draw the picture in bench/results anew, and write the figures in the README, from the recorded run
+    #[arg(long, conflicts_with = "from")]
+    write_readme: bool,
 }
 
 impl RunOptions {
@@ -159,14 +196,18 @@ impl RunOptions {
         };
         let candidates = if self.candidates.is_empty() { Candidate::ALL.to_vec() } else { self.candidates.clone() };
         let cases = all_if_none(&self.cases);
+        let pace = self.pace();
         if self.smoke {
             let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
-            return Plan { cases, connections: vec![3], pace: self.pace(), candidates, rounds: 1, window, warm_up };
+            let loads = cases.into_iter().map(|case| (case, 3)).collect();
+            return Plan { loads, pace, candidates, rounds: 1, window, warm_up, trace_window: Some(window) };
         }
-        let window = Duration::from_secs_f64(self.seconds);
+        let seconds = if self.record { targets::RECORD_SECONDS } else { self.seconds };
+        let window = Duration::from_secs_f64(seconds);
         let warm_up = warm_up(window);
-        let connections = self.connections.clone();
-        Plan { cases, connections, pace: self.pace(), candidates, rounds: self.rounds, window, warm_up }
+        let loads = if self.record { targets::RECORD_LOADS.to_vec() } else { all_pairs(&cases, &self.connections) };
+        let trace_window = (!self.no_system_calls).then_some(TRACE_WINDOW);
+        Plan { loads, pace, candidates, rounds: self.rounds, window, warm_up, trace_window }
     }
 
     fn pace(&self) -> Pace {
@@ -177,6 +218,11 @@ impl RunOptions {
             (None, _) => Pace::Closed,
         }
     }
+}
+
+/// Each case with each number of connections.
+fn all_pairs(cases: &[Case], connections: &[usize]) -> Vec<(Case, usize)> {
+    cases.iter().flat_map(|&case| connections.iter().map(move |&connections| (case, connections))).collect()
 }
 
 /// What a candidate gets to settle before a window: buffers grow, connections find their pace.
@@ -191,6 +237,7 @@ fn any_port() -> SocketAddr {
 fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Run(options) => run(&options),
+        Command::Report(options) => report(&options),
         Command::StandIn { listen } => stand_in(listen),
         Command::Relay { to, on } => relay(to, on),
         Command::Load { to, case, connections, seconds, timetable } => {
@@ -210,14 +257,31 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     let cpus = launch::usable_cpus()?;
     let placement = Placement::of(&cpus);
     let programs = &options.programs;
-    println!("{}", Machine::describe(&cpus, &placement, programs));
-    let load_before = machine::other_load();
+    let mut machine = Machine::describe(&cpus, &placement, programs);
+    println!("{machine}");
     let directory = tempfile::tempdir()?;
-    let rows = run::run(&options.plan(), &placement, programs, directory.path())?;
-    println!("{}", table::render(&rows, options.base.name()));
-    println!("load averages before: {load_before}; after: {}", machine::other_load());
+    let plan = options.plan();
+    let rows = run::run(&plan, &placement, programs, directory.path())?;
+    machine.run_is_over();
     let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
+    let record = Record::new(&plan, options.base, machine, rows);
+    output::print(&record);
+    options.files.write(&record)?;
+    if options.record && !failed {
+        output::keep(&record)?;
+    }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn report(options: &ReportOptions) -> Result<ExitCode, Box<dyn Error>> {
+    let record = Record::read(&options.from.clone().unwrap_or_else(readme::recorded))?;
+    println!("{}", record.machine);
+    output::print(&record);
+    options.files.write(&record)?;
+    if options.write_readme {
+        output::publish(&record)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {
@@ -275,6 +339,6 @@ mod tests {
         let line = CommandLine::try_parse_from(["sqluice-bench", "run", "--smoke"]).expect("a good command line");
         let Command::Run(options) = line.command else { panic!("the run command") };
         let plan = options.plan();
-        assert_eq!((plan.cases.len(), plan.candidates.len(), plan.rounds), (Case::ALL.len(), Candidate::ALL.len(), 1));
+        assert_eq!((plan.loads.len(), plan.candidates.len(), plan.rounds), (Case::ALL.len(), Candidate::ALL.len(), 1));
     }
 }

@@ -5,19 +5,23 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::backend::Target;
 use crate::candidate::{self, Candidate, NotStarted, Programs, Running, Surroundings};
 use crate::case::Case;
 use crate::launch::{Placement, Process};
 use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
-use crate::statistics::{Figures, Latency, summary};
+use crate::record::by_name;
+use crate::statistics::{Figures, Latency};
+use crate::system_calls::{SystemCalls, Tracer};
 use crate::usage::{Usage, peak_memory, reset_peak_memory};
 
 /// What a run measures.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) cases: Vec<Case>,
-    pub(crate) connections: Vec<usize>,
+    /// Cases with the number of connections.
+    pub(crate) loads: Vec<(Case, usize)>,
     pub(crate) pace: Pace,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) rounds: usize,
@@ -25,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) window: Duration,
     /// Before each window.
     pub(crate) warm_up: Duration,
+    /// Of the pass in which system calls are counted, if they are.
+    pub(crate) trace_window: Option<Duration>,
 }
 
 /// Which loops are run.
@@ -45,21 +51,33 @@ pub(crate) enum Pace {
 }
 
 /// A candidate under one load, over all rounds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
+    #[serde(with = "by_name")]
     pub(crate) case: Case,
     pub(crate) mode: Mode,
     pub(crate) connections: usize,
+    #[serde(with = "by_name")]
     pub(crate) candidate: Candidate,
     pub(crate) outcome: Outcome,
+    /// Nothing where the candidate has no process, was not measured, or nobody asked; counted in the closed loop only.
+    pub(crate) system_calls: Option<SystemCalls>,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// One entry a round.
     Measured(Vec<Figures>),
     /// Not on this machine.
     Absent(String),
     /// An open loop's rate was more than it could do, in at least one round. Requests a second.
-    RateNotHeld { asked: f64, reached: f64 },
+    RateNotHeld {
+        #[serde(rename = "asked_per_second")]
+        asked: f64,
+        #[serde(rename = "reached_per_second")]
+        reached: f64,
+    },
     /// Did not start, or gave wrong or no replies.
     Failed(String),
 }
@@ -74,6 +92,7 @@ pub(crate) fn run(plan: &Plan, placement: &Placement, programs: &Programs, direc
         plan,
         placement,
         server: &server,
+        directory,
         contestants: plan
             .candidates
             .iter()
@@ -81,10 +100,8 @@ pub(crate) fn run(plan: &Plan, placement: &Placement, programs: &Programs, direc
             .collect(),
     };
     let mut rows = Vec::new();
-    for &case in &plan.cases {
-        for &connections in &plan.connections {
-            rows.extend(contest.measure_case(case, connections));
-        }
+    for &(case, connections) in &plan.loads {
+        rows.extend(contest.measure_case(case, connections));
     }
     Ok(rows)
 }
@@ -94,6 +111,7 @@ struct Contest<'a> {
     plan: &'a Plan,
     placement: &'a Placement,
     server: &'a Target,
+    directory: &'a Path,
     contestants: Vec<Contestant>,
 }
 
@@ -109,6 +127,9 @@ impl Contest<'_> {
             Pace::Open { rate, arrivals } => Mode::Open { rate, arrivals },
         };
         let mut rows = self.measure_all(case, first, connections);
+        if let Some(window) = self.plan.trace_window {
+            self.count_all_system_calls(window, &mut rows);
+        }
         if let Pace::Both { part, arrivals } = self.plan.pace
             && case.has_open_pass()
             && let Some(slowest) = slowest(&rows)
@@ -127,6 +148,7 @@ impl Contest<'_> {
             connections,
             candidate: contestant.candidate,
             outcome: contestant.before_rounds(),
+            system_calls: None,
         };
         let mut rows: Vec<_> = self.contestants.iter().map(row).collect();
         let mut turns: VecDeque<usize> = (0..self.contestants.len()).collect();
@@ -152,14 +174,38 @@ impl Contest<'_> {
             Err(why) => row.outcome = Outcome::Failed(why),
         }
     }
+
+    /// One pass for each candidate that has given replies and has a process.
+    fn count_all_system_calls(&self, window: Duration, rows: &mut [Row]) {
+        for (row, contestant) in rows.iter_mut().zip(&self.contestants) {
+            if let (Outcome::Measured(_), Ok(running)) = (&row.outcome, &contestant.running)
+                && let Some(process) = running.process_id()
+            {
+                let target = self.server.through(running.address);
+                let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
+                let count = self.count_system_calls(window, &load, process);
+                row.system_calls = Some(count.unwrap_or_else(SystemCalls::Unknown));
+            }
+        }
+    }
+
+    fn count_system_calls(&self, window: Duration, load: &Load, process: u32) -> Result<SystemCalls, String> {
+        let of_load = |fault: Fault| fault.to_string();
+        let generator = Generator::start(load, &self.placement.generators).map_err(of_load)?;
+        generator.run_for(self.plan.warm_up).map_err(of_load)?;
+        let tracer = Tracer::attach(process, self.placement.stand_in, self.directory)?;
+        generator.open_window();
+        generator.run_for(window).map_err(of_load)?;
+        // The load goes on meanwhile, so that what is counted is work and not its end.
+        let calls = tracer.detach()?;
+        let tally = generator.finish().map_err(of_load)?;
+        Ok(SystemCalls::of(&calls, tally.replies))
+    }
 }
 
 /// Requests a second of the slowest candidate.
 fn slowest(rows: &[Row]) -> Option<f64> {
-    let rates = rows.iter().filter_map(|row| match &row.outcome {
-        Outcome::Measured(rounds) => summary(rounds).map(|figures| figures.requests_per_second),
-        Outcome::Absent(_) | Outcome::RateNotHeld { .. } | Outcome::Failed(_) => None,
-    });
+    let rates = rows.iter().filter_map(|row| Some(row.median()?.requests_per_second));
     rates.min_by(f64::total_cmp)
 }
 
@@ -234,7 +280,7 @@ impl Window {
             requests_per_second: requests / self.length.as_secs_f64(),
             cpu_us_per_request: used.map(|(usage, _)| usage.cpu.as_secs_f64() * 1e6 / requests),
             kernel_share: used.and_then(|(usage, _)| usage.kernel_share()),
-            switches_per_request: used.map(|(usage, _)| usage.voluntary_switches as f64 / requests),
+            voluntary_switches_per_request: used.map(|(usage, _)| usage.voluntary_switches as f64 / requests),
             latency_us: self.latency(),
             peak_memory_mib: used.map(|(_, peak)| *peak as f64 / f64::from(1 << 20)),
         }
