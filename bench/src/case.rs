@@ -81,6 +81,9 @@ pub(crate) enum Table {
 impl Table {
     pub(crate) const ALL: [Table; 4] = [Table::Point, Table::Row4K, Table::Rows64K, Table::Rows1M];
 
+    /// The id of a table's first row at a real server; the others follow it.
+    pub(crate) const FIRST_ROW: usize = 4711;
+
     pub(crate) fn statement(self) -> &'static [u8] {
         match self {
             Table::Point => b"SELECT c FROM point WHERE id=4711",
@@ -95,8 +98,8 @@ impl Table {
         match self {
             Table::Point => b"SELECT c FROM point WHERE id=?",
             Table::Row4K => b"SELECT c FROM row4k WHERE id=?",
-            Table::Rows64K => b"SELECT c FROM rows64k WHERE id>?",
-            Table::Rows1M => b"SELECT c FROM rows1m WHERE id>?",
+            Table::Rows64K => b"SELECT c FROM rows64k WHERE id>=?",
+            Table::Rows1M => b"SELECT c FROM rows1m WHERE id>=?",
         }
     }
 

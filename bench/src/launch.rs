@@ -82,6 +82,15 @@ fn prepare(cpu: Cpu, parent: u32) -> io::Result<()> {
     pin_thread(cpu)
 }
 
+/// A command that runs `program` through `launch`.
+pub(crate) fn command(cpu: Cpu, program: &Path) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["launch", "--cpu", &cpu.0.to_string(), "--parent", &std::process::id().to_string(), "--"])
+        .arg(program);
+    Ok(command)
+}
+
 /// A running program, ended when this value goes.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -102,9 +111,7 @@ impl Process {
     }
 
     fn spawn(cpu: Cpu, program: &Path, arguments: &[&str], errors: Stdio) -> io::Result<Process> {
-        let child = Command::new(std::env::current_exe()?)
-            .args(["launch", "--cpu", &cpu.0.to_string(), "--parent", &std::process::id().to_string(), "--"])
-            .arg(program)
+        let child = command(cpu, program)?
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -5,6 +5,7 @@
 //! [`mod@stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`], takes
 //! what the process used from [`usage`], and [`statistics`] and [`table`] make the result of it on this [`machine`].
 
+mod allocations;
 mod backend;
 mod candidate;
 mod case;
@@ -32,13 +33,14 @@ mod wire;
 use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use counting_alloc::CountingAllocator;
 
-use crate::backend::Target;
+use crate::backend::{Account, Backend, Choice, Target};
 use crate::candidate::{Candidate, Programs};
 use crate::case::Case;
 use crate::launch::{Cpu, LISTENING, Placement};
@@ -47,6 +49,10 @@ use crate::machine::Machine;
 use crate::output::Files;
 use crate::record::Record;
 use crate::run::{Outcome, Pace, Plan};
+
+/// Counts nothing until `allocations` asks for it.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// What `load` writes when its window opens.
 const WARM: &str = "warm";
@@ -66,7 +72,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Measure candidates under load, in turns, and print a table
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     /// Print a run that was kept, and draw it
     Report(ReportOptions),
     /// Serve as the server behind the candidates; writes its address on standard output
@@ -97,6 +103,12 @@ enum Command {
         #[command(flatten)]
         timetable: TimetableOptions,
     },
+    /// Count how often a worker allocates for a query; exits with 1 when it does so for point selects
+    Allocations {
+        /// Of each case; a tenth of that where the result has a megabyte
+        #[arg(long, default_value_t = 10_000)]
+        queries: usize,
+    },
     /// Become another program: on one CPU, and ended when the bench ends
     #[command(hide = true)]
     Launch {
@@ -107,6 +119,33 @@ enum Command {
         #[arg(last = true, required = true)]
         program: Vec<String>,
     },
+}
+
+/// What stands behind the candidates.
+#[derive(Args)]
+struct ServerOptions {
+    /// `stand-in` answers from memory; `mariadb` and `mysql` are started for the run, with the scripts of `tests/servers`;
+    /// an address is that of a server that runs
+    #[arg(long, default_value = "stand-in", value_name = "stand-in|mariadb|mysql|ADDRESS")]
+    backend: Choice,
+    /// The account at a server given by its address. It needs all rights on the database `sqluice_bench`, which is made
+    /// for the run and dropped after it
+    #[arg(long, requires = "password_env")]
+    user: Option<String>,
+    /// The environment variable that has its password
+    #[arg(long, value_name = "VARIABLE", requires = "user")]
+    password_env: Option<String>,
+}
+
+impl ServerOptions {
+    fn open(&self, plan: &Plan, placement: &Placement, directory: &Path) -> Result<Backend, Box<dyn Error>> {
+        let account = self.user.as_ref().zip(self.password_env.as_ref()).map(|(user, variable)| {
+            let password = std::env::var(variable).map_err(|error| format!("{variable}: {error}"))?;
+            Ok::<_, String>(Account { user: user.clone(), password })
+        });
+        let connections = plan.loads.iter().map(|(_, connections)| *connections).max().unwrap_or(0);
+        Backend::open(self.backend, account.transpose()?, connections, placement.stand_in, directory)
+    }
 }
 
 /// When requests are sent.
@@ -151,6 +190,8 @@ struct RunOptions {
     /// What is asked; all cases where nothing is given
     #[arg(long = "case", value_delimiter = ',')]
     cases: Vec<Case>,
+    #[command(flatten)]
+    server: ServerOptions,
     #[command(flatten)]
     timetable: TimetableOptions,
     /// The open pass of a run without `--rate`: at this part of what the slowest candidate does in a closed loop, the
@@ -244,6 +285,7 @@ fn main() -> ExitCode {
             let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
             load_only(&load, Duration::from_secs_f64(seconds))
         }
+        Command::Allocations { queries } => count_allocations(queries),
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
@@ -261,7 +303,8 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     println!("{machine}");
     let directory = tempfile::tempdir()?;
     let plan = options.plan();
-    let rows = run::run(&plan, &placement, programs, directory.path())?;
+    let server = options.server.open(&plan, &placement, directory.path())?;
+    let rows = run::run(&plan, &placement, &server.target, programs, directory.path());
     machine.run_is_over();
     let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
     let record = Record::new(&plan, options.base, machine, rows);
@@ -282,6 +325,17 @@ fn report(options: &ReportOptions) -> Result<ExitCode, Box<dyn Error>> {
         output::publish(&record)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn count_allocations(queries: usize) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let placement = Placement::of(&launch::usable_cpus()?);
+    let directory = tempfile::tempdir()?;
+    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
+    let rows = allocations::count(&server.target, queries, directory.path())?;
+    rows.iter().for_each(|row| println!("{row}"));
+    let broken = rows.iter().any(allocations::Row::breaks_promise);
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {

@@ -49,6 +49,11 @@ impl Exchange {
         Exchange { request: command(COM_QUERY, statement), expected: oracle.done(affected, state) }
     }
 
+    /// A statement before the load, at a server of any kind.
+    pub(crate) fn setup(statement: &[u8]) -> Exchange {
+        Exchange { request: command(COM_QUERY, statement), expected: Expected::Shape(Shape::Done { affected: None }) }
+    }
+
     fn select(table: Table, state: SessionState, oracle: &Oracle) -> Exchange {
         Exchange { request: command(COM_QUERY, table.statement()), expected: oracle.text(table, state) }
     }

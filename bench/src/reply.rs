@@ -20,8 +20,8 @@ pub(crate) enum Expected {
 /// What can be said of a reply without knowing its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// An OK packet.
-    Done { affected: u8 },
+    /// An OK packet, with so many affected rows where that is known.
+    Done { affected: Option<u8> },
     /// A result set with so many rows, whose packets have so many bytes together, without their heads.
     Rows { rows: u32, bytes: u64 },
     /// The reply to a prepare.
@@ -69,7 +69,7 @@ impl Oracle {
 
     /// To a statement without rows that leaves the session in this state.
     pub(crate) fn done(&self, affected: u8, state: SessionState) -> Expected {
-        self.expected(&done_reply(affected, state), Shape::Done { affected })
+        self.expected(&done_reply(affected, state), Shape::Done { affected: Some(affected) })
     }
 
     fn replies(&self, state: SessionState) -> &Replies {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::Target;
 use crate::candidate::{self, Candidate, NotStarted, Programs, Running, Surroundings};
 use crate::case::Case;
-use crate::launch::{Placement, Process};
+use crate::launch::Placement;
 use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
 use crate::record::by_name;
 use crate::statistics::{Figures, Latency};
@@ -83,15 +83,18 @@ pub(crate) enum Outcome {
 }
 
 /// Runs the plan; what ends or fails underway stands in the rows.
-pub(crate) fn run(plan: &Plan, placement: &Placement, programs: &Programs, directory: &Path) -> io::Result<Vec<Row>> {
-    let log = directory.join("stand-in.log");
-    let (_server, server) = Process::start_own(placement.stand_in, &["stand-in"], &log)?;
-    let server = Target::stand_in(server);
-    let surroundings = Surroundings { cpu: placement.candidate, server: &server, programs, directory };
+pub(crate) fn run(
+    plan: &Plan,
+    placement: &Placement,
+    server: &Target,
+    programs: &Programs,
+    directory: &Path,
+) -> Vec<Row> {
+    let surroundings = Surroundings { cpu: placement.candidate, server, programs, directory };
     let mut contest = Contest {
         plan,
         placement,
-        server: &server,
+        server,
         directory,
         contestants: plan
             .candidates
@@ -103,7 +106,7 @@ pub(crate) fn run(plan: &Plan, placement: &Placement, programs: &Programs, direc
     for &(case, connections) in &plan.loads {
         rows.extend(contest.measure_case(case, connections));
     }
-    Ok(rows)
+    rows
 }
 
 /// Those that are compared, and how.

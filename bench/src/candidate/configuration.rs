@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::backend::{Account, Target};
 
 /// No pinning of its own (the bench pins the process), and one server that never changes.
-pub(super) fn sqluice(engine: &str, workers: usize, address: SocketAddr, server: &Target, directory: &Path) -> String {
+pub(crate) fn sqluice(engine: &str, workers: usize, address: SocketAddr, server: &Target, directory: &Path) -> String {
     let Account { user, password } = &server.account;
     let socket = directory.join("admin.sock");
     format!(

@@ -1,6 +1,6 @@
 //! What can be measured, and how each is started: one process with one worker, between the load and the same server.
 
-mod configuration;
+pub(crate) mod configuration;
 
 use std::fs;
 use std::io;
@@ -285,7 +285,7 @@ fn start_with(
 
 /// An address that nothing listens on. Another process could take the port before the candidate does; then the
 /// candidate ends at its start and says why.
-fn free_address() -> io::Result<SocketAddr> {
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 

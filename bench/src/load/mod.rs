@@ -32,6 +32,7 @@ pub(crate) use tally::Tally;
 use crate::backend::Target;
 use crate::case::Case;
 use crate::launch::Cpu;
+use crate::program::Exchange;
 use crate::reply::Oracle;
 
 /// What is asked of a candidate in one measurement.
@@ -116,4 +117,38 @@ pub(crate) fn try_once(target: &Target, case: Case) -> Result<(), Fault> {
         client.exchange(program.next()).await?;
         client.quit().await
     }))
+}
+
+/// One statement after the other on one connection, none with rows in its reply.
+pub(crate) fn execute(target: &Target, statements: impl IntoIterator<Item = String>) -> Result<(), Fault> {
+    thread::run_on_ring(async {
+        let mut client = thread::within_patience(Client::log_in_with(target, None, 0)).await?;
+        for statement in statements {
+            let mut exchange = Exchange::setup(statement.as_bytes());
+            thread::within_patience(client.exchange(&mut exchange)).await?;
+        }
+        client.quit().await
+    })
+}
+
+/// Logs in `connections`, lets each ask `each` times to warm up and as often again; `look` is called before and after
+/// the second part, while all are logged in.
+pub(crate) fn repeat(
+    target: &Target,
+    case: Case,
+    connections: usize,
+    each: usize,
+    mut look: impl FnMut(),
+) -> Result<(), Fault> {
+    thread::run_on_ring(async {
+        let clients = thread::prepare_clients(target, case, 0..connections).await?;
+        let clients = thread::ask_all(clients, each).await?;
+        look();
+        let clients = thread::ask_all(clients, each).await?;
+        look();
+        for (client, _) in clients {
+            client.quit().await?;
+        }
+        Ok(())
+    })
 }

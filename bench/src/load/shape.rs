@@ -93,7 +93,9 @@ impl Follower {
 
     fn first(&self, payload: &[u8]) -> Result<Stage, Fault> {
         match (self.expected, payload) {
-            (Shape::Done { affected }, [0x00, count, ..]) if *count == affected => Ok(Stage::Over),
+            (Shape::Done { affected }, [0x00, count, ..]) if affected.is_none_or(|affected| affected == *count) => {
+                Ok(Stage::Over)
+            }
             (Shape::Rows { .. }, [columns @ 1..=0xFA]) => Ok(Stage::Definitions(u64::from(*columns))),
             (Shape::Prepared { parameters, columns }, [0x00, _, _, _, _, found @ ..])
                 if found.starts_with(&[columns, 0, parameters, 0]) =>
@@ -196,7 +198,7 @@ mod tests {
         let mut writer = ReplyWriter::new(ResultEnd::OkPacket);
         writer.done(1);
         let reply = writer.into_bytes();
-        check(Shape::Done { affected: 1 }, &reply, Ok(()));
-        check(Shape::Done { affected: 0 }, &reply, Err("starts with"));
+        check(Shape::Done { affected: Some(1) }, &reply, Ok(()));
+        check(Shape::Done { affected: Some(0) }, &reply, Err("starts with"));
     }
 }

@@ -1,6 +1,7 @@
 //! The connections of one CPU: logged in together, driven until the window is closed, and their sum.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -94,6 +95,9 @@ pub(super) fn run_on_ring<T>(future: impl Future<Output = Result<T, Fault>>) -> 
     runtime.map_err(|error| Fault::Socket { doing: "starting the load generator's runtime", error })?.block_on(future)
 }
 
+/// A connection and what it repeats.
+type Asker = (Client, Program);
+
 /// What the tasks of one thread share.
 struct Shared {
     window: Arc<Window>,
@@ -107,17 +111,12 @@ struct Shared {
 }
 
 async fn drive(load: &Load, share: Share, window: Arc<Window>, reports: &Sender<Report>) -> Result<Tally, Fault> {
-    let oracle = Rc::new(Oracle::new(load.target.comparison));
     let idle = log_in_all(0..share.idle, |_| {
         let target = load.target.clone();
         async move { Client::log_in(&target, 0).await }
     })
     .await?;
-    let active = log_in_all(share.first..share.first + share.active, |index| {
-        let (load, oracle) = (load.clone(), oracle.clone());
-        async move { prepare_client(&load.target, load.case, index, &oracle).await }
-    })
-    .await?;
+    let active = prepare_clients(&load.target, load.case, share.first..share.first + share.active).await?;
     let pacer = Pacer::start().map_err(|error| Fault::Socket { doing: "making a timer", error })?;
     let shared = Rc::new(Shared {
         window,
@@ -144,10 +143,7 @@ async fn drive(load: &Load, share: Share, window: Arc<Window>, reports: &Sender<
 }
 
 /// Logs in a connection for each index, some at a time.
-async fn log_in_all<T: 'static, F>(
-    indexes: std::ops::Range<usize>,
-    log_in: impl Fn(usize) -> F,
-) -> Result<Vec<T>, Fault>
+async fn log_in_all<T: 'static, F>(indexes: Range<usize>, log_in: impl Fn(usize) -> F) -> Result<Vec<T>, Fault>
 where
     F: Future<Output = Result<T, Fault>> + 'static,
 {
@@ -307,6 +303,32 @@ async fn wait_for_all(shared: &Shared) -> Result<(), Fault> {
         monoio::time::sleep(LOOK_INTERVAL).await;
     }
     shared.fault.take().map_or(Ok(()), Err)
+}
+
+/// Logs in the connections with these indexes.
+pub(super) async fn prepare_clients(target: &Target, case: Case, indexes: Range<usize>) -> Result<Vec<Asker>, Fault> {
+    let oracle = Rc::new(Oracle::new(target.comparison));
+    log_in_all(indexes, |index| {
+        let (target, oracle) = (target.clone(), oracle.clone());
+        async move { prepare_client(&target, case, index, &oracle).await }
+    })
+    .await
+}
+
+/// Lets all connections ask `times` times, side by side.
+pub(super) async fn ask_all(askers: Vec<Asker>, times: usize) -> Result<Vec<Asker>, Fault> {
+    let ask = |(mut client, mut program): Asker| async move {
+        for _ in 0..times {
+            within_patience(client.exchange(program.next())).await?;
+        }
+        Ok((client, program))
+    };
+    let tasks: Vec<_> = askers.into_iter().map(|asker| monoio::spawn(ask(asker))).collect();
+    let mut done = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        done.push(task.await?);
+    }
+    Ok(done)
 }
 
 /// Logs in and gets what the connection with this index repeats.
