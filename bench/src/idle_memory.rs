@@ -1,25 +1,32 @@
 //! What a session costs a candidate in memory while it waits: both its sides, in the candidate's own process.
 
 use std::fmt;
-use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use crate::backend::Target;
-use crate::candidate::{self, Candidate, NotStarted, Programs, Running, Surroundings};
+use crate::candidate::{self, Candidate, NotStarted, Running, Surroundings};
 use crate::case::Case;
-use crate::launch::Cpu;
 use crate::load;
+use crate::record::by_name;
 use crate::usage::private_memory;
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
+    #[serde(with = "by_name")]
     pub(crate) candidate: Candidate,
     pub(crate) sessions: usize,
     pub(crate) outcome: Outcome,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// Bytes that belong to the process alone, before the first session and beside the idle ones.
     Measured {
+        #[serde(rename = "before_bytes")]
         before: u64,
+        #[serde(rename = "beside_bytes")]
         beside: u64,
     },
     Absent(String),
@@ -52,18 +59,10 @@ impl fmt::Display for Row {
 }
 
 /// Each candidate is started anew. A session logs in, asks once, and waits.
-pub(crate) fn measure_all(
-    candidates: &[Candidate],
-    sessions: usize,
-    server: &Target,
-    cpu: Cpu,
-    programs: &Programs,
-    directory: &Path,
-) -> Vec<Row> {
-    let surroundings = Surroundings { cpu, workers: 1, server, programs, directory };
+pub(crate) fn measure_all(candidates: &[Candidate], sessions: usize, surroundings: &Surroundings<'_>) -> Vec<Row> {
     let row = |&candidate: &Candidate| {
-        let outcome = match candidate::start(candidate, &surroundings) {
-            Ok(running) => measure(&running, sessions, server).unwrap_or_else(Outcome::Failed),
+        let outcome = match candidate::start(candidate, surroundings) {
+            Ok(running) => measure(&running, sessions, surroundings.server).unwrap_or_else(Outcome::Failed),
             Err(NotStarted::Absent(why)) => Outcome::Absent(why),
             Err(NotStarted::Failed(why)) => Outcome::Failed(why),
         };

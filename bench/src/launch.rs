@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Resource, Signal};
 use rustix::thread::CpuSet;
@@ -100,11 +100,22 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `program`; what it writes on standard error goes to `log`.
     pub(crate) fn start(cpu: Cpu, program: &Path, arguments: &[&str], log: &Path) -> io::Result<Process> {
+        Process::spawn(cpu, program, arguments, File::create(log)?.into())
+    }
+
+    /// Starts `program` and hands over what it writes on standard error.
+    pub(crate) fn start_heard(cpu: Cpu, program: &Path, arguments: &[&str]) -> io::Result<(Process, ChildStderr)> {
+        let mut process = Process::spawn(cpu, program, arguments, Stdio::piped())?;
+        let errors = process.child.stderr.take().expect("piped at the start, taken once");
+        Ok((process, errors))
+    }
+
+    fn spawn(cpu: Cpu, program: &Path, arguments: &[&str], errors: Stdio) -> io::Result<Process> {
         let child = command(cpu, program)?
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(log)?)
+            .stderr(errors)
             .spawn()?;
         Ok(Process { child })
     }
@@ -124,6 +135,12 @@ impl Process {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits until it has.
+    pub(crate) fn interrupt(&mut self) -> io::Result<()> {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::INT)?;
+        self.child.wait().map(drop)
     }
 
     /// How it ended, if it did.

@@ -7,12 +7,16 @@ use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use sqluice::protocol::auth::{
     Authenticated, Credential, Login, RsaKey, Secret, Verification, Verifier, Verify, VerifyRequest, encrypt_password,
 };
 use sqluice::protocol::capability::Capabilities;
 use sqluice::protocol::handshake::{ClientHello, Greeting, HandshakeResponse, Salt};
 use sqluice::protocol::status::StatusFlags;
+
+use crate::candidate::Candidate;
+use crate::record::by_name;
 
 /// Calls that are timed together, so that reading the clock costs nothing beside them.
 const BATCH: u32 = 200;
@@ -23,16 +27,17 @@ const PASSWORD: &[u8] = b"bench-password";
 const SALT: Salt = Salt(*b"abcdefghijklmnopqrst");
 
 /// One piece of a login.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Piece {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) kind: Kind,
-    /// The fastest batch: what came between is the machine's, not the piece's.
-    pub(crate) time: Duration,
+    /// The fastest batch, in microseconds: what came between is the machine's, not the piece's.
+    pub(crate) us: f64,
 }
 
 /// What a piece is part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// Packets of every login, written and read.
     Handshake,
@@ -122,7 +127,7 @@ fn piece<T>(name: &'static str, kind: Kind, time: Duration, batch: u32, run: imp
         }
         fastest = fastest.min(start.elapsed() / batch);
         if Instant::now() > deadline {
-            return Piece { name, kind, time: fastest };
+            return Piece { name: name.to_owned(), kind, us: fastest.as_secs_f64() * 1e6 };
         }
     }
 }
@@ -166,33 +171,41 @@ fn encoded(encode: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-/// The whole cycle of one candidate, and its parts.
-pub(crate) struct Split<'a> {
-    pub(crate) name: &'static str,
-    /// CPU time of one cycle in microseconds: connect, log in, one query, quit, on both sides.
-    pub(crate) whole_us: f64,
+/// The whole cycle of one candidate: connect, log in, one query, quit, on both sides.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Whole {
+    #[serde(with = "by_name")]
+    pub(crate) candidate: Candidate,
+    /// CPU time of one cycle in microseconds.
+    pub(crate) us: f64,
     /// The part of it in the kernel, 0 to 1.
     pub(crate) kernel_share: f64,
+}
+
+/// A cycle and its parts, to be shown.
+pub(crate) struct Split<'a> {
+    pub(crate) whole: &'a Whole,
     pub(crate) pieces: &'a [Piece],
 }
 
 impl Split<'_> {
     fn sum_us(&self, kind: Kind) -> f64 {
         let of_kind = self.pieces.iter().filter(|piece| piece.kind == kind);
-        of_kind.map(|piece| piece.time.as_secs_f64() * 1e6).sum()
+        of_kind.map(|piece| piece.us).sum()
     }
 }
 
 impl fmt::Display for Split<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kernel = self.whole_us * self.kernel_share;
+        let whole = self.whole.us;
+        let kernel = whole * self.whole.kernel_share;
         let (proofs, packets) = (self.sum_us(Kind::Native), self.sum_us(Kind::Handshake));
-        let rest = self.whole_us - kernel - proofs - packets;
-        writeln!(f, "{}: whole cycle {:.1} us", self.name, self.whole_us)?;
+        let rest = whole - kernel - proofs - packets;
+        write!(f, "{}: whole cycle {whole:.1} us", self.whole.candidate.name())?;
         for (name, part) in
             [("kernel", kernel), ("password proofs", proofs), ("handshake packets", packets), ("rest", rest)]
         {
-            writeln!(f, "  {name:<18} {part:>8.2} us {:>5.1} %", part * 100.0 / self.whole_us)?;
+            write!(f, "\n    {name:<18} {part:>8.2} us {:>5.1} %", part * 100.0 / whole)?;
         }
         Ok(())
     }
@@ -207,9 +220,11 @@ pub(crate) fn list(pieces: &[Piece]) -> String {
         (Kind::CachingSha2, "proofs with caching_sha2_password"),
         (Kind::Rsa, "the password itself, over RSA"),
     ] {
-        text.push_str(&format!("{title}\n"));
-        for piece in pieces.iter().filter(|piece| piece.kind == kind) {
-            text.push_str(&format!("  {:<36} {:>9.3} us\n", piece.name, piece.time.as_secs_f64() * 1e6));
+        for (index, piece) in pieces.iter().filter(|piece| piece.kind == kind).enumerate() {
+            if index == 0 {
+                text.push_str(&format!("{title}\n"));
+            }
+            text.push_str(&format!("  {:<36} {:>9.3} us\n", piece.name, piece.us));
         }
     }
     text
@@ -225,14 +240,15 @@ mod tests {
         for kind in [Kind::Handshake, Kind::Native, Kind::CachingSha2, Kind::Rsa] {
             assert!(pieces.iter().filter(|piece| piece.kind == kind).count() >= 2, "{kind:?}");
         }
-        assert!(pieces.iter().all(|piece| piece.time > Duration::ZERO && list(std::slice::from_ref(piece)).contains(piece.name)));
+        assert!(pieces.iter().all(|piece| piece.us > 0.0 && list(std::slice::from_ref(piece)).contains(&piece.name)));
     }
 
     #[test]
     fn the_parts_add_up_to_the_whole() {
-        let us = |kind, us| Piece { name: "a piece", kind, time: Duration::from_micros(us) };
-        let pieces = [us(Kind::Native, 10), us(Kind::Handshake, 5), us(Kind::Rsa, 1000)];
-        let text = Split { name: "sqluice", whole_us: 100.0, kernel_share: 0.75, pieces: &pieces }.to_string();
+        let piece = |kind, us| Piece { name: "a piece".to_owned(), kind, us };
+        let pieces = [piece(Kind::Native, 10.0), piece(Kind::Handshake, 5.0), piece(Kind::Rsa, 1000.0)];
+        let whole = Whole { candidate: Candidate::Sqluice, us: 100.0, kernel_share: 0.75 };
+        let text = Split { whole: &whole, pieces: &pieces }.to_string();
         let parts: Vec<_> = text.lines().skip(1).filter_map(|line| line.split_whitespace().rev().nth(3)).collect();
         assert_eq!(parts, ["75.00", "10.00", "5.00", "10.00"]);
     }

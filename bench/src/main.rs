@@ -14,21 +14,31 @@ mod launch;
 mod load;
 mod login_cost;
 mod machine;
+mod output;
+mod parts;
+mod plot;
 mod program;
+mod progress;
+mod readme;
+mod record;
 mod relay;
 mod reply;
 mod run;
 mod spread;
 mod stand_in;
 mod statistics;
+mod system_calls;
 mod table;
+mod targets;
+#[cfg(test)]
+mod testing;
 mod usage;
 mod wire;
 
 use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,11 +50,11 @@ use crate::candidate::{Candidate, Programs};
 use crate::case::Case;
 use crate::launch::{Cpu, LISTENING, Placement};
 use crate::load::{Arrivals, Generator, Load, Mode};
-use crate::login_cost::Split;
 use crate::machine::Machine;
+use crate::output::Files;
+use crate::parts::{Extent, Part, Parts, Site};
+use crate::record::Record;
 use crate::run::{Outcome, Pace, Plan};
-use crate::spread::Trials;
-use crate::statistics::summary;
 
 /// Counts nothing until `allocations` asks for it.
 #[global_allocator]
@@ -54,6 +64,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 const WARM: &str = "warm";
 /// What `load` writes at its end, followed by the number of replies in the window.
 const REPLIES: &str = "replies ";
+/// Under strace: enough requests for a count, at a tenth of the speed.
+const TRACE_WINDOW: Duration = Duration::from_millis(500);
 
 /// Benchmark harness of sqluice
 #[derive(Parser)]
@@ -67,6 +79,8 @@ struct CommandLine {
 enum Command {
     /// Measure candidates under load, in turns, and print a table
     Run(Box<RunOptions>),
+    /// Print a run that was kept, and draw it
+    Report(ReportOptions),
     /// Serve as the server behind the candidates; writes its address on standard output
     StandIn {
         #[arg(long, default_value_t = any_port())]
@@ -95,43 +109,8 @@ enum Command {
         #[command(flatten)]
         timetable: TimetableOptions,
     },
-    /// Count how often a worker allocates for a query; exits with 1 when it does so for point selects
-    Allocations {
-        /// Of each case; a tenth of that where the result has a megabyte
-        #[arg(long, default_value_t = 10_000)]
-        queries: usize,
-    },
-    /// Measure what an idle session costs each candidate in memory
-    IdleMemory {
-        #[arg(long, default_value_t = 5000)]
-        sessions: usize,
-        /// What is measured; all where nothing is given
-        #[arg(long, value_delimiter = ',')]
-        candidates: Vec<Candidate>,
-        #[command(flatten)]
-        programs: Programs,
-    },
-    /// Measure how evenly the balancer's workers share a few long sessions
-    Spread {
-        #[arg(long, default_value_t = 4)]
-        workers: usize,
-        #[arg(long, default_value_t = 16)]
-        sessions: usize,
-        #[arg(long, default_value_t = 20)]
-        trials: usize,
-        #[command(flatten)]
-        programs: Programs,
-    },
-    /// Split what a short connection costs the balancer: kernel, password, packets, rest
-    LoginCost {
-        /// How often the whole is measured
-        #[arg(long, default_value_t = 5)]
-        rounds: usize,
-        #[arg(long, default_value_t = 8)]
-        connections: usize,
-        #[command(flatten)]
-        programs: Programs,
-    },
+    #[command(flatten)]
+    Part(Part),
     /// Become another program: on one CPU, and ended when the bench ends
     #[command(hide = true)]
     Launch {
@@ -166,7 +145,7 @@ impl ServerOptions {
             let password = std::env::var(variable).map_err(|error| format!("{variable}: {error}"))?;
             Ok::<_, String>(Account { user: user.clone(), password })
         });
-        let connections = plan.connections.iter().copied().max().unwrap_or(0);
+        let connections = plan.loads.iter().map(|(_, connections)| *connections).max().unwrap_or(0);
         Backend::open(self.backend, account.transpose()?, connections, placement.stand_in, directory)
     }
 }
@@ -229,6 +208,28 @@ struct RunOptions {
     base: Candidate,
     #[command(flatten)]
     programs: Programs,
+    /// Leave out the pass under strace that counts system calls
+    #[arg(long)]
+    no_system_calls: bool,
+    #[command(flatten)]
+    files: Files,
+    /// The full run: every load that a promise or the README names. Keeps it in bench/results and writes the README's
+    /// figures
+    #[arg(long, conflicts_with_all = ["smoke", "cases", "connections", "seconds", "rate", "open_part"])]
+    record: bool,
+}
+
+/// What is done with a run that was kept.
+#[derive(Args)]
+struct ReportOptions {
+    /// A file that `--json` wrote; the recorded run where nothing is given
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+    /// Draw the picture in bench/results anew, and write the figures in the README, from the recorded run
+    #[arg(long, conflicts_with = "from")]
+    write_readme: bool,
 }
 
 impl RunOptions {
@@ -238,14 +239,27 @@ impl RunOptions {
         };
         let candidates = if self.candidates.is_empty() { Candidate::ALL.to_vec() } else { self.candidates.clone() };
         let cases = all_if_none(&self.cases);
+        let pace = self.pace();
         if self.smoke {
             let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
-            return Plan { cases, connections: vec![3], pace: self.pace(), candidates, rounds: 1, window, warm_up };
+            let loads = cases.into_iter().map(|case| (case, 3)).collect();
+            return Plan { loads, pace, candidates, rounds: 1, window, warm_up, trace_window: Some(window) };
         }
-        let window = Duration::from_secs_f64(self.seconds);
+        let seconds = if self.record { targets::RECORD_SECONDS } else { self.seconds };
+        let window = Duration::from_secs_f64(seconds);
         let warm_up = warm_up(window);
-        let connections = self.connections.clone();
-        Plan { cases, connections, pace: self.pace(), candidates, rounds: self.rounds, window, warm_up }
+        let loads = if self.record { targets::RECORD_LOADS.to_vec() } else { all_pairs(&cases, &self.connections) };
+        let trace_window = (!self.no_system_calls).then_some(TRACE_WINDOW);
+        Plan { loads, pace, candidates, rounds: self.rounds, window, warm_up, trace_window }
+    }
+
+    /// How much of the parts that are no table of requests; only a run of everything has them.
+    fn parts(&self) -> Option<Extent> {
+        match (self.smoke, self.record) {
+            (true, _) => Some(parts::SMOKE),
+            (false, true) => Some(parts::FULL),
+            (false, false) => None,
+        }
     }
 
     fn pace(&self) -> Pace {
@@ -256,6 +270,11 @@ impl RunOptions {
             (None, _) => Pace::Closed,
         }
     }
+}
+
+/// Each case with each number of connections.
+fn all_pairs(cases: &[Case], connections: &[usize]) -> Vec<(Case, usize)> {
+    cases.iter().flat_map(|&case| connections.iter().map(move |&connections| (case, connections))).collect()
 }
 
 /// What a candidate gets to settle before a window: buffers grow, connections find their pace.
@@ -270,26 +289,14 @@ fn any_port() -> SocketAddr {
 fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Run(options) => run(&options),
+        Command::Report(options) => report(&options),
         Command::StandIn { listen } => stand_in(listen),
         Command::Relay { to, on } => relay(to, on),
         Command::Load { to, case, connections, seconds, timetable } => {
             let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
             load_only(&load, Duration::from_secs_f64(seconds))
         }
-        Command::Allocations { queries } => count_allocations(queries),
-        Command::IdleMemory { sessions, candidates, programs } => idle_memory(sessions, &candidates, &programs),
-        Command::Spread { workers, sessions, trials, programs } => {
-            spread(Trials { workers, sessions, count: trials }, &programs)
-        }
-        Command::LoginCost { rounds, connections, programs } => {
-            let window = Duration::from_secs(1);
-            let warm_up = warm_up(window);
-            let candidates = vec![Candidate::Sqluice, Candidate::SqluiceEpoll];
-            let cases = vec![Case::Short];
-            let connections = vec![connections];
-            let plan = Plan { cases, connections, pace: Pace::Closed, candidates, rounds, window, warm_up };
-            login_cost(&plan, &programs)
-        }
+        Command::Part(part) => measure_part(&part),
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
@@ -303,86 +310,47 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     let cpus = launch::usable_cpus()?;
     let placement = Placement::of(&cpus);
     let programs = &options.programs;
-    println!("{}", Machine::describe(&cpus, &placement, programs));
-    let load_before = machine::other_load();
+    let mut machine = Machine::describe(&cpus, &placement, programs);
+    println!("{machine}");
     let directory = tempfile::tempdir()?;
     let plan = options.plan();
     let server = options.server.open(&plan, &placement, directory.path())?;
     let rows = run::run(&plan, &placement, &server.target, programs, directory.path());
-    println!("{}", table::render(&rows, options.base.name()));
-    println!("load averages before: {load_before}; after: {}", machine::other_load());
-    let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
+    let parts = options
+        .parts()
+        .map(|extent| Site::open(&placement, programs, directory.path())?.measure(&extent, &plan.candidates));
+    let parts = parts.transpose()?;
+    machine.run_is_over();
+    let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)))
+        || parts.as_ref().is_some_and(Parts::has_failed);
+    let record = Record::new(&plan, options.base, machine, rows, parts);
+    output::print(&record);
+    options.files.write(&record)?;
+    if options.record && !failed {
+        output::keep(&record)?;
+    }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn count_allocations(queries: usize) -> Result<ExitCode, Box<dyn Error>> {
-    launch::raise_file_limit()?;
-    let placement = Placement::of(&launch::usable_cpus()?);
-    let directory = tempfile::tempdir()?;
-    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
-    let rows = allocations::count(&server.target, queries, directory.path())?;
-    rows.iter().for_each(|row| println!("{row}"));
-    let broken = rows.iter().any(allocations::Row::breaks_promise);
-    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn idle_memory(sessions: usize, candidates: &[Candidate], programs: &Programs) -> Result<ExitCode, Box<dyn Error>> {
-    launch::raise_file_limit()?;
-    let placement = Placement::of(&launch::usable_cpus()?);
-    let directory = tempfile::tempdir()?;
-    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
-    let candidates = if candidates.is_empty() { &Candidate::ALL } else { candidates };
-    let rows =
-        idle_memory::measure_all(candidates, sessions, &server.target, placement.candidate, programs, directory.path());
-    rows.iter().for_each(|row| println!("{row}"));
-    let failed = rows.iter().any(|row| matches!(row.outcome, idle_memory::Outcome::Failed(_)));
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn spread(trials: Trials, programs: &Programs) -> Result<ExitCode, Box<dyn Error>> {
-    launch::raise_file_limit()?;
-    let placement = Placement::of(&launch::usable_cpus()?);
-    let directory = tempfile::tempdir()?;
-    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
-    for candidate in [Candidate::Sqluice, Candidate::SqluiceEpoll] {
-        match spread::measure(candidate, trials, &server.target, placement.candidate, programs, directory.path())? {
-            Some(spread) => println!("{spread}"),
-            None => println!("{:<18} skipped: no io_uring here", candidate.name()),
-        }
+fn report(options: &ReportOptions) -> Result<ExitCode, Box<dyn Error>> {
+    let record = Record::read(&options.from.clone().unwrap_or_else(readme::recorded))?;
+    println!("{}", record.machine);
+    output::print(&record);
+    options.files.write(&record)?;
+    if options.write_readme {
+        output::publish(&record)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Of each piece of a login.
-const PIECE_TIME: Duration = Duration::from_millis(100);
-
-fn login_cost(plan: &Plan, programs: &Programs) -> Result<ExitCode, Box<dyn Error>> {
+fn measure_part(part: &Part) -> Result<ExitCode, Box<dyn Error>> {
     launch::raise_file_limit()?;
     let placement = Placement::of(&launch::usable_cpus()?);
     let directory = tempfile::tempdir()?;
-    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
-    let rows = run::run(plan, &placement, &server.target, programs, directory.path());
-    let pieces = login_cost::pieces(PIECE_TIME);
-    println!("{}", login_cost::list(&pieces));
-    let mut exit = ExitCode::SUCCESS;
-    for row in &rows {
-        let name = row.candidate.name();
-        match &row.outcome {
-            Outcome::Measured(rounds) => {
-                let figures = summary(rounds).ok_or("no rounds")?;
-                let whole = figures.cpu_us_per_request.zip(figures.kernel_share);
-                let (whole_us, kernel_share) = whole.ok_or("too short a time to see the kernel's part")?;
-                println!("{}", Split { name, whole_us, kernel_share, pieces: &pieces });
-            }
-            Outcome::Absent(why) => println!("{name}: skipped: {why}"),
-            Outcome::RateNotHeld { .. } => unreachable!("a closed loop has no rate to hold"),
-            Outcome::Failed(why) => {
-                println!("{name}: FAILED: {why}");
-                exit = ExitCode::FAILURE;
-            }
-        }
-    }
-    Ok(exit)
+    let programs = part.programs();
+    let parts = Site::open(&placement, &programs, directory.path())?.measure_one(part)?;
+    print!("{parts}");
+    Ok(if parts.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {
@@ -440,6 +408,6 @@ mod tests {
         let line = CommandLine::try_parse_from(["sqluice-bench", "run", "--smoke"]).expect("a good command line");
         let Command::Run(options) = line.command else { panic!("the run command") };
         let plan = options.plan();
-        assert_eq!((plan.cases.len(), plan.candidates.len(), plan.rounds), (Case::ALL.len(), Candidate::ALL.len(), 1));
+        assert_eq!((plan.loads.len(), plan.candidates.len(), plan.rounds), (Case::ALL.len(), Candidate::ALL.len(), 1));
     }
 }

@@ -5,19 +5,24 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::backend::Target;
 use crate::candidate::{self, Candidate, NotStarted, Programs, Running, Surroundings};
 use crate::case::Case;
 use crate::launch::Placement;
 use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
-use crate::statistics::{Figures, Latency, summary};
+use crate::progress::Progress;
+use crate::record::by_name;
+use crate::statistics::{Figures, Latency};
+use crate::system_calls::{SystemCalls, Tracer};
 use crate::usage::{Usage, peak_memory, reset_peak_memory};
 
 /// What a run measures.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) cases: Vec<Case>,
-    pub(crate) connections: Vec<usize>,
+    /// Cases with the number of connections.
+    pub(crate) loads: Vec<(Case, usize)>,
     pub(crate) pace: Pace,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) rounds: usize,
@@ -25,6 +30,19 @@ pub(crate) struct Plan {
     pub(crate) window: Duration,
     /// Before each window.
     pub(crate) warm_up: Duration,
+    /// Of the pass in which system calls are counted, if they are.
+    pub(crate) trace_window: Option<Duration>,
+}
+
+impl Plan {
+    /// How often all candidates are measured, in rounds.
+    fn passes(&self) -> usize {
+        let open = match self.pace {
+            Pace::Closed | Pace::Open { .. } => 0,
+            Pace::Both { .. } => self.loads.iter().filter(|(case, _)| case.has_open_pass()).count(),
+        };
+        self.loads.len() + open
+    }
 }
 
 /// Which loops are run.
@@ -45,21 +63,33 @@ pub(crate) enum Pace {
 }
 
 /// A candidate under one load, over all rounds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
+    #[serde(with = "by_name")]
     pub(crate) case: Case,
     pub(crate) mode: Mode,
     pub(crate) connections: usize,
+    #[serde(with = "by_name")]
     pub(crate) candidate: Candidate,
     pub(crate) outcome: Outcome,
+    /// Nothing where the candidate has no process, was not measured, or nobody asked; counted in the closed loop only.
+    pub(crate) system_calls: Option<SystemCalls>,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// One entry a round.
     Measured(Vec<Figures>),
     /// Not on this machine.
     Absent(String),
     /// An open loop's rate was more than it could do, in at least one round. Requests a second.
-    RateNotHeld { asked: f64, reached: f64 },
+    RateNotHeld {
+        #[serde(rename = "asked_per_second")]
+        asked: f64,
+        #[serde(rename = "reached_per_second")]
+        reached: f64,
+    },
     /// Did not start, or gave wrong or no replies.
     Failed(String),
 }
@@ -73,21 +103,14 @@ pub(crate) fn run(
     directory: &Path,
 ) -> Vec<Row> {
     let surroundings = Surroundings { cpu: placement.candidate, workers: 1, server, programs, directory };
-    let mut contest = Contest {
-        plan,
-        placement,
-        server,
-        contestants: plan
-            .candidates
-            .iter()
-            .map(|&candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) })
-            .collect(),
-    };
+    let start = |&candidate: &Candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) };
+    let contestants: Vec<_> = plan.candidates.iter().map(start).collect();
+    let serving = contestants.iter().filter(|contestant| contestant.running.is_ok()).count();
+    let progress = Progress::new(plan.passes() * plan.rounds * serving);
+    let mut contest = Contest { plan, placement, server, directory, contestants, progress };
     let mut rows = Vec::new();
-    for &case in &plan.cases {
-        for &connections in &plan.connections {
-            rows.extend(contest.measure_case(case, connections));
-        }
+    for &(case, connections) in &plan.loads {
+        rows.extend(contest.measure_case(case, connections));
     }
     rows
 }
@@ -97,7 +120,9 @@ struct Contest<'a> {
     plan: &'a Plan,
     placement: &'a Placement,
     server: &'a Target,
+    directory: &'a Path,
     contestants: Vec<Contestant>,
+    progress: Progress,
 }
 
 struct Contestant {
@@ -112,6 +137,9 @@ impl Contest<'_> {
             Pace::Open { rate, arrivals } => Mode::Open { rate, arrivals },
         };
         let mut rows = self.measure_all(case, first, connections);
+        if let Some(window) = self.plan.trace_window {
+            self.count_all_system_calls(window, &mut rows);
+        }
         if let Pace::Both { part, arrivals } = self.plan.pace
             && case.has_open_pass()
             && let Some(slowest) = slowest(&rows)
@@ -123,13 +151,14 @@ impl Contest<'_> {
 
     /// All rounds of one load. Who goes first changes from round to round.
     fn measure_all(&mut self, case: Case, mode: Mode, connections: usize) -> Vec<Row> {
-        eprintln!("{} with {connections} connections, {mode} ...", case.name());
+        self.progress.load(&format!("{} with {connections} connections, {mode}", case.name()));
         let row = |contestant: &Contestant| Row {
             case,
             mode,
             connections,
             candidate: contestant.candidate,
             outcome: contestant.before_rounds(),
+            system_calls: None,
         };
         let mut rows: Vec<_> = self.contestants.iter().map(row).collect();
         let mut turns: VecDeque<usize> = (0..self.contestants.len()).collect();
@@ -147,6 +176,10 @@ impl Contest<'_> {
         let (Outcome::Measured(rounds), Ok(running)) = (&mut row.outcome, &mut self.contestants[turn].running) else {
             return;
         };
+        let (case, connections, mode) = (row.case.name(), row.connections, row.mode);
+        let round = rounds.len() + 1;
+        self.progress
+            .step(&format!("{case}, {connections} connections, {mode}: {}, round {round}", row.candidate.name()));
         let target = self.server.through(running.address);
         let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
         match measure(self.plan, self.placement, &load, running) {
@@ -155,14 +188,38 @@ impl Contest<'_> {
             Err(why) => row.outcome = Outcome::Failed(why),
         }
     }
+
+    /// One pass for each candidate that has given replies and has a process.
+    fn count_all_system_calls(&self, window: Duration, rows: &mut [Row]) {
+        for (row, contestant) in rows.iter_mut().zip(&self.contestants) {
+            if let (Outcome::Measured(_), Ok(running)) = (&row.outcome, &contestant.running)
+                && let Some(process) = running.process_id()
+            {
+                let target = self.server.through(running.address);
+                let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
+                let count = self.count_system_calls(window, &load, process);
+                row.system_calls = Some(count.unwrap_or_else(SystemCalls::Unknown));
+            }
+        }
+    }
+
+    fn count_system_calls(&self, window: Duration, load: &Load, process: u32) -> Result<SystemCalls, String> {
+        let of_load = |fault: Fault| fault.to_string();
+        let generator = Generator::start(load, &self.placement.generators).map_err(of_load)?;
+        generator.run_for(self.plan.warm_up).map_err(of_load)?;
+        let tracer = Tracer::attach(process, self.placement.stand_in, self.directory)?;
+        generator.open_window();
+        generator.run_for(window).map_err(of_load)?;
+        // The load goes on meanwhile, so that what is counted is work and not its end.
+        let calls = tracer.detach()?;
+        let tally = generator.finish().map_err(of_load)?;
+        Ok(SystemCalls::of(&calls, tally.replies))
+    }
 }
 
 /// Requests a second of the slowest candidate.
 fn slowest(rows: &[Row]) -> Option<f64> {
-    let rates = rows.iter().filter_map(|row| match &row.outcome {
-        Outcome::Measured(rounds) => summary(rounds).map(|figures| figures.requests_per_second),
-        Outcome::Absent(_) | Outcome::RateNotHeld { .. } | Outcome::Failed(_) => None,
-    });
+    let rates = rows.iter().filter_map(|row| Some(row.median()?.requests_per_second));
     rates.min_by(f64::total_cmp)
 }
 
@@ -237,7 +294,7 @@ impl Window {
             requests_per_second: requests / self.length.as_secs_f64(),
             cpu_us_per_request: used.map(|(usage, _)| usage.cpu.as_secs_f64() * 1e6 / requests),
             kernel_share: used.and_then(|(usage, _)| usage.kernel_share()),
-            switches_per_request: used.map(|(usage, _)| usage.voluntary_switches as f64 / requests),
+            voluntary_switches_per_request: used.map(|(usage, _)| usage.voluntary_switches as f64 / requests),
             latency_us: self.latency(),
             peak_memory_mib: used.map(|(_, peak)| *peak as f64 / f64::from(1 << 20)),
         }

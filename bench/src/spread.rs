@@ -7,13 +7,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use sqluice::admin::shapes::Status;
 
-use crate::backend::Target;
-use crate::candidate::{self, Candidate, NotStarted, Programs, Surroundings};
+use crate::candidate::{self, Candidate, NotStarted, Surroundings};
 use crate::case::Case;
-use crate::launch::Cpu;
 use crate::load;
+use crate::record::by_name;
 use crate::statistics::median;
 
 /// How long the balancer may take to forget the sessions of the last trial.
@@ -22,7 +22,9 @@ const END_TIME_MAX: Duration = Duration::from_secs(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How a number of trials went.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Spread {
+    #[serde(with = "by_name")]
     pub(crate) candidate: Candidate,
     pub(crate) workers: usize,
     pub(crate) sessions: usize,
@@ -30,9 +32,16 @@ pub(crate) struct Spread {
     pub(crate) ratios: Vec<f64>,
 }
 
+impl Spread {
+    /// Of all trials.
+    pub(crate) fn worst(&self) -> f64 {
+        self.ratios.iter().copied().fold(0.0, f64::max)
+    }
+}
+
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let worst = self.ratios.iter().copied().fold(0.0, f64::max);
+        let worst = self.worst();
         let middle = median(&self.ratios).unwrap_or_default();
         write!(
             f,
@@ -57,20 +66,17 @@ pub(crate) struct Trials {
 pub(crate) fn measure(
     candidate: Candidate,
     trials: Trials,
-    server: &Target,
-    cpu: Cpu,
-    programs: &Programs,
-    directory: &Path,
+    surroundings: &Surroundings<'_>,
 ) -> Result<Option<Spread>, Box<dyn Error>> {
-    let surroundings = Surroundings { cpu, workers: trials.workers, server, programs, directory };
-    let running = match candidate::start(candidate, &surroundings) {
+    let surroundings = &Surroundings { workers: trials.workers, ..*surroundings };
+    let running = match candidate::start(candidate, surroundings) {
         Ok(running) => running,
         Err(NotStarted::Absent(_)) => return Ok(None),
         Err(NotStarted::Failed(why)) => return Err(why.into()),
     };
-    let target = server.through(running.address);
-    let socket = candidate::admin_socket(candidate, directory);
-    let sessions = || sessions_by_worker(&programs.sqluice, &socket);
+    let target = surroundings.server.through(running.address);
+    let socket = candidate::admin_socket(candidate, surroundings.directory);
+    let sessions = || sessions_by_worker(&surroundings.programs.sqluice, &socket);
     let mut ratios = Vec::new();
     for _ in 0..trials.count {
         await_empty(sessions)?;

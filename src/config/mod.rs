@@ -282,10 +282,35 @@ pub struct User {
     pub backend_user: Option<String>,
     /// The password to use at the servers, where it is another one.
     pub backend_password: Option<Secret>,
-    /// Where everything this user does goes.
+    /// Where everything this user does goes; with a split, where its sessions are at home and all but reads go.
     pub pool: PoolIndex,
+    /// Where reads go; absent: where everything goes.
+    pub split: Option<Split>,
     /// Sessions this user may have at once; absent: unlimited.
     pub max_connections: Option<u32>,
+}
+
+/// `split` of a `[[user]]`: reads may go to another pool.
+///
+/// Invariant: `read`, the user's own pool and all their fallbacks are pools of one cluster, and the user's own pool and
+/// its fallbacks have the primary's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Split {
+    /// Where reads go.
+    pub read: PoolIndex,
+    /// How much a read must see.
+    pub freshness: Freshness,
+}
+
+/// `read_your_writes`: how much a read must see of what its session has seen and written before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// All of it.
+    OwnWrites,
+    /// All but what is younger than that.
+    Within(Duration),
+    /// Whatever the server has that it is sent to.
+    Any,
 }
 
 /// `[limits]`

@@ -12,7 +12,7 @@ use super::read::At;
 use super::value::quoted;
 use super::{
     Admin, Cluster, ClusterIndex, Config, Limits, Listener, Log, Monitor, Pool, PoolIndex, Process, RoleSetting,
-    Server, Topology, User, checks,
+    Server, Split, Topology, User, checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -142,9 +142,10 @@ impl Resolver<'_> {
     fn user(&self, written: UserSection, pools: &Names) -> Option<User> {
         let who =
             written.name.as_ref().map_or("this user".to_owned(), |name| format!("user {}", quoted(name.get_ref())));
-        let pool = written.pool.and_then(|name| self.find("pool", &name, pools));
+        let destination = self.destination(&written, pools);
         let password = credentials::required(written.password, &written.place, &who, self.environment, self.complaints);
         let backend_password = credentials::optional(written.backend_password, self.environment, self.complaints);
+        let (pool, split) = destination?;
         Some(User {
             name: inner(written.name)?,
             verifier: password?.into_verifier(),
@@ -153,9 +154,22 @@ impl Resolver<'_> {
                 Some(password) => Some(password.into_clear()?),
                 None => None,
             },
-            pool: PoolIndex(pool?),
+            pool,
+            split,
             max_connections: inner(written.max_connections).filter(|count| *count > 0),
         })
+    }
+
+    /// Where a user's statements go: to one pool, or to two.
+    fn destination(&self, written: &UserSection, pools: &Names) -> Option<(PoolIndex, Option<Split>)> {
+        let find = |name: &At<String>| self.find("pool", name, pools).map(PoolIndex);
+        let Some(split) = &written.split else {
+            let pool = written.pool.as_ref().and_then(find);
+            return pool.map(|pool| (pool, None));
+        };
+        let (write, read) = (split.write.as_ref().and_then(find), split.read.as_ref().and_then(find));
+        let freshness = *written.freshness.as_ref()?.get_ref();
+        Some((write?, Some(Split { read: read?, freshness })))
     }
 
     /// The index of the part that was named.

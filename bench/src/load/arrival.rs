@@ -4,9 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 
 /// How a load decides when to send.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {
     /// Closed loop: each connection sends again when its reply is there. The load follows the candidate's speed.
     Closed,
@@ -14,6 +16,7 @@ pub(crate) enum Mode {
     /// moment a request was due, so a stall is charged with every request that waited for its end.
     Open {
         /// Requests a second, above 0.
+        #[serde(rename = "requests_per_second")]
         rate: f64,
         arrivals: Arrivals,
     },
@@ -29,7 +32,8 @@ impl fmt::Display for Mode {
 }
 
 /// How the requests of an open loop lie in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Arrivals {
     /// All gaps are equal
     Constant,
