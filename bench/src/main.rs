@@ -9,6 +9,7 @@ mod allocations;
 mod backend;
 mod candidate;
 mod case;
+mod instructions;
 mod launch;
 mod load;
 mod machine;
@@ -108,6 +109,16 @@ enum Command {
         /// Of each case; a tenth of that where the result has a megabyte
         #[arg(long, default_value_t = 10_000)]
         queries: usize,
+    },
+    /// Count the instructions of each step of the data path and of a login, under valgrind
+    Micro,
+    /// Repeat a step, for `micro`
+    #[command(hide = true)]
+    RepeatStep {
+        #[arg(long)]
+        step: String,
+        #[arg(long)]
+        times: u64,
     },
     /// Become another program: on one CPU, and ended when the bench ends
     #[command(hide = true)]
@@ -286,6 +297,8 @@ fn main() -> ExitCode {
             load_only(&load, Duration::from_secs_f64(seconds))
         }
         Command::Allocations { queries } => count_allocations(queries),
+        Command::Micro => count_instructions(),
+        Command::RepeatStep { step, times } => instructions::repeat(&step, times).map(|()| ExitCode::SUCCESS),
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
@@ -336,6 +349,13 @@ fn count_allocations(queries: usize) -> Result<ExitCode, Box<dyn Error>> {
     rows.iter().for_each(|row| println!("{row}"));
     let broken = rows.iter().any(allocations::Row::breaks_promise);
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn count_instructions() -> Result<ExitCode, Box<dyn Error>> {
+    for count in instructions::count_all()? {
+        println!("{count}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {
