@@ -6,16 +6,16 @@
 use std::error::Error;
 use std::fmt;
 use std::fs;
-use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use sqluice::config::Config;
-use sqluice::io::{Engine, Io, IoLimits};
 use sqluice::server;
 
 use crate::backend::Target;
-use crate::candidate::{self, configuration};
+use crate::candidate::{self, Candidate, NotStarted, Surroundings, configuration};
 use crate::case::Case;
 use crate::load;
+use crate::record::by_name;
 
 /// As every worker's thread is called.
 const WORKER: &str = "sqluice-worker";
@@ -24,13 +24,18 @@ const WORKER: &str = "sqluice-worker";
 const CASES: [Case; 6] =
     [Case::PointSelect, Case::Prepared, Case::Row4K, Case::Result64K, Case::Result1M, Case::ReadWrite];
 
-/// One case on one engine.
+/// One case on one engine of the balancer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
-    pub(crate) engine: &'static str,
+    #[serde(with = "by_name")]
+    pub(crate) candidate: Candidate,
+    #[serde(with = "by_name")]
     pub(crate) case: Case,
     pub(crate) outcome: Outcome,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// Of all workers, over so many queries.
     Counted { queries: u64, allocations: u64, bytes: u64 },
@@ -39,6 +44,14 @@ pub(crate) enum Outcome {
 }
 
 impl Row {
+    /// Allocations a query.
+    pub(crate) fn per_query(&self) -> Option<f64> {
+        match self.outcome {
+            Outcome::Counted { queries, allocations, .. } => Some(allocations as f64 / queries as f64),
+            Outcome::Absent(_) => None,
+        }
+    }
+
     /// Whether the promise of no allocation is broken where it is given: for statements with short replies.
     pub(crate) fn breaks_promise(&self) -> bool {
         match (self.case, &self.outcome) {
@@ -50,7 +63,7 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<9} {:<13}", self.engine, self.case.name())?;
+        write!(f, "{:<18} {:<13}", self.candidate.name(), self.case.name())?;
         match &self.outcome {
             Outcome::Counted { queries, allocations, bytes } => {
                 let each = *allocations as f64 / *queries as f64;
@@ -65,28 +78,40 @@ impl fmt::Display for Row {
 const CONNECTIONS: usize = 8;
 
 /// Counts over `queries` queries of each case, on both engines, in front of the stand-in server.
-pub(crate) fn count(server: &Target, queries: usize, directory: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
+pub(crate) fn count(queries: usize, surroundings: &Surroundings<'_>) -> Result<Vec<Row>, Box<dyn Error>> {
     counting_alloc::start();
     let mut rows = Vec::new();
-    for (engine, kind) in [("io_uring", Engine::IoUring), ("epoll", Engine::Epoll)] {
-        if let Err(refusal) = Io::new(kind, IoLimits::default()) {
-            let why = refusal.to_string();
-            rows.extend(CASES.map(|case| Row { engine, case, outcome: Outcome::Absent(why.clone()) }));
-            continue;
+    for candidate in [Candidate::Sqluice, Candidate::SqluiceEpoll] {
+        match candidate::require_engine(candidate) {
+            Ok(()) => rows.extend(count_engine(candidate, queries, surroundings)?),
+            Err(NotStarted::Absent(why)) => {
+                rows.extend(CASES.map(|case| Row { candidate, case, outcome: Outcome::Absent(why.clone()) }));
+            }
+            Err(NotStarted::Failed(why)) => return Err(why.into()),
         }
-        let directory = directory.join(format!("allocations-{engine}"));
-        fs::create_dir(&directory)?;
-        let address = candidate::free_address()?;
-        let file = directory.join("sqluice.toml");
-        fs::write(&file, configuration::sqluice(engine, 1, address, server, &directory))?;
-        let running = server::start(Config::load(&file)?)?;
-        for case in CASES {
-            let outcome = count_case(&server.through(address), case, queries)?;
-            rows.push(Row { engine, case, outcome });
-        }
-        running.stop()?;
     }
     Ok(rows)
+}
+
+fn count_engine(
+    candidate: Candidate,
+    queries: usize,
+    surroundings: &Surroundings<'_>,
+) -> Result<Vec<Row>, Box<dyn Error>> {
+    let directory = surroundings.directory.join(format!("{}-inside", candidate.name()));
+    fs::create_dir(&directory)?;
+    let address = candidate::free_address()?;
+    let file = directory.join("sqluice.toml");
+    let server = surroundings.server;
+    fs::write(&file, configuration::sqluice(candidate.engine(), 1, address, server, &directory))?;
+    let running = server::start(Config::load(&file)?)?;
+    let row = |case| {
+        let outcome = count_case(&server.through(address), case, queries)?;
+        Ok(Row { candidate, case, outcome })
+    };
+    let rows = CASES.into_iter().map(row).collect();
+    running.stop()?;
+    rows
 }
 
 fn count_case(target: &Target, case: Case, queries: usize) -> Result<Outcome, Box<dyn Error>> {
@@ -118,7 +143,7 @@ mod tests {
     use super::*;
 
     fn row(case: Case, allocations: u64) -> Row {
-        Row { engine: "epoll", case, outcome: Outcome::Counted { queries: 10, allocations, bytes: 0 } }
+        Row { candidate: Candidate::Sqluice, case, outcome: Outcome::Counted { queries: 10, allocations, bytes: 0 } }
     }
 
     #[test]

@@ -9,18 +9,23 @@ mod allocations;
 mod backend;
 mod candidate;
 mod case;
+mod idle_memory;
 mod instructions;
 mod launch;
 mod load;
+mod login_cost;
 mod machine;
 mod output;
+mod parts;
 mod plot;
 mod program;
+mod progress;
 mod readme;
 mod record;
 mod relay;
 mod reply;
 mod run;
+mod spread;
 mod stand_in;
 mod statistics;
 mod system_calls;
@@ -48,6 +53,7 @@ use crate::launch::{Cpu, LISTENING, Placement};
 use crate::load::{Arrivals, Generator, Load, Mode};
 use crate::machine::Machine;
 use crate::output::Files;
+use crate::parts::{Extent, Part, Parts, Site};
 use crate::record::Record;
 use crate::run::{Outcome, Pace, Plan};
 
@@ -104,14 +110,8 @@ enum Command {
         #[command(flatten)]
         timetable: TimetableOptions,
     },
-    /// Count how often a worker allocates for a query; exits with 1 when it does so for point selects
-    Allocations {
-        /// Of each case; a tenth of that where the result has a megabyte
-        #[arg(long, default_value_t = 10_000)]
-        queries: usize,
-    },
-    /// Count the instructions of each step of the data path and of a login, under valgrind
-    Micro,
+    #[command(flatten)]
+    Part(Part),
     /// Repeat a step, for `micro`
     #[command(hide = true)]
     RepeatStep {
@@ -262,6 +262,15 @@ impl RunOptions {
         Plan { loads, pace, candidates, rounds: self.rounds, window, warm_up, trace_window }
     }
 
+    /// How much of the parts that are no table of requests; only a run of everything has them.
+    fn parts(&self) -> Option<Extent> {
+        match (self.smoke, self.record) {
+            (true, _) => Some(parts::SMOKE),
+            (false, true) => Some(parts::FULL),
+            (false, false) => None,
+        }
+    }
+
     fn pace(&self) -> Pace {
         let arrivals = self.timetable.arrivals;
         match (self.timetable.rate, self.open_part) {
@@ -296,8 +305,7 @@ fn main() -> ExitCode {
             let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
             load_only(&load, Duration::from_secs_f64(seconds))
         }
-        Command::Allocations { queries } => count_allocations(queries),
-        Command::Micro => count_instructions(),
+        Command::Part(part) => measure_part(&part),
         Command::RepeatStep { step, times } => instructions::repeat(&step, times).map(|()| ExitCode::SUCCESS),
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
@@ -318,9 +326,14 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     let plan = options.plan();
     let server = options.server.open(&plan, &placement, directory.path())?;
     let rows = run::run(&plan, &placement, &server.target, programs, directory.path());
+    let parts = options
+        .parts()
+        .map(|extent| Site::open(&placement, programs, directory.path())?.measure(&extent, &plan.candidates));
+    let parts = parts.transpose()?;
     machine.run_is_over();
-    let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
-    let record = Record::new(&plan, options.base, machine, rows);
+    let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)))
+        || parts.as_ref().is_some_and(Parts::has_failed);
+    let record = Record::new(&plan, options.base, machine, rows, parts);
     output::print(&record);
     options.files.write(&record)?;
     if options.record && !failed {
@@ -340,22 +353,14 @@ fn report(options: &ReportOptions) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn count_allocations(queries: usize) -> Result<ExitCode, Box<dyn Error>> {
+fn measure_part(part: &Part) -> Result<ExitCode, Box<dyn Error>> {
     launch::raise_file_limit()?;
     let placement = Placement::of(&launch::usable_cpus()?);
     let directory = tempfile::tempdir()?;
-    let server = Backend::open(Choice::StandIn, None, 0, placement.stand_in, directory.path())?;
-    let rows = allocations::count(&server.target, queries, directory.path())?;
-    rows.iter().for_each(|row| println!("{row}"));
-    let broken = rows.iter().any(allocations::Row::breaks_promise);
-    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn count_instructions() -> Result<ExitCode, Box<dyn Error>> {
-    for count in instructions::count_all()? {
-        println!("{count}");
-    }
-    Ok(ExitCode::SUCCESS)
+    let programs = part.programs();
+    let parts = Site::open(&placement, &programs, directory.path())?.measure_one(part)?;
+    print!("{parts}");
+    Ok(if parts.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {

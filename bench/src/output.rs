@@ -37,6 +37,9 @@ impl Files {
 pub(crate) fn print(record: &Record) {
     println!("{}", table::render(record));
     println!("{}", targets::render(record));
+    if let Some(parts) = &record.parts {
+        println!("{parts}");
+    }
     println!("{}", record.machine.load_averages());
 }
 

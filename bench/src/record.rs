@@ -14,6 +14,7 @@ use crate::candidate::Candidate;
 use crate::case::Case;
 use crate::load::Mode;
 use crate::machine::Machine;
+use crate::parts::Parts;
 use crate::run::{Outcome, Plan, Row};
 use crate::statistics::{Figures, summary};
 
@@ -35,10 +36,13 @@ pub(crate) struct Record {
     #[serde(with = "by_name")]
     pub(crate) base: Candidate,
     pub(crate) rows: Vec<Row>,
+    /// What is not a table of requests; only of a recorded or smoked run.
+    #[serde(default)]
+    pub(crate) parts: Option<Parts>,
 }
 
 impl Record {
-    pub(crate) fn new(plan: &Plan, base: Candidate, machine: Machine, rows: Vec<Row>) -> Record {
+    pub(crate) fn new(plan: &Plan, base: Candidate, machine: Machine, rows: Vec<Row>, parts: Option<Parts>) -> Record {
         Record {
             format: FORMAT,
             date: now(),
@@ -48,6 +52,7 @@ impl Record {
             window_seconds: plan.window.as_secs_f64(),
             base,
             rows,
+            parts,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::candidate::{self, Candidate, NotStarted, Programs, Running, Surroundi
 use crate::case::Case;
 use crate::launch::Placement;
 use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
+use crate::progress::Progress;
 use crate::record::by_name;
 use crate::statistics::{Figures, Latency};
 use crate::system_calls::{SystemCalls, Tracer};
@@ -31,6 +32,17 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// Of the pass in which system calls are counted, if they are.
     pub(crate) trace_window: Option<Duration>,
+}
+
+impl Plan {
+    /// How often all candidates are measured, in rounds.
+    fn passes(&self) -> usize {
+        let open = match self.pace {
+            Pace::Closed | Pace::Open { .. } => 0,
+            Pace::Both { .. } => self.loads.iter().filter(|(case, _)| case.has_open_pass()).count(),
+        };
+        self.loads.len() + open
+    }
 }
 
 /// Which loops are run.
@@ -90,18 +102,12 @@ pub(crate) fn run(
     programs: &Programs,
     directory: &Path,
 ) -> Vec<Row> {
-    let surroundings = Surroundings { cpu: placement.candidate, server, programs, directory };
-    let mut contest = Contest {
-        plan,
-        placement,
-        server,
-        directory,
-        contestants: plan
-            .candidates
-            .iter()
-            .map(|&candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) })
-            .collect(),
-    };
+    let surroundings = Surroundings { cpu: placement.candidate, workers: 1, server, programs, directory };
+    let start = |&candidate: &Candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) };
+    let contestants: Vec<_> = plan.candidates.iter().map(start).collect();
+    let serving = contestants.iter().filter(|contestant| contestant.running.is_ok()).count();
+    let progress = Progress::new(plan.passes() * plan.rounds * serving);
+    let mut contest = Contest { plan, placement, server, directory, contestants, progress };
     let mut rows = Vec::new();
     for &(case, connections) in &plan.loads {
         rows.extend(contest.measure_case(case, connections));
@@ -116,6 +122,7 @@ struct Contest<'a> {
     server: &'a Target,
     directory: &'a Path,
     contestants: Vec<Contestant>,
+    progress: Progress,
 }
 
 struct Contestant {
@@ -144,7 +151,7 @@ impl Contest<'_> {
 
     /// All rounds of one load. Who goes first changes from round to round.
     fn measure_all(&mut self, case: Case, mode: Mode, connections: usize) -> Vec<Row> {
-        eprintln!("{} with {connections} connections, {mode} ...", case.name());
+        self.progress.load(&format!("{} with {connections} connections, {mode}", case.name()));
         let row = |contestant: &Contestant| Row {
             case,
             mode,
@@ -169,6 +176,10 @@ impl Contest<'_> {
         let (Outcome::Measured(rounds), Ok(running)) = (&mut row.outcome, &mut self.contestants[turn].running) else {
             return;
         };
+        let (case, connections, mode) = (row.case.name(), row.connections, row.mode);
+        let round = rounds.len() + 1;
+        self.progress
+            .step(&format!("{case}, {connections} connections, {mode}: {}, round {round}", row.candidate.name()));
         let target = self.server.through(running.address);
         let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
         match measure(self.plan, self.placement, &load, running) {

@@ -53,5 +53,5 @@ pub(crate) fn record() -> Record {
         warm_up: second,
         trace_window: None,
     };
-    Record::new(&plan, Candidate::Relay, Machine::default(), rows)
+    Record::new(&plan, Candidate::Relay, Machine::default(), rows, None)
 }

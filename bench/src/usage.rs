@@ -96,6 +96,13 @@ pub(crate) fn tree(pid: u32) -> io::Result<Vec<u32>> {
     Ok(found)
 }
 
+/// Bytes of resident memory that no other process shares.
+pub(crate) fn private_memory(pid: u32) -> io::Result<u64> {
+    let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let field = |name| status_field(&sums, name).ok_or_else(strange);
+    Ok((field("Private_Clean")? + field("Private_Dirty")?) * 1024)
+}
+
 fn strange() -> io::Error {
     io::Error::other("/proc does not have the form this was written for")
 }
@@ -175,6 +182,7 @@ mod tests {
             digest = (0..10_000).fold(digest, |digest, step| std::hint::black_box(digest.rotate_left(5) ^ step));
         }
         assert!(peak_memory(pid).expect("own memory") > 100_000);
+        assert!(private_memory(pid).expect("own memory") > 100_000);
     }
     /// A shell that waits for its child: what the child does is seen in the shell's figures.
     #[test]

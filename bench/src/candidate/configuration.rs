@@ -2,14 +2,14 @@
 //! and otherwise each as it comes.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::backend::{Account, Target};
 
 /// No pinning of its own (the bench pins the process), and one server that never changes.
 pub(crate) fn sqluice(engine: &str, workers: usize, address: SocketAddr, server: &Target, directory: &Path) -> String {
     let Account { user, password } = &server.account;
-    let socket = directory.join("admin.sock");
+    let socket = admin_socket(directory);
     format!(
         r#"[process]
 workers = {workers}
@@ -48,6 +48,10 @@ pool = "bench"
         socket = socket.display(),
         server = server.address,
     )
+}
+
+pub(super) fn admin_socket(directory: &Path) -> PathBuf {
+    directory.join("admin.sock")
 }
 
 /// TCP mode with one thread and least connections. Without timeouts it warns; these are longer than any run.

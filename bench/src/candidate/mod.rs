@@ -77,6 +77,11 @@ impl Candidate {
         }
     }
 
+    /// What the balancer calls the way to the kernel that this candidate takes.
+    pub(crate) fn engine(self) -> &'static str {
+        if self.needs_io_uring() { "io_uring" } else { "epoll" }
+    }
+
     fn needs_io_uring(self) -> bool {
         match self {
             Candidate::Relay | Candidate::Sqluice | Candidate::RelayMonoio | Candidate::RelayTokioUring => true,
@@ -107,14 +112,23 @@ pub(crate) struct Programs {
     pub(crate) mysql_router: Option<PathBuf>,
 }
 
+impl Default for Programs {
+    fn default() -> Programs {
+        Programs { sqluice: beside("sqluice"), haproxy: "haproxy".into(), proxysql: None, mysql_router: None }
+    }
+}
+
 /// A program in the same directory as this one.
 fn beside(name: &str) -> PathBuf {
     std::env::current_exe().map_or_else(|_| PathBuf::from(name), |own| own.with_file_name(name))
 }
 
 /// What every candidate stands in.
+#[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     pub(crate) cpu: Cpu,
+    /// Of the balancer; the others have one thread.
+    pub(crate) workers: usize,
     pub(crate) server: &'a Target,
     pub(crate) programs: &'a Programs,
     /// Configurations and logs; gone after the run.
@@ -158,9 +172,7 @@ impl Running {
 
 /// Starts a candidate and waits until a query through it gets the right reply.
 pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Result<Running, NotStarted> {
-    if candidate.needs_io_uring() {
-        require_io_uring()?;
-    }
+    require_engine(candidate)?;
     let log = surroundings.directory.join(format!("{}.log", candidate.name()));
     let mut running = match candidate {
         Candidate::Direct => Running { address: surroundings.server.address, process: None },
@@ -194,8 +206,11 @@ fn await_service(running: &mut Running, server: &Target, log: &Path) -> Result<(
     }
 }
 
-/// Fails where this kernel, or the container around us, has something against io_uring.
-fn require_io_uring() -> Result<(), NotStarted> {
+/// Fails where this kernel, or the container around us, has something against the io_uring that a candidate needs.
+pub(crate) fn require_engine(candidate: Candidate) -> Result<(), NotStarted> {
+    if !candidate.needs_io_uring() {
+        return Ok(());
+    }
     Io::new(Engine::IoUring, IoLimits::default()).map(drop).map_err(|refusal| NotStarted::Absent(refusal.to_string()))
 }
 
@@ -214,8 +229,13 @@ fn start_sqluice(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> R
     let directory = new_directory(surroundings, &format!("sqluice-{engine}"))?;
     let config = directory.join("sqluice.toml");
     let address = free_address()?;
-    fs::write(&config, configuration::sqluice(engine, 1, address, surroundings.server, &directory))?;
+    fs::write(&config, configuration::sqluice(engine, surroundings.workers, address, surroundings.server, &directory))?;
     start_with(surroundings.cpu, &program, &["run", "--config", utf8(&config)], address, log)
+}
+
+/// Where a balancer that was started in this directory is asked for its status.
+pub(crate) fn admin_socket(candidate: Candidate, directory: &Path) -> PathBuf {
+    configuration::admin_socket(&directory.join(format!("sqluice-{}", candidate.engine())))
 }
 
 fn start_haproxy(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {

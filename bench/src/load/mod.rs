@@ -152,3 +152,16 @@ pub(crate) fn repeat(
         Ok(())
     })
 }
+
+/// Logs in `connections`, lets each ask once, and calls `look` while they are all idle.
+pub(crate) fn hold<T>(target: &Target, case: Case, connections: usize, look: impl FnOnce() -> T) -> Result<T, Fault> {
+    thread::run_on_ring(async {
+        let clients = thread::prepare_clients(target, case, 0..connections).await?;
+        let clients = thread::ask_all(clients, 1).await?;
+        let seen = look();
+        for (client, _) in clients {
+            client.quit().await?;
+        }
+        Ok(seen)
+    })
+}
