@@ -112,8 +112,6 @@ enum Command {
     },
     #[command(flatten)]
     Part(Part),
-    /// Count the instructions of each step of the data path and of a login, under valgrind
-    Micro,
     /// Repeat a step, for `micro`
     #[command(hide = true)]
     RepeatStep {
@@ -308,7 +306,6 @@ fn main() -> ExitCode {
             load_only(&load, Duration::from_secs_f64(seconds))
         }
         Command::Part(part) => measure_part(&part),
-        Command::Micro => count_instructions(),
         Command::RepeatStep { step, times } => instructions::repeat(&step, times).map(|()| ExitCode::SUCCESS),
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
@@ -364,13 +361,6 @@ fn measure_part(part: &Part) -> Result<ExitCode, Box<dyn Error>> {
     let parts = Site::open(&placement, &programs, directory.path())?.measure_one(part)?;
     print!("{parts}");
     Ok(if parts.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn count_instructions() -> Result<ExitCode, Box<dyn Error>> {
-    for count in instructions::count_all()? {
-        println!("{count}");
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {
