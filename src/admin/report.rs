@@ -17,6 +17,7 @@ fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, 
     let topology = match cluster.topology {
         Topology::Replication => "replication",
         Topology::Static => "static",
+        Topology::Galera => "galera",
     };
     ClusterStatus {
         name: cluster.name.clone(),

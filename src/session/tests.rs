@@ -128,6 +128,7 @@ impl Stage {
             host: "10.1.2.3".into(),
             seed: [3; 32],
             login_timeout: Duration::from_secs(10),
+            counts: Arc::default(),
             admission,
         };
         let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });

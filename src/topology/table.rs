@@ -11,6 +11,7 @@ use super::{
 };
 use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
 use crate::protocol::capability::Capabilities;
+use crate::protocol::version::ServerVersion;
 
 /// Users, pools, servers and their health, swapped as a whole.
 ///
@@ -118,6 +119,13 @@ impl RoutingTable {
     /// cannot give: then a client's password must be learnt when it logs in.
     pub fn needs_cleartext(&self, pool: PoolIndex) -> bool {
         self.chain(pool).any(|pool| self.pool(pool).needs_cleartext)
+    }
+
+    /// The lowest version among the servers of a pool's cluster; absent until one has introduced itself. What a server of
+    /// this version has, all have.
+    pub fn lowest_version(&self, pool: PoolIndex) -> Option<ServerVersion> {
+        let servers = self.pool(pool).candidates().map(|server| self.server(server));
+        servers.filter_map(|server| server.greeting.as_ref()).map(|greeting| greeting.version).min()
     }
 
     /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.

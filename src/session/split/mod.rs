@@ -20,12 +20,15 @@ mod replica;
 mod reply;
 mod sight;
 mod statements;
+mod stay;
+
+use std::sync::Arc;
 
 use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
-    topology::RoutingTable,
+    topology::{RoutingTable, ServerId},
 };
 
 use super::{Side, frontend::Login};
@@ -38,6 +41,7 @@ pub(super) use readying::Preparing;
 use replica::Replicas;
 use sight::Sight;
 use statements::{Preparation, Statements};
+pub use stay::{Bond, RouteCounts, Stay};
 
 /// The longest command that is looked into; a longer one goes home.
 const COMMAND_MAX: usize = limits::LOGIN_PACKET_MAX;
@@ -65,10 +69,17 @@ pub(super) struct Split {
     current: Current,
     /// The prepared statement that it executes.
     executing: Option<StatementId>,
+    /// Why it stays at home, if it does.
+    stay: Option<Stay>,
+    /// The replica that it names.
+    wanted: Option<ServerId>,
     /// What it leaves to be done.
     after: After,
     /// The last read, as the client sent it: to be repeated if a replica fails it.
     retained: Vec<u8>,
+    /// Fingerprints of texts that a replica refused.
+    refused: Vec<u64>,
+    counts: Arc<RouteCounts>,
     /// Where the last statement ran: there is what it says of itself.
     last: Side,
     /// Where the command that waits was found to go.
@@ -139,7 +150,13 @@ enum Kind {
 }
 
 impl Split {
-    pub(super) fn new(login: Login, config: SplitConfig, capabilities: Capabilities, table: &RoutingTable) -> Split {
+    pub(super) fn new(
+        login: Login,
+        config: SplitConfig,
+        capabilities: Capabilities,
+        table: &RoutingTable,
+        counts: Arc<RouteCounts>,
+    ) -> Split {
         let journal = Journal::new(login.database.clone());
         let cluster = table.config.pool(config.read).cluster;
         let family = lowest_family(table, config);
@@ -163,7 +180,11 @@ impl Split {
             statements: Statements::default(),
             current: Current::new(Kind::Other, plan::UNSEEN),
             executing: None,
+            stay: None,
+            wanted: None,
             after: After::Nothing,
+            refused: Vec::new(),
+            counts,
             retained: Vec::new(),
             last: Side::Server,
             ready: None,

@@ -2,6 +2,8 @@
 
 use crate::sql::Effects;
 
+use super::stay::Bond;
+
 /// State that exists on the home server's connection and nowhere else. Each ends when its cause ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pins {
@@ -104,25 +106,26 @@ impl Pins {
     }
 
     /// Why reads stay at home, if they must.
-    pub(super) fn binding_reads(&self) -> Option<&'static str> {
+    pub(super) fn binding_reads(&self) -> Option<Bond> {
         let binding = [
-            (self.temporary_tables.any(), "temporary table"),
-            (self.locked_tables, "locked tables"),
-            (self.locked_instance, "locked instance"),
-            (self.user_locks > 0, "user lock"),
-            (self.next_transaction, "characteristics of the next transaction"),
-            (self.xa, "XA transaction"),
-            (self.server_bound, "variable bound to the server"),
-            (self.own_tracking, "session tracking of its own"),
-            (self.hidden, "state that cannot be carried"),
+            (self.temporary_tables.any(), Bond::TemporaryTable),
+            (self.locked_tables, Bond::LockedTables),
+            (self.locked_instance, Bond::LockedInstance),
+            (self.user_locks > 0, Bond::UserLock),
+            (self.next_transaction, Bond::NextTransaction),
+            (self.xa, Bond::Xa),
+            (self.server_bound, Bond::ServerBound),
+            (self.own_tracking, Bond::OwnTracking),
+            (self.hidden, Bond::Hidden),
         ];
-        binding.into_iter().find_map(|(is_set, name)| is_set.then_some(name))
+        binding.into_iter().find_map(|(is_set, bond)| is_set.then_some(bond))
     }
 
     /// All of them, for listings.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         let others = [(self.text_statements > 0, "prepared statement"), (self.handlers > 0, "open handler")];
-        self.binding_reads().into_iter().chain(others.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)))
+        let binding = self.binding_reads().map(Bond::text);
+        binding.into_iter().chain(others.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)))
     }
 }
 
@@ -139,7 +142,7 @@ fn count(counter: &mut u32, up: bool, down: bool) {
 mod tests {
     use super::*;
 
-    fn after(effects: &[Effects]) -> Option<&'static str> {
+    fn after(effects: &[Effects]) -> Option<Bond> {
         let mut pins = Pins::default();
         for effect in effects {
             pins.executed(*effect);
@@ -149,11 +152,11 @@ mod tests {
 
     #[test]
     fn a_pin_ends_when_its_cause_ends() {
-        assert_eq!(after(&[Effects::LOCKS_TABLES]), Some("locked tables"));
+        assert_eq!(after(&[Effects::LOCKS_TABLES]), Some(Bond::LockedTables));
         assert_eq!(after(&[Effects::LOCKS_TABLES, Effects::UNLOCKS_TABLES]), None);
         assert_eq!(
             after(&[Effects::TAKES_USER_LOCK, Effects::TAKES_USER_LOCK, Effects::RELEASES_USER_LOCK]),
-            Some("user lock")
+            Some(Bond::UserLock)
         );
         assert_eq!(
             after(&[Effects::TAKES_USER_LOCK, Effects::TAKES_USER_LOCK, Effects::RELEASES_ALL_USER_LOCKS]),
@@ -167,7 +170,7 @@ mod tests {
         pins.temporary_table_made(b"shop.a".to_vec());
         pins.temporary_table_made(b"shop.b".to_vec());
         pins.table_dropped(b"shop.a");
-        assert_eq!(pins.binding_reads(), Some("temporary table"));
+        assert_eq!(pins.binding_reads(), Some(Bond::TemporaryTable));
         pins.table_dropped(b"shop.b");
         assert_eq!(pins.binding_reads(), None);
     }
@@ -178,7 +181,7 @@ mod tests {
         pins.temporary_table_made(b"shop.a".to_vec());
         pins.executed(Effects::IMPLICIT_COMMIT);
         pins.table_dropped(b"shop.a");
-        assert_eq!(pins.binding_reads(), Some("temporary table"));
+        assert_eq!(pins.binding_reads(), Some(Bond::TemporaryTable));
     }
 
     #[test]
