@@ -19,11 +19,12 @@ mod program;
 #[path = "../sim/random.rs"]
 mod random;
 mod schema;
+mod trackers;
 
 /// Steps of a program: long enough for states to meet, short enough to be shrunk quickly.
 const STEPS: usize = 50;
 /// A run shows so many failures at most, each shrunk.
-const FAILURES_MAX: usize = 3;
+const FAILURES_MAX: usize = 5;
 
 /// What is not answered by then hangs.
 const PATIENCE: Duration = Duration::from_secs(30);

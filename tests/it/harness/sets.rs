@@ -1,5 +1,6 @@
 //! Servers that hold the same data: a primary with two replicas, and a Galera cluster.
 
+use std::sync::OnceLock;
 use std::thread;
 
 use super::servers::{Flavour, Server, free_address, script, server_script};
@@ -33,6 +34,21 @@ impl Trio {
         trio
     }
 
+    /// One of each flavour for tests that change nothing of the servers themselves; each statement is kept.
+    pub(crate) fn shared(flavour: Flavour) -> &'static Trio {
+        static SHARED: [OnceLock<Trio>; 3] = [const { OnceLock::new() }; 3];
+        SHARED[flavour as usize].get_or_init(|| {
+            let trio = Trio::start(flavour);
+            trio.servers.iter().for_each(Server::listen);
+            trio
+        })
+    }
+
+    /// How many statements with this text reached the primary, and any replica.
+    pub(crate) fn heard(&self, text: &str) -> (usize, usize) {
+        (self.primary().heard(text), self.replicas().iter().map(|replica| replica.heard(text)).sum())
+    }
+
     pub(crate) fn primary(&self) -> &Server {
         &self.servers[0]
     }
@@ -57,6 +73,23 @@ impl Trio {
         for replica in self.replicas() {
             await_position(replica, &position);
         }
+    }
+}
+
+/// Which statements of app reached a server.
+impl Server {
+    /// Keeps every statement from now on, for [`Server::heard`].
+    pub(crate) fn listen(&self) {
+        self.root("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON");
+    }
+
+    /// How many statements with this text in them app has sent.
+    pub(crate) fn heard(&self, text: &str) -> usize {
+        let sql = format!(
+            "SELECT COUNT(*) FROM mysql.general_log WHERE command_type IN ('Query', 'Execute') AND user_host LIKE 'app%' \
+             AND argument LIKE '%{text}%'"
+        );
+        self.root(&sql).trim().parse().expect("a count is a number")
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::program::{Rows, Step, Types, Value};
 use super::schema::HERE;
+use super::trackers::with_sorted_trackers;
 use crate::harness::wire::{append_lenenc_bytes, capability as cap, query_payload};
 use crate::harness::{Account, Client, Flavour, Reply, ServerError, Shape};
 
@@ -178,7 +179,11 @@ impl Player {
             _ => {}
         }
         let placeholder = "?".repeat(self.database.len());
-        let same = |packet: &Vec<u8>| replaced(packet, self.database.as_bytes(), placeholder.as_bytes());
+        let tracks = self.client.capabilities & cap::SESSION_TRACK != 0;
+        let same = |packet: &Vec<u8>| {
+            let named = replaced(packet, self.database.as_bytes(), placeholder.as_bytes());
+            if tracks { with_sorted_trackers(&named) } else { named }
+        };
         reply.packets.iter().map(same).collect()
     }
 
