@@ -50,12 +50,14 @@ pub enum Phase {
 }
 
 /// Sessions now, and how many there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCount {
     /// Sessions logged in at this moment.
     pub current: u64,
     /// `max_sessions`.
     pub max: u64,
+    /// Those of `current` that each worker has, by the worker's number.
+    pub by_worker: Vec<u64>,
 }
 
 /// One address clients connect to.
@@ -288,7 +290,7 @@ pub(super) mod tests {
                 workers: 2,
                 table_epoch: 9,
             },
-            sessions: SessionCount { current: 3, max: 10_000 },
+            sessions: SessionCount { current: 3, max: 10_000, by_worker: vec![2, 1] },
             listeners: vec![listener("app", "127.0.0.1:3306", false), listener("extra", "unix:/run/x", true)],
             clusters: vec![ClusterStatus {
                 name: "shop".into(),

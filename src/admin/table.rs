@@ -38,9 +38,19 @@ fn process_lines(status: &Status) -> String {
         duration(process.uptime_seconds),
         status.sessions.current,
         status.sessions.max,
-        counted(process.workers, "worker"),
+        workers(status),
         process.engine,
     )
+}
+
+/// How many workers, and how evenly the sessions lie on them.
+fn workers(status: &Status) -> String {
+    let count = counted(status.process.workers, "worker");
+    match (status.sessions.by_worker.iter().min(), status.sessions.by_worker.iter().max()) {
+        (Some(least), Some(most)) if least != most => format!("{count} with {least} to {most} each"),
+        (Some(_), Some(each)) if status.process.workers > 1 => format!("{count} with {each} each"),
+        _ => count,
+    }
 }
 
 fn listeners(status: &Status) -> String {
@@ -252,7 +262,7 @@ mod tests {
     #[test]
     fn a_status_reads_as_aligned_tables() {
         let expected = "\
-sqluice 0.1.0 serving, pid 4242, up 1h 02m, 3 of 10000 sessions, 2 workers
+sqluice 0.1.0 serving, pid 4242, up 1h 02m, 3 of 10000 sessions, 2 workers with 1 to 2 each
 io_uring
 
 LISTENER  ADDRESS         FOR

@@ -4,6 +4,8 @@
 //! attributes. The server's final OK becomes the client's, so that a schema that does not exist, an expired password
 //! or a state tracker is seen as over a direct connection.
 
+use std::sync::Arc;
+
 use crate::{
     protocol::{
         attributes,
@@ -333,7 +335,7 @@ impl Session {
         self.tracks(surroundings).then_some(())?;
         let table = surroundings.table;
         let config = table.user_config(table.user(&login.user)?).split?;
-        Some(Split::new(login, config, self.capabilities, table))
+        Some(Split::new(login, config, self.capabilities, table, Arc::clone(&self.counts)))
     }
 
     /// The server is asked to tell of the session's state, whatever the client asked for.

@@ -34,6 +34,7 @@ use std::{
 pub use ending::Ending;
 pub use input::{DrainReason, Input, KillTarget, LeaseFailure, ServerFacts, Side, Surroundings};
 pub use output::{Output, ReplicaWant, Step, Want};
+pub use split::{Bond, RouteCounts, Stay};
 
 use crate::protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket};
 
@@ -88,6 +89,8 @@ pub struct Birth {
     pub seed: [u8; 32],
     /// The time that a login may take.
     pub login_timeout: Duration,
+    /// Where its statements are counted, if they are split.
+    pub counts: Arc<RouteCounts>,
     /// Whether the process has a place for it; if not, the client is told so after it has said who it is.
     pub admission: Admission,
 }
@@ -121,6 +124,7 @@ pub struct Session {
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
     commands: u64,
+    counts: Arc<RouteCounts>,
 }
 
 /// Who a client proved to be, and what logs in at servers in its name.
@@ -165,6 +169,7 @@ impl Session {
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
             commands: 0,
+            counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);
         session

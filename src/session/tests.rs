@@ -128,6 +128,7 @@ impl Stage {
             host: "10.1.2.3".into(),
             seed: [3; 32],
             login_timeout: Duration::from_secs(10),
+            counts: Arc::default(),
             admission,
         };
         let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });
@@ -841,7 +842,7 @@ fn what_follows_a_short_command_is_not_taken_for_a_part_of_it() {
 
     // With attributes the text begins two bytes further, which an empty command does not have.
     let mut stage = Stage::working();
-    stage.session.state = State::Relay(Relay::new(Capabilities::QUERY_ATTRIBUTES, StatusFlags::AUTOCOMMIT));
+    stage.session.state = State::Relay(Relay::new(Capabilities::QUERY_ATTRIBUTES, StatusFlags::AUTOCOMMIT, None));
     stage.show(Side::Client, &[query(""), vec![0, 0, b' ', 0]].concat());
     assert_eq!(stage.take_server(), query(""));
 }

@@ -140,6 +140,7 @@ impl Split {
     /// The read under way is repeated at home: what home must get.
     pub(in crate::session) fn repeat_at_home(&mut self) -> Vec<u8> {
         self.current.at = Side::Server;
+        self.counts.count_repeated();
         self.repetition()
     }
 
@@ -179,7 +180,7 @@ impl Split {
             None => {
                 self.pins.executed(effects);
                 if text_was_kept {
-                    self.told_by_text(effects, status);
+                    self.told_by_text(effects);
                 }
             }
             // Some of several settings may hold.
@@ -218,8 +219,8 @@ impl Split {
     }
 
     /// What only the statement's text tells.
-    fn told_by_text(&mut self, effects: Effects, status: StatusFlags) {
-        let dialect = self.dialect(status);
+    fn told_by_text(&mut self, effects: Effects) {
+        let dialect = self.reading;
         let retained = std::mem::take(&mut self.retained);
         if let Some(text) = text_of(&retained, self.query_attributes) {
             if effects.contains(Effects::USER_VARIABLES) && !effects.contains(Effects::COMPUTED_USER_VARIABLES) {
@@ -231,11 +232,28 @@ impl Split {
             if effects.contains(Effects::ROLE) {
                 self.journal.set_role(text);
             }
+            self.note_tables(text, effects, dialect);
             if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
                 self.pins.bind_to_server();
             }
         }
         self.retained = retained;
+    }
+
+    /// Temporary tables that a statement made or dropped. The names are those of the text: of several statements in one,
+    /// only the first is read.
+    fn note_tables(&mut self, text: &[u8], effects: Effects, dialect: sql::Dialect) {
+        let makes = effects.contains(Effects::CREATES_TEMPORARY_TABLE);
+        let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
+        if makes && self.current.classification.statements > 1 {
+            return self.pins.hidden();
+        }
+        let names = sql::tables_named(text, dialect).filter(|_| makes || drops);
+        for name in names.take(if makes { 1 } else { usize::MAX }) {
+            let schema = name.schema.map(|schema| schema.of(text)).or(self.journal.schema()).unwrap_or_default();
+            let full = [plain(schema), b".", plain(name.table.of(text))].concat();
+            if makes { self.pins.temporary_table_made(full) } else { self.pins.table_dropped(&full) }
+        }
     }
 
     /// Whether a SET names a variable that the server does not tell of.
@@ -273,6 +291,12 @@ impl Split {
         }
         After::Reset
     }
+}
+
+/// A name without its quotes.
+fn plain(name: &[u8]) -> &[u8] {
+    let unquoted = |quote: &[u8]| name.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    unquoted(b"`").or(unquoted(b"\"")).unwrap_or(name)
 }
 
 /// Those trackers that the server would have sent the client without us.

@@ -113,6 +113,7 @@ impl Journal {
         let names = COMPARED.iter().map(|name| name.as_bytes().to_vec());
         self.baseline = names.zip(values).map(|(name, value)| Variable { name, value }).collect();
         self.version += 1;
+        self.meaning += 1;
     }
 
     /// The session is as after its login again.

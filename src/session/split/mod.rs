@@ -20,12 +20,15 @@ mod replica;
 mod reply;
 mod sight;
 mod statements;
+mod stay;
+
+use std::sync::Arc;
 
 use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
-    topology::RoutingTable,
+    topology::{RoutingTable, ServerId},
 };
 
 use super::{Side, frontend::Login};
@@ -38,6 +41,7 @@ pub(super) use readying::Preparing;
 use replica::Replicas;
 use sight::Sight;
 use statements::{Preparation, Statements};
+pub use stay::{Bond, RouteCounts, Stay};
 
 /// The longest command that is looked into; a longer one goes home.
 const COMMAND_MAX: usize = limits::LOGIN_PACKET_MAX;
@@ -65,17 +69,31 @@ pub(super) struct Split {
     current: Current,
     /// The prepared statement that it executes.
     executing: Option<StatementId>,
+    /// Why it stays at home, if it does.
+    stay: Option<Stay>,
+    /// The replica that it names.
+    wanted: Option<ServerId>,
     /// What it leaves to be done.
     after: After,
     /// The last read, as the client sent it: to be repeated if a replica fails it.
     retained: Vec<u8>,
+    /// Fingerprints of texts that a replica refused.
+    refused: Vec<u64>,
+    counts: Arc<RouteCounts>,
     /// Where the last statement ran: there is what it says of itself.
     last: Side,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
     looked_in_transaction: bool,
+    /// How texts are read.
+    reading: Dialect,
+    /// What that was made from: the journal's count of changes of meaning, and the server's flags.
+    read_since: Option<(u32, StatusFlags)>,
 }
+
+/// Status flags that decide how texts are read.
+const READING: StatusFlags = StatusFlags(StatusFlags::NO_BACKSLASH_ESCAPES.0 | StatusFlags::ANSI_QUOTES.0);
 
 /// How far the home server is made to tell of the session.
 #[derive(Debug)]
@@ -132,11 +150,22 @@ enum Kind {
 }
 
 impl Split {
-    pub(super) fn new(login: Login, config: SplitConfig, capabilities: Capabilities, table: &RoutingTable) -> Split {
+    pub(super) fn new(
+        login: Login,
+        config: SplitConfig,
+        capabilities: Capabilities,
+        table: &RoutingTable,
+        counts: Arc<RouteCounts>,
+    ) -> Split {
         let journal = Journal::new(login.database.clone());
         let cluster = table.config.pool(config.read).cluster;
+        let family = lowest_family(table, config);
+        let reading =
+            Dialect { no_backslash_escapes: false, ansi_quotes: false, family, charset: sql::ClientCharset::Unknown };
         Split {
-            family: lowest_family(table, config),
+            family,
+            reading,
+            read_since: None,
             replicas_wait: table.config.cluster(cluster).topology == Topology::Static
                 && false
                 && config.freshness == Freshness::OwnWrites,
@@ -151,7 +180,11 @@ impl Split {
             statements: Statements::default(),
             current: Current::new(Kind::Other, plan::UNSEEN),
             executing: None,
+            stay: None,
+            wanted: None,
             after: After::Nothing,
+            refused: Vec::new(),
+            counts,
             retained: Vec::new(),
             last: Side::Server,
             ready: None,
@@ -168,6 +201,15 @@ impl Split {
     /// Why the session's reads, or the session, may not leave home.
     pub(super) fn pins(&self) -> impl Iterator<Item = &'static str> {
         self.pins.names()
+    }
+
+    /// Sees to it that texts are read as the session's server reads them now.
+    fn read_as_home(&mut self, status: StatusFlags) {
+        let now = (self.journal.meaning(), status & READING);
+        if self.read_since != Some(now) {
+            self.reading = self.dialect(status);
+            self.read_since = Some(now);
+        }
     }
 
     fn dialect(&self, status: StatusFlags) -> Dialect {

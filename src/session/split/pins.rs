@@ -2,10 +2,12 @@
 
 use crate::sql::Effects;
 
+use super::stay::Bond;
+
 /// State that exists on the home server's connection and nowhere else. Each ends when its cause ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pins {
-    temporary_tables: bool,
+    temporary_tables: TemporaryTables,
     locked_tables: bool,
     locked_instance: bool,
     /// User locks taken and not released, as far as statements tell.
@@ -19,11 +21,42 @@ pub(super) struct Pins {
     hidden: bool,
 }
 
+/// Temporary tables that the session has made: names with their schema, as they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct TemporaryTables {
+    names: Vec<Vec<u8>>,
+    /// There may be some under other names.
+    unknown: bool,
+}
+
+impl TemporaryTables {
+    /// More than this are not told apart any more.
+    const MAX: usize = 64;
+
+    fn any(&self) -> bool {
+        self.unknown || !self.names.is_empty()
+    }
+
+    fn made(&mut self, name: Vec<u8>) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+        self.unknown |= self.names.len() > Self::MAX;
+        self.names.truncate(Self::MAX);
+    }
+
+    /// ALTER and RENAME give a table another name.
+    fn may_be_renamed(&mut self, effects: Effects) {
+        let keeps_names = Effects::CREATES_TEMPORARY_TABLE.with(Effects::DROPS_TABLE);
+        self.unknown |= self.any() && effects.contains(Effects::IMPLICIT_COMMIT) && !effects.intersects(keeps_names);
+    }
+}
+
 impl Pins {
     /// A statement with these effects was executed.
     pub(super) fn executed(&mut self, effects: Effects) {
         let has = |effect| effects.contains(effect);
-        self.temporary_tables |= has(Effects::CREATES_TEMPORARY_TABLE);
+        self.temporary_tables.may_be_renamed(effects);
         self.locked_tables = (self.locked_tables || has(Effects::LOCKS_TABLES)) && !has(Effects::UNLOCKS_TABLES);
         self.locked_instance =
             (self.locked_instance || has(Effects::LOCKS_INSTANCE)) && !has(Effects::UNLOCKS_INSTANCE);
@@ -44,6 +77,19 @@ impl Pins {
         self.xa = false;
     }
 
+    pub(super) fn temporary_table_made(&mut self, name: Vec<u8>) {
+        self.temporary_tables.made(name);
+    }
+
+    pub(super) fn table_dropped(&mut self, name: &[u8]) {
+        self.temporary_tables.names.retain(|known| known != name);
+    }
+
+    /// Whether it matters which tables a DROP names.
+    pub(super) fn has_temporary_tables(&self) -> bool {
+        self.temporary_tables.any()
+    }
+
     /// A variable was set that means something at this server only.
     pub(super) fn bind_to_server(&mut self) {
         self.server_bound = true;
@@ -60,25 +106,26 @@ impl Pins {
     }
 
     /// Why reads stay at home, if they must.
-    pub(super) fn binding_reads(&self) -> Option<&'static str> {
+    pub(super) fn binding_reads(&self) -> Option<Bond> {
         let binding = [
-            (self.temporary_tables, "temporary table"),
-            (self.locked_tables, "locked tables"),
-            (self.locked_instance, "locked instance"),
-            (self.user_locks > 0, "user lock"),
-            (self.next_transaction, "characteristics of the next transaction"),
-            (self.xa, "XA transaction"),
-            (self.server_bound, "variable bound to the server"),
-            (self.own_tracking, "session tracking of its own"),
-            (self.hidden, "state that cannot be carried"),
+            (self.temporary_tables.any(), Bond::TemporaryTable),
+            (self.locked_tables, Bond::LockedTables),
+            (self.locked_instance, Bond::LockedInstance),
+            (self.user_locks > 0, Bond::UserLock),
+            (self.next_transaction, Bond::NextTransaction),
+            (self.xa, Bond::Xa),
+            (self.server_bound, Bond::ServerBound),
+            (self.own_tracking, Bond::OwnTracking),
+            (self.hidden, Bond::Hidden),
         ];
-        binding.into_iter().find_map(|(is_set, name)| is_set.then_some(name))
+        binding.into_iter().find_map(|(is_set, bond)| is_set.then_some(bond))
     }
 
     /// All of them, for listings.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         let others = [(self.text_statements > 0, "prepared statement"), (self.handlers > 0, "open handler")];
-        self.binding_reads().into_iter().chain(others.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)))
+        let binding = self.binding_reads().map(Bond::text);
+        binding.into_iter().chain(others.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)))
     }
 }
 
@@ -95,7 +142,7 @@ fn count(counter: &mut u32, up: bool, down: bool) {
 mod tests {
     use super::*;
 
-    fn after(effects: &[Effects]) -> Option<&'static str> {
+    fn after(effects: &[Effects]) -> Option<Bond> {
         let mut pins = Pins::default();
         for effect in effects {
             pins.executed(*effect);
@@ -105,16 +152,36 @@ mod tests {
 
     #[test]
     fn a_pin_ends_when_its_cause_ends() {
-        assert_eq!(after(&[Effects::LOCKS_TABLES]), Some("locked tables"));
+        assert_eq!(after(&[Effects::LOCKS_TABLES]), Some(Bond::LockedTables));
         assert_eq!(after(&[Effects::LOCKS_TABLES, Effects::UNLOCKS_TABLES]), None);
         assert_eq!(
             after(&[Effects::TAKES_USER_LOCK, Effects::TAKES_USER_LOCK, Effects::RELEASES_USER_LOCK]),
-            Some("user lock")
+            Some(Bond::UserLock)
         );
         assert_eq!(
             after(&[Effects::TAKES_USER_LOCK, Effects::TAKES_USER_LOCK, Effects::RELEASES_ALL_USER_LOCKS]),
             None
         );
+    }
+
+    #[test]
+    fn temporary_tables_are_counted_by_name() {
+        let mut pins = Pins::default();
+        pins.temporary_table_made(b"shop.a".to_vec());
+        pins.temporary_table_made(b"shop.b".to_vec());
+        pins.table_dropped(b"shop.a");
+        assert_eq!(pins.binding_reads(), Some(Bond::TemporaryTable));
+        pins.table_dropped(b"shop.b");
+        assert_eq!(pins.binding_reads(), None);
+    }
+
+    #[test]
+    fn a_temporary_table_under_another_name_is_not_forgotten() {
+        let mut pins = Pins::default();
+        pins.temporary_table_made(b"shop.a".to_vec());
+        pins.executed(Effects::IMPLICIT_COMMIT);
+        pins.table_dropped(b"shop.a");
+        assert_eq!(pins.binding_reads(), Some(Bond::TemporaryTable));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
         status::StatusFlags,
     },
     sql::{self, Class, Classification, Effects, Hint, Needs, Reason},
+    topology::ServerId,
 };
 
 use super::{
@@ -18,7 +19,11 @@ use super::{
     },
     COMMAND_MAX, Current, Home, Kind, Split,
     statements::{Definitions, Execution, Preparation},
+    stay::{Bond, Stay},
 };
+
+/// Texts that replicas refused and a session remembers.
+const REFUSED_MAX: usize = 64;
 
 /// What is said of a command that was not looked into.
 pub(super) const UNSEEN: Classification = Classification {
@@ -42,6 +47,7 @@ const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::COMPUTED_USER_VARIABLES)
     .with(Effects::SESSION_VARIABLES)
     .with(Effects::CHARACTER_SETS)
+    .with(Effects::CREATES_TEMPORARY_TABLE)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -58,11 +64,10 @@ impl Relay {
             Some(side) => side,
             None => match split.destination(payload, self.status, surroundings) {
                 goal if split.is_ready(goal, self.status, surroundings) => goal,
-                goal => {
-                    return Move::Ready(goal);
-                }
+                goal => return Move::Ready(goal),
             },
         };
+        split.count(side);
         match side {
             Side::Replica => self.begin_at_replica(shape, payload),
             _ => self.begin_at_home(payload, bytes),
@@ -150,11 +155,20 @@ fn whole_command(bytes: &[u8]) -> Beginning<'_> {
 }
 
 impl Split {
+    fn count(&self, side: Side) {
+        match (side, self.stay) {
+            (Side::Replica, _) => self.counts.count_replica(),
+            (_, Some(why)) => self.counts.count_home(why),
+            (_, None) => self.counts.count_home(Stay::Read(Bond::NotFresh)),
+        }
+    }
+
     /// Looks into a command: sets `current`, and says what its reply looks like where it may run at a replica.
     fn look(&mut self, payload: &[u8], status: StatusFlags) -> ReplyShape {
+        self.read_as_home(status);
         let (kind, classification) = match payload.first().map(|code| Command::from(*code)) {
-            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload), status)),
-            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..], status)), NOTHING),
+            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload))),
+            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..])), NOTHING),
             Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
             Some(
@@ -190,14 +204,14 @@ impl Split {
         }
     }
 
-    fn classify(&self, text: Option<&[u8]>, status: StatusFlags) -> Classification {
-        text.map_or(UNSEEN, |text| sql::classify(text, self.dialect(status), true))
+    fn classify(&self, text: Option<&[u8]>) -> Classification {
+        text.map_or(UNSEEN, |text| sql::classify(text, self.reading, true))
     }
 
-    fn preparation(&self, text: &[u8], status: StatusFlags) -> Preparation {
+    fn preparation(&self, text: &[u8]) -> Preparation {
         Preparation {
             text: text.to_vec(),
-            classification: self.classify(Some(text), status),
+            classification: self.classify(Some(text)),
             meaning: self.journal.meaning(),
             id: None,
             parameters: 0,
@@ -212,81 +226,116 @@ impl Split {
 
     /// Where the command should run.
     fn destination(&mut self, payload: &[u8], status: StatusFlags, surroundings: Surroundings<'_>) -> Side {
-        let reason = self.reason_to_stay(payload, status, surroundings);
-        match reason {
-            Some(_) => Side::Server,
-            None => Side::Replica,
+        self.stay = self.reason_to_stay(payload, status, surroundings);
+        self.wanted = self.wanted_server(payload, surroundings);
+        if self.wanted.is_none() && matches!(self.current.classification.hint, Some(Hint::Server(_))) {
+            self.stay = Some(Stay::Read(Bond::Hint));
         }
+        if self.stay.is_some() { Side::Server } else { Side::Replica }
     }
 
     /// Why the command stays at home, if it does.
-    fn reason_to_stay(
-        &mut self,
-        payload: &[u8],
-        status: StatusFlags,
-        surroundings: Surroundings<'_>,
-    ) -> Option<&'static str> {
+    fn reason_to_stay(&self, payload: &[u8], status: StatusFlags, surroundings: Surroundings<'_>) -> Option<Stay> {
         let classification = self.current.classification;
-        match self.current.kind {
-            Kind::Query => {}
-            Kind::Execute => {
-                if let Some(why) = self.reason_of_execution(payload) {
-                    return Some(why);
-                }
-            }
-            Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => return Some("command"),
-        }
         match (classification.class, classification.hint) {
-            (_, Some(Hint::Primary)) => return Some("hint"),
+            (_, Some(Hint::Primary)) => return Some(Stay::Read(Bond::Hint)),
             (Class::Read, _) => {}
             (Class::ReadOfConnection, _) if self.asks_replica_of_its_last(classification.needs) => {}
-            (_, Some(Hint::Replica)) if may_be_forced(&classification) => {}
-            _ => return Some(classification.reason.text()),
+            (_, Some(Hint::Replica | Hint::Server(_))) if may_be_forced(&classification) => {}
+            _ => return Some(Stay::Text(classification.reason)),
         }
+        self.bond(payload, status, surroundings).map(Stay::Read)
+    }
+
+    /// The replica that the statement's author names, if there is one of that name.
+    fn wanted_server(&self, payload: &[u8], surroundings: Surroundings<'_>) -> Option<ServerId> {
+        let Some(Hint::Server(name)) = self.current.classification.hint else { return None };
+        let prepared = self.executing.and_then(|id| self.statements.find(id));
+        let text = prepared.map_or_else(|| self.text_in(payload), |statement| Some(statement.text.as_slice()))?;
+        let name = name.of(text);
+        let table = surroundings.table;
+        let pool = table.user_config(table.user(&self.login.user)?).split?.read;
+        let members = table.pool(pool).members.iter().map(|member| table.server(*member));
+        members.filter(|server| server.name.as_bytes() == name).map(|server| server.id).next()
+    }
+
+    /// What keeps a read at home.
+    fn bond(&self, payload: &[u8], status: StatusFlags, surroundings: Surroundings<'_>) -> Option<Bond> {
+        let needs = self.current.classification.needs;
         if let Some(pin) = self.pins.binding_reads() {
             return Some(pin);
         }
-        if let Some(why) = self.reason_of_transaction(status) {
-            return Some(why);
+        if let Some(bond) = self.bond_of_transaction(status) {
+            return Some(bond);
         }
-        if self.last != Side::Replica && classification.needs.intersects(OF_THE_LAST) {
-            return Some("about the statement before");
+        if let Kind::Execute = self.current.kind
+            && let Some(bond) = self.bond_of_execution(payload)
+        {
+            return Some(bond);
         }
-        if classification.needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload, status) {
-            return Some("user variable");
+        if self.last != Side::Replica && needs.intersects(OF_THE_LAST) {
+            return Some(Bond::PreviousStatement);
         }
-        if !self.journal.is_portable() || matches!(self.home, Home::Unable | Home::Unknown | Home::Silent(_)) {
-            return Some("state that cannot be carried");
+        if needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
+            return Some(Bond::UserVariable);
+        }
+        if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
+            return Some(Bond::Hidden);
         }
         if self.replicas.are_resting(surroundings.now) {
-            return Some("no replica");
+            return Some(Bond::NoReplica);
         }
-        None
+        self.was_refused(payload).then_some(Bond::Refused)
     }
 
-    fn reason_of_execution(&self, payload: &[u8]) -> Option<&'static str> {
+    fn bond_of_execution(&self, payload: &[u8]) -> Option<Bond> {
         let Some(statement) = StatementId::of_command(payload).and_then(|id| self.statements.find(id)) else {
-            return Some("unknown statement");
+            return Some(Bond::UnknownStatement);
         };
         match Execution::parse(payload, statement.parameters) {
-            None => Some("query attributes"),
-            Some(execution) if execution.wants_cursor => Some("cursor"),
-            Some(_) if statement.long_data => Some("long data"),
+            None => Some(Bond::QueryAttributes),
+            Some(execution) if execution.wants_cursor => Some(Bond::Cursor),
+            Some(_) if statement.long_data => Some(Bond::LongData),
             Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {
-                Some("prepared under other settings")
+                Some(Bond::OtherSettings)
             }
             Some(_) => None,
         }
     }
 
     /// Inside a transaction everything is at home, but for one that cannot write and has not read there.
-    fn reason_of_transaction(&self, status: StatusFlags) -> Option<&'static str> {
+    fn bond_of_transaction(&self, status: StatusFlags) -> Option<Bond> {
         let is_open_at_replica = self.replicas.get().is_some_and(|replica| replica.in_transaction);
-        if !status.contains(StatusFlags::IN_TRANS) {
-            return (!status.contains(StatusFlags::AUTOCOMMIT)).then_some("autocommit is off");
+        if !status.contains(StatusFlags::AUTOCOMMIT) {
+            return Some(Bond::AutocommitOff);
         }
-        let read_only = status.contains(StatusFlags::IN_TRANS_READONLY) && status.contains(StatusFlags::AUTOCOMMIT);
-        (!read_only || (self.looked_in_transaction && !is_open_at_replica)).then_some("transaction")
+        if !status.contains(StatusFlags::IN_TRANS) {
+            return None;
+        }
+        let cannot_write = status.contains(StatusFlags::IN_TRANS_READONLY);
+        (!cannot_write || (self.looked_in_transaction && !is_open_at_replica)).then_some(Bond::Transaction)
+    }
+
+    /// A replica refused this statement, though its text is a read: perhaps a view of it writes.
+    fn was_refused(&self, payload: &[u8]) -> bool {
+        !self.refused.is_empty() && self.refused.contains(&self.fingerprint(payload))
+    }
+
+    /// Tells texts apart. Of an execution, the text of its statement.
+    fn fingerprint(&self, payload: &[u8]) -> u64 {
+        let mut hash = Definitions::default();
+        let prepared = StatementId::of_command(payload).and_then(|id| self.statements.find(id));
+        hash.add(prepared.map_or(payload.get(1..).unwrap_or_default(), |statement| &statement.text));
+        hash.0
+    }
+
+    /// A replica said that it does not run the read: it is not tried again.
+    pub(super) fn learn_refusal(&mut self) {
+        let fingerprint = self.fingerprint(&self.retained);
+        if self.refused.len() == REFUSED_MAX {
+            self.refused.remove(0);
+        }
+        self.refused.push(fingerprint);
     }
 
     /// Only the replica where the last statement ran can say what became of it.
@@ -295,8 +344,8 @@ impl Split {
             && needs.without(OF_THE_LAST).without(Needs::USER_VARIABLES).without(Needs::SESSION_VARIABLES).is_empty()
     }
 
-    fn knows_user_variables(&self, payload: &[u8], status: StatusFlags) -> bool {
-        let dialect = self.dialect(status);
+    fn knows_user_variables(&self, payload: &[u8]) -> bool {
+        let dialect = self.reading;
         match self.current.kind {
             Kind::Query => self.text_in(payload).is_some_and(|text| self.journal.knows_user_variables(text, dialect)),
             Kind::Execute => StatementId::of_command(payload)
@@ -312,7 +361,9 @@ impl Split {
 
     /// Keeps what the reply's end will need.
     fn retain_for_home(&mut self, payload: &[u8]) {
-        if matches!(self.current.kind, Kind::Query) && self.current.classification.effects.intersects(TOLD_BY_TEXT) {
+        let effects = self.current.classification.effects;
+        let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
+        if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
             self.retained.clear();
             self.retained.extend_from_slice(payload);
         }

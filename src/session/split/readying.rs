@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     protocol::{
+        capability::Capabilities,
         command::Command,
         gtid::GtidPosition,
         packet::{Peeked, peek_packet},
@@ -18,7 +19,7 @@ use crate::{
 
 use super::{
     super::{
-        Ending, Output, Session, Side, State, Step, Surroundings,
+        Ending, Output, ReplicaWant, Session, Side, State, Step, Surroundings,
         entering::{Door, Introduction, Knock, required},
         exchange::Exchange,
         frontend::LOGIN_PACKET_MAX,
@@ -133,7 +134,8 @@ impl Split {
         if of_the_last {
             return Next::Ready(Side::Replica);
         }
-        if !self.may_keep_replica(surroundings) {
+        let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
+        if self.wanted.is_some_and(is_another) || !self.may_keep_replica(surroundings) {
             return Next::Leave;
         }
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
@@ -178,6 +180,15 @@ impl Split {
             Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
             _ => Next::Ready(Side::Replica),
         }
+    }
+
+    fn want_replica(&mut self, required: Capabilities, surroundings: Surroundings<'_>) -> Option<ReplicaWant> {
+        let mut want = self.replicas.want(required, self.sight.position(), surroundings.now)?;
+        if let Some(wanted) = self.wanted {
+            let others = surroundings.table.servers.iter().map(|server| server.id).filter(|id| *id != wanted);
+            want.avoid.extend(others);
+        }
+        Some(want)
     }
 
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
@@ -448,8 +459,7 @@ impl Session {
 
     fn lease_replica(&mut self, surroundings: Surroundings<'_>) {
         let required = required(self.capabilities);
-        let want =
-            self.split_mut().and_then(|split| split.replicas.want(required, split.sight.position(), surroundings.now));
+        let want = self.split_mut().and_then(|split| split.want_replica(required, surroundings));
         match want {
             Some(want) => {
                 self.set_stage(Stage::Leasing);

@@ -67,6 +67,7 @@ impl Relay {
         let Some((_, split)) = self.busy_split() else { return Move::ServerFault };
         match kind {
             Held::Error if ErrPacket::parse(payload).is_ok_and(|error| Split::is_not_here(error.code.0)) => {
+                split.learn_refusal();
                 return Move::Repeat { length: packet.len() };
             }
             Held::Error => {}
