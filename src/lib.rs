@@ -14,6 +14,7 @@ pub mod route;
 pub mod server;
 pub mod session;
 mod slab;
+pub mod sql;
 pub mod standin;
 pub mod topology;
 pub mod worker;

@@ -185,6 +185,9 @@ pub enum Topology {
     Replication,
     /// The configuration tells: each server's `role` is primary or replica.
     Static,
+    /// The same, for the nodes of a Galera cluster: all could take writes, and a read may wait at any of them until
+    /// it has what the others committed.
+    Galera,
 }
 
 /// The account that health checks log in with.
@@ -228,7 +231,7 @@ pub enum ServerAddress {
 /// What the configuration says of a server's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoleSetting {
-    /// The server itself tells; never with [`Topology::Static`].
+    /// The server itself tells; only with [`Topology::Replication`].
     Auto,
     /// The primary, whatever it says.
     Primary,
@@ -307,9 +310,9 @@ pub struct Split {
 pub enum Freshness {
     /// All of it.
     OwnWrites,
-    /// All but what is younger than that.
+    /// What it wrote, for that long, by reading at the primary; then whatever a replica has.
     Within(Duration),
-    /// Whatever the server has that it is sent to.
+    /// Whatever a replica has.
     Any,
 }
 

@@ -9,7 +9,7 @@ use super::error::Complaints;
 use super::file::{ClusterSection, File, ListenerSection, MonitorSection, PoolSection, ServerSection, UserSection};
 use super::limits::WORKERS_MAX;
 use super::read::At;
-use super::value::quoted;
+use super::value::{Choice, quoted};
 use super::{
     Admin, Cluster, ClusterIndex, Config, Limits, Listener, Log, Monitor, Pool, PoolIndex, Process, RoleSetting,
     Server, Split, Topology, User, checks,
@@ -108,12 +108,11 @@ impl Resolver<'_> {
     }
 
     fn server(&self, written: ServerSection, topology: Option<Topology>) -> Option<Server> {
-        if let (Some(Topology::Static), Some(role)) = (topology, &written.role)
+        if let (Some(topology @ (Topology::Static | Topology::Galera)), Some(role)) = (topology, &written.role)
             && *role.get_ref() == RoleSetting::Auto
         {
-            let problem =
-                "topology \"static\" asks no server for its role: write `role = \"primary\"` or `role = \"replica\"`";
-            self.complaints.at(&role.span(), problem);
+            let problem = format!("topology \"{}\" asks no server for its role", topology.word());
+            self.complaints.at(&role.span(), format!("{problem}: write `role = \"primary\"` or `role = \"replica\"`"));
         }
         Some(Server {
             name: inner(written.name)?,

@@ -228,11 +228,12 @@ static CLUSTER: Section = Section {
     settings: &[
         Setting {
             name: "topology",
-            form: Form::Choice { words: words::<Topology>, not_yet: &["galera", "group-replication"] },
+            form: Form::Choice { words: words::<Topology>, not_yet: &["group-replication"] },
             absent: Absent::Refused,
             reload: Reload::AtOnce,
             doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`. `\"static\"`: each server's `role`. \
-                  `\"galera\"` and `\"group-replication\"` are not available yet.",
+                  `\"galera\"`: each node's `role`; the node with the role `\"primary\"` takes the writes, so that two never \
+                  conflict. `\"group-replication\"` is not available yet.",
         },
         Setting {
             name: "monitor",
@@ -373,7 +374,7 @@ static SERVER: Section = Section {
             form: Form::Choice { words: words::<RoleSetting>, not_yet: &[] },
             absent: Absent::Is("\"auto\""),
             reload: Reload::AtOnce,
-            doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others. One server of a cluster at \
+            doc: "`\"auto\"`: the server itself tells. Topologies `\"static\"` and `\"galera\"` need one of the others. One server of a cluster at \
                   most can be `\"primary\"`.",
         },
         Setting {
@@ -486,8 +487,8 @@ static USER: Section = Section {
             absent: Absent::Is("true"),
             reload: Reload::NewSessions,
             doc: "With `split`: how much a read on a replica must see of what its session has written, and has seen before. \
-                  `true`: all of it. `{ within = \"200ms\" }`: all but what is younger than that. `false`: whatever the \
-                  replica has.",
+                  `true`: all of it. `{ within = \"200ms\" }`: for that long after a write, reads stay at the primary; \
+                  then any replica will do. `false`: any replica will do.",
         },
         Setting {
             name: "backend_reuse",

@@ -440,13 +440,8 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
     );
     check(
         "\"replication\"",
-        "\"galera\"",
-        "6:12: `topology` cannot be \"galera\": that is not available yet; write \"replication\" or \"static\"",
-    );
-    check(
-        "\"replication\"",
         "\"group-replication\"",
-        "6:12: `topology` cannot be \"group-replication\": that is not available yet; write \"replication\" or \"static\"",
+        "6:12: `topology` cannot be \"group-replication\": that is not available yet; write \"replication\", \"static\" or \"galera\"",
     );
     check_added(
         "[admin]\nhttp = \"127.0.0.1:9104\"\n",
@@ -655,6 +650,11 @@ fn every_pool_can_have_a_member() {
         "8:1: topology \"static\" asks no server for its role: write `role = \"primary\"` or `role = \"replica\"`",
     );
     check(
+        "\"replication\"",
+        "\"galera\"",
+        "8:1: topology \"galera\" asks no server for its role: write `role = \"primary\"` or `role = \"replica\"`",
+    );
+    check(
         "monitor = { user = \"monitor\", password = \"m\" }\n",
         "",
         "5:10: topology \"replication\" needs an account for the health checks: \
@@ -756,7 +756,7 @@ fn what_is_missing_is_named_at_its_table() {
     check(
         "topology = \"replication\"\n",
         "",
-        "5:10: [cluster.NAME] needs `topology`: `\"replication\"` or `\"static\"`",
+        "5:10: [cluster.NAME] needs `topology`: `\"replication\"`, `\"static\"` or `\"galera\"`",
     );
     check("pool = \"write\"\n", "", "16:1: [[user]] needs `pool` or `split`");
     assert_eq!(
@@ -772,8 +772,7 @@ fn what_is_missing_is_named_at_its_table() {
 
 #[test]
 fn all_errors_of_a_file_are_reported_in_its_order() {
-    let text =
-        MINIMAL.replace("0.0.0.0:3306", "x").replace("\"replication\"", "\"galera\"").replace("pool = ", "pol = ");
+    let text = MINIMAL.replace("0.0.0.0:3306", "x").replace("\"replication\"", "\"none\"").replace("pool = ", "pol = ");
     let places: Vec<String> =
         errors(&text).iter().map(|error| error.split(": ").next().expect("a place").to_owned()).collect();
     assert_eq!(places, ["3:11", "6:12", "19:1"]);

@@ -7,18 +7,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
+    ("sql", &[]),
     ("slab", &[]),
     ("log", &["config"]),
     ("config", &["protocol"]),
     ("topology", &["protocol", "config"]),
-    ("route", &["protocol", "config", "topology"]),
+    ("route", &["protocol", "sql", "config", "topology"]),
     ("pool", &["config", "topology", "slab"]),
-    ("session", &["protocol", "config", "topology", "route"]),
+    ("session", &["protocol", "sql", "config", "topology", "route"]),
     ("io", &["slab"]),
     ("monitor", &["protocol", "config", "topology"]),
-    ("admin", &["config", "topology", "route"]),
+    ("admin", &["protocol", "sql", "config", "topology", "route"]),
     ("standin", &["protocol"]),
     ("worker", &["protocol", "config", "topology", "route", "pool", "session", "io", "slab"]),
 ];
@@ -26,7 +27,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 const MAY_IMPORT_ANYTHING: [&str; 4] = ["server", "demo", "main", "lib"];
 
 /// Values in, values out.
-const PURE: [&str; 6] = ["protocol", "topology", "route", "pool", "session", "slab"];
+const PURE: [&str; 7] = ["protocol", "sql", "topology", "route", "pool", "session", "slab"];
 
 /// What brings I/O, a clock, randomness, threads or locks. Addresses and atomics are values.
 const IMPURE_NAMES: [&str; 19] = [

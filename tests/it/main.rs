@@ -15,6 +15,8 @@ mod layering;
 mod leaks;
 mod login;
 mod offline;
+mod positions;
 mod pressure;
 mod reload;
 mod routing;
+mod sets;

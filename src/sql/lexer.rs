@@ -1,0 +1,389 @@
+//! Cuts a statement into tokens as the servers do, without copying: names, strings, numbers, variables, signs.
+//!
+//! Where two servers, two versions or two readings of the bytes could differ, the token is [`Kind::Broken`], and what
+//! holds it is not judged. What words mean is decided elsewhere.
+
+use super::comment::Comments;
+use super::dialect::{Dialect, Family};
+use super::{ClientCharset, Span};
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A bare word: a keyword, a name, a function.
+    Word,
+    /// A name in backticks, or in `"` with ANSI_QUOTES; never a keyword.
+    QuotedName,
+    /// A string in quotes, without what stands before them (`N`, `x`, `_utf8mb4`).
+    Text,
+    /// A number, or a name that begins with digits, or `\N`.
+    Number,
+    /// `@name` in all its spellings.
+    UserVariable,
+    /// The `@@` before the name of a system variable.
+    SystemVariable,
+    /// `:=`
+    Assign,
+    /// Any other single byte.
+    Sign(u8),
+    /// Nothing is left.
+    End,
+    /// Nothing behind this can be read for certain.
+    Broken(Broken),
+}
+
+/// Why a text cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// A string, a name in quotes or a comment without an end.
+    Unterminated,
+    /// Bytes that mean different things to different servers, or nothing in this character set.
+    Bytes,
+    /// An executable comment in another, or with a number that versions read differently.
+    Comment,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    /// Not empty but for `End`.
+    pub(super) span: Span,
+}
+
+/// A place in a text. A copy of it looks ahead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lexer<'a> {
+    pub(super) text: &'a [u8],
+    /// The next byte to look at; `at <= text.len()`.
+    pub(super) at: usize,
+    pub(super) dialect: Dialect,
+    pub(super) comments: Comments,
+}
+
+impl<'a> Lexer<'a> {
+    pub(super) fn new(text: &'a [u8], dialect: Dialect, comments: Comments) -> Lexer<'a> {
+        // Places are 32-bit numbers. A packet cannot be this long at any setting of the servers.
+        let text = &text[..text.len().min(u32::MAX as usize)];
+        Lexer { text, at: 0, dialect, comments }
+    }
+
+    /// The next token; `End` and `Broken` for ever once they were met.
+    #[inline]
+    pub(super) fn next(&mut self) -> Token {
+        if let Err(broken) = self.skip_blanks() {
+            return self.broken(broken);
+        }
+        let start = self.at;
+        let Some(&first) = self.text.get(start) else {
+            return if self.comments.is_inside {
+                self.broken(Broken::Unterminated)
+            } else {
+                Token { kind: Kind::End, span: self.span(start) }
+            };
+        };
+        let kind = match CLASSES[usize::from(first)] {
+            Class::Name => self.word(),
+            Class::Digit => self.number(),
+            Class::Sign => self.sign(first),
+            Class::Quote => self.quoted(first),
+            Class::Dot if self.peek(1).is_some_and(|byte| byte.is_ascii_digit()) => self.fraction(),
+            Class::Dot => self.sign(first),
+            Class::At => self.variable(),
+            Class::Colon if self.peek(1) == Some(b'=') => self.take(2, Kind::Assign),
+            Class::Colon => self.sign(first),
+            Class::Backslash if self.peek(1) == Some(b'N') => self.take(2, Kind::Number),
+            // MySQL 8.1 and later take `$$` and `$tag$` for the quotes of a program; MariaDB for a name.
+            Class::Dollar if matches!(self.dialect.family, Family::MariaDb { .. }) => self.word(),
+            Class::Dollar | Class::Backslash | Class::Odd => Kind::Broken(Broken::Bytes),
+        };
+        match kind {
+            Kind::Broken(broken) => self.broken(broken),
+            kind => Token { kind, span: self.span(start) },
+        }
+    }
+
+    pub(super) fn bytes(&self, token: Token) -> &'a [u8] {
+        token.span.of(self.text)
+    }
+
+    fn span(&self, start: usize) -> Span {
+        Span { start: start as u32, end: self.at as u32 }
+    }
+
+    fn broken(&self, broken: Broken) -> Token {
+        let end = self.text.len().min(self.at + 1);
+        Token { kind: Kind::Broken(broken), span: Span { start: self.at as u32, end: end as u32 } }
+    }
+
+    pub(super) fn peek(&self, ahead: usize) -> Option<u8> {
+        self.text.get(self.at + ahead).copied()
+    }
+
+    fn take(&mut self, length: usize, kind: Kind) -> Kind {
+        self.at += length;
+        kind
+    }
+
+    fn sign(&mut self, byte: u8) -> Kind {
+        self.take(1, Kind::Sign(byte))
+    }
+
+    #[inline]
+    fn skip_blanks(&mut self) -> Result<(), Broken> {
+        loop {
+            match self.peek(0) {
+                Some(b' ' | b'\t'..=b'\r') => self.at += 1,
+                Some(b'/' | b'-' | b'#' | b'*') => {
+                    if !self.skip_comment()? {
+                        return Ok(());
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// A bare word, all of it.
+    #[inline]
+    fn word(&mut self) -> Kind {
+        let start = self.at;
+        let high = self.skip_name_bytes();
+        if high && !self.is_certain_name(&self.text[start..self.at]) {
+            self.at = start;
+            return Kind::Broken(Broken::Bytes);
+        }
+        Kind::Word
+    }
+
+    /// Goes past the bytes of a name; whether one of them is not ASCII.
+    #[inline]
+    fn skip_name_bytes(&mut self) -> bool {
+        let rest = &self.text[self.at..];
+        let mut seen = 0;
+        let length = rest.iter().position(|byte| {
+            seen |= byte;
+            !is_name_byte(*byte)
+        });
+        self.at += length.unwrap_or(rest.len());
+        // The byte behind the name may have set the bit: then the caller only looks closer for nothing.
+        seen >= 0x80
+    }
+
+    /// Whether all servers see the same characters in a name: those of utf8mb3 in UTF-8, else only ASCII.
+    fn is_certain_name(&self, name: &[u8]) -> bool {
+        let is_utf8 = self.dialect.charset == ClientCharset::Utf8;
+        name.is_ascii() || is_utf8 && std::str::from_utf8(name).is_ok() && !name.iter().any(|byte| *byte >= 0xF0)
+    }
+
+    /// Digits with a fraction or an exponent, hexadecimal, or a name that begins with a digit.
+    ///
+    /// The servers end `1.5` and `1e5` where the digits end, so `1.5for update` has three words behind the number's
+    /// end; but `1for` is a name.
+    fn number(&mut self) -> Kind {
+        let start = self.at;
+        self.skip_digits();
+        match self.peek(0) {
+            Some(b'.') => {
+                self.at += 1;
+                self.skip_digits();
+                self.skip_exponent();
+            }
+            Some(b'e' | b'E') if self.skip_exponent() => {}
+            Some(byte) if is_name_byte(byte) => {
+                self.at = start;
+                return match self.word() {
+                    Kind::Word => Kind::Number,
+                    broken => broken,
+                };
+            }
+            _ => {}
+        }
+        Kind::Number
+    }
+
+    /// `.5`
+    fn fraction(&mut self) -> Kind {
+        self.at += 1;
+        self.skip_digits();
+        self.skip_exponent();
+        Kind::Number
+    }
+
+    fn skip_digits(&mut self) {
+        while self.peek(0).is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+    }
+
+    /// Goes past `e5`, `e+5` or `e-5`; whether one is there.
+    fn skip_exponent(&mut self) -> bool {
+        if !matches!(self.peek(0), Some(b'e' | b'E')) {
+            return false;
+        }
+        let sign = usize::from(matches!(self.peek(1), Some(b'+' | b'-')));
+        let is_there = self.peek(1 + sign).is_some_and(|byte| byte.is_ascii_digit());
+        if is_there {
+            self.at += 1 + sign;
+            self.skip_digits();
+        }
+        is_there
+    }
+
+    /// Anything that begins with `@`.
+    fn variable(&mut self) -> Kind {
+        match self.peek(1) {
+            Some(b'@') => self.take(2, Kind::SystemVariable),
+            Some(quote @ (b'\'' | b'"' | b'`')) => {
+                self.at += 1;
+                match self.quoted(quote) {
+                    Kind::Broken(broken) => Kind::Broken(broken),
+                    _ => Kind::UserVariable,
+                }
+            }
+            Some(byte) if byte == b'.' || is_name_byte(byte) => self.bare_user_variable(),
+            _ => Kind::Broken(Broken::Bytes),
+        }
+    }
+
+    /// `@name`, whose name may hold dots.
+    fn bare_user_variable(&mut self) -> Kind {
+        let start = self.at;
+        self.at += 1;
+        while self.peek(0).is_some_and(|byte| byte == b'.' || is_name_byte(byte)) {
+            self.at += 1;
+        }
+        if self.is_certain_name(&self.text[start..self.at]) { Kind::UserVariable } else { Kind::Broken(Broken::Bytes) }
+    }
+
+    /// What begins with a quote: a string, or a name.
+    fn quoted(&mut self, quote: u8) -> Kind {
+        let start = self.at;
+        let is_name = quote == b'`' || quote == b'"' && self.dialect.ansi_quotes;
+        let end = if is_name { self.name_end(quote) } else { self.string_end(quote) };
+        let Some(end) = end else {
+            return Kind::Broken(Broken::Unterminated);
+        };
+        if self.is_doubtful(&self.text[start..end], is_name) {
+            return Kind::Broken(Broken::Bytes);
+        }
+        self.at = end;
+        if is_name { Kind::QuotedName } else { Kind::Text }
+    }
+
+    /// Servers skip the length that the first byte of a character promises in a name, but look at all of its bytes in a
+    /// string; so a name must be certain, and a string only of a known character set.
+    fn is_doubtful(&self, quoted: &[u8], is_name: bool) -> bool {
+        match self.dialect.charset {
+            _ if is_name => !self.is_certain_name(quoted),
+            ClientCharset::Unknown => !quoted.is_ascii(),
+            _ => false,
+        }
+    }
+
+    /// Where a name in quotes ends; a doubled quote stands for one.
+    fn name_end(&self, quote: u8) -> Option<usize> {
+        let mut at = self.at + 1;
+        loop {
+            at += memchr::memchr(quote, self.text.get(at..)?)? + 1;
+            if self.text.get(at) != Some(&quote) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
+
+    /// Where a string ends: at its quote, unless doubled, escaped, or the second byte of a character.
+    fn string_end(&self, quote: u8) -> Option<usize> {
+        if !self.dialect.charset.is_ascii_safe() {
+            return self.string_end_bytewise(quote);
+        }
+        if self.dialect.no_backslash_escapes {
+            return self.name_end(quote);
+        }
+        let mut at = self.at + 1;
+        loop {
+            at += memchr::memchr2(quote, b'\\', self.text.get(at..)?)?;
+            if self.text[at] == b'\\' {
+                at += 2;
+                continue;
+            }
+            at += 1;
+            if self.text.get(at) != Some(&quote) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
+
+    fn string_end_bytewise(&self, quote: u8) -> Option<usize> {
+        let charset = self.dialect.charset;
+        let mut at = self.at + 1;
+        loop {
+            let byte = *self.text.get(at)?;
+            let next = self.text.get(at + 1).copied();
+            let joins = byte >= 0x80 && next.is_some_and(|second| charset.joins(byte, second));
+            let escapes = byte == b'\\' && !self.dialect.no_backslash_escapes;
+            let doubles = byte == quote && next == Some(quote);
+            if joins || escapes || doubles {
+                at += 2;
+            } else if byte == quote {
+                return Some(at + 1);
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
+/// What a token may begin with.
+#[derive(Clone, Copy)]
+enum Class {
+    Name,
+    Digit,
+    Quote,
+    At,
+    Dot,
+    Colon,
+    Backslash,
+    Dollar,
+    Sign,
+    /// A control character, which no server takes.
+    Odd,
+}
+
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Sign; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Name,
+            b'0'..=b'9' => Class::Digit,
+            b'\'' | b'"' | b'`' => Class::Quote,
+            b'@' => Class::At,
+            b'.' => Class::Dot,
+            b':' => Class::Colon,
+            b'\\' => Class::Backslash,
+            b'$' => Class::Dollar,
+            0..0x20 | 0x7F => Class::Odd,
+            _ => Class::Sign,
+        };
+        byte += 1;
+    }
+    classes
+};
+
+const NAME_BYTES: [bool; 256] = {
+    let mut is_name = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        is_name[byte] = matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 0x80..);
+        byte += 1;
+    }
+    is_name
+};
+
+/// Whether a byte goes on with a bare name.
+#[inline]
+pub(super) fn is_name_byte(byte: u8) -> bool {
+    NAME_BYTES[usize::from(byte)]
+}
