@@ -205,8 +205,8 @@ struct RunOptions {
     server: ServerOptions,
     #[command(flatten)]
     timetable: TimetableOptions,
-    /// The open pass of a run without `--rate`: at this part of what the slowest candidate does in a closed loop, the
-    /// same rate for all. 0 leaves the pass out
+    /// The open pass of a run without `--rate`: at this part of what the middle one of the candidates does in a closed
+    /// loop, the same rate for all. 0 leaves the pass out
     #[arg(long, default_value_t = 0.5)]
     open_part: f64,
     /// What is measured; all where nothing is given
@@ -224,7 +224,7 @@ struct RunOptions {
     files: Files,
     /// The full run: every load that a promise or the README names. Keeps it in bench/results and writes the README's
     /// figures
-    #[arg(long, conflicts_with_all = ["smoke", "cases", "connections", "seconds", "rate", "open_part"])]
+    #[arg(long, conflicts_with_all = ["smoke", "cases", "candidates", "connections", "seconds", "rate", "open_part", "base", "backend"])]
     record: bool,
 }
 
