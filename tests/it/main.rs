@@ -21,3 +21,4 @@ mod pressure;
 mod reload;
 mod routing;
 mod sets;
+mod splitting;
