@@ -7,6 +7,8 @@ pub(super) struct WordTable<T: 'static, const SLOTS: usize> {
     entries: &'static [(&'static str, T)],
     /// One more than the index of an entry; 0 is empty.
     slots: [u16; SLOTS],
+    /// For each first letter the lengths of its words, one bit each: most words that are looked for are not there.
+    lengths: [u32; 32],
 }
 
 impl<T: Copy, const SLOTS: usize> WordTable<T, SLOTS> {
@@ -14,6 +16,7 @@ impl<T: Copy, const SLOTS: usize> WordTable<T, SLOTS> {
     pub(super) const fn new(entries: &'static [(&'static str, T)]) -> WordTable<T, SLOTS> {
         assert!(SLOTS.is_power_of_two() && entries.len() * 2 <= SLOTS);
         let mut slots = [0; SLOTS];
+        let mut lengths = [0; 32];
         let mut index = 0;
         while index < entries.len() {
             let word = entries[index].0.as_bytes();
@@ -23,17 +26,22 @@ impl<T: Copy, const SLOTS: usize> WordTable<T, SLOTS> {
                 slot = (slot + 1) & (SLOTS - 1);
             }
             slots[slot] = index as u16 + 1;
+            lengths[letter(word)] |= length_bit(word);
             index += 1;
         }
-        WordTable { entries, slots }
+        WordTable { entries, slots, lengths }
     }
 
     /// The value of a word in any case.
     #[inline]
     pub(super) fn find(&self, word: &[u8]) -> Option<T> {
-        if word.is_empty() {
+        if word.is_empty() || self.lengths[letter(word)] & length_bit(word) == 0 {
             return None;
         }
+        self.search(word)
+    }
+
+    fn search(&self, word: &[u8]) -> Option<T> {
         let mut slot = hash(word) & (SLOTS - 1);
         loop {
             let index = usize::from(self.slots[slot]).checked_sub(1)?;
@@ -44,6 +52,16 @@ impl<T: Copy, const SLOTS: usize> WordTable<T, SLOTS> {
             slot = (slot + 1) & (SLOTS - 1);
         }
     }
+}
+
+/// The same for both cases of a letter.
+const fn letter(word: &[u8]) -> usize {
+    (word[0] & 31) as usize
+}
+
+/// Long words share a bit.
+const fn length_bit(word: &[u8]) -> u32 {
+    1 << if word.len() < 31 { word.len() } else { 31 }
 }
 
 /// Four bytes and the length tell most words apart; the bit 0x20 makes letters lower case and does no harm to the rest.
