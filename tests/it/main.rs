@@ -18,3 +18,4 @@ mod offline;
 mod pressure;
 mod reload;
 mod routing;
+mod sql;
