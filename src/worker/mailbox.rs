@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     io::WakeHandle,
-    session::{KillTarget, SessionId},
+    session::{KillTargets, SessionId},
     slab::Key,
 };
 
@@ -64,7 +64,7 @@ pub enum Order {
         /// Which session it asked for.
         id: SessionId,
         /// Where that is.
-        target: Option<KillTarget>,
+        target: Option<KillTargets>,
     },
     /// A server has a free place, and somebody waits for one.
     PlaceFreed,
@@ -90,6 +90,8 @@ pub struct SessionRow {
     pub address: String,
     /// The server in use.
     pub server: Option<String>,
+    /// The replica that its reads go to.
+    pub replica: Option<String>,
     /// The server used before that one.
     pub last_server: Option<String>,
     /// What it is doing.
