@@ -4,14 +4,13 @@
 //! session's: no login, no choice of server, no state of a reply. So it is the limit to stay close to. Its candidates
 //! run it as a process of its own.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use socket2::SockAddr;
-use sqluice::io::{self, Engine, Event, Io, IoLimits, SEND_SPANS_MAX, SocketId, Span};
+use sqluice::io::{self, Engine, Event, Io, IoLimits, SocketId, Span};
 use sqluice::protocol::packet::Walker;
 
 use crate::launch::LISTENING;
@@ -55,10 +54,10 @@ struct Side {
 
 /// Bytes on their way out of a socket.
 enum Output {
-    /// All is written. Also: nothing can be written yet, and nothing came to be written.
-    Idle,
-    /// A try is in flight; what came since waits.
-    Trying(VecDeque<Span>),
+    /// Straight through: what comes is with the ring until the end of the turn.
+    Direct,
+    /// The ring has as much as it takes in a turn: a copy of the rest waits for that.
+    Behind(Vec<u8>),
     /// The socket takes no more. A copy is being written, and what came since is copied behind it; the other side is
     /// paused.
     Full(Vec<u8>),
@@ -77,7 +76,7 @@ impl Relay {
                 }
             }
             Event::Received { id, span } => self.pass_on(io, id, span),
-            Event::Sent { id, unsent, .. } => self.sent(io, id, unsent),
+            Event::Sent { id, unsent } => self.sent(io, id, &unsent),
             Event::SentBytes { id, result: Ok(()), .. } => self.copy_sent(io, id),
             Event::Ended { id } => self.ended(io, id),
             Event::Connected { id, result: Err(_) }
@@ -103,7 +102,8 @@ impl Relay {
             return io.close(client);
         };
         for (id, peer) in [(client, server), (server, client)] {
-            self.sides[id.slot()] = Some(Side { id, peer, packets: Walker::new(), output: Output::Idle, last: false });
+            self.sides[id.slot()] =
+                Some(Side { id, peer, packets: Walker::new(), output: Output::Direct, last: false });
         }
     }
 
@@ -124,7 +124,7 @@ impl Relay {
         }
     }
 
-    fn sent(&mut self, io: &mut Io, id: SocketId, unsent: Vec<Span>) {
+    fn sent(&mut self, io: &mut Io, id: SocketId, unsent: &[Span]) {
         let Some(side) = self.side(id) else { return };
         let source = side.peer;
         match side.after_try(io, unsent) {
@@ -159,7 +159,7 @@ impl Relay {
     }
 
     fn close_if_last(&mut self, io: &mut Io, id: SocketId) {
-        if self.side(id).is_some_and(|side| side.last && matches!(side.output, Output::Idle)) {
+        if self.side(id).is_some_and(|side| side.last && side.is_written(io)) {
             self.close_pair(io, id);
         }
     }
@@ -182,46 +182,51 @@ impl Side {
     /// Writes a span to this socket, behind what is on its way.
     fn put(&mut self, io: &mut Io, span: Span) {
         match &mut self.output {
-            Output::Idle => {
-                io.send(self.id, [span]);
-                self.output = Output::Trying(VecDeque::new());
+            Output::Direct => {
+                if let Err(span) = io.send(self.id, span)
+                    && io.await_sent(self.id)
+                {
+                    self.output = Output::Behind(span.bytes().to_vec());
+                }
             }
-            Output::Trying(waiting) => waiting.push_back(span),
-            Output::Full(copy) => copy.extend_from_slice(span.bytes()),
+            Output::Behind(copy) | Output::Full(copy) => copy.extend_from_slice(span.bytes()),
         }
     }
 
-    /// A try is over and left `unsent`.
-    fn after_try(&mut self, io: &mut Io, unsent: Vec<Span>) -> Room {
-        let Output::Trying(mut waiting) = std::mem::replace(&mut self.output, Output::Idle) else {
-            unreachable!("a try ends only where one was made");
-        };
-        if !unsent.is_empty() {
-            let mut copy = Vec::new();
-            for span in unsent.iter().chain(&waiting) {
-                copy.extend_from_slice(span.bytes());
-            }
-            io.send_bytes(self.id, copy);
-            self.output = Output::Full(Vec::new());
-            return Room::None;
+    /// Whether nothing is on its way. If something is, an event tells when that is written.
+    fn is_written(&mut self, io: &mut Io) -> bool {
+        if matches!(self.output, Output::Direct) && io.await_sent(self.id) {
+            self.output = Output::Behind(Vec::new());
         }
-        if !waiting.is_empty() {
-            let count = waiting.len().min(SEND_SPANS_MAX);
-            io.send(self.id, waiting.drain(..count));
-            self.output = Output::Trying(waiting);
+        matches!(self.output, Output::Direct)
+    }
+
+    /// The spans of a turn were tried, and left `unsent`.
+    fn after_try(&mut self, io: &mut Io, unsent: &[Span]) -> Room {
+        let mut copy = Vec::new();
+        for span in unsent {
+            copy.extend_from_slice(span.bytes());
         }
-        Room::Some
+        if let Output::Behind(behind) = &self.output {
+            copy.extend_from_slice(behind);
+        }
+        self.write(io, copy)
     }
 
     /// A copy is written; perhaps there is more.
     fn after_copy(&mut self, io: &mut Io) -> Room {
-        match std::mem::replace(&mut self.output, Output::Idle) {
-            Output::Full(copy) if !copy.is_empty() => {
-                io.send_bytes(self.id, copy);
-                self.output = Output::Full(Vec::new());
-                Room::None
-            }
-            Output::Full(_) | Output::Idle | Output::Trying(_) => Room::Some,
+        let Output::Full(copy) = &mut self.output else { unreachable!("a copy was being written") };
+        let copy = std::mem::take(copy);
+        self.write(io, copy)
+    }
+
+    fn write(&mut self, io: &mut Io, copy: Vec<u8>) -> Room {
+        if copy.is_empty() {
+            self.output = Output::Direct;
+            return Room::Some;
         }
+        io.send_bytes(self.id, copy);
+        self.output = Output::Full(Vec::new());
+        Room::None
     }
 }

@@ -58,6 +58,18 @@ impl Worker {
         }
     }
 
+    /// Received buffers of a turn were tried. Past the high-water mark of what is left, the side it came from is not read.
+    pub(super) fn sent(&mut self, key: Key, side: Side, unsent: &[Span]) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let Some(to) = tenant.connection(side) else { return };
+        to.sent(&mut self.io, unsent);
+        if to.is_congested()
+            && let Some(from) = tenant.connection(opposite(side))
+        {
+            from.pause(&mut self.io);
+        }
+    }
+
     /// Passes bytes to the other side. Past its high-water mark, this side is not read until they are written.
     fn forward(&mut self, key: Key, from: Side, span: Span) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };

@@ -192,14 +192,9 @@ impl Worker {
                 // Whatever a departing peer still says, nobody hears it.
                 Some(Owner::Departing(_)) | None => {}
             },
-            Event::Sent { id, sent, unsent } => match self.owner(id) {
-                Some(Owner::Session(key, side)) => {
-                    if let Some(connection) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
-                        connection.sent(&mut self.io, sent, unsent);
-                    }
-                    self.relieve(key, side);
-                }
-                Some(Owner::Departing(key)) => self.departing_sent(key, sent, unsent),
+            Event::Sent { id, unsent } => match self.owner(id) {
+                Some(Owner::Session(key, side)) => self.sent(key, side, &unsent),
+                Some(Owner::Departing(key)) => self.departing_sent(key, &unsent),
                 None => {}
             },
             Event::SentBytes { id, result, buffer } => self.bytes_sent(id, result.is_ok(), buffer.len()),
