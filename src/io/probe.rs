@@ -6,8 +6,10 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::IoLimits;
-use super::event::Event;
+use super::event::{Event, SocketId};
 use super::ring::Setup;
 use super::uring::Uring;
 
@@ -16,6 +18,9 @@ const KERNEL_FLOOR: KernelVersion = KernelVersion { major: 6, minor: 1 };
 
 /// How long the kernel may take to pass a few bytes through a socket pair.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Words that fill the smallest socket buffer many times over.
+const PROBE_TRIES_MAX: usize = 10_000;
 
 /// The two numbers of a kernel's version that tell what it can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,9 +161,12 @@ pub(super) fn io_uring(limits: &IoLimits) -> Result<Uring, Refusal> {
     Ok(engine)
 }
 
-/// Receives twice with one multishot receive into provided buffers, sees the end, and closes: what every session does.
+/// Receives twice with one multishot receive into provided buffers, fills the way back, sees the end, and closes: what
+/// every session does.
 fn probe(engine: &mut Uring) -> Result<(), Refusal> {
     let (mut peer, ours) = UnixStream::pair().map_err(Refusal::SetUp)?;
+    // The kernel raises it to its least.
+    SockRef::from(&ours).set_send_buffer_size(1).map_err(Refusal::SetUp)?;
     let id = engine.adopt(ours.into()).map_err(|_| Refusal::Probe("no slot for a socket"))?;
     engine.receive(id);
     for word in [&b"first"[..], b"second"] {
@@ -169,12 +177,30 @@ fn probe(engine: &mut Uring) -> Result<(), Refusal> {
             _ => return Err(Refusal::Probe("a multishot receive brought other bytes")),
         }
     }
+    probe_tries(engine, id, &mut peer)?;
     drop(peer);
     if !matches!(next_event(engine)?, Event::Ended { .. }) {
         return Err(Refusal::Probe("a receive did not see the end"));
     }
     engine.close(id);
     Ok(())
+}
+
+/// Sends to a peer that does not read until not everything is written: if that were not told, bytes would be lost.
+fn probe_tries(engine: &mut Uring, id: SocketId, peer: &mut UnixStream) -> Result<(), Refusal> {
+    for _ in 0..PROBE_TRIES_MAX {
+        peer.write_all(b"back").map_err(Refusal::SetUp)?;
+        let Event::Received { span, .. } = next_event(engine)? else {
+            return Err(Refusal::Probe("a multishot receive ended early"));
+        };
+        let sends = engine.send(id, span).is_ok() && engine.await_sent(id);
+        match next_event(engine)? {
+            Event::Sent { unsent, .. } if sends && unsent.is_empty() => {}
+            Event::Sent { .. } if sends => return Ok(()),
+            _ => return Err(Refusal::Probe("a send failed")),
+        }
+    }
+    Err(Refusal::Probe("a send of more than there is room for is not told"))
 }
 
 fn next_event(engine: &mut Uring) -> Result<Event, Refusal> {
