@@ -54,6 +54,9 @@ impl Epoll {
         for _ in 0..RECEIVES_PER_TURN {
             let group = socket.adaptive.group();
             let Some(mut span) = self.pool.take(group) else {
+                if socket.adaptive.gives_way(&self.pool) {
+                    continue;
+                }
                 socket.receive = Receive::Starved;
                 self.starved.add(group, id, socket.served);
                 return;

@@ -102,6 +102,7 @@ impl Uring {
                 socket.receive = Receive::Over;
                 events.push(Event::Ended { id });
             }
+            libc::ENOBUFS if wanted && socket.adaptive.gives_way(&self.pool) => self.arm_receive(id),
             libc::ENOBUFS if wanted => {
                 socket.receive = Receive::Starved;
                 self.starved.add(socket.adaptive.group(), id, socket.served);
