@@ -93,7 +93,6 @@ impl Relay {
     }
 
     fn open_pair(&mut self, io: &mut Io, client: OwnedFd) {
-        let Ok(_) = io::socket::prepare_accepted(&client) else { return };
         let Ok(outgoing) = io::socket::outgoing(&self.server) else {
             return;
         };

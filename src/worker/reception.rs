@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    io::socket::prepare_accepted,
+    io::socket::client_address,
     session::{Admission, Birth, Session, SessionId, Side},
 };
 
@@ -74,7 +74,7 @@ impl Worker {
     }
 
     fn settle(&mut self, socket: OwnedFd, admission: Admission) -> Option<()> {
-        let address = prepare_accepted(&socket).ok()?;
+        let address = client_address(&socket).ok()?;
         // The servers' user tables call the other end of a UNIX socket this.
         let host: Arc<str> = address.map_or("localhost".into(), |address| address.ip().to_string().into());
         let address = address.map_or_else(|| Arc::clone(&host), |address| address.to_string().into());
