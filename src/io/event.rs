@@ -146,7 +146,8 @@ pub enum Event {
 
 impl Event {
     /// The socket this event is about.
-    pub(super) fn socket(&self) -> Option<SocketId> {
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketId> {
         match self {
             Event::Connected { id, .. }
             | Event::Received { id, .. }
