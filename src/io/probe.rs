@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
 use super::IoLimits;
+use super::buffer::Span;
 use super::event::{Event, SocketId};
 use super::ring::Setup;
 use super::uring::Uring;
@@ -186,21 +187,37 @@ fn probe(engine: &mut Uring) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Sends to a peer that does not read until not everything is written: if that were not told, bytes would be lost.
+/// Sends to a peer that does not read until not everything is written, and compares what is told with what arrived: if
+/// they differed, bytes would be lost.
 fn probe_tries(engine: &mut Uring, id: SocketId, peer: &mut UnixStream) -> Result<(), Refusal> {
+    let mut written = 0;
     for _ in 0..PROBE_TRIES_MAX {
         peer.write_all(b"back").map_err(Refusal::SetUp)?;
         let Event::Received { span, .. } = next_event(engine)? else {
             return Err(Refusal::Probe("a multishot receive ended early"));
         };
-        let sends = engine.send(id, span).is_ok() && engine.await_sent(id);
-        match next_event(engine)? {
-            Event::Sent { unsent, .. } if sends && unsent.is_empty() => {}
-            Event::Sent { .. } if sends => return Ok(()),
-            _ => return Err(Refusal::Probe("a send failed")),
+        written += span.len();
+        if engine.send(id, span).is_err() || !engine.await_sent(id) {
+            return Err(Refusal::Probe("a send was not taken"));
+        }
+        let Event::Sent { unsent, .. } = next_event(engine)? else {
+            return Err(Refusal::Probe("a send failed"));
+        };
+        written -= unsent.iter().map(Span::len).sum::<usize>();
+        if !unsent.is_empty() {
+            return expect_arrived(peer, written);
         }
     }
     Err(Refusal::Probe("a send of more than there is room for is not told"))
+}
+
+fn expect_arrived(peer: &mut UnixStream, written: usize) -> Result<(), Refusal> {
+    peer.set_nonblocking(true).map_err(Refusal::SetUp)?;
+    let mut arrived = Vec::new();
+    match peer.read_to_end(&mut arrived) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && arrived.len() == written => Ok(()),
+        Ok(_) | Err(_) => Err(Refusal::Probe("a send wrote other than it told")),
+    }
 }
 
 fn next_event(engine: &mut Uring) -> Result<Event, Refusal> {

@@ -145,7 +145,7 @@ impl Worker {
                 error!(worker = self.index, error = %failure, "the ring failed: the worker ends");
                 return;
             }
-            self.now = Instant::now();
+            self.now = self.io.now();
             for event in events.drain(..) {
                 let owner = event.socket().and_then(|socket| self.owner(socket));
                 let concerned = match owner {

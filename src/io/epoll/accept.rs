@@ -3,18 +3,18 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
-use super::super::event::{Errno, Event, SocketId};
-use super::super::listener::Accepting;
-use super::super::operation::{Kind, Tag};
-use super::super::socket;
 use super::interest::control;
 use super::{Epoll, READABLE};
+use crate::io::event::{Errno, Event, SocketId};
+use crate::io::listener::Accepting;
+use crate::io::operation::{Kind, Tag};
+use crate::io::socket;
 
 /// Clients accepted from one listener in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
 impl Epoll {
-    pub(in super::super) fn listen(&mut self, key: u32, fd: OwnedFd) {
+    pub(in crate::io) fn listen(&mut self, key: u32, fd: OwnedFd) {
         // It cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, true);
         match self.listeners.insert(key, fd) {
@@ -23,7 +23,7 @@ impl Epoll {
         }
     }
 
-    pub(in super::super) fn stop_listening(&mut self, key: u32) {
+    pub(in crate::io) fn stop_listening(&mut self, key: u32) {
         let Some((id, _)) = self.listeners.with_key(key) else { return };
         self.unwatch_listener(id);
         self.listeners.remove(id);

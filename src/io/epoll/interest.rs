@@ -3,11 +3,11 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::super::event::{Errno, Event, SocketId};
-use super::super::operation::{Kind, Tag};
 use super::receive::Receive;
 use super::send::Sending;
 use super::{BROKEN, Epoll, READABLE, Socket, WRITABLE};
+use crate::io::event::{Errno, Event, SocketId};
+use crate::io::operation::{Kind, Tag};
 
 /// What the kernel was told to watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use super::super::buffer::Span;
-use super::super::event::{Errno, Event, SocketId};
-use super::super::starved::Served;
 use super::Epoll;
+use crate::io::buffer::Span;
+use crate::io::event::{Errno, Event, SocketId};
+use crate::io::starved::Served;
 
 /// Receives of one socket in one turn: enough to follow a stream, few enough to be fair.
 const RECEIVES_PER_TURN: usize = 4;
@@ -19,7 +19,7 @@ pub(super) enum Receive {
 }
 
 impl Epoll {
-    pub(in super::super) fn receive(&mut self, id: SocketId) {
+    pub(in crate::io) fn receive(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
@@ -29,7 +29,7 @@ impl Epoll {
         }
     }
 
-    pub(in super::super) fn pause(&mut self, id: SocketId) {
+    pub(in crate::io) fn pause(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };

@@ -3,11 +3,11 @@
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 
-use super::super::buffer::Span;
-use super::super::event::{Errno, Event, SocketId};
-use super::super::send::{TRY, Telling, Try};
-use super::super::socket;
 use super::Epoll;
+use crate::io::buffer::Span;
+use crate::io::event::{Errno, Event, SocketId};
+use crate::io::send::{TRY, Telling, Try};
+use crate::io::socket;
 
 /// What a socket is to write, or waits for before it can.
 pub(super) enum Sending {
@@ -22,7 +22,7 @@ pub(super) enum Sending {
 }
 
 impl Epoll {
-    pub(in super::super) fn send(&mut self, id: SocketId, span: Span) -> Result<(), Span> {
+    pub(in crate::io) fn send(&mut self, id: SocketId, span: Span) -> Result<(), Span> {
         let Some(socket) = self.sockets.get_mut(id) else { return Ok(()) };
         match &mut socket.sending {
             _ if span.is_empty() => Ok(()),
@@ -36,7 +36,7 @@ impl Epoll {
         }
     }
 
-    pub(in super::super) fn await_sent(&mut self, id: SocketId) -> bool {
+    pub(in crate::io) fn await_sent(&mut self, id: SocketId) -> bool {
         let Some(socket) = self.sockets.get_mut(id) else { return false };
         let waits = matches!(socket.sending, Sending::Try(_));
         if waits {
@@ -45,7 +45,7 @@ impl Epoll {
         waits
     }
 
-    pub(in super::super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
+    pub(in crate::io) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         assert!(matches!(socket.sending, Sending::Nothing), "one send at a time");
         socket.sending = Sending::Bytes { buffer, offset: 0 };
@@ -56,7 +56,7 @@ impl Epoll {
         }
     }
 
-    pub(in super::super) fn shutdown_write(&mut self, id: SocketId) {
+    pub(in crate::io) fn shutdown_write(&mut self, id: SocketId) {
         self.try_now(id);
         let Some(socket) = self.sockets.get_mut(id) else { return };
         match socket.sending {

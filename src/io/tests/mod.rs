@@ -27,6 +27,7 @@ fn on_both_engines(limits: IoLimits, check: impl Fn(&mut Driver)) {
                 eprintln!("{report}");
                 check(&mut Driver::new(io));
             }
+            Err(EngineError::IoUring(refusal @ Refusal::Probe(_))) => panic!("io_uring is there: {refusal}"),
             Err(EngineError::IoUring(refusal)) => eprintln!("not checked on io_uring: {refusal}"),
             Err(error) => panic!("{error}"),
         }

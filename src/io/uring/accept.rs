@@ -7,14 +7,14 @@ use std::time::Instant;
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode};
 
-use super::super::event::{Errno, Event, SocketId};
-use super::super::listener::Accepting;
-use super::super::operation::{Kind, Tag};
-use super::super::socket;
 use super::Uring;
+use crate::io::event::{Errno, Event, SocketId};
+use crate::io::listener::Accepting;
+use crate::io::operation::{Kind, Tag};
+use crate::io::socket;
 
 impl Uring {
-    pub(in super::super) fn listen(&mut self, key: u32, fd: OwnedFd) {
+    pub(in crate::io) fn listen(&mut self, key: u32, fd: OwnedFd) {
         // A nonblocking listener would give the accept back with EAGAIN on some kernels instead of waiting. Changing it
         // cannot fail on an open descriptor.
         let _ = socket::set_nonblocking(&fd, false);
@@ -24,7 +24,7 @@ impl Uring {
         }
     }
 
-    pub(in super::super) fn stop_listening(&mut self, key: u32) {
+    pub(in crate::io) fn stop_listening(&mut self, key: u32) {
         if let Some((id, listener)) = self.listeners.with_key(key) {
             match mem::replace(&mut listener.state, Accepting::Stopping) {
                 Accepting::Armed => self.cancel(Tag::new(Kind::Accept, id)),

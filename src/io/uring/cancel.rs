@@ -3,11 +3,11 @@
 use io_uring::types::CancelBuilder;
 use io_uring::{opcode, squeue};
 
-use super::super::listener::Accepting;
-use super::super::operation::{Kind, Tag};
 use super::Uring;
 use super::receive::Receive;
 use super::send::Sending;
+use crate::io::listener::Accepting;
+use crate::io::operation::{Kind, Tag};
 
 impl Uring {
     /// Asks the kernel to end an operation early. Its last completion comes either way.

@@ -6,13 +6,13 @@ use io_uring::opcode;
 use io_uring::types::Fd;
 use socket2::SockAddr;
 
-use super::super::event::{Errno, Event, Full, SocketId};
-use super::super::operation::{Kind, Tag};
-use super::super::socket;
 use super::Uring;
+use crate::io::event::{Errno, Event, Full, SocketId};
+use crate::io::operation::{Kind, Tag};
+use crate::io::socket;
 
 impl Uring {
-    pub(in super::super) fn connect(&mut self, fd: OwnedFd, address: &SockAddr) -> Result<SocketId, (OwnedFd, Full)> {
+    pub(in crate::io) fn connect(&mut self, fd: OwnedFd, address: &SockAddr) -> Result<SocketId, (OwnedFd, Full)> {
         let id = self.adopt(fd)?;
         let socket = self.sockets.get_mut(id).expect("adopted just now");
         if address.is_unix() {

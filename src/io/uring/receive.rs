@@ -6,10 +6,10 @@ use std::os::fd::AsRawFd;
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode};
 
-use super::super::event::{Errno, Event, SocketId};
-use super::super::operation::{Kind, Tag};
-use super::super::starved::Served;
 use super::Uring;
+use crate::io::event::{Errno, Event, SocketId};
+use crate::io::operation::{Kind, Tag};
+use crate::io::starved::Served;
 
 /// Where the receiving side of a socket is. In the states with an operation in flight its last completion decides what
 /// comes next.
@@ -36,7 +36,7 @@ impl Receive {
 }
 
 impl Uring {
-    pub(in super::super) fn receive(&mut self, id: SocketId) {
+    pub(in crate::io) fn receive(&mut self, id: SocketId) {
         let Some(socket) = self.open(id) else { return };
         match socket.receive {
             Receive::Idle => self.arm_receive(id),
@@ -45,7 +45,7 @@ impl Uring {
         }
     }
 
-    pub(in super::super) fn pause(&mut self, id: SocketId) {
+    pub(in crate::io) fn pause(&mut self, id: SocketId) {
         let Some(socket) = self.open(id) else { return };
         match socket.receive {
             Receive::Armed => {

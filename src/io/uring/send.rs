@@ -10,12 +10,12 @@ use std::os::fd::AsRawFd;
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode, squeue};
 
-use super::super::buffer::Span;
-use super::super::event::{Errno, Event, SocketId};
-use super::super::operation::{Kind, Tag};
-use super::super::send::{TRY, Telling, Try};
-use super::super::socket;
 use super::{Life, Socket, Uring};
+use crate::io::buffer::Span;
+use crate::io::event::{Errno, Event, SocketId};
+use crate::io::operation::{Kind, Tag};
+use crate::io::send::{TRY, Telling, Try};
+use crate::io::socket;
 
 /// What a socket is to write.
 pub(super) enum Sending {
@@ -30,7 +30,7 @@ pub(super) enum Sending {
 }
 
 impl Uring {
-    pub(in super::super) fn send(&mut self, id: SocketId, span: Span) -> Result<(), Span> {
+    pub(in crate::io) fn send(&mut self, id: SocketId, span: Span) -> Result<(), Span> {
         let Some(socket) = self.sockets.get_mut(id).filter(|socket| socket.is_open()) else { return Ok(()) };
         match &mut socket.sending {
             _ if span.is_empty() => Ok(()),
@@ -44,7 +44,7 @@ impl Uring {
         }
     }
 
-    pub(in super::super) fn await_sent(&mut self, id: SocketId) -> bool {
+    pub(in crate::io) fn await_sent(&mut self, id: SocketId) -> bool {
         let Some(socket) = self.open(id) else { return false };
         let waits = matches!(socket.sending, Sending::Try(_));
         if waits {
@@ -53,7 +53,7 @@ impl Uring {
         waits
     }
 
-    pub(in super::super) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
+    pub(in crate::io) fn send_bytes(&mut self, id: SocketId, buffer: Vec<u8>) {
         let Some(socket) = self.open(id) else { return };
         assert!(matches!(socket.sending, Sending::Nothing), "one send at a time");
         if buffer.is_empty() {
@@ -64,7 +64,7 @@ impl Uring {
         self.arm_send_bytes(id);
     }
 
-    pub(in super::super) fn shutdown_write(&mut self, id: SocketId) {
+    pub(in crate::io) fn shutdown_write(&mut self, id: SocketId) {
         let Some(socket) = self.open(id) else { return };
         match socket.sending {
             Sending::Nothing => socket::shutdown_write(&socket.fd),
