@@ -77,8 +77,7 @@ fn is_left_behind(path: &Path, address: &SockAddr) -> bool {
 
 /// A socket to connect to `address` with: nonblocking, and for TCP without delays and watched for a lost peer.
 pub fn outgoing(address: &SockAddr) -> io::Result<OwnedFd> {
-    let socket = Socket::new(address.domain(), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+    let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), None)?;
     if !address.is_unix() {
         set_tcp_options(&SockRef::from(&socket))?;
     }
