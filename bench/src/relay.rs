@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use socket2::SockAddr;
+use sqluice::config::limits::{OVERFLOW_HIGH_WATER, OVERFLOW_LOW_WATER};
 use sqluice::io::{self, Engine, Event, Io, IoLimits, SocketId, Span};
 use sqluice::protocol::packet::Walker;
 
@@ -58,9 +59,9 @@ enum Output {
     Direct,
     /// The ring has as much as it takes in a turn: a copy of the rest waits for that.
     Behind(Vec<u8>),
-    /// The socket takes no more. A copy is being written, and what came since is copied behind it; the other side is
-    /// paused.
-    Full(Vec<u8>),
+    /// The socket takes no more. A copy of `writing` bytes is being written, and what came since is copied behind it. Past
+    /// the balancer's high-water mark the other side is paused.
+    Full { writing: usize, behind: Vec<u8> },
 }
 
 impl Relay {
@@ -120,28 +121,30 @@ impl Relay {
         let peer = side.peer;
         if let Some(target) = self.side(peer) {
             target.put(io, span);
+            if target.waiting() > OVERFLOW_HIGH_WATER {
+                io.pause(id);
+            }
         }
     }
 
     fn sent(&mut self, io: &mut Io, id: SocketId, unsent: &[Span]) {
         let Some(side) = self.side(id) else { return };
         let source = side.peer;
-        match side.after_try(io, unsent) {
-            Room::Some => self.close_if_last(io, id),
-            Room::None => io.pause(source),
+        side.after_try(io, unsent);
+        if side.waiting() > OVERFLOW_HIGH_WATER {
+            io.pause(source);
         }
+        self.close_if_last(io, id);
     }
 
     fn copy_sent(&mut self, io: &mut Io, id: SocketId) {
         let Some(side) = self.side(id) else { return };
         let source = side.peer;
-        match side.after_copy(io) {
-            Room::Some => {
-                io.receive(source);
-                self.close_if_last(io, id);
-            }
-            Room::None => {}
+        side.after_copy(io);
+        if side.waiting() <= OVERFLOW_LOW_WATER {
+            io.receive(source);
         }
+        self.close_if_last(io, id);
     }
 
     /// Nothing more comes from this side. What came before is still to be written to the other.
@@ -164,12 +167,6 @@ impl Relay {
     }
 }
 
-/// Whether a socket takes more.
-enum Room {
-    Some,
-    None,
-}
-
 impl Side {
     fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -188,7 +185,16 @@ impl Side {
                     self.output = Output::Behind(span.bytes().to_vec());
                 }
             }
-            Output::Behind(copy) | Output::Full(copy) => copy.extend_from_slice(span.bytes()),
+            Output::Behind(copy) | Output::Full { behind: copy, .. } => copy.extend_from_slice(span.bytes()),
+        }
+    }
+
+    /// Copied bytes that are not written.
+    fn waiting(&self) -> usize {
+        match &self.output {
+            Output::Direct => 0,
+            Output::Behind(copy) => copy.len(),
+            Output::Full { writing, behind } => writing + behind.len(),
         }
     }
 
@@ -201,7 +207,7 @@ impl Side {
     }
 
     /// The spans of a turn were tried, and left `unsent`.
-    fn after_try(&mut self, io: &mut Io, unsent: &[Span]) -> Room {
+    fn after_try(&mut self, io: &mut Io, unsent: &[Span]) {
         let mut copy = Vec::new();
         for span in unsent {
             copy.extend_from_slice(span.bytes());
@@ -209,23 +215,22 @@ impl Side {
         if let Output::Behind(behind) = &self.output {
             copy.extend_from_slice(behind);
         }
-        self.write(io, copy)
+        self.write(io, copy);
     }
 
     /// A copy is written; perhaps there is more.
-    fn after_copy(&mut self, io: &mut Io) -> Room {
-        let Output::Full(copy) = &mut self.output else { unreachable!("a copy was being written") };
-        let copy = std::mem::take(copy);
-        self.write(io, copy)
+    fn after_copy(&mut self, io: &mut Io) {
+        let Output::Full { behind, .. } = &mut self.output else { unreachable!("a copy was being written") };
+        let copy = std::mem::take(behind);
+        self.write(io, copy);
     }
 
-    fn write(&mut self, io: &mut Io, copy: Vec<u8>) -> Room {
+    fn write(&mut self, io: &mut Io, copy: Vec<u8>) {
         if copy.is_empty() {
             self.output = Output::Direct;
-            return Room::Some;
+            return;
         }
+        self.output = Output::Full { writing: copy.len(), behind: Vec::new() };
         io.send_bytes(self.id, copy);
-        self.output = Output::Full(Vec::new());
-        Room::None
     }
 }
