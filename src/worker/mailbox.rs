@@ -150,9 +150,8 @@ impl Handle {
         &self.burden
     }
 
-    /// Gives a client to this worker; gives it back if its mailbox takes no more.
+    /// Gives a client to this worker, whose burden counts it already; gives it back if its mailbox takes no more.
     pub(super) fn adopt(&self, socket: OwnedFd) -> Result<(), OwnedFd> {
-        self.burden.fetch_add(1, Ordering::Relaxed);
         match self.try_send(Order::Adopt { socket }) {
             Err(TrySendError::Full(Order::Adopt { socket }) | TrySendError::Disconnected(Order::Adopt { socket })) => {
                 self.burden.fetch_sub(1, Ordering::Relaxed);
