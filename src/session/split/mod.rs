@@ -256,3 +256,6 @@ fn lowest_family(table: &RoutingTable, config: SplitConfig) -> sql::Family {
         None => sql::Family::MySql { version: 0 },
     }
 }
+
+#[cfg(test)]
+mod tests;
