@@ -44,6 +44,14 @@ pub(crate) enum Outcome {
 }
 
 impl Row {
+    /// Allocations a query.
+    pub(crate) fn per_query(&self) -> Option<f64> {
+        match self.outcome {
+            Outcome::Counted { queries, allocations, .. } => Some(allocations as f64 / queries as f64),
+            Outcome::Absent(_) => None,
+        }
+    }
+
     /// Whether the promise of no allocation is broken where it is given: for statements with short replies.
     pub(crate) fn breaks_promise(&self) -> bool {
         match (self.case, &self.outcome) {

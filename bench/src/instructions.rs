@@ -19,21 +19,39 @@ const MANY: u64 = 1100;
 
 /// Of one step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Count {
+pub(crate) struct Row {
     pub(crate) step: String,
-    pub(crate) instructions: f64,
+    pub(crate) outcome: Outcome,
 }
 
-impl fmt::Display for Count {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Instructions of one repetition.
+    Counted(f64),
+    /// This machine cannot count them.
+    Absent(String),
+}
+
+impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<26} {:>10.1} instructions", self.step, self.instructions)
+        write!(f, "{:<26} ", self.step)?;
+        match &self.outcome {
+            Outcome::Counted(instructions) => write!(f, "{instructions:>10.1}"),
+            Outcome::Absent(why) => write!(f, "skipped: {why}"),
+        }
     }
 }
 
-/// All steps. Without valgrind there is nothing to count with: the reason is the error.
-pub(crate) fn count_all() -> Result<Vec<Count>, Box<dyn Error>> {
-    let valgrind = find_program(Path::new("valgrind")).ok_or("valgrind is not installed")?;
-    CASES.into_iter().map(|case| count(&valgrind, case)).collect()
+/// The first `steps` of all.
+pub(crate) fn count_all(steps: usize) -> Result<Vec<Row>, Box<dyn Error>> {
+    let valgrind = find_program(Path::new("valgrind"));
+    let outcome = |case| match &valgrind {
+        Some(valgrind) => count(valgrind, case).map(Outcome::Counted),
+        None => Ok(Outcome::Absent("valgrind is not installed".to_owned())),
+    };
+    let row = |case: Case| Ok(Row { step: case.name.to_owned(), outcome: outcome(case)? });
+    CASES.into_iter().take(steps).map(row).collect()
 }
 
 /// What runs under callgrind.
@@ -44,11 +62,10 @@ pub(crate) fn repeat(name: &str, times: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn count(valgrind: &Path, case: Case) -> Result<Count, Box<dyn Error>> {
+fn count(valgrind: &Path, case: Case) -> Result<f64, Box<dyn Error>> {
     let few = total(valgrind, case, FEW)?;
     let many = total(valgrind, case, MANY)?;
-    let instructions = many.saturating_sub(few) as f64 / (MANY - FEW) as f64;
-    Ok(Count { step: case.name.to_owned(), instructions })
+    Ok(many.saturating_sub(few) as f64 / (MANY - FEW) as f64)
 }
 
 fn total(valgrind: &Path, case: Case, times: u64) -> Result<u64, Box<dyn Error>> {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::candidate::{Programs, find_program};
 use crate::launch::{Cpu, Placement};
 
+/// As in `MySQL Router Ver 9.7.4`.
+const VERSION_WORDS_MAX: usize = 4;
+
 /// The CPUs of the placement by number.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -22,7 +25,7 @@ pub(crate) struct Machine {
     candidate_cpu: usize,
     stand_in_cpu: usize,
     load_cpus: Vec<usize>,
-    /// First line of what each program says of its version.
+    /// What each program says of its version.
     pub(crate) versions: Vec<String>,
     load_averages_before: String,
     load_averages_after: String,
@@ -89,8 +92,14 @@ fn load_averages() -> String {
 
 fn version(program: &Path, flag: &str) -> Option<String> {
     let output = Command::new(find_program(program)?).arg(flag).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+    let version = short_version(&String::from_utf8_lossy(&output.stdout));
+    (!version.is_empty()).then_some(version)
+}
+
+/// Name, number and date: what stands behind them in the first line is an address or what it was built for.
+fn short_version(text: &str) -> String {
+    let words: Vec<_> = text.lines().next().unwrap_or_default().split_whitespace().take(VERSION_WORDS_MAX).collect();
+    words.join(" ")
 }
 
 fn read(path: &str) -> String {
@@ -116,5 +125,13 @@ mod tests {
         let text = "processor\t: 0\nmodel name\t: One Fast CPU @ 3 GHz\nmodel name\t: Another\n";
         assert_eq!(value_of(text, "model name"), Some("One Fast CPU @ 3 GHz"));
         assert_eq!(value_of(text, "cache"), None);
+    }
+
+    #[test]
+    fn a_version_is_a_name_a_number_and_a_date() {
+        let text = "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nStatus: long-term\n";
+        assert_eq!(short_version(text), "HAProxy version 2.6.12-1+deb12u4 2026/10/17");
+        assert_eq!(short_version("sqluice 0.1.0\n"), "sqluice 0.1.0");
+        assert_eq!(short_version(""), "");
     }
 }

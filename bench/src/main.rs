@@ -112,8 +112,6 @@ enum Command {
     },
     #[command(flatten)]
     Part(Part),
-    /// Count the instructions of each step of the data path and of a login, under valgrind
-    Micro,
     /// Repeat a step, for `micro`
     #[command(hide = true)]
     RepeatStep {
@@ -207,8 +205,8 @@ struct RunOptions {
     server: ServerOptions,
     #[command(flatten)]
     timetable: TimetableOptions,
-    /// The open pass of a run without `--rate`: at this part of what the slowest candidate does in a closed loop, the
-    /// same rate for all. 0 leaves the pass out
+    /// The open pass of a run without `--rate`: at this part of what the middle one of the candidates does in a closed
+    /// loop, the same rate for all. 0 leaves the pass out
     #[arg(long, default_value_t = 0.5)]
     open_part: f64,
     /// What is measured; all where nothing is given
@@ -226,7 +224,7 @@ struct RunOptions {
     files: Files,
     /// The full run: every load that a promise or the README names. Keeps it in bench/results and writes the README's
     /// figures
-    #[arg(long, conflicts_with_all = ["smoke", "cases", "connections", "seconds", "rate", "open_part"])]
+    #[arg(long, conflicts_with_all = ["smoke", "cases", "candidates", "connections", "seconds", "rate", "open_part", "base", "backend"])]
     record: bool,
 }
 
@@ -308,7 +306,6 @@ fn main() -> ExitCode {
             load_only(&load, Duration::from_secs_f64(seconds))
         }
         Command::Part(part) => measure_part(&part),
-        Command::Micro => count_instructions(),
         Command::RepeatStep { step, times } => instructions::repeat(&step, times).map(|()| ExitCode::SUCCESS),
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
@@ -364,13 +361,6 @@ fn measure_part(part: &Part) -> Result<ExitCode, Box<dyn Error>> {
     let parts = Site::open(&placement, &programs, directory.path())?.measure_one(part)?;
     print!("{parts}");
     Ok(if parts.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn count_instructions() -> Result<ExitCode, Box<dyn Error>> {
-    for count in instructions::count_all()? {
-        println!("{count}");
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {

@@ -20,7 +20,7 @@ use crate::login_cost::{Piece, Split, Whole};
 use crate::run::{Outcome, Pace, Plan, Row};
 use crate::spread::{Spread, Trials};
 use crate::statistics::summary;
-use crate::{allocations, idle_memory, login_cost, progress, run, spread};
+use crate::{allocations, idle_memory, instructions, login_cost, progress, run, spread};
 
 /// One part alone.
 #[derive(Subcommand)]
@@ -52,6 +52,8 @@ pub(crate) enum Part {
         #[command(flatten)]
         programs: Programs,
     },
+    /// Count the instructions of each step of the data path and of a login, under valgrind
+    Micro,
     /// Split what a short connection costs the balancer: kernel, password, packets, rest
     LoginCost {
         /// How often the whole is measured
@@ -73,6 +75,8 @@ pub(crate) struct Extent {
     window: Duration,
     /// For each piece of a login.
     piece_time: Duration,
+    /// Whose instructions are counted, from the first on.
+    steps: usize,
 }
 
 pub(crate) const FULL: Extent = Extent {
@@ -82,6 +86,7 @@ pub(crate) const FULL: Extent = Extent {
     rounds: 5,
     window: Duration::from_secs(1),
     piece_time: Duration::from_millis(100),
+    steps: usize::MAX,
 };
 
 /// Each part once and shortly.
@@ -93,6 +98,7 @@ pub(crate) const SMOKE: Extent = Extent {
     // Long enough for a tick of the clock that tells kernel from user time.
     window: Duration::from_millis(300),
     piece_time: Duration::ZERO,
+    steps: 1,
 };
 
 /// Connections that log in side by side while the whole of a login is measured.
@@ -106,6 +112,8 @@ pub(crate) struct Parts {
     pub(crate) spread: Vec<Spread>,
     pub(crate) login_whole: Vec<Whole>,
     pub(crate) login_pieces: Vec<Piece>,
+    #[serde(default)]
+    pub(crate) instructions: Vec<instructions::Row>,
 }
 
 /// Where the parts are measured: each with a directory of its own below this one.
@@ -151,7 +159,8 @@ impl Site<'_> {
         parts.idle_memory = self.idle_memory(candidates, extent.sessions)?.idle_memory;
         parts.spread = self.spread(extent.trials)?.spread;
         let login = self.login_cost(extent)?;
-        Ok(Parts { login_whole: login.login_whole, login_pieces: login.login_pieces, ..parts })
+        let instructions = instructions(extent.steps)?.instructions;
+        Ok(Parts { login_whole: login.login_whole, login_pieces: login.login_pieces, instructions, ..parts })
     }
 
     /// One of them.
@@ -165,6 +174,7 @@ impl Site<'_> {
             Part::Spread { workers, sessions, trials, .. } => {
                 self.spread(Trials { workers: *workers, sessions: *sessions, count: *trials })
             }
+            Part::Micro => instructions(FULL.steps),
             Part::LoginCost { rounds, .. } => self.login_cost(&Extent { rounds: *rounds, ..FULL }),
         }
     }
@@ -212,6 +222,11 @@ impl Site<'_> {
     }
 }
 
+fn instructions(steps: usize) -> Result<Parts, Box<dyn Error>> {
+    progress::say("instructions of each step");
+    Ok(Parts { instructions: instructions::count_all(steps)?, ..Parts::default() })
+}
+
 /// The balancer on both engines.
 const ENGINES: [Candidate; 2] = [Candidate::Sqluice, Candidate::SqluiceEpoll];
 
@@ -232,10 +247,10 @@ fn whole(row: &Row) -> Result<Option<Whole>, String> {
 }
 
 impl Part {
-    /// Where what it measures is; allocations are counted in this very program.
+    /// Where what it measures is; allocations and instructions are counted in this very program.
     pub(crate) fn programs(&self) -> Programs {
         match self {
-            Part::Allocations { .. } => Programs::default(),
+            Part::Allocations { .. } | Part::Micro => Programs::default(),
             Part::IdleMemory { programs, .. } | Part::Spread { programs, .. } | Part::LoginCost { programs, .. } => {
                 programs.clone()
             }
@@ -258,7 +273,8 @@ impl fmt::Display for Parts {
         write_lines(f, "sessions of each worker", &self.spread)?;
         let splits: Vec<_> = self.login_whole.iter().map(|whole| Split { whole, pieces: &self.login_pieces }).collect();
         write_lines(f, "the split of a login", &splits)?;
-        f.write_str(&login_cost::list(&self.login_pieces))
+        f.write_str(&login_cost::list(&self.login_pieces))?;
+        write_lines(f, "instructions of each step", &self.instructions)
     }
 }
 

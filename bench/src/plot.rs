@@ -68,6 +68,7 @@ fn head(canvas: &mut Canvas, record: &Record) {
         canvas.text(x + 10.0, 82.0, quantile.name, &Style::faint());
         x += 70.0;
     }
+    canvas.text(x, 82.0, "shorter bars and marks further left are better", &Style::faint());
 }
 
 /// What was not measured, and why; each once.

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::candidate::Candidate;
+use crate::load::Mode;
 use crate::record::{Record, results_directory};
 use crate::run::Row;
 use crate::statistics::cpu_ratio;
@@ -46,22 +47,25 @@ fn figures(record: &Record) -> String {
     let machine = &record.machine;
     let commit = record.commit.as_deref().map(|commit| format!(" (commit {commit})")).unwrap_or_default();
     format!(
-        "Last full run: {date}{commit}, Linux {kernel}, {cpus} x {processor}; {versions}. Medians of {rounds} rounds of {seconds} s,\n\
-         one worker each, before a stand-in server on loopback. CPU time of the proxy per request in microseconds, and by the bare relay's:\n\n\
+        "Last full run: {date}{commit}, Linux {kernel}, {cpus} x {processor}; {versions}. Medians of {rounds} rounds of {seconds} s\n\
+         with one worker each, before a stand-in server on loopback.\n\n\
+         CPU time of the proxy per request in microseconds, in brackets by {base}'s in the same round:\n\n\
          {costs}\n{targets}\n![CPU time and latencies of all candidates](bench/results/latest.svg)\n",
-        date = record.date,
+        date = record.date.get(..10).unwrap_or(&record.date),
         kernel = machine.kernel,
         cpus = machine.cpus,
         processor = machine.processor,
         versions = machine.versions.join(", "),
         rounds = record.rounds,
         seconds = record.window_seconds,
+        base = record.base.name(),
         costs = costs(record),
         targets = targets::render(record),
     )
 }
 
-/// A line a load, a column a candidate.
+/// A line a load, a column a candidate. Of the closed loop alone: at a rate that all hold, a candidate that is quicker
+/// sleeps more often, and the time of a request says less.
 fn costs(record: &Record) -> String {
     let measured: BTreeSet<_> =
         record.rows.iter().filter(|row| cpu(row).is_some()).map(|row| row.candidate.name()).collect();
@@ -70,7 +74,7 @@ fn costs(record: &Record) -> String {
     let heads: Vec<_> = candidates.iter().map(|candidate| candidate.name()).collect();
     let mut text = format!("| load | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
     let mut last: Option<&Row> = None;
-    for row in &record.rows {
+    for row in record.rows.iter().filter(|row| row.mode == Mode::Closed) {
         if last.is_some_and(|last| last.is_like(row)) {
             continue;
         }
@@ -114,12 +118,14 @@ mod tests {
 
     #[test]
     fn figures_stand_between_the_marks_and_nothing_else_changes() {
+        // One for all: a record has the time at which it was made.
+        let record = record();
         let text = format!("before\n{BEGIN}old\n{END}\nafter\n");
-        let new = with_figures(&text, &record()).expect("the marks are there");
+        let new = with_figures(&text, &record).expect("the marks are there");
         assert!(new.starts_with(&format!("before\n{BEGIN}")) && new.ends_with(&format!("{END}\nafter\n")));
         assert!(!new.contains("old\n"));
         assert!(new.contains("| 10.0 | 12.0 (1.20) | 15.0 (1.50) |"), "{new}");
-        assert_eq!(with_figures(&new, &record()), Ok(new));
-        assert!(with_figures("no marks", &record()).is_err());
+        assert_eq!(with_figures(&new, &record), Ok(new));
+        assert!(with_figures("no marks", &record).is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
 
 use crate::candidate::Candidate;
 use crate::case::Case;
@@ -71,13 +72,34 @@ impl Record {
         self.rows.iter().find(|other| other.candidate == candidate && other.is_like(row))
     }
 
-    /// With the rounds' medians beside them, for readers who do not want to make their own.
+    /// A line a row, with the rounds' medians beside them for readers who do not want to make their own.
     pub(crate) fn to_json(&self) -> String {
-        let mut value = serde_json::to_value(self).expect("names and numbers");
-        for (row, written) in self.rows.iter().zip(value["rows"].as_array_mut().expect("a list")) {
+        let mut head = serde_json::to_value(self).expect("names and numbers");
+        let mut rows = std::mem::take(&mut head["rows"]);
+        let rows = rows.as_array_mut().expect("a list");
+        for (row, written) in self.rows.iter().zip(rows.iter_mut()) {
             written["median"] = serde_json::to_value(row.median()).expect("names and numbers");
+            shorten(written);
         }
-        serde_json::to_string_pretty(&value).expect("a value is JSON") + "\n"
+        let rows: Vec<_> = rows.iter().map(|row| format!("    {row}")).collect();
+        let head = serde_json::to_string_pretty(&head).expect("a value is JSON");
+        head.replace("\"rows\": null", &format!("\"rows\": [\n{}\n  ]", rows.join(",\n"))) + "\n"
+    }
+}
+
+/// Takes digits from numbers that mean nothing: what is left of a microsecond or of a count is a tenth of a thousandth.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(shorter) = number.as_f64().and_then(|long| Number::from_f64((long * 1e4).round() / 1e4))
+                && number.is_f64()
+            {
+                *number = shorter;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(shorten),
+        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 
@@ -164,7 +186,7 @@ mod tests {
 
     #[test]
     fn medians_stand_beside_their_rounds() {
-        let value: serde_json::Value = serde_json::from_str(&record().to_json()).expect("JSON");
+        let value: Value = serde_json::from_str(&record().to_json()).expect("JSON");
         let row = value["rows"].as_array().expect("a list").iter().find(|row| !row["median"].is_null());
         let row = row.expect("something was measured");
         assert!(row["median"]["cpu_us_per_request"].is_number());

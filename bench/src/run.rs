@@ -14,7 +14,7 @@ use crate::launch::Placement;
 use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
 use crate::progress::Progress;
 use crate::record::by_name;
-use crate::statistics::{Figures, Latency};
+use crate::statistics::{Figures, Latency, median};
 use crate::system_calls::{SystemCalls, Tracer};
 use crate::usage::{Usage, peak_memory, reset_peak_memory};
 
@@ -54,7 +54,7 @@ pub(crate) enum Pace {
         rate: f64,
         arrivals: Arrivals,
     },
-    /// All cases in a closed loop. Those with an open pass then also at this part of what the slowest candidate did
+    /// All cases in a closed loop. Those with an open pass then also at this part of what the middle candidate did
     /// there, the same for all, so that their latencies can be compared.
     Both {
         part: f64,
@@ -142,9 +142,9 @@ impl Contest<'_> {
         }
         if let Pace::Both { part, arrivals } = self.plan.pace
             && case.has_open_pass()
-            && let Some(slowest) = slowest(&rows)
+            && let Some(middle) = middle_rate(&rows)
         {
-            rows.extend(self.measure_all(case, Mode::Open { rate: slowest * part, arrivals }, connections));
+            rows.extend(self.measure_all(case, Mode::Open { rate: middle * part, arrivals }, connections));
         }
         rows
     }
@@ -197,8 +197,13 @@ impl Contest<'_> {
             {
                 let target = self.server.through(running.address);
                 let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
-                let count = self.count_system_calls(window, &load, process);
-                row.system_calls = Some(count.unwrap_or_else(SystemCalls::Unknown));
+                let count =
+                    |window| self.count_system_calls(window, &load, process).unwrap_or_else(SystemCalls::Unknown);
+                // Under strace a candidate may take longer than that for its first megabyte.
+                row.system_calls = Some(match count(window) {
+                    SystemCalls::Unknown(_) => count(window * 4),
+                    counted @ SystemCalls::Counted { .. } => counted,
+                });
             }
         }
     }
@@ -217,10 +222,9 @@ impl Contest<'_> {
     }
 }
 
-/// Requests a second of the slowest candidate.
-fn slowest(rows: &[Row]) -> Option<f64> {
-    let rates = rows.iter().filter_map(|row| Some(row.median()?.requests_per_second));
-    rates.min_by(f64::total_cmp)
+/// Requests a second of the candidate in the middle: one very slow rival does not leave all the others half asleep.
+fn middle_rate(rows: &[Row]) -> Option<f64> {
+    median(&rows.iter().filter_map(|row| Some(row.median()?.requests_per_second)).collect::<Vec<_>>())
 }
 
 impl Contestant {

@@ -37,15 +37,16 @@ pub(crate) struct Named {
 
 impl SystemCalls {
     pub(crate) fn of(calls: &BTreeMap<String, u64>, requests: u64) -> SystemCalls {
-        if calls.is_empty() || requests == 0 {
-            return SystemCalls::Unknown(format!("strace saw {} calls for {requests} replies", calls.len()));
+        let all: u64 = calls.values().sum();
+        if all == 0 || requests == 0 {
+            return SystemCalls::Unknown(format!("strace saw {all} calls and {requests} replies"));
         }
         let per_request = |calls: u64| calls as f64 / requests as f64;
         let mut by_count: Vec<_> = calls.iter().collect();
         by_count.sort_by_key(|(_, calls)| std::cmp::Reverse(**calls));
         let most = by_count.into_iter().take(NAMED_MAX);
         SystemCalls::Counted {
-            per_request: per_request(calls.values().sum()),
+            per_request: per_request(all),
             most: most.map(|(name, calls)| Named { name: name.clone(), per_request: per_request(*calls) }).collect(),
         }
     }

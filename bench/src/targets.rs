@@ -8,9 +8,11 @@ use std::fmt;
 use crate::candidate::Candidate;
 use crate::case::Case;
 use crate::load::Mode;
+use crate::parts::Parts;
 use crate::record::Record;
 use crate::run::Row;
 use crate::statistics::{cpu_ratio, throughput_ratio};
+use crate::{allocations, spread};
 
 /// One promise.
 pub(crate) struct Target {
@@ -38,6 +40,12 @@ enum Quantity {
     Latency(Who, Who),
     /// What each adds to the median latency of a direct connection: the first by the second.
     AddedLatency(Who, Who),
+    /// Allocations of the workers per query of a case, on the engine that has more.
+    Allocations(Case),
+    /// KiB of a candidate's own memory for a session that waits.
+    IdleMemory(Candidate),
+    /// Sessions of the fullest worker by the mean of all, in the worst trial.
+    Spread(Candidate),
 }
 
 /// What is promised of it.
@@ -100,7 +108,7 @@ impl Verdict {
 use Bound::{AtLeast, AtMost, Within};
 use Candidate::{Haproxy, ProxySql, Relay, Sqluice, SqluiceEpoll};
 use Case::{Idle, PointSelect, Prepared, ReadWrite, Result1M, Result64K, Short};
-use Quantity::{AddedLatency, Cpu, Latency, Throughput};
+use Quantity::{AddedLatency, Allocations, Cpu, IdleMemory, Latency, Spread, Throughput};
 
 const fn who(case: Case, connections: usize, candidate: Candidate) -> Who {
     Who { case, connections, candidate }
@@ -130,7 +138,7 @@ pub(crate) const VERY_MANY: usize = 1000;
 pub(crate) const IDLE: usize = 5000;
 
 /// What a recorded run measures: what the promises name, and what the README shows beside them.
-pub(crate) const RECORD_LOADS: [(Case, usize); 11] = [
+pub(crate) const RECORD_LOADS: [(Case, usize); 10] = [
     (PointSelect, 1),
     (PointSelect, MANY),
     (PointSelect, VERY_MANY),
@@ -140,13 +148,12 @@ pub(crate) const RECORD_LOADS: [(Case, usize); 11] = [
     (Result64K, FEW),
     (Result1M, FEW),
     (Short, FEW),
-    (Idle, 10),
     (Idle, IDLE),
 ];
 /// Its windows: with its rounds and candidates it takes less than twenty minutes.
 pub(crate) const RECORD_SECONDS: f64 = 0.8;
 
-pub(crate) const TARGETS: [Target; 14] = [
+pub(crate) const TARGETS: [Target; 20] = [
     target("point select, 64 connections: CPU / relay", cpu(both(PointSelect, MANY, Sqluice, Relay)), AtMost(1.15)),
     target("point select, 64 connections: CPU / HAProxy", cpu(both(PointSelect, MANY, Sqluice, Haproxy)), AtMost(0.90)),
     target(
@@ -188,6 +195,12 @@ pub(crate) const TARGETS: [Target; 14] = [
         Latency(who(Idle, IDLE, Sqluice), who(PointSelect, 1, Sqluice)),
         AtMost(1.05),
     ),
+    target("memory per idle session, both sides: KiB", IdleMemory(Sqluice), AtMost(4.0)),
+    target("memory per idle session, both sides, epoll engine: KiB", IdleMemory(SqluiceEpoll), AtMost(4.0)),
+    target("allocations per point select", Allocations(PointSelect), AtMost(0.0)),
+    target("allocations per prepared statement", Allocations(Prepared), AtMost(0.0)),
+    target("16 long sessions on 4 workers: fullest / mean", Spread(Sqluice), AtMost(1.25)),
+    target("16 long sessions on 4 workers, epoll engine: fullest / mean", Spread(SqluiceEpoll), AtMost(1.25)),
     target("short connections: CPU per cycle / ProxySQL", cpu(both(Short, FEW, Sqluice, ProxySql)), AtMost(0.70)),
 ];
 
@@ -207,6 +220,9 @@ impl Target {
             Throughput(one, other) => throughput_ratio(row(one)?.measured()?, row(other)?.measured()?),
             Latency(one, other) => Some(p50(row(one)?)? / p50(row(other)?)?),
             AddedLatency(one, other) => Some(added(record, row(one)?)? / added(record, row(other)?)?),
+            Allocations(case) => allocations(record.parts.as_ref()?, case),
+            IdleMemory(candidate) => idle_memory(record.parts.as_ref()?, candidate),
+            Spread(candidate) => spread(record.parts.as_ref()?, candidate),
         }
         .filter(|value| value.is_finite())
     }
@@ -223,6 +239,19 @@ fn p50(row: &Row) -> Option<f64> {
 
 fn added(record: &Record, row: &Row) -> Option<f64> {
     Some(p50(row)? - p50(record.beside(row, Candidate::Direct)?)?)
+}
+
+fn allocations(parts: &Parts, case: Case) -> Option<f64> {
+    parts.allocations.iter().filter(|row| row.case == case).filter_map(allocations::Row::per_query).reduce(f64::max)
+}
+
+fn idle_memory(parts: &Parts, candidate: Candidate) -> Option<f64> {
+    let row = parts.idle_memory.iter().find(|row| row.candidate == candidate)?;
+    Some(row.per_session()? / 1024.0)
+}
+
+fn spread(parts: &Parts, candidate: Candidate) -> Option<f64> {
+    parts.spread.iter().find(|spread| spread.candidate == candidate).map(spread::Spread::worst)
 }
 
 /// As a table that a terminal shows well and Markdown takes.
@@ -266,6 +295,31 @@ mod tests {
             })
             .to_vec();
         check("point select, 1 connection: p50 added to direct / HAProxy's", &record, Verdict::Reached(0.75));
+    }
+
+    #[test]
+    fn promises_beside_the_table_are_judged_by_their_parts() {
+        let mut record = record();
+        check("allocations per point select", &record, Verdict::NotMeasured);
+        let allocations = |case, allocations| allocations::Row {
+            candidate: Candidate::Sqluice,
+            case,
+            outcome: allocations::Outcome::Counted { queries: 4, allocations, bytes: 64 },
+        };
+        record.parts = Some(Parts {
+            allocations: vec![allocations(Case::PointSelect, 0), allocations(Case::Prepared, 1)],
+            spread: vec![spread::Spread {
+                candidate: Candidate::Sqluice,
+                workers: 4,
+                sessions: 16,
+                ratios: vec![1.0, 1.5, 1.25],
+            }],
+            ..Parts::default()
+        });
+        check("allocations per point select", &record, Verdict::Reached(0.0));
+        check("allocations per prepared statement", &record, Verdict::Missed(0.25));
+        check("16 long sessions on 4 workers: fullest / mean", &record, Verdict::Missed(1.5));
+        check("memory per idle session, both sides: KiB", &record, Verdict::NotMeasured);
     }
 
     #[test]

@@ -166,8 +166,7 @@ impl Split {
             family,
             reading,
             read_since: None,
-            replicas_wait: table.config.cluster(cluster).topology == Topology::Static
-                && false
+            replicas_wait: table.config.cluster(cluster).topology == Topology::Galera
                 && config.freshness == Freshness::OwnWrites,
             client_tracks: capabilities.contains(Capabilities::SESSION_TRACK),
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
