@@ -351,10 +351,10 @@ impl Play {
     }
 
     fn closed(&mut self, side: Side) {
+        self.stage.tell(Input::Closed(side));
         if side == Side::Replica {
             self.stage.to_replica.clear();
         }
-        self.stage.tell(Input::Closed(side));
         self.serve();
     }
 
