@@ -20,3 +20,4 @@ mod pressure;
 mod reload;
 mod routing;
 mod sets;
+mod sql;
