@@ -385,4 +385,6 @@ impl fmt::Debug for Session {
 }
 
 #[cfg(test)]
+mod stage;
+#[cfg(test)]
 mod tests;
