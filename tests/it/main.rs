@@ -15,6 +15,7 @@ mod layering;
 mod leaks;
 mod login;
 mod offline;
+mod oracle;
 mod positions;
 mod pressure;
 mod reload;
