@@ -22,3 +22,4 @@ mod reload;
 mod routing;
 mod sets;
 mod splitting;
+mod sql;

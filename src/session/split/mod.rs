@@ -197,6 +197,11 @@ impl Split {
         self.replicas.facts()
     }
 
+    /// Whether the command that waits may go where it was found to go.
+    pub(super) fn is_decided(&self) -> bool {
+        self.ready.is_some()
+    }
+
     /// Why the session's reads, or the session, may not leave home.
     pub(super) fn pins(&self) -> impl Iterator<Item = &'static str> {
         self.pins.names()
@@ -255,3 +260,6 @@ fn lowest_family(table: &RoutingTable, config: SplitConfig) -> sql::Family {
         None => sql::Family::MySql { version: 0 },
     }
 }
+
+#[cfg(test)]
+mod tests;
