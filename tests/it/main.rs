@@ -21,4 +21,5 @@ mod pressure;
 mod reload;
 mod routing;
 mod sets;
+mod splitting;
 mod sql;

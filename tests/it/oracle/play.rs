@@ -28,6 +28,8 @@ struct Prepared {
     parameters: usize,
     /// An execution has asked for a cursor.
     had_cursor: bool,
+    /// An execution has said the types of the parameters; no client relies on them before.
+    has_types: bool,
 }
 
 /// Where and how a session plays.
@@ -91,7 +93,8 @@ impl Player {
             Step::Prepare { place, sql } => self.prepare(*place, sql),
             Step::Execute { place, rows, parameters, types } => {
                 let rows = self.rows(*place, *rows);
-                let payload = self.execution(*place, rows, parameters, *types);
+                let types = self.types(*place, *types);
+                let payload = self.execution(*place, rows, parameters, types);
                 self.ask(Shape::Results, &payload)
             }
             Step::LongData { place, parameter, bytes } => {
@@ -140,7 +143,7 @@ impl Player {
                 let ok = &reply.packets[0];
                 let id = u32::from_le_bytes([ok[1], ok[2], ok[3], ok[4]]);
                 let parameters = usize::from(u16::from_le_bytes([ok[7], ok[8]]));
-                Prepared { id, parameters, had_cursor: false }
+                Prepared { id, parameters, ..Prepared::default() }
             }
         };
         Ok(Outcome::Packets(self.comparable(Shape::Prepare, reply)))
@@ -152,6 +155,13 @@ impl Player {
         let statement = &mut self.statements[place];
         statement.had_cursor |= rows == Rows::Cursor;
         if statement.had_cursor && !self.flavour.is_mariadb() { Rows::Cursor } else { rows }
+    }
+
+    fn types(&mut self, place: usize, types: Types) -> Types {
+        match std::mem::replace(&mut self.statements[place].has_types, true) {
+            true => types,
+            false => Types::Said,
+        }
     }
 
     fn change_user(&mut self, database: Option<&str>) -> Outcome {
