@@ -118,12 +118,14 @@ mod tests {
 
     #[test]
     fn figures_stand_between_the_marks_and_nothing_else_changes() {
+        // One for all: a record has the time at which it was made.
+        let record = record();
         let text = format!("before\n{BEGIN}old\n{END}\nafter\n");
-        let new = with_figures(&text, &record()).expect("the marks are there");
+        let new = with_figures(&text, &record).expect("the marks are there");
         assert!(new.starts_with(&format!("before\n{BEGIN}")) && new.ends_with(&format!("{END}\nafter\n")));
         assert!(!new.contains("old\n"));
         assert!(new.contains("| 10.0 | 12.0 (1.20) | 15.0 (1.50) |"), "{new}");
-        assert_eq!(with_figures(&new, &record()), Ok(new));
-        assert!(with_figures("no marks", &record()).is_err());
+        assert_eq!(with_figures(&new, &record), Ok(new));
+        assert!(with_figures("no marks", &record).is_err());
     }
 }

@@ -292,7 +292,11 @@ impl Session {
             Move::Pass(step) | Move::Begin(step) | Move::Over(step) => step,
             Move::Ready(side) => {
                 self.make_ready(side, true, surroundings);
-                Step::Wait
+                // Nothing may be missing where the command goes instead: then nothing would come to show it again.
+                match self.split().is_some_and(|split| split.is_decided()) {
+                    true => self.relay_step(Side::Client, bytes, surroundings),
+                    false => Step::Wait,
+                }
             }
             Move::Say { side, packet, shape, length } => {
                 self.commands += 1;

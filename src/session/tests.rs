@@ -1,388 +1,16 @@
-//! Two fake ends around a session: what goes in on one side, what comes out on the other, on a clock of our own.
+//! What a session promises whoever it serves, between two fake ends.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use super::*;
+use super::{stage::*, *};
 use crate::{
-    config::{Config, Environment},
     protocol::{
-        auth::{Login as ServerLogin, RsaKey, Secret},
-        handshake::{ChangeUser, Greeting, HandshakeResponse, Salt, ServerHello},
+        auth::Login as ServerLogin,
         packet::{HEADER_LENGTH, Header},
-        response::{OK_HEADER, OkPacket},
         status::StatusFlags,
-        version::ServerVersion,
     },
-    topology::{
-        Answer, Beliefs, CheckResult, Contact, Endpoint, Failure, GreetingFacts, RoutingTable, ServerId, Writable,
-    },
+    topology::{Failure, ServerId},
 };
-
-const CONFIG: &str = r#"
-[[listener]]
-name = "app"
-address = "127.0.0.1:3306"
-[cluster.shop]
-topology = "static"
-monitor = { user = "monitor", password = "m" }
-[[cluster.shop.server]]
-name = "db1"
-address = "127.0.0.1:3307"
-role = "replica"
-[[cluster.shop.server]]
-name = "db2"
-address = "127.0.0.1:3308"
-role = "replica"
-[pool.main]
-cluster = "shop"
-role = "replica"
-[[user]]
-name = "app"
-password = "secret"
-pool = "main"
-[[user]]
-name = "hashed"
-password_hash = "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7"
-pool = "main"
-[[user]]
-name = "mapped"
-password = "secret"
-backend_user = "other"
-backend_password = "elsewhere"
-pool = "main"
-"#;
-
-const SERVER_CAPABILITIES: Capabilities = Capabilities(0x81ff_f7df & !0x20);
-
-fn table() -> RoutingTable {
-    let environment = Environment {
-        online_cpus: 1,
-        variable: &|_| None,
-        file: &|_| Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
-    };
-    let config = Config::parse(CONFIG, "test.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"));
-    let now = Instant::now();
-    let mut beliefs = Beliefs::new(Arc::new(config), now);
-    for (place, id) in beliefs.ids().collect::<Vec<_>>().into_iter().enumerate() {
-        let greeting = server_greeting();
-        let facts = GreetingFacts {
-            version: ServerVersion::parse(&greeting.version).unwrap(),
-            version_text: greeting.version,
-            capabilities: greeting.capabilities,
-            collation: greeting.collation,
-            plugin: greeting.plugin,
-        };
-        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3307 + place as u16).into());
-        let contact = Some(Contact { endpoint, greeting: Arc::new(facts) });
-        beliefs.check(id, &CheckResult::Answered(Answer { writable: Some(Writable::Yes), contact }), now);
-    }
-    beliefs.table()
-}
-
-fn server_greeting() -> Greeting {
-    Greeting {
-        version: b"5.5.5-10.11.19-MariaDB".to_vec(),
-        connection_id: 77,
-        salt: Salt::from_random([9; 20]),
-        capabilities: SERVER_CAPABILITIES,
-        collation: 45,
-        status: StatusFlags::AUTOCOMMIT,
-        plugin: b"mysql_native_password".to_vec(),
-    }
-}
-
-fn rsa() -> &'static RsaKey {
-    static KEY: OnceLock<RsaKey> = OnceLock::new();
-    KEY.get_or_init(|| RsaKey::generate().unwrap())
-}
-
-/// A session between its two ends.
-struct Stage {
-    session: Session,
-    table: RoutingTable,
-    now: Instant,
-    to_client: Vec<u8>,
-    to_server: Vec<u8>,
-    to_replica: Vec<u8>,
-    to_errand: Vec<u8>,
-    wishes: Vec<Output>,
-    /// Bytes shown at once; the rest follows.
-    cut: usize,
-    /// Capabilities that the client leaves out.
-    lacking: Capabilities,
-}
-
-impl Stage {
-    fn new() -> Stage {
-        Stage::admitted(Admission::Welcome)
-    }
-
-    fn admitted(admission: Admission) -> Stage {
-        let table = table();
-        let now = Instant::now();
-        let birth = Birth {
-            id: SessionId::new(0, 1),
-            host: "10.1.2.3".into(),
-            seed: [3; 32],
-            login_timeout: Duration::from_secs(10),
-            counts: Arc::default(),
-            admission,
-        };
-        let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });
-        let mut stage = Stage {
-            session,
-            table,
-            now,
-            to_client: Vec::new(),
-            to_server: Vec::new(),
-            to_replica: Vec::new(),
-            to_errand: Vec::new(),
-            wishes: Vec::new(),
-            cut: usize::MAX,
-            lacking: Capabilities::default(),
-        };
-        stage.collect();
-        stage
-    }
-
-    fn tell(&mut self, input: Input) {
-        self.session.handle(input, Surroundings { table: &self.table, rsa: rsa(), now: self.now });
-        self.collect();
-    }
-
-    fn sent(&mut self, side: Side) -> &mut Vec<u8> {
-        match side {
-            Side::Client => &mut self.to_client,
-            Side::Server => &mut self.to_server,
-            Side::Replica => &mut self.to_replica,
-            Side::Errand => &mut self.to_errand,
-        }
-    }
-
-    fn collect(&mut self) {
-        while let Some(output) = self.session.poll_output() {
-            match output {
-                Output::Send(side, bytes) => self.sent(side).extend(bytes),
-                wish => self.wishes.push(wish),
-            }
-        }
-    }
-
-    /// Shows bytes in pieces of at most `cut`; gives back what the session would not take yet.
-    fn show(&mut self, side: Side, bytes: &[u8]) -> Vec<u8> {
-        let mut waiting: Vec<u8> = Vec::new();
-        for piece in bytes.chunks(self.cut.min(bytes.len().max(1))) {
-            waiting.extend_from_slice(piece);
-            loop {
-                if waiting.is_empty() {
-                    break;
-                }
-                let surroundings = Surroundings { table: &self.table, rsa: rsa(), now: self.now };
-                match self.session.step(side, &waiting, surroundings) {
-                    Step::Forward { to, length } => {
-                        assert!(length > 0, "a step makes progress");
-                        let bytes: Vec<u8> = waiting.drain(..length).collect();
-                        assert_eq!(side == Side::Client, to != Side::Client, "the client's bytes go up, others down");
-                        self.sent(to).extend(bytes);
-                    }
-                    Step::Consume { length } => {
-                        assert!(length > 0, "a step makes progress");
-                        waiting.drain(..length);
-                    }
-                    Step::NeedBytes { at_least } => {
-                        assert!(at_least > waiting.len(), "asked for {at_least} of {}", waiting.len());
-                        break;
-                    }
-                    Step::Wait => break,
-                }
-                self.collect();
-            }
-            self.collect();
-        }
-        waiting
-    }
-
-    fn take_client(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.to_client)
-    }
-
-    fn take_server(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.to_server)
-    }
-
-    /// Answers the greeting as `user`; gives what the client hears.
-    fn log_in(&mut self, user: &str, password: &str, database: Option<&str>) -> Vec<u8> {
-        let greeting = self.client_greeting();
-        let credential = credential(password);
-        let (_, plugin, auth_response) = ServerLogin::begin(&greeting, &credential);
-        let response = HandshakeResponse {
-            capabilities: with_database(greeting.capabilities.without(self.lacking), database),
-            max_packet: 1 << 24,
-            collation: 45,
-            user: user.into(),
-            auth_response,
-            database: database.map(Into::into),
-            plugin: Some(plugin.name().to_vec()),
-            attributes: Vec::new(),
-        };
-        let mut payload = Vec::new();
-        response.encode(&mut payload);
-        assert_eq!(self.show(Side::Client, &packet(1, &payload)), b"");
-        self.take_client()
-    }
-
-    fn client_greeting(&mut self) -> Greeting {
-        let bytes = self.take_client();
-        assert_eq!(bytes[3], 0, "a greeting begins the conversation");
-        match Greeting::parse(&bytes[HEADER_LENGTH..]).unwrap() {
-            ServerHello::Greeting(greeting) => greeting,
-            ServerHello::Refused(error) => panic!("{error:?}"),
-        }
-    }
-
-    fn leased(&mut self, id: u32) {
-        let name = format!("db{}", id + 1);
-        let server = ServerFacts {
-            id: ServerId(id),
-            name: name.as_str().into(),
-            login_timeout: Duration::from_secs(2),
-            thread_id: 0,
-            is_local: false,
-        };
-        self.tell(Input::Leased(server));
-    }
-
-    /// The server greets, and says OK to our answer, which is given back.
-    fn server_lets_in(&mut self) -> HandshakeResponse {
-        self.show(Side::Server, &greeting_packet());
-        let answer = self.take_server();
-        let response = read_response(&answer);
-        self.show(Side::Server, &packet(2, &ok(StatusFlags::AUTOCOMMIT)));
-        response
-    }
-
-    /// A session in its command phase.
-    fn working() -> Stage {
-        Stage::working_without(Capabilities::default())
-    }
-
-    fn working_without(lacking: Capabilities) -> Stage {
-        let mut stage = Stage::new();
-        stage.lacking = lacking;
-        stage.log_in("app", "secret", None);
-        stage.leased(0);
-        stage.server_lets_in();
-        stage.take_client();
-        stage.wishes.clear();
-        stage
-    }
-
-    /// COM_CHANGE_USER with the right password.
-    fn change_user(&mut self, user: &str, password: &str) {
-        let request = ChangeUser {
-            user: user.into(),
-            auth_response: vec![1; 20],
-            database: Some(b"shop".to_vec()),
-            collation: 45,
-            plugin: Some(b"mysql_native_password".to_vec()),
-            attributes: Vec::new(),
-        };
-        let mut payload = Vec::new();
-        request.encode(SERVER_CAPABILITIES, &mut payload);
-        self.show(Side::Client, &packet(0, &payload));
-        assert_eq!(self.take_server(), command(0x01, b""), "the old server connection ends");
-        assert!(self.wishes.iter().any(|wish| matches!(wish, Output::Release)));
-        let switch = self.take_client();
-        assert_eq!((switch[3], switch[4]), (1, 0xFE), "AuthSwitchRequest");
-        let salt = Salt::parse(&switch[HEADER_LENGTH + 1 + b"mysql_native_password\0".len()..]).unwrap();
-        let greeting = Greeting { salt, ..server_greeting() };
-        let (_, _, proof) = ServerLogin::begin(&greeting, &credential(password));
-        self.show(Side::Client, &packet(2, &proof));
-    }
-
-    fn ending(&self) -> Option<Ending> {
-        self.wishes.iter().find_map(|wish| match wish {
-            Output::Close(ending) => Some(*ending),
-            _ => None,
-        })
-    }
-
-    fn leases(&self) -> Vec<Option<ServerId>> {
-        let avoided = |wish: &Output| match wish {
-            Output::Lease(want) => Some(want.avoid),
-            _ => None,
-        };
-        self.wishes.iter().filter_map(avoided).collect()
-    }
-}
-
-fn credential(password: &str) -> Credential {
-    Credential::of_password(Secret::new(password.as_bytes().to_vec()))
-}
-
-fn with_database(capabilities: Capabilities, database: Option<&str>) -> Capabilities {
-    match database {
-        Some(_) => capabilities | Capabilities::CONNECT_WITH_DB,
-        None => capabilities.without(Capabilities::CONNECT_WITH_DB),
-    }
-}
-
-fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    write_packet(&mut bytes, sequence, payload);
-    bytes
-}
-
-fn command(code: u8, rest: &[u8]) -> Vec<u8> {
-    packet(0, &[&[code], rest].concat())
-}
-
-fn query(text: &str) -> Vec<u8> {
-    command(0x03, text.as_bytes())
-}
-
-fn greeting_packet() -> Vec<u8> {
-    let mut payload = Vec::new();
-    server_greeting().encode(&mut payload);
-    packet(0, &payload)
-}
-
-fn ok(status: StatusFlags) -> Vec<u8> {
-    let mut payload = Vec::new();
-    OkPacket { status, ..OkPacket::default() }.encode(OK_HEADER, SERVER_CAPABILITIES, &mut payload);
-    payload
-}
-
-fn read_response(bytes: &[u8]) -> HandshakeResponse {
-    use crate::protocol::handshake::ClientHello;
-    match ClientHello::parse(&bytes[HEADER_LENGTH..], SERVER_CAPABILITIES | Capabilities::CONNECT_WITH_DB).unwrap() {
-        ClientHello::Response(response) => response,
-        ClientHello::SslRequest => panic!("no TLS was offered"),
-    }
-}
-
-/// Sequence id, code and text of an ERR packet that stands alone.
-fn error_of(bytes: &[u8]) -> (u8, u16, String) {
-    let header = Header::parse(bytes).expect("a packet");
-    assert_eq!(bytes.len(), HEADER_LENGTH + header.payload_length as usize, "one packet");
-    let error = ErrPacket::parse(&bytes[HEADER_LENGTH..]).expect("an error");
-    (header.sequence, error.code.0, String::from_utf8(error.message).unwrap())
-}
-
-/// A result of one column and two rows, in the framing with DEPRECATE_EOF.
-fn result() -> Vec<u8> {
-    let rows = [
-        packet(1, &[1]),
-        packet(2, b"\x03def\0\0\0\x01a\0\x0c\x2d\0\x01\0\0\0\xfd\0\0\0\0\0"),
-        packet(3, b"\x03one"),
-        packet(4, b"\x03two"),
-        packet(5, &[0xFE, 0, 0, 2, 0, 0, 0]),
-    ];
-    rows.concat()
-}
 
 #[test]
 fn a_session_id_tells_its_worker_and_is_not_a_servers_own() {
@@ -656,7 +284,7 @@ fn a_drain_waits_for_the_end_of_the_transaction() {
 #[test]
 fn a_kill_at_the_same_server_carries_the_servers_own_number() {
     let id = SessionId::new(0, 5);
-    let target = Some(KillTarget { server: ServerId(0), thread_id: 4711 });
+    let target = Some(KillTargets::one(ServerId(0), 4711));
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL QUERY {id} -- now")));
     assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id));
@@ -692,16 +320,9 @@ fn a_kill_at_another_server_is_said_there_by_the_same_user() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {id}")));
-    stage.tell(Input::SessionFound(id, Some(KillTarget { server: ServerId(1), thread_id: 99 })));
+    stage.tell(Input::SessionFound(id, Some(KillTargets::one(ServerId(1), 99))));
     assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Errand(ServerId(1)))));
-    let server = ServerFacts {
-        id: ServerId(1),
-        name: "db2".into(),
-        login_timeout: Duration::from_secs(2),
-        thread_id: 0,
-        is_local: false,
-    };
-    stage.tell(Input::ErrandConnected(server));
+    stage.tell(Input::ErrandConnected(facts(1)));
     stage.show(Side::Errand, &greeting_packet());
     assert_eq!(read_response(&std::mem::take(&mut stage.to_errand)).user, b"app");
     stage.show(Side::Errand, &packet(2, &ok(StatusFlags::AUTOCOMMIT)));
@@ -872,7 +493,7 @@ fn a_drain_asked_for_while_a_command_passes_is_obeyed_when_its_last_byte_has_pas
 #[test]
 fn a_late_answer_to_an_earlier_kill_does_not_kill_the_wrong_session() {
     let (first, second) = (SessionId::new(1, 5), SessionId::new(1, 6));
-    let at = |thread_id| KillTarget { server: ServerId(0), thread_id };
+    let at = |thread_id| KillTargets::one(ServerId(0), thread_id);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {first}")));
     stage.now = stage.session.poll_timeout().expect("another worker may not answer");
@@ -919,7 +540,7 @@ fn a_server_lost_during_a_kill_elsewhere_is_an_answer_to_it() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {id}")));
-    stage.tell(Input::SessionFound(id, Some(KillTarget { server: ServerId(1), thread_id: 99 })));
+    stage.tell(Input::SessionFound(id, Some(KillTargets::one(ServerId(1), 99))));
     stage.tell(Input::Closed(Side::Server));
     let (sequence, code, _) = error_of(&stage.take_client());
     assert_eq!((sequence, code), (1, 1158));

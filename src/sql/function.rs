@@ -70,7 +70,7 @@ pub(super) fn find(name: &[u8], family: Family) -> Option<Function> {
     FUNCTIONS.find(name).filter(|function| function.is_built_in(family))
 }
 
-pub(super) static FUNCTIONS: WordTable<Function, 2048> = WordTable::new(&[
+pub(super) static FUNCTIONS: WordTable<Function, 1024> = WordTable::new(&[
     // Arithmetic.
     ("abs", EVERYWHERE),
     ("acos", EVERYWHERE),

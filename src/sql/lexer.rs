@@ -70,36 +70,71 @@ impl<'a> Lexer<'a> {
     /// The next token; `End` and `Broken` for ever once they were met.
     #[inline]
     pub(super) fn next(&mut self) -> Token {
-        if let Err(broken) = self.skip_blanks() {
-            return self.broken(broken);
-        }
-        let start = self.at;
-        let Some(&first) = self.text.get(start) else {
-            return if self.comments.is_inside {
-                self.broken(Broken::Unterminated)
-            } else {
-                Token { kind: Kind::End, span: self.span(start) }
+        loop {
+            let Some(&first) = self.text.get(self.at) else {
+                return self.end();
             };
-        };
-        let kind = match CLASSES[usize::from(first)] {
-            Class::Name => self.word(),
+            match CLASSES[usize::from(first)] {
+                Class::Blank => self.at += 1,
+                Class::Name => {
+                    let start = self.at;
+                    let kind = self.word();
+                    return self.token(start, kind);
+                }
+                Class::Sign => {
+                    let start = self.at;
+                    self.at += 1;
+                    return Token { kind: Kind::Sign(first), span: self.span(start) };
+                }
+                Class::Comment => match self.skip_comment() {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let start = self.at;
+                        self.at += 1;
+                        return Token { kind: Kind::Sign(first), span: self.span(start) };
+                    }
+                    Err(broken) => return self.broken(broken),
+                },
+                class => return self.other(class, first),
+            }
+        }
+    }
+
+    /// A token of a rarer kind.
+    fn other(&mut self, class: Class, first: u8) -> Token {
+        let start = self.at;
+        let kind = match class {
             Class::Digit => self.number(),
-            Class::Sign => self.sign(first),
             Class::Quote => self.quoted(first),
             Class::Dot if self.peek(1).is_some_and(|byte| byte.is_ascii_digit()) => self.fraction(),
-            Class::Dot => self.sign(first),
             Class::At => self.variable(),
             Class::Colon if self.peek(1) == Some(b'=') => self.take(2, Kind::Assign),
-            Class::Colon => self.sign(first),
             Class::Backslash if self.peek(1) == Some(b'N') => self.take(2, Kind::Number),
             // MySQL 8.1 and later take `$$` and `$tag$` for the quotes of a program; MariaDB for a name.
             Class::Dollar if matches!(self.dialect.family, Family::MariaDb { .. }) => self.word(),
             Class::Dollar | Class::Backslash | Class::Odd => Kind::Broken(Broken::Bytes),
+            Class::Blank | Class::Name | Class::Sign | Class::Comment | Class::Dot | Class::Colon => {
+                self.take(1, Kind::Sign(first))
+            }
         };
+        self.token(start, kind)
+    }
+
+    /// What was just taken, from `start`.
+    #[inline]
+    fn token(&self, start: usize, kind: Kind) -> Token {
         match kind {
             Kind::Broken(broken) => self.broken(broken),
             kind => Token { kind, span: self.span(start) },
         }
+    }
+
+    #[cold]
+    fn end(&self) -> Token {
+        if self.comments.is_inside {
+            return self.broken(Broken::Unterminated);
+        }
+        Token { kind: Kind::End, span: self.span(self.at) }
     }
 
     pub(super) fn bytes(&self, token: Token) -> &'a [u8] {
@@ -124,25 +159,6 @@ impl<'a> Lexer<'a> {
         kind
     }
 
-    fn sign(&mut self, byte: u8) -> Kind {
-        self.take(1, Kind::Sign(byte))
-    }
-
-    #[inline]
-    fn skip_blanks(&mut self) -> Result<(), Broken> {
-        loop {
-            match self.peek(0) {
-                Some(b' ' | b'\t'..=b'\r') => self.at += 1,
-                Some(b'/' | b'-' | b'#' | b'*') => {
-                    if !self.skip_comment()? {
-                        return Ok(());
-                    }
-                }
-                _ => return Ok(()),
-            }
-        }
-    }
-
     /// A bare word, all of it.
     #[inline]
     fn word(&mut self) -> Kind {
@@ -158,14 +174,16 @@ impl<'a> Lexer<'a> {
     /// Goes past the bytes of a name; whether one of them is not ASCII.
     #[inline]
     fn skip_name_bytes(&mut self) -> bool {
-        let rest = &self.text[self.at..];
         let mut seen = 0;
-        let length = rest.iter().position(|byte| {
+        let mut at = self.at;
+        while let Some(&byte) = self.text.get(at) {
+            if !is_name_byte(byte) {
+                break;
+            }
             seen |= byte;
-            !is_name_byte(*byte)
-        });
-        self.at += length.unwrap_or(rest.len());
-        // The byte behind the name may have set the bit: then the caller only looks closer for nothing.
+            at += 1;
+        }
+        self.at = at;
         seen >= 0x80
     }
 
@@ -338,7 +356,10 @@ impl<'a> Lexer<'a> {
 /// What a token may begin with.
 #[derive(Clone, Copy)]
 enum Class {
+    Blank,
     Name,
+    /// A comment may begin or end here.
+    Comment,
     Digit,
     Quote,
     At,
@@ -364,6 +385,8 @@ const CLASSES: [Class; 256] = {
             b':' => Class::Colon,
             b'\\' => Class::Backslash,
             b'$' => Class::Dollar,
+            b' ' | b'\t'..=b'\r' => Class::Blank,
+            b'/' | b'-' | b'#' | b'*' => Class::Comment,
             0..0x20 | 0x7F => Class::Odd,
             _ => Class::Sign,
         };

@@ -156,7 +156,9 @@ impl Query {
     fn word(&mut self, reader: &mut Reader<'_>, token: Token, keyword: Option<Keyword>, place: Place) {
         if let Some(keyword) = keyword {
             self.leave_with_list(keyword);
-            self.keyword(reader, token, keyword);
+            if keyword != Keyword::Structural {
+                self.keyword(reader, token, keyword);
+            }
         }
         self.name(reader, token, place);
     }
@@ -212,7 +214,14 @@ impl Query {
     }
 
     /// A name that may be a variable's, a schema's or a sequence's.
+    #[inline]
     fn name(&mut self, reader: &mut Reader<'_>, token: Token, place: Place) {
+        if place != Place::Other || self.style == Style::Show {
+            self.telling_name(reader, token, place);
+        }
+    }
+
+    fn telling_name(&mut self, reader: &mut Reader<'_>, token: Token, place: Place) {
         match place {
             Place::SystemVariable => self.system_variable(reader, token),
             Place::Qualified => {

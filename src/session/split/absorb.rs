@@ -44,9 +44,11 @@ const SETTINGS: Effects = Effects::SESSION_VARIABLES
     .with(Effects::CHARACTER_SETS)
     .with(Effects::USER_VARIABLES);
 
-/// Errors by which a server says that it did not run a statement, and that another may.
-const NOT_HERE: [Error; 4] =
-    [Error::OPTION_PREVENTS_STATEMENT, Error::READ_ONLY_TRANSACTION, Error::READ_ONLY_MODE, Error::UNKNOWN_COMMAND];
+/// Errors by which a server says that it did not run this statement, and that another may.
+const NOT_HERE: [Error; 3] = [Error::OPTION_PREVENTS_STATEMENT, Error::READ_ONLY_TRANSACTION, Error::READ_ONLY_MODE];
+
+/// Errors by which it says that it runs none: it is being stopped, or is a Galera node outside of its cluster.
+const NOT_ANY: [Error; 2] = [Error::SERVER_SHUTDOWN, Error::UNKNOWN_COMMAND];
 
 /// What is left of the session to be done when a command is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,6 +137,11 @@ impl Split {
     /// Whether an error says that the statement was not run here.
     pub(in crate::session) fn is_not_here(code: u16) -> bool {
         NOT_HERE.iter().any(|error| error.code.0 == code)
+    }
+
+    /// Whether an error says that the server runs nothing.
+    pub(in crate::session) fn is_of_no_use(code: u16) -> bool {
+        NOT_ANY.iter().any(|error| error.code.0 == code)
     }
 
     /// The read under way is repeated at home: what home must get.

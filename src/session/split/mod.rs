@@ -166,8 +166,7 @@ impl Split {
             family,
             reading,
             read_since: None,
-            replicas_wait: table.config.cluster(cluster).topology == Topology::Static
-                && false
+            replicas_wait: table.config.cluster(cluster).topology == Topology::Galera
                 && config.freshness == Freshness::OwnWrites,
             client_tracks: capabilities.contains(Capabilities::SESSION_TRACK),
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
@@ -196,6 +195,11 @@ impl Split {
     /// The replica, if there is one.
     pub(super) fn replica(&self) -> Option<&super::ServerFacts> {
         self.replicas.facts()
+    }
+
+    /// Whether the command that waits may go where it was found to go.
+    pub(super) fn is_decided(&self) -> bool {
+        self.ready.is_some()
     }
 
     /// Why the session's reads, or the session, may not leave home.
@@ -256,3 +260,6 @@ fn lowest_family(table: &RoutingTable, config: SplitConfig) -> sql::Family {
         None => sql::Family::MySql { version: 0 },
     }
 }
+
+#[cfg(test)]
+mod tests;

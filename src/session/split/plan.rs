@@ -292,7 +292,7 @@ impl Split {
         let Some(statement) = StatementId::of_command(payload).and_then(|id| self.statements.find(id)) else {
             return Some(Bond::UnknownStatement);
         };
-        match Execution::parse(payload, statement.parameters) {
+        match Execution::parse(payload, statement.parameters, self.query_attributes) {
             None => Some(Bond::QueryAttributes),
             Some(execution) if execution.wants_cursor => Some(Bond::Cursor),
             Some(_) if statement.long_data => Some(Bond::LongData),
@@ -373,7 +373,7 @@ impl Split {
     fn bound_elsewhere(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let Kind::Execute = self.current.kind else { return None };
         let statement = self.statements.find_mut(StatementId::of_command(payload)?)?;
-        let execution = Execution::parse(payload, statement.parameters)?;
+        let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
         statement.long_data = false;
         let rewritten = statement.bind(payload, &execution, true)?;
         let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
@@ -384,7 +384,7 @@ impl Split {
     fn execution_for_replica(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let id = StatementId::of_command(payload)?;
         let statement = self.statements.find_mut(id)?;
-        let execution = Execution::parse(payload, statement.parameters)?;
+        let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
         statement.bind(payload, &execution, false);
         let rewritten = self.statements.for_replica(id, payload, &execution)?;
         let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);

@@ -475,15 +475,9 @@ impl Session {
         facts: super::super::ServerFacts,
         surroundings: Surroundings<'_>,
     ) {
-        let is_awaited = match &self.state {
-            State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) => {
-                matches!(preparing.stage, Stage::Leasing)
-            }
-            _ => false,
-        };
-        if !is_awaited {
+        let Some(Stage::Leasing) = self.stage() else {
             return self.outputs.push_back(Output::ReleaseReplica);
-        }
+        };
         self.deadline = Some(surroundings.now + facts.login_timeout);
         if let Some(split) = self.split_mut() {
             let schema = split.journal.schema().map(<[u8]>::to_vec);
@@ -498,7 +492,7 @@ impl Session {
         if let Some(split) = self.split_mut() {
             split.replicas.none_found(surroundings.now);
         }
-        if self.preparing().is_some() {
+        if let Some(Stage::Leasing) = self.stage() {
             self.ready(Side::Server);
         }
     }
@@ -625,9 +619,21 @@ impl Session {
     /// The replica is gone, or must go. What was to be made ready there goes home.
     fn replica_lost(&mut self, surroundings: Surroundings<'_>) {
         self.give_up_replica(surroundings);
-        if self.preparing().is_some() {
+        // What home was asked is answered before it is told anything else.
+        if self.preparing().is_some() && !self.is_home_asked() {
             self.ready(Side::Server);
         }
+    }
+
+    fn stage(&self) -> Option<&Stage> {
+        match &self.state {
+            State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) => Some(&preparing.stage),
+            _ => None,
+        }
+    }
+
+    fn is_home_asked(&self) -> bool {
+        matches!(self.stage(), Some(Stage::Asking(asked)) if asked.chore.side() == Side::Server)
     }
 
     /// Gives up the replica.
@@ -639,6 +645,7 @@ impl Session {
             split.sight.left_replica();
         }
         split.looked_in_transaction |= replica.in_transaction;
+        split.ready.take_if(|side| *side == Side::Replica);
         const COM_QUIT: [u8; 5] = [1, 0, 0, 0, 0x01];
         self.outputs.push_back(Output::Send(Side::Replica, COM_QUIT.to_vec()));
         self.outputs.push_back(Output::ReleaseReplica);

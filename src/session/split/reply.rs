@@ -66,11 +66,14 @@ impl Relay {
         let payload = &packet[HEADER_LENGTH..];
         let Some((_, split)) = self.busy_split() else { return Move::ServerFault };
         match kind {
-            Held::Error if ErrPacket::parse(payload).is_ok_and(|error| Split::is_not_here(error.code.0)) => {
-                split.learn_refusal();
-                return Move::Repeat { length: packet.len() };
-            }
-            Held::Error => {}
+            Held::Error => match ErrPacket::parse(payload) {
+                Ok(error) if Split::is_not_here(error.code.0) => {
+                    split.learn_refusal();
+                    return Move::Repeat { length: packet.len() };
+                }
+                Ok(error) if Split::is_of_no_use(error.code.0) => return Move::ReplicaFault,
+                Ok(_) | Err(_) => {}
+            },
             Held::Prepared => split.prepared(payload),
             Held::Ok => return self.held_ok(packet, now),
         }

@@ -243,17 +243,18 @@ pub(super) struct Execution {
 
 impl Execution {
     /// Reads a payload. `None` for one with attributes of the query's own, or that is no execution of such a statement.
-    pub(super) fn parse(payload: &[u8], parameters: u16) -> Option<Execution> {
-        Self::read(payload, parameters).ok().flatten()
+    pub(super) fn parse(payload: &[u8], parameters: u16, query_attributes: bool) -> Option<Execution> {
+        Self::read(payload, parameters, query_attributes).ok().flatten()
     }
 
-    fn read(payload: &[u8], parameters: u16) -> Result<Option<Execution>, Malformed> {
+    fn read(payload: &[u8], parameters: u16, query_attributes: bool) -> Result<Option<Execution>, Malformed> {
         let mut reader = Reader::new(payload);
         let at = |reader: &Reader<'_>| payload.len() - reader.len();
         reader.skip(5, "command and statement id")?;
         let flags = reader.u8("flags")?;
         reader.skip(4, "iteration count")?;
-        let has_names = flags & PARAMETER_COUNT_AVAILABLE != 0;
+        // With query attributes agreed on, a statement that has parameters always gives their count and names.
+        let has_names = query_attributes && (parameters > 0 || flags & PARAMETER_COUNT_AVAILABLE != 0);
         if has_names && reader.lenenc("parameter count")? != u64::from(parameters) {
             return Ok(None);
         }
@@ -347,7 +348,7 @@ mod tests {
         let mut statements = one();
         statements.prepared_at_replica(StatementId(5), StatementId(1));
         let payload = execute(5, true);
-        let execution = Execution::parse(&payload, 1).unwrap();
+        let execution = Execution::parse(&payload, 1, false).unwrap();
         let sent = statements.for_replica(StatementId(5), &payload, &execution);
         assert_eq!(sent, Some(execute(1, true)));
     }
@@ -356,16 +357,16 @@ mod tests {
     fn types_that_one_server_was_told_are_told_to_the_other() {
         let mut statements = one();
         let (binding, bare) = (execute(5, true), execute(5, false));
-        let execution = Execution::parse(&binding, 1).unwrap();
+        let execution = Execution::parse(&binding, 1, false).unwrap();
         assert_eq!(statements.find_mut(StatementId(5)).unwrap().bind(&binding, &execution, true), None);
         statements.prepared_at_replica(StatementId(5), StatementId(1));
-        let execution = Execution::parse(&bare, 1).unwrap();
+        let execution = Execution::parse(&bare, 1, false).unwrap();
         assert_eq!(statements.for_replica(StatementId(5), &bare, &execution), Some(execute(1, true)));
         assert_eq!(statements.for_replica(StatementId(5), &bare, &execution), Some(execute(1, false)));
         // Bound anew at the replica: home has the old ones.
-        let execution = Execution::parse(&binding, 1).unwrap();
+        let execution = Execution::parse(&binding, 1, false).unwrap();
         statements.find_mut(StatementId(5)).unwrap().bind(&binding, &execution, false);
-        let execution = Execution::parse(&bare, 1).unwrap();
+        let execution = Execution::parse(&bare, 1, false).unwrap();
         assert_eq!(statements.find_mut(StatementId(5)).unwrap().bind(&bare, &execution, true), Some(execute(5, true)));
     }
 
@@ -402,11 +403,21 @@ mod tests {
     }
 
     #[test]
+    fn with_query_attributes_parameters_have_a_count_and_names() {
+        let payload = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0xFE, 0, 0, 2, b'v', b'3'];
+        let execution = Execution::parse(&payload, 1, true).unwrap();
+        let mut sent = payload.to_vec();
+        sent[1] = 7;
+        assert_eq!(execution.write(&payload, StatementId(7), None), sent);
+        assert_eq!(execution.types, 13..16);
+    }
+
+    #[test]
     fn attributes_and_cursors_are_seen() {
         let payload = [0x17, 5, 0, 0, 0, 0x09, 1, 0, 0, 0, 0];
-        assert!(Execution::parse(&payload, 0).unwrap().wants_cursor);
+        assert!(Execution::parse(&payload, 0, true).unwrap().wants_cursor);
         let with_attribute = [0x17, 5, 0, 0, 0, 0x08, 1, 0, 0, 0, 1, 0, 1, 3, 0, 1, b'a'];
-        assert_eq!(Execution::parse(&with_attribute, 0), None);
-        assert_eq!(Execution::parse(&payload[..7], 0), None);
+        assert_eq!(Execution::parse(&with_attribute, 0, true), None);
+        assert_eq!(Execution::parse(&payload[..7], 0, false), None);
     }
 }

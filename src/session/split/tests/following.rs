@@ -1,0 +1,161 @@
+//! The session's state goes with it; what cannot be carried keeps reads at home; what the client did not ask for does not
+//! reach it.
+
+use super::*;
+
+/// What the replica is told before the next read, after its values were asked for.
+fn told(play: &mut Play) -> Vec<String> {
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    play.said_to_replica().into_iter().filter(|text| !text.starts_with("SELECT @@SESSION")).collect()
+}
+
+#[test]
+fn other_defaults_of_a_replica_are_made_those_of_home() {
+    let mut values = Script::default().replica_values;
+    values[1] = "+05:00";
+    let mut play = Play::of(Script { replica_values: values, ..Script::default() });
+    assert_eq!(told(&mut play), ["SET SESSION time_zone='SYSTEM'"]);
+}
+
+#[test]
+fn settings_go_with_the_session_once_each() {
+    for has_read in [false, true] {
+        let mut play = Play::new();
+        if has_read {
+            told(&mut play);
+        }
+        play.sets("SET time_zone = '+02:00'", "time_zone", "+02:00");
+        assert_eq!(told(&mut play), ["SET SESSION time_zone='+02:00'"]);
+        assert_eq!(told(&mut play), [""; 0]);
+    }
+}
+
+#[test]
+fn literals_of_user_variables_go_with_the_session() {
+    let mut play = Play::new();
+    play.at_home("SET @a = 5, @b = 'text'", AUTOCOMMIT, &state_change());
+    assert_eq!(told(&mut play), ["SET @`a`=5, @`b`='text'"]);
+    assert_eq!(play.read("SELECT @a, @never"), Side::Replica);
+    play.at_home("SET @a = (SELECT 1)", AUTOCOMMIT, &state_change());
+    play.at_home("SET @c = 1", AUTOCOMMIT, b"");
+    assert_eq!(play.read("SELECT @a"), Side::Server);
+}
+
+#[test]
+fn a_user_variable_that_may_have_changed_unseen_is_read_at_home() {
+    for text in [
+        "CALL p()",
+        "SELECT 1 INTO @a",
+        "SELECT @a := 1",
+        "INSERT INTO has_trigger VALUES (1)",
+        "DO stored()",
+        "EXECUTE statement",
+    ] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        play.at_home("SET @a = 5", AUTOCOMMIT, b"");
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.read("SELECT @a"), Side::Server, "{text}");
+    }
+}
+
+#[test]
+fn the_schema_goes_with_the_session() {
+    let mut play = Play::new();
+    told(&mut play);
+    play.at_home("USE shop", AUTOCOMMIT, &schema("shop"));
+    assert_eq!(told(&mut play), ["USE shop"]);
+    assert_eq!(play.goes(&command(0x02, b"other")), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &schema("other"))));
+    play.stage.take_client();
+    assert_eq!(told(&mut play), ["USE other"]);
+}
+
+#[test]
+fn a_session_without_schema_leaves_a_replica_that_has_one() {
+    let mut play = Play::of(Script { user: "any", schema: Some("shop"), ..Script::default() });
+    told(&mut play);
+    play.at_home("DROP DATABASE shop", AUTOCOMMIT, &schema(""));
+    told(&mut play);
+    assert_eq!(play.introduction.take().expect("a second login").database, None);
+}
+
+#[test]
+fn roles_go_with_the_session() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.at_home("SET ROLE auditor", AUTOCOMMIT, b"");
+    assert_eq!(told(&mut play), ["SET ROLE auditor"]);
+}
+
+/// COM_RESET_CONNECTION, answered.
+fn reset(play: &mut Play) {
+    assert_eq!(play.goes(&command(0x1F, b"")), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+    assert_eq!(play.stage.take_client(), packet(1, &ok(AUTOCOMMIT)));
+}
+
+#[test]
+fn another_user_begins_at_servers_of_its_own() {
+    let mut play = Play::new();
+    told(&mut play);
+    play.stage.to_replica.clear();
+    play.stage.change_user("split", "secret");
+    assert_eq!(play.stage.to_replica, command(0x01, b""), "the replica hears a goodbye");
+    assert!(play.stage.wishes.iter().any(|wish| matches!(wish, Output::ReleaseReplica)));
+    play.stage.to_replica.clear();
+    play.stage.leased(HOME);
+    play.stage.server_lets_in();
+    play.stage.take_client();
+    play.serve();
+    assert_eq!(play.said_to_home().len(), 2, "values and tracking, again");
+    assert_eq!(told(&mut play), [""; 0]);
+}
+
+#[test]
+fn trackers_that_the_client_did_not_ask_for_do_not_reach_it() {
+    for cut in [1, 2, 3, usize::MAX] {
+        let mut play = Play::cut(cut);
+        let all = [variable("sort_buffer_size", "1"), state_change(), position("0-1-5")].concat();
+        let heard = play.at_home("SET SESSION sort_buffer_size = 1", AUTOCOMMIT, &all);
+        assert_eq!(heard, packet(1, &ok(AUTOCOMMIT)), "cut at {cut}");
+        let own = [variable("time_zone", "+02:00"), schema("shop")].concat();
+        let heard = play.at_home("SET time_zone = '+02:00'", AUTOCOMMIT, &[own.clone(), state_change()].concat());
+        assert_eq!(heard, packet(1, &ok_with(AUTOCOMMIT, &own)), "cut at {cut}");
+    }
+}
+
+#[test]
+fn trackers_at_the_end_of_rows_are_taken_out_too() {
+    for cut in [1, 2, 3, usize::MAX] {
+        let mut play = Play::cut(cut);
+        assert_eq!(play.goes(&query("SELECT @a := 1")), Side::Server);
+        let rows = |end: Vec<u8>| stream(&[vec![1], column("a"), b"\x011".to_vec(), end]);
+        play.reply(Side::Server, &rows(end_with(AUTOCOMMIT, &state_change())));
+        assert_eq!(play.stage.take_client(), rows(end_with(AUTOCOMMIT, b"")), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_client_that_knows_no_trackers_reads_texts_as_it_expects_them() {
+    for cut in [1, 2, 3, usize::MAX] {
+        let mut play = Play::of(Script { cut, lacking: Capabilities::SESSION_TRACK, ..Script::default() });
+        assert_eq!(play.goes(&query("UPDATE t SET a = 1")), Side::Server);
+        let packet_of = |tracks, trackers: &[u8]| {
+            let ok = OkPacket { status: AUTOCOMMIT, info: b"Rows matched: 1".to_vec(), ..OkPacket::default() };
+            packet(1, &encoded(OK_HEADER, OkPacket { trackers: some(trackers), ..ok }, tracks))
+        };
+        play.reply(Side::Server, &packet_of(true, &position("0-1-5")));
+        assert_eq!(play.stage.take_client(), packet_of(false, b""), "cut at {cut}");
+        play.goes(&query("UPDATE t SET a = 1"));
+        play.reply(Side::Server, &packet_of(true, b""));
+        assert_eq!(play.stage.take_client(), packet_of(false, b""), "cut at {cut}");
+    }
+}
+
+#[test]
+fn settings_of_a_failed_statement_are_not_guessed() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    assert_eq!(play.goes(&query("SET time_zone = '+02:00', nonsense = 1")), Side::Server);
+    play.reply(Side::Server, &error(1, 1193));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Server);
+}
