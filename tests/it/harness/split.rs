@@ -31,11 +31,8 @@ fn split(topology: &str, addresses: &[SocketAddr], role: impl Fn(usize) -> &'sta
          check_interval = \"100ms\"\ncheck_timeout = \"5s\"\nhold_timeout = \"30s\"\n\n"
     );
     for (index, address) in addresses.iter().enumerate() {
-        text += &format!(
-            "[[cluster.set.server]]\nname = \"db{}\"\naddress = \"{address}\"\n{}\n",
-            index + 1,
-            role(index)
-        );
+        text +=
+            &format!("[[cluster.set.server]]\nname = \"db{}\"\naddress = \"{address}\"\n{}\n", index + 1, role(index));
     }
     text + "[pool.write]\ncluster = \"set\"\nrole = \"primary\"\n\n\
             [pool.read]\ncluster = \"set\"\nrole = \"replica\"\nfallback = \"write\"\n\n"
