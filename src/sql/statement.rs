@@ -257,6 +257,9 @@ fn start(mut next: Words<'_>) -> Opening {
             if !is_read_only {
                 return begins;
             }
+        } else if next.take("with") {
+            // Its snapshot is of this moment, and of this server.
+            return begins;
         } else if !next.skip() {
             break;
         }

@@ -11,10 +11,15 @@ use crate::{
         status::StatusFlags,
         writer::Writer,
     },
-    sql::{self, Class, Effects, Reason},
+    sql::{self, Class, Classification, Effects, Reason},
 };
 
-use super::{super::Side, Home, Kind, Split, Tracking, journal::Noted, plan::text_of};
+use super::{
+    super::Side,
+    Home, Kind, Split, Tracking,
+    journal::Noted,
+    plan::{TOLD_BY_TEXT, text_of},
+};
 
 /// Effects after which a server says, without more, that something changed.
 const EXPLAINED: Effects = Effects::SESSION_VARIABLES
@@ -153,7 +158,7 @@ impl Split {
 
     /// The command under way is over.
     pub(in crate::session) fn finished(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) -> After {
-        self.last = self.current.at;
+        self.note_last();
         if self.current.at == Side::Replica {
             if let Some(replica) = self.replicas.get_mut() {
                 replica.was_read = true;
@@ -164,31 +169,51 @@ impl Split {
             return self.was_reset();
         }
         if let Kind::Prepare(_) = self.current.kind {
-            if let (Kind::Prepare(preparation), None) = (std::mem::replace(&mut self.current.kind, Kind::Other), error)
-            {
-                self.statements.prepared(preparation);
+            match (std::mem::replace(&mut self.current.kind, Kind::Other), error) {
+                (Kind::Prepare(preparation), None) => self.statements.prepared(preparation),
+                _ => self.statements.forget_last(),
             }
             return After::Nothing;
         }
-        self.executed(error, status, now);
-        let is_over = !status.contains(StatusFlags::IN_TRANS);
+        let is_over = self.ends_transaction(error) || !status.contains(StatusFlags::IN_TRANS);
         if is_over {
             self.looked_in_transaction = false;
         }
-        let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
-        if is_over && in_step { After::Commit } else { After::Nothing }
+        self.executed(error, status, now);
+        self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
+        match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {
+            Some(replica) => {
+                replica.is_outlived = true;
+                After::Commit
+            }
+            None => After::Nothing,
+        }
+    }
+
+    /// One transaction may follow another at once, and the status never says so.
+    fn ends_transaction(&self, error: Option<u16>) -> bool {
+        let ends = Effects::BEGINS_TRANSACTION.with(Effects::ENDS_TRANSACTION).with(Effects::IMPLICIT_COMMIT);
+        error.is_none() && self.current.classification.effects.intersects(ends)
+    }
+
+    /// Where to ask about the command that is over. Commands that are no statement leave nothing behind.
+    fn note_last(&mut self) {
+        match self.current.kind {
+            Kind::Other => {}
+            Kind::Prepare(_) => self.last = self.current.at,
+            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
+                (self.last, self.last_result) = (self.current.at, self.current.at);
+            }
+        }
     }
 
     /// A statement ran at home.
     fn executed(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) {
         let effects = self.current.classification.effects;
-        let text_was_kept = matches!(self.current.kind, Kind::Query);
         match error {
             None => {
                 self.pins.executed(effects);
-                if text_was_kept {
-                    self.told_by_text(effects);
-                }
+                self.told_by_text(effects);
             }
             // Some of several settings may hold.
             Some(_) if effects.intersects(SETTINGS) => self.pins.hidden(),
@@ -208,10 +233,9 @@ impl Split {
         if self.looks_at_data() && !self.current.has_position {
             self.sight.looked_home(self.current.classification.class != Class::Read, now);
         }
-        if self.looks_at_data() {
-            self.looked_in_transaction = true;
-        }
-        if !status.contains(StatusFlags::IN_TRANS) && !effects.contains(Effects::NEXT_TRANSACTION) {
+        self.looked_in_transaction |= self.looks_at_data() || self.may_have_snapshot();
+        let may_be_next = !effects.contains(Effects::NEXT_TRANSACTION) && !self.is_plain_command();
+        if may_be_next && !status.contains(StatusFlags::IN_TRANS) {
             self.pins.transaction_over();
         }
     }
@@ -227,24 +251,40 @@ impl Split {
 
     /// What only the statement's text tells.
     fn told_by_text(&mut self, effects: Effects) {
+        if !effects.intersects(TOLD_BY_TEXT.with(Effects::DROPS_TABLE)) {
+            return;
+        }
         let dialect = self.reading;
-        let retained = std::mem::take(&mut self.retained);
-        if let Some(text) = text_of(&retained, self.query_attributes) {
+        if let Some(text) = self.executed_text() {
+            let text = text.as_slice();
             if effects.contains(Effects::USER_VARIABLES) && !effects.contains(Effects::COMPUTED_USER_VARIABLES) {
                 self.journal.assigned(text, dialect);
             }
             if effects.contains(Effects::COMPUTED_USER_VARIABLES) {
                 self.journal.may_have_assigned(text, dialect);
             }
-            if effects.contains(Effects::ROLE) {
-                self.journal.set_role(text);
+            match effects.contains(Effects::ROLE) {
+                // The others must not be said again with it.
+                true if self.current.classification.statements > 1 => self.pins.hidden(),
+                true => self.journal.set_role(text),
+                false => {}
             }
             self.note_tables(text, effects, dialect);
             if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
                 self.pins.bind_to_server();
             }
         }
-        self.retained = retained;
+    }
+
+    /// The text that was executed; none of a command without any.
+    fn executed_text(&self) -> Option<Vec<u8>> {
+        match self.current.kind {
+            Kind::Query => text_of(&self.retained, self.query_attributes).map(<[u8]>::to_vec),
+            Kind::Execute => {
+                self.executing.and_then(|id| self.statements.find(id)).map(|statement| statement.text.clone())
+            }
+            Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+        }
     }
 
     /// Temporary tables that a statement made or dropped. The names are those of the text: of several statements in one,
@@ -287,6 +327,14 @@ impl Split {
                 !is_about_session || classification.effects.intersects(computes)
             }
         }
+    }
+
+    /// A transaction that begins with more than READ ONLY may have its snapshot already.
+    fn may_have_snapshot(&self) -> bool {
+        let Classification { class, effects, .. } = self.current.classification;
+        effects.contains(Effects::BEGINS_TRANSACTION)
+            && !effects.contains(Effects::ENDS_TRANSACTION)
+            && class != Class::ReadOnlyTransaction
     }
 
     fn was_reset(&mut self) -> After {

@@ -10,7 +10,7 @@ use crate::{
         capability::Capabilities,
         command::Command,
         gtid::GtidPosition,
-        packet::{Peeked, peek_packet},
+        packet::{HEADER_LENGTH, Peeked, peek_packet},
         status::StatusFlags,
     },
     sql::{self, Needs},
@@ -28,6 +28,7 @@ use super::{
     Home, Kind, Split, Tracking,
     chore::{Answer, Asked, Chore},
     journal::COMPARED,
+    plan::OF_THE_LAST,
     sight::{Demand, PATIENCE},
 };
 
@@ -113,14 +114,12 @@ impl Split {
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {
-        let of_the_last = Needs::FOUND_ROWS.with(Needs::ROW_COUNT).with(Needs::WARNINGS);
-        if self.last == Side::Replica && self.current.classification.needs.intersects(of_the_last) {
+        let needs = self.current.classification.needs;
+        if needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica {
             return Next::Say(Chore::Repeat);
         }
         match self.replicas.get() {
-            Some(replica) if replica.in_transaction && !status.contains(StatusFlags::IN_TRANS) => {
-                Next::Say(Chore::Commit)
-            }
+            Some(replica) if replica.must_commit(status) => Next::Say(Chore::Commit),
             _ => Next::Ready(Side::Server),
         }
     }
@@ -129,10 +128,10 @@ impl Split {
         let of_the_last = self.current.classification.class == sql::Class::ReadOfConnection;
         if self.replicas.get().is_none() {
             // What the last statement left behind went with its connection.
-            return if of_the_last { Next::Ready(Side::Server) } else { Next::Lease };
+            return if of_the_last { self.next_at_home(status) } else { Next::Lease };
         }
         if of_the_last {
-            return Next::Ready(Side::Replica);
+            return self.next_about_the_last(status);
         }
         let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
         if self.wanted.is_some_and(is_another) || !self.may_keep_replica(surroundings) {
@@ -143,7 +142,7 @@ impl Split {
         if replica.refused == Some(self.journal.version()) {
             return Next::Refuse;
         }
-        if replica.in_transaction && !in_transaction {
+        if replica.must_commit(status) {
             return Next::Say(Chore::Commit);
         }
         if replica.values.is_none() {
@@ -191,6 +190,20 @@ impl Split {
         Some(want)
     }
 
+    /// The statement asks about the last one, which ran at the replica.
+    fn next_about_the_last(&self, status: StatusFlags) -> Next {
+        let needs = self.current.classification.needs;
+        match self.executed_statement() {
+            _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
+            // Preparing it there would take away the warnings that it asks for.
+            Some(statement) if !statement.is_at_replica() && needs.contains(Needs::WARNINGS) => {
+                self.next_at_home(status)
+            }
+            Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
+            Some(_) | None => Next::Ready(Side::Replica),
+        }
+    }
+
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
         let table = surroundings.table;
         let user = table.user(&self.login.user).map(|user| table.user_config(user));
@@ -227,7 +240,7 @@ impl Split {
                 let statement = self.statements.find(id).ok_or(Unsayable)?;
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())
             }
-            Chore::Repeat => Some(self.retained.clone()),
+            Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
         })
     }
 
@@ -268,7 +281,7 @@ impl Split {
             }
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
             // An error of the repeated statement is what home has to tell of it.
-            (Chore::Repeat, _) => self.last = Side::Server,
+            (Chore::Repeat, _) => (self.last, self.last_result) = (Side::Server, Side::Server),
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
                     Some(position) => self.sight.home_is_at(position),
@@ -297,8 +310,8 @@ impl Split {
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.role = role,
-            (Chore::Begin, Answer::Done) => replica.in_transaction = true,
-            (Chore::Commit, Answer::Done) => replica.in_transaction = false,
+            (Chore::Begin, Answer::Done) => replica.set_transaction(true),
+            (Chore::Commit, Answer::Done) => replica.set_transaction(false),
             // What it cannot take on now it may take on after the next change.
             (Chore::Schema | Chore::Settings | Chore::Role, Answer::Refused(_)) => replica.refused = Some(version),
             (Chore::Prepare(_), Answer::Refused(_)) => replica.refused = Some(version),
