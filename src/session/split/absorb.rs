@@ -104,8 +104,21 @@ impl Split {
         }
         match self.journal.variable_changed(name, value) {
             Noted::ServerBound => self.pins.bind_to_server(),
-            Noted::Tracking => self.pins.own_tracking(),
+            Noted::Tracking => self.tracking_changed(name, value),
             Noted::Portable | Noted::Ignored => {}
+        }
+    }
+
+    /// The client chooses what it is told of.
+    fn tracking_changed(&mut self, name: &[u8], value: &[u8]) {
+        self.pins.own_tracking();
+        let (Home::Silent(tracking) | Home::Telling(tracking)) = &mut self.home else { return };
+        match name {
+            b"session_track_system_variables" => tracking.variables = value.to_vec(),
+            b"session_track_schema" => tracking.schema = is_on(value),
+            b"session_track_state_change" => tracking.state_change = is_on(value),
+            b"session_track_gtids" => tracking.gtids = !value.eq_ignore_ascii_case(b"OFF"),
+            _ => {}
         }
     }
 
@@ -215,6 +228,7 @@ impl Split {
                 self.pins.executed(effects);
                 self.told_by_text(effects);
             }
+            Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
             // Some of several settings may hold.
             Some(_) if effects.intersects(SETTINGS) => self.pins.hidden(),
             Some(_) if effects.intersects(Effects::ANYTHING) || self.current.classification.statements > 1 => {
@@ -230,7 +244,13 @@ impl Split {
         if says_more && (effects.intersects(HIDDEN) || !effects.intersects(EXPLAINED)) && !self.is_plain_command() {
             self.pins.hidden();
         }
-        if self.looks_at_data() && !self.current.has_position {
+        if self.current.has_position {
+            self.sight.wrote(now);
+        }
+        // What follows a commit in the same command may have seen more than that.
+        let may_look_again = effects.intersects(Effects::ANYTHING.with(Effects::EXECUTES).with(Effects::UNSEEN))
+            || self.current.classification.statements > 1;
+        if self.looks_at_data() && (may_look_again || !self.current.has_position) {
             self.sight.looked_home(self.current.classification.class != Class::Read, now);
         }
         self.looked_in_transaction |= self.looks_at_data() || self.may_have_snapshot();
@@ -341,8 +361,9 @@ impl Split {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
         self.statements.clear();
-        if let Home::Telling(tracking) = &mut self.home {
-            self.home = Home::Silent(std::mem::take(tracking));
+        // Its values are now those that the server gives to new sessions, which may be others than at the login.
+        if let Home::Telling(_) | Home::Silent(_) = self.home {
+            self.home = Home::Unknown;
         }
         After::Reset
     }
@@ -368,22 +389,33 @@ fn filter(trackers: &[u8], tracking: &Tracking) -> Vec<u8> {
                     write_tracker(&mut out, 0, &inner);
                 }
             }
-            Ok(Tracker::Schema(schema)) if tracking.schema => {
-                let mut inner = Vec::new();
-                Writer::new(&mut inner).lenenc_bytes(schema);
-                write_tracker(&mut out, 1, &inner);
-            }
+            Ok(Tracker::Schema(schema)) if tracking.schema => write_text_tracker(&mut out, 1, b"", schema),
             Ok(Tracker::StateChange) if tracking.state_change => write_tracker(&mut out, 2, b"1"),
+            Ok(Tracker::Gtids(gtids)) if tracking.gtids => write_text_tracker(&mut out, 3, b"\0", gtids),
+            // Nobody but the client asks for these.
+            Ok(Tracker::TransactionCharacteristics(text)) => write_text_tracker(&mut out, 4, b"", text),
+            Ok(Tracker::TransactionState(text)) => write_text_tracker(&mut out, 5, b"", text),
             _ => {}
         }
     }
     out
 }
 
+fn write_text_tracker(out: &mut Vec<u8>, kind: u8, head: &[u8], text: &[u8]) {
+    let mut data = head.to_vec();
+    Writer::new(&mut data).lenenc_bytes(text);
+    write_tracker(out, kind, &data);
+}
+
 fn write_tracker(out: &mut Vec<u8>, kind: u8, data: &[u8]) {
     let mut writer = Writer::new(out);
     writer.u8(kind);
     writer.lenenc_bytes(data);
+}
+
+/// Whether a variable's value, as servers write it, means yes.
+pub(super) fn is_on(value: &[u8]) -> bool {
+    value == b"1" || value.eq_ignore_ascii_case(b"ON")
 }
 
 impl Tracking {

@@ -117,6 +117,8 @@ struct Tracking {
     variables: Vec<u8>,
     schema: bool,
     state_change: bool,
+    /// MySQL's. Those are off unless the client asks for them.
+    gtids: bool,
 }
 
 /// The command under way.

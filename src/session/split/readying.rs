@@ -26,6 +26,7 @@ use super::{
         relay::Relay,
     },
     Home, Kind, Split, Tracking,
+    absorb::is_on,
     chore::{Answer, Asked, Chore},
     journal::COMPARED,
     plan::OF_THE_LAST,
@@ -139,7 +140,7 @@ impl Split {
         }
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
         let Some(replica) = self.replicas.get() else { return Next::Lease };
-        if replica.refused == Some(self.journal.version()) {
+        if replica.refused == Some((self.journal.version(), self.journal.meaning())) {
             return Next::Refuse;
         }
         if replica.must_commit(status) {
@@ -224,8 +225,12 @@ impl Split {
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
             Chore::Settings => {
                 let values = self.replicas.get().and_then(|replica| replica.values.as_deref()).unwrap_or_default();
-                let extra = self.replicas_wait.then_some("SESSION wsrep_sync_wait=1");
-                let statement = self.journal.settings(values, extra).map_err(|_| Unsayable)?;
+                let lacks_autocommit = self.replicas.get().is_some_and(|replica| replica.lacks_autocommit);
+                let extra = [
+                    self.replicas_wait.then_some("SESSION wsrep_sync_wait=1"),
+                    lacks_autocommit.then_some("SESSION autocommit=1"),
+                ];
+                let statement = self.journal.settings(values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
                 statement.and_then(|statement| query(&statement))
             }
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
@@ -290,7 +295,7 @@ impl Split {
             }
             (Chore::Position, _) => self.sight.in_vain(now),
             (Chore::Wait, Answer::Row(values)) if values == [Some(b"0".to_vec())] => self.replica_has_all(),
-            (Chore::Wait, Answer::Row(_)) => self.sight.in_vain(now),
+            (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
             (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
                 return self.prepared_there(id, there, definitions.0);
             }
@@ -301,6 +306,7 @@ impl Split {
 
     fn replica_answered(&mut self, chore: Chore, answer: Answer) -> Result<(), Unsayable> {
         let (version, schema) = (self.journal.version(), self.journal.schema().map(<[u8]>::to_vec));
+        let attempt = (version, self.journal.meaning());
         let role = self.journal.role().map(<[u8]>::to_vec);
         let replica = self.replicas.get_mut().ok_or(Unsayable)?;
         match (chore, answer) {
@@ -313,8 +319,8 @@ impl Split {
             (Chore::Begin, Answer::Done) => replica.set_transaction(true),
             (Chore::Commit, Answer::Done) => replica.set_transaction(false),
             // What it cannot take on now it may take on after the next change.
-            (Chore::Schema | Chore::Settings | Chore::Role, Answer::Refused(_)) => replica.refused = Some(version),
-            (Chore::Prepare(_), Answer::Refused(_)) => replica.refused = Some(version),
+            (Chore::Schema | Chore::Settings | Chore::Role, Answer::Refused(_)) => replica.refused = Some(attempt),
+            (Chore::Prepare(_), Answer::Refused(_)) => replica.refused = Some(attempt),
             _ => return Err(Unsayable),
         }
         Ok(())
@@ -324,8 +330,7 @@ impl Split {
         let mut values = values.into_iter().map(Option::unwrap_or_default);
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
-        let is_on = |value: &[u8]| value == b"1" || value.eq_ignore_ascii_case(b"ON");
-        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change) };
+        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
         self.journal.set_baseline(values.collect());
         self.home = Home::Silent(tracking);
     }
@@ -595,9 +600,10 @@ impl Session {
                 self.send_packet(Side::Replica, 0, &payload);
             }
             Knock::Listen => {}
-            Knock::Open { thread_id, .. } => {
+            Knock::Open { thread_id, ok } => {
                 if let Some(replica) = self.split_mut().and_then(|split| split.replicas.get_mut()) {
                     replica.facts.thread_id = thread_id;
+                    replica.lacks_autocommit = !ok.status.contains(StatusFlags::AUTOCOMMIT);
                 }
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);

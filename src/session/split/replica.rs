@@ -35,6 +35,8 @@ pub(super) struct Replica {
     /// The journal's version that was put on.
     pub(super) applied: Option<u32>,
     pub(super) role: Option<Vec<u8>>,
+    /// It begins its sessions without autocommit; home's has it, or there would be no read here.
+    pub(super) lacks_autocommit: bool,
     /// The version of the session's sight that it is known to have.
     pub(super) had: u32,
     /// The session has read from it.
@@ -43,8 +45,8 @@ pub(super) struct Replica {
     pub(super) in_transaction: bool,
     /// Home's transaction that it was in step with is over.
     pub(super) is_outlived: bool,
-    /// The journal's version that it could not take on: reads stay at home until another one.
-    pub(super) refused: Option<u32>,
+    /// The journal's counts of changes when it could not take the session on: reads stay at home until the next one.
+    pub(super) refused: Option<(u32, u32)>,
     reads: u32,
     /// The routing table that was looked at last.
     epoch: u64,
@@ -87,6 +89,7 @@ impl Replicas {
             values: None,
             applied: None,
             role: None,
+            lacks_autocommit: false,
             had: 0,
             was_read: false,
             in_transaction: false,
