@@ -18,6 +18,7 @@ use sqluice::protocol::result_set::{Framing, Reply, ReplyShape};
 use sqluice::protocol::status::StatusFlags;
 use sqluice::protocol::version::ServerVersion;
 use sqluice::route::{Question, decide};
+use sqluice::sql::{self, ClientCharset, Dialect, Family};
 use sqluice::topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable};
 
 /// A step and how to get ready for it.
@@ -30,11 +31,14 @@ pub struct Case {
 }
 
 /// All steps.
-pub const CASES: [Case; 12] = [
+pub const CASES: [Case; 15] = [
     Case { name: "walk-statement", prepare: || walk(&statement()) },
     Case { name: "walk-point-reply", prepare: || walk(&reply(1, 100)) },
     Case { name: "follow-point-reply", prepare: || follow(&reply(1, 100)) },
     Case { name: "follow-64k-reply", prepare: || follow(&reply(64, 1024)) },
+    Case { name: CLASSIFY_SHORT, prepare: || classify(SELECT.to_vec()) },
+    Case { name: CLASSIFY_LONG, prepare: || classify(insert()) },
+    Case { name: "classify-long-list", prepare: || classify(select_in_list()) },
     Case { name: "parse-greeting", prepare: parse_greeting },
     Case { name: "parse-handshake-response", prepare: parse_handshake_response },
     Case { name: "verify-native-password", prepare: || verify(Plugin::NativePassword) },
@@ -45,6 +49,16 @@ pub const CASES: [Case; 12] = [
     Case { name: "route-16-servers", prepare: || route(16) },
 ];
 
+/// A statement of [`SELECT`]'s length.
+pub const CLASSIFY_SHORT: &str = "classify-100-bytes";
+/// A statement of [`LONG_LENGTH`] bytes, most of them in strings.
+pub const CLASSIFY_LONG: &str = "classify-long-strings";
+/// About so many bytes have the statements that are called long.
+pub const LONG_LENGTH: usize = 64 * 1024;
+
+/// A hundred bytes.
+const SELECT: &[u8; 100] =
+    b"SELECT o.id, o.total FROM orders o JOIN customers c ON c.id = o.customer WHERE c.name = 'Ada' LIMIT ";
 const PASSWORD: &[u8] = b"a password of some length";
 const SALT: Salt = Salt(*b"abcdefghijklmnopqrst");
 /// What MariaDB and MySQL have in common and a balancer offers.
@@ -70,6 +84,39 @@ fn follow(packets: &[u8]) -> Box<dyn FnMut()> {
         let followed = reply.follow(black_box(&packets)).expect("a good reply");
         assert_eq!(black_box(followed.consumed), packets.len());
     })
+}
+
+fn classify(text: Vec<u8>) -> Box<dyn FnMut()> {
+    let dialect = Dialect {
+        no_backslash_escapes: false,
+        ansi_quotes: false,
+        family: Family::MariaDb { version: 101_119 },
+        charset: ClientCharset::Utf8,
+    };
+    Box::new(move || {
+        black_box(sql::classify(black_box(&text), dialect, true));
+    })
+}
+
+/// Rows of a kibibyte.
+fn insert() -> Vec<u8> {
+    let mut text = b"INSERT INTO documents VALUES ".to_vec();
+    while text.len() < LONG_LENGTH - 1024 {
+        text.extend_from_slice(b"(NULL, '");
+        text.extend(std::iter::repeat_n(b'x', 1013));
+        text.extend_from_slice(b"'),");
+    }
+    text.pop();
+    text
+}
+
+fn select_in_list() -> Vec<u8> {
+    let mut text = b"SELECT name FROM customers WHERE id IN (4711".to_vec();
+    while text.len() < LONG_LENGTH {
+        text.extend_from_slice(b",4711");
+    }
+    text.push(b')');
+    text
 }
 
 fn parse_greeting() -> Box<dyn FnMut()> {
@@ -225,6 +272,13 @@ mod tests {
         for case in CASES {
             let mut step = (case.prepare)();
             (0..3).for_each(|_| step());
+        }
+    }
+
+    #[test]
+    fn long_statements_are_about_as_long_as_is_said() {
+        for text in [insert(), select_in_list()] {
+            assert!((LONG_LENGTH - 1024..LONG_LENGTH + 1024).contains(&text.len()), "{}", text.len());
         }
     }
 

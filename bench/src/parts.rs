@@ -20,7 +20,7 @@ use crate::login_cost::{Piece, Split, Whole};
 use crate::run::{Outcome, Pace, Plan, Row};
 use crate::spread::{Spread, Trials};
 use crate::statistics::summary;
-use crate::{allocations, idle_memory, instructions, login_cost, progress, run, spread};
+use crate::{allocations, idle_memory, login_cost, progress, run, spread, steps};
 
 /// One part alone.
 #[derive(Subcommand)]
@@ -52,7 +52,7 @@ pub(crate) enum Part {
         #[command(flatten)]
         programs: Programs,
     },
-    /// Count the instructions of each step of the data path and of a login, under valgrind
+    /// Time each step of the data path and of a login, and count its instructions under valgrind
     Micro,
     /// Split what a short connection costs the balancer: kernel, password, packets, rest
     LoginCost {
@@ -73,9 +73,9 @@ pub(crate) struct Extent {
     /// Of the whole login.
     rounds: usize,
     window: Duration,
-    /// For each piece of a login.
+    /// For each piece of a login, and each step of the data path.
     piece_time: Duration,
-    /// Whose instructions are counted, from the first on.
+    /// Of the data path, from the first on.
     steps: usize,
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct Parts {
     pub(crate) login_whole: Vec<Whole>,
     pub(crate) login_pieces: Vec<Piece>,
     #[serde(default)]
-    pub(crate) instructions: Vec<instructions::Row>,
+    pub(crate) steps: Vec<steps::Row>,
 }
 
 /// Where the parts are measured: each with a directory of its own below this one.
@@ -159,8 +159,8 @@ impl Site<'_> {
         parts.idle_memory = self.idle_memory(candidates, extent.sessions)?.idle_memory;
         parts.spread = self.spread(extent.trials)?.spread;
         let login = self.login_cost(extent)?;
-        let instructions = instructions(extent.steps)?.instructions;
-        Ok(Parts { login_whole: login.login_whole, login_pieces: login.login_pieces, instructions, ..parts })
+        let steps = steps(extent)?.steps;
+        Ok(Parts { login_whole: login.login_whole, login_pieces: login.login_pieces, steps, ..parts })
     }
 
     /// One of them.
@@ -174,7 +174,7 @@ impl Site<'_> {
             Part::Spread { workers, sessions, trials, .. } => {
                 self.spread(Trials { workers: *workers, sessions: *sessions, count: *trials })
             }
-            Part::Micro => instructions(FULL.steps),
+            Part::Micro => steps(&FULL),
             Part::LoginCost { rounds, .. } => self.login_cost(&Extent { rounds: *rounds, ..FULL }),
         }
     }
@@ -222,9 +222,9 @@ impl Site<'_> {
     }
 }
 
-fn instructions(steps: usize) -> Result<Parts, Box<dyn Error>> {
-    progress::say("instructions of each step");
-    Ok(Parts { instructions: instructions::count_all(steps)?, ..Parts::default() })
+fn steps(extent: &Extent) -> Result<Parts, Box<dyn Error>> {
+    progress::say("steps of the data path");
+    Ok(Parts { steps: steps::measure(extent.steps, extent.piece_time)?, ..Parts::default() })
 }
 
 /// The balancer on both engines.
@@ -247,7 +247,7 @@ fn whole(row: &Row) -> Result<Option<Whole>, String> {
 }
 
 impl Part {
-    /// Where what it measures is; allocations and instructions are counted in this very program.
+    /// Where what it measures is; allocations and steps are counted in this very program.
     pub(crate) fn programs(&self) -> Programs {
         match self {
             Part::Allocations { .. } | Part::Micro => Programs::default(),
@@ -274,7 +274,7 @@ impl fmt::Display for Parts {
         let splits: Vec<_> = self.login_whole.iter().map(|whole| Split { whole, pieces: &self.login_pieces }).collect();
         write_lines(f, "the split of a login", &splits)?;
         f.write_str(&login_cost::list(&self.login_pieces))?;
-        write_lines(f, "instructions of each step", &self.instructions)
+        write_lines(f, "steps of the data path", &self.steps)
     }
 }
 

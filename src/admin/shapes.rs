@@ -3,6 +3,8 @@
 //! Names are stable: a field may be added, none changes its meaning. Times are seconds, addresses are written as in
 //! the configuration, and nothing here can hold a password or a statement's literal.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/status`: the whole process at one moment.
@@ -12,6 +14,9 @@ pub struct Status {
     pub process: ProcessStatus,
     /// Sessions now, and how many there may be.
     pub sessions: SessionCount,
+    /// Where the statements of split users ran since the start; absent where no user is split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitCounts>,
     /// Addresses clients connect to, in the order of the configuration.
     pub listeners: Vec<ListenerStatus>,
     /// Clusters with their servers, in the order of the configuration.
@@ -58,6 +63,27 @@ pub struct SessionCount {
     pub max: u64,
     /// Those of `current` that each worker has, by the worker's number.
     pub by_worker: Vec<u64>,
+}
+
+/// Where the statements of split users ran since the start, and why. Only reasons that were met are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitCounts {
+    /// Reads that replicas ran.
+    pub reads_at_replicas: u64,
+    /// Reads that a replica did not run, so that the primary ran them in its place; they count there, too.
+    pub reads_repeated: u64,
+    /// Reads that the primary ran, by what kept them there.
+    pub reads_at_primary: BTreeMap<String, u64>,
+    /// Statements that are no reads by their text, by the rule that decided.
+    pub other_statements: BTreeMap<String, u64>,
+}
+
+impl SplitCounts {
+    /// How many of a hundred reads replicas ran; none before the first read.
+    pub fn share_at_replicas(&self) -> Option<f64> {
+        let reads = self.reads_at_replicas + self.reads_at_primary.values().sum::<u64>();
+        (reads > 0).then(|| self.reads_at_replicas as f64 * 100.0 / reads as f64)
+    }
 }
 
 /// One address clients connect to.
@@ -142,6 +168,9 @@ pub struct SessionStatus {
     pub address: String,
     /// The server in use.
     pub server: Option<String>,
+    /// The replica that its reads go to, where that is another one.
+    #[serde(default)]
+    pub replica: Option<String>,
     /// The server used before that one.
     pub last_server: Option<String>,
     /// What it is doing.
@@ -291,6 +320,12 @@ pub(super) mod tests {
                 table_epoch: 9,
             },
             sessions: SessionCount { current: 3, max: 10_000, by_worker: vec![2, 1] },
+            split: Some(SplitCounts {
+                reads_at_replicas: 970,
+                reads_repeated: 1,
+                reads_at_primary: BTreeMap::from([("transaction".into(), 25), ("user variable".into(), 5)]),
+                other_statements: BTreeMap::from([("not a read".into(), 40)]),
+            }),
             listeners: vec![listener("app", "127.0.0.1:3306", false), listener("extra", "unix:/run/x", true)],
             clusters: vec![ClusterStatus {
                 name: "shop".into(),
@@ -330,6 +365,7 @@ pub(super) mod tests {
             user: "app".into(),
             address: "127.0.0.1:40112".into(),
             server: Some("db1".into()),
+            replica: None,
             last_server: Some("db1".into()),
             state: "idle".into(),
             pins: vec![],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::shapes::{Explanation, Phase, Reloaded, SessionStatus, StatementExplanation, Status, Verdict};
+use super::shapes::{Explanation, Phase, Reloaded, SessionStatus, SplitCounts, StatementExplanation, Status, Verdict};
 
 /// Where the text of a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,7 @@ use Side::{Left, Right};
 pub fn status(status: &Status) -> String {
     let mut page = process_lines(status);
     page.push_str("\n\n");
+    page.extend(status.split.as_ref().map(split));
     page.push_str(&listeners(status));
     page.push('\n');
     page.push_str(&servers(status));
@@ -41,6 +42,20 @@ fn process_lines(status: &Status) -> String {
         workers(status),
         process.engine,
     )
+}
+
+/// Where the reads of split users ran, and what kept the others at the primary: the most frequent reason first.
+fn split(counts: &SplitCounts) -> String {
+    let Some(share) = counts.share_at_replicas() else { return "no reads of split users yet\n\n".to_owned() };
+    let mut line = format!("{share:.0} % of the reads of split users ran at replicas");
+    let mut reasons: Vec<_> = counts.reads_at_primary.iter().collect();
+    reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), reason.as_str()));
+    let reasons: Vec<_> = reasons.into_iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    if !reasons.is_empty() {
+        let _ = write!(line, "; the others did not: {}", reasons.join(", "));
+    }
+    line.push_str("\n\n");
+    line
 }
 
 /// How many workers, and how evenly the sessions lie on them.
@@ -133,6 +148,7 @@ pub fn sessions(sessions: &[SessionStatus]) -> String {
         ("USER", Left),
         ("ADDRESS", Left),
         ("SERVER", Left),
+        ("REPLICA", Left),
         ("LAST SERVER", Left),
         ("STATE", Left),
         ("PINS", Left),
@@ -146,6 +162,7 @@ pub fn sessions(sessions: &[SessionStatus]) -> String {
             if session.user.is_empty() { "-".to_string() } else { session.user.clone() },
             session.address.clone(),
             or_dash(session.server.as_deref()),
+            or_dash(session.replica.as_deref()),
             or_dash(session.last_server.as_deref()),
             session.state.clone(),
             if session.pins.is_empty() { "-".to_string() } else { session.pins.join(",") },
@@ -265,6 +282,8 @@ mod tests {
 sqluice 0.1.0 serving, pid 4242, up 1h 02m, 3 of 10000 sessions, 2 workers with 1 to 2 each
 io_uring
 
+97 % of the reads of split users ran at replicas; the others did not: transaction 25, user variable 5
+
 LISTENER  ADDRESS         FOR
 app       127.0.0.1:3306  clients
 extra     unix:/run/x     administration
@@ -283,9 +302,9 @@ read   shop     replica  round-robin        write     none
     #[test]
     fn a_session_without_server_or_pins_shows_dashes() {
         let expected = "\
-ID  USER  ADDRESS          SERVER  LAST SERVER  STATE  PINS  COMMANDS  AGE  WORKER
- 7  app   127.0.0.1:40112  db1     db1          idle   -           12  45s       1
- 8  -     127.0.0.1:40113  -       -            login  -            0   0s       0
+ID  USER  ADDRESS          SERVER  REPLICA  LAST SERVER  STATE  PINS  COMMANDS  AGE  WORKER
+ 7  app   127.0.0.1:40112  db1     -        db1          idle   -           12  45s       1
+ 8  -     127.0.0.1:40113  -       -        -            login  -            0   0s       0
 ";
         let mut second = a_session();
         second.id = 8;

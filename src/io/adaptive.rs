@@ -1,13 +1,17 @@
 //! Which buffer group a socket receives into.
 //!
 //! Commands and short replies fit small buffers, of which there are many; a result that streams would cut itself into
-//! thousands of them. So each socket begins small, moves to the large group when it keeps filling small buffers, and
-//! back when what it receives would have fitted a small one again.
+//! thousands of them. So each socket begins small, moves to the large group when it often fills small buffers, and back
+//! when what it receives would have fitted a small one again, or when there are no large ones.
 
 use super::buffer::{Group, Pool};
 
-/// Full small buffers in a row that make a stream.
-const FULL_TO_LARGE: u8 = 4;
+/// What a full small buffer counts; one that was not full takes one off. So replies a little over a small buffer, each a
+/// full and a short receive, come to the large group too, and a long one now and then does not.
+const FULL_COUNTS: u8 = 2;
+
+/// The count that makes a stream: that of four full buffers in a row.
+const COUNT_TO_LARGE: u8 = 8;
 
 /// Receives in a row that would have fitted a small buffer and end a stream. More than the other way: moving costs a
 /// cancellation, and a stream's last receives are short by nature.
@@ -17,13 +21,13 @@ const SHORT_TO_SMALL: u8 = 8;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Adaptive {
     group: Group,
-    /// Receives in a row that speak for the other group.
-    streak: u8,
+    /// How much speaks for the other group.
+    count: u8,
 }
 
 impl Adaptive {
     pub(super) fn new() -> Adaptive {
-        Adaptive { group: Group::Small, streak: 0 }
+        Adaptive { group: Group::Small, count: 0 }
     }
 
     pub(super) fn group(self) -> Group {
@@ -33,16 +37,30 @@ impl Adaptive {
     /// Takes note of a receive of `length` bytes. True: the socket has moved to the other group.
     pub(super) fn received(&mut self, length: usize, pool: &Pool) -> bool {
         let small = pool.size(Group::Small);
-        let (speaks_for_other, other, streak_max) = match self.group {
-            Group::Small => (length >= small, Group::Large, FULL_TO_LARGE),
-            Group::Large => (length <= small, Group::Small, SHORT_TO_SMALL),
+        let (other, count_max) = match self.group {
+            Group::Small => (Group::Large, COUNT_TO_LARGE),
+            Group::Large => (Group::Small, SHORT_TO_SMALL),
         };
-        self.streak = if speaks_for_other { self.streak + 1 } else { 0 };
-        if self.streak < streak_max {
+        self.count = match self.group {
+            Group::Small if length >= small => self.count + FULL_COUNTS,
+            Group::Small => self.count.saturating_sub(1),
+            Group::Large if length <= small => self.count + 1,
+            Group::Large => 0,
+        };
+        if self.count < count_max {
             return false;
         }
-        *self = Adaptive { group: other, streak: 0 };
+        *self = Adaptive { group: other, count: 0 };
         true
+    }
+
+    /// The group has no free buffer. True: it was the large one, and small ones are left, so the socket goes there.
+    pub(super) fn gives_way(&mut self, pool: &Pool) -> bool {
+        let gives_way = self.group == Group::Large && pool.available(Group::Small) > 0;
+        if gives_way {
+            *self = Adaptive::new();
+        }
+        gives_way
     }
 }
 
@@ -71,6 +89,27 @@ mod tests {
         check(&[10, 20, SMALL, SMALL, SMALL], Group::Small);
         check(&[SMALL, SMALL, SMALL, 1, SMALL], Group::Small);
         check(&[SMALL; 4], Group::Large);
+    }
+
+    #[test]
+    fn replies_a_little_over_a_small_buffer_come_to_large_ones() {
+        let mut lengths = [SMALL, 5].repeat(6);
+        check(&lengths, Group::Small);
+        lengths.extend([SMALL, 5]);
+        check(&lengths, Group::Large);
+        check(&[SMALL, 5, 5, 5].repeat(100), Group::Small);
+    }
+
+    #[test]
+    fn without_large_buffers_a_stream_goes_on_in_small_ones() {
+        let limits = GroupLimits { buffers: 1, size: SMALL };
+        let pool = Pool::new(limits, limits);
+        let mut adaptive = Adaptive { group: Group::Large, count: 0 };
+        assert!(adaptive.gives_way(&pool));
+        assert_eq!(adaptive.group(), Group::Small);
+        let _last = pool.take(Group::Small).expect("one is free");
+        assert!(!Adaptive { group: Group::Large, count: 0 }.gives_way(&pool));
+        assert!(!adaptive.gives_way(&pool));
     }
 
     #[test]

@@ -123,12 +123,11 @@ pub enum Event {
         /// What broke it.
         error: Errno,
     },
-    /// A `send` is over, though perhaps not everything was written.
+    /// What `send` was given in the turn before was tried, and not everything was written; or everything was, and
+    /// `await_sent` asked to hear of it. Comes before all other events of its turn.
     Sent {
         /// The socket.
         id: SocketId,
-        /// Bytes written; zero when the peer takes no more for now.
-        sent: usize,
         /// What was not written, in order; the first may be the rest of a span. Empty: all was written.
         unsent: Vec<Span>,
     },
@@ -147,7 +146,8 @@ pub enum Event {
 
 impl Event {
     /// The socket this event is about.
-    pub(super) fn socket(&self) -> Option<SocketId> {
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketId> {
         match self {
             Event::Connected { id, .. }
             | Event::Received { id, .. }

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! The face is shaped by completions. Bytes arrive as a [`Span`] of a buffer that the kernel filled, and the cheap way to
-//! forward them is [`Io::send`] of that span: a try, which never waits for a slow peer. What it gives back unsent is to be
-//! copied into bounded memory and written with [`Io::send_bytes`], which waits; so ring buffers never wait for a peer.
+//! forward them is [`Io::send`] of that span: a try at the end of the turn, all spans of a socket together, which never
+//! waits for a slow peer. What it gives back unsent is to be copied into bounded memory and written with
+//! [`Io::send_bytes`], which waits; so ring buffers never wait for a peer.
 //!
 //! What this module does not do: it knows no protocol, has no timers beyond the end of a turn, and keeps no limits per
 //! session.
@@ -22,7 +23,8 @@
 //! | `buffer` | receive buffers and the spans of them |
 //! | `adaptive` | which buffer group a socket receives into |
 //! | `starved` | sockets that wait for a free buffer |
-//! | `send` | what a send owns and what its result means |
+//! | `send` | what a try to send owns and what its result means |
+//! | `listener` | the listening sockets of an engine, and their rests |
 //! | `socket` | listeners and outgoing sockets with their options |
 //! | `operation` | slots, and the names of operations in flight |
 //! | `ring` | the io_uring itself |
@@ -36,6 +38,7 @@ mod adaptive;
 mod buffer;
 mod epoll;
 mod event;
+mod listener;
 mod operation;
 mod probe;
 mod ring;
@@ -52,12 +55,13 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::SockAddr;
 
 pub use self::buffer::{BUFFER_COUNT_MAX, BUFFER_SIZE_MAX, GroupLimits, Span};
 pub use self::event::{Errno, Event, Full, SocketId};
+pub use self::listener::LISTENERS_MAX;
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
 pub use self::system::{monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
@@ -65,12 +69,6 @@ pub use self::wake::WakeHandle;
 
 use self::epoll::Epoll;
 use self::uring::Uring;
-
-/// Listeners one engine can have.
-pub const LISTENERS_MAX: usize = 1024;
-
-/// How long a listener rests when the system has no descriptors or memory for another client.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Which of the kernel's interfaces is to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,20 +229,31 @@ impl Io {
         on_engine!(self, engine => engine.pause(id));
     }
 
-    /// Tries to write these spans, as much as fits now: one `Sent` event (or `Failed`). The spans are free as soon as
-    /// they are written.
+    /// Puts a span behind what this socket is to write when the turn ends. Then all of it is tried at once, as much as
+    /// fits, and the spans are free again. The next turn tells of it only if not everything was written (`Sent`,
+    /// `SendFailed`), or if `await_sent` asked.
+    ///
+    /// # Errors
+    /// Gives the span back when the socket has [`SEND_SPANS_MAX`] of them in this turn.
     ///
     /// # Panics
-    /// With more than [`SEND_SPANS_MAX`] spans, or while another `send` or `send_bytes` of this socket is not over.
-    pub fn send(&mut self, id: SocketId, spans: impl IntoIterator<Item = Span>) {
-        on_engine!(self, engine => engine.send(id, spans));
+    /// While a `send_bytes` of this socket is not over.
+    pub fn send(&mut self, id: SocketId, span: Span) -> Result<(), Span> {
+        on_engine!(self, engine => engine.send(id, span))
+    }
+
+    /// Whether spans of this turn wait to be tried. If so, a `Sent` (or `SendFailed`) follows for certain, without
+    /// waiting for anything else: for who has something to do afterwards.
+    #[must_use]
+    pub fn await_sent(&mut self, id: SocketId) -> bool {
+        on_engine!(self, engine => engine.await_sent(id))
     }
 
     /// Writes all of `bytes`, waiting for room as long as it takes: one `SentBytes` event, with the vector. `close` ends
     /// it early.
     ///
     /// # Panics
-    /// While another `send` or `send_bytes` of this socket is not over.
+    /// While another `send_bytes` of this socket is not over, or spans of this turn wait to be tried.
     pub fn send_bytes(&mut self, id: SocketId, bytes: Vec<u8>) {
         on_engine!(self, engine => engine.send_bytes(id, bytes));
     }

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::IoLimits;
-use super::event::Event;
+use super::buffer::Span;
+use super::event::{Event, SocketId};
 use super::ring::Setup;
 use super::uring::Uring;
 
@@ -16,6 +19,9 @@ const KERNEL_FLOOR: KernelVersion = KernelVersion { major: 6, minor: 1 };
 
 /// How long the kernel may take to pass a few bytes through a socket pair.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Words that fill the smallest socket buffer many times over.
+const PROBE_TRIES_MAX: usize = 10_000;
 
 /// The two numbers of a kernel's version that tell what it can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,9 +162,12 @@ pub(super) fn io_uring(limits: &IoLimits) -> Result<Uring, Refusal> {
     Ok(engine)
 }
 
-/// Receives twice with one multishot receive into provided buffers, sees the end, and closes: what every session does.
+/// Receives twice with one multishot receive into provided buffers, fills the way back, sees the end, and closes: what
+/// every session does.
 fn probe(engine: &mut Uring) -> Result<(), Refusal> {
     let (mut peer, ours) = UnixStream::pair().map_err(Refusal::SetUp)?;
+    // The kernel raises it to its least.
+    SockRef::from(&ours).set_send_buffer_size(1).map_err(Refusal::SetUp)?;
     let id = engine.adopt(ours.into()).map_err(|_| Refusal::Probe("no slot for a socket"))?;
     engine.receive(id);
     for word in [&b"first"[..], b"second"] {
@@ -169,12 +178,46 @@ fn probe(engine: &mut Uring) -> Result<(), Refusal> {
             _ => return Err(Refusal::Probe("a multishot receive brought other bytes")),
         }
     }
+    probe_tries(engine, id, &mut peer)?;
     drop(peer);
     if !matches!(next_event(engine)?, Event::Ended { .. }) {
         return Err(Refusal::Probe("a receive did not see the end"));
     }
     engine.close(id);
     Ok(())
+}
+
+/// Sends to a peer that does not read until not everything is written, and compares what is told with what arrived: if
+/// they differed, bytes would be lost.
+fn probe_tries(engine: &mut Uring, id: SocketId, peer: &mut UnixStream) -> Result<(), Refusal> {
+    let mut written = 0;
+    for _ in 0..PROBE_TRIES_MAX {
+        peer.write_all(b"back").map_err(Refusal::SetUp)?;
+        let Event::Received { span, .. } = next_event(engine)? else {
+            return Err(Refusal::Probe("a multishot receive ended early"));
+        };
+        written += span.len();
+        if engine.send(id, span).is_err() || !engine.await_sent(id) {
+            return Err(Refusal::Probe("a send was not taken"));
+        }
+        let Event::Sent { unsent, .. } = next_event(engine)? else {
+            return Err(Refusal::Probe("a send failed"));
+        };
+        written -= unsent.iter().map(Span::len).sum::<usize>();
+        if !unsent.is_empty() {
+            return expect_arrived(peer, written);
+        }
+    }
+    Err(Refusal::Probe("a send of more than there is room for is not told"))
+}
+
+fn expect_arrived(peer: &mut UnixStream, written: usize) -> Result<(), Refusal> {
+    peer.set_nonblocking(true).map_err(Refusal::SetUp)?;
+    let mut arrived = Vec::new();
+    match peer.read_to_end(&mut arrived) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && arrived.len() == written => Ok(()),
+        Ok(_) | Err(_) => Err(Refusal::Probe("a send wrote other than it told")),
+    }
 }
 
 fn next_event(engine: &mut Uring) -> Result<Event, Refusal> {

@@ -127,26 +127,28 @@ impl Ring {
         unsafe { self.ring.submission().push(entry) }.expect("a flushed queue has room");
     }
 
-    /// Makes room in the submission queue.
+    /// Empties the submission queue.
     ///
     /// # Panics
     /// When the kernel takes nothing for `FLUSH_TRIES` times: it is out of memory.
     fn flush(&mut self) {
         for _ in 0..FLUSH_TRIES {
             match self.ring.submit() {
-                Ok(_) if !self.ring.submission().is_full() => return,
-                Ok(_) => {}
-                Err(error) if is_passing(&error) => {}
-                Err(error) => panic!("io_uring_enter: {error}"),
+                Err(error) if !is_passing(&error) => panic!("io_uring_enter: {error}"),
+                _ => {}
             }
             // The kernel may be waiting for room in the completion queue.
             self.drain();
+            if self.ring.submission().is_empty() {
+                return;
+            }
         }
         panic!("the kernel takes no more operations");
     }
 
     /// Submits everything queued and waits for a completion as told: the one system call of a turn. Does not wait, and
-    /// makes no call that has nothing to do, when completions are already here.
+    /// makes no call that has nothing to do, when completions are already here. Afterwards the kernel has taken all of the
+    /// queue, and what it posted by then is here.
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let wait = if self.completed.is_empty() && self.ring.completion().is_empty() { wait } else { Wait::No };
         let result = match wait {
@@ -161,11 +163,15 @@ impl Ring {
         };
         self.drain();
         match result {
-            Ok(_) => Ok(()),
+            Ok(_) => {}
             // ETIME: the wait is over; EINTR: a signal.
-            Err(error) if error.raw_os_error() == Some(libc::ETIME) || is_passing(&error) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) || is_passing(&error) => {}
+            Err(error) => return Err(error),
         }
+        if !self.ring.submission().is_empty() {
+            self.flush();
+        }
+        Ok(())
     }
 
     fn has_nothing_to_do(&mut self) -> bool {
@@ -175,15 +181,18 @@ impl Ring {
     }
 
     /// Copies the completion queue out, also what the kernel had set aside when the queue was full.
+    ///
+    /// # Panics
+    /// When the kernel keeps what it set aside for `FLUSH_TRIES` times.
     fn drain(&mut self) {
         self.completed.extend(self.ring.completion());
+        let mut tries = 0..FLUSH_TRIES;
         while self.ring.submission().cq_overflow() {
+            tries.next().expect("the kernel hands out what it set aside");
             // An enter with an overflow moves the set-aside completions into the queue emptied above.
-            let moved = self.ring.submit();
-            let before = self.completed.len();
-            self.completed.extend(self.ring.completion());
-            if moved.is_err() || self.completed.len() == before {
-                return;
+            match self.ring.submit() {
+                Err(error) if !is_passing(&error) => panic!("io_uring_enter: {error}"),
+                _ => self.completed.extend(self.ring.completion()),
             }
         }
     }

@@ -1,12 +1,13 @@
-//! What a send owns while it is in flight, and what its result means. Both engines use it: io_uring hands the message to
-//! the kernel and hears later, epoll calls the kernel at once.
+//! What is tried to be written at the end of a turn, what it owns meanwhile, and what its result means. Both engines use
+//! it: io_uring hands it to the kernel with everything else of the turn, epoll calls the kernel for each.
 
+use std::mem;
 use std::ptr;
 
 use super::buffer::Span;
 use super::event::{Errno, Event, SocketId};
 
-/// The most spans one `send` writes.
+/// The most spans that are written to one socket at the end of a turn.
 pub const SEND_SPANS_MAX: usize = 16;
 
 /// Flags of a send that only tries: what does not fit stays unsent, and a broken connection is an error, not a signal.
@@ -14,6 +15,94 @@ pub(super) const TRY: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// Messages kept for reuse. More than one turn ever has in flight would be memory for nothing.
 const SPARE_MAX: usize = 256;
+
+/// The spans that one socket was given in a turn, in order; never empty.
+pub(super) enum Try {
+    One(Span),
+    Several(Box<Message>),
+}
+
+/// How a try ended.
+pub(super) enum Outcome {
+    /// Everything was written.
+    Whole,
+    /// This was not, in order; the first may be the rest of a span.
+    Part(Vec<Span>),
+    Broken(Errno),
+}
+
+impl Try {
+    /// Adds a span. Gives it back when there are as many as one send takes.
+    pub(super) fn add(&mut self, span: Span, messages: &mut Messages) -> Result<(), Span> {
+        if let Try::Several(message) = self {
+            return message.add(span);
+        }
+        if let Try::One(first) = mem::replace(self, Try::Several(messages.take())) {
+            self.add(first, messages)?;
+        }
+        self.add(span, messages)
+    }
+
+    /// The outcome of a send that wrote `result` bytes, or failed with that negative error number. All that was written
+    /// is let go of, and the message is empty again.
+    pub(super) fn over(self, result: i32, messages: &mut Messages) -> Outcome {
+        let result = written(result);
+        match self {
+            Try::One(mut span) => match result {
+                Err(error) => Outcome::Broken(error),
+                Ok(written) if written == span.len() => Outcome::Whole,
+                Ok(written) => {
+                    span.advance(written);
+                    Outcome::Part(vec![span])
+                }
+            },
+            Try::Several(mut message) => {
+                let outcome = message.over(result);
+                messages.give_back(message);
+                outcome
+            }
+        }
+    }
+
+    /// What a send says that wrote everything.
+    pub(super) fn whole(self, messages: &mut Messages) {
+        if let Try::Several(mut message) = self {
+            message.spans.clear();
+            messages.give_back(message);
+        }
+    }
+}
+
+impl Outcome {
+    /// The event that tells of it. A whole one is told only if somebody asked.
+    pub(super) fn event(self, id: SocketId, telling: Telling) -> Option<Event> {
+        match (self, telling) {
+            (Outcome::Whole, Telling::Rest) => None,
+            (Outcome::Whole, Telling::End) => Some(Event::Sent { id, unsent: Vec::new() }),
+            (Outcome::Part(unsent), _) => Some(Event::Sent { id, unsent }),
+            (Outcome::Broken(error), _) => Some(Event::SendFailed { id, error }),
+        }
+    }
+}
+
+/// What somebody wants to hear of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// What was not written.
+    Rest,
+    /// That it is over.
+    End,
+}
+
+/// Bytes written, or why nothing can be written any more.
+fn written(result: i32) -> Result<usize, Errno> {
+    match -result {
+        ..=0 => Ok(result as usize),
+        // ENOBUFS: the system is short of memory for now.
+        libc::EAGAIN | libc::EINTR | libc::ENOBUFS => Ok(0),
+        error => Err(Errno(error)),
+    }
+}
 
 /// Several spans as one gathered send. Boxed wherever it is kept: its own address is with the kernel.
 pub(super) struct Message {
@@ -28,88 +117,46 @@ impl Message {
         let empty = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
         Box::new(Message {
             // SAFETY: a message header is plain numbers and pointers, for which zero is valid: no address, no control.
-            header: unsafe { std::mem::zeroed() },
+            header: unsafe { mem::zeroed() },
             pieces: [empty; SEND_SPANS_MAX],
             spans: Vec::with_capacity(SEND_SPANS_MAX),
         })
     }
 
-    /// Takes over the spans of the next send.
-    ///
-    /// # Panics
-    /// When there are more than `SEND_SPANS_MAX`.
-    pub(super) fn fill(&mut self, spans: impl Iterator<Item = Span>) {
-        debug_assert!(self.spans.is_empty());
-        self.spans.extend(spans);
-        assert!(self.spans.len() <= SEND_SPANS_MAX, "a send has at most {SEND_SPANS_MAX} spans");
-        for (piece, span) in self.pieces.iter_mut().zip(&self.spans) {
-            piece.iov_base = span.as_ptr().cast_mut().cast();
-            piece.iov_len = span.len();
-        }
+    fn add(&mut self, span: Span) -> Result<(), Span> {
+        let Some(piece) = self.pieces.get_mut(self.spans.len()) else { return Err(span) };
+        piece.iov_base = span.as_ptr().cast_mut().cast();
+        piece.iov_len = span.len();
+        self.spans.push(span);
+        Ok(())
     }
 
-    /// The header for the kernel; valid until the message is filled again, moved out of its box or dropped.
+    /// The header for the kernel; valid until a span is added, or the message is moved out of its box or dropped.
     pub(super) fn header(&mut self) -> *const libc::msghdr {
         self.header.msg_iov = self.pieces.as_mut_ptr();
         self.header.msg_iovlen = self.spans.len() as _;
         &raw const self.header
     }
 
-    /// The event for the kernel's result, and the message empty again.
-    pub(super) fn sent(&mut self, id: SocketId, result: i32) -> Event {
-        let result = match outcome(id, result) {
-            Ok(sent) => sent,
-            Err(failed) => {
+    /// Empties the message.
+    fn over(&mut self, result: Result<usize, Errno>) -> Outcome {
+        let mut left = match result {
+            Ok(written) => written,
+            Err(error) => {
                 self.spans.clear();
-                return failed;
+                return Outcome::Broken(error);
             }
         };
-        let mut left = result;
-        let written = self
-            .spans
-            .iter()
-            .take_while(|span| {
-                let whole = span.len() <= left;
-                if whole {
-                    left -= span.len();
-                }
-                whole
-            })
-            .count();
-        self.spans.drain(..written);
-        if let Some(first) = self.spans.first_mut() {
-            first.advance(left);
-        }
-        Event::Sent { id, sent: result, unsent: self.take_unsent() }
-    }
-
-    /// Without an allocation when nothing is left, which is the rule.
-    fn take_unsent(&mut self) -> Vec<Span> {
-        if self.spans.is_empty() {
-            return Vec::new();
-        }
-        std::mem::replace(&mut self.spans, Vec::with_capacity(SEND_SPANS_MAX))
-    }
-}
-
-/// The event for the result of a send of one span.
-pub(super) fn sent_one(id: SocketId, mut span: Span, result: i32) -> Event {
-    let sent = match outcome(id, result) {
-        Ok(sent) => sent,
-        Err(failed) => return failed,
-    };
-    span.advance(sent);
-    let unsent = if span.is_empty() { Vec::new() } else { vec![span] };
-    Event::Sent { id, sent, unsent }
-}
-
-/// How many bytes were written, or the event of a broken connection.
-fn outcome(id: SocketId, result: i32) -> Result<usize, Event> {
-    match -result {
-        ..=0 => Ok(result as usize),
-        // ENOBUFS: the system is short of memory for now.
-        libc::EAGAIN | libc::EINTR | libc::ENOBUFS => Ok(0),
-        error => Err(Event::SendFailed { id, error: Errno(error) }),
+        let whole = self.spans.iter().take_while(|span| {
+            let is_whole = span.len() <= left;
+            left -= if is_whole { span.len() } else { 0 };
+            is_whole
+        });
+        let whole = whole.count();
+        self.spans.drain(..whole);
+        let Some(first) = self.spans.first_mut() else { return Outcome::Whole };
+        first.advance(left);
+        Outcome::Part(mem::replace(&mut self.spans, Vec::with_capacity(SEND_SPANS_MAX)))
     }
 }
 
@@ -125,11 +172,11 @@ impl Messages {
         Messages { spare: Vec::new() }
     }
 
-    pub(super) fn take(&mut self) -> Box<Message> {
+    fn take(&mut self) -> Box<Message> {
         self.spare.pop().unwrap_or_else(Message::new)
     }
 
-    pub(super) fn give_back(&mut self, message: Box<Message>) {
+    fn give_back(&mut self, message: Box<Message>) {
         debug_assert!(message.spans.is_empty());
         if self.spare.len() < SPARE_MAX {
             self.spare.push(message);

@@ -28,7 +28,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// How long sent bytes may stay unacknowledged before the connection counts as broken.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A listener on a TCP address, IPv4 or IPv6 (then IPv6 only). Each worker makes its own for the same address: the
+/// A listener on a TCP address, whose clients are without delays and watched for a lost peer. IPv4 or IPv6 (then IPv6 only). Each worker makes its own for the same address: the
 /// kernel spreads the clients over them (SO_REUSEPORT). Port 0 takes a free one.
 pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -37,6 +37,8 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    // Linux gives a client's socket the options of its listener: this saves some calls for each client.
+    set_tcp_options(&SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -75,20 +77,17 @@ fn is_left_behind(path: &Path, address: &SockAddr) -> bool {
 
 /// A socket to connect to `address` with: nonblocking, and for TCP without delays and watched for a lost peer.
 pub fn outgoing(address: &SockAddr) -> io::Result<OwnedFd> {
-    let socket = Socket::new(address.domain(), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+    let socket = Socket::new(address.domain(), Type::STREAM.nonblocking(), None)?;
     if !address.is_unix() {
         set_tcp_options(&SockRef::from(&socket))?;
     }
     Ok(socket.into())
 }
 
-/// Gives a client's socket the same options, and says where it comes from: `None` for a UNIX socket.
-pub fn prepare_accepted(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
-    let socket = SockRef::from(socket);
-    let Some(address) = socket.peer_addr()?.as_socket() else { return Ok(None) };
-    set_tcp_options(&socket)?;
-    Ok(Some(SocketAddr::new(address.ip().to_canonical(), address.port())))
+/// Where a client's socket comes from: `None` for a UNIX socket.
+pub fn client_address(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
+    let address = SockRef::from(socket).peer_addr()?.as_socket();
+    Ok(address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port())))
 }
 
 fn set_tcp_options(socket: &SockRef<'_>) -> io::Result<()> {
@@ -179,7 +178,7 @@ mod tests {
         let _ = SockRef::from(&client).connect(&address);
         let (accepted, _) = SockRef::from(&listener).accept().expect("accept");
         let accepted = OwnedFd::from(accepted);
-        let address = prepare_accepted(&accepted).expect("prepared").expect("a TCP address");
+        let address = client_address(&accepted).expect("connected").expect("a TCP address");
         assert_eq!(Some(address), SockRef::from(&client).local_addr().expect("bound").as_socket());
         for socket in [&client, &accepted] {
             let socket = SockRef::from(socket);
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn a_client_on_a_unix_socket_has_no_address() {
         let (ours, _theirs) = UnixStream::pair().expect("pair");
-        assert_eq!(prepare_accepted(&ours.into()).expect("prepared"), None);
+        assert_eq!(client_address(&ours.into()).expect("connected"), None);
     }
 
     #[test]

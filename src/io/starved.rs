@@ -40,6 +40,10 @@ impl Starved {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.iter().all(VecDeque::is_empty)
+    }
+
     /// The socket waits no more. Rare, so it may search.
     pub(super) fn forget(&mut self, id: SocketId) {
         for waiting in &mut self.waiting {

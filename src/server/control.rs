@@ -13,7 +13,7 @@ use super::notify::{Message, ServiceManager};
 use super::reload::Source;
 use super::socket_file::SocketFile;
 use crate::admin::explain::{self, Asked};
-use crate::admin::shapes::{ListenerStatus, ProcessStatus, SessionCount, SessionStatus, Status};
+use crate::admin::shapes::{ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status};
 use crate::admin::{Question, report, shapes};
 use crate::config::ListenAddress;
 use crate::monitor::Monitor;
@@ -217,6 +217,7 @@ impl Control {
                 table_epoch: table.epoch,
             },
             sessions: self.session_count(&table),
+            split: self.split_counts(&table),
             listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
             clusters: report::clusters(&table, Instant::now()),
             pools: report::pools(&table),
@@ -233,6 +234,24 @@ impl Control {
     fn session_count(&self, table: &RoutingTable) -> SessionCount {
         let by_worker = self.sessions_by_worker();
         SessionCount { current: by_worker.iter().sum(), max: table.config.process.max_sessions.into(), by_worker }
+    }
+
+    /// The workers' counts together, where any user is split.
+    fn split_counts(&self, table: &RoutingTable) -> Option<SplitCounts> {
+        table.config.users.iter().any(|user| user.split.is_some()).then_some(())?;
+        let mut sum = SplitCounts::default();
+        for handle in self.workers.handles() {
+            let routes = &handle.counters().routes;
+            sum.reads_at_replicas += routes.at_replicas();
+            sum.reads_repeated += routes.repeated();
+            for (bond, count) in routes.reads_at_home().filter(|(_, count)| *count > 0) {
+                *sum.reads_at_primary.entry(bond.text().to_owned()).or_default() += count;
+            }
+            for (reason, count) in routes.others().filter(|(_, count)| *count > 0) {
+                *sum.other_statements.entry(reason.text().to_owned()).or_default() += count;
+            }
+        }
+        Some(sum)
     }
 
     fn sessions(&self) -> u64 {
@@ -323,6 +342,7 @@ fn session_status(row: SessionRow) -> SessionStatus {
         user: row.user,
         address: row.address,
         server: row.server,
+        replica: row.replica,
         last_server: row.last_server,
         state: row.state.to_string(),
         pins: row.pins.into_iter().map(str::to_string).collect(),

@@ -114,10 +114,10 @@ impl Relay {
             Some([first, ..]) if !may_begin_kill(*first) => self.begin(ReplyShape::ResultSet, bytes),
             Some([]) | None if is_whole => self.begin(ReplyShape::ResultSet, bytes),
             Some(text) if is_whole => match kill::recognise(text) {
-                Some(KillStatement { id, id_range, names_query: false, .. }) => {
+                Some(KillStatement { id, id_range, query_only, names_query: false }) => {
                     let from_payload = length - text.len() - HEADER_LENGTH;
                     let digits = id_range.start + from_payload..id_range.end + from_payload;
-                    self.kill(KillId::text(id, digits), header, bytes)
+                    self.kill(KillId::text(id, query_only, digits), header, bytes)
                 }
                 Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
             },

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::protocol::packet::{Peeked, peek_packet};
 
 use super::{
-    KillTarget, Output, ServerFacts, Session, SessionId, Side, State, Step, Surroundings,
+    KillTargets, Output, ServerFacts, Session, SessionId, Side, State, Step, Surroundings,
     entering::{Door, Introduction, Knock, required},
     errors,
     exchange::Exchange,
@@ -38,6 +38,8 @@ enum Stage {
 /// The number in a KILL.
 pub(super) struct KillId {
     number: u64,
+    /// Only the statement under way is meant, not the session.
+    query_only: bool,
     place: Place,
 }
 
@@ -50,12 +52,12 @@ enum Place {
 }
 
 impl KillId {
-    pub(super) fn text(number: u64, digits: Range<usize>) -> KillId {
-        KillId { number, place: Place::Text(digits) }
+    pub(super) fn text(number: u64, query_only: bool, digits: Range<usize>) -> KillId {
+        KillId { number, query_only, place: Place::Text(digits) }
     }
 
     pub(super) fn binary(number: u32) -> KillId {
-        KillId { number: u64::from(number), place: Place::Binary }
+        KillId { number: u64::from(number), query_only: false, place: Place::Binary }
     }
 
     /// The session meant, if the number is one of ours.
@@ -108,14 +110,15 @@ impl Session {
         }
     }
 
-    pub(super) fn session_found(&mut self, id: SessionId, target: Option<KillTarget>) {
+    pub(super) fn session_found(&mut self, id: SessionId, targets: Option<KillTargets>) {
         let own_server = self.server.as_ref().map(|server| server.id);
         let Some(kill) = self.killing().filter(|kill| kill.looks_for(id)) else { return };
-        let Some(target) = target else {
+        let Some(targets) = targets else {
             self.deadline = None;
             self.send_error(1, &errors::unknown_session(id));
             return self.become_idle();
         };
+        let target = if kill.id.query_only { targets.statement } else { targets.session };
         kill.stage = Stage::Calling;
         kill.command = kill.id.rewrite(&kill.command, target.thread_id);
         if own_server == Some(target.server) {

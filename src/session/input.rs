@@ -48,7 +48,7 @@ pub enum Input {
     /// There is no replica for the session now.
     ReplicaFailed,
     /// The answer to `Output::FindSession` of this session. It may come after a deadline, when another one is wanted.
-    SessionFound(SessionId, Option<KillTarget>),
+    SessionFound(SessionId, Option<KillTargets>),
     /// The server asked for by `Output::Errand` is connected.
     ErrandConnected(ServerFacts),
     /// The server asked for by `Output::Errand` cannot be reached.
@@ -103,7 +103,24 @@ pub enum DrainReason {
     ServerRemoved,
 }
 
-/// Where the session that a client wants to kill works.
+/// The connections of the session that a client wants to kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KillTargets {
+    /// At its home server: with this one the session ends.
+    pub session: KillTarget,
+    /// Where its statement runs.
+    pub statement: KillTarget,
+}
+
+impl KillTargets {
+    /// Of a session with one connection.
+    pub fn one(server: ServerId, thread_id: u32) -> KillTargets {
+        let only = KillTarget { server, thread_id };
+        KillTargets { session: only, statement: only }
+    }
+}
+
+/// A connection of a session at a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KillTarget {
     /// Its server.

@@ -32,7 +32,7 @@ use std::{
 };
 
 pub use ending::Ending;
-pub use input::{DrainReason, Input, KillTarget, LeaseFailure, ServerFacts, Side, Surroundings};
+pub use input::{DrainReason, Input, KillTarget, KillTargets, LeaseFailure, ServerFacts, Side, Surroundings};
 pub use output::{Output, ReplicaWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 

@@ -284,7 +284,7 @@ fn a_drain_waits_for_the_end_of_the_transaction() {
 #[test]
 fn a_kill_at_the_same_server_carries_the_servers_own_number() {
     let id = SessionId::new(0, 5);
-    let target = Some(KillTarget { server: ServerId(0), thread_id: 4711 });
+    let target = Some(KillTargets::one(ServerId(0), 4711));
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL QUERY {id} -- now")));
     assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id));
@@ -320,7 +320,7 @@ fn a_kill_at_another_server_is_said_there_by_the_same_user() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {id}")));
-    stage.tell(Input::SessionFound(id, Some(KillTarget { server: ServerId(1), thread_id: 99 })));
+    stage.tell(Input::SessionFound(id, Some(KillTargets::one(ServerId(1), 99))));
     assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Errand(ServerId(1)))));
     stage.tell(Input::ErrandConnected(facts(1)));
     stage.show(Side::Errand, &greeting_packet());
@@ -493,7 +493,7 @@ fn a_drain_asked_for_while_a_command_passes_is_obeyed_when_its_last_byte_has_pas
 #[test]
 fn a_late_answer_to_an_earlier_kill_does_not_kill_the_wrong_session() {
     let (first, second) = (SessionId::new(1, 5), SessionId::new(1, 6));
-    let at = |thread_id| KillTarget { server: ServerId(0), thread_id };
+    let at = |thread_id| KillTargets::one(ServerId(0), thread_id);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {first}")));
     stage.now = stage.session.poll_timeout().expect("another worker may not answer");
@@ -540,7 +540,7 @@ fn a_server_lost_during_a_kill_elsewhere_is_an_answer_to_it() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {id}")));
-    stage.tell(Input::SessionFound(id, Some(KillTarget { server: ServerId(1), thread_id: 99 })));
+    stage.tell(Input::SessionFound(id, Some(KillTargets::one(ServerId(1), 99))));
     stage.tell(Input::Closed(Side::Server));
     let (sequence, code, _) = error_of(&stage.take_client());
     assert_eq!((sequence, code), (1, 1158));

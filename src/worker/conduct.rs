@@ -3,8 +3,8 @@
 use tracing::debug;
 
 use crate::{
-    io::Span,
-    session::{DrainReason, Ending, Input, Output, Side, Step},
+    io::{Io, Span},
+    session::{DrainReason, Ending, Input, Output, Side, Step, Surroundings},
     slab::Key,
     topology::Report,
 };
@@ -36,43 +36,48 @@ impl Worker {
     }
 
     /// Shows a received buffer to the session, and passes on what it says to, straight from the buffer.
-    fn show(&mut self, key: Key, side: Side, mut span: Span) {
-        while !span.is_empty() {
+    fn show(&mut self, key: Key, side: Side, span: Span) {
+        let mut rest = Some(span);
+        while let Some(mut span) = rest {
             let Some(tenant) = self.tenants.get_mut(key) else { return };
-            let surroundings =
-                crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
-            match tenant.session.step(side, span.bytes(), surroundings) {
-                Step::Forward { to, length } => {
-                    let part = span.split_to(length);
-                    self.forward(key, side, to, part);
+            let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+            rest = match tenant.session.step(side, span.bytes(), surroundings) {
+                Step::Forward { to, length } if length == span.len() => {
+                    tenant.forward(&mut self.io, side, to, span);
+                    None
                 }
-                Step::Consume { length } => span.advance(length),
+                Step::Forward { to, length } => {
+                    tenant.forward(&mut self.io, side, to, span.split_to(length));
+                    Some(span)
+                }
+                Step::Consume { length } => {
+                    span.advance(length);
+                    (!span.is_empty()).then_some(span)
+                }
                 Step::NeedBytes { .. } | Step::Wait => {
                     if let Some(connection) = tenant.connection(side) {
                         connection.inbox.push(span.bytes());
                     }
-                    span.advance(span.len());
+                    None
                 }
-            }
+            };
             self.carry_out(key);
         }
     }
 
-    /// Passes bytes on. Past the high-water mark of who gets them, who sends them is not read until they are written.
-    fn forward(&mut self, key: Key, from: Side, to: Side, span: Span) {
+    /// Received buffers of a turn were tried. Past the high-water mark of what is left, the side it came from is not read.
+    pub(super) fn sent(&mut self, key: Key, side: Side, unsent: &[Span]) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let Some(to) = tenant.connection(to) else { return };
-        to.forward(&mut self.io, span);
-        if to.is_congested()
-            && let Some(from) = tenant.connection(from)
-        {
-            from.pause(&mut self.io);
+        let Some(to) = tenant.connection(side) else { return };
+        to.sent(&mut self.io, unsent);
+        for from in opposite(side) {
+            tenant.hold_back(&mut self.io, *from);
         }
     }
 
     /// Shows the session the bytes that wait, as long as it uses any: one side's may wait for what the other side says.
     pub(super) fn pump(&mut self, key: Key) {
-        loop {
+        while self.tenants.get(key).is_some_and(Tenant::has_waiting_bytes) {
             let mut progress = false;
             for side in [Side::Client, Side::Server, Side::Replica, Side::Errand] {
                 progress |= self.pump_side(key, side);
@@ -85,8 +90,7 @@ impl Worker {
 
     fn pump_side(&mut self, key: Key, side: Side) -> bool {
         let Some(tenant) = self.tenants.get_mut(key) else { return false };
-        let surroundings =
-            crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+        let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
         let Tenant { session, client, server, replica, errand, .. } = tenant;
         let connection = match side {
             Side::Client => Some(&mut *client),
@@ -125,11 +129,7 @@ impl Worker {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let Some(to) = tenant.connection(to) else { return };
         to.write(&mut self.io, bytes);
-        if to.is_congested()
-            && let Some(from) = tenant.connection(from)
-        {
-            from.pause(&mut self.io);
-        }
+        tenant.hold_back(&mut self.io, from);
     }
 
     /// Some of what waited for `side` is written: perhaps the opposite side may be read again.
@@ -173,8 +173,7 @@ impl Worker {
     /// before, until the stack is full.
     pub(super) fn answer(&mut self, key: Key, input: Input) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let surroundings =
-            crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+        let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
         tenant.session.handle(input, surroundings);
         self.carry_out(key);
     }
@@ -193,11 +192,14 @@ impl Worker {
     /// Carries out what the session asked for. Says whether there was anything.
     pub(super) fn carry_out(&mut self, key: Key) -> bool {
         let mut any = false;
-        while let Some(output) = self.tenants.get_mut(key).and_then(|tenant| tenant.session.poll_output()) {
+        while let Some(tenant) = self.tenants.get_mut(key) {
+            let Some(output) = tenant.session.poll_output() else {
+                tenant.set_timer(key, &mut self.timers);
+                break;
+            };
             any = true;
             self.perform(key, output);
         }
-        self.set_timer(key);
         any
     }
 
@@ -318,6 +320,32 @@ impl Worker {
         let (place, replica_place) = lease.into_places();
         self.free(place);
         self.free(replica_place);
+    }
+}
+
+impl Tenant {
+    /// Passes bytes on.
+    fn forward(&mut self, io: &mut Io, from: Side, to: Side, span: Span) {
+        let Some(to) = self.connection(to) else { return };
+        to.forward(io, span);
+        self.hold_back(io, from);
+    }
+
+    /// A side whose bytes wait past the high-water mark of who gets them is not read until they are written.
+    fn hold_back(&mut self, io: &mut Io, from: Side) {
+        let is_congested = |to: &Side| self.connection(*to).is_some_and(|to| to.is_congested());
+        if opposite(from).iter().any(is_congested)
+            && let Some(from) = self.connection(from)
+        {
+            from.pause(io);
+        }
+    }
+
+    /// There are bytes that the session could not use when they came.
+    fn has_waiting_bytes(&self) -> bool {
+        let replica = self.replica.as_deref();
+        let beside = self.server.iter().chain(replica).chain(&self.errand);
+        !self.client.inbox.is_empty() || beside.into_iter().any(|connection| !connection.inbox.is_empty())
     }
 }
 

@@ -4,10 +4,8 @@
 //! what a slow peer does not take at once, and what a session cannot use yet, is copied out, so that a ring buffer
 //! never waits for a peer. Both copies are bounded: past a high-water mark the other side is not read any more.
 
-use std::collections::VecDeque;
-
 use crate::{
-    config::limits::{OVERFLOW_HIGH_WATER, OVERFLOW_LOW_WATER, SEND_SPANS_MAX},
+    config::limits::{OVERFLOW_HIGH_WATER, OVERFLOW_LOW_WATER},
     io::{Io, SocketId, Span},
 };
 
@@ -59,24 +57,24 @@ impl Inbox {
     }
 }
 
-/// Bytes to be written, in order: what the kernel has, then `spans`, then `bytes`.
+/// Bytes to be written. Received buffers are with the ring from the moment they are forwarded; what is kept here is
+/// what they, or the peer, made wait.
 #[derive(Debug)]
 struct Outbox {
     writing: Writing,
-    /// Received buffers that follow a send under way. Empty unless `writing` is `Spans`.
-    spans: VecDeque<Span>,
-    /// Copied or own bytes.
+    /// Copied or own bytes, behind what `writing` says.
     bytes: Vec<u8>,
-    /// Bytes of all three together.
+    /// `bytes`, and those of ours that the kernel has.
     queued: usize,
 }
 
-/// What the kernel has.
+/// What goes before the bytes that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writing {
+    /// Nothing that would have to be waited for; perhaps the ring has buffers to try at the end of this turn.
     Nothing,
-    /// Received buffers, tried without waiting.
-    Spans,
+    /// Such buffers: the ring tells when they have been tried.
+    Buffers,
     /// Bytes of ours, written as the peer takes them.
     Bytes,
     /// No more: the peer takes nothing any more. What comes to be written is dropped.
@@ -85,79 +83,79 @@ enum Writing {
 
 impl Connection {
     pub(super) fn new(socket: SocketId) -> Connection {
-        let out = Outbox { writing: Writing::Nothing, spans: VecDeque::new(), bytes: Vec::new(), queued: 0 };
+        let out = Outbox { writing: Writing::Nothing, bytes: Vec::new(), queued: 0 };
         Connection { socket, inbox: Inbox::default(), out, paused: false }
     }
 
     /// Passes a received buffer on.
     pub(super) fn forward(&mut self, io: &mut Io, span: Span) {
-        self.out.queued += span.len();
         match self.out.writing {
-            Writing::Broken => self.out.queued = 0,
+            Writing::Broken => {}
             Writing::Nothing => {
-                self.out.writing = Writing::Spans;
-                io.send(self.socket, [span]);
+                if let Err(span) = io.send(self.socket, span) {
+                    self.keep(span.bytes());
+                    self.follow_buffers(io);
+                }
             }
-            Writing::Spans if self.out.bytes.is_empty() && self.out.spans.len() < SEND_SPANS_MAX => {
-                self.out.spans.push_back(span)
-            }
-            Writing::Spans | Writing::Bytes => self.append(span.bytes()),
+            Writing::Buffers | Writing::Bytes => self.keep(span.bytes()),
         }
     }
 
     /// Writes bytes of our own, after all that came before.
     pub(super) fn write(&mut self, io: &mut Io, bytes: Vec<u8>) {
-        self.out.queued += bytes.len();
+        if self.out.writing == Writing::Nothing {
+            self.follow_buffers(io);
+        }
         match self.out.writing {
-            Writing::Broken => self.out.queued = 0,
+            Writing::Broken => {}
             Writing::Nothing => {
+                self.out.queued += bytes.len();
                 self.out.writing = Writing::Bytes;
                 io.send_bytes(self.socket, bytes);
             }
-            Writing::Spans | Writing::Bytes => self.append(&bytes),
+            Writing::Buffers | Writing::Bytes => self.keep(&bytes),
         }
     }
 
-    /// Puts bytes at the end; spans that wait go before them.
-    fn append(&mut self, bytes: &[u8]) {
-        for span in self.out.spans.drain(..) {
-            self.out.bytes.extend_from_slice(span.bytes());
-        }
+    fn keep(&mut self, bytes: &[u8]) {
+        self.out.queued += bytes.len();
         self.out.bytes.extend_from_slice(bytes);
     }
 
-    /// A try to write received buffers is over.
-    pub(super) fn sent(&mut self, io: &mut Io, sent: usize, unsent: Vec<Span>) {
-        self.out.queued -= sent;
-        self.out.writing = Writing::Nothing;
-        if !unsent.is_empty() {
-            self.keep(unsent);
+    /// If the ring has buffers to try in this turn, what is written from now on waits for them.
+    fn follow_buffers(&mut self, io: &mut Io) -> bool {
+        let waits = io.await_sent(self.socket);
+        if waits {
+            self.out.writing = Writing::Buffers;
         }
-        self.write_on(io);
+        waits
     }
 
-    /// The peer takes no more for now: the ring buffers go back, their bytes wait here.
-    fn keep(&mut self, unsent: Vec<Span>) {
-        let mut kept = Vec::with_capacity(self.out.queued);
-        for span in unsent.into_iter().chain(self.out.spans.drain(..)) {
-            kept.extend_from_slice(span.bytes());
+    /// The buffers of a turn have been tried. The peer takes no more of them for now: their bytes wait here, and the
+    /// buffers go back to the ring.
+    pub(super) fn sent(&mut self, io: &mut Io, unsent: &[Span]) {
+        let left: usize = unsent.iter().map(Span::len).sum();
+        if left > 0 {
+            let behind = std::mem::take(&mut self.out.bytes);
+            self.out.bytes.reserve_exact(left + behind.len());
+            for span in unsent {
+                self.keep(span.bytes());
+            }
+            self.out.bytes.extend_from_slice(&behind);
         }
-        kept.append(&mut self.out.bytes);
-        self.out.bytes = kept;
+        self.write_on(io);
     }
 
     /// Bytes of ours are written.
     pub(super) fn sent_bytes(&mut self, io: &mut Io, written: usize) {
         self.out.queued -= written;
-        self.out.writing = Writing::Nothing;
         self.write_on(io);
     }
 
     fn write_on(&mut self, io: &mut Io) {
-        if !self.out.spans.is_empty() {
-            self.out.writing = Writing::Spans;
-            io.send(self.socket, self.out.spans.drain(..));
-        } else if !self.out.bytes.is_empty() {
+        if self.out.bytes.is_empty() {
+            self.out.writing = Writing::Nothing;
+        } else {
             self.out.writing = Writing::Bytes;
             io.send_bytes(self.socket, std::mem::take(&mut self.out.bytes));
         }
@@ -165,12 +163,16 @@ impl Connection {
 
     /// The peer takes nothing any more; what it sent before is still read.
     pub(super) fn stop_writing(&mut self) {
-        self.out = Outbox { writing: Writing::Broken, spans: VecDeque::new(), bytes: Vec::new(), queued: 0 };
+        self.out = Outbox { writing: Writing::Broken, bytes: Vec::new(), queued: 0 };
     }
 
-    /// Nothing is left to write.
-    pub(super) fn is_flushed(&self) -> bool {
-        matches!(self.out.writing, Writing::Nothing | Writing::Broken)
+    /// Nothing is left to write. If something is, the ring tells when that has changed.
+    pub(super) fn is_flushed(&mut self, io: &mut Io) -> bool {
+        match self.out.writing {
+            Writing::Nothing => !self.follow_buffers(io),
+            Writing::Broken => true,
+            Writing::Buffers | Writing::Bytes => false,
+        }
     }
 
     /// So much waits to be written that the other side must not be read.
@@ -202,5 +204,126 @@ impl Connection {
             self.paused = false;
             io.receive(self.socket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+
+    use crate::{
+        config::limits::SEND_SPANS_MAX,
+        io::{Engine, Event, IoLimits},
+    };
+
+    use super::*;
+
+    /// A connection on each engine of this machine, and its other end.
+    fn on_both_engines(check: impl Fn(&mut Io, &mut Connection, UnixStream)) {
+        for engine in [Engine::Auto, Engine::Epoll] {
+            let (mut io, report) = Io::new(engine, IoLimits::default()).expect("an engine");
+            eprintln!("{report}");
+            let (peer, ours) = UnixStream::pair().expect("pair");
+            let mut connection = Connection::new(io.adopt(ours.into()).expect("a slot"));
+            check(&mut io, &mut connection, peer);
+        }
+    }
+
+    /// A received buffer with these bytes.
+    fn span_of(io: &mut Io, bytes: &[u8]) -> Span {
+        let (mut peer, ours) = UnixStream::pair().expect("pair");
+        let id = io.adopt(ours.into()).expect("a slot");
+        peer.write_all(bytes).expect("room");
+        io.receive(id);
+        let mut events = Vec::new();
+        loop {
+            io.turn(None, &mut events).expect("a turn");
+            for event in events.drain(..) {
+                if let Event::Received { span, .. } = event {
+                    io.close(id);
+                    return span;
+                }
+            }
+        }
+    }
+
+    /// Turns until everything is written.
+    fn flush(io: &mut Io, connection: &mut Connection) {
+        let mut events = Vec::new();
+        while !connection.is_flushed(io) {
+            io.turn(None, &mut events).expect("a turn");
+            for event in events.drain(..) {
+                match event {
+                    Event::Sent { unsent, .. } => connection.sent(io, &unsent),
+                    Event::SentBytes { result: Ok(()), buffer, .. } => connection.sent_bytes(io, buffer.len()),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn received_and_own_bytes_of_one_turn_go_out_in_their_order() {
+        on_both_engines(|io, connection, mut peer| {
+            let mut span = span_of(io, b"received, more received");
+            connection.forward(io, span.split_to(8));
+            connection.write(io, b" our own".to_vec());
+            connection.forward(io, span);
+            connection.write(io, b" the end".to_vec());
+            flush(io, connection);
+            let mut bytes = [0; 39];
+            peer.read_exact(&mut bytes).expect("all of it");
+            assert_eq!(&bytes, b"received our own, more received the end");
+        });
+    }
+
+    #[test]
+    fn more_buffers_than_one_turn_takes_go_out_in_their_order() {
+        on_both_engines(|io, connection, mut peer| {
+            let bytes: Vec<u8> = (0..3 * SEND_SPANS_MAX as u8).collect();
+            let mut span = span_of(io, &bytes);
+            while !span.is_empty() {
+                connection.forward(io, span.split_to(1));
+            }
+            flush(io, connection);
+            let mut got = vec![0; bytes.len()];
+            peer.read_exact(&mut got).expect("all of it");
+            assert_eq!(got, bytes);
+        });
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_makes_bytes_wait_and_gets_all_of_them() {
+        on_both_engines(|io, connection, mut peer| {
+            let mut total = 0;
+            while !connection.is_congested() {
+                // Before anything is forwarded: `span_of` turns, and hears of nothing else.
+                for span in [b'a', b'b', b'c'].map(|letter| span_of(io, &[letter; 1000])) {
+                    connection.forward(io, span);
+                    total += 1000;
+                }
+                let mut events = Vec::new();
+                io.turn(Some(io.now()), &mut events).expect("a turn");
+                for event in events {
+                    if let Event::Sent { unsent, .. } = event {
+                        connection.sent(io, &unsent);
+                    }
+                }
+            }
+            let reader = std::thread::spawn(move || {
+                let mut bytes = vec![0; total];
+                peer.read_exact(&mut bytes).expect("all of it");
+                bytes
+            });
+            flush(io, connection);
+            assert!(connection.is_relieved());
+            let bytes = reader.join().expect("content");
+            for (piece, letter) in bytes.chunks(1000).zip([b'a', b'b', b'c'].into_iter().cycle()) {
+                assert!(piece.iter().all(|byte| *byte == letter));
+            }
+        });
     }
 }

@@ -44,9 +44,9 @@ impl Worker {
         self.departing_written(key);
     }
 
-    pub(super) fn departing_sent(&mut self, key: Key, sent: usize, unsent: Vec<Span>) {
+    pub(super) fn departing_sent(&mut self, key: Key, unsent: &[Span]) {
         if let Some(departing) = self.departing.get_mut(key) {
-            departing.connection.sent(&mut self.io, sent, unsent);
+            departing.connection.sent(&mut self.io, unsent);
         }
         self.departing_written(key);
     }
@@ -60,7 +60,7 @@ impl Worker {
 
     fn departing_written(&mut self, key: Key) {
         let Some(departing) = self.departing.get_mut(key) else { return };
-        if !departing.connection.is_flushed() {
+        if !departing.connection.is_flushed(&mut self.io) {
             return;
         }
         match departing.farewell {

@@ -127,11 +127,13 @@ impl Worker {
 
     fn wait(&mut self, key: Key) {
         let Some(waiting) = self.waiting(key) else { return };
+        let deadline = waiting.deadline;
         if self.waiters.push(waiting).is_err() {
             let why = "too many sessions wait for a server".to_owned();
             return self.answer(key, Input::LeaseFailed(LeaseFailure::ServersFull(why)));
         }
         self.waiters_retry.get_or_insert(self.now + RETRY);
+        self.waiters_deadline = Some(self.waiters_deadline.map_or(deadline, |first| first.min(deadline)));
     }
 
     fn waiting(&self, key: Key) -> Option<Waiting<Key, PoolIndex>> {
@@ -433,10 +435,12 @@ impl Worker {
             self.serve_waiters();
             self.waiters_retry = (!self.waiters.is_empty()).then_some(self.now + RETRY);
         }
-        if self.waiters.next_deadline().is_none_or(|at| at > self.now) {
+        if self.waiters_deadline.is_none_or(|at| at > self.now) {
             return;
         }
-        for key in self.waiters.expire(self.now) {
+        let expired = self.waiters.expire(self.now);
+        self.waiters_deadline = self.waiters.next_deadline();
+        for key in expired {
             let failure = self.failure(key);
             self.guarded(Some(key), |worker| worker.tell(key, Input::LeaseFailed(failure)));
         }

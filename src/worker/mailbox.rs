@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     io::WakeHandle,
-    session::{KillTarget, SessionId},
+    session::{KillTargets, SessionId},
     slab::Key,
 };
 
@@ -64,7 +64,7 @@ pub enum Order {
         /// Which session it asked for.
         id: SessionId,
         /// Where that is.
-        target: Option<KillTarget>,
+        target: Option<KillTargets>,
     },
     /// A server has a free place, and somebody waits for one.
     PlaceFreed,
@@ -90,6 +90,8 @@ pub struct SessionRow {
     pub address: String,
     /// The server in use.
     pub server: Option<String>,
+    /// The replica that its reads go to.
+    pub replica: Option<String>,
     /// The server used before that one.
     pub last_server: Option<String>,
     /// What it is doing.
@@ -148,9 +150,8 @@ impl Handle {
         &self.burden
     }
 
-    /// Gives a client to this worker; gives it back if its mailbox takes no more.
+    /// Gives a client to this worker, whose burden counts it already; gives it back if its mailbox takes no more.
     pub(super) fn adopt(&self, socket: OwnedFd) -> Result<(), OwnedFd> {
-        self.burden.fetch_add(1, Ordering::Relaxed);
         match self.try_send(Order::Adopt { socket }) {
             Err(TrySendError::Full(Order::Adopt { socket }) | TrySendError::Disconnected(Order::Adopt { socket })) => {
                 self.burden.fetch_sub(1, Ordering::Relaxed);

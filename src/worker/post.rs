@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    session::{DrainReason, Ending, Input, KillTarget, SessionId},
+    session::{DrainReason, Ending, Input, KillTarget, KillTargets, ServerFacts, SessionId},
     slab::Key,
     topology::RoutingTable,
 };
@@ -98,6 +98,7 @@ impl Worker {
             user: String::from_utf8_lossy(session.user().unwrap_or_default()).into_owned(),
             address: tenant.address.to_string(),
             server: session.server().map(|server| server.name.to_string()),
+            replica: session.replica().map(|replica| replica.name.to_string()),
             last_server: session.last_server().map(|name| name.to_string()),
             state: session.activity(),
             pins: session.pins(),
@@ -132,10 +133,12 @@ impl Worker {
         }
     }
 
-    fn kill_target(&self, id: SessionId) -> Option<KillTarget> {
-        let tenant = self.tenants.get(*self.session_keys.get(&id)?)?;
-        let server = tenant.session.works_at()?;
-        (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
+    fn kill_target(&self, id: SessionId) -> Option<KillTargets> {
+        let session = &self.tenants.get(*self.session_keys.get(&id)?)?.session;
+        let target = |server: &ServerFacts| {
+            (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
+        };
+        Some(KillTargets { session: target(session.server()?)?, statement: target(session.works_at()?)? })
     }
 }
 

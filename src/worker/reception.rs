@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    io::socket::prepare_accepted,
+    io::socket::client_address,
     session::{Admission, Birth, Session, SessionId, Side},
 };
 
@@ -28,22 +28,30 @@ impl Worker {
     /// A client was accepted here.
     pub(super) fn accepted(&mut self, socket: OwnedFd) {
         counters::add(&self.mailbox.counters.accepted, 1);
-        let handed_on = match self.idlest_colleague() {
-            Some(colleague) => colleague.adopt(socket),
-            None => Err(socket),
-        };
-        if let Err(socket) = handed_on {
-            self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
-            self.take_in(socket);
+        match self.hand_on(socket) {
+            HandedOn::Yes => {}
+            HandedOn::No(socket) => self.take_in(socket),
         }
     }
 
-    /// The worker that has fewer sessions than all others, and than this one.
-    fn idlest_colleague(&self) -> Option<&Handle> {
-        let handles = self.company.handles.get()?;
-        let burden = |index: usize| handles[index].burden().load(Ordering::Relaxed);
-        let idlest = (0..handles.len()).min_by_key(|&index| (burden(index), index != self.index))?;
-        (idlest != self.index).then(|| &handles[idlest])
+    /// Gives a client to the worker with the fewest sessions. If that is this one, or the other has no room in its
+    /// mailbox, the client stays, and this worker's burden counts it.
+    fn hand_on(&self, socket: OwnedFd) -> HandedOn {
+        let Some(handles) = self.company.handles.get().filter(|handles| !handles.is_empty()) else {
+            self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
+            return HandedOn::No(socket);
+        };
+        let idlest = burden_idlest(handles, self.index);
+        if idlest == self.index {
+            return HandedOn::No(socket);
+        }
+        match handles[idlest].adopt(socket) {
+            Ok(()) => HandedOn::Yes,
+            Err(socket) => {
+                self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
+                HandedOn::No(socket)
+            }
+        }
     }
 
     /// Makes a session for a client; the worker's burden counts it already.
@@ -74,7 +82,7 @@ impl Worker {
     }
 
     fn settle(&mut self, socket: OwnedFd, admission: Admission) -> Option<()> {
-        let address = prepare_accepted(&socket).ok()?;
+        let address = client_address(&socket).ok()?;
         // The servers' user tables call the other end of a UNIX socket this.
         let host: Arc<str> = address.map_or("localhost".into(), |address| address.ip().to_string().into());
         let address = address.map_or_else(|| Arc::clone(&host), |address| address.to_string().into());
@@ -115,5 +123,65 @@ impl Worker {
                 return id;
             }
         }
+    }
+}
+
+/// What became of a client that another worker has more time for.
+enum HandedOn {
+    Yes,
+    No(OwnedFd),
+}
+
+/// Counts one more session for the worker that has the fewest, `own` if it is one of those, and names it. Counted as it is
+/// chosen: workers that accept in the same moment must not all choose the same one.
+fn burden_idlest(handles: &[Handle], own: usize) -> usize {
+    loop {
+        let burdens = handles.iter().map(|handle| handle.burden().load(Ordering::Relaxed)).enumerate();
+        let (idlest, burden) =
+            burdens.min_by_key(|&(index, burden)| (burden, index != own)).expect("a worker is one of them");
+        let burdened = handles[idlest].burden();
+        if burdened.compare_exchange(burden, burden + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            return idlest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::{super::mailbox::mailbox, *};
+    use crate::io::{Engine, Io, IoLimits};
+
+    #[test]
+    fn workers_that_accept_in_the_same_moment_share_the_clients_evenly() {
+        const WORKERS: usize = 4;
+        const CLIENTS_EACH: usize = 5000;
+        let (io, _) = Io::new(Engine::Epoll, IoLimits::default()).expect("an engine");
+        let handles: Vec<Handle> = (0..WORKERS).map(|_| mailbox(1, io.wake_handle()).0).collect();
+        let start = Barrier::new(WORKERS);
+        thread::scope(|scope| {
+            for own in 0..WORKERS {
+                let (handles, start) = (&handles, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    for _ in 0..CLIENTS_EACH {
+                        burden_idlest(handles, own);
+                    }
+                });
+            }
+        });
+        let burdens: Vec<u32> = handles.iter().map(|handle| handle.burden().load(Ordering::Relaxed)).collect();
+        assert_eq!(burdens, [CLIENTS_EACH as u32; WORKERS]);
+    }
+
+    #[test]
+    fn a_worker_keeps_its_client_unless_another_has_fewer() {
+        let (io, _) = Io::new(Engine::Epoll, IoLimits::default()).expect("an engine");
+        let handles: Vec<Handle> = (0..3).map(|_| mailbox(1, io.wake_handle()).0).collect();
+        assert_eq!(burden_idlest(&handles, 1), 1);
+        assert_eq!(burden_idlest(&handles, 1), 0);
+        assert_eq!(burden_idlest(&handles, 1), 2);
+        assert_eq!(burden_idlest(&handles, 2), 2);
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Worker {
     pub(super) waiters: Waiters<Key, PoolIndex>,
     /// When the waiting are offered the servers again even if nobody said that there is a place.
     pub(super) waiters_retry: Option<Instant>,
+    /// Not later than the first deadline of those who wait, so that a turn need not look at all of them.
+    pub(super) waiters_deadline: Option<Instant>,
     pub(super) timers: Timers<Timer>,
     pub(super) sessions_made: u32,
     /// Turns the choice among equally loaded servers.
@@ -85,6 +87,17 @@ impl Tenant {
             Side::Errand => self.errand.as_mut(),
         }
     }
+
+    /// Sees to it that a timer is set for the session's deadline.
+    pub(super) fn set_timer(&mut self, key: Key, timers: &mut Timers<Timer>) {
+        let deadline = self.session.poll_timeout();
+        if let Some(at) = deadline
+            && self.timer.is_none_or(|set| set > at)
+        {
+            self.timer = deadline;
+            timers.set(at, Timer::Session(key));
+        }
+    }
 }
 
 /// Whose a socket is.
@@ -117,6 +130,7 @@ impl Worker {
             departing: Slab::default(),
             waiters: Waiters::new(limits::WAITERS_MAX),
             waiters_retry: None,
+            waiters_deadline: None,
             timers: Timers::new(),
             sessions_made: 0,
             tie_break: index as u32,
@@ -134,10 +148,14 @@ impl Worker {
                 error!(worker = self.index, error = %failure, "the ring failed: the worker ends");
                 return;
             }
-            self.now = Instant::now();
+            self.now = self.io.now();
             for event in events.drain(..) {
-                let concerned = self.concerned(&event);
-                self.guarded(concerned, |worker| worker.happened(event));
+                let owner = event.socket().and_then(|socket| self.owner(socket));
+                let concerned = match owner {
+                    Some(Owner::Session(key, _)) => Some(key),
+                    Some(Owner::Departing(_)) | None => None,
+                };
+                self.guarded(concerned, |worker| worker.happened(event, owner));
             }
             self.deadlines();
         }
@@ -157,7 +175,7 @@ impl Worker {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.waiters.next_deadline(), self.waiters_retry].into_iter().flatten().min()
+        [self.timers.next(), self.waiters_deadline, self.waiters_retry].into_iter().flatten().min()
     }
 
     /// Does something for a session. A fault of ours ends the session that it concerns, and nothing else.
@@ -171,48 +189,22 @@ impl Worker {
         }
     }
 
-    fn concerned(&self, event: &Event) -> Option<Key> {
-        let owner = match event {
-            Event::Received { id, .. }
-            | Event::Ended { id }
-            | Event::Failed { id, .. }
-            | Event::SendFailed { id, .. }
-            | Event::Connected { id, .. }
-            | Event::Sent { id, .. }
-            | Event::SentBytes { id, .. } => self.owner(*id),
-            Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Woken => None,
-        };
-        match owner? {
-            Owner::Session(key, _) => Some(key),
-            Owner::Departing(_) => None,
-        }
-    }
-
-    fn happened(&mut self, event: Event) {
+    /// `owner` is that of the event's socket. An event may be older than the close of its socket; then there is none.
+    fn happened(&mut self, event: Event, owner: Option<Owner>) {
         match event {
-            Event::Received { id, span } => match self.owner(id) {
+            Event::Received { span, .. } => match owner {
                 Some(Owner::Session(key, side)) => self.received(key, side, span),
                 // Whatever a departing peer still says, nobody hears it.
                 Some(Owner::Departing(_)) | None => {}
             },
-            Event::Sent { id, sent, unsent } => match self.owner(id) {
-                Some(Owner::Session(key, side)) => {
-                    if let Some(connection) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
-                        connection.sent(&mut self.io, sent, unsent);
-                    }
-                    self.relieve(key, side);
-                }
-                Some(Owner::Departing(key)) => self.departing_sent(key, sent, unsent),
+            Event::Sent { unsent, .. } => match owner {
+                Some(Owner::Session(key, side)) => self.sent(key, side, &unsent),
+                Some(Owner::Departing(key)) => self.departing_sent(key, &unsent),
                 None => {}
             },
-            Event::SentBytes { id, result, buffer } => self.bytes_sent(id, result.is_ok(), buffer.len()),
-            Event::Ended { id } => match self.owner(id) {
-                Some(Owner::Session(key, side)) => self.closed(key, side),
-                Some(Owner::Departing(key)) => self.departed(key),
-                None => {}
-            },
-            Event::Failed { id, .. } => self.failed(id),
-            Event::SendFailed { id, .. } => self.send_failed(id),
+            Event::SentBytes { result: Ok(()), buffer, .. } => self.bytes_sent(owner, buffer.len()),
+            Event::SentBytes { result: Err(_), .. } | Event::SendFailed { .. } => self.send_failed(owner),
+            Event::Ended { .. } | Event::Failed { .. } => self.failed(owner),
             Event::Connected { id, result } => self.connected(id, result),
             Event::Accepted { socket, .. } => self.accepted(socket),
             Event::AcceptFailed { key, error } => {
@@ -224,11 +216,8 @@ impl Worker {
         }
     }
 
-    fn bytes_sent(&mut self, id: SocketId, all: bool, written: usize) {
-        if !all {
-            return self.send_failed(id);
-        }
-        match self.owner(id) {
+    fn bytes_sent(&mut self, owner: Option<Owner>, written: usize) {
+        match owner {
             Some(Owner::Session(key, side)) => {
                 if let Some(connection) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
                     connection.sent_bytes(&mut self.io, written);
@@ -242,20 +231,20 @@ impl Worker {
 
     /// A server that gives up in the middle of a command has said why: what it sent is read to its end. A client that
     /// cannot be written to is gone.
-    fn send_failed(&mut self, id: SocketId) {
-        match self.owner(id) {
+    fn send_failed(&mut self, owner: Option<Owner>) {
+        match owner {
             Some(Owner::Session(key, side @ (Side::Server | Side::Replica))) => {
                 if let Some(server) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
                     server.stop_writing();
                 }
                 self.relieve(key, side);
             }
-            _ => self.failed(id),
+            _ => self.failed(owner),
         }
     }
 
-    fn failed(&mut self, id: SocketId) {
-        match self.owner(id) {
+    fn failed(&mut self, owner: Option<Owner>) {
+        match owner {
             Some(Owner::Session(key, side)) => self.closed(key, side),
             Some(Owner::Departing(key)) => self.departed(key),
             None => {}
@@ -281,19 +270,7 @@ impl Worker {
         if tenant.session.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
             self.tell(key, Input::Timeout);
         } else {
-            self.set_timer(key);
-        }
-    }
-
-    /// Sees to it that a timer is set for the session's deadline.
-    pub(super) fn set_timer(&mut self, key: Key) {
-        let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let deadline = tenant.session.poll_timeout();
-        if let Some(at) = deadline
-            && tenant.timer.is_none_or(|set| set > at)
-        {
-            tenant.timer = deadline;
-            self.timers.set(at, Timer::Session(key));
+            tenant.set_timer(key, &mut self.timers);
         }
     }
 

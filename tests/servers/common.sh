@@ -62,10 +62,11 @@ started_at() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | awk '{ print $20 }'
 
 # live_pid FOLDER: the pid of the server of that folder, if it lives and is the one that was started there.
 live_pid() {
-  local pid started
+  local pid started now
   [[ -f $1/pid ]] || return 1
   read -r pid started <"$1/pid"
-  [[ -n $started && "$(started_at "$pid")" == "$started" ]] || return 1
-  [[ "$(sed 's/^.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null)" != Z ]] || return 1
+  # Read once: between two looks a process that was killed may go from dead to gone.
+  now=$(sed 's/^.*) //' "/proc/$pid/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }')
+  [[ -n $started && $now == "$started" ]] || return 1
   echo "$pid"
 }

@@ -3,14 +3,14 @@
 //! It has the data path's duties (boundaries of packets, order, back-pressure, both ends' close) and none of the
 //! session's: no login, no choice of server, no state of a reply. So it is the limit to stay close to.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use socket2::SockAddr;
-use sqluice::io::{self, Engine, Event, Io, IoLimits, SEND_SPANS_MAX, SocketId, Span};
+use sqluice::config::limits::{OVERFLOW_HIGH_WATER, OVERFLOW_LOW_WATER};
+use sqluice::io::{self, Engine, Event, Io, IoLimits, SocketId, Span};
 use sqluice::protocol::packet::Walker;
 
 use crate::launch::LISTENING;
@@ -54,13 +54,13 @@ struct Side {
 
 /// Bytes on their way out of a socket.
 enum Output {
-    /// All is written. Also: nothing can be written yet, and nothing came to be written.
-    Idle,
-    /// A try is in flight; what came since waits.
-    Trying(VecDeque<Span>),
-    /// The socket takes no more. A copy is being written, and what came since is copied behind it; the other side is
-    /// paused.
-    Full(Vec<u8>),
+    /// Straight through: what comes is with the ring until the end of the turn.
+    Direct,
+    /// The ring has as much as it takes in a turn: a copy of the rest waits for that.
+    Behind(Vec<u8>),
+    /// The socket takes no more. A copy of `writing` bytes is being written, and what came since is copied behind it. Past
+    /// the balancer's high-water mark the other side is paused.
+    Full { writing: usize, behind: Vec<u8> },
 }
 
 impl Relay {
@@ -76,7 +76,7 @@ impl Relay {
                 }
             }
             Event::Received { id, span } => self.pass_on(io, id, span),
-            Event::Sent { id, unsent, .. } => self.sent(io, id, unsent),
+            Event::Sent { id, unsent } => self.sent(io, id, &unsent),
             Event::SentBytes { id, result: Ok(()), .. } => self.copy_sent(io, id),
             Event::Ended { id } => self.ended(io, id),
             Event::Connected { id, result: Err(_) }
@@ -93,7 +93,6 @@ impl Relay {
     }
 
     fn open_pair(&mut self, io: &mut Io, client: OwnedFd) {
-        let Ok(_) = io::socket::prepare_accepted(&client) else { return };
         let Ok(outgoing) = io::socket::outgoing(&self.server) else {
             return;
         };
@@ -102,7 +101,8 @@ impl Relay {
             return io.close(client);
         };
         for (id, peer) in [(client, server), (server, client)] {
-            self.sides[id.slot()] = Some(Side { id, peer, packets: Walker::new(), output: Output::Idle, last: false });
+            self.sides[id.slot()] =
+                Some(Side { id, peer, packets: Walker::new(), output: Output::Direct, last: false });
         }
     }
 
@@ -120,28 +120,30 @@ impl Relay {
         let peer = side.peer;
         if let Some(target) = self.side(peer) {
             target.put(io, span);
+            if target.waiting() > OVERFLOW_HIGH_WATER {
+                io.pause(id);
+            }
         }
     }
 
-    fn sent(&mut self, io: &mut Io, id: SocketId, unsent: Vec<Span>) {
+    fn sent(&mut self, io: &mut Io, id: SocketId, unsent: &[Span]) {
         let Some(side) = self.side(id) else { return };
         let source = side.peer;
-        match side.after_try(io, unsent) {
-            Room::Some => self.close_if_last(io, id),
-            Room::None => io.pause(source),
+        side.after_try(io, unsent);
+        if side.waiting() > OVERFLOW_HIGH_WATER {
+            io.pause(source);
         }
+        self.close_if_last(io, id);
     }
 
     fn copy_sent(&mut self, io: &mut Io, id: SocketId) {
         let Some(side) = self.side(id) else { return };
         let source = side.peer;
-        match side.after_copy(io) {
-            Room::Some => {
-                io.receive(source);
-                self.close_if_last(io, id);
-            }
-            Room::None => {}
+        side.after_copy(io);
+        if side.waiting() <= OVERFLOW_LOW_WATER {
+            io.receive(source);
         }
+        self.close_if_last(io, id);
     }
 
     /// Nothing more comes from this side. What came before is still to be written to the other.
@@ -158,16 +160,10 @@ impl Relay {
     }
 
     fn close_if_last(&mut self, io: &mut Io, id: SocketId) {
-        if self.side(id).is_some_and(|side| side.last && matches!(side.output, Output::Idle)) {
+        if self.side(id).is_some_and(|side| side.last && side.is_written(io)) {
             self.close_pair(io, id);
         }
     }
-}
-
-/// Whether a socket takes more.
-enum Room {
-    Some,
-    None,
 }
 
 impl Side {
@@ -181,46 +177,59 @@ impl Side {
     /// Writes a span to this socket, behind what is on its way.
     fn put(&mut self, io: &mut Io, span: Span) {
         match &mut self.output {
-            Output::Idle => {
-                io.send(self.id, [span]);
-                self.output = Output::Trying(VecDeque::new());
+            Output::Direct => {
+                if let Err(span) = io.send(self.id, span)
+                    && io.await_sent(self.id)
+                {
+                    self.output = Output::Behind(span.bytes().to_vec());
+                }
             }
-            Output::Trying(waiting) => waiting.push_back(span),
-            Output::Full(copy) => copy.extend_from_slice(span.bytes()),
+            Output::Behind(copy) | Output::Full { behind: copy, .. } => copy.extend_from_slice(span.bytes()),
         }
     }
 
-    /// A try is over and left `unsent`.
-    fn after_try(&mut self, io: &mut Io, unsent: Vec<Span>) -> Room {
-        let Output::Trying(mut waiting) = std::mem::replace(&mut self.output, Output::Idle) else {
-            unreachable!("a try ends only where one was made");
-        };
-        if !unsent.is_empty() {
-            let mut copy = Vec::new();
-            for span in unsent.iter().chain(&waiting) {
-                copy.extend_from_slice(span.bytes());
-            }
-            io.send_bytes(self.id, copy);
-            self.output = Output::Full(Vec::new());
-            return Room::None;
+    /// Copied bytes that are not written.
+    fn waiting(&self) -> usize {
+        match &self.output {
+            Output::Direct => 0,
+            Output::Behind(copy) => copy.len(),
+            Output::Full { writing, behind } => writing + behind.len(),
         }
-        if !waiting.is_empty() {
-            let count = waiting.len().min(SEND_SPANS_MAX);
-            io.send(self.id, waiting.drain(..count));
-            self.output = Output::Trying(waiting);
+    }
+
+    /// Whether nothing is on its way. If something is, an event tells when that is written.
+    fn is_written(&mut self, io: &mut Io) -> bool {
+        if matches!(self.output, Output::Direct) && io.await_sent(self.id) {
+            self.output = Output::Behind(Vec::new());
         }
-        Room::Some
+        matches!(self.output, Output::Direct)
+    }
+
+    /// The spans of a turn were tried, and left `unsent`.
+    fn after_try(&mut self, io: &mut Io, unsent: &[Span]) {
+        let mut copy = Vec::new();
+        for span in unsent {
+            copy.extend_from_slice(span.bytes());
+        }
+        if let Output::Behind(behind) = &self.output {
+            copy.extend_from_slice(behind);
+        }
+        self.write(io, copy);
     }
 
     /// A copy is written; perhaps there is more.
-    fn after_copy(&mut self, io: &mut Io) -> Room {
-        match std::mem::replace(&mut self.output, Output::Idle) {
-            Output::Full(copy) if !copy.is_empty() => {
-                io.send_bytes(self.id, copy);
-                self.output = Output::Full(Vec::new());
-                Room::None
-            }
-            Output::Full(_) | Output::Idle | Output::Trying(_) => Room::Some,
+    fn after_copy(&mut self, io: &mut Io) {
+        let Output::Full { behind, .. } = &mut self.output else { unreachable!("a copy was being written") };
+        let copy = std::mem::take(behind);
+        self.write(io, copy);
+    }
+
+    fn write(&mut self, io: &mut Io, copy: Vec<u8>) {
+        if copy.is_empty() {
+            self.output = Output::Direct;
+            return;
         }
+        self.output = Output::Full { writing: copy.len(), behind: Vec::new() };
+        io.send_bytes(self.id, copy);
     }
 }

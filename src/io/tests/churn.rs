@@ -104,14 +104,13 @@ impl Churn {
                 if !conversation.sending {
                     conversation.sending = true;
                     conversation.to_read.extend(span.bytes());
-                    io.send(id, [span]);
+                    io.send(id, span).expect("the first");
+                    assert!(io.await_sent(id));
                 }
             }
-            Event::Sent { sent, unsent, .. } => {
+            Event::Sent { unsent, .. } => {
                 conversation.sending = false;
-                let left: usize = unsent.iter().map(Span::len).sum();
-                assert!(sent + left > 0);
-                let keep = conversation.to_read.len() - left;
+                let keep = conversation.to_read.len() - length_of(&unsent);
                 conversation.to_read.truncate(keep);
             }
             Event::SentBytes { result, .. } => {

@@ -35,7 +35,7 @@ fn a_send_asked_for_before_the_close_still_goes_out() {
         driver.io.receive(source);
         source_peer.write_all(b"goodbye").expect("room");
         let span = driver.received(source);
-        driver.io.send(target, [span]);
+        driver.io.send(target, span).expect("the first");
         driver.io.close(target);
         driver.settle(1);
         let mut bytes = Vec::new();
@@ -57,7 +57,7 @@ fn an_old_name_does_nothing_to_the_socket_that_has_its_slot_now() {
         driver.io.receive(new);
         peer.write_all(b"one").expect("room");
         let span = driver.received(new);
-        driver.io.send(old, [span]);
+        driver.io.send(old, span).expect("nothing is kept for it");
         driver.io.send_bytes(old, b"wrong".to_vec());
         driver.io.pause(old);
         driver.io.shutdown_write(old);

@@ -204,7 +204,8 @@ fn what_a_peer_said_before_it_left_is_received_after_a_failed_send() {
         let broken = loop {
             source_peer.write_all(b"more").expect("room");
             let span = driver.received(source);
-            driver.io.send(id, [span]);
+            driver.io.send(id, span).expect("the first");
+            assert!(driver.io.await_sent(id));
             match driver.next_of(id) {
                 Event::Sent { .. } => {}
                 other => break other,
@@ -228,7 +229,7 @@ fn sending_to_a_peer_that_is_gone_fails() {
         drop((peer, bytes_peer));
         source_peer.write_all(b"for nobody").expect("room");
         let span = driver.received(source);
-        driver.io.send(id, [span]);
+        driver.io.send(id, span).expect("the first");
         match driver.next_of(id) {
             Event::SendFailed { error, .. } => assert_eq!(error, Errno(libc::EPIPE)),
             other => panic!("{other:?}"),

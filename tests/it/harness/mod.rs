@@ -2,19 +2,23 @@
 //! processes. Nothing here imports the crate: an oracle must not share the bugs of what it judges.
 
 mod balancer;
+mod cutter;
 mod deadline;
 mod process;
 mod script;
 mod servers;
 mod sets;
+mod split;
 pub(crate) mod wire;
 
 pub(crate) use balancer::{Sqluice, Start, cluster, cluster_on, user};
+pub(crate) use cutter::Cutter;
 pub(crate) use deadline::{WAIT_MAX, eventually};
 pub(crate) use process::{Process, signal};
 pub(crate) use script::{Finished, client_cli, in_cache, node, python, run};
 pub(crate) use servers::{ALL_FLAVOURS, Flavour, Server, fresh_name};
 pub(crate) use sets::{Galera, Trio};
+pub(crate) use split::{split_at, split_galera, split_trio};
 pub(crate) use wire::{Account, Client, Reply, ServerError, Shape};
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -20,12 +20,14 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.0)).expect("the process lives").count()
     }
 
+    /// Until its last thread has ended: the first one may be dead while others still hold the ports and the files.
     pub(crate) fn is_running(self) -> bool {
-        match fs::read_to_string(format!("/proc/{}/stat", self.0)) {
-            // The state follows the name, which is in brackets and may hold anything.
-            Ok(stat) => !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'),
-            Err(_) => false,
-        }
+        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.0)) else {
+            return false;
+        };
+        // The state follows the name, which is in brackets and may hold anything; the number of threads is 17 fields on.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        fields.first() != Some(&"Z") || fields.get(17).is_some_and(|threads| *threads != "1" && *threads != "0")
     }
 }
 

@@ -73,7 +73,11 @@ impl Server {
 
     /// SIGKILL, as a crash would be seen from outside; returns when the process is gone.
     pub(crate) fn kill(&self) {
-        server_script(&["kill", self.folder_text()]);
+        if let Some(process) = running(&self.folder) {
+            // A paused process does not end by itself; SIGKILL needs no cooperation.
+            signal(process, "KILL");
+            eventually("the killed server is gone", || (!process.is_running()).then_some(()));
+        }
     }
 
     /// The same data on the same port after [`Server::kill`].
@@ -116,11 +120,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(process) = running(&self.folder) {
-            // A paused process does not end by itself; SIGKILL needs no cooperation.
-            signal(process, "KILL");
-            eventually("the killed server is gone", || (!process.is_running()).then_some(()));
-        }
+        self.kill();
         // What remains is the keeper's to delete; losing the space earlier is all that this saves.
         let _ = std::fs::remove_dir_all(&self.folder);
     }

@@ -1,9 +1,13 @@
 //! Servers that hold the same data: a primary with two replicas, and a Galera cluster.
 
+use std::sync::OnceLock;
+use std::thread;
+
 use super::servers::{Flavour, Server, free_address, script, server_script};
 
 /// What is committed survives a kill: otherwise a replica's data and its binary log disagree, and it stops for good.
-const DURABLE: &str = "--innodb-flush-log-at-trx-commit=2";
+/// And app may make stored functions, as an account without SUPER may only then beside a binary log.
+const OPTIONS: [&str; 2] = ["--innodb-flush-log-at-trx-commit=2", "--log-bin-trust-function-creators=ON"];
 
 /// A primary and two replicas that follow it by GTID. The replicas are read-only, also after [`Trio::restart`].
 #[derive(Debug)]
@@ -14,7 +18,11 @@ pub(crate) struct Trio {
 
 impl Trio {
     pub(crate) fn start(flavour: Flavour) -> Trio {
-        let servers = [(); 3].map(|()| Server::start(flavour, &[DURABLE]));
+        // Side by side: most of a start is waiting.
+        let servers = thread::scope(|scope| {
+            let starts = [(); 3].map(|()| scope.spawn(|| Server::start(flavour, &OPTIONS)));
+            starts.map(|start| start.join().expect("the server starts"))
+        });
         let port = servers[0].address.port().to_string();
         for replica in &servers[1..] {
             server_script(&["replicate", replica.folder_text(), &port]);
@@ -24,6 +32,21 @@ impl Trio {
         trio.primary().direct().execute("CREATE TABLE test.begun (id INT PRIMARY KEY)");
         trio.await_replicas();
         trio
+    }
+
+    /// One of each flavour for tests that change nothing of the servers themselves; each statement is kept.
+    pub(crate) fn shared(flavour: Flavour) -> &'static Trio {
+        static SHARED: [OnceLock<Trio>; 3] = [const { OnceLock::new() }; 3];
+        SHARED[flavour as usize].get_or_init(|| {
+            let trio = Trio::start(flavour);
+            trio.servers.iter().for_each(Server::listen);
+            trio
+        })
+    }
+
+    /// How many statements with this text reached the primary, and any replica.
+    pub(crate) fn heard(&self, text: &str) -> (usize, usize) {
+        (self.primary().heard(text), self.replicas().iter().map(|replica| replica.heard(text)).sum())
     }
 
     pub(crate) fn primary(&self) -> &Server {
@@ -38,8 +61,9 @@ impl Trio {
     pub(crate) fn restart(&self, index: usize) {
         let server = &self.servers[index];
         let read_only = if server.flavour.is_mariadb() { "--read-only=ON" } else { "--super-read-only=ON" };
-        let options = [DURABLE, read_only];
-        server.restart(if index == 0 { &options[..1] } else { &options });
+        let [durable, trusting] = OPTIONS;
+        let options = [durable, trusting, read_only];
+        server.restart(if index == 0 { &OPTIONS } else { &options });
     }
 
     /// Until both replicas have applied everything that the primary has committed by now.
@@ -49,6 +73,23 @@ impl Trio {
         for replica in self.replicas() {
             await_position(replica, &position);
         }
+    }
+}
+
+/// Which statements of app reached a server.
+impl Server {
+    /// Keeps every statement from now on, for [`Server::heard`].
+    pub(crate) fn listen(&self) {
+        self.root("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON");
+    }
+
+    /// How many statements with this text in them app has sent.
+    pub(crate) fn heard(&self, text: &str) -> usize {
+        let sql = format!(
+            "SELECT COUNT(*) FROM mysql.general_log WHERE command_type IN ('Query', 'Execute') AND user_host LIKE 'app%' \
+             AND argument LIKE '%{text}%'"
+        );
+        self.root(&sql).trim().parse().expect("a count is a number")
     }
 }
 
@@ -117,12 +158,17 @@ impl Galera {
             let [group, transfer] = [group[index], free_address()].map(|address| address.port().to_string());
             let name = format!("n{}", index + 1);
             let mut arguments = vec!["start", server.folder_text(), &name, &port, &group, &transfer, &members];
+            arguments.extend(OPTIONS);
             if index == 0 {
                 arguments.push("--wsrep-new-cluster");
             }
             script("servers/galera", &arguments);
         }
         Galera { servers }
+    }
+
+    pub(crate) fn primary(&self) -> &Server {
+        &self.servers[0]
     }
 
     /// Until every node has applied what any of them has committed by now.

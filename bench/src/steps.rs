@@ -1,19 +1,24 @@
-//! Instructions that each step of the data path takes, counted by valgrind: the same on a busy machine as on a quiet one.
+//! What each step of the data path takes, in instructions and in time.
 //!
-//! The program runs itself under callgrind twice for each step, with few and with many repetitions; the difference is the
-//! step's alone, whatever the start and the preparation took. So no symbol has to survive inlining, and nothing but
-//! valgrind has to be installed.
+//! Valgrind counts the instructions: the same on a busy machine as on a quiet one. The program runs itself under callgrind
+//! twice for each step, with few and with many repetitions; the difference is the step's alone, whatever the start and the
+//! preparation took. So no symbol has to survive inlining, and nothing but valgrind has to be installed. The time is that of
+//! the fastest batch.
 
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use micro::{CASES, Case};
 use serde::{Deserialize, Serialize};
 
 use crate::candidate::find_program;
 
+/// Repetitions that are timed together, so that reading the clock costs nothing beside them.
+const BATCH: u32 = 1000;
+/// Repetitions under callgrind.
 const FEW: u64 = 100;
 const MANY: u64 = 1100;
 
@@ -21,13 +26,15 @@ const MANY: u64 = 1100;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) step: String,
-    pub(crate) outcome: Outcome,
+    /// Of one repetition, in the fastest batch.
+    pub(crate) nanoseconds: f64,
+    pub(crate) instructions: Instructions,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// Instructions of one repetition.
+pub(crate) enum Instructions {
+    /// Of one repetition.
     Counted(f64),
     /// This machine cannot count them.
     Absent(String),
@@ -35,23 +42,42 @@ pub(crate) enum Outcome {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<26} ", self.step)?;
-        match &self.outcome {
-            Outcome::Counted(instructions) => write!(f, "{instructions:>10.1}"),
-            Outcome::Absent(why) => write!(f, "skipped: {why}"),
+        write!(f, "{:<26} {:>10.1} ns, ", self.step, self.nanoseconds)?;
+        match &self.instructions {
+            Instructions::Counted(instructions) => write!(f, "{instructions:>10.1} instructions"),
+            Instructions::Absent(why) => write!(f, "instructions skipped: {why}"),
         }
     }
 }
 
-/// The first `steps` of all.
-pub(crate) fn count_all(steps: usize) -> Result<Vec<Row>, Box<dyn Error>> {
+/// The first `steps` of all, each timed for about `time`.
+pub(crate) fn measure(steps: usize, time: Duration) -> Result<Vec<Row>, Box<dyn Error>> {
     let valgrind = find_program(Path::new("valgrind"));
-    let outcome = |case| match &valgrind {
-        Some(valgrind) => count(valgrind, case).map(Outcome::Counted),
-        None => Ok(Outcome::Absent("valgrind is not installed".to_owned())),
+    let instructions = |case| match &valgrind {
+        Some(valgrind) => count(valgrind, case).map(Instructions::Counted),
+        None => Ok(Instructions::Absent("valgrind is not installed".to_owned())),
     };
-    let row = |case: Case| Ok(Row { step: case.name.to_owned(), outcome: outcome(case)? });
+    let row = |case: Case| {
+        let (nanoseconds, instructions) = (fastest(case, time), instructions(case)?);
+        Ok(Row { step: case.name.to_owned(), nanoseconds, instructions })
+    };
     CASES.into_iter().take(steps).map(row).collect()
+}
+
+/// Nanoseconds of one repetition.
+fn fastest(case: Case, time: Duration) -> f64 {
+    let mut step = (case.prepare)();
+    let deadline = Instant::now() + time;
+    let mut fastest = Duration::MAX;
+    // At least once, however long it takes.
+    loop {
+        let start = Instant::now();
+        (0..BATCH).for_each(|_| step());
+        fastest = fastest.min(start.elapsed());
+        if Instant::now() > deadline {
+            return fastest.as_secs_f64() * 1e9 / f64::from(BATCH);
+        }
+    }
 }
 
 /// What runs under callgrind.

@@ -1,0 +1,142 @@
+//! The proof of splitting: a session cannot tell a primary with replicas from one server, whatever it does.
+//!
+//! Programs of random steps run twice, in step: directly at the primary, and through sqluice. Every packet must be
+//! equal. `SQLUICE_ORACLE_SEED` and `SQLUICE_ORACLE_PROGRAMS` choose other programs, or more of them, than a usual run.
+
+use std::time::Duration;
+
+use crate::harness::{Engine, Flavour, Galera, Server, Sqluice, Start, Trio, split_galera, split_trio};
+use generate::generate;
+use judge::{Trial, shrink};
+use program::Program;
+use schema::SpareEngine;
+
+mod generate;
+mod judge;
+mod pieces;
+mod play;
+mod program;
+#[path = "../sim/random.rs"]
+mod random;
+mod schema;
+mod trackers;
+
+/// Steps of a program: long enough for states to meet, short enough to be shrunk quickly.
+const STEPS: usize = 50;
+/// A run shows so many failures at most, each shrunk.
+const FAILURES_MAX: usize = 5;
+
+/// What is not answered by then hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A step that was only slow makes a program that is shrunk less well, nothing else.
+const PATIENCE_WHILE_SHRINKING: Duration = Duration::from_secs(3);
+
+/// Servers that a session must not be able to tell from their primary.
+struct Set<'a> {
+    primary: &'a Server,
+    spare: SpareEngine,
+    configuration: String,
+    /// Waits until every server has what the primary has.
+    settle: &'a dyn Fn(),
+}
+
+impl<'a> Set<'a> {
+    fn of_trio(trio: &'a Trio, settle: &'a dyn Fn()) -> Set<'a> {
+        Set { primary: trio.primary(), spare: SpareEngine::MyIsam, configuration: split_trio(trio), settle }
+    }
+
+    fn of_galera(galera: &'a Galera, settle: &'a dyn Fn()) -> Set<'a> {
+        Set { primary: galera.primary(), spare: SpareEngine::InnoDb, configuration: split_galera(galera), settle }
+    }
+
+    fn sqluice(&self, engine: Engine) -> Sqluice {
+        Start::new(engine, self.configuration.clone()).log_level("info").run_with_servers_up(3)
+    }
+
+    /// The schemas of all programs first, and once the wait for them: a replica that lags is slow to have them.
+    fn trials(&self, programs: impl Iterator<Item = Program>) -> Vec<Trial> {
+        let mut primary = self.primary.direct();
+        let trials = programs.map(|program| Trial::prepare(program, &mut primary, self.primary, self.spare)).collect();
+        (self.settle)();
+        trials
+    }
+
+    /// Plays the programs of these seeds, half of them on each engine; panics with those that differ.
+    #[track_caller]
+    fn prove(&self, seeds: std::ops::Range<u64>) {
+        let flavour = self.primary.flavour;
+        let trials = self.trials(seeds.map(|seed| generate(seed, flavour, STEPS)));
+        let mut failures = Vec::new();
+        for (half, engine) in [Engine::IoUring, Engine::Epoll].into_iter().enumerate() {
+            let sqluice = self.sqluice(engine);
+            for trial in trials.iter().filter(|trial| trial.program.seed % 2 == half as u64) {
+                if failures.len() < FAILURES_MAX
+                    && let Some(failure) = self.try_out(trial, &sqluice)
+                {
+                    eprintln!("{flavour:?}, {engine:?}: {failure}");
+                    failures.push(failure);
+                }
+            }
+        }
+        assert!(failures.is_empty(), "{} programs can tell sqluice from the server; see above", failures.len());
+    }
+
+    /// What is wrong with a program, if anything is, at its shortest.
+    fn try_out(&self, trial: &Trial, sqluice: &Sqluice) -> Option<String> {
+        let first = trial.run(self.primary, sqluice, PATIENCE)?;
+        let again = |program: &Program| {
+            let trials = self.trials(std::iter::once(program.clone()));
+            trials[0].run(self.primary, sqluice, PATIENCE_WHILE_SHRINKING)
+        };
+        let short = shrink(&trial.program, first.index, |program| again(program).map(|difference| difference.index));
+        let why = again(&short).map_or_else(|| first.describe() + "  (not every time)\n", |last| last.describe());
+        Some(format!("{short}{why}"))
+    }
+}
+
+/// The seeds of a run; the environment may ask for others.
+fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is a number: {text}")))
+    };
+    let first = number("SQLUICE_ORACLE_SEED").unwrap_or(1);
+    first..first + number("SQLUICE_ORACLE_PROGRAMS").unwrap_or(usual)
+}
+
+fn replicas_cannot_be_told(flavour: Flavour) {
+    let trio = Trio::start(flavour);
+    Set::of_trio(&trio, &|| trio.await_replicas()).prove(seeds(40));
+}
+
+#[test]
+fn replicas_of_mariadb_10_cannot_be_told_from_their_primary() {
+    replicas_cannot_be_told(Flavour::MariaDb10);
+}
+
+#[test]
+fn replicas_of_mariadb_11_cannot_be_told_from_their_primary() {
+    replicas_cannot_be_told(Flavour::MariaDb11);
+}
+
+#[test]
+fn replicas_of_mysql_cannot_be_told_from_their_primary() {
+    replicas_cannot_be_told(Flavour::MySql97);
+}
+
+#[test]
+fn nodes_of_a_galera_cluster_cannot_be_told_from_one() {
+    let galera = Galera::start();
+    Set::of_galera(&galera, &|| galera.await_all()).prove(seeds(40));
+}
+
+#[test]
+fn replicas_that_lag_cannot_be_told_from_their_primary() {
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        let trio = Trio::start(flavour);
+        trio.replicas()[0].lag(1);
+        trio.replicas()[1].lag(1);
+        Set::of_trio(&trio, &|| trio.await_replicas()).prove(seeds(10));
+    }
+}

@@ -1,0 +1,138 @@
+//! Plays programs on both ways in step, and finds the shortest program that still tells them apart.
+
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+use super::play::{Outcome, Player, Way};
+use super::program::{Program, Step};
+use super::schema::{SpareEngine, set_up};
+use crate::harness::wire::capability as cap;
+use crate::harness::{Client, Server, ServerError, Sqluice, fresh_name};
+
+/// The ways of framing that a client can ask for.
+const MODES: [u64; 5] = [
+    BASE,
+    BASE | cap::SESSION_TRACK,
+    BASE | cap::DEPRECATE_EOF,
+    BASE | cap::DEPRECATE_EOF | cap::SESSION_TRACK,
+    BASE | cap::DEPRECATE_EOF
+        | cap::SESSION_TRACK
+        | cap::OPTIONAL_METADATA
+        | cap::QUERY_ATTRIBUTES
+        | cap::STMT_BULK
+        | cap::EXTENDED_METADATA
+        | cap::CACHE_METADATA,
+];
+const BASE: u64 = cap::USUAL | cap::MULTI_STATEMENTS;
+
+/// A program with a schema for each way, made beforehand so that replicas can have them before it begins.
+pub(super) struct Trial {
+    pub(super) program: Program,
+    direct: String,
+    through: String,
+}
+
+impl Trial {
+    /// Makes the schemas at the primary.
+    pub(super) fn prepare(program: Program, primary: &mut Client, server: &Server, spare: SpareEngine) -> Trial {
+        let name = fresh_name("");
+        let number: u32 = name.trim_start_matches('_').parse().expect("a fresh name ends with its number");
+        // Of one length, so that packets with either have one length.
+        let [direct, through] = ["direct", "passed"].map(|way| format!("o{way}{number:05}"));
+        for database in [&direct, &through] {
+            primary.execute(&set_up(database, server.flavour, spare));
+        }
+        Trial { program, direct, through }
+    }
+
+    /// Where the two ways first differ.
+    pub(super) fn run(&self, primary: &Server, sqluice: &Sqluice, patience: Duration) -> Option<Difference> {
+        let offered = Client::connect(sqluice.address).expect("sqluice greets").greeting.capabilities;
+        let capabilities = MODES[(self.program.seed % MODES.len() as u64) as usize] & offered;
+        let way = |address, database| Way { address, flavour: primary.flavour, database, capabilities };
+        let mut direct = Player::login(&way(primary.address, &self.direct), patience);
+        let mut through = Player::login(&way(sqluice.address, &self.through), patience);
+        // Until a session has read something, MariaDB's FOUND_ROWS() is that of an earlier session of the same thread.
+        let opening = Step::Query(b"SELECT 'begun'".to_vec());
+        assert_eq!(direct.play(&opening), through.play(&opening));
+        for (index, step) in self.program.steps.iter().enumerate() {
+            let (left, right) = (direct.play(step), through.play(step));
+            match (&left, &right) {
+                // A session that ended in the same way on both has nothing more to tell.
+                (Outcome::Ended(left), Outcome::Ended(right)) if !is_hang(*left) && !is_hang(*right) => return None,
+                _ if left == right && !matches!(left, Outcome::Broken(_)) => {}
+                _ => return Some(Difference { index, capabilities, step: step.clone(), direct: left, through: right }),
+            }
+        }
+        None
+    }
+}
+
+/// A step that did not give the same on both ways.
+#[derive(Debug)]
+pub(super) struct Difference {
+    pub(super) index: usize,
+    capabilities: u64,
+    step: Step,
+    direct: Outcome,
+    through: Outcome,
+}
+
+impl Difference {
+    /// What differs, for people.
+    pub(super) fn describe(&self) -> String {
+        let mut text = format!("step {} differs, capabilities {:#x}: {}\n", self.index, self.capabilities, self.step);
+        let (Outcome::Packets(direct), Outcome::Packets(through)) = (&self.direct, &self.through) else {
+            let _ = write!(text, "   direct: {:?}\n  through: {:?}\n", self.direct, self.through);
+            return text;
+        };
+        for index in 0..direct.len().max(through.len()) {
+            if direct.get(index) != through.get(index) {
+                let _ = writeln!(text, "  packet {index} of {} and {}:", direct.len(), through.len());
+                let _ = writeln!(text, "   direct: {}", shown(direct.get(index)));
+                let _ = writeln!(text, "  through: {}", shown(through.get(index)));
+            }
+        }
+        text
+    }
+}
+
+fn is_hang(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn shown(packet: Option<&Vec<u8>>) -> String {
+    match packet {
+        None => "(none)".to_owned(),
+        Some(packet) if packet.first() == Some(&0xFF) => ServerError::parse(packet).to_string(),
+        Some(packet) => format!("{:.400}", packet.escape_ascii().to_string()),
+    }
+}
+
+/// Leaves out steps, from many at a time to one by one, as long as what remains still fails.
+pub(super) fn shrink(program: &Program, failed_at: usize, mut fails: impl FnMut(&Program) -> Option<usize>) -> Program {
+    let mut best = Program { seed: program.seed, steps: program.steps[..=failed_at].to_vec() };
+    let mut attempts = 0;
+    let mut width = best.steps.len() / 2;
+    while width > 0 {
+        let mut from = 0;
+        while from < best.steps.len() && attempts < SHRINK_ATTEMPTS_MAX {
+            attempts += 1;
+            let mut candidate = best.clone();
+            candidate.steps.drain(from..(from + width).min(candidate.steps.len()));
+            match fails(&candidate) {
+                Some(index) => {
+                    candidate.steps.truncate(index + 1);
+                    best = candidate;
+                }
+                None => from += width,
+            }
+        }
+        width /= 2;
+    }
+    best
+}
+
+/// Keeps a failing run from taking for ever; far above what a program of usual length needs.
+const SHRINK_ATTEMPTS_MAX: usize = 300;
