@@ -98,13 +98,20 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     let parts = options
         .parts()
         .map(|extent| Site::open(&placement, programs, directory.path())?.measure(&extent, &plan.candidates));
-    let parts = parts.transpose()?;
+    // What was measured is shown also where a part breaks off.
+    let (parts, broken) = match parts.transpose() {
+        Ok(parts) => (parts, None),
+        Err(error) => (None, Some(error)),
+    };
     machine.run_is_over();
     let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)))
         || parts.as_ref().is_some_and(Parts::has_failed);
     let record = Record::new(&plan, options.base, machine, rows, parts);
     output::print(&record);
     options.files.write(&record)?;
+    if let Some(error) = broken {
+        return Err(error);
+    }
     if options.record && !failed {
         output::keep(&record)?;
     }

@@ -58,7 +58,7 @@ pub const LONG_LENGTH: usize = 64 * 1024;
 
 /// A hundred bytes.
 const SELECT: &[u8; 100] =
-    b"SELECT o.id, o.total FROM orders o JOIN customers c ON c.id = o.customer WHERE c.name = 'Ada' LIMIT ";
+    b"SELECT o.id, o.total FROM orders o JOIN customers c ON c.id = o.customer WHERE name = 'Ada' LIMIT 10";
 const PASSWORD: &[u8] = b"a password of some length";
 const SALT: Salt = Salt(*b"abcdefghijklmnopqrst");
 /// What MariaDB and MySQL have in common and a balancer offers.

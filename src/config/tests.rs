@@ -923,7 +923,7 @@ fn the_configuration_in_the_readme_works_as_it_is() {
     let fenced = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a TOML block");
     let text: String = fenced.lines().map(|line| format!("{}\n", line.trim_start())).collect();
     let config = parse(&text).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!((config.clusters[0].servers.len(), config.users.len()), (3, 2));
+    assert_eq!((config.clusters[0].servers.len(), config.users.len()), (3, 3));
 }
 
 #[test]

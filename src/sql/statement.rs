@@ -257,6 +257,9 @@ fn start(mut next: Words<'_>) -> Opening {
             if !is_read_only {
                 return begins;
             }
+        } else if next.take("with") {
+            // Its snapshot is of this moment, and of this server.
+            return begins;
         } else if !next.skip() {
             break;
         }
@@ -315,7 +318,7 @@ fn create(mut next: Words<'_>) -> Opening {
         let _ = next.take("replace");
     }
     if next.take("temporary") {
-        return Opening::primary(Reason::NotARead, Effects::CREATES_TEMPORARY_TABLE.with(Effects::STORED_CODE));
+        return Opening::primary(Reason::NotARead, Effects::CREATES_TEMPORARY_TABLE);
     }
     Opening::primary(Reason::NotARead, Effects::IMPLICIT_COMMIT.with(Effects::STORED_CODE))
 }

@@ -103,9 +103,9 @@ impl Answers {
     }
 }
 
-/// The row of `@@name, @@name AS alias, 1`, or nothing where one of them is not known.
+/// The row of `@@name, @@name AS alias, LEFT(@@name, 9), 1`, or nothing where one of them is not known.
 fn one_row(expressions: &str, session: Session) -> Option<Rc<[u8]>> {
-    let columns = expressions.split(',').map(|column| column_of(column.trim())).collect::<Option<Vec<_>>>()?;
+    let columns = columns(expressions).into_iter().map(column_of).collect::<Option<Vec<_>>>()?;
     let mut writer = ReplyWriter::new(session.end).leaving(session.state);
     writer.column_count(u8::try_from(columns.len()).ok().filter(|count| *count < 0xFB)?);
     for (name, value) in &columns {
@@ -118,8 +118,22 @@ fn one_row(expressions: &str, session: Session) -> Option<Rc<[u8]>> {
     Some(writer.into_bytes().into())
 }
 
-/// Name and value of one expression of a select list.
+/// The expressions of a select list: a comma inside brackets separates none.
+fn columns(list: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let separates = |sign: char| {
+        depth += i32::from(sign == '(') - i32::from(sign == ')');
+        sign == ',' && depth == 0
+    };
+    list.split(separates).map(str::trim).collect()
+}
+
+/// Name and value of one expression of a select list. All values are shorter than any cut by `LEFT`.
 fn column_of(column: &str) -> Option<(&str, &'static str)> {
+    if let Some(cut) = column.strip_prefix("LEFT(").and_then(|rest| rest.strip_suffix(')')) {
+        let (whole, _) = cut.split_once(',')?;
+        return Some((column, column_of(whole)?.1));
+    }
     let (expression, name) = match column.split_once(char::is_whitespace) {
         Some((expression, alias)) => (expression, alias.trim().trim_start_matches("AS ").trim_start_matches("as ")),
         None => (column, column),
@@ -133,7 +147,7 @@ fn column_of(column: &str) -> Option<(&str, &'static str)> {
 
 pub(super) const VERSION: &str = "8.0.40-stand-in";
 
-const VARIABLES: [(&str, &str); 20] = [
+const VARIABLES: [(&str, &str); 21] = [
     ("1", "1"),
     ("version()", VERSION),
     ("version", VERSION),
@@ -150,6 +164,7 @@ const VARIABLES: [(&str, &str); 20] = [
     ("server_id", "1"),
     ("server_uuid", "00000000-0000-0000-0000-000000000001"),
     ("gtid_mode", "OFF"),
+    ("gtid_executed", ""),
     ("autocommit", "1"),
     ("sql_mode", ""),
     ("time_zone", "SYSTEM"),
@@ -193,6 +208,15 @@ mod tests {
         let row = b"\x0867108864\x0528800\x010";
         assert!(reply.windows(row.len()).any(|bytes| bytes == row));
         assert!(reply.windows(3).any(|bytes| bytes == b"\x02ro"));
+    }
+
+    #[test]
+    fn a_monitor_that_cuts_a_value_gets_the_value() {
+        let reply = answer(b"\x03SELECT @@read_only, @@GLOBAL.gtid_mode, LEFT(@@GLOBAL.gtid_executed, 65537)");
+        let reply = reply.expect("a reply");
+        assert_eq!(reply[4], 3);
+        let row = b"\x010\x03OFF\x00";
+        assert!(reply.windows(row.len()).any(|bytes| bytes == row));
     }
 
     #[test]

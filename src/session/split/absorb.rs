@@ -11,10 +11,15 @@ use crate::{
         status::StatusFlags,
         writer::Writer,
     },
-    sql::{self, Class, Effects, Reason},
+    sql::{self, Class, Classification, Effects, Reason},
 };
 
-use super::{super::Side, Home, Kind, Split, Tracking, journal::Noted, plan::text_of};
+use super::{
+    super::Side,
+    Home, Kind, Split, Tracking,
+    journal::Noted,
+    plan::{TOLD_BY_TEXT, text_of},
+};
 
 /// Effects after which a server says, without more, that something changed.
 const EXPLAINED: Effects = Effects::SESSION_VARIABLES
@@ -99,8 +104,21 @@ impl Split {
         }
         match self.journal.variable_changed(name, value) {
             Noted::ServerBound => self.pins.bind_to_server(),
-            Noted::Tracking => self.pins.own_tracking(),
+            Noted::Tracking => self.tracking_changed(name, value),
             Noted::Portable | Noted::Ignored => {}
+        }
+    }
+
+    /// The client chooses what it is told of.
+    fn tracking_changed(&mut self, name: &[u8], value: &[u8]) {
+        self.pins.own_tracking();
+        let (Home::Silent(tracking) | Home::Telling(tracking)) = &mut self.home else { return };
+        match name {
+            b"session_track_system_variables" => tracking.variables = value.to_vec(),
+            b"session_track_schema" => tracking.schema = is_on(value),
+            b"session_track_state_change" => tracking.state_change = is_on(value),
+            b"session_track_gtids" => tracking.gtids = !value.eq_ignore_ascii_case(b"OFF"),
+            _ => {}
         }
     }
 
@@ -153,7 +171,7 @@ impl Split {
 
     /// The command under way is over.
     pub(in crate::session) fn finished(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) -> After {
-        self.last = self.current.at;
+        self.note_last();
         if self.current.at == Side::Replica {
             if let Some(replica) = self.replicas.get_mut() {
                 replica.was_read = true;
@@ -164,32 +182,53 @@ impl Split {
             return self.was_reset();
         }
         if let Kind::Prepare(_) = self.current.kind {
-            if let (Kind::Prepare(preparation), None) = (std::mem::replace(&mut self.current.kind, Kind::Other), error)
-            {
-                self.statements.prepared(preparation);
+            match (std::mem::replace(&mut self.current.kind, Kind::Other), error) {
+                (Kind::Prepare(preparation), None) => self.statements.prepared(preparation),
+                _ => self.statements.forget_last(),
             }
             return After::Nothing;
         }
-        self.executed(error, status, now);
-        let is_over = !status.contains(StatusFlags::IN_TRANS);
+        let is_over = self.ends_transaction(error) || !status.contains(StatusFlags::IN_TRANS);
         if is_over {
             self.looked_in_transaction = false;
         }
-        let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
-        if is_over && in_step { After::Commit } else { After::Nothing }
+        self.executed(error, status, now);
+        self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
+        match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {
+            Some(replica) => {
+                replica.is_outlived = true;
+                After::Commit
+            }
+            None => After::Nothing,
+        }
+    }
+
+    /// One transaction may follow another at once, and the status never says so.
+    fn ends_transaction(&self, error: Option<u16>) -> bool {
+        let ends = Effects::BEGINS_TRANSACTION.with(Effects::ENDS_TRANSACTION).with(Effects::IMPLICIT_COMMIT);
+        error.is_none() && self.current.classification.effects.intersects(ends)
+    }
+
+    /// Where to ask about the command that is over. Commands that are no statement leave nothing behind.
+    fn note_last(&mut self) {
+        match self.current.kind {
+            Kind::Other => {}
+            Kind::Prepare(_) => self.last = self.current.at,
+            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
+                (self.last, self.last_result) = (self.current.at, self.current.at);
+            }
+        }
     }
 
     /// A statement ran at home.
     fn executed(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) {
         let effects = self.current.classification.effects;
-        let text_was_kept = matches!(self.current.kind, Kind::Query);
         match error {
             None => {
                 self.pins.executed(effects);
-                if text_was_kept {
-                    self.told_by_text(effects);
-                }
+                self.told_by_text(effects);
             }
+            Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
             // Some of several settings may hold.
             Some(_) if effects.intersects(SETTINGS) => self.pins.hidden(),
             Some(_) if effects.intersects(Effects::ANYTHING) || self.current.classification.statements > 1 => {
@@ -205,13 +244,18 @@ impl Split {
         if says_more && (effects.intersects(HIDDEN) || !effects.intersects(EXPLAINED)) && !self.is_plain_command() {
             self.pins.hidden();
         }
-        if self.looks_at_data() && !self.current.has_position {
+        if self.current.has_position {
+            self.sight.wrote(now);
+        }
+        // What follows a commit in the same command may have seen more than that.
+        let may_look_again = effects.intersects(Effects::ANYTHING.with(Effects::EXECUTES).with(Effects::UNSEEN))
+            || self.current.classification.statements > 1;
+        if self.looks_at_data() && (may_look_again || !self.current.has_position) {
             self.sight.looked_home(self.current.classification.class != Class::Read, now);
         }
-        if self.looks_at_data() {
-            self.looked_in_transaction = true;
-        }
-        if !status.contains(StatusFlags::IN_TRANS) && !effects.contains(Effects::NEXT_TRANSACTION) {
+        self.looked_in_transaction |= self.looks_at_data() || self.may_have_snapshot();
+        let may_be_next = !effects.contains(Effects::NEXT_TRANSACTION) && !self.is_plain_command();
+        if may_be_next && !status.contains(StatusFlags::IN_TRANS) {
             self.pins.transaction_over();
         }
     }
@@ -227,24 +271,40 @@ impl Split {
 
     /// What only the statement's text tells.
     fn told_by_text(&mut self, effects: Effects) {
+        if !effects.intersects(TOLD_BY_TEXT.with(Effects::DROPS_TABLE)) {
+            return;
+        }
         let dialect = self.reading;
-        let retained = std::mem::take(&mut self.retained);
-        if let Some(text) = text_of(&retained, self.query_attributes) {
+        if let Some(text) = self.executed_text() {
+            let text = text.as_slice();
             if effects.contains(Effects::USER_VARIABLES) && !effects.contains(Effects::COMPUTED_USER_VARIABLES) {
                 self.journal.assigned(text, dialect);
             }
             if effects.contains(Effects::COMPUTED_USER_VARIABLES) {
                 self.journal.may_have_assigned(text, dialect);
             }
-            if effects.contains(Effects::ROLE) {
-                self.journal.set_role(text);
+            match effects.contains(Effects::ROLE) {
+                // The others must not be said again with it.
+                true if self.current.classification.statements > 1 => self.pins.hidden(),
+                true => self.journal.set_role(text),
+                false => {}
             }
             self.note_tables(text, effects, dialect);
             if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
                 self.pins.bind_to_server();
             }
         }
-        self.retained = retained;
+    }
+
+    /// The text that was executed; none of a command without any.
+    fn executed_text(&self) -> Option<Vec<u8>> {
+        match self.current.kind {
+            Kind::Query => text_of(&self.retained, self.query_attributes).map(<[u8]>::to_vec),
+            Kind::Execute => {
+                self.executing.and_then(|id| self.statements.find(id)).map(|statement| statement.text.clone())
+            }
+            Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+        }
     }
 
     /// Temporary tables that a statement made or dropped. The names are those of the text: of several statements in one,
@@ -289,12 +349,21 @@ impl Split {
         }
     }
 
+    /// A transaction that begins with more than READ ONLY may have its snapshot already.
+    fn may_have_snapshot(&self) -> bool {
+        let Classification { class, effects, .. } = self.current.classification;
+        effects.contains(Effects::BEGINS_TRANSACTION)
+            && !effects.contains(Effects::ENDS_TRANSACTION)
+            && class != Class::ReadOnlyTransaction
+    }
+
     fn was_reset(&mut self) -> After {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
         self.statements.clear();
-        if let Home::Telling(tracking) = &mut self.home {
-            self.home = Home::Silent(std::mem::take(tracking));
+        // Its values are now those that the server gives to new sessions, which may be others than at the login.
+        if let Home::Telling(_) | Home::Silent(_) = self.home {
+            self.home = Home::Unknown;
         }
         After::Reset
     }
@@ -320,22 +389,33 @@ fn filter(trackers: &[u8], tracking: &Tracking) -> Vec<u8> {
                     write_tracker(&mut out, 0, &inner);
                 }
             }
-            Ok(Tracker::Schema(schema)) if tracking.schema => {
-                let mut inner = Vec::new();
-                Writer::new(&mut inner).lenenc_bytes(schema);
-                write_tracker(&mut out, 1, &inner);
-            }
+            Ok(Tracker::Schema(schema)) if tracking.schema => write_text_tracker(&mut out, 1, b"", schema),
             Ok(Tracker::StateChange) if tracking.state_change => write_tracker(&mut out, 2, b"1"),
+            Ok(Tracker::Gtids(gtids)) if tracking.gtids => write_text_tracker(&mut out, 3, b"\0", gtids),
+            // Nobody but the client asks for these.
+            Ok(Tracker::TransactionCharacteristics(text)) => write_text_tracker(&mut out, 4, b"", text),
+            Ok(Tracker::TransactionState(text)) => write_text_tracker(&mut out, 5, b"", text),
             _ => {}
         }
     }
     out
 }
 
+fn write_text_tracker(out: &mut Vec<u8>, kind: u8, head: &[u8], text: &[u8]) {
+    let mut data = head.to_vec();
+    Writer::new(&mut data).lenenc_bytes(text);
+    write_tracker(out, kind, &data);
+}
+
 fn write_tracker(out: &mut Vec<u8>, kind: u8, data: &[u8]) {
     let mut writer = Writer::new(out);
     writer.u8(kind);
     writer.lenenc_bytes(data);
+}
+
+/// Whether a variable's value, as servers write it, means yes.
+pub(super) fn is_on(value: &[u8]) -> bool {
+    value == b"1" || value.eq_ignore_ascii_case(b"ON")
 }
 
 impl Tracking {

@@ -3,7 +3,7 @@
 use crate::protocol::{
     packet::{HEADER_LENGTH, Header},
     reader::Reader,
-    response::{ERR_HEADER, OK_HEADER},
+    response::{EOF_HEADER, ERR_HEADER, OK_HEADER},
     result_set::{Framing, Progress, Reply, ReplyShape},
     statement::{Prepared, StatementId},
 };
@@ -130,7 +130,7 @@ impl Asked {
             (Chore::Prepare(_), Some(first)) => self.read_prepared(first),
             (_, Some([OK_HEADER, ..])) => Answer::Done,
             (_, Some([ERR_HEADER, ..]) | None) => Answer::Malformed,
-            (_, Some(first)) => self.read_row(first).map_or(Answer::Malformed, Answer::Row),
+            (_, Some(first)) => self.read_rows(first).unwrap_or(Answer::Malformed),
         }
     }
 
@@ -141,18 +141,23 @@ impl Asked {
         Answer::Prepared { id: prepared.id, definitions }
     }
 
-    fn read_row(&self, first: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+    fn read_rows(&self, first: &[u8]) -> Option<Answer> {
         let mut head = Reader::new(first);
         let columns = head.lenenc("column count").ok()?;
         let has_flag = self.framing.optional_metadata || self.framing.cache_metadata;
         let definitions = if has_flag && head.u8("metadata flag") == Ok(0) { 0 } else { columns };
         let skipped = 1 + definitions as usize + usize::from(!self.framing.deprecate_eof);
-        let mut row = Reader::new(packets(&self.answer).nth(skipped)?);
+        let row = packets(&self.answer).nth(skipped)?;
+        if row.first() == Some(&EOF_HEADER) {
+            // No row: the session may have limited what a SELECT gives.
+            return Some(Answer::Done);
+        }
+        let mut row = Reader::new(row);
         let value = |row: &mut Reader<'_>| match row.peek() {
             Some(0xFB) => row.skip(1, "NULL").ok().map(|()| None),
             _ => row.lenenc_bytes("value").ok().map(|value| Some(value.to_vec())),
         };
-        (0..columns).map(|_| value(&mut row)).collect()
+        (0..columns).map(|_| value(&mut row)).collect::<Option<_>>().map(Answer::Row)
     }
 }
 

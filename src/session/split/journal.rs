@@ -216,11 +216,15 @@ impl Journal {
     /// Code that nobody saw may have assigned any user variable.
     pub(super) fn forget_user_variables(&mut self) {
         self.user_variables_unknown = true;
-        self.user_variables.clear();
+        self.user_variables = Vec::new();
     }
 
     fn set_user_variable(&mut self, name: &[u8], literal: Option<&[u8]>) {
         let name = plain_name(name);
+        // To a server, names that differ in case and accents only are the same. Of too many, none is kept.
+        if !name.is_ascii() || name.contains(&b'`') || self.unportable {
+            return self.forget_user_variables();
+        }
         let literal = literal.map(<[u8]>::to_vec);
         match self.user_variables.iter_mut().find(|known| known.name == name) {
             Some(known) => known.literal = literal,
@@ -260,11 +264,15 @@ impl Journal {
 
     /// The statement that makes a connection like the home server's, whose values of [`COMPARED`] are `theirs`. `extra`
     /// goes with it. `None` when nothing differs; an error when it cannot be written.
-    pub(super) fn settings(&self, theirs: &[Vec<u8>], extra: Option<&str>) -> Result<Option<Vec<u8>>, Unwritable> {
+    pub(super) fn settings(
+        &self,
+        theirs: &[Vec<u8>],
+        extra: impl Iterator<Item = &'static str>,
+    ) -> Result<Option<Vec<u8>>, Unwritable> {
         let differing = self.baseline.iter().zip(theirs).filter(|(mine, theirs)| mine.value != **theirs);
         let differing = differing.map(|(mine, _)| mine);
         let untouched = differing.filter(|mine| self.changed.iter().all(|changed| changed.name != mine.name));
-        let mut parts: Vec<Vec<u8>> = extra.iter().map(|extra| extra.as_bytes().to_vec()).collect();
+        let mut parts: Vec<Vec<u8>> = extra.map(|extra| extra.as_bytes().to_vec()).collect();
         for variable in untouched.chain(&self.changed) {
             parts.push(setting(variable)?);
         }
@@ -349,7 +357,7 @@ mod tests {
     }
 
     fn settings(journal: &Journal, theirs: &[Vec<u8>]) -> String {
-        let statement = journal.settings(theirs, None).expect("writable");
+        let statement = journal.settings(theirs, std::iter::empty()).expect("writable");
         String::from_utf8(statement.unwrap_or_default()).unwrap()
     }
 
@@ -406,6 +414,17 @@ mod tests {
     }
 
     #[test]
+    fn of_too_many_user_variables_none_is_kept() {
+        let mut journal = journal();
+        for count in 0..2000 {
+            journal.assigned(format!("SET @variable_{count} = 1").as_bytes(), DIALECT);
+            assert!(journal.user_variables.iter().map(UserVariable::bytes).sum::<usize>() <= BYTES_MAX + 100);
+        }
+        assert!(!journal.is_portable());
+        assert!(!journal.knows_user_variables(b"SELECT @variable_1", DIALECT));
+    }
+
+    #[test]
     fn what_is_bound_to_a_server_is_not_carried() {
         let mut journal = journal();
         assert_eq!(journal.variable_changed(b"timestamp", b"1000.0"), Noted::ServerBound);
@@ -418,7 +437,7 @@ mod tests {
     fn a_value_that_modes_could_change_is_not_written() {
         let mut journal = journal();
         journal.variable_changed(b"init_connect", b"it's");
-        assert_eq!(journal.settings(&baseline(), None), Err(Unwritable));
+        assert_eq!(journal.settings(&baseline(), std::iter::empty()), Err(Unwritable));
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(super) struct Split {
     counts: Arc<RouteCounts>,
     /// Where the last statement ran: there is what it says of itself.
     last: Side,
+    /// The same, but for statements that were prepared only: they leave no count of rows.
+    last_result: Side,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
@@ -115,6 +117,8 @@ struct Tracking {
     variables: Vec<u8>,
     schema: bool,
     state_change: bool,
+    /// MySQL's. Those are off unless the client asks for them.
+    gtids: bool,
 }
 
 /// The command under way.
@@ -186,6 +190,7 @@ impl Split {
             counts,
             retained: Vec::new(),
             last: Side::Server,
+            last_result: Side::Server,
             ready: None,
             looked_in_transaction: false,
             login,

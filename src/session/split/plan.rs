@@ -40,10 +40,10 @@ pub(super) const UNSEEN: Classification = Classification {
 const NOTHING: Classification = Classification { effects: Effects::NONE, reason: Reason::Administration, ..UNSEEN };
 
 /// What a statement may need of the statement before it.
-const OF_THE_LAST: Needs = Needs::FOUND_ROWS.with(Needs::ROW_COUNT).with(Needs::WARNINGS);
+pub(super) const OF_THE_LAST: Needs = Needs::FOUND_ROWS.with(Needs::ROW_COUNT).with(Needs::WARNINGS);
 
 /// Effects that the session keeps the text for.
-const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
+pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::COMPUTED_USER_VARIABLES)
     .with(Effects::SESSION_VARIABLES)
     .with(Effects::CHARACTER_SETS)
@@ -57,7 +57,10 @@ impl Relay {
         let payload = match whole_command(bytes) {
             Beginning::Whole(payload) => payload,
             Beginning::Cut { at_least } => return Move::Pass(Step::NeedBytes { at_least }),
-            Beginning::Unseen => &[],
+            Beginning::Unseen(head) => {
+                split.note_unseen(head);
+                &[]
+            }
         };
         let shape = split.look(payload, self.status);
         let side = match split.ready.take() {
@@ -118,16 +121,19 @@ enum Beginning<'a> {
     Cut {
         at_least: usize,
     },
-    /// Too long, or nothing to look into.
-    Unseen,
+    /// Too long, or nothing to look into: this much of it is there.
+    Unseen(&'a [u8]),
 }
+
+/// What is needed of a command to know which prepared statement it is about.
+const STATEMENT_HEAD: usize = StatementId::OFFSET + 4;
 
 fn whole_command(bytes: &[u8]) -> Beginning<'_> {
     let Some(header) = Header::parse(bytes) else { return Beginning::Cut { at_least: HEADER_LENGTH } };
     let length = HEADER_LENGTH + header.payload_length as usize;
     let Some(&code) = bytes.get(HEADER_LENGTH).filter(|_| header.payload_length > 0) else {
         return if header.payload_length == 0 {
-            Beginning::Unseen
+            Beginning::Unseen(&[])
         } else {
             Beginning::Cut { at_least: HEADER_LENGTH + 1 }
         };
@@ -145,8 +151,12 @@ fn whole_command(bytes: &[u8]) -> Beginning<'_> {
             | Command::ResetConnection
     );
     if header.sequence != 0 || !is_looked_into || length > COMMAND_MAX {
-        // The first byte is enough to tell of most.
-        return if is_looked_into || header.sequence != 0 { Beginning::Unseen } else { Beginning::Whole(&bytes[4..5]) };
+        if !is_looked_into && header.sequence == 0 {
+            // The first byte is enough to tell of most.
+            return Beginning::Whole(&bytes[HEADER_LENGTH..=HEADER_LENGTH]);
+        }
+        let head = length.min(HEADER_LENGTH + STATEMENT_HEAD);
+        return bytes.get(HEADER_LENGTH..head).map_or(Beginning::Cut { at_least: head }, Beginning::Unseen);
     }
     match bytes.get(HEADER_LENGTH..length) {
         Some(payload) => Beginning::Whole(payload),
@@ -200,6 +210,17 @@ impl Split {
                 }
             }
             Command::StmtClose => self.statements.close(id),
+            _ => {}
+        }
+    }
+
+    /// A command that is too long to be looked into may be about a statement that is known.
+    fn note_unseen(&mut self, head: &[u8]) {
+        let statement = StatementId::of_command(head).and_then(|id| self.statements.find_mut(id));
+        match (head.first().map(|code| Command::from(*code)), statement) {
+            (Some(Command::StmtSendLongData), Some(statement)) => statement.long_data = true,
+            (Some(Command::StmtExecute), Some(statement)) => statement.bound_unseen(),
+            (Some(Command::StmtPrepare), _) => self.statements.forget_last(),
             _ => {}
         }
     }
@@ -273,7 +294,7 @@ impl Split {
         {
             return Some(bond);
         }
-        if self.last != Side::Replica && needs.intersects(OF_THE_LAST) {
+        if needs.intersects(OF_THE_LAST) && self.last_for(needs) != Side::Replica {
             return Some(Bond::PreviousStatement);
         }
         if needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
@@ -296,6 +317,7 @@ impl Split {
             None => Some(Bond::QueryAttributes),
             Some(execution) if execution.wants_cursor => Some(Bond::Cursor),
             Some(_) if statement.long_data => Some(Bond::LongData),
+            Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
             Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {
                 Some(Bond::OtherSettings)
             }
@@ -340,8 +362,13 @@ impl Split {
 
     /// Only the replica where the last statement ran can say what became of it.
     fn asks_replica_of_its_last(&self, needs: Needs) -> bool {
-        self.last == Side::Replica
+        self.last_for(needs) == Side::Replica
             && needs.without(OF_THE_LAST).without(Needs::USER_VARIABLES).without(Needs::SESSION_VARIABLES).is_empty()
+    }
+
+    /// Where that statement ran which another one asks about: a PREPARE leaves warnings, and nothing else.
+    pub(super) fn last_for(&self, needs: Needs) -> Side {
+        if needs.contains(Needs::WARNINGS) { self.last } else { self.last_result }
     }
 
     fn knows_user_variables(&self, payload: &[u8]) -> bool {
@@ -371,9 +398,12 @@ impl Split {
 
     /// The payload that home must get in place of an EXECUTE without types, where only the replica was told them.
     fn bound_elsewhere(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        let Kind::Execute = self.current.kind else { return None };
-        let statement = self.statements.find_mut(StatementId::of_command(payload)?)?;
-        let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
+        let is_execution = payload.first().is_some_and(|code| Command::from(*code) == Command::StmtExecute);
+        let statement = self.statements.find_mut(StatementId::of_command(payload).filter(|_| is_execution)?)?;
+        let Some(execution) = Execution::parse(payload, statement.parameters, self.query_attributes) else {
+            statement.bound_unseen();
+            return None;
+        };
         statement.long_data = false;
         let rewritten = statement.bind(payload, &execution, true)?;
         let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
@@ -404,11 +434,23 @@ impl Split {
     }
 }
 
-/// A statement that its author may send to a replica though it does not look like a read: it must not do anything to the
-/// session.
+/// A statement that its author may send to a replica though it is not certainly a read: it must look like one, and not do
+/// anything to the session.
 fn may_be_forced(classification: &Classification) -> bool {
+    let looks_like_a_read = matches!(
+        classification.reason,
+        Reason::PlainRead
+            | Reason::UnknownFunction
+            | Reason::StoredFunction
+            | Reason::BlankBeforeParenthesis
+            | Reason::ServerFunction
+            | Reason::ConnectionFunction
+            | Reason::ServerVariable
+            | Reason::ServerSchema
+            | Reason::ServerShow
+    );
     let harmless = Effects::STORED_CODE;
-    classification.effects.without(harmless).is_empty() && classification.statements == 1
+    looks_like_a_read && classification.effects.without(harmless).is_empty() && classification.statements == 1
 }
 
 /// The text in a COM_QUERY. Where there are attributes, only a command without any is looked into.

@@ -10,7 +10,7 @@ use crate::{
         capability::Capabilities,
         command::Command,
         gtid::GtidPosition,
-        packet::{Peeked, peek_packet},
+        packet::{HEADER_LENGTH, Peeked, peek_packet},
         status::StatusFlags,
     },
     sql::{self, Needs},
@@ -26,8 +26,10 @@ use super::{
         relay::Relay,
     },
     Home, Kind, Split, Tracking,
+    absorb::is_on,
     chore::{Answer, Asked, Chore},
     journal::COMPARED,
+    plan::OF_THE_LAST,
     sight::{Demand, PATIENCE},
 };
 
@@ -113,14 +115,12 @@ impl Split {
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {
-        let of_the_last = Needs::FOUND_ROWS.with(Needs::ROW_COUNT).with(Needs::WARNINGS);
-        if self.last == Side::Replica && self.current.classification.needs.intersects(of_the_last) {
+        let needs = self.current.classification.needs;
+        if needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica {
             return Next::Say(Chore::Repeat);
         }
         match self.replicas.get() {
-            Some(replica) if replica.in_transaction && !status.contains(StatusFlags::IN_TRANS) => {
-                Next::Say(Chore::Commit)
-            }
+            Some(replica) if replica.must_commit(status) => Next::Say(Chore::Commit),
             _ => Next::Ready(Side::Server),
         }
     }
@@ -129,10 +129,10 @@ impl Split {
         let of_the_last = self.current.classification.class == sql::Class::ReadOfConnection;
         if self.replicas.get().is_none() {
             // What the last statement left behind went with its connection.
-            return if of_the_last { Next::Ready(Side::Server) } else { Next::Lease };
+            return if of_the_last { self.next_at_home(status) } else { Next::Lease };
         }
         if of_the_last {
-            return Next::Ready(Side::Replica);
+            return self.next_about_the_last(status);
         }
         let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
         if self.wanted.is_some_and(is_another) || !self.may_keep_replica(surroundings) {
@@ -140,10 +140,10 @@ impl Split {
         }
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
         let Some(replica) = self.replicas.get() else { return Next::Lease };
-        if replica.refused == Some(self.journal.version()) {
+        if replica.refused == Some((self.journal.version(), self.journal.meaning())) {
             return Next::Refuse;
         }
-        if replica.in_transaction && !in_transaction {
+        if replica.must_commit(status) {
             return Next::Say(Chore::Commit);
         }
         if replica.values.is_none() {
@@ -191,6 +191,20 @@ impl Split {
         Some(want)
     }
 
+    /// The statement asks about the last one, which ran at the replica.
+    fn next_about_the_last(&self, status: StatusFlags) -> Next {
+        let needs = self.current.classification.needs;
+        match self.executed_statement() {
+            _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
+            // Preparing it there would take away the warnings that it asks for.
+            Some(statement) if !statement.is_at_replica() && needs.contains(Needs::WARNINGS) => {
+                self.next_at_home(status)
+            }
+            Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
+            Some(_) | None => Next::Ready(Side::Replica),
+        }
+    }
+
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
         let table = surroundings.table;
         let user = table.user(&self.login.user).map(|user| table.user_config(user));
@@ -211,8 +225,12 @@ impl Split {
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
             Chore::Settings => {
                 let values = self.replicas.get().and_then(|replica| replica.values.as_deref()).unwrap_or_default();
-                let extra = self.replicas_wait.then_some("SESSION wsrep_sync_wait=1");
-                let statement = self.journal.settings(values, extra).map_err(|_| Unsayable)?;
+                let lacks_autocommit = self.replicas.get().is_some_and(|replica| replica.lacks_autocommit);
+                let extra = [
+                    self.replicas_wait.then_some("SESSION wsrep_sync_wait=1"),
+                    lacks_autocommit.then_some("SESSION autocommit=1"),
+                ];
+                let statement = self.journal.settings(values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
                 statement.and_then(|statement| query(&statement))
             }
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
@@ -227,7 +245,7 @@ impl Split {
                 let statement = self.statements.find(id).ok_or(Unsayable)?;
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())
             }
-            Chore::Repeat => Some(self.retained.clone()),
+            Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
         })
     }
 
@@ -268,7 +286,7 @@ impl Split {
             }
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
             // An error of the repeated statement is what home has to tell of it.
-            (Chore::Repeat, _) => self.last = Side::Server,
+            (Chore::Repeat, _) => (self.last, self.last_result) = (Side::Server, Side::Server),
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
                     Some(position) => self.sight.home_is_at(position),
@@ -277,7 +295,7 @@ impl Split {
             }
             (Chore::Position, _) => self.sight.in_vain(now),
             (Chore::Wait, Answer::Row(values)) if values == [Some(b"0".to_vec())] => self.replica_has_all(),
-            (Chore::Wait, Answer::Row(_)) => self.sight.in_vain(now),
+            (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
             (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
                 return self.prepared_there(id, there, definitions.0);
             }
@@ -288,6 +306,7 @@ impl Split {
 
     fn replica_answered(&mut self, chore: Chore, answer: Answer) -> Result<(), Unsayable> {
         let (version, schema) = (self.journal.version(), self.journal.schema().map(<[u8]>::to_vec));
+        let attempt = (version, self.journal.meaning());
         let role = self.journal.role().map(<[u8]>::to_vec);
         let replica = self.replicas.get_mut().ok_or(Unsayable)?;
         match (chore, answer) {
@@ -297,11 +316,11 @@ impl Split {
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.role = role,
-            (Chore::Begin, Answer::Done) => replica.in_transaction = true,
-            (Chore::Commit, Answer::Done) => replica.in_transaction = false,
+            (Chore::Begin, Answer::Done) => replica.set_transaction(true),
+            (Chore::Commit, Answer::Done) => replica.set_transaction(false),
             // What it cannot take on now it may take on after the next change.
-            (Chore::Schema | Chore::Settings | Chore::Role, Answer::Refused(_)) => replica.refused = Some(version),
-            (Chore::Prepare(_), Answer::Refused(_)) => replica.refused = Some(version),
+            (Chore::Schema | Chore::Settings | Chore::Role, Answer::Refused(_)) => replica.refused = Some(attempt),
+            (Chore::Prepare(_), Answer::Refused(_)) => replica.refused = Some(attempt),
             _ => return Err(Unsayable),
         }
         Ok(())
@@ -311,8 +330,7 @@ impl Split {
         let mut values = values.into_iter().map(Option::unwrap_or_default);
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
-        let is_on = |value: &[u8]| value == b"1" || value.eq_ignore_ascii_case(b"ON");
-        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change) };
+        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
         self.journal.set_baseline(values.collect());
         self.home = Home::Silent(tracking);
     }
@@ -582,9 +600,10 @@ impl Session {
                 self.send_packet(Side::Replica, 0, &payload);
             }
             Knock::Listen => {}
-            Knock::Open { thread_id, .. } => {
+            Knock::Open { thread_id, ok } => {
                 if let Some(replica) = self.split_mut().and_then(|split| split.replicas.get_mut()) {
                     replica.facts.thread_id = thread_id;
+                    replica.lacks_autocommit = !ok.status.contains(StatusFlags::AUTOCOMMIT);
                 }
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);

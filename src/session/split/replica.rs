@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     config::PoolIndex,
-    protocol::{capability::Capabilities, gtid::GtidPosition},
+    protocol::{capability::Capabilities, gtid::GtidPosition, status::StatusFlags},
     route,
     topology::{RoutingTable, ServerId},
 };
@@ -35,17 +35,33 @@ pub(super) struct Replica {
     /// The journal's version that was put on.
     pub(super) applied: Option<u32>,
     pub(super) role: Option<Vec<u8>>,
+    /// It begins its sessions without autocommit; home's has it, or there would be no read here.
+    pub(super) lacks_autocommit: bool,
     /// The version of the session's sight that it is known to have.
     pub(super) had: u32,
     /// The session has read from it.
     pub(super) was_read: bool,
     /// A read-only transaction is open on it, in step with home's.
     pub(super) in_transaction: bool,
-    /// The journal's version that it could not take on: reads stay at home until another one.
-    pub(super) refused: Option<u32>,
+    /// Home's transaction that it was in step with is over.
+    pub(super) is_outlived: bool,
+    /// The journal's counts of changes when it could not take the session on: reads stay at home until the next one.
+    pub(super) refused: Option<(u32, u32)>,
     reads: u32,
     /// The routing table that was looked at last.
     epoch: u64,
+}
+
+impl Replica {
+    /// A transaction of its own must end before anything else: home's has ended.
+    pub(super) fn must_commit(&self, status: StatusFlags) -> bool {
+        self.in_transaction && (self.is_outlived || !status.contains(StatusFlags::IN_TRANS))
+    }
+
+    /// A read-only transaction was begun or ended.
+    pub(super) fn set_transaction(&mut self, is_open: bool) {
+        (self.in_transaction, self.is_outlived) = (is_open, false);
+    }
 }
 
 impl Replicas {
@@ -73,9 +89,11 @@ impl Replicas {
             values: None,
             applied: None,
             role: None,
+            lacks_autocommit: false,
             had: 0,
             was_read: false,
             in_transaction: false,
+            is_outlived: false,
             refused: None,
             reads: 0,
             epoch: table.epoch,

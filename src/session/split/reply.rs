@@ -33,7 +33,7 @@ impl Relay {
         if reply.wants_file() {
             reply.infile_sent();
         }
-        let watch = Watch { information: !split.client_tracks, errors: split.may_repeat() && !busy.is_answered };
+        let watch = Watch { errors: split.may_repeat() && !busy.is_answered };
         let Ok(watched) = reply.follow_watched(bytes, watch) else { return self.fault() };
         if watched.consumed > 0 {
             busy.is_answered = true;

@@ -62,6 +62,11 @@ impl Sight {
         self.see(Seen::Position(position));
     }
 
+    /// A transaction of the session was committed now.
+    pub(super) fn wrote(&mut self, now: Instant) {
+        self.last_write = Some(now);
+    }
+
     /// A statement ran at home that may have read or written.
     pub(super) fn looked_home(&mut self, is_write: bool, now: Instant) {
         if is_write {

@@ -121,6 +121,11 @@ impl Statements {
         });
     }
 
+    /// A statement was not prepared, or not seen: none is the last one.
+    pub(super) fn forget_last(&mut self) {
+        self.last = None;
+    }
+
     /// The number of the last statement that was prepared counts also when the statement itself is not kept.
     pub(super) fn resolve(&self, id: StatementId) -> StatementId {
         match self.last {
@@ -207,6 +212,18 @@ impl Statements {
 impl Statement {
     pub(super) fn is_at_replica(&self) -> bool {
         self.replica.is_some()
+    }
+
+    /// An execution goes home that cannot be read: it may have bound any types.
+    pub(super) fn bound_unseen(&mut self) {
+        self.types.clear();
+        self.home_has_types = true;
+        self.long_data = false;
+    }
+
+    /// An execution without types cannot go elsewhere, as nobody saw those that home was told.
+    pub(super) fn lacks_types(&self, execution: &Execution) -> bool {
+        self.parameters > 0 && !execution.binds && self.types.is_empty()
     }
 
     /// An execution goes out, to home or elsewhere: remembers the types that it binds. Gives the payload that home must

@@ -72,6 +72,8 @@ bonds! {
     Cursor => "cursor";
     /// Parameters were sent in parts.
     LongData => "long data";
+    /// The types of its parameters were not seen.
+    UnknownTypes => "unknown parameter types";
     /// It carries attributes.
     QueryAttributes => "query attributes";
     /// A replica refused it before.

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn read_only() -> Vec<u8> {
-    error(1, 1290)
-}
-
 /// A session whose read is at the replica, unanswered.
 fn reading(cut: usize) -> Play {
     let mut play = Play::cut(cut);

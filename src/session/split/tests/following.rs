@@ -159,3 +159,138 @@ fn settings_of_a_failed_statement_are_not_guessed() {
     play.stage.take_client();
     assert_eq!(play.read("SELECT a FROM t"), Side::Server);
 }
+#[test]
+fn a_client_that_turns_trackers_on_gets_them() {
+    let mut play = Play::new();
+    play.sets("SET session_track_state_change = 1", "session_track_state_change", "ON");
+    let heard = play.at_home("SET @a = 1", AUTOCOMMIT, &state_change());
+    assert_eq!(heard, packet(1, &ok_with(AUTOCOMMIT, &state_change())));
+    play.sets(
+        "SET session_track_system_variables = 'sort_buffer_size'",
+        "session_track_system_variables",
+        "sort_buffer_size",
+    );
+    let heard = play.at_home("SET sort_buffer_size = 1", AUTOCOMMIT, &variable("sort_buffer_size", "1"));
+    assert_eq!(heard, packet(1, &ok_with(AUTOCOMMIT, &variable("sort_buffer_size", "1"))));
+}
+
+#[test]
+fn a_one_shot_waits_for_its_transaction() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.at_home("SET TRANSACTION READ ONLY", AUTOCOMMIT, b"");
+    assert_eq!(play.goes(&command(0x0E, b"")), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Server, "a ping is no transaction");
+    play.at_home("BEGIN", TRANSACTION, b"");
+    play.at_home("COMMIT", AUTOCOMMIT, b"");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+}
+
+#[test]
+fn a_prepared_set_is_no_secret() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.send(&command(0x16, b"SET @a = 5"));
+    play.stage.take_server();
+    play.reply(Side::Server, &packet(1, &[0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(play.goes(&command(0x17, &[7, 0, 0, 0, 0, 1, 0, 0, 0])), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &state_change())));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT @a"), Side::Replica);
+    assert_eq!(play.said_to_replica()[1..], ["SET @`a`=5"]);
+}
+
+#[test]
+fn a_prepared_statement_makes_a_temporary_table_too() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.send(&command(0x16, b"CREATE TEMPORARY TABLE x (a INT)"));
+    play.stage.take_server();
+    play.reply(Side::Server, &packet(1, &[0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    play.goes(&command(0x17, &[7, 0, 0, 0, 0, 1, 0, 0, 0]));
+    play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT a FROM x"), Side::Server);
+}
+
+#[test]
+fn a_reset_asks_home_anew_and_begins_again_at_a_fresh_replica() {
+    let mut play = Play::of(Script { user: "any", schema: Some("shop"), ..Script::default() });
+    play.sets("SET time_zone = '+02:00'", "time_zone", "+02:00");
+    assert_eq!(told(&mut play), ["SET SESSION time_zone='+02:00'"]);
+    play.stage.wishes.clear();
+    reset(&mut play);
+    assert!(play.stage.wishes.iter().any(|wish| matches!(wish, Output::ReleaseReplica)));
+    let said = play.said_to_home();
+    assert!(
+        said.iter().any(|text| text.starts_with("SELECT @@SESSION.")),
+        "its values are the defaults of now: {said:?}"
+    );
+    assert!(said.iter().any(|text| text.starts_with("SET SESSION session_track")), "{said:?}");
+    assert_eq!(told(&mut play), [""; 0]);
+    assert_eq!(play.introduction.take().expect("a login").database.as_deref(), Some(&b"shop"[..]));
+}
+
+#[test]
+fn a_replica_that_lacks_the_schema_is_tried_again_after_the_next_use() {
+    let mut play = Play::of(Script { user: "any", refused: ("USE fresh", 1049), ..Script::default() });
+    told(&mut play);
+    play.at_home("USE fresh", AUTOCOMMIT, &schema("fresh"));
+    assert_eq!(play.read("SELECT a FROM t"), Side::Server);
+    play.at_home("USE shop", AUTOCOMMIT, &schema("shop"));
+    assert_eq!(told(&mut play), ["USE fresh", "USE shop"]);
+}
+
+#[test]
+fn a_statement_behind_set_role_is_not_run_a_second_time() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    let both = "SET ROLE auditor; INSERT INTO t VALUES (1)";
+    assert_eq!(play.goes(&query(both)), Side::Server);
+    let more = StatusFlags(AUTOCOMMIT.0 | StatusFlags::MORE_RESULTS.0);
+    play.reply(Side::Server, &stream(&[ok_with(more, b""), ok_with(AUTOCOMMIT, b"")]));
+    play.stage.take_client();
+    play.read("SELECT a FROM t");
+    let said = play.said_to_replica();
+    assert!(!said.iter().any(|text| text.contains("INSERT")), "{said:?}");
+}
+
+#[test]
+fn a_statement_that_failed_may_have_assigned_a_user_variable() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.at_home("SET @a = 5", AUTOCOMMIT, b"");
+    assert_eq!(play.goes(&query("SELECT a INTO @a FROM t")), Side::Server);
+    play.reply(Side::Server, &error(1, 1172));
+    assert_eq!(play.goes(&query("SELECT @a")), Side::Server);
+}
+
+#[test]
+fn names_of_user_variables_are_compared_as_the_server_does() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.at_home("SET @É = 5", AUTOCOMMIT, b"");
+    play.at_home("SELECT 1 INTO @é", AUTOCOMMIT, b"");
+    assert_eq!(play.read("SELECT @É"), Side::Server);
+}
+
+#[test]
+fn what_cannot_be_carried_keeps_reads_at_home_until_it_ends() {
+    for (begin, trackers, end) in [
+        ("CREATE TEMPORARY TABLE x (a INT)", state_change(), Some("DROP TEMPORARY TABLE x")),
+        ("LOCK TABLES t WRITE", vec![], Some("UNLOCK TABLES")),
+        ("SELECT GET_LOCK('a', 1)", vec![], Some("SELECT RELEASE_LOCK('a')")),
+        ("SELECT GET_LOCK('a', 1)", vec![], Some("SELECT RELEASE_ALL_LOCKS()")),
+        ("CALL p()", state_change(), None),
+        ("SET timestamp = 1000", variable("timestamp", "1000"), None),
+        ("SET sql_log_bin = 0", variable("sql_log_bin", "OFF"), None),
+        ("SET session_track_schema = 0", variable("session_track_schema", "OFF"), None),
+    ] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        play.at_home(begin, AUTOCOMMIT, &trackers);
+        assert_eq!(play.read("SELECT a FROM t"), Side::Server, "{begin}");
+        assert!(!play.stage.session.pins().is_empty(), "{begin}");
+        if let Some(end) = end {
+            play.at_home(end, AUTOCOMMIT, b"");
+            assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "{end}");
+        }
+        reset(&mut play);
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "a reset ends {begin}");
+    }
+}

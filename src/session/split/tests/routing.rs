@@ -157,3 +157,49 @@ fn a_read_only_transaction_that_has_read_at_home_stays_there() {
     play.reply(Side::Server, &rows);
     assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Server, "it has a snapshot there");
 }
+#[test]
+fn a_hint_does_not_send_a_write_to_a_replica() {
+    for text in [
+        "/* sqluice: replica */ UPDATE t SET a = 1",
+        "/* sqluice: replica */ INSERT INTO t VALUES (1)",
+        "/* sqluice: server=db1 */ DELETE FROM t",
+        "/* sqluice: replica */ SELECT a FROM t FOR UPDATE",
+        "/* sqluice: replica */ SELECT NEXT VALUE FOR s",
+        "/* sqluice: replica */ KILL QUERY 5",
+        "/* sqluice: replica */ FLUSH TABLES",
+    ] {
+        let mut play = Play::new();
+        assert_eq!(play.goes(&query(text)), Side::Server, "{text}");
+    }
+    let mut play = Play::new();
+    assert_eq!(play.read("/* sqluice: replica */ SELECT stored(a) FROM t"), Side::Replica);
+}
+
+#[test]
+fn a_consistent_snapshot_is_of_its_own_moment() {
+    let mut play = Play::new();
+    play.at_home("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", READ_ONLY_TRANSACTION, b"");
+    assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Server, "home has the snapshot");
+}
+
+#[test]
+fn a_replica_with_another_autocommit_opens_no_transaction_of_its_own() {
+    let mut play = Play::of(Script { replica_status: StatusFlags::NONE, ..Script::default() });
+    if play.read("SELECT a FROM t") == Side::Replica {
+        let said = play.said_to_replica();
+        assert!(said.iter().any(|text| text.contains("autocommit=1")), "{said:?}");
+    }
+}
+
+#[test]
+fn a_transaction_that_follows_another_at_once_does_not_keep_its_snapshot() {
+    for next in ["COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "START TRANSACTION READ ONLY"] {
+        let mut play = Play::new();
+        play.at_home("START TRANSACTION READ ONLY", READ_ONLY_TRANSACTION, b"");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        play.said();
+        play.at_home(next, READ_ONLY_TRANSACTION, b"");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        assert_eq!(play.said_to_replica(), ["COMMIT", "START TRANSACTION READ ONLY"], "after {next}");
+    }
+}

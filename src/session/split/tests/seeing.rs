@@ -1,1 +1,139 @@
-//! x
+//! A session sees what it wrote, and never an older state than it saw before.
+
+use super::*;
+
+const WAIT: &str = "SELECT MASTER_GTID_WAIT(";
+
+fn writes(play: &mut Play, gtid: &str) {
+    play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, &position(gtid));
+}
+
+/// Reads at home until the session asks home for its position.
+fn reads_until_asked(play: &mut Play) -> Vec<(Side, String)> {
+    for _ in 0..10 {
+        play.said();
+        play.read("SELECT a FROM t");
+        if play.said.iter().any(|(_, text)| text.contains("@@GLOBAL.gtid")) {
+            return play.said();
+        }
+    }
+    panic!("home was never asked");
+}
+
+#[test]
+fn a_write_is_waited_for_at_the_replica_once() {
+    for cut in [1, 3, usize::MAX] {
+        let mut play = Play::cut(cut);
+        writes(&mut play, "0-1-5");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "cut at {cut}");
+        let said = play.said_to_replica();
+        assert!(said.last().is_some_and(|text| text.starts_with("SELECT MASTER_GTID_WAIT('0-1-5'")), "{said:?}");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        assert_eq!(play.said(), []);
+        writes(&mut play, "0-1-6");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        assert_eq!(play.said_to_replica().len(), 1);
+    }
+}
+
+#[test]
+fn a_replica_that_is_known_to_have_the_write_is_not_asked_for_it() {
+    let mut play = Play::new();
+    writes(&mut play, "0-1-5");
+    play.see(REPLICA, "0-1-5");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert!(!play.said().iter().any(|(_, text)| text.starts_with(WAIT)));
+    writes(&mut play, "0-1-6");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert!(play.said().iter().any(|(_, text)| text.starts_with(WAIT)), "it was seen at 5 only");
+}
+
+#[test]
+fn a_replica_that_does_not_catch_up_is_left_alone_for_a_while() {
+    for (wait, limit) in [("-1", None), ("0", Some("gtid"))] {
+        let mut play = Play::of(Script { wait, ..Script::default() });
+        play.script.refused = limit.map_or(("", 0), |_| ("GTID_WAIT", 1193));
+        writes(&mut play, "0-1-5");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Server);
+        play.said();
+        assert_eq!(play.read("SELECT a FROM t"), Side::Server);
+        assert_eq!(play.said(), [], "it is not waited for again at once");
+    }
+}
+
+#[test]
+fn the_write_of_a_transaction_is_that_of_its_commit() {
+    let mut play = Play::new();
+    play.at_home("BEGIN", TRANSACTION, b"");
+    play.at_home("INSERT INTO t VALUES (1)", TRANSACTION, b"");
+    play.at_home("COMMIT", AUTOCOMMIT, &position("0-1-7"));
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert!(play.said_to_replica().last().is_some_and(|text| text.contains("'0-1-7'")));
+}
+
+#[test]
+fn after_reads_at_home_the_replica_must_have_what_home_had() {
+    let mut play = Play::new();
+    assert_eq!(play.read("SELECT a FROM t LOCK IN SHARE MODE"), Side::Server);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Server, "it is cheaper to stay, at first");
+    let said = reads_until_asked(&mut play);
+    let said: Vec<&str> = said
+        .iter()
+        .map(|(_, text)| text.as_str())
+        .filter(|text| text.contains("gtid") || text.starts_with(WAIT))
+        .collect();
+    assert!(matches!(said[..], ["SELECT @@GLOBAL.gtid_binlog_pos", wait] if wait.contains("'0-1-100'")), "{said:?}");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+}
+
+#[test]
+fn a_home_that_cannot_say_where_it_is_keeps_the_reads() {
+    for position in [None, Some("")] {
+        let mut play = Play::of(Script { position, ..Script::default() });
+        play.read("SELECT a FROM t LOCK IN SHARE MODE");
+        reads_until_asked(&mut play);
+        assert_eq!(play.read("SELECT a FROM t"), Side::Server, "{position:?}");
+        assert_eq!(play.stage.ending(), None);
+    }
+}
+
+#[test]
+fn what_a_command_saw_behind_its_own_commit_counts_too() {
+    for text in ["INSERT INTO t VALUES (1); SELECT a FROM u", "CALL p()", "EXECUTE s"] {
+        let mut play = Play::new();
+        play.at_home(text, AUTOCOMMIT, &position("0-1-5"));
+        assert_eq!(play.read("SELECT a FROM t"), Side::Server, "{text}");
+        assert!(!play.said().iter().any(|(_, text)| text.starts_with(WAIT)));
+    }
+}
+
+#[test]
+fn the_next_replica_must_have_what_the_last_one_showed() {
+    let mut play = Play::new();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    play.closed(Side::Replica);
+    play.said();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert!(play.said().iter().any(|(_, text)| text.starts_with(WAIT)));
+}
+
+#[test]
+fn a_time_keeps_reads_at_home_behind_every_kind_of_write() {
+    for trackers in [vec![], position("0-1-5")] {
+        let mut play = Play::of(Script { user: "within", ..Script::default() });
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, &trackers);
+        assert_eq!(play.read("SELECT a FROM t"), Side::Server, "{trackers:?}");
+        play.stage.now += Duration::from_millis(200);
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        assert!(!play.said().iter().any(|(_, text)| text.starts_with(WAIT)));
+    }
+}
+
+#[test]
+fn who_may_see_any_state_waits_for_none() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    writes(&mut play, "0-1-5");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert!(!play.said().iter().any(|(_, text)| text.starts_with(WAIT)));
+}
