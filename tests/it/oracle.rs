@@ -82,15 +82,14 @@ impl<'a> Set<'a> {
                 }
             }
         }
+        assert!(failures.is_empty(), "{} programs can tell sqluice from the server; see above", failures.len());
         // Every program reads this table many times; nothing else does. Applying what the primary wrote is no statement.
         let reads: usize = self.replicas.iter().map(|replica| replica.heard("FROM t1")).sum();
-        eprintln!("{flavour:?}: {reads} reads of {} programs ran at replicas", trials.len());
         assert!(
             reads >= trials.len(),
             "{reads} reads of {} programs ran at replicas: too few to prove anything",
             trials.len()
         );
-        assert!(failures.is_empty(), "{} programs can tell sqluice from the server; see above", failures.len());
     }
 
     /// What is wrong with a program, if anything is, at its shortest.

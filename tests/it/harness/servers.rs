@@ -122,14 +122,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if thread::panicking() && running(&self.folder).is_none() {
             let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!(
-                "--- the end of the log of {}\n{}",
-                self.address,
-                lines[lines.len().saturating_sub(15)..].join("\n")
-            );
+            let last = &lines[lines.len().saturating_sub(15)..];
+            eprintln!("--- the end of the log of {}, which has ended\n{}", self.address, last.join("\n"));
         }
         self.kill();
         // What remains is the keeper's to delete; losing the space earlier is all that this saves.
