@@ -79,6 +79,9 @@ impl Server {
             // A paused process does not end by itself; SIGKILL needs no cooperation.
             signal(process, "KILL");
             eventually("the killed server is gone", || (!process.is_running()).then_some(()));
+            // MySQL takes its dead predecessor for alive, and does not start, until somebody has asked how that one ended.
+            // MariaDB has no such file.
+            let _ = fs::remove_file(self.folder.join("socket.lock"));
         }
     }
 
@@ -140,11 +143,18 @@ pub(crate) fn fresh_name(prefix: &str) -> String {
     format!("{prefix}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A port that nothing uses now. The kernel does not hand out the same one twice in a row, which is what makes it safe
-/// enough to close it here and to open it in another process.
+/// A port that nothing uses now, below those that the kernel gives to outgoing connections: a server that is killed and
+/// started again needs its port again, and one of the kernel's may belong to some client by then.
 pub(super) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address")
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + std::process::id().wrapping_mul(331).wrapping_add(count) % 22_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("10,000 to 31,999")));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// The folder of this run's servers, with the keeper that empties it.

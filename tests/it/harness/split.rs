@@ -19,7 +19,7 @@ pub(crate) fn split_at(addresses: &[SocketAddr]) -> String {
 
 /// Cluster `set` with the first node for writes, and app/app.
 pub(crate) fn split_galera(galera: &Galera) -> String {
-    split("topology = \"static\"", &galera.servers.each_ref().map(|server| server.address), |index| match index {
+    split("topology = \"galera\"", &galera.servers.each_ref().map(|server| server.address), |index| match index {
         0 => "role = \"primary\"\n",
         _ => "role = \"replica\"\n",
     })
