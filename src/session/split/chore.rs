@@ -38,6 +38,8 @@ pub(super) enum Chore {
     Wait,
     /// Prepare a statement of the client there.
     Prepare(StatementId),
+    /// Show home that the session is not idle, while it reads elsewhere.
+    Ping,
     /// Run the last read at home, too: a statement asks what it left behind.
     Repeat,
 }
@@ -45,7 +47,7 @@ pub(super) enum Chore {
 impl Chore {
     pub(super) fn side(self) -> Side {
         match self {
-            Chore::HomeValues | Chore::Tracking | Chore::Position | Chore::Repeat => Side::Server,
+            Chore::HomeValues | Chore::Tracking | Chore::Position | Chore::Ping | Chore::Repeat => Side::Server,
             Chore::ReplicaValues
             | Chore::Schema
             | Chore::Settings
@@ -59,7 +61,7 @@ impl Chore {
 
     pub(super) fn shape(self) -> ReplyShape {
         match self {
-            Chore::Schema => ReplyShape::Simple,
+            Chore::Schema | Chore::Ping => ReplyShape::Simple,
             Chore::Prepare(_) => ReplyShape::Prepare,
             _ => ReplyShape::ResultSet,
         }

@@ -84,6 +84,8 @@ pub(super) struct Split {
     last: Side,
     /// The same, but for statements that were prepared only: they leave no count of rows.
     last_result: Side,
+    /// When home was spoken to last.
+    home_heard: Option<std::time::Instant>,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
@@ -191,6 +193,7 @@ impl Split {
             retained: Vec::new(),
             last: Side::Server,
             last_result: Side::Server,
+            home_heard: None,
             ready: None,
             looked_in_transaction: false,
             login,

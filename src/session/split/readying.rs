@@ -33,6 +33,12 @@ use super::{
     sight::{Demand, PATIENCE},
 };
 
+/// How long home is not spoken to while reads run elsewhere: far shorter than any `wait_timeout` in use.
+const NEGLECT: Duration = Duration::from_secs(10);
+
+/// How long home may take to repeat a read, which may be a long one.
+const REPEAT_TIME: Duration = Duration::from_secs(3600);
+
 /// How long a server may take for one of our commands, beside what it is told to wait.
 const CHORE_TIME: Duration = Duration::from_secs(5);
 
@@ -109,9 +115,15 @@ impl Split {
             Home::Telling(_) | Home::Unable => {}
         }
         match goal {
+            Side::Replica if self.home_is_neglected(surroundings.now) => Next::Say(Chore::Ping),
             Side::Replica => self.next_at_replica(status, surroundings),
             _ => self.next_at_home(status),
         }
+    }
+
+    /// To home, a session that reads elsewhere is idle, and may be closed for it.
+    fn home_is_neglected(&self, now: Instant) -> bool {
+        self.home_heard.is_none_or(|at| at + NEGLECT <= now)
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {
@@ -135,7 +147,8 @@ impl Split {
             return self.next_about_the_last(status);
         }
         let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
-        if self.wanted.is_some_and(is_another) || !self.may_keep_replica(surroundings) {
+        let may_leave = !self.replicas.have_snapshot();
+        if (may_leave && self.wanted.is_some_and(is_another)) || !self.may_keep_replica(surroundings) {
             return Next::Leave;
         }
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
@@ -177,6 +190,7 @@ impl Split {
             return Next::Say(Chore::Begin);
         }
         match self.executed_statement() {
+            Some(statement) if statement.is_unfit => Next::Ready(Side::Server),
             Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
             _ => Next::Ready(Side::Replica),
         }
@@ -196,6 +210,7 @@ impl Split {
         let needs = self.current.classification.needs;
         match self.executed_statement() {
             _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
+            Some(statement) if statement.is_unfit => self.next_at_home(status),
             // Preparing it there would take away the warnings that it asks for.
             Some(statement) if !statement.is_at_replica() && needs.contains(Needs::WARNINGS) => {
                 self.next_at_home(status)
@@ -236,6 +251,7 @@ impl Split {
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
             Chore::Begin => query(b"START TRANSACTION READ ONLY"),
             Chore::Commit => query(b"COMMIT"),
+            Chore::Ping => Some(vec![Command::Ping.byte()]),
             Chore::Position => query(self.position_statement().as_bytes()),
             Chore::Wait => match self.sight.demand(0, now) {
                 Demand::Position(position) => query(position.wait_statement(PATIENCE).as_bytes()),
@@ -285,6 +301,7 @@ impl Split {
                 }
             }
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
+            (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => (self.last, self.last_result) = (Side::Server, Side::Server),
             (Chore::Position, Answer::Row(values)) => {
@@ -297,8 +314,9 @@ impl Split {
             (Chore::Wait, Answer::Row(values)) if values == [Some(b"0".to_vec())] => self.replica_has_all(),
             (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
             (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
-                return self.prepared_there(id, there, definitions.0);
+                self.prepared_there(id, there, definitions.0);
             }
+            (Chore::Prepare(id), Answer::Refused(_)) => self.statements.is_unfit(id),
             (_, answer) => return self.replica_answered(chore, answer),
         }
         Ok(())
@@ -320,7 +338,6 @@ impl Split {
             (Chore::Commit, Answer::Done) => replica.set_transaction(false),
             // What it cannot take on now it may take on after the next change.
             (Chore::Schema | Chore::Settings | Chore::Role, Answer::Refused(_)) => replica.refused = Some(attempt),
-            (Chore::Prepare(_), Answer::Refused(_)) => replica.refused = Some(attempt),
             _ => return Err(Unsayable),
         }
         Ok(())
@@ -348,10 +365,12 @@ impl Split {
         id: crate::protocol::statement::StatementId,
         there: crate::protocol::statement::StatementId,
         definitions: u64,
-    ) -> Result<(), Unsayable> {
+    ) {
         let told = self.statements.find(id).map(|statement| statement.definitions);
         self.statements.prepared_at_replica(id, there);
-        if told == Some(definitions) { Ok(()) } else { Err(Unsayable) }
+        if told != Some(definitions) {
+            self.statements.is_unfit(id);
+        }
     }
 
     fn executed_statement(&self) -> Option<&super::statements::Statement> {
@@ -462,6 +481,11 @@ impl Session {
         if let State::Relay(relay) = &mut self.state {
             let asked = Asked::new(chore, relay.framing);
             if let Some(split) = relay.split.as_deref_mut()
+                && chore.side() == Side::Server
+            {
+                split.home_heard = Some(surroundings.now);
+            }
+            if let Some(split) = relay.split.as_deref_mut()
                 && chore.side() == Side::Replica
             {
                 let closed = split.statements.take_closed();
@@ -472,7 +496,7 @@ impl Session {
             self.set_stage(Stage::Asking(Box::new(asked)));
         }
         self.send_packet(chore.side(), 0, words);
-        self.deadline = Some(surroundings.now + CHORE_TIME);
+        self.deadline = Some(surroundings.now + if chore == Chore::Repeat { REPEAT_TIME } else { CHORE_TIME });
     }
 
     fn lease_replica(&mut self, surroundings: Surroundings<'_>) {
@@ -637,6 +661,9 @@ impl Session {
 
     /// The replica is gone, or must go. What was to be made ready there goes home.
     fn replica_lost(&mut self, surroundings: Surroundings<'_>) {
+        if self.split().is_some_and(|split| split.replicas.have_snapshot()) {
+            return self.snapshot_lost();
+        }
         self.give_up_replica(surroundings);
         // What home was asked is answered before it is told anything else.
         if self.preparing().is_some() && !self.is_home_asked() {
@@ -677,6 +704,13 @@ impl Session {
             return self.read_failed(surroundings);
         }
         self.replica_lost(surroundings);
+    }
+
+    /// The transaction's snapshot is gone with its replica, as it would be with a server of the session's own.
+    pub(in crate::session) fn snapshot_lost(&mut self) {
+        self.leave_replica();
+        self.say_goodbye_to_server();
+        self.server_left(Ending::ServerGone);
     }
 
     /// A server took too long to be made ready.
