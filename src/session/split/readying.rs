@@ -505,6 +505,8 @@ impl Session {
         match want {
             Some(want) => {
                 self.set_stage(Stage::Leasing);
+                // The worker has a deadline of its own, and answers.
+                self.deadline = None;
                 self.outputs.push_back(Output::LeaseReplica(want));
             }
             None => self.ready(Side::Server),

@@ -194,6 +194,25 @@ fn a_replica_lost_while_home_answers_us_does_not_mix_up_replies() {
 }
 
 #[test]
+fn a_lease_is_not_given_up_for_what_was_waited_for_before_it() {
+    let mut play = Play::new();
+    play.read("SELECT a FROM t");
+    play.closed(Side::Replica);
+    play.read("SELECT a FROM t");
+    play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    for _ in 0..3 {
+        play.read("SELECT a FROM t");
+    }
+    play.unanswered = "SELECT @@GLOBAL.gtid";
+    play.send(&query("SELECT b FROM t"));
+    play.stage.tell(Input::Closed(Side::Replica));
+    let answer = play.row(&["0-1-9"]);
+    play.stage.show(Side::Server, &answer);
+    assert!(play.stage.wishes.iter().any(|wish| matches!(wish, Output::LeaseReplica(_))));
+    assert_eq!(play.stage.session.poll_timeout(), None, "the worker ends it");
+}
+
+#[test]
 fn a_replica_that_says_goodbye_behind_its_last_answer_is_not_sent_the_read() {
     let mut play = Play::new();
     play.unanswered = "SELECT @@SESSION.sql_mode";
