@@ -1,4 +1,5 @@
 //! Instructions that each step of the data path takes, counted by valgrind: the same on a busy machine as on a quiet one.
+//! Beside them the least time that a step was seen to take.
 //!
 //! The program runs itself under callgrind twice for each step, with few and with many repetitions; the difference is the
 //! step's alone, whatever the start and the preparation took. So no symbol has to survive inlining, and nothing but
@@ -8,6 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use micro::{CASES, Case};
 use serde::{Deserialize, Serialize};
@@ -16,12 +18,17 @@ use crate::candidate::find_program;
 
 const FEW: u64 = 100;
 const MANY: u64 = 1100;
+/// Long beside a look at the clock, and short beside a turn of the scheduler.
+const BATCH_TIME: Duration = Duration::from_micros(50);
 
 /// Of one step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) step: String,
     pub(crate) outcome: Outcome,
+    /// Of one repetition, in the fastest of several batches.
+    #[serde(default)]
+    pub(crate) nanoseconds: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,21 +44,49 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<26} ", self.step)?;
         match &self.outcome {
-            Outcome::Counted(instructions) => write!(f, "{instructions:>10.1}"),
-            Outcome::Absent(why) => write!(f, "skipped: {why}"),
+            Outcome::Counted(instructions) => write!(f, "{instructions:>12.1}")?,
+            Outcome::Absent(why) => write!(f, "skipped: {why}")?,
         }
+        self.nanoseconds.map_or(Ok(()), |nanoseconds| write!(f, "{nanoseconds:>12.1} ns"))
     }
 }
 
-/// The first `steps` of all.
-pub(crate) fn count_all(steps: usize) -> Result<Vec<Row>, Box<dyn Error>> {
+/// The first `steps` of all, each timed for so long.
+pub(crate) fn count_all(steps: usize, time: Duration) -> Result<Vec<Row>, Box<dyn Error>> {
     let valgrind = find_program(Path::new("valgrind"));
     let outcome = |case| match &valgrind {
         Some(valgrind) => count(valgrind, case).map(Outcome::Counted),
         None => Ok(Outcome::Absent("valgrind is not installed".to_owned())),
     };
-    let row = |case: Case| Ok(Row { step: case.name.to_owned(), outcome: outcome(case)? });
+    let row = |case: Case| {
+        Ok(Row {
+            step: case.name.to_owned(),
+            outcome: outcome(case)?,
+            nanoseconds: Some(least_nanoseconds(case, time)),
+        })
+    };
     CASES.into_iter().take(steps).map(row).collect()
+}
+
+/// On a busy machine the fastest batch is one that nothing interrupted.
+fn least_nanoseconds(case: Case, time: Duration) -> f64 {
+    let mut step = (case.prepare)();
+    let deadline = Instant::now() + time;
+    let mut fastest = f64::INFINITY;
+    let mut batch = 1;
+    // At least once, however long it takes.
+    loop {
+        let start = Instant::now();
+        (0..batch).for_each(|_| step());
+        let took = start.elapsed();
+        fastest = fastest.min(took.as_nanos() as f64 / f64::from(batch));
+        if Instant::now() >= deadline {
+            return fastest;
+        }
+        if took < BATCH_TIME {
+            batch *= 2;
+        }
+    }
 }
 
 /// What runs under callgrind.

@@ -18,6 +18,7 @@ use sqluice::protocol::result_set::{Framing, Reply, ReplyShape};
 use sqluice::protocol::status::StatusFlags;
 use sqluice::protocol::version::ServerVersion;
 use sqluice::route::{Question, decide};
+use sqluice::sql::{self, ClientCharset, Dialect, Family};
 use sqluice::topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable};
 
 /// A step and how to get ready for it.
@@ -30,7 +31,7 @@ pub struct Case {
 }
 
 /// All steps.
-pub const CASES: [Case; 12] = [
+pub const CASES: [Case; 16] = [
     Case { name: "walk-statement", prepare: || walk(&statement()) },
     Case { name: "walk-point-reply", prepare: || walk(&reply(1, 100)) },
     Case { name: "follow-point-reply", prepare: || follow(&reply(1, 100)) },
@@ -43,7 +44,26 @@ pub const CASES: [Case; 12] = [
     Case { name: "prove-caching-sha2", prepare: || prove(Plugin::CachingSha2Password) },
     Case { name: "route-2-servers", prepare: || route(2) },
     Case { name: "route-16-servers", prepare: || route(16) },
+    Case { name: CLASSIFY_POINT_SELECT, prepare: || classify(POINT_SELECT) },
+    Case { name: "classify-join", prepare: || classify(JOIN) },
+    Case { name: "classify-insert", prepare: || classify(INSERT) },
+    Case { name: CLASSIFY_LONG_STRING, prepare: || classify(&long_string()) },
 ];
+
+/// What a statement is taken for, where reads are split from the rest: a short one, and one with a long string in it.
+pub const CLASSIFY_POINT_SELECT: &str = "classify-point-select";
+/// See [`CLASSIFY_POINT_SELECT`].
+pub const CLASSIFY_LONG_STRING: &str = "classify-1m-string";
+/// Bytes of the long string.
+pub const LONG_STRING: usize = 1 << 20;
+
+/// 100 bytes each.
+const POINT_SELECT: &[u8] =
+    b"SELECT id, name, address, postcode, city, created FROM customers WHERE id = 4711 AND tenant = 'abcd'";
+const JOIN: &[u8] =
+    b"SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.day > '2024-01-31'  ";
+const INSERT: &[u8] =
+    b"INSERT INTO orders (customer, day, amount, state) VALUES (4711, '2024-01-31', 12.50, 'open'), (1, 2)";
 
 const PASSWORD: &[u8] = b"a password of some length";
 const SALT: Salt = Salt(*b"abcdefghijklmnopqrst");
@@ -141,6 +161,24 @@ fn route(servers: usize) -> Box<dyn FnMut()> {
         let question = Question { tie_break: turn, ..Question::without_a_session(pool) };
         black_box(decide(black_box(&table), &question)).expect("all servers are usable");
     })
+}
+
+/// One statement as a session of a MySQL server sends it.
+fn classify(text: &[u8]) -> Box<dyn FnMut()> {
+    let text = text.to_vec();
+    let dialect = Dialect {
+        no_backslash_escapes: false,
+        ansi_quotes: false,
+        family: Family::MySql { version: 80_040 },
+        charset: ClientCharset::from_name(b"utf8mb4"),
+    };
+    Box::new(move || {
+        black_box(sql::classify(black_box(&text), dialect, true));
+    })
+}
+
+fn long_string() -> Vec<u8> {
+    [b"SELECT '", &vec![b'x'; LONG_STRING][..], b"'"].concat()
 }
 
 fn table(servers: usize) -> RoutingTable {

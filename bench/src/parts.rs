@@ -52,7 +52,7 @@ pub(crate) enum Part {
         #[command(flatten)]
         programs: Programs,
     },
-    /// Count the instructions of each step of the data path and of a login, under valgrind
+    /// Count the instructions of each step of the data path and of a login, under valgrind, and time it
     Micro,
     /// Split what a short connection costs the balancer: kernel, password, packets, rest
     LoginCost {
@@ -73,7 +73,7 @@ pub(crate) struct Extent {
     /// Of the whole login.
     rounds: usize,
     window: Duration,
-    /// For each piece of a login.
+    /// For each piece of a login, and for each step.
     piece_time: Duration,
     /// Whose instructions are counted, from the first on.
     steps: usize,
@@ -159,7 +159,7 @@ impl Site<'_> {
         parts.idle_memory = self.idle_memory(candidates, extent.sessions)?.idle_memory;
         parts.spread = self.spread(extent.trials)?.spread;
         let login = self.login_cost(extent)?;
-        let instructions = instructions(extent.steps)?.instructions;
+        let instructions = instructions(extent)?.instructions;
         Ok(Parts { login_whole: login.login_whole, login_pieces: login.login_pieces, instructions, ..parts })
     }
 
@@ -174,7 +174,7 @@ impl Site<'_> {
             Part::Spread { workers, sessions, trials, .. } => {
                 self.spread(Trials { workers: *workers, sessions: *sessions, count: *trials })
             }
-            Part::Micro => instructions(FULL.steps),
+            Part::Micro => instructions(&FULL),
             Part::LoginCost { rounds, .. } => self.login_cost(&Extent { rounds: *rounds, ..FULL }),
         }
     }
@@ -223,9 +223,9 @@ impl Site<'_> {
     }
 }
 
-fn instructions(steps: usize) -> Result<Parts, Box<dyn Error>> {
-    progress::say("instructions of each step");
-    Ok(Parts { instructions: instructions::count_all(steps)?, ..Parts::default() })
+fn instructions(extent: &Extent) -> Result<Parts, Box<dyn Error>> {
+    progress::say("instructions and time of each step");
+    Ok(Parts { instructions: instructions::count_all(extent.steps, extent.piece_time)?, ..Parts::default() })
 }
 
 /// The balancer on both engines.
@@ -275,7 +275,7 @@ impl fmt::Display for Parts {
         let splits: Vec<_> = self.login_whole.iter().map(|whole| Split { whole, pieces: &self.login_pieces }).collect();
         write_lines(f, "the split of a login", &splits)?;
         f.write_str(&login_cost::list(&self.login_pieces))?;
-        write_lines(f, "instructions of each step", &self.instructions)
+        write_lines(f, "instructions and least time of each step", &self.instructions)
     }
 }
 
