@@ -38,15 +38,18 @@ struct Set<'a> {
     configuration: String,
     /// Waits until every server has what the primary has.
     settle: &'a dyn Fn(),
+    replicas: &'a [Server],
 }
 
 impl<'a> Set<'a> {
     fn of_trio(trio: &'a Trio, settle: &'a dyn Fn()) -> Set<'a> {
-        Set { primary: trio.primary(), spare: SpareEngine::MyIsam, configuration: split_trio(trio), settle }
+        let (primary, replicas) = (trio.primary(), trio.replicas());
+        Set { primary, spare: SpareEngine::MyIsam, configuration: split_trio(trio), settle, replicas }
     }
 
     fn of_galera(galera: &'a Galera, settle: &'a dyn Fn()) -> Set<'a> {
-        Set { primary: galera.primary(), spare: SpareEngine::InnoDb, configuration: split_galera(galera), settle }
+        let (primary, replicas) = (galera.primary(), &galera.servers[1..]);
+        Set { primary, spare: SpareEngine::InnoDb, configuration: split_galera(galera), settle, replicas }
     }
 
     fn sqluice(&self, engine: Engine) -> Sqluice {
@@ -65,6 +68,7 @@ impl<'a> Set<'a> {
     #[track_caller]
     fn prove(&self, seeds: std::ops::Range<u64>) {
         let flavour = self.primary.flavour;
+        self.replicas.iter().for_each(Server::listen);
         let trials = self.trials(seeds.map(|seed| generate(seed, flavour, STEPS)));
         let mut failures = Vec::new();
         for (half, engine) in [Engine::IoUring, Engine::Epoll].into_iter().enumerate() {
@@ -79,6 +83,13 @@ impl<'a> Set<'a> {
             }
         }
         assert!(failures.is_empty(), "{} programs can tell sqluice from the server; see above", failures.len());
+        // Every program reads this table many times; nothing else does. Applying what the primary wrote is no statement.
+        let reads: usize = self.replicas.iter().map(|replica| replica.heard("FROM t1")).sum();
+        assert!(
+            reads >= trials.len(),
+            "{reads} reads of {} programs ran at replicas: too few to prove anything",
+            trials.len()
+        );
     }
 
     /// What is wrong with a program, if anything is, at its shortest.

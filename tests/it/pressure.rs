@@ -13,10 +13,10 @@ use crate::harness::{
 
 /// What the whole process may grow by while one session is stuck: many times what a session may hold, far less than it
 /// was sent.
-const GROWTH_MAX_KIB: u64 = 64 * 1024;
+pub(crate) const GROWTH_MAX_KIB: u64 = 64 * 1024;
 
 /// Until a process's memory stands still: everything that can be buffered is.
-fn settled_kib(process: Process) -> u64 {
+pub(crate) fn settled_kib(process: Process) -> u64 {
     let mut last = (process.resident_kib(), Instant::now());
     eventually("the memory stands still", || {
         let now = process.resident_kib();

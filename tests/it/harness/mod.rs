@@ -9,6 +9,7 @@ mod script;
 mod servers;
 mod sets;
 mod split;
+mod statements;
 pub(crate) mod wire;
 
 pub(crate) use balancer::{Sqluice, Start, cluster, cluster_on, user};

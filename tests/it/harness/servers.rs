@@ -1,11 +1,13 @@
 //! Real servers, started through `tests/servers/server`. libtest has no end of the run to stop them at, so one keeper
 //! process waits for the end of this process and then ends every server that still runs.
 
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use super::deadline::eventually;
 use super::process::{Process, signal};
@@ -120,6 +122,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if thread::panicking() && running(&self.folder).is_none() {
+            let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(15)..];
+            eprintln!("--- the end of the log of {}, which has ended\n{}", self.address, last.join("\n"));
+        }
         self.kill();
         // What remains is the keeper's to delete; losing the space earlier is all that this saves.
         let _ = std::fs::remove_dir_all(&self.folder);
