@@ -327,7 +327,7 @@ impl Split {
         let of_session = |scope| matches!(scope, sql::Scope::Session);
         matches!(self.family, sql::Family::MySql { .. })
             && sql::assignments(text, dialect).any(|assignment| {
-                of_session(assignment.scope) && !super::readying::is_told_by_mysql(assignment.name.of(text))
+                of_session(assignment.scope) && !super::words::is_told_by_mysql(assignment.name.of(text))
             })
     }
 

@@ -68,6 +68,9 @@ impl Chore {
     }
 }
 
+/// A chore that cannot be said, or was answered so that the replica is of no use.
+pub(super) struct Unsayable;
+
 /// A chore that was said, and its answer so far.
 pub(super) struct Asked {
     pub(super) chore: Chore,
