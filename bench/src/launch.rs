@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Resource, Signal};
 use rustix::thread::CpuSet;
@@ -82,6 +82,15 @@ fn prepare(cpu: Cpu, parent: u32) -> io::Result<()> {
     pin_thread(cpu)
 }
 
+/// A command that runs `program` through `launch`.
+pub(crate) fn command(cpu: Cpu, program: &Path) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["launch", "--cpu", &cpu.0.to_string(), "--parent", &std::process::id().to_string(), "--"])
+        .arg(program);
+    Ok(command)
+}
+
 /// A running program, ended when this value goes.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -91,13 +100,22 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `program`; what it writes on standard error goes to `log`.
     pub(crate) fn start(cpu: Cpu, program: &Path, arguments: &[&str], log: &Path) -> io::Result<Process> {
-        let child = Command::new(std::env::current_exe()?)
-            .args(["launch", "--cpu", &cpu.0.to_string(), "--parent", &std::process::id().to_string(), "--"])
-            .arg(program)
+        Process::spawn(cpu, program, arguments, File::create(log)?.into())
+    }
+
+    /// Starts `program` and hands over what it writes on standard error.
+    pub(crate) fn start_heard(cpu: Cpu, program: &Path, arguments: &[&str]) -> io::Result<(Process, ChildStderr)> {
+        let mut process = Process::spawn(cpu, program, arguments, Stdio::piped())?;
+        let errors = process.child.stderr.take().expect("piped at the start, taken once");
+        Ok((process, errors))
+    }
+
+    fn spawn(cpu: Cpu, program: &Path, arguments: &[&str], errors: Stdio) -> io::Result<Process> {
+        let child = command(cpu, program)?
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(log)?)
+            .stderr(errors)
             .spawn()?;
         Ok(Process { child })
     }
@@ -111,12 +129,18 @@ impl Process {
         let address = line.trim_end().strip_prefix(LISTENING).and_then(|address| address.parse().ok());
         match address {
             Some(address) => Ok((process, address)),
-            None => Err(io::Error::other(format!("`{}` did not start: {}", arguments.join(" "), last_line(log)))),
+            None => Err(io::Error::other(format!("`{}` did not start: {}", arguments.join(" "), last_words(log)))),
         }
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits until it has.
+    pub(crate) fn interrupt(&mut self) -> io::Result<()> {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::INT)?;
+        self.child.wait().map(drop)
     }
 
     /// How it ended, if it did.
@@ -137,11 +161,14 @@ impl Drop for Process {
     }
 }
 
-/// The last line of a log that says something: what a program that ended had to say.
-pub(crate) fn last_line(log: &Path) -> String {
+/// The last lines of a log that say something: what a program that ended had to say. The reason often stands before the
+/// news that the program stops.
+pub(crate) fn last_words(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing").to_owned()
+    let mut lines: Vec<_> = text.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+    lines.reverse();
+    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join(" | ") }
 }
 
 #[cfg(test)]

@@ -5,50 +5,77 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use serde::{Deserialize, Serialize};
+
 use crate::candidate::{Programs, find_program};
 use crate::launch::{Cpu, Placement};
 
+/// As in `MySQL Router Ver 9.7.4`.
+const VERSION_WORDS_MAX: usize = 4;
+
+/// The CPUs of the placement by number.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    kernel: String,
-    processor: String,
-    cpus: usize,
+    pub(crate) kernel: String,
+    pub(crate) processor: String,
+    pub(crate) cpus: usize,
     memory: String,
     /// Of TCP: some pace what is sent, also on loopback.
-    congestion_control: String,
-    placement: Placement,
-    /// First line of what each program says of its version.
-    versions: Vec<String>,
+    tcp_congestion_control: String,
+    candidate_cpu: usize,
+    stand_in_cpu: usize,
+    load_cpus: Vec<usize>,
+    /// What each program says of its version.
+    pub(crate) versions: Vec<String>,
+    load_averages_before: String,
+    load_averages_after: String,
 }
 
 impl Machine {
     pub(crate) fn describe(cpus: &[Cpu], placement: &Placement, programs: &Programs) -> Machine {
+        let versions = [
+            (Some(&programs.sqluice), "--version"),
+            (Some(&programs.haproxy), "-v"),
+            (programs.proxysql.as_ref(), "--version"),
+            (programs.mysql_router.as_ref(), "--version"),
+        ];
         Machine {
             kernel: read("/proc/sys/kernel/osrelease"),
             processor: field("/proc/cpuinfo", "model name"),
             cpus: cpus.len(),
             memory: field("/proc/meminfo", "MemTotal"),
-            congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control"),
-            placement: placement.clone(),
-            versions: [(&programs.sqluice, "--version"), (&programs.haproxy, "-v")]
-                .into_iter()
-                .filter_map(|(program, flag)| version(program, flag))
-                .collect(),
+            tcp_congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control"),
+            candidate_cpu: placement.candidate.0,
+            stand_in_cpu: placement.stand_in.0,
+            load_cpus: placement.generators.iter().map(|cpu| cpu.0).collect(),
+            versions: versions.into_iter().filter_map(|(program, flag)| version(program?, flag)).collect(),
+            load_averages_before: load_averages(),
+            load_averages_after: String::new(),
         }
+    }
+
+    /// Called when the last figure is taken.
+    pub(crate) fn run_is_over(&mut self) {
+        self.load_averages_after = load_averages();
+    }
+
+    /// How quiet it was.
+    pub(crate) fn load_averages(&self) -> String {
+        format!("load averages before: {}; after: {}", self.load_averages_before, self.load_averages_after)
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Placement { candidate, stand_in, generators } = &self.placement;
-        let generators: Vec<_> = generators.iter().map(|cpu| cpu.0.to_string()).collect();
-        writeln!(f, "kernel     {}, TCP {}", self.kernel, self.congestion_control)?;
+        let load_cpus: Vec<_> = self.load_cpus.iter().map(usize::to_string).collect();
+        writeln!(f, "kernel     {}, TCP {}", self.kernel, self.tcp_congestion_control)?;
         writeln!(f, "processor  {} x {}, {}", self.cpus, self.processor, self.memory)?;
         writeln!(
             f,
             "placement  candidate on CPU {}, server on CPU {}, load on CPU {}",
-            candidate.0,
-            stand_in.0,
-            generators.join(",")
+            self.candidate_cpu,
+            self.stand_in_cpu,
+            load_cpus.join(",")
         )?;
         writeln!(f, "versions   sqluice-bench {}", env!("CARGO_PKG_VERSION"))?;
         for version in &self.versions {
@@ -59,14 +86,20 @@ impl fmt::Display for Machine {
 }
 
 /// Other work on the machine: the load averages of the last minutes, and how much runs now.
-pub(crate) fn other_load() -> String {
+fn load_averages() -> String {
     read("/proc/loadavg")
 }
 
 fn version(program: &Path, flag: &str) -> Option<String> {
     let output = Command::new(find_program(program)?).arg(flag).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty())
+    let version = short_version(&String::from_utf8_lossy(&output.stdout));
+    (!version.is_empty()).then_some(version)
+}
+
+/// Name, number and date: what stands behind them in the first line is an address or what it was built for.
+fn short_version(text: &str) -> String {
+    let words: Vec<_> = text.lines().next().unwrap_or_default().split_whitespace().take(VERSION_WORDS_MAX).collect();
+    words.join(" ")
 }
 
 fn read(path: &str) -> String {
@@ -92,5 +125,13 @@ mod tests {
         let text = "processor\t: 0\nmodel name\t: One Fast CPU @ 3 GHz\nmodel name\t: Another\n";
         assert_eq!(value_of(text, "model name"), Some("One Fast CPU @ 3 GHz"));
         assert_eq!(value_of(text, "cache"), None);
+    }
+
+    #[test]
+    fn a_version_is_a_name_a_number_and_a_date() {
+        let text = "HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nStatus: long-term\n";
+        assert_eq!(short_version(text), "HAProxy version 2.6.12-1+deb12u4 2026/10/17");
+        assert_eq!(short_version("sqluice 0.1.0\n"), "sqluice 0.1.0");
+        assert_eq!(short_version(""), "");
     }
 }

@@ -5,40 +5,68 @@
 //! [`mod@stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`], takes
 //! what the process used from [`usage`], and [`statistics`] and [`table`] make the result of it on this [`machine`].
 
+mod allocations;
+mod backend;
 mod candidate;
 mod case;
+mod idle_memory;
+mod instructions;
 mod launch;
 mod load;
+mod login_cost;
 mod machine;
+mod output;
+mod parts;
+mod plot;
+mod program;
+mod progress;
+mod readme;
+mod record;
 mod relay;
+mod reply;
 mod run;
+mod spread;
 mod stand_in;
 mod statistics;
+mod system_calls;
 mod table;
+mod targets;
+#[cfg(test)]
+mod testing;
 mod usage;
 mod wire;
 
 use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use sqluice::io::Engine;
+use clap::{Args, Parser, Subcommand};
+use counting_alloc::CountingAllocator;
 
+use crate::backend::{Account, Backend, Choice, Target};
 use crate::candidate::{Candidate, Programs};
 use crate::case::Case;
 use crate::launch::{Cpu, LISTENING, Placement};
-use crate::load::{Generator, Load};
+use crate::load::{Arrivals, Generator, Load, Mode};
 use crate::machine::Machine;
-use crate::run::{Outcome, Plan};
+use crate::output::Files;
+use crate::parts::{Extent, Part, Parts, Site};
+use crate::record::Record;
+use crate::run::{Outcome, Pace, Plan};
+
+/// Counts nothing until `allocations` asks for it.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// What `load` writes when its window opens.
 const WARM: &str = "warm";
 /// What `load` writes at its end, followed by the number of replies in the window.
 const REPLIES: &str = "replies ";
+/// Under strace: enough requests for a count, at a tenth of the speed.
+const TRACE_WINDOW: Duration = Duration::from_millis(500);
 
 /// Benchmark harness of sqluice
 #[derive(Parser)]
@@ -51,19 +79,21 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Measure candidates under load, in turns, and print a table
-    Run(RunOptions),
+    Run(Box<RunOptions>),
+    /// Print a run that was kept, and draw it
+    Report(ReportOptions),
     /// Serve as the server behind the candidates; writes its address on standard output
     StandIn {
         #[arg(long, default_value_t = any_port())]
         listen: SocketAddr,
     },
-    /// Serve as the bare relay; writes its address on standard output
+    /// Serve as a relay; writes its address on standard output
     Relay {
         /// The server to relay to
         #[arg(long)]
         to: SocketAddr,
-        #[arg(long, value_enum)]
-        engine: RelayEngine,
+        #[arg(long)]
+        on: relay::Runtime,
     },
     /// Put load on an address where the stand-in server, or something in front of it, listens; writes `warm` when the
     /// measured window opens, and the replies in it when it is over
@@ -77,6 +107,18 @@ enum Command {
         /// Length of the measured window
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
+        #[command(flatten)]
+        timetable: TimetableOptions,
+    },
+    #[command(flatten)]
+    Part(Part),
+    /// Repeat a step, for `micro`
+    #[command(hide = true)]
+    RepeatStep {
+        #[arg(long)]
+        step: String,
+        #[arg(long)]
+        times: u64,
     },
     /// Become another program: on one CPU, and ended when the bench ends
     #[command(hide = true)]
@@ -90,11 +132,56 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum RelayEngine {
-    #[value(name = "io_uring")]
-    IoUring,
-    Epoll,
+/// What stands behind the candidates.
+#[derive(Args)]
+struct ServerOptions {
+    /// `stand-in` answers from memory; `mariadb` and `mysql` are started for the run, with the scripts of `tests/servers`;
+    /// an address is that of a server that runs
+    #[arg(long, default_value = "stand-in", value_name = "stand-in|mariadb|mysql|ADDRESS")]
+    backend: Choice,
+    /// The account at a server given by its address. It needs all rights on the database `sqluice_bench`, which is made
+    /// for the run and dropped after it
+    #[arg(long, requires = "password_env")]
+    user: Option<String>,
+    /// The environment variable that has its password
+    #[arg(long, value_name = "VARIABLE", requires = "user")]
+    password_env: Option<String>,
+}
+
+impl ServerOptions {
+    fn open(&self, plan: &Plan, placement: &Placement, directory: &Path) -> Result<Backend, Box<dyn Error>> {
+        let account = self.user.as_ref().zip(self.password_env.as_ref()).map(|(user, variable)| {
+            let password = std::env::var(variable).map_err(|error| format!("{variable}: {error}"))?;
+            Ok::<_, String>(Account { user: user.clone(), password })
+        });
+        let connections = plan.loads.iter().map(|(_, connections)| *connections).max().unwrap_or(0);
+        Backend::open(self.backend, account.transpose()?, connections, placement.stand_in, directory)
+    }
+}
+
+/// When requests are sent.
+#[derive(Args)]
+struct TimetableOptions {
+    /// Open loop: so many requests a second over all connections, whatever the replies do. Latency counts from the moment
+    /// that a request is due
+    #[arg(long, value_parser = positive)]
+    rate: Option<f64>,
+    /// How the requests of an open loop lie in time
+    #[arg(long, default_value = "poisson")]
+    arrivals: Arrivals,
+}
+
+impl TimetableOptions {
+    fn mode(&self) -> Mode {
+        self.rate.map_or(Mode::Closed, |rate| Mode::Open { rate, arrivals: self.arrivals })
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        Ok(_) | Err(_) => Err("a number above 0 is needed".to_owned()),
+    }
 }
 
 #[derive(Args)]
@@ -114,18 +201,44 @@ struct RunOptions {
     /// What is asked; all cases where nothing is given
     #[arg(long = "case", value_delimiter = ',')]
     cases: Vec<Case>,
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(flatten)]
+    timetable: TimetableOptions,
+    /// The open pass of a run without `--rate`: at this part of what the middle one of the candidates does in a closed
+    /// loop, the same rate for all. 0 leaves the pass out
+    #[arg(long, default_value_t = 0.5)]
+    open_part: f64,
     /// What is measured; all where nothing is given
     #[arg(long, value_delimiter = ',')]
     candidates: Vec<Candidate>,
     /// The candidate that the others' CPU time is compared with
     #[arg(long, default_value = "relay")]
     base: Candidate,
-    /// The balancer; the one built beside this program where nothing is given
+    #[command(flatten)]
+    programs: Programs,
+    /// Leave out the pass under strace that counts system calls
     #[arg(long)]
-    sqluice: Option<PathBuf>,
-    /// HAProxy; from PATH where nothing is given
-    #[arg(long)]
-    haproxy: Option<PathBuf>,
+    no_system_calls: bool,
+    #[command(flatten)]
+    files: Files,
+    /// The full run: every load that a promise or the README names. Keeps it in bench/results and writes the README's
+    /// figures
+    #[arg(long, conflicts_with_all = ["smoke", "cases", "candidates", "connections", "seconds", "rate", "open_part", "base", "backend"])]
+    record: bool,
+}
+
+/// What is done with a run that was kept.
+#[derive(Args)]
+struct ReportOptions {
+    /// A file that `--json` wrote; the recorded run where nothing is given
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+    /// Draw the picture in bench/results anew, and write the figures in the README, from the recorded run
+    #[arg(long, conflicts_with = "from")]
+    write_readme: bool,
 }
 
 impl RunOptions {
@@ -135,14 +248,42 @@ impl RunOptions {
         };
         let candidates = if self.candidates.is_empty() { Candidate::ALL.to_vec() } else { self.candidates.clone() };
         let cases = all_if_none(&self.cases);
+        let pace = self.pace();
         if self.smoke {
             let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
-            return Plan { cases, connections: vec![3], candidates, rounds: 1, window, warm_up };
+            let loads = cases.into_iter().map(|case| (case, 3)).collect();
+            return Plan { loads, pace, candidates, rounds: 1, window, warm_up, trace_window: Some(window) };
         }
-        let window = Duration::from_secs_f64(self.seconds);
+        let seconds = if self.record { targets::RECORD_SECONDS } else { self.seconds };
+        let window = Duration::from_secs_f64(seconds);
         let warm_up = warm_up(window);
-        Plan { cases, connections: self.connections.clone(), candidates, rounds: self.rounds, window, warm_up }
+        let loads = if self.record { targets::RECORD_LOADS.to_vec() } else { all_pairs(&cases, &self.connections) };
+        let trace_window = (!self.no_system_calls).then_some(TRACE_WINDOW);
+        Plan { loads, pace, candidates, rounds: self.rounds, window, warm_up, trace_window }
     }
+
+    /// How much of the parts that are no table of requests; only a run of everything has them.
+    fn parts(&self) -> Option<Extent> {
+        match (self.smoke, self.record) {
+            (true, _) => Some(parts::SMOKE),
+            (false, true) => Some(parts::FULL),
+            (false, false) => None,
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        let arrivals = self.timetable.arrivals;
+        match (self.timetable.rate, self.open_part) {
+            (Some(rate), _) => Pace::Open { rate, arrivals },
+            (None, part) if part > 0.0 => Pace::Both { part, arrivals },
+            (None, _) => Pace::Closed,
+        }
+    }
+}
+
+/// Each case with each number of connections.
+fn all_pairs(cases: &[Case], connections: &[usize]) -> Vec<(Case, usize)> {
+    cases.iter().flat_map(|&case| connections.iter().map(move |&connections| (case, connections))).collect()
 }
 
 /// What a candidate gets to settle before a window: buffers grow, connections find their pace.
@@ -157,11 +298,15 @@ fn any_port() -> SocketAddr {
 fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Run(options) => run(&options),
+        Command::Report(options) => report(&options),
         Command::StandIn { listen } => stand_in(listen),
-        Command::Relay { to, engine } => relay(to, engine),
-        Command::Load { to, case, connections, seconds } => {
-            load_only(&Load { address: to, case, connections }, Duration::from_secs_f64(seconds))
+        Command::Relay { to, on } => relay(to, on),
+        Command::Load { to, case, connections, seconds, timetable } => {
+            let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
+            load_only(&load, Duration::from_secs_f64(seconds))
         }
+        Command::Part(part) => measure_part(&part),
+        Command::RepeatStep { step, times } => instructions::repeat(&step, times).map(|()| ExitCode::SUCCESS),
         Command::Launch { cpu, parent, program } => Err(launch::launch(Cpu(cpu), parent, &program).into()),
     };
     result.unwrap_or_else(|error| {
@@ -174,15 +319,48 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     launch::raise_file_limit()?;
     let cpus = launch::usable_cpus()?;
     let placement = Placement::of(&cpus);
-    let programs = Programs::new(options.sqluice.clone(), options.haproxy.clone())?;
-    println!("{}", Machine::describe(&cpus, &placement, &programs));
-    let load_before = machine::other_load();
+    let programs = &options.programs;
+    let mut machine = Machine::describe(&cpus, &placement, programs);
+    println!("{machine}");
     let directory = tempfile::tempdir()?;
-    let rows = run::run(&options.plan(), &placement, &programs, directory.path())?;
-    println!("{}", table::render(&rows, options.base.name()));
-    println!("load averages before: {load_before}; after: {}", machine::other_load());
-    let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
+    let plan = options.plan();
+    let server = options.server.open(&plan, &placement, directory.path())?;
+    let rows = run::run(&plan, &placement, &server.target, programs, directory.path());
+    let parts = options
+        .parts()
+        .map(|extent| Site::open(&placement, programs, directory.path())?.measure(&extent, &plan.candidates));
+    let parts = parts.transpose()?;
+    machine.run_is_over();
+    let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)))
+        || parts.as_ref().is_some_and(Parts::has_failed);
+    let record = Record::new(&plan, options.base, machine, rows, parts);
+    output::print(&record);
+    options.files.write(&record)?;
+    if options.record && !failed {
+        output::keep(&record)?;
+    }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn report(options: &ReportOptions) -> Result<ExitCode, Box<dyn Error>> {
+    let record = Record::read(&options.from.clone().unwrap_or_else(readme::recorded))?;
+    println!("{}", record.machine);
+    output::print(&record);
+    options.files.write(&record)?;
+    if options.write_readme {
+        output::publish(&record)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure_part(part: &Part) -> Result<ExitCode, Box<dyn Error>> {
+    launch::raise_file_limit()?;
+    let placement = Placement::of(&launch::usable_cpus()?);
+    let directory = tempfile::tempdir()?;
+    let programs = part.programs();
+    let parts = Site::open(&placement, &programs, directory.path())?.measure_one(part)?;
+    print!("{parts}");
+    Ok(if parts.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> {
@@ -206,20 +384,16 @@ fn stand_in(listen: SocketAddr) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn relay(to: SocketAddr, engine: RelayEngine) -> Result<ExitCode, Box<dyn Error>> {
+fn relay(to: SocketAddr, runtime: relay::Runtime) -> Result<ExitCode, Box<dyn Error>> {
     launch::raise_file_limit()?;
-    let engine = match engine {
-        RelayEngine::IoUring => Engine::IoUring,
-        RelayEngine::Epoll => Engine::Epoll,
-    };
-    relay::serve(to, engine)?;
+    relay::serve(to, runtime)?;
     Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{CommandFactory, ValueEnum};
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -231,6 +405,9 @@ mod tests {
         for case in Case::ALL {
             assert_eq!(case.to_possible_value().expect("not hidden").get_name(), case.name());
         }
+        for runtime in relay::Runtime::value_variants() {
+            assert_eq!(runtime.to_possible_value().expect("not hidden").get_name(), runtime.name());
+        }
         for candidate in Candidate::ALL {
             assert_eq!(candidate.to_possible_value().expect("not hidden").get_name(), candidate.name());
         }
@@ -241,6 +418,6 @@ mod tests {
         let line = CommandLine::try_parse_from(["sqluice-bench", "run", "--smoke"]).expect("a good command line");
         let Command::Run(options) = line.command else { panic!("the run command") };
         let plan = options.plan();
-        assert_eq!((plan.cases.len(), plan.candidates.len(), plan.rounds), (Case::ALL.len(), Candidate::ALL.len(), 1));
+        assert_eq!((plan.loads.len(), plan.candidates.len(), plan.rounds), (Case::ALL.len(), Candidate::ALL.len(), 1));
     }
 }

@@ -5,61 +5,124 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use crate::backend::Target;
 use crate::candidate::{self, Candidate, NotStarted, Programs, Running, Surroundings};
 use crate::case::Case;
-use crate::launch::{Placement, Process};
-use crate::load::{Fault, Generator, Load, Tally};
-use crate::statistics::{Figures, Latency};
+use crate::launch::Placement;
+use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
+use crate::progress::Progress;
+use crate::record::by_name;
+use crate::statistics::{Figures, Latency, median};
+use crate::system_calls::{SystemCalls, Tracer};
 use crate::usage::{Usage, peak_memory, reset_peak_memory};
 
 /// What a run measures.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) cases: Vec<Case>,
-    pub(crate) connections: Vec<usize>,
+    /// Cases with the number of connections.
+    pub(crate) loads: Vec<(Case, usize)>,
+    pub(crate) pace: Pace,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) rounds: usize,
     /// Of each measured window.
     pub(crate) window: Duration,
     /// Before each window.
     pub(crate) warm_up: Duration,
+    /// Of the pass in which system calls are counted, if they are.
+    pub(crate) trace_window: Option<Duration>,
+}
+
+impl Plan {
+    /// How often all candidates are measured, in rounds.
+    fn passes(&self) -> usize {
+        let open = match self.pace {
+            Pace::Closed | Pace::Open { .. } => 0,
+            Pace::Both { .. } => self.loads.iter().filter(|(case, _)| case.has_open_pass()).count(),
+        };
+        self.loads.len() + open
+    }
+}
+
+/// Which loops are run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    Closed,
+    /// All cases at this rate.
+    Open {
+        rate: f64,
+        arrivals: Arrivals,
+    },
+    /// All cases in a closed loop. Those with an open pass then also at this part of what the middle candidate did
+    /// there, the same for all, so that their latencies can be compared.
+    Both {
+        part: f64,
+        arrivals: Arrivals,
+    },
 }
 
 /// A candidate under one load, over all rounds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
+    #[serde(with = "by_name")]
     pub(crate) case: Case,
+    pub(crate) mode: Mode,
     pub(crate) connections: usize,
+    #[serde(with = "by_name")]
     pub(crate) candidate: Candidate,
     pub(crate) outcome: Outcome,
+    /// Nothing where the candidate has no process, was not measured, or nobody asked; counted in the closed loop only.
+    pub(crate) system_calls: Option<SystemCalls>,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// One entry a round.
     Measured(Vec<Figures>),
     /// Not on this machine.
     Absent(String),
+    /// An open loop's rate was more than it could do, in at least one round. Requests a second.
+    RateNotHeld {
+        #[serde(rename = "asked_per_second")]
+        asked: f64,
+        #[serde(rename = "reached_per_second")]
+        reached: f64,
+    },
     /// Did not start, or gave wrong or no replies.
     Failed(String),
 }
 
 /// Runs the plan; what ends or fails underway stands in the rows.
-pub(crate) fn run(plan: &Plan, placement: &Placement, programs: &Programs, directory: &Path) -> io::Result<Vec<Row>> {
-    let log = directory.join("stand-in.log");
-    let (_server, server) = Process::start_own(placement.stand_in, &["stand-in"], &log)?;
-    let surroundings = Surroundings { cpu: placement.candidate, server, programs, directory };
-    let mut contestants: Vec<_> = plan
-        .candidates
-        .iter()
-        .map(|&candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) })
-        .collect();
+pub(crate) fn run(
+    plan: &Plan,
+    placement: &Placement,
+    server: &Target,
+    programs: &Programs,
+    directory: &Path,
+) -> Vec<Row> {
+    let surroundings = Surroundings { cpu: placement.candidate, workers: 1, server, programs, directory };
+    let start = |&candidate: &Candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) };
+    let contestants: Vec<_> = plan.candidates.iter().map(start).collect();
+    let serving = contestants.iter().filter(|contestant| contestant.running.is_ok()).count();
+    let progress = Progress::new(plan.passes() * plan.rounds * serving);
+    let mut contest = Contest { plan, placement, server, directory, contestants, progress };
     let mut rows = Vec::new();
-    for &case in &plan.cases {
-        for &connections in &plan.connections {
-            eprintln!("{} with {connections} connections ...", case.name());
-            rows.extend(measure_all(plan, placement, case, connections, &mut contestants));
-        }
+    for &(case, connections) in &plan.loads {
+        rows.extend(contest.measure_case(case, connections));
     }
-    Ok(rows)
+    rows
+}
+
+/// Those that are compared, and how.
+struct Contest<'a> {
+    plan: &'a Plan,
+    placement: &'a Placement,
+    server: &'a Target,
+    directory: &'a Path,
+    contestants: Vec<Contestant>,
+    progress: Progress,
 }
 
 struct Contestant {
@@ -67,37 +130,101 @@ struct Contestant {
     running: Result<Running, NotStarted>,
 }
 
-/// All rounds of one load. Who goes first changes from round to round.
-fn measure_all(
-    plan: &Plan,
-    placement: &Placement,
-    case: Case,
-    connections: usize,
-    contestants: &mut [Contestant],
-) -> Vec<Row> {
-    let mut rows: Vec<_> = contestants
-        .iter()
-        .map(|contestant| Row {
+impl Contest<'_> {
+    fn measure_case(&mut self, case: Case, connections: usize) -> Vec<Row> {
+        let first = match self.plan.pace {
+            Pace::Closed | Pace::Both { .. } => Mode::Closed,
+            Pace::Open { rate, arrivals } => Mode::Open { rate, arrivals },
+        };
+        let mut rows = self.measure_all(case, first, connections);
+        if let Some(window) = self.plan.trace_window {
+            self.count_all_system_calls(window, &mut rows);
+        }
+        if let Pace::Both { part, arrivals } = self.plan.pace
+            && case.has_open_pass()
+            && let Some(middle) = middle_rate(&rows)
+        {
+            rows.extend(self.measure_all(case, Mode::Open { rate: middle * part, arrivals }, connections));
+        }
+        rows
+    }
+
+    /// All rounds of one load. Who goes first changes from round to round.
+    fn measure_all(&mut self, case: Case, mode: Mode, connections: usize) -> Vec<Row> {
+        self.progress.load(&format!("{} with {connections} connections, {mode}", case.name()));
+        let row = |contestant: &Contestant| Row {
             case,
+            mode,
             connections,
             candidate: contestant.candidate,
             outcome: contestant.before_rounds(),
-        })
-        .collect();
-    let mut turns: VecDeque<usize> = (0..contestants.len()).collect();
-    for _ in 0..plan.rounds {
-        for &turn in &turns {
-            if let (Outcome::Measured(rounds), Ok(running)) = (&mut rows[turn].outcome, &mut contestants[turn].running)
+            system_calls: None,
+        };
+        let mut rows: Vec<_> = self.contestants.iter().map(row).collect();
+        let mut turns: VecDeque<usize> = (0..self.contestants.len()).collect();
+        for _ in 0..self.plan.rounds {
+            for &turn in &turns {
+                self.measure_one(turn, &mut rows[turn]);
+            }
+            turns.rotate_left(1.min(turns.len()));
+        }
+        rows
+    }
+
+    /// One round of one candidate, unless it is out.
+    fn measure_one(&mut self, turn: usize, row: &mut Row) {
+        let (Outcome::Measured(rounds), Ok(running)) = (&mut row.outcome, &mut self.contestants[turn].running) else {
+            return;
+        };
+        let (case, connections, mode) = (row.case.name(), row.connections, row.mode);
+        let round = rounds.len() + 1;
+        self.progress
+            .step(&format!("{case}, {connections} connections, {mode}: {}, round {round}", row.candidate.name()));
+        let target = self.server.through(running.address);
+        let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
+        match measure(self.plan, self.placement, &load, running) {
+            Ok(Round::Held(figures)) => rounds.push(figures),
+            Ok(Round::NotHeld { asked, reached }) => row.outcome = Outcome::RateNotHeld { asked, reached },
+            Err(why) => row.outcome = Outcome::Failed(why),
+        }
+    }
+
+    /// One pass for each candidate that has given replies and has a process.
+    fn count_all_system_calls(&self, window: Duration, rows: &mut [Row]) {
+        for (row, contestant) in rows.iter_mut().zip(&self.contestants) {
+            if let (Outcome::Measured(_), Ok(running)) = (&row.outcome, &contestant.running)
+                && let Some(process) = running.process_id()
             {
-                match measure(plan, placement, case, connections, running) {
-                    Ok(figures) => rounds.push(figures),
-                    Err(why) => rows[turn].outcome = Outcome::Failed(why),
-                }
+                let target = self.server.through(running.address);
+                let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
+                let count =
+                    |window| self.count_system_calls(window, &load, process).unwrap_or_else(SystemCalls::Unknown);
+                // Under strace a candidate may take longer than that for its first megabyte.
+                row.system_calls = Some(match count(window) {
+                    SystemCalls::Unknown(_) => count(window * 4),
+                    counted @ SystemCalls::Counted { .. } => counted,
+                });
             }
         }
-        turns.rotate_left(1.min(turns.len()));
     }
-    rows
+
+    fn count_system_calls(&self, window: Duration, load: &Load, process: u32) -> Result<SystemCalls, String> {
+        let of_load = |fault: Fault| fault.to_string();
+        let generator = Generator::start(load, &self.placement.generators).map_err(of_load)?;
+        generator.run_for(self.plan.warm_up).map_err(of_load)?;
+        let tracer = Tracer::attach(process, self.placement.stand_in, self.directory)?;
+        generator.open_window();
+        generator.run_for(window).map_err(of_load)?;
+        // The load goes on meanwhile, so that what is counted is work and not its end.
+        let calls = tracer.detach()?;
+        let tally = generator.finish().map_err(of_load)?;
+        Ok(SystemCalls::of(&calls, tally.replies))
+    }
+}
+
+/// Requests a second of the candidate in the middle: one very slow rival does not leave all the others half asleep.
+fn middle_rate(rows: &[Row]) -> Option<f64> {
+    median(&rows.iter().filter_map(|row| Some(row.median()?.requests_per_second)).collect::<Vec<_>>())
 }
 
 impl Contestant {
@@ -110,21 +237,20 @@ impl Contestant {
     }
 }
 
-fn measure(
-    plan: &Plan,
-    placement: &Placement,
-    case: Case,
-    connections: usize,
-    running: &mut Running,
-) -> Result<Figures, String> {
-    let load = Load { address: running.address, case, connections };
-    let window = measure_window(plan, placement, &load, running.process_id());
+/// What came of one round.
+enum Round {
+    Held(Figures),
+    NotHeld { asked: f64, reached: f64 },
+}
+
+fn measure(plan: &Plan, placement: &Placement, load: &Load, running: &mut Running) -> Result<Round, String> {
+    let window = measure_window(plan, placement, load, running.process_id());
     match (window, running.ended()) {
         (_, Ok(Some(status))) => Err(format!("ended underway with {status}")),
         (_, Err(error)) => Err(error.to_string()),
         (Err(error), Ok(None)) => Err(error),
         (Ok(window), Ok(None)) if window.tally.replies == 0 => Err(Fault::NoReply.to_string()),
-        (Ok(window), Ok(None)) => Ok(window.figures()),
+        (Ok(window), Ok(None)) => Ok(window.judge(load)),
     }
 }
 
@@ -155,6 +281,16 @@ fn measure_window(plan: &Plan, placement: &Placement, load: &Load, process: Opti
 }
 
 impl Window {
+    fn judge(&self, load: &Load) -> Round {
+        let figures = self.figures();
+        match load.mode {
+            Mode::Open { rate, .. } if !self.tally.is_rate_held(load.connections) => {
+                Round::NotHeld { asked: rate, reached: figures.requests_per_second }
+            }
+            Mode::Open { .. } | Mode::Closed => Round::Held(figures),
+        }
+    }
+
     fn figures(&self) -> Figures {
         let requests = self.tally.replies as f64;
         let used = self.used.as_ref();
@@ -162,7 +298,7 @@ impl Window {
             requests_per_second: requests / self.length.as_secs_f64(),
             cpu_us_per_request: used.map(|(usage, _)| usage.cpu.as_secs_f64() * 1e6 / requests),
             kernel_share: used.and_then(|(usage, _)| usage.kernel_share()),
-            switches_per_request: used.map(|(usage, _)| usage.voluntary_switches as f64 / requests),
+            voluntary_switches_per_request: used.map(|(usage, _)| usage.voluntary_switches as f64 / requests),
             latency_us: self.latency(),
             peak_memory_mib: used.map(|(_, peak)| *peak as f64 / f64::from(1 << 20)),
         }

@@ -3,19 +3,21 @@
 //! A machine's speed changes from minute to minute more than two candidates differ. So candidates take turns within a
 //! round, a ratio compares only what was measured in the same round, and of all rounds the median counts.
 
+use serde::{Deserialize, Serialize};
+
 /// One measurement, in the units of the table. What a candidate without a process of its own does not have is `None`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) requests_per_second: f64,
     pub(crate) cpu_us_per_request: Option<f64>,
     /// 0 to 1.
     pub(crate) kernel_share: Option<f64>,
-    pub(crate) switches_per_request: Option<f64>,
+    pub(crate) voluntary_switches_per_request: Option<f64>,
     pub(crate) latency_us: Latency,
     pub(crate) peak_memory_mib: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
     pub(crate) p90: f64,
@@ -32,7 +34,7 @@ pub(crate) fn summary(rounds: &[Figures]) -> Option<Figures> {
         requests_per_second: all(|round| round.requests_per_second)?,
         cpu_us_per_request: known(|round| round.cpu_us_per_request),
         kernel_share: known(|round| round.kernel_share),
-        switches_per_request: known(|round| round.switches_per_request),
+        voluntary_switches_per_request: known(|round| round.voluntary_switches_per_request),
         latency_us: Latency {
             p50: all(|round| round.latency_us.p50)?,
             p90: all(|round| round.latency_us.p90)?,
@@ -53,6 +55,12 @@ pub(crate) fn cpu_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
     median(&ratios.collect::<Vec<_>>())
 }
 
+/// Requests a second of one candidate by those of another, in the same way.
+pub(crate) fn throughput_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
+    let ratios = rounds.iter().zip(base).map(|(round, base)| round.requests_per_second / base.requests_per_second);
+    median(&ratios.collect::<Vec<_>>())
+}
+
 /// How far the rounds' CPU per request lie apart, as a part of their median: a figure that differs by less is no figure.
 pub(crate) fn cpu_spread(rounds: &[Figures]) -> Option<f64> {
     let values: Vec<_> = rounds.iter().filter_map(|round| round.cpu_us_per_request).collect();
@@ -63,7 +71,7 @@ pub(crate) fn cpu_spread(rounds: &[Figures]) -> Option<f64> {
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
@@ -81,7 +89,7 @@ mod tests {
             requests_per_second: 100.0,
             cpu_us_per_request: cpu,
             kernel_share: None,
-            switches_per_request: None,
+            voluntary_switches_per_request: None,
             latency_us,
             peak_memory_mib: cpu,
         }

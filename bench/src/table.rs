@@ -1,7 +1,11 @@
 //! The result as aligned text.
 
+use std::collections::BTreeSet;
+
+use crate::record::Record;
 use crate::run::{Outcome, Row};
 use crate::statistics::{cpu_ratio, cpu_spread, summary};
+use crate::system_calls::SystemCalls;
 
 /// A row of the table before alignment. The first columns are names and stand left, the others are numbers.
 struct Line {
@@ -10,10 +14,11 @@ struct Line {
     note: Option<String>,
 }
 
-const NAMES: usize = 3;
+const NAMES: usize = 4;
 
-const HEADS: [&str; 16] = [
+const HEADS: [&str; 19] = [
     "case",
+    "loop",
     "conns",
     "candidate",
     "req/s",
@@ -29,39 +34,53 @@ const HEADS: [&str; 16] = [
     "max",
     "peak MiB",
     "rounds",
+    "calls",
+    "most of them",
 ];
 
-/// `base` is the name of the candidate that the ratio column compares with.
-pub(crate) fn render(rows: &[Row], base: &str) -> String {
+pub(crate) fn render(record: &Record) -> String {
+    let base = record.base.name();
     let mut lines = vec![Line { cells: HEADS.map(|head| head.replace("base", base)).to_vec(), note: None }];
-    lines.extend(rows.iter().map(|row| line(row, base_of(rows, row, base))));
-    align(&lines)
+    lines.extend(record.rows.iter().map(|row| line(row, record.beside(row, record.base))));
+    let mut text = align(&lines);
+    for reason in uncounted(&record.rows) {
+        text.push_str(&format!("system calls not counted: {reason}\n"));
+    }
+    text
 }
 
-/// The row of the base candidate that was measured in the same rounds.
-fn base_of<'a>(rows: &'a [Row], row: &Row, base: &str) -> Option<&'a Row> {
-    rows.iter()
-        .find(|other| other.candidate.name() == base && other.case == row.case && other.connections == row.connections)
+/// Why system calls were not counted, each reason once.
+fn uncounted(rows: &[Row]) -> BTreeSet<&str> {
+    let reasons = rows.iter().filter_map(|row| match row.system_calls.as_ref()? {
+        SystemCalls::Unknown(reason) => Some(reason.as_str()),
+        SystemCalls::Counted { .. } => None,
+    });
+    reasons.collect()
 }
 
 fn line(row: &Row, base: Option<&Row>) -> Line {
-    let mut cells = vec![row.case.name().to_owned(), row.connections.to_string(), row.candidate.name().to_owned()];
-    let (rounds, figures) = match &row.outcome {
-        Outcome::Measured(rounds) => (rounds, summary(rounds)),
+    let mut cells = vec![
+        row.case.name().to_owned(),
+        row.mode.to_string(),
+        row.connections.to_string(),
+        row.candidate.name().to_owned(),
+    ];
+    let rounds = match &row.outcome {
+        Outcome::Measured(rounds) => rounds,
         Outcome::Absent(why) => {
             return Line { cells, note: Some(format!("skipped: {why}")) };
+        }
+        Outcome::RateNotHeld { asked, reached } => {
+            return Line { cells, note: Some(format!("rate not held: {reached:.0} of {asked:.0} a second")) };
         }
         Outcome::Failed(why) => {
             return Line { cells, note: Some(format!("FAILED: {why}")) };
         }
     };
-    let Some(figures) = figures else {
+    let Some(figures) = summary(rounds) else {
         return Line { cells, note: Some("no rounds".to_owned()) };
     };
-    let ratio = base.and_then(|base| match &base.outcome {
-        Outcome::Measured(base) => cpu_ratio(rounds, base),
-        Outcome::Absent(_) | Outcome::Failed(_) => None,
-    });
+    let ratio = base.and_then(Row::measured).and_then(|base| cpu_ratio(rounds, base));
     let latency = figures.latency_us;
     cells.extend([
         format!("{:.0}", figures.requests_per_second),
@@ -69,11 +88,22 @@ fn line(row: &Row, base: Option<&Row>) -> Line {
         number(ratio, 2),
         percent(cpu_spread(rounds)),
         percent(figures.kernel_share),
-        number(figures.switches_per_request, 3),
+        number(figures.voluntary_switches_per_request, 3),
     ]);
     cells.extend([latency.p50, latency.p90, latency.p99, latency.p99_9, latency.max].map(|us| format!("{us:.0}")));
     cells.extend([number(figures.peak_memory_mib, 1), rounds.len().to_string()]);
+    cells.extend(system_call_cells(row.system_calls.as_ref()));
     Line { cells, note: None }
+}
+
+fn system_call_cells(calls: Option<&SystemCalls>) -> [String; 2] {
+    match calls {
+        Some(SystemCalls::Counted { per_request, most }) => {
+            let most: Vec<_> = most.iter().map(|call| format!("{} {:.2}", call.name, call.per_request)).collect();
+            [number(Some(*per_request), 2), most.join(", ")]
+        }
+        Some(SystemCalls::Unknown(_)) | None => [number(None, 2), String::new()],
+    }
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {
@@ -91,7 +121,11 @@ fn align(lines: &[Line]) -> String {
     let mut text = String::new();
     for line in lines {
         let cells = line.cells.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            if column < NAMES { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            if column < NAMES || column + 1 == HEADS.len() {
+                format!("{cell:<width$}")
+            } else {
+                format!("{cell:>width$}")
+            }
         });
         let cells: Vec<_> = cells.chain(line.note.clone()).collect();
         text.push_str(cells.join("  ").trim_end());
@@ -103,45 +137,24 @@ fn align(lines: &[Line]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::candidate::Candidate;
-    use crate::case::Case;
-    use crate::statistics::{Figures, Latency};
-
-    fn row(candidate: Candidate, outcome: Outcome) -> Row {
-        Row { case: Case::PointSelect, connections: 64, candidate, outcome }
-    }
-
-    fn measured(cpu: f64) -> Outcome {
-        let latency_us = Latency { p50: 1.0, p90: 2.0, p99: 3.0, p99_9: 4.0, max: 5.0 };
-        Outcome::Measured(vec![Figures {
-            requests_per_second: 12_345.6,
-            cpu_us_per_request: Some(cpu),
-            kernel_share: Some(0.75),
-            switches_per_request: Some(0.5),
-            latency_us,
-            peak_memory_mib: Some(3.25),
-        }])
-    }
+    use crate::testing::record;
 
     #[test]
     fn figures_stand_below_their_heads_and_the_ratio_names_its_base() {
-        let rows = [row(Candidate::Relay, measured(6.0)), row(Candidate::Haproxy, measured(9.0))];
-        let text = render(&rows, "relay");
+        let text = render(&record());
         let lines: Vec<_> = text.lines().collect();
         let end_of = |line: &str, what: &str| line.find(what).map(|start| start + what.len());
-        assert_eq!(end_of(lines[0], "x relay"), end_of(lines[2], " 1.50"));
+        let haproxy = lines.iter().find(|line| line.contains("haproxy")).expect("it was measured");
+        assert_eq!(end_of(lines[0], "x relay"), end_of(haproxy, " 1.50"));
         assert_eq!(end_of(lines[0], "req/s"), end_of(lines[1], "12346"));
-        assert_eq!(lines.len(), 3);
     }
 
     #[test]
     fn what_was_not_measured_is_said() {
-        let rows = [
-            row(Candidate::Haproxy, Outcome::Absent("haproxy is not installed".to_owned())),
-            row(Candidate::Sqluice, Outcome::Failed("no reply".to_owned())),
-        ];
-        let text = render(&rows, "relay");
-        assert!(text.contains("haproxy    skipped: haproxy is not installed\n"));
-        assert!(text.contains("FAILED: no reply\n"));
+        let text = render(&record());
+        assert!(text.contains("proxysql      skipped: not given\n"), "{text}");
+        assert!(text.contains("mysql-router  FAILED: no reply\n"), "{text}");
+        assert!(text.contains("system calls not counted: strace is not installed\n"), "{text}");
+        assert!(text.contains(" 0.25  io_uring_enter 0.25\n"), "{text}");
     }
 }

@@ -18,12 +18,23 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of a process and all its threads, also the kernel's workers for its ring. What a thread used that ends between
-    /// two looks is missed, and so are processes that it started: each candidate is one process that keeps its threads.
+    /// Of a process with all its threads, also the kernel's workers for its ring, and of the processes it started. What a
+    /// thread used that ends between two looks is missed: the candidates keep their threads.
     pub(crate) fn of(pid: u32) -> io::Result<Usage> {
+        let mut usage = Usage::default();
+        for pid in tree(pid)? {
+            usage.add_process(pid)?;
+        }
+        Ok(usage)
+    }
+
+    fn add_process(&mut self, pid: u32) -> io::Result<()> {
         let process = PathBuf::from(format!("/proc/{pid}"));
-        let (user_ticks, kernel_ticks) = parse_ticks(&fs::read_to_string(process.join("stat"))?).ok_or_else(strange)?;
-        let mut usage = Usage { user_ticks, kernel_ticks, ..Usage::default() };
+        let ticks = parse_ticks(&fs::read_to_string(process.join("stat"))?).ok_or_else(strange)?;
+        self.user_ticks += ticks.user + ticks.ended_children_user;
+        self.kernel_ticks += ticks.kernel + ticks.ended_children_kernel;
+        // Known to the tick only, so that it does not fall out when a child ends within a window.
+        self.cpu += ticks_time(ticks.ended_children_user + ticks.ended_children_kernel);
         for thread in fs::read_dir(process.join("task"))? {
             let thread = thread?.path();
             // A thread may end between the listing and here.
@@ -33,10 +44,10 @@ impl Usage {
             let Ok(status) = fs::read_to_string(thread.join("status")) else {
                 continue;
             };
-            usage.cpu += parse_schedule(&schedule).ok_or_else(strange)?;
-            usage.voluntary_switches += status_field(&status, "voluntary_ctxt_switches").ok_or_else(strange)?;
+            self.cpu += parse_schedule(&schedule).ok_or_else(strange)?;
+            self.voluntary_switches += status_field(&status, "voluntary_ctxt_switches").ok_or_else(strange)?;
         }
-        Ok(usage)
+        Ok(())
     }
 
     pub(crate) fn since(&self, earlier: &Usage) -> Usage {
@@ -57,24 +68,69 @@ impl Usage {
 
 /// Lets the kernel count the peak of resident memory anew from here.
 pub(crate) fn reset_peak_memory(pid: u32) -> io::Result<()> {
-    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+    tree(pid)?.into_iter().try_for_each(|pid| fs::write(format!("/proc/{pid}/clear_refs"), "5"))
 }
 
-/// Peak of resident memory in bytes since the process started, or since [`reset_peak_memory`].
+/// Peak of resident memory in bytes since the process started, or since [`reset_peak_memory`]. Of several processes the
+/// sum of the peaks.
 pub(crate) fn peak_memory(pid: u32) -> io::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    Ok(status_field(&status, "VmHWM").ok_or_else(strange)? * 1024)
+    let mut total = 0;
+    for pid in tree(pid)? {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        total += status_field(&status, "VmHWM").ok_or_else(strange)? * 1024;
+    }
+    Ok(total)
+}
+
+/// A process and all it has started, directly or not, as long as they live.
+pub(crate) fn tree(pid: u32) -> io::Result<Vec<u32>> {
+    let mut found = vec![pid];
+    let mut looked_at = 0;
+    while let Some(pid) = found.get(looked_at).copied() {
+        looked_at += 1;
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            found.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    Ok(found)
+}
+
+/// Bytes of resident memory that no other process shares.
+pub(crate) fn private_memory(pid: u32) -> io::Result<u64> {
+    let sums = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let field = |name| status_field(&sums, name).ok_or_else(strange);
+    Ok((field("Private_Clean")? + field("Private_Dirty")?) * 1024)
 }
 
 fn strange() -> io::Error {
     io::Error::other("/proc does not have the form this was written for")
 }
 
-/// utime and stime, the 14th and 15th field of /proc/PID/stat. The second is the name, which may hold anything.
-fn parse_ticks(stat: &str) -> Option<(u64, u64)> {
+/// CPU time in clock ticks, of the process and of those of its children that it has seen end.
+#[derive(Debug, PartialEq, Eq)]
+struct Ticks {
+    user: u64,
+    kernel: u64,
+    ended_children_user: u64,
+    ended_children_kernel: u64,
+}
+
+/// utime, stime, cutime and cstime, the 14th to 17th field of /proc/PID/stat. The second is the name, which may hold
+/// anything.
+fn parse_ticks(stat: &str) -> Option<Ticks> {
     let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_ascii_whitespace().skip(11);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    let mut fields = after_name.split_ascii_whitespace().skip(11).map_while(|field| field.parse().ok());
+    Some(Ticks {
+        user: fields.next()?,
+        kernel: fields.next()?,
+        ended_children_user: fields.next()?,
+        ended_children_kernel: fields.next()?,
+    })
+}
+
+fn ticks_time(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Time on a CPU in nanoseconds, the first field of a thread's schedstat.
@@ -90,12 +146,16 @@ fn status_field(status: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
     fn ticks_are_found_behind_a_name_with_brackets_and_spaces() {
         let stat = "4711 (a ) b (c) S 1 4711 4711 0 -1 4194560 1 2 3 4 1234 567 8 9 20 0 1 0 100 200 300";
-        assert_eq!(parse_ticks(stat), Some((1234, 567)));
+        let expected = Ticks { user: 1234, kernel: 567, ended_children_user: 8, ended_children_kernel: 9 };
+        assert_eq!(parse_ticks(stat), Some(expected));
         assert_eq!(parse_ticks("4711 (short) S 1 2"), None);
     }
 
@@ -122,5 +182,26 @@ mod tests {
             digest = (0..10_000).fold(digest, |digest, step| std::hint::black_box(digest.rotate_left(5) ^ step));
         }
         assert!(peak_memory(pid).expect("own memory") > 100_000);
+        assert!(private_memory(pid).expect("own memory") > 100_000);
+    }
+    /// A shell that waits for its child: what the child does is seen in the shell's figures.
+    #[test]
+    fn work_of_a_child_counts() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "while :; do :; done & echo started; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().expect("piped")).read_line(&mut line).expect("it says so");
+        let family = tree(shell.id()).expect("it lives");
+        let [parent, child] = family[..] else { panic!("a shell and its child, not {family:?}") };
+        assert_eq!(parent, shell.id());
+        while Usage::of(parent).expect("it lives").cpu < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        let child = rustix::process::Pid::from_raw(i32::try_from(child).expect("a process id")).expect("not 0");
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).expect("it lives");
+        shell.wait().expect("it ends with its child");
     }
 }

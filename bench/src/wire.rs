@@ -15,8 +15,21 @@ pub(crate) enum ResultEnd {
 /// The capability that chooses [`ResultEnd::OkPacket`].
 pub(crate) const CLIENT_DEPRECATE_EOF: u32 = 1 << 24;
 
-/// SERVER_STATUS_AUTOCOMMIT: all that an idle session outside a transaction has.
-const STATUS: [u8; 2] = [0x02, 0x00];
+/// What a server's status flags say of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionState {
+    Autocommit,
+    InTransaction,
+}
+
+impl SessionState {
+    fn status(self) -> [u8; 2] {
+        match self {
+            SessionState::Autocommit => [0x02, 0x00],    // SERVER_STATUS_AUTOCOMMIT
+            SessionState::InTransaction => [0x03, 0x00], // and SERVER_STATUS_IN_TRANS
+        }
+    }
+}
 
 /// Types of a column, as in its definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +44,18 @@ pub(crate) struct ReplyWriter {
     /// Sequence id of the next packet; wraps at 256 as the protocol's does.
     sequence: u8,
     end: ResultEnd,
+    status: [u8; 2],
 }
 
 impl ReplyWriter {
     /// A reply to a command: the command was packet 0.
     pub(crate) fn new(end: ResultEnd) -> ReplyWriter {
-        ReplyWriter { bytes: Vec::new(), sequence: 1, end }
+        ReplyWriter { bytes: Vec::new(), sequence: 1, end, status: SessionState::Autocommit.status() }
+    }
+
+    /// The state that the session is in after the reply.
+    pub(crate) fn leaving(self, state: SessionState) -> ReplyWriter {
+        ReplyWriter { status: state.status(), ..self }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -91,12 +110,17 @@ impl ReplyWriter {
     pub(crate) fn rows_end(&mut self) {
         match self.end {
             ResultEnd::EofPackets => self.eof(),
-            ResultEnd::OkPacket => self.packet(&[0xFE, 0x00, 0x00, STATUS[0], STATUS[1], 0x00, 0x00]),
+            ResultEnd::OkPacket => {
+                let [low, high] = self.status;
+                self.packet(&[0xFE, 0x00, 0x00, low, high, 0x00, 0x00]);
+            }
         }
     }
 
-    pub(crate) fn ok(&mut self) {
-        self.packet(&OK_PAYLOAD);
+    /// An OK packet for a statement without rows. Nothing inserted by a counter, no warnings.
+    pub(crate) fn done(&mut self, affected: u8) {
+        let [low, high] = self.status;
+        self.packet(&[0x00, affected, 0x00, low, high, 0x00, 0x00]);
     }
 
     pub(crate) fn error(&mut self, code: u16, state: &[u8; 5], message: &str) {
@@ -109,12 +133,13 @@ impl ReplyWriter {
     }
 
     fn eof(&mut self) {
-        self.packet(&[0xFE, 0x00, 0x00, STATUS[0], STATUS[1]]);
+        let [low, high] = self.status;
+        self.packet(&[0xFE, 0x00, 0x00, low, high]);
     }
 }
 
 /// Nothing affected, nothing inserted, autocommit, no warnings.
-pub(crate) const OK_PAYLOAD: [u8; 7] = [0x00, 0x00, 0x00, STATUS[0], STATUS[1], 0x00, 0x00];
+pub(crate) const OK_PAYLOAD: [u8; 7] = [0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00];
 
 /// One packet below 16 MiB - 1.
 pub(crate) fn write_packet(bytes: &mut Vec<u8>, sequence: u8, payload: &[u8]) {

@@ -3,9 +3,12 @@
 //! Online the answer is the one decision that `route` makes, with its reasons. Offline no server was asked, so the
 //! answer is the pools in their order and what each server would have to be.
 
-use crate::admin::shapes::{CandidateExplanation, Explanation, PoolExplanation, Verdict};
-use crate::config::{Balance, Config, Pool, PoolIndex, Role, RoleSetting, Server, Topology};
-use crate::route::{self, Explained, Question, Step};
+use super::shapes::{CandidateExplanation, Explanation, PoolExplanation, StatementExplanation, Verdict};
+use super::statement;
+use crate::config::{Balance, Config, Freshness, Pool, PoolIndex, Role, RoleSetting, Server, Split, Topology, User};
+use crate::protocol::version::ServerVersion;
+use crate::route::{self, Destination, Explained, Question, Sight, Step};
+use crate::sql::Hint;
 use crate::topology::RoutingTable;
 
 /// Who is asked about, and for which statement.
@@ -32,28 +35,34 @@ impl std::fmt::Display for UnknownUser {
 
 /// What the running process would do now.
 pub fn online(table: &RoutingTable, asked: &Asked<'_>) -> Result<Explanation, UnknownUser> {
-    let pool = pool_of(&table.config, asked)?;
-    let explained = route::explain(table, &Question::without_a_session(pool));
+    let user = user_of(&table.config, asked)?;
+    let wanted = Wanted::of(&table.config, user, asked, table.lowest_version(user.pool));
+    let explained = route::explain(table, &Question::without_a_session(wanted.pool));
     let chosen = explained.outcome.map(|decision| table.server(decision.server).name.to_string());
     let outcome = match &chosen {
-        Ok(server) => format!("{} goes to server {server}", asked.user),
-        Err(refusal) => format!("{} goes nowhere now: {refusal}", asked.user),
+        Ok(server) => format!("{} goes to server {server}", wanted.subject),
+        Err(refusal) => format!("{} goes nowhere now: {refusal}", wanted.subject),
     };
     let pools = explained.steps.iter().map(pool_online).collect();
-    Ok(explanation(&table.config, asked, pool, Answer { pools, server: chosen.ok(), outcome, notes: Vec::new() }))
+    Ok(wanted.explanation(&table.config, Answer { pools, server: chosen.ok(), outcome, notes: Vec::new() }))
 }
 
 /// What follows from a configuration alone.
 pub fn offline(config: &Config, asked: &Asked<'_>) -> Result<Explanation, UnknownUser> {
-    let pool = pool_of(config, asked)?;
-    let pools: Vec<PoolExplanation> = chain(config, pool).map(|pool| pool_offline(config, pool)).collect();
-    let outcome = format!("{} goes to pool {}", asked.user, config.pool(pool).name);
-    let notes = vec![
+    let wanted = Wanted::of(config, user_of(config, asked)?, asked, None);
+    let pools: Vec<PoolExplanation> = chain(config, wanted.pool).map(|pool| pool_offline(config, pool)).collect();
+    let outcome = format!("{} goes to pool {}", wanted.subject, config.pool(wanted.pool).name);
+    let mut notes = vec![
         "this is from the configuration alone: which server is up, which is the primary and how loaded they are is \
          unknown offline; ask the running process without --config"
             .to_string(),
     ];
-    Ok(explanation(config, asked, pool, Answer { pools, server: None, outcome, notes }))
+    if wanted.statement.is_some() {
+        notes.push(
+            "the functions of the oldest servers are taken: which the servers have is unknown offline".to_string(),
+        );
+    }
+    Ok(wanted.explanation(config, Answer { pools, server: None, outcome, notes }))
 }
 
 /// The part of an explanation that differs between online and offline.
@@ -64,26 +73,109 @@ struct Answer {
     notes: Vec<String>,
 }
 
-fn explanation(config: &Config, asked: &Asked<'_>, pool: PoolIndex, answer: Answer) -> Explanation {
-    let pool = config.pool(pool).name.clone();
-    let mut notes = answer.notes;
-    if asked.sql.is_some() {
-        notes.push("the statement makes no difference: every statement of a user goes to the user's pool".to_string());
+/// The part that is the same: which pool, and by which rule.
+struct Wanted {
+    user: String,
+    /// Who or what goes there.
+    subject: String,
+    rule: String,
+    pool: PoolIndex,
+    statement: Option<StatementExplanation>,
+    notes: Vec<String>,
+}
+
+impl Wanted {
+    fn of(config: &Config, user: &User, asked: &Asked<'_>, lowest: Option<ServerVersion>) -> Wanted {
+        match (user.split, asked.sql) {
+            (None, _) => Wanted::whole(config, user, asked),
+            (Some(split), None) => Wanted {
+                notes: vec!["write the statement behind the user to see which of the two pools it is for".to_string()],
+                ..Wanted::home(config, user, split)
+            },
+            (Some(split), Some(text)) => Wanted::statement(config, user, split, text, lowest),
+        }
     }
-    Explanation {
-        user: asked.user.to_string(),
-        rule: format!("user {} has pool {pool}, for every statement", asked.user),
-        pool,
-        pools: answer.pools,
-        server: answer.server,
-        outcome: answer.outcome,
-        notes,
+
+    fn whole(config: &Config, user: &User, asked: &Asked<'_>) -> Wanted {
+        let makes_no_difference =
+            "the statement makes no difference: every statement of a user goes to the user's pool";
+        Wanted {
+            user: user.name.clone(),
+            subject: user.name.clone(),
+            rule: format!("user {} has pool {}, for every statement", user.name, config.pool(user.pool).name),
+            pool: user.pool,
+            statement: None,
+            notes: asked.sql.map(|_| makes_no_difference.to_string()).into_iter().collect(),
+        }
+    }
+
+    /// Where a session is whose reads are split.
+    fn home(config: &Config, user: &User, split: Split) -> Wanted {
+        let (home, read) = (&config.pool(user.pool).name, &config.pool(split.read).name);
+        Wanted {
+            user: user.name.clone(),
+            subject: user.name.clone(),
+            rule: format!("user {} is at home in pool {home}; what is surely a read goes to pool {read}", user.name),
+            pool: user.pool,
+            statement: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn statement(config: &Config, user: &User, split: Split, text: &str, lowest: Option<ServerVersion>) -> Wanted {
+        let found = statement::look(text, lowest);
+        let destination = route::destination(&found);
+        let mut notes = vec![
+            "the text was read as that of a session that has not changed its sql_mode or character set".to_string(),
+        ];
+        notes.extend(note_of(destination, split.freshness).map(str::to_string));
+        if let Some(Hint::Server(_)) = found.hint {
+            notes.push("the hint names a server, which is not followed".to_string());
+        }
+        Wanted {
+            subject: "the statement".to_string(),
+            pool: match destination {
+                Destination::Replica => split.read,
+                Destination::Home | Destination::LikeTheLast => user.pool,
+            },
+            statement: Some(statement::explanation(text, &found)),
+            notes,
+            ..Wanted::home(config, user, split)
+        }
+    }
+
+    fn explanation(self, config: &Config, answer: Answer) -> Explanation {
+        Explanation {
+            user: self.user,
+            rule: self.rule,
+            statement: self.statement,
+            pool: config.pool(self.pool).name.clone(),
+            pools: answer.pools,
+            server: answer.server,
+            outcome: answer.outcome,
+            notes: answer.notes.into_iter().chain(self.notes).collect(),
+        }
     }
 }
 
-fn pool_of(config: &Config, asked: &Asked<'_>) -> Result<PoolIndex, UnknownUser> {
+/// What a session's own past may change.
+fn note_of(destination: Destination, freshness: Freshness) -> Option<&'static str> {
+    match (destination, freshness) {
+        (Destination::Home, _) => None,
+        (Destination::LikeTheLast, _) => Some("it goes where the statement before it ran, which is mostly at home"),
+        (Destination::Replica, Freshness::OwnWrites) => Some(
+            "a session may keep it at home: in a transaction, with a temporary table and the like (its pins), or where \
+             waiting for the replica to have what the session has seen would take longer",
+        ),
+        (Destination::Replica, Freshness::Within(_) | Freshness::Any) => {
+            Some("a session may keep it at home: in a transaction, with a temporary table and the like (its pins)")
+        }
+    }
+}
+
+fn user_of<'c>(config: &'c Config, asked: &Asked<'_>) -> Result<&'c User, UnknownUser> {
     let user = config.user(asked.user.as_bytes());
-    user.map(|user| user.pool).ok_or_else(|| UnknownUser { user: asked.user.to_string() })
+    user.ok_or_else(|| UnknownUser { user: asked.user.to_string() })
 }
 
 /// A pool and its fallbacks. Ends: the configuration has no circle of them.
@@ -106,7 +198,12 @@ fn candidate_online(explained: &Explained) -> CandidateExplanation {
         route::Verdict::Unusable(_) => Verdict::Excluded,
     };
     let why = match explained.verdict {
-        route::Verdict::Usable { connections, weight } => format!("connections {connections}, weight {weight}"),
+        route::Verdict::Usable { connections, weight, sight: Sight::Anything } => {
+            format!("connections {connections}, weight {weight}")
+        }
+        route::Verdict::Usable { connections, weight, sight } => {
+            format!("connections {connections}, weight {weight}, {sight}")
+        }
         route::Verdict::Unusable(obstacle) => obstacle.to_string(),
     };
     let reason = format!("{why} ({})", explained.heard);
@@ -142,7 +239,7 @@ fn wanted_of(topology: Topology, wanted: Role) -> &'static str {
     match (topology, wanted) {
         (Topology::Replication, Role::Primary) => "used while it is up and the only one that takes writes",
         (Topology::Replication, Role::Replica) => "used while it is up and says read_only",
-        (Topology::Static, Role::Primary | Role::Replica) => "used while it is up",
+        (Topology::Static | Topology::Galera, Role::Primary | Role::Replica) => "used while it is up",
     }
 }
 
@@ -202,6 +299,10 @@ pub(super) mod tests {
         name = "reader"
         password = "hidden"
         pool = "read"
+        [[user]]
+        name = "app"
+        password = "hidden"
+        split = { write = "write", read = "read" }
     "#;
 
     pub(crate) fn config() -> Config {
@@ -251,6 +352,32 @@ pub(super) mod tests {
         let all_unknown = |line: &String| line.contains("Excluded (unknown");
         assert!(shown(&explanation).iter().all(all_unknown), "{:?}", shown(&explanation));
         assert_eq!(shown(&explanation).len(), 4, "the pool and its fallback");
+    }
+
+    /// Where a statement of the user whose reads are split goes, and why.
+    fn check_split(sql: &str, pool: &str, class: &str, reason: &str) {
+        let asked = Asked { user: "app", sql: Some(sql) };
+        let table = Beliefs::new(Arc::new(config()), Instant::now()).table();
+        let (offline, online) = (offline(&config(), &asked).unwrap(), online(&table, &asked).unwrap());
+        assert_eq!(offline.outcome, format!("the statement goes to pool {pool}"));
+        assert_eq!(online.outcome, "the statement goes nowhere now: no usable server");
+        for explanation in [offline, online] {
+            let statement = explanation.statement.expect("its text matters");
+            assert_eq!((&*explanation.pool, &*statement.class, &*statement.reason), (pool, class, reason), "{sql}");
+            assert_eq!(explanation.rule, "user app is at home in pool write; what is surely a read goes to pool read");
+        }
+    }
+
+    #[test]
+    fn a_split_goes_by_the_statement() {
+        check_split("SELECT a FROM t", "read", "a read that any replica answers", "plain read");
+        check_split("SELECT a FROM t FOR UPDATE", "write", "a statement for the primary", "FOR UPDATE");
+        check_split("SHOW WARNINGS", "write", "a read about the statement before it", "about the statement before");
+        let hinted = "/* sqluice: primary */ SELECT a FROM t";
+        check_split(hinted, "write", "a read that any replica answers", "plain read");
+        check_split("/* sqluice: replica */ DELETE FROM t", "write", "a statement for the primary", "not a read");
+        let explanation = offline(&config(), &Asked { user: "app", sql: None }).unwrap();
+        assert_eq!((explanation.outcome.as_str(), explanation.statement), ("app goes to pool write", None));
     }
 
     #[test]

@@ -11,5 +11,6 @@ pub mod shapes;
 pub mod table;
 
 mod api;
+mod statement;
 
 pub use api::{QUESTIONS_MAX, Question, ReloadRefused, serve};

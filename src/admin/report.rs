@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::shapes::{ClusterStatus, PoolStatus, ServerStatus};
 use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, Role, Server, Topology};
-use crate::topology::{RoutingTable, ServerEntry};
+use crate::topology::{RoutingTable, ServerEntry, ServerRole};
 
 /// What is believed of each server at `now`, in the order of the configuration.
 pub fn clusters(table: &RoutingTable, now: Instant) -> Vec<ClusterStatus> {
@@ -17,6 +17,7 @@ fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, 
     let topology = match cluster.topology {
         Topology::Replication => "replication",
         Topology::Static => "static",
+        Topology::Galera => "galera",
     };
     ClusterStatus {
         name: cluster.name.clone(),
@@ -39,6 +40,17 @@ fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerSt
         waiting: entry.load.waiting(),
         max_connections: (entry.max_connections != 0).then_some(entry.max_connections),
         version: greeting.map(|greeting| String::from_utf8_lossy(&greeting.version_text).into_owned()),
+        position: position(entry),
+    }
+}
+
+fn position(entry: &ServerEntry) -> Option<String> {
+    let seen = entry.progress.last()?;
+    match entry.health.role {
+        ServerRole::Replica => Some(seen.applied.to_string()),
+        ServerRole::Unknown | ServerRole::Primary | ServerRole::Contested | ServerRole::ReadOnlyPrimary => {
+            seen.committed.as_ref().map(ToString::to_string)
+        }
     }
 }
 

@@ -50,12 +50,14 @@ pub enum Phase {
 }
 
 /// Sessions now, and how many there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCount {
     /// Sessions logged in at this moment.
     pub current: u64,
     /// `max_sessions`.
     pub max: u64,
+    /// Those of `current` that each worker has, by the worker's number.
+    pub by_worker: Vec<u64>,
 }
 
 /// One address clients connect to.
@@ -105,6 +107,9 @@ pub struct ServerStatus {
     pub max_connections: Option<u32>,
     /// The version it announces; `null` until it was reached once.
     pub version: Option<String>,
+    /// The GTIDs it was last seen to have: of a replica what it has applied, of others all that is in their history.
+    /// `null` when it cannot tell, or since it was last in trouble.
+    pub position: Option<String>,
 }
 
 /// The members of a cluster with one role.
@@ -156,9 +161,11 @@ pub struct Explanation {
     pub user: String,
     /// Which rule applied, in words.
     pub rule: String,
+    /// The statement, if one was given and its text matters: that of a user whose reads are split.
+    pub statement: Option<StatementExplanation>,
     /// The pool the rule names.
     pub pool: String,
-    /// The pools looked at, in order: the user's, then the fallback.
+    /// The pools looked at, in order: the one the rule names, then its fallbacks.
     pub pools: Vec<PoolExplanation>,
     /// The chosen server; `null` when there is none, or none that can be known.
     pub server: Option<String>,
@@ -166,6 +173,23 @@ pub struct Explanation {
     pub outcome: String,
     /// What the answer does not take into account, in words.
     pub notes: Vec<String>,
+}
+
+/// What a statement's text says of where it may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementExplanation {
+    /// What it is taken for.
+    pub class: String,
+    /// The rule that decided.
+    pub reason: String,
+    /// The part of the text that the rule met; empty where the whole decided.
+    pub token: String,
+    /// A hint in a comment of it.
+    pub hint: Option<String>,
+    /// What it does, or may do, to its session.
+    pub effects: Vec<String>,
+    /// What of its session it reads.
+    pub needs: Vec<String>,
 }
 
 /// One pool of an explanation.
@@ -244,6 +268,7 @@ pub(super) mod tests {
             waiting: 0,
             max_connections: None,
             version: Some("10.11.19-MariaDB".into()),
+            position: Some("0-1-4,1-1-20".into()),
         };
         let pool = |name: &str, role: &str| PoolStatus {
             name: name.into(),
@@ -265,7 +290,7 @@ pub(super) mod tests {
                 workers: 2,
                 table_epoch: 9,
             },
-            sessions: SessionCount { current: 3, max: 10_000 },
+            sessions: SessionCount { current: 3, max: 10_000, by_worker: vec![2, 1] },
             listeners: vec![listener("app", "127.0.0.1:3306", false), listener("extra", "unix:/run/x", true)],
             clusters: vec![ClusterStatus {
                 name: "shop".into(),
@@ -281,6 +306,7 @@ pub(super) mod tests {
                         connections: 0,
                         max_connections: Some(200),
                         version: None,
+                        position: None,
                         ..server("db2", "10.0.0.12:3306")
                     },
                 ],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::shapes::{Explanation, Phase, Reloaded, SessionStatus, Status, Verdict};
+use super::shapes::{Explanation, Phase, Reloaded, SessionStatus, StatementExplanation, Status, Verdict};
 
 /// Where the text of a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +38,19 @@ fn process_lines(status: &Status) -> String {
         duration(process.uptime_seconds),
         status.sessions.current,
         status.sessions.max,
-        counted(process.workers, "worker"),
+        workers(status),
         process.engine,
     )
+}
+
+/// How many workers, and how evenly the sessions lie on them.
+fn workers(status: &Status) -> String {
+    let count = counted(status.process.workers, "worker");
+    match (status.sessions.by_worker.iter().min(), status.sessions.by_worker.iter().max()) {
+        (Some(least), Some(most)) if least != most => format!("{count} with {least} to {most} each"),
+        (Some(_), Some(each)) if status.process.workers > 1 => format!("{count} with {each} each"),
+        _ => count,
+    }
 }
 
 fn listeners(status: &Status) -> String {
@@ -62,6 +72,7 @@ fn servers(status: &Status) -> String {
         ("MAX", Right),
         ("WEIGHT", Right),
         ("SINCE", Right),
+        ("POSITION", Left),
         ("REASON", Left),
     ];
     let rows = status.clusters.iter().flat_map(|cluster| {
@@ -76,11 +87,27 @@ fn servers(status: &Status) -> String {
                 or_dash(server.max_connections),
                 server.weight.to_string(),
                 duration(server.since_seconds),
+                or_dash(server.position.as_deref().map(short_position)),
                 server.reason.clone(),
             ]
         })
     });
     columns(&header, rows)
+}
+
+/// A position that fits a column: of a server's UUID the first part, and of many sources the first ones.
+fn short_position(position: &str) -> String {
+    const SHOWN_CHARACTERS_MAX: usize = 40;
+    let short = |source: &str| match source.split_once(':') {
+        Some((uuid, numbers)) if uuid.len() == 36 => format!("{}…:{numbers}", uuid.get(..8).unwrap_or(uuid)),
+        _ => source.to_owned(),
+    };
+    let sources = position.split(',').map(short).collect::<Vec<_>>().join(",");
+    match sources.char_indices().nth(SHOWN_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &sources[..end]),
+        None if sources.is_empty() => "none".to_owned(),
+        None => sources,
+    }
 }
 
 fn pools(status: &Status) -> String {
@@ -133,6 +160,7 @@ pub fn sessions(sessions: &[SessionStatus]) -> String {
 /// The result first, then how it came about.
 pub fn explanation(explanation: &Explanation) -> String {
     let mut page = format!("{}\n{}\n", explanation.outcome, explanation.rule);
+    page.extend(explanation.statement.as_ref().map(statement));
     for pool in &explanation.pools {
         let _ = writeln!(page, "\npool {}: {}", pool.pool, pool.rule);
         let rows = pool.candidates.iter().map(|candidate| {
@@ -150,6 +178,21 @@ pub fn explanation(explanation: &Explanation) -> String {
         let _ = write!(page, "\nnote: {note}\n");
     }
     page
+}
+
+fn statement(statement: &StatementExplanation) -> String {
+    let StatementExplanation { class, reason, token, hint, effects, needs } = statement;
+    let mut lines = format!("it is {class}: {reason}");
+    if !token.is_empty() {
+        let _ = write!(lines, ", at `{token}`");
+    }
+    lines.push('\n');
+    for (what, list) in [("hint", hint.as_slice()), ("it does", effects), ("it reads of its session", needs)] {
+        if !list.is_empty() {
+            let _ = writeln!(lines, "{what}: {}", list.join(", "));
+        }
+    }
+    lines
 }
 
 /// What a reload changed, one line each.
@@ -213,21 +256,22 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::shapes::tests::{a_session, a_status};
+    use super::super::shapes::{CandidateExplanation, PoolExplanation};
     use super::*;
 
     #[test]
     fn a_status_reads_as_aligned_tables() {
         let expected = "\
-sqluice 0.1.0 serving, pid 4242, up 1h 02m, 3 of 10000 sessions, 2 workers
+sqluice 0.1.0 serving, pid 4242, up 1h 02m, 3 of 10000 sessions, 2 workers with 1 to 2 each
 io_uring
 
 LISTENER  ADDRESS         FOR
 app       127.0.0.1:3306  clients
 extra     unix:/run/x     administration
 
-CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  REASON
-shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s  read_only=0
-shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s  not checked yet
+CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  POSITION      REASON
+shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s  0-1-4,1-1-20  read_only=0
+shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s  -             not checked yet
 
 POOL   CLUSTER  ROLE     BALANCE            FALLBACK  USABLE
 write  shop     primary  least-connections  -         db1
@@ -255,12 +299,71 @@ ID  USER  ADDRESS          SERVER  LAST SERVER  STATE  PINS  COMMANDS  AGE  WORK
     }
 
     #[test]
+    fn positions_fit_their_column() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        assert_eq!(short_position(""), "none");
+        assert_eq!(short_position("0-13406-26"), "0-13406-26");
+        assert_eq!(short_position(&format!("{uuid}:1-28")), "3e11fa47…:1-28");
+        assert_eq!(short_position(&format!("{uuid}:1-28,{uuid}:tag:7")), "3e11fa47…:1-28,3e11fa47…:tag:7");
+        let many = vec![format!("{uuid}:1-28"); 9].join(",");
+        assert_eq!(short_position(&many), "3e11fa47…:1-28,3e11fa47…:1-28,3e11fa47…:…");
+    }
+
+    #[test]
     fn durations_show_their_two_largest_units() {
         for (seconds, expected) in
             [(0, "0s"), (59, "59s"), (60, "1m 00s"), (3_599, "59m 59s"), (3_600, "1h 00m"), (90_061, "1d 01h")]
         {
             assert_eq!(duration(seconds), expected);
         }
+    }
+
+    #[test]
+    fn an_explanation_says_what_the_statement_is_taken_for() {
+        let candidate = |server: &str, verdict, reason: &str| CandidateExplanation {
+            server: server.into(),
+            verdict,
+            reason: reason.into(),
+        };
+        let explained = Explanation {
+            user: "app".into(),
+            rule: "user app is at home in pool write".into(),
+            statement: Some(StatementExplanation {
+                class: "a statement for the primary".into(),
+                reason: "user lock".into(),
+                token: "GET_LOCK".into(),
+                hint: Some("replica".into()),
+                effects: vec!["takes a user lock".into()],
+                needs: vec![],
+            }),
+            pool: "write".into(),
+            pools: vec![PoolExplanation {
+                pool: "write".into(),
+                rule: "the primary of cluster shop".into(),
+                candidates: vec![
+                    candidate("db1", Verdict::Chosen, "connections 1"),
+                    candidate("db2", Verdict::Excluded, "replica"),
+                ],
+            }],
+            server: Some("db1".into()),
+            outcome: "the statement goes to server db1".into(),
+            notes: vec!["a note".into()],
+        };
+        let expected = "\
+the statement goes to server db1
+user app is at home in pool write
+it is a statement for the primary: user lock, at `GET_LOCK`
+hint: replica
+it does: takes a user lock
+
+pool write: the primary of cluster shop
+  SERVER  VERDICT   WHY
+  db1     chosen    connections 1
+  db2     not used  replica
+
+note: a note
+";
+        assert_eq!(explanation(&explained), expected);
     }
 
     #[test]

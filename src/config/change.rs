@@ -74,7 +74,7 @@ fn what_changed(setting: &Setting, old: Option<&Shown<'_>>, new: Option<&Shown<'
     }
     let absent = match setting.absent {
         Absent::Means(meaning) => meaning,
-        Absent::Is(_) | Absent::Refused => "none",
+        Absent::Is(_) | Absent::Refused | Absent::RefusedWithout(_) => "none",
     };
     let shown = |value: Option<&Shown<'_>>| value.map_or(absent.to_owned(), |value| value.to_string());
     format!("{name} {} -> {}", shown(old), shown(new))

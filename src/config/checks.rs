@@ -6,7 +6,7 @@ use std::iter;
 use std::ops::Range;
 
 use super::error::Complaints;
-use super::file::{ClusterSection, File, PoolSection, ServerSection};
+use super::file::{ClusterSection, File, PoolSection, ServerSection, UserSection};
 use super::read::At;
 use super::value::quoted;
 use super::{ListenAddress, Role, RoleSetting};
@@ -23,6 +23,9 @@ pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
         check_members(pool, &file.clusters, complaints);
     }
     check_names("user", file.users.iter().map(|user| &user.name), complaints);
+    for user in &file.users {
+        check_split(user, &file.pools, complaints);
+    }
 }
 
 fn check_listeners(file: &File, complaints: &Complaints<'_>) {
@@ -107,6 +110,54 @@ fn can_have(setting: RoleSetting, role: Role) -> bool {
         RoleSetting::Auto => true,
         RoleSetting::Primary => role == Role::Primary,
         RoleSetting::Replica => role == Role::Replica,
+    }
+}
+
+/// Statements go to one pool or to two, and the two are of one cluster: a session sees one data set.
+fn check_split(user: &UserSection, pools: &[PoolSection], complaints: &Complaints<'_>) {
+    for (name, place) in user.written_for_split.iter().filter(|_| !user.has_split) {
+        complaints.at(place, format!("`{name}` means nothing without `split`: leave it out, or write `split`"));
+    }
+    let Some(split) = &user.split else { return };
+    if user.pool.is_some() {
+        complaints.at(&split.place, "`pool` and `split` are two destinations: write only one of them");
+    }
+    let (Some(write), Some(read)) = (&split.write, &split.read) else { return };
+    let Some(home) = find(pools, write.get_ref()) else { return };
+    for pool in chain(pools, read.get_ref()).filter(|pool| is_elsewhere(pool, home)) {
+        let problem = format!("reads would leave the cluster of {}", quoted(write.get_ref()));
+        complaints.at(&read.span(), format!("{problem}: {}", advice_for(pool, read)));
+    }
+    for pool in chain(pools, write.get_ref()).filter(|pool| is_elsewhere(pool, home) || !takes_writes(pool)) {
+        let problem = "writes would go to servers that are not this cluster's primary";
+        complaints.at(&write.span(), format!("{problem}: {}", advice_for(pool, write)));
+    }
+}
+
+fn find<'f>(pools: &'f [PoolSection], name: &str) -> Option<&'f PoolSection> {
+    pools.iter().find(|pool| pool.name.get_ref() == name)
+}
+
+/// A pool with its fallbacks. A circle of them is complained about elsewhere, and ends here.
+fn chain<'f>(pools: &'f [PoolSection], first: &str) -> impl Iterator<Item = &'f PoolSection> {
+    let next = |pool: &&'f PoolSection| find(pools, pool.fallback.as_ref()?.get_ref());
+    iter::successors(find(pools, first), next).take(pools.len())
+}
+
+/// Whether a pool is surely of another cluster than `home`. Of one without a cluster there was a complaint.
+fn is_elsewhere(pool: &PoolSection, home: &PoolSection) -> bool {
+    matches!((&pool.cluster, &home.cluster), (Some(one), Some(other)) if one.get_ref() != other.get_ref())
+}
+
+fn takes_writes(pool: &PoolSection) -> bool {
+    pool.role.as_ref().is_none_or(|role| *role.get_ref() == Role::Primary)
+}
+
+fn advice_for(pool: &PoolSection, named: &At<String>) -> String {
+    let name = quoted(pool.name.get_ref());
+    match pool.name == *named {
+        true => format!("write another pool than {name}"),
+        false => format!("take {name} from the fallbacks of {}, or write another pool", quoted(named.get_ref())),
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use super::read::MASKED;
 use super::reference::{ROOT, Section, Setting};
 use super::value::{Choice, DurationText};
-use super::{Cluster, Config, Listener, Pool, Role, Server, User};
+use super::{Cluster, Config, Freshness, Listener, Pool, Role, Server, Split, User};
 use crate::protocol::auth::{Secret, Verifier};
 
 /// One table of the configuration.
@@ -30,6 +30,8 @@ pub(crate) enum Shown<'c> {
     Secret(&'c Secret),
     Verifier(&'c Verifier),
     Account(&'c str, &'c Secret),
+    Pools { write: &'c str, read: &'c str },
+    Freshness(Freshness),
 }
 
 impl fmt::Display for Shown<'_> {
@@ -38,6 +40,14 @@ impl fmt::Display for Shown<'_> {
             Shown::Text(text) => out.write_str(&toml_text(text)),
             Shown::Count(count) => write!(out, "{count}"),
             Shown::Boolean(value) => write!(out, "{value}"),
+            Shown::Pools { write, read } => {
+                write!(out, "{{ write = {}, read = {} }}", toml_text(write), toml_text(read))
+            }
+            Shown::Freshness(Freshness::OwnWrites) => out.write_str("true"),
+            Shown::Freshness(Freshness::Any) => out.write_str("false"),
+            Shown::Freshness(Freshness::Within(duration)) => {
+                write!(out, "{{ within = {} }}", toml_text(&DurationText(*duration).to_string()))
+            }
             Shown::Secret(_) | Shown::Verifier(_) => out.write_str(&toml_text(MASKED)),
             Shown::Account(user, _) => {
                 write!(out, "{{ user = {}, password = {} }}", toml_text(user), toml_text(MASKED))
@@ -63,7 +73,7 @@ impl Shown<'_> {
     pub(crate) fn is_secret(&self) -> bool {
         match self {
             Shown::Secret(_) | Shown::Verifier(_) | Shown::Account(..) => true,
-            Shown::Text(_) | Shown::Count(_) | Shown::Boolean(_) => false,
+            Shown::Text(_) | Shown::Count(_) | Shown::Boolean(_) | Shown::Pools { .. } | Shown::Freshness(_) => false,
         }
     }
 }
@@ -212,13 +222,21 @@ fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
         Verifier::Cleartext(_) => "password",
         Verifier::DoubleSha1(_) => "password_hash",
     };
-    let mut values = vec![
-        ("name", Shown::display(&user.name)),
-        (password, Shown::Verifier(&user.verifier)),
-        ("pool", Shown::display(&config.pool(user.pool).name)),
-        ("max_connections", Shown::Count(user.max_connections.unwrap_or(0))),
-    ];
+    let mut values = vec![("name", Shown::display(&user.name)), (password, Shown::Verifier(&user.verifier))];
+    values.extend(destination(config, user));
+    values.push(("max_connections", Shown::Count(user.max_connections.unwrap_or(0))));
     values.extend(user.backend_user.iter().map(|name| ("backend_user", Shown::display(name))));
     values.extend(user.backend_password.iter().map(|secret| ("backend_password", Shown::Secret(secret))));
     named(&["user"], &user.name, "[[user]]".to_owned(), values)
+}
+
+fn destination<'c>(config: &'c Config, user: &User) -> Vec<(&'static str, Shown<'c>)> {
+    let home = config.pool(user.pool).name.as_str();
+    match user.split {
+        None => vec![("pool", Shown::display(home))],
+        Some(Split { read, freshness }) => vec![
+            ("split", Shown::Pools { write: home, read: &config.pool(read).name }),
+            ("read_your_writes", Shown::Freshness(freshness)),
+        ],
+    }
 }

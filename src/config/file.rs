@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::read::{At, Reader};
-use super::{Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress, Topology};
+use super::{
+    Balance, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress, Topology,
+};
 use crate::protocol::auth::{Secret, Verifier};
 
 pub(crate) struct File {
@@ -85,9 +87,21 @@ pub(crate) struct UserSection {
     pub(crate) name: Option<At<String>>,
     pub(crate) password: PasswordForms,
     pub(crate) pool: Option<At<String>>,
+    pub(crate) split: Option<SplitSection>,
+    /// Whether a split was written at all: one that was refused is not missing.
+    pub(crate) has_split: bool,
+    pub(crate) freshness: Option<At<Freshness>>,
+    /// Settings that mean nothing without a split, with their places.
+    pub(crate) written_for_split: Vec<(&'static str, Range<usize>)>,
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) backend_user: Option<At<String>>,
     pub(crate) backend_password: PasswordForms,
+}
+
+pub(crate) struct SplitSection {
+    pub(crate) place: Range<usize>,
+    pub(crate) write: Option<At<String>>,
+    pub(crate) read: Option<At<String>>,
 }
 
 /// The ways a password can be given, of which one may be used.
@@ -248,10 +262,23 @@ impl UserSection {
             name: table.text("name"),
             password: PasswordForms::read_with_hash(&table),
             pool: table.name("pool"),
+            split: table.optional_table("split", SplitSection::read),
+            has_split: table.place_of("split").is_some(),
+            freshness: table.freshness("read_your_writes"),
+            written_for_split: written(&table, &["read_your_writes", "backend_reuse"]),
             max_connections: table.count("max_connections"),
             backend_user: table.text("backend_user"),
             backend_password: PasswordForms::read_backend(&table),
         };
+        table.only("backend_reuse");
+        table.finish();
+        section
+    }
+}
+
+impl SplitSection {
+    fn read(table: Reader<'_>) -> SplitSection {
+        let section = SplitSection { place: table.place(), write: table.name("write"), read: table.name("read") };
         table.finish();
         section
     }

@@ -30,8 +30,14 @@ pub(super) fn check(section: &'static Section, table: &DeTable<'_>, place: &Rang
             Some(_) => {}
         }
     }
-    for setting in section.settings.iter().filter(|setting| setting.absent == Absent::Refused) {
-        if !table.contains_key(setting.name) && !meant.contains(setting.name) {
+    let is_written = |name: &str| table.contains_key(name) || meant.contains(name);
+    for setting in section.settings {
+        let is_needed = match setting.absent {
+            Absent::Refused => true,
+            Absent::RefusedWithout(other) => !is_written(other),
+            Absent::Is(_) | Absent::Means(_) => false,
+        };
+        if is_needed && !is_written(setting.name) {
             complaints.missing(place, missing(setting, section));
         }
     }
@@ -43,9 +49,13 @@ pub(super) fn none_of(section: &Section) -> Problem {
 }
 
 fn missing(setting: &Setting, section: &Section) -> Problem {
-    match setting.form.section() {
-        Some(inner) => none_of(inner),
-        None => format!("{} needs `{}`: {}", section.title, setting.name, setting.form),
+    let Setting { name, form, absent, .. } = setting;
+    match (form.section(), absent) {
+        (Some(inner), _) => none_of(inner),
+        (None, Absent::RefusedWithout(other)) => format!("{} needs `{name}` or `{other}`", section.title),
+        (None, Absent::Refused | Absent::Is(_) | Absent::Means(_)) => {
+            format!("{} needs `{name}`: {form}", section.title)
+        }
     }
 }
 

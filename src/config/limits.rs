@@ -62,6 +62,8 @@ pub const OVERFLOW_LOW_WATER: usize = 32 << 10;
 /// Bytes of one packet of a login: 64 KiB of connection attributes and 1 KiB of all the rest. No connection keeps more
 /// bytes that its session cannot use yet.
 pub const LOGIN_PACKET_MAX: usize = (64 << 10) + (1 << 10);
+/// Servers that a session is connected to where its user's statements are split: the primary and a replica.
+pub const SPLIT_SERVERS: usize = 2;
 /// Sessions of a worker that may wait for a server at once; the next one is refused.
 pub const WAITERS_MAX: usize = 16 << 10;
 /// Orders from the control thread that a worker may have unread.
@@ -167,8 +169,10 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
     let sessions = config.process.max_sessions as usize;
     let workers = config.process.workers;
     let waiters = sessions.min(workers.saturating_mul(WAITERS_MAX));
-    // A session has its client's connection and its server's, and now and then one more to log in or to kill.
-    let (connections, logins) = (sessions.saturating_mul(2), sessions.saturating_mul(3));
+    // A session has its client's connection and its servers', and now and then one more to log in or to kill.
+    let is_split = config.users.iter().any(|user| user.split.is_some());
+    let servers = if is_split { SPLIT_SERVERS } else { 1 };
+    let (connections, logins) = (sessions.saturating_mul(1 + servers), sessions.saturating_mul(2 + servers));
     let share = |what, count, bytes_each| Share { what, count, bytes_each };
     let shares = vec![
         share("small ring buffers", workers.saturating_mul(SMALL_BUFFERS), SMALL_BUFFER_BYTES),

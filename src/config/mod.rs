@@ -185,6 +185,9 @@ pub enum Topology {
     Replication,
     /// The configuration tells: each server's `role` is primary or replica.
     Static,
+    /// The same, for the nodes of a Galera cluster: all could take writes, and a read may wait at any of them until
+    /// it has what the others committed.
+    Galera,
 }
 
 /// The account that health checks log in with.
@@ -228,7 +231,7 @@ pub enum ServerAddress {
 /// What the configuration says of a server's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoleSetting {
-    /// The server itself tells; never with [`Topology::Static`].
+    /// The server itself tells; only with [`Topology::Replication`].
     Auto,
     /// The primary, whatever it says.
     Primary,
@@ -282,10 +285,35 @@ pub struct User {
     pub backend_user: Option<String>,
     /// The password to use at the servers, where it is another one.
     pub backend_password: Option<Secret>,
-    /// Where everything this user does goes.
+    /// Where everything this user does goes; with a split, where its sessions are at home and all but reads go.
     pub pool: PoolIndex,
+    /// Where reads go; absent: where everything goes.
+    pub split: Option<Split>,
     /// Sessions this user may have at once; absent: unlimited.
     pub max_connections: Option<u32>,
+}
+
+/// `split` of a `[[user]]`: reads may go to another pool.
+///
+/// Invariant: `read`, the user's own pool and all their fallbacks are pools of one cluster, and the user's own pool and
+/// its fallbacks have the primary's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Split {
+    /// Where reads go.
+    pub read: PoolIndex,
+    /// How much a read must see.
+    pub freshness: Freshness,
+}
+
+/// `read_your_writes`: how much a read must see of what its session has seen and written before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// All of it.
+    OwnWrites,
+    /// What it wrote, for that long, by reading at the primary; then whatever a replica has.
+    Within(Duration),
+    /// Whatever a replica has.
+    Any,
 }
 
 /// `[limits]`

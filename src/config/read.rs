@@ -14,7 +14,7 @@ use super::error::Complaints;
 use super::limits::{NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
 use super::reference::{Absent, Form, ROOT, Section, Setting};
 use super::value::{self, Choice, DurationText, Problem, either, quoted};
-use super::{ListenAddress, ServerAddress, keys};
+use super::{Freshness, ListenAddress, ServerAddress, keys};
 use crate::protocol::auth::{Secret, Verifier};
 
 /// A value and where it was written.
@@ -105,16 +105,19 @@ impl<'r> Reader<'r> {
     pub(crate) fn duration(&self, name: &'static str) -> Option<At<Duration>> {
         self.read(name, |form, value| {
             let Form::Duration { min, max } = form else { unreachable!("`{name}` is read as the duration it is") };
-            let text = value.as_str().ok_or_else(|| match value.as_integer() {
-                Some(number) => {
-                    format!("has no unit: write \"{number}s\" or \"{number}ms\", with the quotes")
-                }
-                None => format!("is {}: write a text like \"500ms\"", kind(value)),
-            })?;
-            let duration = value::duration(text)?;
-            match (min..=max).contains(&duration) {
-                true => Ok(duration),
-                false => Err(format!("is out of range: write \"{}\" to \"{}\"", DurationText(min), DurationText(max))),
+            duration(value, min, max)
+        })
+    }
+
+    /// `true`, `false`, or a table with a duration.
+    pub(crate) fn freshness(&self, name: &'static str) -> Option<At<Freshness>> {
+        self.read(name, |form, value| {
+            let Form::Freshness { min, max } = form else { unreachable!("`{name}` is read as the freshness it is") };
+            match value {
+                DeValue::Boolean(true) => Ok(Freshness::OwnWrites),
+                DeValue::Boolean(false) => Ok(Freshness::Any),
+                DeValue::Table(table) => within(table, min, max).map(Freshness::Within),
+                other => Err(format!("is {}: write true, false or {{ within = \"200ms\" }}", kind(other))),
             }
         })
     }
@@ -269,7 +272,7 @@ impl<'r> Reader<'r> {
         let (place, converted) = match (self.table.get(name), setting.absent) {
             (Some(written), _) => (written.span(), convert(setting.form, written.get_ref())),
             (None, Absent::Is(default)) => (self.place(), convert(setting.form, &default_value(default))),
-            (None, Absent::Refused | Absent::Means(_)) => return None,
+            (None, Absent::Refused | Absent::RefusedWithout(_) | Absent::Means(_)) => return None,
         };
         match converted {
             Ok(value) => Some(At::new(place, value)),
@@ -337,6 +340,28 @@ fn count(value: &DeValue<'_>, min: u32, max: u32) -> Result<u32, Problem> {
     match i128::from_str_radix(number.as_str(), number.radix()).map(u32::try_from) {
         Ok(Ok(number)) if (min..=max).contains(&number) => Ok(number),
         _ => Err(format!("is out of range: {advice}")),
+    }
+}
+
+fn duration(value: &DeValue<'_>, min: Duration, max: Duration) -> Result<Duration, Problem> {
+    let text = value.as_str().ok_or_else(|| match value.as_integer() {
+        Some(number) => {
+            format!("has no unit: write \"{number}s\" or \"{number}ms\", with the quotes")
+        }
+        None => format!("is {}: write a text like \"500ms\"", kind(value)),
+    })?;
+    let duration = value::duration(text)?;
+    match (min..=max).contains(&duration) {
+        true => Ok(duration),
+        false => Err(format!("is out of range: write \"{}\" to \"{}\"", DurationText(min), DurationText(max))),
+    }
+}
+
+/// The duration of `{ within = "200ms" }`.
+fn within(table: &DeTable<'_>, min: Duration, max: Duration) -> Result<Duration, Problem> {
+    match table.get("within") {
+        Some(written) if table.len() == 1 => duration(written.get_ref(), min, max),
+        _ => Err("has other keys than `within`: write { within = \"200ms\" }".to_owned()),
     }
 }
 

@@ -71,6 +71,13 @@ pub enum Form {
         /// The longest.
         max: Duration,
     },
+    /// `true`, `false`, or a table with a duration, `{ within = "200ms" }`.
+    Freshness {
+        /// The shortest duration.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
     /// One of some words.
     Choice {
         /// The words.
@@ -124,6 +131,8 @@ pub enum Form {
 pub enum Absent {
     /// The file is refused.
     Refused,
+    /// The file is refused, unless that other setting of the table is written.
+    RefusedWithout(&'static str),
     /// The same as this, in TOML.
     Is(&'static str),
     /// Something that cannot be written.
@@ -145,6 +154,7 @@ impl fmt::Display for Absent {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Absent::Refused => out.write_str("required"),
+            Absent::RefusedWithout(other) => write!(out, "required without `{other}`"),
             Absent::Is(toml) => write!(out, "`{toml}`"),
             Absent::Means(meaning) => out.write_str(meaning),
         }
@@ -192,6 +202,7 @@ impl Form {
             | Form::Count { .. }
             | Form::CountOrAuto { .. }
             | Form::Duration { .. }
+            | Form::Freshness { .. }
             | Form::Choice { .. }
             | Form::Only(_)
             | Form::ListenAddress
@@ -217,6 +228,10 @@ impl fmt::Display for Form {
             Form::CountOrAuto { max } => write!(out, "`\"auto\"` or number, 1 to {max}"),
             Form::Duration { min, max } => {
                 write!(out, "duration, {} to {}", DurationText(*min), DurationText(*max))
+            }
+            Form::Freshness { min, max } => {
+                let (min, max) = (DurationText(*min), DurationText(*max));
+                write!(out, "`true`, `false` or `{{ within = \"…\" }}`, {min} to {max}")
             }
             Form::Choice { words, .. } => {
                 let quoted: Vec<String> = words().iter().map(|word| format!("`\"{word}\"`")).collect();

@@ -9,10 +9,10 @@ use super::error::Complaints;
 use super::file::{ClusterSection, File, ListenerSection, MonitorSection, PoolSection, ServerSection, UserSection};
 use super::limits::WORKERS_MAX;
 use super::read::At;
-use super::value::quoted;
+use super::value::{Choice, quoted};
 use super::{
     Admin, Cluster, ClusterIndex, Config, Limits, Listener, Log, Monitor, Pool, PoolIndex, Process, RoleSetting,
-    Server, Topology, User, checks,
+    Server, Split, Topology, User, checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -108,12 +108,11 @@ impl Resolver<'_> {
     }
 
     fn server(&self, written: ServerSection, topology: Option<Topology>) -> Option<Server> {
-        if let (Some(Topology::Static), Some(role)) = (topology, &written.role)
+        if let (Some(topology @ (Topology::Static | Topology::Galera)), Some(role)) = (topology, &written.role)
             && *role.get_ref() == RoleSetting::Auto
         {
-            let problem =
-                "topology \"static\" asks no server for its role: write `role = \"primary\"` or `role = \"replica\"`";
-            self.complaints.at(&role.span(), problem);
+            let problem = format!("topology \"{}\" asks no server for its role", topology.word());
+            self.complaints.at(&role.span(), format!("{problem}: write `role = \"primary\"` or `role = \"replica\"`"));
         }
         Some(Server {
             name: inner(written.name)?,
@@ -142,9 +141,10 @@ impl Resolver<'_> {
     fn user(&self, written: UserSection, pools: &Names) -> Option<User> {
         let who =
             written.name.as_ref().map_or("this user".to_owned(), |name| format!("user {}", quoted(name.get_ref())));
-        let pool = written.pool.and_then(|name| self.find("pool", &name, pools));
+        let destination = self.destination(&written, pools);
         let password = credentials::required(written.password, &written.place, &who, self.environment, self.complaints);
         let backend_password = credentials::optional(written.backend_password, self.environment, self.complaints);
+        let (pool, split) = destination?;
         Some(User {
             name: inner(written.name)?,
             verifier: password?.into_verifier(),
@@ -153,9 +153,22 @@ impl Resolver<'_> {
                 Some(password) => Some(password.into_clear()?),
                 None => None,
             },
-            pool: PoolIndex(pool?),
+            pool,
+            split,
             max_connections: inner(written.max_connections).filter(|count| *count > 0),
         })
+    }
+
+    /// Where a user's statements go: to one pool, or to two.
+    fn destination(&self, written: &UserSection, pools: &Names) -> Option<(PoolIndex, Option<Split>)> {
+        let find = |name: &At<String>| self.find("pool", name, pools).map(PoolIndex);
+        let Some(split) = &written.split else {
+            let pool = written.pool.as_ref().and_then(find);
+            return pool.map(|pool| (pool, None));
+        };
+        let (write, read) = (split.write.as_ref().and_then(find), split.read.as_ref().and_then(find));
+        let freshness = *written.freshness.as_ref()?.get_ref();
+        Some((write?, Some(Split { read: read?, freshness })))
     }
 
     /// The index of the part that was named.

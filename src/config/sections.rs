@@ -228,11 +228,12 @@ static CLUSTER: Section = Section {
     settings: &[
         Setting {
             name: "topology",
-            form: Form::Choice { words: words::<Topology>, not_yet: &["galera", "group-replication"] },
+            form: Form::Choice { words: words::<Topology>, not_yet: &["group-replication"] },
             absent: Absent::Refused,
             reload: Reload::AtOnce,
             doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`. `\"static\"`: each server's `role`. \
-                  `\"galera\"` and `\"group-replication\"` are not available yet.",
+                  `\"galera\"`: each node's `role`; the node with the role `\"primary\"` takes the writes, so that two never \
+                  conflict. `\"group-replication\"` is not available yet.",
         },
         Setting {
             name: "monitor",
@@ -373,7 +374,7 @@ static SERVER: Section = Section {
             form: Form::Choice { words: words::<RoleSetting>, not_yet: &[] },
             absent: Absent::Is("\"auto\""),
             reload: Reload::AtOnce,
-            doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others. One server of a cluster at \
+            doc: "`\"auto\"`: the server itself tells. Topologies `\"static\"` and `\"galera\"` need one of the others. One server of a cluster at \
                   most can be `\"primary\"`.",
         },
         Setting {
@@ -452,9 +453,9 @@ static USER: Section = Section {
         Setting {
             name: "pool",
             form: Form::NameOf("pool"),
-            absent: Absent::Refused,
+            absent: Absent::RefusedWithout("split"),
             reload: Reload::NewSessions,
-            doc: "Where everything this user does goes.",
+            doc: "Where everything this user does goes. Either this or `split`.",
         },
         Setting {
             name: "max_connections",
@@ -475,17 +476,50 @@ static USER: Section = Section {
         backend_password("backend_password_env", Form::PasswordVariable, "An environment variable that holds it."),
         Setting {
             name: "split",
-            form: Form::NotYet { instead: "use `pool = \"…\"`" },
+            form: Form::Table(&SPLIT),
             absent: Absent::Means("none"),
             reload: Reload::NewSessions,
             doc: "Reads to one pool, everything else to another.",
         },
         Setting {
             name: "read_your_writes",
-            form: Form::NotYet { instead: "use `pool = \"…\"`" },
-            absent: Absent::Means("none"),
+            form: Form::Freshness { min: MILLISECOND, max: HOUR },
+            absent: Absent::Is("true"),
             reload: Reload::NewSessions,
-            doc: "Whether a split session's reads must see its own writes.",
+            doc: "With `split`: how much a read on a replica must see of what its session has written, and has seen before. \
+                  `true`: all of it. `{ within = \"200ms\" }`: for that long after a write, reads stay at the primary; \
+                  then any replica will do. `false`: any replica will do.",
+        },
+        Setting {
+            name: "backend_reuse",
+            form: Form::Only("session"),
+            absent: Absent::Is("\"session\""),
+            reload: Reload::NewSessions,
+            doc: "With `split`: how long a session keeps its connections to the servers. `\"transaction\"` is not available \
+                  yet.",
+        },
+    ],
+};
+
+static SPLIT: Section = Section {
+    title: "[[user]] split",
+    noun: "split",
+    doc: "Two pools of one cluster, usually written on one line: `split = { write = \"write\", read = \"read\" }`. \
+          What is surely a read that any replica can answer goes to `read`, everything else to `write`.",
+    settings: &[
+        Setting {
+            name: "write",
+            form: Form::NameOf("pool"),
+            absent: Absent::Refused,
+            reload: Reload::NewSessions,
+            doc: "Where a session is at home. It and its fallbacks have the role `\"primary\"`.",
+        },
+        Setting {
+            name: "read",
+            form: Form::NameOf("pool"),
+            absent: Absent::Refused,
+            reload: Reload::NewSessions,
+            doc: "Where reads go. It and its fallbacks are of the cluster of `write`.",
         },
     ],
 };

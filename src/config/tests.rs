@@ -198,7 +198,8 @@ backend_password_file = "app.password"
 [[user]]
 name = "app"
 password_env = "APP_PASSWORD"
-pool = "write"
+split = { write = "write", read = "read" }
+read_your_writes = { within = "200ms" }
 backend_password = "other"
 [[user]]
 name = "archive"
@@ -336,15 +337,97 @@ source = "config"
 "#;
 
 #[test]
-fn the_documented_example_is_read_but_for_what_is_not_available_yet() {
-    let not_yet = [
-        "65:1: `split` is not available yet: use `pool = \"…\"`",
-        "66:1: `read_your_writes` is not available yet: use `pool = \"…\"`",
-    ];
-    assert_eq!(errors(DOCUMENTED), not_yet);
-    let split = "split = { write = \"write\", read = \"read\" }\nread_your_writes = true";
-    let config = right(&DOCUMENTED.replace(split, "pool = \"write\""));
-    assert_eq!((config.users.len(), config.users[2].max_connections), (3, Some(500)));
+fn the_documented_example_works_as_it_is() {
+    let config = right(DOCUMENTED);
+    let app = config.user(b"app").expect("the user is there");
+    assert_eq!((config.pool(app.pool).name.as_str(), app.max_connections), ("write", Some(500)));
+    let split = app.split.expect("it was written");
+    assert_eq!((config.pool(split.read).name.as_str(), split.freshness), ("read", Freshness::OwnWrites));
+    assert_eq!(config.users[0].split, None);
+}
+
+/// [`DOCUMENTED`] with one part written differently has exactly these errors.
+fn check_documented(part: &str, written: &str, expected: &[&str]) {
+    assert!(DOCUMENTED.contains(part), "{part:?} is to be replaced");
+    assert_eq!(errors(&DOCUMENTED.replacen(part, written, 1)), expected, "with {written:?}");
+}
+
+#[test]
+fn a_user_has_one_pool_or_two_of_one_cluster() {
+    let split = "split = { write = \"write\", read = \"read\" }";
+    let both = format!("pool = \"write\"\n{split}");
+    check_documented(split, &both, &["66:9: `pool` and `split` are two destinations: write only one of them"]);
+    check_documented(&format!("{split}\nread_your_writes = true\n"), "", &["62:1: [[user]] needs `pool` or `split`"]);
+    check_documented(split, "split = \"read\"", &["65:9: `split` is a text: write a table with write or read"]);
+    check_documented(split, "split = { write = \"write\" }", &["65:9: [[user]] split needs `read`: name of a pool"]);
+    check_documented(
+        split,
+        "split = { write = \"write\", read = \"raed\" }",
+        &["65:35: there is no pool named \"raed\": write the name of one, like \"read\", or add [pool.raed]"],
+    );
+    check_documented(
+        split,
+        "split = { write = \"read\", read = \"read\" }",
+        &["65:19: writes would go to servers that are not this cluster's primary: write another pool than \"read\""],
+    );
+    check_documented(
+        "role = \"primary\"\n\n[pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nbalance = \"least-connections\"\nfallback = \"write\"",
+        "role = \"primary\"\nfallback = \"read\"\n\n[pool.read]\ncluster = \"shop\"\nrole = \"replica\"",
+        &["64:19: writes would go to servers that are not this cluster's primary: \
+           take \"read\" from the fallbacks of \"write\", or write another pool"],
+    );
+}
+
+#[test]
+fn a_split_stays_in_its_cluster_over_all_fallbacks() {
+    let other = "[cluster.other]\ntopology = \"static\"\nserver = [{ name = \"a\", address = \"a:1\", role = \"primary\" }]\n\
+                 [pool.other]\ncluster = \"other\"\nrole = \"primary\"\n";
+    let with_other = |part: &str, written: &str| {
+        assert!(DOCUMENTED.contains(part), "{part:?} is to be replaced");
+        errors(&format!("{}{other}", DOCUMENTED.replacen(part, written, 1)))
+    };
+    assert_eq!(
+        with_other("read = \"read\" }", "read = \"other\" }"),
+        ["65:35: reads would leave the cluster of \"write\": write another pool than \"other\""]
+    );
+    assert_eq!(
+        with_other("fallback = \"write\"", "fallback = \"other\""),
+        ["65:35: reads would leave the cluster of \"write\": \
+          take \"other\" from the fallbacks of \"read\", or write another pool"]
+    );
+}
+
+#[test]
+fn how_fresh_reads_are_is_said_in_one_of_three_ways() {
+    let freshness = |written: &str| {
+        let written = format!("read_your_writes = {written}");
+        right(&DOCUMENTED.replace("read_your_writes = true", &written)).users[2].split.expect("a split").freshness
+    };
+    assert_eq!(freshness("false"), Freshness::Any);
+    assert_eq!(freshness("true"), Freshness::OwnWrites);
+    assert_eq!(freshness("{ within = \"200ms\" }"), Freshness::Within(Duration::from_millis(200)));
+    let check = |written: &str, expected: &str| {
+        check_documented("read_your_writes = true", &format!("read_your_writes = {written}"), &[expected]);
+    };
+    check("\"yes\"", "66:20: `read_your_writes` is a text: write true, false or { within = \"200ms\" }");
+    let other_keys = "66:20: `read_your_writes` has other keys than `within`: write { within = \"200ms\" }";
+    check("{ }", other_keys);
+    check("{ within = \"1s\", wait = \"1s\" }", other_keys);
+    check("{ within = 200 }", "66:20: `read_your_writes` has no unit: write \"200s\" or \"200ms\", with the quotes");
+    check("{ within = \"2h\" }", "66:20: `read_your_writes` is out of range: write \"1ms\" to \"1h\"");
+}
+
+#[test]
+fn what_is_about_a_split_is_refused_without_one() {
+    check_added(
+        "read_your_writes = false\n",
+        "20:20: `read_your_writes` means nothing without `split`: leave it out, or write `split`",
+    );
+    check_documented(
+        "read_your_writes = true",
+        "backend_reuse = \"transaction\"",
+        &["66:17: `backend_reuse` is not available yet: write `backend_reuse = \"session\"` or leave it out"],
+    );
 }
 
 #[test]
@@ -357,13 +440,8 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
     );
     check(
         "\"replication\"",
-        "\"galera\"",
-        "6:12: `topology` cannot be \"galera\": that is not available yet; write \"replication\" or \"static\"",
-    );
-    check(
-        "\"replication\"",
         "\"group-replication\"",
-        "6:12: `topology` cannot be \"group-replication\": that is not available yet; write \"replication\" or \"static\"",
+        "6:12: `topology` cannot be \"group-replication\": that is not available yet; write \"replication\", \"static\" or \"galera\"",
     );
     check_added(
         "[admin]\nhttp = \"127.0.0.1:9104\"\n",
@@ -572,6 +650,11 @@ fn every_pool_can_have_a_member() {
         "8:1: topology \"static\" asks no server for its role: write `role = \"primary\"` or `role = \"replica\"`",
     );
     check(
+        "\"replication\"",
+        "\"galera\"",
+        "8:1: topology \"galera\" asks no server for its role: write `role = \"primary\"` or `role = \"replica\"`",
+    );
+    check(
         "monitor = { user = \"monitor\", password = \"m\" }\n",
         "",
         "5:10: topology \"replication\" needs an account for the health checks: \
@@ -673,9 +756,9 @@ fn what_is_missing_is_named_at_its_table() {
     check(
         "topology = \"replication\"\n",
         "",
-        "5:10: [cluster.NAME] needs `topology`: `\"replication\"` or `\"static\"`",
+        "5:10: [cluster.NAME] needs `topology`: `\"replication\"`, `\"static\"` or `\"galera\"`",
     );
-    check("pool = \"write\"\n", "", "16:1: [[user]] needs `pool`: name of a pool");
+    check("pool = \"write\"\n", "", "16:1: [[user]] needs `pool` or `split`");
     assert_eq!(
         errors(""),
         [
@@ -689,8 +772,7 @@ fn what_is_missing_is_named_at_its_table() {
 
 #[test]
 fn all_errors_of_a_file_are_reported_in_its_order() {
-    let text =
-        MINIMAL.replace("0.0.0.0:3306", "x").replace("\"replication\"", "\"galera\"").replace("pool = ", "pol = ");
+    let text = MINIMAL.replace("0.0.0.0:3306", "x").replace("\"replication\"", "\"none\"").replace("pool = ", "pol = ");
     let places: Vec<String> =
         errors(&text).iter().map(|error| error.split(": ").next().expect("a place").to_owned()).collect();
     assert_eq!(places, ["3:11", "6:12", "19:1"]);
@@ -771,7 +853,7 @@ fn every_setting_is_printed() {
                 Form::NotYet { .. } | Form::Only(_) | Form::Tables { .. } => true,
                 // Where a password came from is not part of its meaning.
                 Form::PasswordFile | Form::PasswordVariable => true,
-                _ => ["[instant_failover]", "[cluster.NAME] monitor"].contains(&section.title),
+                _ => ["[instant_failover]", "[cluster.NAME] monitor", "[[user]] split"].contains(&section.title),
             };
             assert!(
                 has_no_value || shown.contains(&setting.name),
@@ -802,6 +884,14 @@ fn a_change_is_one_line() {
         "backend_password = \"other\"",
         "backend_password = \"another\"",
         &["user app: backend_password changed (for new sessions)"],
+    );
+    check_change(
+        "read = \"read\" }\nread_your_writes = { within = \"200ms\" }",
+        "read = \"write\" }",
+        &[
+            "user app: split { write = \"write\", read = \"read\" } -> { write = \"write\", read = \"write\" } (for new sessions)",
+            "user app: read_your_writes { within = \"200ms\" } -> true (for new sessions)",
+        ],
     );
     check_change("backend_password = \"other\"", "", &["user app: backend_password changed (for new sessions)"]);
     check_change("password_env = \"APP_PASSWORD\" }", "password = \"new\" }", &["cluster shop: monitor changed"]);
@@ -861,6 +951,8 @@ fn the_worst_case_grows_with_the_sessions_and_workers() {
     assert_eq!(worst.to_string().lines().count(), worst.shares.len() + 1);
     let more = right(&format!("{MINIMAL}[process]\nmax_sessions = 1_000_000\nworkers = 256\n"));
     assert!(limits::worst_case_bytes(&more).bytes() > worst.bytes());
+    let split = right(&MINIMAL.replace("pool = \"write\"", "split = { write = \"write\", read = \"write\" }"));
+    assert!(limits::worst_case_bytes(&split).bytes() > worst.bytes(), "a session may have two servers");
 }
 
 proptest! {

@@ -50,7 +50,7 @@ impl Choice for LogFormat {
 
 impl Choice for Topology {
     const ALL: &'static [(&'static str, Self)] =
-        &[("replication", Topology::Replication), ("static", Topology::Static)];
+        &[("replication", Topology::Replication), ("static", Topology::Static), ("galera", Topology::Galera)];
 }
 
 impl Choice for RoleSetting {

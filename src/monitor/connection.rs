@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, IoError, OptsBuilder, Row, Value};
@@ -13,14 +13,32 @@ use super::introduction::{Introduction, introduce};
 use super::watch::{Account, Target};
 use crate::config::ServerAddress;
 use crate::protocol::auth::Credential;
+use crate::protocol::gtid::{GTID_TEXT_BYTES_MAX, GtidPosition};
 use crate::protocol::version::Family;
-use crate::topology::{Blame, CheckResult, Contact, Endpoint, GreetingFacts, Writable};
+use crate::topology::{Blame, CheckResult, Contact, Endpoint, GreetingFacts, Seen, Writable};
 
 /// A server that was reached.
 pub(super) struct Connection {
     contact: Contact,
     /// Absent without an account: then there is nobody to ask.
     client: Option<Conn>,
+    subject: Subject,
+}
+
+/// What a server is asked about, in one statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    RoleAndPosition,
+    /// It has said that it does not know positions.
+    Role,
+}
+
+/// What a server says of itself.
+pub(super) struct Told {
+    /// `None` where there is nobody to ask.
+    pub(super) writable: Option<Writable>,
+    /// `None` where it cannot tell.
+    pub(super) seen: Option<Seen>,
 }
 
 /// Connects to a server: looks its name up, lets it introduce itself, and leaves a connection to ask over.
@@ -51,23 +69,73 @@ impl Connection {
         self.client.is_some()
     }
 
-    /// Asks whether the server takes writes; `None` where there is nobody to ask.
-    pub(super) async fn ask(&mut self) -> Result<Option<Writable>, CheckResult> {
-        let Some(client) = &mut self.client else { return Ok(None) };
-        let row: Option<Row> = client.query_first(question(&self.contact.greeting)).await.map_err(statement_failure)?;
-        let values = row.map(Row::unwrap).filter(|values| !values.is_empty());
-        let values = values.ok_or_else(|| CheckResult::Malformed("no row for its read_only".to_owned()))?;
-        let is_read_only = values.iter().any(is_on);
-        Ok(Some(if is_read_only { Writable::No } else { Writable::Yes }))
+    /// Asks whether the server takes writes, and how far it is in its primary's history.
+    pub(super) async fn ask(&mut self) -> Result<Told, CheckResult> {
+        let Some(client) = &mut self.client else { return Ok(Told { writable: None, seen: None }) };
+        let asked = Instant::now();
+        let mut answer = client.query_first(question(&self.contact.greeting, self.subject)).await;
+        if self.subject == Subject::RoleAndPosition && answer.as_ref().is_err_and(is_unknown_variable) {
+            self.subject = Subject::Role;
+            answer = client.query_first(question(&self.contact.greeting, self.subject)).await;
+        }
+        let values = answer.map_err(statement_failure)?.map(Row::unwrap).unwrap_or_default();
+        let (role, position) = values.split_at(ROLE_COLUMNS.min(values.len()));
+        if role.is_empty() {
+            return Err(CheckResult::Malformed("no row for its read_only".to_owned()));
+        }
+        let writable = if role.iter().any(is_on) { Writable::No } else { Writable::Yes };
+        Ok(Told { writable: Some(writable), seen: position_of(self.contact.greeting.version.family, position, asked) })
     }
 }
 
-/// `super_read_only` came with MySQL 5.7.8 and does not exist in MariaDB.
-fn question(facts: &GreetingFacts) -> &'static str {
+/// Columns of every [`question`] that are on where the server takes no writes; what follows is about its position.
+const ROLE_COLUMNS: usize = 2;
+
+/// `super_read_only` came with MySQL 5.7.8 and does not exist in MariaDB. A position is cut one byte behind the longest
+/// that is read, so that no set of GTIDs, however long, makes an answer too large for a check.
+fn question(facts: &GreetingFacts, subject: Subject) -> &'static str {
     let version = facts.version;
-    let has_super_read_only =
-        version.family == Family::MySql && (version.major, version.minor, version.patch) >= (5, 7, 8);
-    if has_super_read_only { "SELECT @@read_only, @@super_read_only" } else { "SELECT @@read_only" }
+    let has_super_read_only = (version.major, version.minor, version.patch) >= (5, 7, 8);
+    match (version.family, subject) {
+        (Family::MariaDb, Subject::RoleAndPosition) => {
+            "SELECT @@read_only, 0, @@log_bin, LEFT(@@GLOBAL.gtid_slave_pos, 65537), LEFT(@@GLOBAL.gtid_current_pos, 65537)"
+        }
+        (Family::MySql, Subject::RoleAndPosition) if has_super_read_only => {
+            "SELECT @@read_only, @@super_read_only, @@GLOBAL.gtid_mode, LEFT(@@GLOBAL.gtid_executed, 65537)"
+        }
+        (Family::MySql, Subject::Role) if has_super_read_only => "SELECT @@read_only, @@super_read_only",
+        (Family::MariaDb, Subject::Role) | (Family::MySql, _) => "SELECT @@read_only, 0",
+    }
+}
+
+fn is_unknown_variable(error: &mysql_async::Error) -> bool {
+    matches!(error, mysql_async::Error::Server(error) if error.code == UNKNOWN_SYSTEM_VARIABLE)
+}
+
+/// What the columns of a [`question`] behind the role say; nothing, where there are none.
+fn position_of(family: Family, columns: &[Value], asked: Instant) -> Option<Seen> {
+    match (family, columns) {
+        (Family::MariaDb, [log_bin, applied, committed]) => {
+            let applied = GtidPosition::parse_mariadb(text(applied)?).ok()?;
+            // Without a binary log there is no history, and its position stands still.
+            let committed = text(committed).filter(|_| is_on(log_bin));
+            let committed = committed.and_then(|text| GtidPosition::parse_mariadb(text).ok());
+            Some(Seen { asked, applied, committed })
+        }
+        // In every other mode there may be transactions without a GTID, which no position tells of.
+        (Family::MySql, [Value::Bytes(mode), executed]) if mode.eq_ignore_ascii_case(b"ON") => {
+            let executed = GtidPosition::parse_mysql(text(executed)?).ok()?;
+            Some(Seen { asked, applied: executed.clone(), committed: Some(executed) })
+        }
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
 }
 
 /// Whether a variable is on. It is a number; later versions of MariaDB have words for it, of which all but OFF forbid writes.
@@ -112,7 +180,7 @@ async fn open_at(endpoint: Endpoint, target: &Target) -> Result<Connection, Chec
         (None, Err(failure)) if !is_refused_stranger(&failure) => return Err(failure),
         (None, Ok(()) | Err(_)) => None,
     };
-    Ok(Connection { contact: Contact { endpoint, greeting: facts }, client })
+    Ok(Connection { contact: Contact { endpoint, greeting: facts }, client, subject: Subject::RoleAndPosition })
 }
 
 fn is_refused_stranger(failure: &CheckResult) -> bool {
@@ -201,8 +269,11 @@ const ADDRESSES_MAX: usize = 8;
 /// Of a server's message in our reasons and logs.
 const WORDS_BYTES_MAX: usize = 256;
 
-/// Of an answer to a check; a real one has less than 200.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Of an answer to a check: two positions, and some bytes for the rest. Most have less than 200.
+const ANSWER_BYTES_MAX: usize = 2 * (GTID_TEXT_BYTES_MAX + 1) + 1024;
+
+/// `ER_UNKNOWN_SYSTEM_VARIABLE`: before MariaDB 10.0.2 and MySQL 5.6.5 there were no GTIDs.
+const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 
 /// So that a connection whose other end has vanished is closed in the end.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -213,15 +284,49 @@ mod tests {
     use crate::protocol::version::ServerVersion;
     use crate::topology::captured::mysql_9_7;
 
+    fn question_to(text: &str, subject: Subject) -> &'static str {
+        let version = ServerVersion::parse(text.as_bytes()).unwrap();
+        question(&GreetingFacts { version, ..mysql_9_7() }, subject)
+    }
+
     #[test]
     fn super_read_only_is_asked_where_it_exists() {
-        let question = |text: &str| {
-            let version = ServerVersion::parse(text.as_bytes()).unwrap();
-            question(&GreetingFacts { version, ..mysql_9_7() })
+        assert_eq!(question_to("9.7.4-2", Subject::Role), "SELECT @@read_only, @@super_read_only");
+        assert_eq!(question_to("5.7.7", Subject::Role), "SELECT @@read_only, 0");
+        assert_eq!(question_to("11.8.6-MariaDB", Subject::Role), "SELECT @@read_only, 0");
+    }
+
+    #[test]
+    fn no_answer_is_too_long_and_a_cut_position_is_none() {
+        let cut = format!(", {})", GTID_TEXT_BYTES_MAX + 1);
+        assert_eq!(question_to("11.8.6-MariaDB", Subject::RoleAndPosition).matches(&cut).count(), 2);
+        assert_eq!(question_to("9.7.4-2", Subject::RoleAndPosition).matches(&cut).count(), 1);
+        let long = "0-1-1,".repeat(GTID_TEXT_BYTES_MAX);
+        let columns = [Value::Int(1), bytes(&long[..=GTID_TEXT_BYTES_MAX]), bytes("0-1-1")];
+        assert_eq!(position_of(Family::MariaDb, &columns, Instant::now()), None);
+    }
+
+    fn bytes(text: &str) -> Value {
+        Value::Bytes(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_position_is_what_surely_tells_of_every_transaction() {
+        let asked = Instant::now();
+        let mariadb = |text: &str| GtidPosition::parse_mariadb(text.as_bytes()).unwrap();
+        let check = |log_bin: &str, committed| {
+            let columns = [bytes(log_bin), bytes("0-1-4"), bytes("0-1-9")];
+            let seen = Seen { asked, applied: mariadb("0-1-4"), committed };
+            assert_eq!(position_of(Family::MariaDb, &columns, asked), Some(seen));
         };
-        assert_eq!(question("9.7.4-2"), "SELECT @@read_only, @@super_read_only");
-        assert_eq!(question("5.7.7"), "SELECT @@read_only");
-        assert_eq!(question("11.8.6-MariaDB"), "SELECT @@read_only");
+        check("1", Some(mariadb("0-1-9")));
+        check("0", None);
+        let executed = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5,\n4e11fa47-71ca-11e1-9e33-c80aa9429562:7";
+        let seen = |mode| position_of(Family::MySql, &[bytes(mode), bytes(executed)], asked);
+        let position = GtidPosition::parse_mysql(executed.as_bytes()).unwrap();
+        assert_eq!(seen("ON"), Some(Seen { asked, applied: position.clone(), committed: Some(position) }));
+        assert_eq!((seen("OFF"), seen("ON_PERMISSIVE"), seen("OFF_PERMISSIVE")), (None, None, None));
+        assert_eq!(position_of(Family::MySql, &[], asked), None);
     }
 
     #[test]

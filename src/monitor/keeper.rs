@@ -75,7 +75,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
                     }
                     None => return,
                 },
-                Some(finding) = self.inbox.recv() => self.take_finding(&finding),
+                Some(finding) = self.inbox.recv() => self.take_finding(finding),
                 Some(report) = reports.recv() => self.take_report(report),
                 Some(ended) = self.watchers.join_next_with_id() => self.replace_watcher(ended),
             }
@@ -88,14 +88,17 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         self.publish_changes();
     }
 
-    fn take_finding(&mut self, finding: &Finding) {
+    fn take_finding(&mut self, mut finding: Finding) {
         let is_current = self.watched.get(&finding.server).is_some_and(|watched| watched.task == finding.task);
         if !is_current {
             return;
         }
         self.beliefs.check(finding.server, &finding.result, Instant::now());
+        if let CheckResult::Answered(_) = finding.result {
+            self.beliefs.see(finding.server, finding.seen.take());
+        }
         self.publish_changes();
-        self.note_refusal(finding);
+        self.note_refusal(&finding);
         let all_checked = self.beliefs.all_checked();
         self.checked.send_if_modified(|checked| std::mem::replace(checked, all_checked) != all_checked);
     }

@@ -107,6 +107,18 @@ async fn servers_introduce_themselves_and_say_who_writes() {
 }
 
 #[tokio::test]
+async fn a_server_that_knows_no_positions_is_asked_for_its_role_alone() {
+    for options in [Options::maria_db(1, accounts()), Options::mysql(1, accounts())] {
+        let db0 = StandIn::start(options).unwrap();
+        let watching = Watching::start(shop(&[&db0]));
+        watching.until_role(0, ServerRole::Primary).await;
+        db0.set_read_only(true);
+        watching.until_role(0, ServerRole::Replica).await;
+        assert_eq!(watching.table.load().servers[0].progress.last(), None);
+    }
+}
+
+#[tokio::test]
 async fn a_mysql_server_is_asked_in_its_own_words() {
     let accounts = vec![Account::caching_sha2("monitor", "watches")];
     let db0 = StandIn::start(Options { read_only: true, ..Options::mysql(1, accounts) }).unwrap();

@@ -8,10 +8,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::connection::{self, Connection};
+use super::connection::{self, Connection, Told};
 use crate::config::{Cluster, Config, Monitor, Server, ServerAddress};
 use crate::protocol::auth::Secret;
-use crate::topology::{Answer, CheckResult, ServerId};
+use crate::topology::{Answer, CheckResult, Contact, Seen, ServerId};
 
 /// What to check, as whom, how often.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub(super) struct Finding {
     /// The watcher that found it.
     pub(super) task: Id,
     pub(super) result: CheckResult,
+    /// How far the server says it is, if it answered and can tell.
+    pub(super) seen: Option<Seen>,
 }
 
 /// Checks one server.
@@ -101,10 +103,10 @@ impl Watcher {
         tokio::time::sleep(delay).await;
         loop {
             let begun = Instant::now();
-            let result = self.check(begun + self.target.timeout).await;
+            let (result, seen) = self.check(begun + self.target.timeout).await;
             self.refusals = if connection::is_refused_account(&result) { self.refusals.saturating_add(1) } else { 0 };
             let pause = self.pause(&result);
-            let finding = Finding { server: self.target.server, task: tokio::task::id(), result };
+            let finding = Finding { server: self.target.server, task: tokio::task::id(), result, seen };
             if self.findings.send(finding).await.is_err() {
                 return;
             }
@@ -112,40 +114,40 @@ impl Watcher {
         }
     }
 
-    async fn check(&mut self, deadline: Instant) -> CheckResult {
+    async fn check(&mut self, deadline: Instant) -> (CheckResult, Option<Seen>) {
         if let Link::Open(connection) = &mut self.link {
             match timeout_at(deadline, connection.ask()).await {
-                Ok(Ok(writable)) => return CheckResult::Answered(Answer { writable, contact: None }),
+                Ok(Ok(told)) => return answered(told, None),
                 // Somebody may have killed this connection; only a new one tells whether the server lives.
                 Ok(Err(CheckResult::Reset)) => self.link = Link::Closed,
                 Ok(Err(failure)) => {
                     self.link = Link::Closed;
-                    return failure;
+                    return (failure, None);
                 }
                 Err(_) => {
                     self.link = Link::Closed;
-                    return CheckResult::TimedOut;
+                    return (CheckResult::TimedOut, None);
                 }
             }
         }
         self.open(deadline).await
     }
 
-    async fn open(&mut self, deadline: Instant) -> CheckResult {
+    async fn open(&mut self, deadline: Instant) -> (CheckResult, Option<Seen>) {
         let (mut attempt, since) = match std::mem::replace(&mut self.link, Link::Closed) {
             Link::Opening(attempt, since) => (attempt, since),
             Link::Closed | Link::Open(_) => (self.attempt(), Instant::now()),
         };
         match timeout_at(deadline, attempt.join_next()).await {
             Ok(Some(Ok(Ok(connection)))) => self.first_answer(connection, deadline).await,
-            Ok(Some(Ok(Err(failure)))) => failure,
+            Ok(Some(Ok(Err(failure)))) => (failure, None),
             // The client library does not promise to survive every malformed packet; it took only its own task along.
-            Ok(Some(Err(_)) | None) => CheckResult::Malformed("its answer could not be handled".to_owned()),
+            Ok(Some(Err(_)) | None) => (CheckResult::Malformed("its answer could not be handled".to_owned()), None),
             Err(_) => {
                 if since.elapsed() < ATTEMPT_TIME_MAX {
                     self.link = Link::Opening(attempt, since);
                 }
-                CheckResult::TimedOut
+                (CheckResult::TimedOut, None)
             }
         }
     }
@@ -156,17 +158,17 @@ impl Watcher {
         attempt
     }
 
-    async fn first_answer(&mut self, mut connection: Connection, deadline: Instant) -> CheckResult {
+    async fn first_answer(&mut self, mut connection: Connection, deadline: Instant) -> (CheckResult, Option<Seen>) {
         let contact = Some(connection.contact().clone());
         match timeout_at(deadline, connection.ask()).await {
-            Ok(Ok(writable)) => {
+            Ok(Ok(told)) => {
                 if connection.can_ask() {
                     self.link = Link::Open(connection);
                 }
-                CheckResult::Answered(Answer { writable, contact })
+                answered(told, contact)
             }
-            Ok(Err(failure)) => failure,
-            Err(_) => CheckResult::TimedOut,
+            Ok(Err(failure)) => (failure, None),
+            Err(_) => (CheckResult::TimedOut, None),
         }
     }
 
@@ -196,6 +198,10 @@ impl Watcher {
         }
         sleep_until(soonest).await;
     }
+}
+
+fn answered(told: Told, contact: Option<Contact>) -> (CheckResult, Option<Seen>) {
+    (CheckResult::Answered(Answer { writable: told.writable, contact }), told.seen)
 }
 
 /// How long one attempt to connect may take, over several checks. Then the other end has most likely forgotten it.

@@ -5,7 +5,7 @@
 pub type Target = fn(&[u8]);
 
 /// All entries, each beside its parser.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("packet", super::packet::fuzz_packet),
     ("handshake", super::handshake::fuzz_handshake),
     ("attributes", super::attributes::fuzz_attributes),
@@ -14,6 +14,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("session_track", super::session_track::fuzz_session_track),
     ("kill", super::kill::fuzz_kill),
     ("auth", super::auth::fuzz_auth),
+    ("gtid", super::gtid::fuzz_gtid),
 ];
 
 #[cfg(test)]
@@ -52,7 +53,12 @@ mod tests {
         let openings = corpus::openings().into_iter();
         let packets = openings.flat_map(|opening| [opening.greeting, opening.response, opening.login]);
         let replies = corpus::replies().into_iter().map(|reply| reply.bytes).filter(|bytes| bytes.len() < 2000);
-        let texts = [&b"KILL /* it */ QUERY 42;"[..], b"\xFEmysql_native_password\0abcdefghijklmnopqrst\0"];
+        let texts = [
+            &b"KILL /* it */ QUERY 42;"[..],
+            b"\xFEmysql_native_password\0abcdefghijklmnopqrst\0",
+            b"0-1-4,0-2-19, 7-3-100",
+            b"3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7:backup:1-2,\n4e11fa47-71ca-11e1-9e33-c80aa9429562:9",
+        ];
         packets.chain(replies).chain(texts.map(<[u8]>::to_vec)).collect()
     }
 

@@ -17,6 +17,7 @@ pub mod command;
 pub(crate) mod corpus;
 pub mod error_code;
 pub mod fuzz;
+pub mod gtid;
 pub mod handshake;
 pub mod kill;
 pub mod packet;
@@ -28,6 +29,7 @@ pub mod statement;
 pub mod status;
 pub mod text_result;
 pub mod version;
+pub mod watch;
 pub mod writer;
 
 pub use reader::Malformed;

@@ -188,6 +188,19 @@ enum State {
     Over(ReplyEnd),
 }
 
+/// What the next packet may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// OK or ERR.
+    Answer,
+    /// The first packet of a prepare reply, or ERR.
+    Prepared,
+    /// The OK that ends rows.
+    RowsEnd,
+    /// Nothing that says anything of the session.
+    Nothing,
+}
+
 /// Where in a packet the bytes were cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
@@ -227,32 +240,52 @@ impl Reply {
     /// Goes through `bytes` and stops behind the reply's last byte, behind a request for a file, or in front of
     /// a packet that cannot be.
     pub fn follow(&mut self, bytes: &[u8]) -> Result<Followed, ReplyError> {
+        let (consumed, progress) = self.follow_until(bytes, |_, _| false)?;
+        Ok(Followed { consumed, progress: progress.expect("nothing stops it") })
+    }
+
+    /// The same, but stops as well between two packets where `stop`, shown what comes next, says so; then there is no
+    /// progress to tell of.
+    pub(super) fn follow_until(
+        &mut self,
+        bytes: &[u8],
+        stop: impl Fn(&Reply, &[u8]) -> bool,
+    ) -> Result<(usize, Option<Progress>), ReplyError> {
         let mut consumed = 0;
         loop {
             if self.position == Position::Between {
                 match self.state {
-                    State::Over(end) => {
-                        return Ok(Followed { consumed, progress: Progress::Done(end) });
-                    }
-                    State::InfileWanted => {
-                        return Ok(Followed { consumed, progress: Progress::LocalInfile });
-                    }
+                    State::Over(end) => return Ok((consumed, Some(Progress::Done(end)))),
+                    State::InfileWanted => return Ok((consumed, Some(Progress::LocalInfile))),
                     State::Row => consumed += self.skip_rows(&bytes[consumed..]),
                     _ => {}
                 }
             }
             let rest = &bytes[consumed..];
             if rest.is_empty() {
-                return Ok(Followed { consumed, progress: Progress::More });
+                return Ok((consumed, Some(Progress::More)));
+            }
+            if self.position == Position::Between && stop(self, rest) {
+                return Ok((consumed, None));
             }
             match self.advance(rest) {
                 Ok(advanced) => consumed += advanced,
                 // What came before is good and belongs to the client, so that an error can be put behind it.
                 Err(_) if consumed > 0 && !self.is_inside_packet() => {
-                    return Ok(Followed { consumed, progress: Progress::More });
+                    return Ok((consumed, Some(Progress::More)));
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// What the next packet may be, where it may be more than a row or a definition.
+    pub(super) fn expects(&self) -> Expected {
+        match self.state {
+            State::First | State::Only => Expected::Answer,
+            State::Prepare => Expected::Prepared,
+            State::Row | State::OutParameters if self.framing.deprecate_eof => Expected::RowsEnd,
+            _ => Expected::Nothing,
         }
     }
 

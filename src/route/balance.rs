@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use super::freshness::Sight;
 use crate::config::Balance;
 use crate::topology::ServerIndex;
 
@@ -15,20 +16,38 @@ pub(super) struct Candidate {
     pub(super) connections: u32,
     /// Its share; 0: only when no candidate has more.
     pub(super) weight: u32,
+    /// Whether it is known to have what the session must see.
+    pub(super) sight: Sight,
 }
 
-/// Picks one; none only of none. `tie_break` is the caller's turn counter.
+/// Picks one of those that are known to be fresh, else of all; none only of none. `tie_break` is the caller's turn counter.
 pub(super) fn pick(
     balance: Balance,
     candidates: impl Iterator<Item = Candidate> + Clone,
     tie_break: u32,
 ) -> Option<Candidate> {
+    let candidates = with_shares(candidates);
+    let fresh = candidates.clone().filter(|candidate| candidate.sight.is_fresh());
+    balanced(balance, fresh, tie_break).or_else(|| balanced(balance, candidates, tie_break))
+}
+
+/// Those that take part: the spares only where there is nobody else, and then all alike.
+pub(super) fn with_shares(
+    candidates: impl Iterator<Item = Candidate> + Clone,
+) -> impl Iterator<Item = Candidate> + Clone {
     let spares_only = candidates.clone().all(|candidate| candidate.weight == 0);
-    let candidates = candidates.filter_map(move |candidate| match (candidate.weight, spares_only) {
+    candidates.filter_map(move |candidate| match (candidate.weight, spares_only) {
         (0, true) => Some(Candidate { weight: 1, ..candidate }),
         (0, false) => None,
         _ => Some(candidate),
-    });
+    })
+}
+
+fn balanced(
+    balance: Balance,
+    candidates: impl Iterator<Item = Candidate> + Clone,
+    tie_break: u32,
+) -> Option<Candidate> {
     match balance {
         Balance::LeastConnections => least_connections(candidates, tie_break),
         Balance::RoundRobin => round_robin(candidates, tie_break),
@@ -107,7 +126,12 @@ mod tests {
     fn candidates(numbers: &[(u32, u32)]) -> Vec<Candidate> {
         let numbers = numbers.iter().enumerate();
         numbers
-            .map(|(index, &(connections, weight))| Candidate { server: ServerIndex(index), connections, weight })
+            .map(|(index, &(connections, weight))| Candidate {
+                server: ServerIndex(index),
+                connections,
+                weight,
+                sight: Sight::Anything,
+            })
             .collect()
     }
 
@@ -174,6 +198,24 @@ mod tests {
         assert!((2900..3100).contains(&on_second), "{on_second} of 4000 at weight 3 of 4");
         let repeats = picks.windows(2).filter(|pair| pair[0] == pair[1]).count();
         assert!((2300..2700).contains(&repeats), "{repeats} picks like the one before: chance would give 2500");
+    }
+
+    /// `fresh`: the places of those that were seen.
+    fn check_fresh(numbers: &[(u32, u32)], fresh: &[usize], expected: (usize, Sight)) {
+        let mut candidates = candidates(numbers);
+        for candidate in &mut candidates {
+            candidate.sight = if fresh.contains(&candidate.server.0) { Sight::Seen } else { Sight::Unseen };
+        }
+        let picked = pick(Balance::LeastConnections, candidates.iter().copied(), 0).unwrap();
+        assert_eq!((picked.server.0, picked.sight), expected, "{numbers:?}, fresh {fresh:?}");
+    }
+
+    #[test]
+    fn who_was_seen_fresh_comes_before_who_has_fewer_connections() {
+        check_fresh(&[(3, 100), (2, 100), (0, 100)], &[], (2, Sight::Unseen));
+        check_fresh(&[(3, 100), (2, 100), (0, 100)], &[0, 1], (1, Sight::Seen));
+        check_fresh(&[(3, 100), (2, 100), (0, 100)], &[0], (0, Sight::Seen));
+        check_fresh(&[(3, 100), (0, 0)], &[1], (0, Sight::Unseen));
     }
 
     #[test]

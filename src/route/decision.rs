@@ -3,8 +3,10 @@
 use std::fmt;
 
 use super::balance::{self, Candidate};
+use super::freshness::Sight;
 use crate::config::PoolIndex;
 use crate::protocol::capability::Capabilities;
+use crate::protocol::gtid::GtidPosition;
 use crate::topology::{Condition, RoutingTable, ServerId, ServerIndex, ServerRole};
 
 /// What is asked of [`decide`].
@@ -16,6 +18,8 @@ pub struct Question<'a> {
     pub excluded: &'a [ServerId],
     /// What the session's client has been promised.
     pub required: Capabilities,
+    /// What the session must see; absent: any state will do.
+    pub fresh: Option<&'a GtidPosition>,
     /// A turn counter where the pool goes round robin, else a random number.
     pub tie_break: u32,
 }
@@ -24,7 +28,7 @@ impl Question<'_> {
     /// Where the next session of this pool would go: no client was promised anything, no server has failed it, and
     /// nobody's turn has come.
     pub fn without_a_session(pool: PoolIndex) -> Question<'static> {
-        Question { pool, excluded: &[], required: Capabilities::NONE, tie_break: 0 }
+        Question { pool, excluded: &[], required: Capabilities::NONE, fresh: None, tie_break: 0 }
     }
 }
 
@@ -35,6 +39,9 @@ pub struct Decision {
     pub server: ServerIndex,
     /// The pool it was found in: the wanted one or one of its fallbacks.
     pub pool: PoolIndex,
+    /// Whether the session can read there at once. Else the server may not have yet what the session must see, and
+    /// no other one was known to have it either.
+    pub fresh: bool,
 }
 
 /// No server was found.
@@ -55,7 +62,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Picks a server for a session, in the wanted pool or else in its fallback, the fallback of that, and so on.
+/// Picks a server for a session, in the wanted pool or else in its fallback, the fallback of that, and so on. Of the
+/// usable ones of a pool, those come first that are known to have what the session must see.
 ///
 /// A full pool does not fall back: its sessions wait for a place rather than flood the servers of another pool.
 pub fn decide(table: &RoutingTable, question: &Question<'_>) -> Result<Decision, Refusal> {
@@ -63,7 +71,7 @@ pub fn decide(table: &RoutingTable, question: &Question<'_>) -> Result<Decision,
         let verdicts = table.pool(pool).candidates().map(|server| (server, verdict(table, pool, server, question)));
         let usable = verdicts.clone().filter_map(|(server, verdict)| verdict.candidate(server));
         if let Some(picked) = balance::pick(table.config.pool(pool).balance, usable, question.tie_break) {
-            return Ok(Decision { server: picked.server, pool });
+            return Ok(Decision { server: picked.server, pool, fresh: picked.sight.is_fresh() });
         }
         if verdicts.into_iter().any(|(_, verdict)| verdict.is_full()) {
             return Err(Refusal::AllFull);
@@ -81,6 +89,8 @@ pub enum Verdict {
         connections: u32,
         /// Its share.
         weight: u32,
+        /// Whether it is known to have what the session must see.
+        sight: Sight,
     },
     /// It may not.
     Unusable(Obstacle),
@@ -124,7 +134,7 @@ pub fn verdict(table: &RoutingTable, pool: PoolIndex, server: ServerIndex, quest
     } else if entry.max_connections != 0 && connections >= entry.max_connections {
         Obstacle::Full { max: entry.max_connections }
     } else {
-        return Verdict::Usable { connections, weight: entry.weight };
+        return Verdict::Usable { connections, weight: entry.weight, sight: Sight::of(entry, question.fresh) };
     };
     Verdict::Unusable(obstacle)
 }
@@ -136,9 +146,9 @@ fn missing(required: Capabilities, offered: Option<Capabilities>) -> Capabilitie
 }
 
 impl Verdict {
-    fn candidate(self, server: ServerIndex) -> Option<Candidate> {
+    pub(super) fn candidate(self, server: ServerIndex) -> Option<Candidate> {
         match self {
-            Verdict::Usable { connections, weight } => Some(Candidate { server, connections, weight }),
+            Verdict::Usable { connections, weight, sight } => Some(Candidate { server, connections, weight, sight }),
             Verdict::Unusable(_) => None,
         }
     }
@@ -151,9 +161,13 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Verdict::Usable { connections: 1, weight } => write!(out, "usable: 1 connection, weight {weight}"),
-            Verdict::Usable { connections, weight } => {
-                write!(out, "usable: {connections} connections, weight {weight}")
+            Verdict::Usable { connections, weight, sight } => {
+                let plural = if *connections == 1 { "" } else { "s" };
+                write!(out, "usable: {connections} connection{plural}, weight {weight}")?;
+                match sight {
+                    Sight::Anything => Ok(()),
+                    Sight::Seen | Sight::Unseen => write!(out, ", {sight}"),
+                }
             }
             Verdict::Unusable(obstacle) => write!(out, "not used: {obstacle}"),
         }
@@ -181,7 +195,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::topology::testing::{answers, config, introduces, parse, table};
+    use crate::topology::testing::{answers, config, introduces, parse, position, table, table_at};
     use crate::topology::{CheckResult, GreetingFacts, Place, Writable};
 
     fn server(name: &str, more: &str) -> String {
@@ -203,11 +217,11 @@ mod tests {
 
     fn question(table: &RoutingTable, pool: &str) -> Question<'static> {
         let pool = table.config.pool_by_name(pool).unwrap();
-        Question { pool, excluded: &[], required: Capabilities::NONE, tie_break: 0 }
+        Question { pool, excluded: &[], required: Capabilities::NONE, fresh: None, tie_break: 0 }
     }
 
     fn decision(table: &RoutingTable, pool: &str, server: usize) -> Result<Decision, Refusal> {
-        Ok(Decision { server: ServerIndex(server), pool: table.config.pool_by_name(pool).unwrap() })
+        Ok(Decision { server: ServerIndex(server), pool: table.config.pool_by_name(pool).unwrap(), fresh: true })
     }
 
     #[test]
@@ -266,6 +280,29 @@ mod tests {
     }
 
     #[test]
+    fn a_session_reads_where_its_writes_were_seen() {
+        let servers: Vec<String> = (0..4).map(|index| server(&format!("db{index}"), "")).collect();
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        let results: Vec<CheckResult> =
+            (0..4).map(|index| answers(if index == 0 { Writable::Yes } else { Writable::No })).collect();
+        let table = table_at(config(&servers), &results, &[None, Some(5), Some(7), Some(7)]);
+        let _places = (occupy(&table, 2, 2), occupy(&table, 3, 1));
+        let ask = |pool: &str, must_see: u64| {
+            let fresh = position(must_see);
+            let decision = decide(&table, &Question { fresh: Some(&fresh), ..question(&table, pool) }).unwrap();
+            (decision.server.0, decision.fresh)
+        };
+        assert_eq!(ask("read", 5), (1, true), "all have it, and this one has the fewest connections");
+        assert_eq!(ask("read", 6), (3, true));
+        assert_eq!(ask("read", 8), (1, false), "nobody was seen there, and a session can wait anywhere");
+        assert_eq!(ask("write", 8), (0, true), "the primary has everything, whatever was seen of it");
+        let fresh = position(6);
+        assert!(crate::route::is_fresh(&table, ServerIndex(3), Some(&fresh)));
+        assert!(!crate::route::is_fresh(&table, ServerIndex(1), Some(&fresh)));
+        assert!(crate::route::is_fresh(&table, ServerIndex(1), None));
+    }
+
+    #[test]
     fn no_certain_writer_no_writes() {
         let servers = [server("db0", ""), server("db1", "")];
         let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
@@ -306,6 +343,7 @@ mod tests {
         max_connections: u32,
         connections: u32,
         excluded: bool,
+        applied: Option<u64>,
     }
 
     fn random_server() -> impl Strategy<Value = Random> {
@@ -315,13 +353,15 @@ mod tests {
             1 => Just(CheckResult::Refused),
             1 => Just(CheckResult::TimedOut),
         ];
-        (result, 1..5_u32, 0..4_u32, 0..6_u32, prop::bool::weighted(0.1)).prop_map(
-            |(result, weight, max_connections, connections, excluded)| Random {
+        let applied = prop::option::weighted(0.8, 0..4_u64);
+        (result, 1..5_u32, 0..4_u32, 0..6_u32, prop::bool::weighted(0.1), applied).prop_map(
+            |(result, weight, max_connections, connections, excluded, applied)| Random {
                 result,
                 weight,
                 max_connections,
                 connections,
                 excluded,
+                applied,
             },
         )
     }
@@ -333,7 +373,8 @@ mod tests {
         let text: Vec<String> =
             servers.iter().enumerate().map(|(index, random)| server(&format!("db{index}"), &bounds(random))).collect();
         let results: Vec<CheckResult> = servers.iter().map(|random| random.result.clone()).collect();
-        let table = table(config(&text.iter().map(String::as_str).collect::<Vec<_>>()), &results);
+        let applied: Vec<Option<u64>> = servers.iter().map(|random| random.applied).collect();
+        let table = table_at(config(&text.iter().map(String::as_str).collect::<Vec<_>>()), &results, &applied);
         let places = |(index, random): (usize, &Random)| occupy(&table, index, random.connections as usize);
         let places = servers.iter().enumerate().flat_map(places).collect();
         (table, places)
@@ -352,7 +393,13 @@ mod tests {
         let usable = usable(table, decision.pool, question);
         let picked = usable.iter().find(|candidate| candidate.server == decision.server);
         let picked = picked.expect("an unusable server was picked");
-        assert!(usable.iter().all(|other| balance::compare_load(picked, other).is_le()), "{picked:?} of {usable:?}");
+        assert_eq!(decision.fresh, picked.sight.is_fresh());
+        let is_better = |other: &Candidate| match (other.sight.is_fresh(), decision.fresh) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => balance::compare_load(picked, other).is_gt(),
+        };
+        assert!(!usable.iter().any(is_better), "{picked:?} of {usable:?}");
         let entry = table.server(decision.server);
         assert!(table.pool(decision.pool).members.contains(&decision.server));
         assert!(entry.max_connections == 0 || entry.load.connections() < entry.max_connections);
@@ -365,11 +412,14 @@ mod tests {
             servers in prop::collection::vec(random_server(), 1..7),
             pool in prop::sample::select(vec!["read", "write"]),
             tie_break: u32,
+            must_see in prop::option::of(0..4_u64),
         ) {
+            let fresh = must_see.map(position);
             let (table, _places) = random_shop(&servers);
             let excluded = table.servers.iter().zip(&servers).filter(|(_, random)| random.excluded);
             let excluded: Vec<ServerId> = excluded.map(|(entry, _)| entry.id).collect();
-            let question = Question { excluded: &excluded, tie_break, ..question(&table, pool) };
+            let question =
+                Question { excluded: &excluded, tie_break, fresh: fresh.as_ref(), ..question(&table, pool) };
             let outcome = decide(&table, &question);
             let mut chain = table.chain(question.pool);
             match outcome {

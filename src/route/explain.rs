@@ -68,7 +68,7 @@ fn step(table: &RoutingTable, pool: PoolIndex, question: &Question<'_>, outcome:
         server: Arc::clone(&table.server(server).name),
         verdict: verdict(table, pool, server, question),
         heard: Arc::clone(&table.server(server).health.reason),
-        picked: outcome == Ok(Decision { server, pool }),
+        picked: outcome.is_ok_and(|decision| (decision.server, decision.pool) == (server, pool)),
     });
     Step {
         pool: settings.name.clone(),
@@ -124,8 +124,7 @@ impl fmt::Display for Explained {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::capability::Capabilities;
-    use crate::topology::testing::{answers, config, table};
+    use crate::topology::testing::{answers, config, position, table, table_at};
     use crate::topology::{CheckResult, Writable};
 
     fn check(results: &[CheckResult], pool: &str, expected: &str) {
@@ -135,7 +134,7 @@ mod tests {
         let table = table(config(&servers.iter().map(String::as_str).collect::<Vec<_>>()), results);
         let _place = table.servers.last().map(|server| server.load.reserve(0));
         let pool = table.config.pool_by_name(pool).unwrap();
-        let question = Question { pool, excluded: &[], required: Capabilities::NONE, tie_break: 0 };
+        let question = Question::without_a_session(pool);
         assert_eq!(explain(&table, &question).to_string(), expected);
     }
 
@@ -149,6 +148,21 @@ mod tests {
              \x20 -> db1: usable: 0 connections, weight 100 (answers)\n\
              \x20    db2: not used: down (connection refused)\n\
              \x20    db3: not used: full: 1 connections (answers)\n",
+        );
+    }
+
+    #[test]
+    fn who_was_seen_fresh_is_shown_where_it_matters() {
+        let servers = ["name = \"db0\"\naddress = \"10.0.0.1:1\"", "name = \"db1\"\naddress = \"10.0.0.2:1\""];
+        let table = table_at(config(&servers), &[answers(Writable::No), answers(Writable::No)], &[Some(3), Some(9)]);
+        let fresh = position(4);
+        let pool = table.config.pool_by_name("read").unwrap();
+        let question = Question { fresh: Some(&fresh), ..Question::without_a_session(pool) };
+        assert_eq!(
+            explain(&table, &question).to_string(),
+            "pool read: the replicas of cluster shop, fewest connections for its weight\n\
+             \x20    db0: usable: 0 connections, weight 100, not yet seen to have what the session has seen (answers)\n\
+             \x20 -> db1: usable: 0 connections, weight 100, seen to have what the session has seen (answers)\n",
         );
     }
 

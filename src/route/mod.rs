@@ -6,7 +6,13 @@
 
 mod balance;
 mod decision;
+mod destination;
 mod explain;
+mod fairness;
+mod freshness;
 
 pub use decision::{Decision, Obstacle, Question, Refusal, Verdict, decide, verdict};
+pub use destination::{Destination, destination};
 pub use explain::{Explained, Explanation, Step, explain};
+pub use fairness::is_fair;
+pub use freshness::{Sight, is_fresh};

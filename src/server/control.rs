@@ -216,7 +216,7 @@ impl Control {
                 workers: self.workers.handles().len(),
                 table_epoch: table.epoch,
             },
-            sessions: SessionCount { current: self.sessions(), max: table.config.process.max_sessions.into() },
+            sessions: self.session_count(&table),
             listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
             clusters: report::clusters(&table, Instant::now()),
             pools: report::pools(&table),
@@ -230,8 +230,17 @@ impl Control {
         }
     }
 
+    fn session_count(&self, table: &RoutingTable) -> SessionCount {
+        let by_worker = self.sessions_by_worker();
+        SessionCount { current: by_worker.iter().sum(), max: table.config.process.max_sessions.into(), by_worker }
+    }
+
     fn sessions(&self) -> u64 {
-        self.workers.handles().iter().map(|handle| handle.counters().sessions.load(Ordering::Relaxed)).sum()
+        self.sessions_by_worker().iter().sum()
+    }
+
+    fn sessions_by_worker(&self) -> Vec<u64> {
+        self.workers.handles().iter().map(|handle| handle.counters().sessions.load(Ordering::Relaxed)).collect()
     }
 
     /// Names and bound addresses of the listeners.

@@ -12,7 +12,7 @@ use crate::protocol::{
 };
 
 use super::{
-    Step,
+    Side, Step,
     errand::KillId,
     exchange::{Busy, Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
@@ -47,7 +47,7 @@ impl Relay {
             Answer::Kill => self.kill_command(header, bytes),
             Answer::Tunnel => {
                 self.exchange = Exchange::Tunnel;
-                Move::Begin(Step::Forward { length: bytes.len() })
+                Move::Begin(Step::Forward { to: Side::Server, length: bytes.len() })
             }
             Answer::Refuse(error) => self.refuse(bytes, error),
         }
@@ -57,9 +57,9 @@ impl Relay {
         let mut walker = Walker::new();
         let walked = walker.walk(bytes);
         let upload = if walked.finished { Upload::done(&walker) } else { Upload::Command(walker) };
-        self.exchange =
-            Exchange::Busy(Busy { upload, reply: Some(Reply::new(shape, self.framing)), is_answered: false });
-        Move::Begin(Step::Forward { length: walked.consumed })
+        let reply = Some(Reply::new(shape, self.framing));
+        self.exchange = Exchange::Busy(Busy { at: Side::Server, upload, reply, is_answered: false });
+        Move::Begin(Step::Forward { to: Side::Server, length: walked.consumed })
     }
 
     /// Whether the client asks for a cursor stands behind the statement's number.
@@ -80,12 +80,17 @@ impl Relay {
         if !walked.finished {
             self.exchange = Exchange::OneWay(walker);
         }
-        Move::Begin(Step::Forward { length: walked.consumed })
+        Move::Begin(Step::Forward { to: Side::Server, length: walked.consumed })
+    }
+
+    /// A command of one packet that goes out as a whole.
+    pub(super) fn begin_whole(&mut self, at: Side, shape: ReplyShape) {
+        self.exchange = Exchange::Busy(Busy { at, ..Busy::sent(shape, self.framing) });
     }
 
     fn refuse(&mut self, bytes: &[u8], error: Error) -> Move {
         self.exchange = Exchange::Refusing(Walker::new(), error);
-        self.client(bytes)
+        self.swallow(bytes)
     }
 
     /// A command that must be here as a whole. One that is too long for that is refused.

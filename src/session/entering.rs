@@ -4,6 +4,8 @@
 //! attributes. The server's final OK becomes the client's, so that a schema that does not exist, an expired password
 //! or a state tracker is seen as over a direct connection.
 
+use std::sync::Arc;
+
 use crate::{
     protocol::{
         attributes,
@@ -24,6 +26,7 @@ use super::{
     Ending, LeaseFailure, Output, ServerFacts, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
     relay::Relay,
+    split::Split,
 };
 
 /// What a client was promised, and what the server must therefore be able to do.
@@ -265,12 +268,13 @@ impl Session {
         let State::Entering(mut entry) = std::mem::replace(&mut self.state, State::Ended) else {
             unreachable!("the caller looked at the state")
         };
+        let tracking = if self.tracks(surroundings) { Capabilities::SESSION_TRACK } else { Capabilities::NONE };
         let account = self.account.as_ref().expect("a session that enters a server has an account");
         let who = Introduction {
             user: account.name_at_server(),
             credential: &account.credential,
             login: &entry.login,
-            capabilities: self.capabilities,
+            capabilities: self.capabilities | tracking,
             required: entry.required,
             host: &self.host,
             is_local: self.server.as_ref().is_some_and(|server| server.is_local),
@@ -286,7 +290,7 @@ impl Session {
                 self.state = State::Entering(entry);
             }
             Knock::Listen => self.state = State::Entering(entry),
-            Knock::Open { ok, thread_id } => self.entered(&entry, ok, thread_id),
+            Knock::Open { ok, thread_id } => self.entered(*entry, ok, thread_id, surroundings),
             Knock::Refused(error) => {
                 self.state = State::Entering(entry);
                 self.refused_by_server(error, surroundings);
@@ -303,7 +307,7 @@ impl Session {
     }
 
     /// The server has let us in: its OK is the client's.
-    fn entered(&mut self, entry: &Entry, mut ok: OkPacket, thread_id: u32) {
+    fn entered(&mut self, entry: Entry, mut ok: OkPacket, thread_id: u32, surroundings: Surroundings<'_>) {
         // MariaDB puts a hash over its own certificate here, which a client must not hold against ours.
         ok.info.clear();
         let status = ok.status;
@@ -311,14 +315,37 @@ impl Session {
         ok.encode(OK_HEADER, self.capabilities, &mut payload);
         self.send_packet(Side::Client, entry.client_sequence, &payload);
         self.deadline = None;
-        self.state = State::Relay(Relay::new(self.capabilities, status));
+        let split = self.split_of(entry.login, surroundings).map(Box::new);
+        let is_split = split.is_some();
+        self.state = State::Relay(Relay::new(self.capabilities, status, split));
         if let Some(server) = &mut self.server {
             server.thread_id = thread_id;
         }
         self.outputs.push_back(Output::Entered);
         if self.draining.is_some() {
-            self.leave();
+            return self.leave();
         }
+        if is_split {
+            self.make_ready(Side::Server, false, surroundings);
+        }
+    }
+
+    /// How the session's reads are split off, if they are and its server can tell of its state.
+    fn split_of(&self, login: Login, surroundings: Surroundings<'_>) -> Option<Split> {
+        self.tracks(surroundings).then_some(())?;
+        let table = surroundings.table;
+        let config = table.user_config(table.user(&login.user)?).split?;
+        Some(Split::new(login, config, self.capabilities, table, Arc::clone(&self.counts)))
+    }
+
+    /// The server is asked to tell of the session's state, whatever the client asked for.
+    fn tracks(&self, surroundings: Surroundings<'_>) -> bool {
+        let table = surroundings.table;
+        let is_split =
+            self.user().and_then(|user| table.user(user)).is_some_and(|user| table.user_config(user).split.is_some());
+        let place = self.server.as_ref().and_then(|server| table.place(server.id));
+        let offered = place.and_then(|place| table.server(place).capabilities());
+        is_split && offered.is_some_and(|offered| offered.contains(Capabilities::SESSION_TRACK))
     }
 
     /// A server's refusal is either about the server, then another may do, or about the account, then it is the

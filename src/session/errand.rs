@@ -101,6 +101,7 @@ impl Session {
                 | Exchange::OneWay(_)
                 | Exchange::Busy(_)
                 | Exchange::Refusing(..)
+                | Exchange::Preparing(_)
                 | Exchange::Tunnel => None,
             },
             State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Ended => None,

@@ -6,7 +6,7 @@ use crate::protocol::{
     result_set::{Framing, Reply, ReplyShape},
 };
 
-use super::{Step, errand::Kill};
+use super::{Side, Step, errand::Kill, split::Preparing};
 
 /// What is under way between two commands of the client.
 pub(super) enum Exchange {
@@ -18,6 +18,8 @@ pub(super) enum Exchange {
     Busy(Busy),
     /// A command is swallowed, to be answered with an error.
     Refusing(Walker, Error),
+    /// A server is made ready for a command that waits.
+    Preparing(Box<Preparing>),
     /// The client kills a session that it knows by our number.
     Killing(Box<Kill>),
     /// Both directions pass unseen until one side closes.
@@ -26,6 +28,8 @@ pub(super) enum Exchange {
 
 /// A command with a reply. Over when both have passed.
 pub(super) struct Busy {
+    /// The server that it goes to.
+    pub(super) at: Side,
     pub(super) upload: Upload,
     pub(super) reply: Option<Reply>,
     /// The server has begun to answer.
@@ -49,6 +53,7 @@ impl Busy {
     /// A short command of ours that has been sent whole.
     pub(super) fn sent(shape: ReplyShape, framing: Framing) -> Busy {
         Busy {
+            at: Side::Server,
             upload: Upload::Done { answer_sequence: 1 },
             reply: Some(Reply::new(shape, framing)),
             is_answered: false,
@@ -65,6 +70,7 @@ impl Busy {
     }
 
     pub(super) fn upload(&mut self, bytes: &[u8]) -> Step {
+        let to = self.at;
         match &mut self.upload {
             Upload::Done { .. } => Step::Wait,
             Upload::Command(walker) => {
@@ -72,14 +78,14 @@ impl Busy {
                 if walked.finished {
                     self.upload = Upload::done(walker);
                 }
-                Step::Forward { length: walked.consumed }
+                Step::Forward { to, length: walked.consumed }
             }
             Upload::File(Some(walker)) => {
                 let walked = walker.walk(bytes);
                 if walked.finished {
                     self.upload = Upload::File(None);
                 }
-                Step::Forward { length: walked.consumed }
+                Step::Forward { to, length: walked.consumed }
             }
             Upload::File(None) => self.file_packet(bytes),
         }
@@ -90,12 +96,12 @@ impl Busy {
         let Some(header) = Header::parse(bytes) else { return Step::NeedBytes { at_least: HEADER_LENGTH } };
         if header.payload_length == 0 {
             self.file_is_over(header.sequence.wrapping_add(1));
-            return Step::Forward { length: HEADER_LENGTH };
+            return Step::Forward { to: self.at, length: HEADER_LENGTH };
         }
         let mut walker = Walker::new();
         let walked = walker.walk(bytes);
         self.upload = Upload::File((!walked.finished).then_some(walker));
-        Step::Forward { length: walked.consumed }
+        Step::Forward { to: self.at, length: walked.consumed }
     }
 
     fn file_is_over(&mut self, answer_sequence: u8) {

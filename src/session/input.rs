@@ -17,8 +17,10 @@ use super::SessionId;
 pub enum Side {
     /// The client that logged in to us.
     Client,
-    /// The server that the session works on.
+    /// The server that the session is at home at: its only one, or the one that its writes go to.
     Server,
+    /// The server that reads of a split session go to.
+    Replica,
     /// A second, short connection to another server, for one statement (a `KILL` that concerns that server).
     Errand,
 }
@@ -41,6 +43,10 @@ pub enum Input {
     Leased(ServerFacts),
     /// No server could be leased within the time that a session may wait.
     LeaseFailed(LeaseFailure),
+    /// The replica asked for by `Output::LeaseReplica` is connected; its greeting comes next.
+    ReplicaLeased(ServerFacts),
+    /// There is no replica for the session now.
+    ReplicaFailed,
     /// The answer to `Output::FindSession` of this session. It may come after a deadline, when another one is wanted.
     SessionFound(SessionId, Option<KillTarget>),
     /// The server asked for by `Output::Errand` is connected.

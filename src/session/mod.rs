@@ -22,6 +22,7 @@ mod input;
 mod output;
 mod relay;
 mod salts;
+mod split;
 
 use std::{
     collections::VecDeque,
@@ -32,7 +33,8 @@ use std::{
 
 pub use ending::Ending;
 pub use input::{DrainReason, Input, KillTarget, LeaseFailure, ServerFacts, Side, Surroundings};
-pub use output::{Output, Step, Want};
+pub use output::{Output, ReplicaWant, Step, Want};
+pub use split::{Bond, RouteCounts, Stay};
 
 use crate::protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket};
 
@@ -87,6 +89,8 @@ pub struct Birth {
     pub seed: [u8; 32],
     /// The time that a login may take.
     pub login_timeout: Duration,
+    /// Where its statements are counted, if they are split.
+    pub counts: Arc<RouteCounts>,
     /// Whether the process has a place for it; if not, the client is told so after it has said who it is.
     pub admission: Admission,
 }
@@ -120,6 +124,7 @@ pub struct Session {
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
     commands: u64,
+    counts: Arc<RouteCounts>,
 }
 
 /// Who a client proved to be, and what logs in at servers in its name.
@@ -164,6 +169,7 @@ impl Session {
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
             commands: 0,
+            counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);
         session
@@ -190,11 +196,14 @@ impl Session {
         match input {
             Input::Leased(server) => self.leased(server, surroundings),
             Input::LeaseFailed(failure) => self.lease_failed(failure),
+            Input::ReplicaLeased(server) => self.replica_leased(server, surroundings),
+            Input::ReplicaFailed => self.no_replica(surroundings),
             Input::SessionFound(id, target) => self.session_found(id, target),
             Input::ErrandConnected(server) => self.errand_connected(&server, surroundings),
             Input::ErrandFailed => self.errand_failed(),
             Input::Closed(Side::Client) => self.client_closed(),
             Input::Closed(Side::Server) => self.server_closed(surroundings),
+            Input::Closed(Side::Replica) => self.replica_closed(surroundings),
             Input::Closed(Side::Errand) => self.errand_failed(),
             Input::Drain(reason) => self.drain(reason),
             Input::Timeout => self.timed_out(surroundings),
@@ -231,6 +240,21 @@ impl Session {
         self.server.as_ref()
     }
 
+    /// The server where the session works now: of two, the one that runs its command.
+    pub fn works_at(&self) -> Option<&ServerFacts> {
+        let replica = self.split().filter(|_| self.is_busy_at(Side::Replica)).and_then(|split| split.replica());
+        replica.or(self.server())
+    }
+
+    fn is_busy_at(&self, side: Side) -> bool {
+        matches!(&self.state, State::Relay(relay) if relay.is_busy_at(side))
+    }
+
+    /// The server that the session reads from, where that is another one.
+    pub fn replica(&self) -> Option<&ServerFacts> {
+        self.split().and_then(|split| split.replica())
+    }
+
     /// The server that was used before the one in use.
     pub fn last_server(&self) -> Option<&Arc<str>> {
         self.last_server.as_ref()
@@ -264,6 +288,7 @@ impl Session {
         if let State::Relay(relay) = &self.state
             && relay.is_idle()
         {
+            self.leave_replica();
             self.say_goodbye_to_server();
         }
         self.close(Ending::ClientGone);
@@ -295,6 +320,7 @@ impl Session {
     /// Ends an idle session in order: the server hears a goodbye, the client sees the connection closed, as from a
     /// server that is stopped.
     fn leave(&mut self) {
+        self.leave_replica();
         self.say_goodbye_to_server();
         self.close(Ending::Drained);
     }
@@ -304,6 +330,7 @@ impl Session {
         match &self.state {
             State::Frontend(_) => self.deny(self.login_sequence(), errors::login_timeout(), Ending::LoginTimeout),
             State::Entering(_) => self.server_login_timed_out(surroundings),
+            State::Relay(relay) if relay.is_preparing() => self.preparing_timed_out(surroundings),
             State::Relay(_) => self.errand_failed(),
             State::Leasing(_) | State::Ended => {}
         }

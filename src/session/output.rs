@@ -1,7 +1,7 @@
 //! What a session asks its worker to do.
 
 use crate::{
-    protocol::capability::Capabilities,
+    protocol::{capability::Capabilities, gtid::GtidPosition},
     topology::{Failure, ServerId},
 };
 
@@ -10,8 +10,10 @@ use super::{Ending, SessionId, Side};
 /// How the bytes just shown to [`Session::step`](super::Session::step) are to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Pass the first `length` bytes on to the other side, unchanged. `length > 0`.
+    /// Pass the first `length` bytes on, unchanged. `length > 0`.
     Forward {
+        /// Who gets them.
+        to: Side,
         /// Bytes to pass on.
         length: usize,
     },
@@ -38,6 +40,11 @@ pub enum Output {
     Lease(Want),
     /// Give up the server connection, after what was sent to it is written.
     Release,
+    /// Find, reserve and connect a replica for the reads of the session's user. The wait for it must be short: the
+    /// answer may be that there is none.
+    LeaseReplica(ReplicaWant),
+    /// Give up the replica, after what was sent to it is written.
+    ReleaseReplica,
     /// Ask where another session works; answered by `Input::SessionFound`.
     FindSession(SessionId),
     /// Connect a second time, to this server, for one statement.
@@ -59,4 +66,15 @@ pub struct Want {
     pub required: Capabilities,
     /// The server tried last, when it turned the session away: try another.
     pub avoid: Option<ServerId>,
+}
+
+/// What a leased replica must be like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaWant {
+    /// Capabilities that the client was promised.
+    pub required: Capabilities,
+    /// Replicas that have failed the session of late.
+    pub avoid: Vec<ServerId>,
+    /// Better one that is known to have this.
+    pub fresh: Option<GtidPosition>,
 }

@@ -6,6 +6,8 @@
 //! [`Relay`] follows both directions and says what a piece of bytes means ([`Move`]): `commands` looks at what a client
 //! begins, `exchange` keeps what is under way. What is not plain forwarding is carried out by the session below.
 
+use std::time::Instant;
+
 use crate::protocol::{
     capability::Capabilities,
     error_code::Error,
@@ -21,18 +23,23 @@ use super::{
     errors,
     exchange::{Busy, Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
+    split::Split,
 };
 
 /// The command phase of a session with one server.
 pub(super) struct Relay {
+    /// What the server and we agreed on: the client's capabilities, and session tracking where reads are split off.
+    pub(super) server_capabilities: Capabilities,
     pub(super) framing: Framing,
     /// COM_QUERY carries a block of attributes before the text.
     pub(super) query_attributes: bool,
     /// The client agreed to send files of its own.
     local_files: bool,
     /// What the server said last of transaction and session.
-    status: StatusFlags,
+    pub(super) status: StatusFlags,
     pub(super) exchange: Exchange,
+    /// Reads may go to another server.
+    pub(super) split: Option<Box<Split>>,
 }
 
 /// What a piece of bytes means.
@@ -47,6 +54,16 @@ pub(super) enum Move {
     Quit,
     /// A swallowed command is over: answer it with this error.
     Refuse { length: usize, sequence: u8, error: Error },
+    /// A server must be made ready before the command can go there.
+    Ready(Side),
+    /// Another packet goes to a server in place of a whole command of the client.
+    Say { side: Side, packet: Vec<u8>, shape: ReplyShape, length: usize },
+    /// A packet of the reply is the client's in another form.
+    Rewritten { length: usize, packet: Vec<u8>, is_over: bool },
+    /// The replica did not run the read: home must.
+    Repeat { length: usize },
+    /// The replica said what it must not.
+    ReplicaFault,
     /// A whole command that the session itself must handle.
     Own { command: OwnCommand, length: usize },
     /// The packet does not begin a command.
@@ -64,14 +81,25 @@ pub(super) enum OwnCommand {
 }
 
 impl Relay {
-    pub(super) fn new(capabilities: Capabilities, status: StatusFlags) -> Relay {
+    pub(super) fn new(capabilities: Capabilities, status: StatusFlags, split: Option<Box<Split>>) -> Relay {
+        let tracking = if split.is_some() { Capabilities::SESSION_TRACK } else { Capabilities::NONE };
         Relay {
+            server_capabilities: capabilities | tracking,
             framing: Framing::of(capabilities),
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
             local_files: capabilities.contains(Capabilities::LOCAL_FILES),
             status,
             exchange: Exchange::Idle,
+            split,
         }
+    }
+
+    pub(super) fn is_preparing(&self) -> bool {
+        matches!(self.exchange, Exchange::Preparing(_))
+    }
+
+    pub(super) fn is_busy_at(&self, side: Side) -> bool {
+        matches!(&self.exchange, Exchange::Busy(busy) if busy.at == side)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -89,7 +117,8 @@ impl Relay {
             Exchange::Idle => "idle",
             Exchange::Killing(_) => "killing",
             Exchange::Tunnel => "tunnel",
-            Exchange::OneWay(_) | Exchange::Busy(_) | Exchange::Refusing(..) => "command",
+            Exchange::Preparing(preparing) if !preparing.command_waits() => "idle",
+            Exchange::OneWay(_) | Exchange::Busy(_) | Exchange::Refusing(..) | Exchange::Preparing(_) => "command",
         }
     }
 
@@ -101,15 +130,19 @@ impl Relay {
         match self.exchange {
             Exchange::Idle => {}
             Exchange::Tunnel => pins.push("tunnel"),
-            Exchange::OneWay(_) | Exchange::Busy(_) | Exchange::Refusing(..) | Exchange::Killing(_) => {
-                pins.push("command")
-            }
+            Exchange::OneWay(_)
+            | Exchange::Busy(_)
+            | Exchange::Refusing(..)
+            | Exchange::Preparing(_)
+            | Exchange::Killing(_) => pins.push("command"),
         }
+        pins.extend(self.split.iter().flat_map(|split| split.pins()));
         pins
     }
 
-    pub(super) fn client(&mut self, bytes: &[u8]) -> Move {
+    pub(super) fn client(&mut self, bytes: &[u8], surroundings: Surroundings<'_>) -> Move {
         match &mut self.exchange {
+            Exchange::Idle if self.split.is_some() => self.split_command(bytes, surroundings),
             Exchange::Idle => self.command(bytes),
             Exchange::Busy(busy) => {
                 let step = busy.upload(bytes);
@@ -120,23 +153,27 @@ impl Relay {
             }
             Exchange::OneWay(walker) => {
                 let walked = walker.walk(bytes);
-                let step = Step::Forward { length: walked.consumed };
+                let step = Step::Forward { to: Side::Server, length: walked.consumed };
                 match walked.finished {
                     true => self.over(step),
                     false => Move::Pass(step),
                 }
             }
-            Exchange::Refusing(walker, error) => {
-                let (walked, error, sequence) = (walker.walk(bytes), *error, walker.last_sequence().wrapping_add(1));
-                if !walked.finished {
-                    return Move::Pass(Step::Consume { length: walked.consumed });
-                }
-                self.exchange = Exchange::Idle;
-                Move::Refuse { length: walked.consumed, sequence, error }
-            }
-            Exchange::Killing(_) => Move::Pass(Step::Wait),
-            Exchange::Tunnel => Move::Pass(Step::Forward { length: bytes.len() }),
+            Exchange::Refusing(..) => self.swallow(bytes),
+            Exchange::Killing(_) | Exchange::Preparing(_) => Move::Pass(Step::Wait),
+            Exchange::Tunnel => Move::Pass(Step::Forward { to: Side::Server, length: bytes.len() }),
         }
+    }
+
+    /// More of a command that is refused.
+    pub(super) fn swallow(&mut self, bytes: &[u8]) -> Move {
+        let Exchange::Refusing(walker, error) = &mut self.exchange else { unreachable!("the caller looked") };
+        let (walked, error, sequence) = (walker.walk(bytes), *error, walker.last_sequence().wrapping_add(1));
+        if !walked.finished {
+            return Move::Pass(Step::Consume { length: walked.consumed });
+        }
+        self.exchange = Exchange::Idle;
+        Move::Refuse { length: walked.consumed, sequence, error }
     }
 
     fn over(&mut self, step: Step) -> Move {
@@ -144,12 +181,14 @@ impl Relay {
         Move::Over(step)
     }
 
-    fn server(&mut self, bytes: &[u8]) -> Move {
+    fn server(&mut self, bytes: &[u8], now: Instant) -> Move {
         match &mut self.exchange {
+            Exchange::Busy(busy) if busy.at != Side::Server => Move::ServerFault,
+            Exchange::Busy(_) if self.split.is_some() => self.split_reply(bytes, now),
             Exchange::Busy(_) => self.reply(bytes),
-            Exchange::Tunnel => Move::Pass(Step::Forward { length: bytes.len() }),
+            Exchange::Tunnel => Move::Pass(Step::Forward { to: Side::Client, length: bytes.len() }),
             Exchange::Idle | Exchange::OneWay(_) => goodbye(bytes),
-            Exchange::Refusing(..) | Exchange::Killing(_) => Move::ServerFault,
+            Exchange::Refusing(..) | Exchange::Killing(_) | Exchange::Preparing(_) => Move::ServerFault,
         }
     }
 
@@ -162,8 +201,14 @@ impl Relay {
             reply.infile_sent();
         }
         let Ok(followed) = reply.follow(bytes) else { return Move::ServerFault };
-        let step = Step::Forward { length: followed.consumed };
-        match followed.progress {
+        self.progressed(followed.consumed, followed.progress)
+    }
+
+    /// What comes of a piece of a reply that was followed.
+    pub(super) fn progressed(&mut self, consumed: usize, progress: Progress) -> Move {
+        let Exchange::Busy(busy) = &mut self.exchange else { unreachable!("the caller looked at the exchange") };
+        let step = Step::Forward { to: Side::Client, length: consumed };
+        match progress {
             Progress::More => Move::Pass(step),
             // A server that asks for a file of a client that never offered any is not to be trusted with one, and none
             // can be asked for while the client still sends something else.
@@ -173,7 +218,9 @@ impl Relay {
                 Move::Pass(step)
             }
             Progress::Done(end) => {
-                self.status = end.status.unwrap_or(self.status);
+                if busy.at == Side::Server {
+                    self.status = end.status.unwrap_or(self.status);
+                }
                 busy.reply = None;
                 match busy.is_over() {
                     true => self.over(step),
@@ -184,11 +231,12 @@ impl Relay {
     }
 
     /// The sequence id of an error that takes the place of the rest of the reply; `None` where no error can be put in.
-    fn error_sequence(&self) -> Option<u8> {
+    pub(super) fn error_sequence(&self) -> Option<u8> {
         let busy = match &self.exchange {
             Exchange::Busy(busy) => busy,
             // A command of one packet that nobody has answered.
             Exchange::Killing(_) => return Some(1),
+            Exchange::Preparing(preparing) => return preparing.command_waits().then_some(1),
             Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Tunnel => return None,
         };
         let reply = busy.reply.as_ref()?;
@@ -216,8 +264,12 @@ impl Session {
     pub(super) fn relay_step(&mut self, from: Side, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
         let State::Relay(relay) = &mut self.state else { unreachable!("the caller looked at the state") };
         let what = match from {
-            Side::Client => relay.client(bytes),
-            Side::Server => relay.server(bytes),
+            Side::Client => relay.client(bytes, surroundings),
+            Side::Server | Side::Replica if matches!(relay.exchange, Exchange::Preparing(_)) => {
+                return self.preparing_step(from, bytes, surroundings);
+            }
+            Side::Server => relay.server(bytes, surroundings.now),
+            Side::Replica => relay.replica(bytes, surroundings.now),
             Side::Errand => return self.errand_step(bytes, surroundings),
         };
         match what {
@@ -227,7 +279,7 @@ impl Session {
                 step
             }
             Move::Over(step) => {
-                self.leave_if_asked();
+                self.command_over(surroundings);
                 step
             }
             other => self.carry_out(other, bytes, surroundings),
@@ -238,7 +290,35 @@ impl Session {
     fn carry_out(&mut self, what: Move, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
         match what {
             Move::Pass(step) | Move::Begin(step) | Move::Over(step) => step,
+            Move::Ready(side) => {
+                self.make_ready(side, true, surroundings);
+                Step::Wait
+            }
+            Move::Say { side, packet, shape, length } => {
+                self.commands += 1;
+                if let State::Relay(relay) = &mut self.state {
+                    relay.begin_whole(side, shape);
+                }
+                self.outputs.push_back(Output::Send(side, packet));
+                Step::Consume { length }
+            }
+            Move::Rewritten { length, packet, is_over } => {
+                self.outputs.push_back(Output::Send(Side::Client, packet));
+                if is_over {
+                    self.command_over(surroundings);
+                }
+                Step::Consume { length }
+            }
+            Move::Repeat { length } => {
+                self.repeat_read();
+                Step::Consume { length }
+            }
+            Move::ReplicaFault => {
+                self.replica_closed(surroundings);
+                Step::Consume { length: bytes.len() }
+            }
             Move::Quit => {
+                self.leave_replica();
                 self.say_goodbye_to_server();
                 self.close(Ending::Quit);
                 Step::Consume { length: bytes.len() }
@@ -288,8 +368,9 @@ impl Session {
         }
     }
 
-    /// Gives up the server because the session goes on as another user.
+    /// Gives up the servers because the session goes on as another user.
     fn leave_server(&mut self) {
+        self.leave_replica();
         // A reason to leave that was this user's or this server's has been met with that.
         self.draining.take_if(|reason| *reason != DrainReason::Shutdown);
         self.say_goodbye_to_server();

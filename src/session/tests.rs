@@ -106,6 +106,7 @@ struct Stage {
     now: Instant,
     to_client: Vec<u8>,
     to_server: Vec<u8>,
+    to_replica: Vec<u8>,
     to_errand: Vec<u8>,
     wishes: Vec<Output>,
     /// Bytes shown at once; the rest follows.
@@ -127,6 +128,7 @@ impl Stage {
             host: "10.1.2.3".into(),
             seed: [3; 32],
             login_timeout: Duration::from_secs(10),
+            counts: Arc::default(),
             admission,
         };
         let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });
@@ -136,6 +138,7 @@ impl Stage {
             now,
             to_client: Vec::new(),
             to_server: Vec::new(),
+            to_replica: Vec::new(),
             to_errand: Vec::new(),
             wishes: Vec::new(),
             cut: usize::MAX,
@@ -150,12 +153,19 @@ impl Stage {
         self.collect();
     }
 
+    fn sent(&mut self, side: Side) -> &mut Vec<u8> {
+        match side {
+            Side::Client => &mut self.to_client,
+            Side::Server => &mut self.to_server,
+            Side::Replica => &mut self.to_replica,
+            Side::Errand => &mut self.to_errand,
+        }
+    }
+
     fn collect(&mut self) {
         while let Some(output) = self.session.poll_output() {
             match output {
-                Output::Send(Side::Client, bytes) => self.to_client.extend(bytes),
-                Output::Send(Side::Server, bytes) => self.to_server.extend(bytes),
-                Output::Send(Side::Errand, bytes) => self.to_errand.extend(bytes),
+                Output::Send(side, bytes) => self.sent(side).extend(bytes),
                 wish => self.wishes.push(wish),
             }
         }
@@ -172,14 +182,11 @@ impl Stage {
                 }
                 let surroundings = Surroundings { table: &self.table, rsa: rsa(), now: self.now };
                 match self.session.step(side, &waiting, surroundings) {
-                    Step::Forward { length } => {
+                    Step::Forward { to, length } => {
                         assert!(length > 0, "a step makes progress");
                         let bytes: Vec<u8> = waiting.drain(..length).collect();
-                        match side {
-                            Side::Client => self.to_server.extend(bytes),
-                            Side::Server => self.to_client.extend(bytes),
-                            Side::Errand => unreachable!("an errand forwards nothing"),
-                        }
+                        assert_eq!(side == Side::Client, to != Side::Client, "the client's bytes go up, others down");
+                        self.sent(to).extend(bytes);
                     }
                     Step::Consume { length } => {
                         assert!(length > 0, "a step makes progress");
@@ -835,7 +842,7 @@ fn what_follows_a_short_command_is_not_taken_for_a_part_of_it() {
 
     // With attributes the text begins two bytes further, which an empty command does not have.
     let mut stage = Stage::working();
-    stage.session.state = State::Relay(Relay::new(Capabilities::QUERY_ATTRIBUTES, StatusFlags::AUTOCOMMIT));
+    stage.session.state = State::Relay(Relay::new(Capabilities::QUERY_ATTRIBUTES, StatusFlags::AUTOCOMMIT, None));
     stage.show(Side::Client, &[query(""), vec![0, 0, b' ', 0]].concat());
     assert_eq!(stage.take_server(), query(""));
 }

@@ -156,7 +156,8 @@ impl<'a> Reader<'a> {
 
     /// The text needs at least this class.
     pub(super) fn strengthen(&mut self, class: Class, reason: Reason, token: Span) {
-        if class > self.found.class {
+        // A function whose name is not known may be called before a write shows itself, and is the lesser reason.
+        if class > self.found.class || reason == Reason::HoldsAWrite && class == self.found.class {
             self.found.class = class;
             self.found.reason = reason;
             self.found.token = token;

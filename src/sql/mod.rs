@@ -22,6 +22,7 @@ mod query;
 mod set;
 mod show;
 mod statement;
+mod table;
 #[cfg(test)]
 mod tests;
 mod variable;
@@ -33,6 +34,7 @@ pub use dialect::{ClientCharset, Dialect, Family};
 pub use fuzz::fuzz_sql;
 pub use hint::Hint;
 pub use set::{Assignment, Assignments, Scope, ValueKind, assignments};
+pub use table::{TableName, TablesNamed, tables_named};
 pub use variable::{UserVariables, is_server_schema, user_variables};
 
 /// A part of a text. Invariant: `start <= end <= text.len()`.

@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::registry::Registered;
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable, ServerEntry,
-    ServerId, ServerLoad, Thresholds,
+    Belief, CheckResult, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable, Seen,
+    ServerEntry, ServerId, Thresholds,
 };
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress};
 
@@ -28,12 +29,11 @@ pub struct Beliefs {
 /// One server and what is believed of it.
 #[derive(Debug)]
 struct Known {
-    id: ServerId,
+    registered: Registered,
     cluster: ClusterIndex,
     name: Arc<str>,
     address: ServerAddress,
     thresholds: Thresholds,
-    load: Arc<ServerLoad>,
     belief: Belief,
     contact: Option<Contact>,
 }
@@ -66,6 +66,9 @@ impl Beliefs {
             return;
         };
         known.belief.check(result, known.thresholds, now);
+        if !matches!(result, CheckResult::Answered(_) | CheckResult::TimedOut) {
+            known.registered.progress.note(None);
+        }
         if let CheckResult::Answered(answer) = result
             && let Some(contact) = &answer.contact
         {
@@ -75,15 +78,25 @@ impl Beliefs {
 
     /// Takes in that a server failed a session, and says what to do about it.
     pub fn report(&mut self, server: ServerId, failure: Failure, now: Instant) -> FollowUp {
-        match self.find(server) {
-            Some(known) => known.belief.report(failure, now),
-            None => FollowUp::Nothing,
+        let Some(known) = self.find(server) else {
+            return FollowUp::Nothing;
+        };
+        if matches!(failure, Failure::Refused | Failure::Reset) {
+            known.registered.progress.note(None);
+        }
+        known.belief.report(failure, now)
+    }
+
+    /// Takes in how far a server that answered said it is; nothing, if it did not tell. Makes no new table.
+    pub fn see(&mut self, server: ServerId, seen: Option<Seen>) {
+        if let Some(known) = self.find(server) {
+            known.registered.progress.note(seen);
         }
     }
 
     /// The ids of all servers, in the order of the table.
     pub fn ids(&self) -> impl Iterator<Item = ServerId> + '_ {
-        self.known.iter().map(|known| known.id)
+        self.known.iter().map(|known| known.registered.id)
     }
 
     /// Whether every server has been asked at least once, whatever came of it.
@@ -108,7 +121,7 @@ impl Beliefs {
     }
 
     fn find(&mut self, server: ServerId) -> Option<&mut Known> {
-        self.known.iter_mut().find(|known| known.id == server)
+        self.known.iter_mut().find(|known| known.registered.id == server)
     }
 
     fn entries(&self) -> Vec<ServerEntry> {
@@ -125,14 +138,12 @@ impl Beliefs {
 
 impl Known {
     fn new(cluster: ClusterIndex, settings: &Cluster, server: &Server, registry: &mut Registry, now: Instant) -> Known {
-        let (id, load) = registry.server(&settings.name, &server.name);
         Known {
-            id,
+            registered: registry.server(&settings.name, &server.name),
             cluster,
             name: Arc::from(server.name.as_str()),
             address: server.address.clone(),
             thresholds: Thresholds { fall: settings.fall, rise: settings.rise },
-            load,
             belief: Belief::new(now),
             contact: None,
         }
@@ -142,13 +153,16 @@ impl Known {
     fn remember(self, old: Option<Known>) -> Known {
         match old {
             Some(old) if old.address == self.address => Known { belief: old.belief, contact: old.contact, ..self },
-            Some(_) | None => self,
+            Some(_) | None => {
+                self.registered.progress.note(None);
+                self
+            }
         }
     }
 
     fn entry(&self, server: &Server, role: ServerRole) -> ServerEntry {
         ServerEntry {
-            id: self.id,
+            id: self.registered.id,
             name: Arc::clone(&self.name),
             cluster: self.cluster,
             endpoint: self
@@ -160,7 +174,8 @@ impl Known {
             max_connections: server.max_connections,
             health: self.health(role),
             greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
-            load: Arc::clone(&self.load),
+            load: Arc::clone(&self.registered.load),
+            progress: Arc::clone(&self.registered.progress),
         }
     }
 
@@ -187,7 +202,8 @@ fn known(config: &Config, registry: &mut Registry, old: Vec<Known>, now: Instant
     for (index, cluster) in config.clusters.iter().enumerate() {
         for server in &cluster.servers {
             let new = Known::new(ClusterIndex(index), cluster, server, registry, now);
-            let same = old.iter_mut().find(|old| old.as_ref().is_some_and(|old| old.id == new.id));
+            let same =
+                old.iter_mut().find(|old| old.as_ref().is_some_and(|old| old.registered.id == new.registered.id));
             known.push(new.remember(same.and_then(Option::take)));
         }
     }
@@ -210,6 +226,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::protocol::gtid::GtidPosition;
     use crate::topology::Writable;
     use crate::topology::greeting::captured::mysql_9_7;
     use crate::topology::testing::{answers, config, config_with, introduces, table};
@@ -288,6 +305,55 @@ mod tests {
         assert!(beliefs.next_table(&second).is_none());
         beliefs.check(id, &introduces(Writable::No, mysql_9_7()), now + Duration::from_secs(2));
         assert!(beliefs.next_table(&second).is_some(), "it was upgraded");
+    }
+
+    fn position(text: &str) -> GtidPosition {
+        GtidPosition::parse_mariadb(text.as_bytes()).expect("a position")
+    }
+
+    fn seen(text: &str, asked: Instant) -> Option<Seen> {
+        Some(Seen { asked, applied: position(text), committed: Some(position(text)) })
+    }
+
+    #[test]
+    fn progress_is_seen_through_every_table_and_makes_no_new_one() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let id = ids(&beliefs)[0];
+        let table = beliefs.table();
+        assert!(!table.servers[0].progress.has_applied(&position("")), "nothing was heard yet");
+        beliefs.see(id, seen("0-1-4", now));
+        assert!(beliefs.next_table(&table).is_none());
+        assert!(table.servers[0].progress.has_applied(&position("0-1-4")));
+        assert!(!table.servers[0].progress.has_applied(&position("0-1-5")));
+        beliefs.apply(config(&[DB2, DB1]), now);
+        beliefs.see(id, seen("0-1-5", now));
+        assert_eq!(table.servers[0].progress.last().as_deref(), seen("0-1-5", now).as_ref());
+        beliefs.see(id, None);
+        assert_eq!(table.servers[0].progress.last(), None, "it can no longer tell");
+    }
+
+    #[test]
+    fn a_server_in_trouble_has_to_show_anew_how_far_it_is() {
+        let now = Instant::now();
+        let remains_after = |trouble: &dyn Fn(&mut Beliefs, ServerId)| {
+            let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+            let id = ids(&beliefs)[1];
+            beliefs.check(id, &answers(Writable::No), now);
+            beliefs.see(id, seen("0-1-4", now));
+            trouble(&mut beliefs, id);
+            beliefs.table().servers[1].progress.last().is_some()
+        };
+        let check = |result: CheckResult| remains_after(&|beliefs, id| beliefs.check(id, &result, now));
+        assert!(check(answers(Writable::No)), "it answered, and what it said of its position comes next");
+        assert!(check(CheckResult::TimedOut), "silence is not an answer");
+        assert!(!check(CheckResult::Refused));
+        assert!(!check(CheckResult::Reset));
+        let report = |failure| remains_after(&|beliefs, id| _ = beliefs.report(id, failure, now));
+        assert!(report(Failure::LoginRefused { code: 1040 }));
+        assert!(!report(Failure::Reset), "it may have crashed and lost what was not on its disk");
+        assert!(!remains_after(&|beliefs, _| beliefs.apply(config(&[DB1, DB2_MOVED]), now)));
+        assert!(remains_after(&|beliefs, _| beliefs.apply(config(&[DB1, DB2]), now)));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 //! What the servers were heard to say goes in ([`Beliefs::check`], [`Beliefs::report`]); one immutable
 //! [`RoutingTable`] for all workers comes out. Nothing here asks a server or reads a clock: `monitor` does.
 //!
-//! Two things outlive a table and are shared by all of them: the [`ServerLoad`] and the [`UserLoad`] counters.
+//! Three things outlive a table and are shared by all of them: the [`ServerLoad`] and the [`UserLoad`] counters, and the
+//! [`Progress`] of each server.
 
 mod beliefs;
 mod greeting;
 mod health;
 mod load;
 mod offer;
+mod progress;
 mod registry;
 mod table;
 #[cfg(test)]
@@ -29,6 +31,7 @@ pub use health::{
 };
 pub use load::{Place, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
+pub use progress::{Progress, Seen};
 pub use registry::Registry;
 pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};
 pub use writer::ServerRole;

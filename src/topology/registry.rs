@@ -1,19 +1,27 @@
-//! What outlives a routing table: the ids of the servers, and the loads of servers and users, by name.
+//! What outlives a routing table: the ids of the servers, their progress, and the loads of servers and users, by name.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{ServerId, ServerLoad, UserLoad};
+use super::{Progress, ServerId, ServerLoad, UserLoad};
 use crate::config::Config;
 
-/// Ids and loads by name.
+/// Ids, loads and progress by name.
 ///
 /// Invariant: no two names share an id, and an id is never given a second time.
 #[derive(Debug, Default)]
 pub struct Registry {
-    servers: HashMap<ServerName, (ServerId, Arc<ServerLoad>)>,
+    servers: HashMap<ServerName, Registered>,
     users: HashMap<String, Arc<UserLoad>>,
     next_id: u32,
+}
+
+/// What all tables share of one server.
+#[derive(Debug, Clone)]
+pub(super) struct Registered {
+    pub(super) id: ServerId,
+    pub(super) load: Arc<ServerLoad>,
+    pub(super) progress: Arc<Progress>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,15 +37,15 @@ impl Registry {
     }
 
     /// The server of that name in that cluster: as it was known before, or new.
-    pub(super) fn server(&mut self, cluster: &str, server: &str) -> (ServerId, Arc<ServerLoad>) {
+    pub(super) fn server(&mut self, cluster: &str, server: &str) -> Registered {
         let name = ServerName { cluster: cluster.to_owned(), server: server.to_owned() };
         let next_id = &mut self.next_id;
-        let (id, load) = self.servers.entry(name).or_insert_with(|| {
+        let registered = self.servers.entry(name).or_insert_with(|| {
             let id = ServerId(*next_id);
             *next_id += 1;
-            (id, Arc::default())
+            Registered { id, load: Arc::default(), progress: Arc::default() }
         });
-        (*id, Arc::clone(load))
+        registered.clone()
     }
 
     /// The load of the user of that name: as it was known before, or new.
@@ -55,7 +63,7 @@ impl Registry {
         let servers: HashSet<(&str, &str)> = servers.collect();
         let users: HashSet<&str> = config.users.iter().map(|user| user.name.as_str()).collect();
         let is_configured = |name: &ServerName| servers.contains(&(name.cluster.as_str(), name.server.as_str()));
-        self.servers.retain(|name, (_, load)| load.connections() > 0 || is_configured(name));
+        self.servers.retain(|name, server| server.load.connections() > 0 || is_configured(name));
         self.users.retain(|name, load| load.sessions() > 0 || users.contains(name.as_str()));
     }
 }

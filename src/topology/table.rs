@@ -6,11 +6,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Condition, Endpoint, GreetingFacts, Health, Offer, Registry, ServerId, ServerIndex, ServerLoad, ServerRole,
-    UserIndex, UserLoad,
+    Condition, Endpoint, GreetingFacts, Health, Offer, Progress, Registry, ServerId, ServerIndex, ServerLoad,
+    ServerRole, UserIndex, UserLoad,
 };
 use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
 use crate::protocol::capability::Capabilities;
+use crate::protocol::version::ServerVersion;
 
 /// Users, pools, servers and their health, swapped as a whole.
 ///
@@ -54,6 +55,8 @@ pub struct ServerEntry {
     pub greeting: Option<Arc<GreetingFacts>>,
     /// Its counters, shared by all tables.
     pub load: Arc<ServerLoad>,
+    /// How far it was seen to have come, shared by all tables.
+    pub progress: Arc<Progress>,
 }
 
 /// One pool as it is now.
@@ -116,6 +119,13 @@ impl RoutingTable {
     /// cannot give: then a client's password must be learnt when it logs in.
     pub fn needs_cleartext(&self, pool: PoolIndex) -> bool {
         self.chain(pool).any(|pool| self.pool(pool).needs_cleartext)
+    }
+
+    /// The lowest version among the servers of a pool's cluster; absent until one has introduced itself. What a server of
+    /// this version has, all have.
+    pub fn lowest_version(&self, pool: PoolIndex) -> Option<ServerVersion> {
+        let servers = self.pool(pool).candidates().map(|server| self.server(server));
+        servers.filter_map(|server| server.greeting.as_ref()).map(|greeting| greeting.version).min()
     }
 
     /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.

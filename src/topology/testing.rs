@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::greeting::captured;
-use super::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, ServerId, Writable};
+use super::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, Seen, ServerId, Writable};
 use crate::config::{Config, Environment};
+use crate::protocol::gtid::GtidPosition;
 
 /// A cluster `shop` with `servers` (TOML, one line each inside `[[cluster.shop.server]]`), the pools `write` and `read`
 /// (which falls back to `write`), and the user `app` of `read`.
@@ -49,10 +50,22 @@ pub(crate) fn introduces(writable: Writable, greeting: GreetingFacts) -> CheckRe
 
 /// The table of a configuration whose servers have each answered once, in their order.
 pub(crate) fn table(config: Arc<Config>, results: &[CheckResult]) -> RoutingTable {
+    table_at(config, results, &vec![None; results.len()])
+}
+
+/// The same, and each server was seen to have applied so many transactions; none: it cannot tell.
+pub(crate) fn table_at(config: Arc<Config>, results: &[CheckResult], applied: &[Option<u64>]) -> RoutingTable {
     let now = Instant::now();
     let mut beliefs = Beliefs::new(config, now);
     let ids: Vec<ServerId> = beliefs.ids().collect();
-    assert_eq!(ids.len(), results.len(), "one result a server");
+    assert_eq!([results.len(), applied.len()], [ids.len(); 2], "one result and one position a server");
     ids.iter().zip(results).for_each(|(&id, result)| beliefs.check(id, result, now));
+    let seen = |count| Seen { asked: now, applied: position(count), committed: None };
+    ids.iter().zip(applied).for_each(|(&id, applied)| beliefs.see(id, applied.map(seen)));
     beliefs.table()
+}
+
+/// The position behind the first `count` transactions.
+pub(crate) fn position(count: u64) -> GtidPosition {
+    GtidPosition::parse_mariadb(format!("0-1-{count}").as_bytes()).expect("a position")
 }

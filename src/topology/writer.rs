@@ -55,7 +55,7 @@ pub(super) fn roles<'a>(cluster: &Cluster, beliefs: impl Iterator<Item = &'a Bel
         .map(|(server, belief)| own_role(cluster.topology, server.role, belief))
         .collect();
     match cluster.topology {
-        Topology::Static => {}
+        Topology::Static | Topology::Galera => {}
         Topology::Replication => contest(cluster, beliefs, &mut roles),
     }
     roles
@@ -194,8 +194,10 @@ address = "10.0.0.2:3306""#,
     #[test]
     fn in_a_static_cluster_the_configuration_is_all_that_counts() {
         let servers = [format!("{}\nrole = \"primary\"", AUTO[0]), format!("{}\nrole = \"replica\"", AUTO[1])];
-        let config = config_with("topology = \"static\"", &[&servers[0], &servers[1]]);
-        let table = table(config, &[answers(Writable::No), answers(Writable::Yes)]);
-        check(&table, [ServerRole::Primary, ServerRole::Replica], &[0]);
+        for topology in ["static", "galera"] {
+            let config = config_with(&format!("topology = \"{topology}\""), &[&servers[0], &servers[1]]);
+            let table = table(config, &[answers(Writable::No), answers(Writable::Yes)]);
+            check(&table, [ServerRole::Primary, ServerRole::Replica], &[0]);
+        }
     }
 }

@@ -42,9 +42,9 @@ impl Worker {
             let surroundings =
                 crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
             match tenant.session.step(side, span.bytes(), surroundings) {
-                Step::Forward { length } => {
+                Step::Forward { to, length } => {
                     let part = span.split_to(length);
-                    self.forward(key, side, part);
+                    self.forward(key, side, to, part);
                 }
                 Step::Consume { length } => span.advance(length),
                 Step::NeedBytes { .. } | Step::Wait => {
@@ -58,10 +58,10 @@ impl Worker {
         }
     }
 
-    /// Passes bytes to the other side. Past its high-water mark, this side is not read until they are written.
-    fn forward(&mut self, key: Key, from: Side, span: Span) {
+    /// Passes bytes on. Past the high-water mark of who gets them, who sends them is not read until they are written.
+    fn forward(&mut self, key: Key, from: Side, to: Side, span: Span) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let Some(to) = tenant.connection(opposite(from)) else { return };
+        let Some(to) = tenant.connection(to) else { return };
         to.forward(&mut self.io, span);
         if to.is_congested()
             && let Some(from) = tenant.connection(from)
@@ -74,7 +74,7 @@ impl Worker {
     pub(super) fn pump(&mut self, key: Key) {
         loop {
             let mut progress = false;
-            for side in [Side::Client, Side::Server, Side::Errand] {
+            for side in [Side::Client, Side::Server, Side::Replica, Side::Errand] {
                 progress |= self.pump_side(key, side);
             }
             if !progress {
@@ -87,18 +87,19 @@ impl Worker {
         let Some(tenant) = self.tenants.get_mut(key) else { return false };
         let surroundings =
             crate::session::Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
-        let Tenant { session, client, server, errand, .. } = tenant;
+        let Tenant { session, client, server, replica, errand, .. } = tenant;
         let connection = match side {
             Side::Client => Some(&mut *client),
             Side::Server => server.as_mut(),
+            Side::Replica => replica.as_deref_mut(),
             Side::Errand => errand.as_mut(),
         };
         let Some(connection) = connection.filter(|connection| !connection.inbox.is_empty()) else { return false };
         match session.step(side, connection.inbox.bytes(), surroundings) {
-            Step::Forward { length } => {
+            Step::Forward { to, length } => {
                 let bytes = connection.inbox.bytes()[..length].to_vec();
                 connection.inbox.advance(length);
-                self.forward_copy(key, side, bytes);
+                self.forward_copy(key, side, to, bytes);
             }
             Step::Consume { length } => connection.inbox.advance(length),
             Step::NeedBytes { at_least } => {
@@ -120,9 +121,9 @@ impl Worker {
         true
     }
 
-    fn forward_copy(&mut self, key: Key, from: Side, bytes: Vec<u8>) {
+    fn forward_copy(&mut self, key: Key, from: Side, to: Side, bytes: Vec<u8>) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let Some(to) = tenant.connection(opposite(from)) else { return };
+        let Some(to) = tenant.connection(to) else { return };
         to.write(&mut self.io, bytes);
         if to.is_congested()
             && let Some(from) = tenant.connection(from)
@@ -137,7 +138,9 @@ impl Worker {
         if tenant.connection(side).is_none_or(|connection| !connection.is_relieved()) {
             return;
         }
-        self.read_on(key, opposite(side));
+        for from in opposite(side) {
+            self.read_on(key, *from);
+        }
         if side == Side::Client {
             self.read_on(key, side);
             // A client may wait to be read although much of what it sent waits: the session wants more of that.
@@ -150,7 +153,8 @@ impl Worker {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         // What a client sends is passed on, or answered by us.
         let is_answerable = side != Side::Client || !tenant.client.is_congested();
-        if !is_answerable || tenant.connection(opposite(side)).is_some_and(|to| to.is_congested()) {
+        let is_congested = |to: &Side| tenant.connection(*to).is_some_and(|to| to.is_congested());
+        if !is_answerable || opposite(side).iter().any(is_congested) {
             return;
         }
         if let Some(connection) = tenant.connection(side).filter(|connection| !connection.is_overfed()) {
@@ -177,9 +181,11 @@ impl Worker {
 
     /// The peer of one side has closed, or the connection broke.
     pub(super) fn closed(&mut self, key: Key, side: Side) {
-        // A session goes on without an errand, perhaps with the next one: this one's socket must be gone before.
-        if side == Side::Errand {
-            self.end_errand(key);
+        // A session goes on without an errand or a replica, perhaps with the next one: this one's socket must be gone before.
+        match side {
+            Side::Errand => self.end_errand(key),
+            Side::Replica => self.release_replica(key),
+            Side::Client | Side::Server => {}
         }
         self.tell(key, Input::Closed(side));
     }
@@ -208,6 +214,8 @@ impl Worker {
             }
             Output::Lease(want) => self.lease(key, want),
             Output::Release => self.release(key),
+            Output::LeaseReplica(want) => self.lease_replica(key, &want),
+            Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession(id) => self.find_session(key, id),
             Output::Errand(server) => self.errand(key, server),
             Output::EndErrand => self.end_errand(key),
@@ -244,13 +252,17 @@ impl Worker {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
-        let Tenant { client, server, errand, lease, .. } = tenant;
-        let place = lease.into_place();
+        let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let (place, replica_place) = lease.into_places();
         let client_hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
         self.depart(client, None, if client_hears { Farewell::UntilPeerCloses } else { Farewell::WhenWritten });
         match server {
             Some(server) => self.depart(server, place, Farewell::WhenWritten),
             None => self.free(place),
+        }
+        match replica {
+            Some(replica) => self.depart(*replica, replica_place, Farewell::WhenWritten),
+            None => self.free(replica_place),
         }
         if let Some(errand) = errand {
             self.depart(errand, None, Farewell::WhenWritten);
@@ -299,17 +311,20 @@ impl Worker {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
-        let Tenant { client, server, errand, lease, .. } = tenant;
-        for connection in [Some(client), server, errand].into_iter().flatten() {
+        let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        for connection in [Some(client), server, replica.map(|replica| *replica), errand].into_iter().flatten() {
             self.shut(connection.socket);
         }
-        self.free(lease.into_place());
+        let (place, replica_place) = lease.into_places();
+        self.free(place);
+        self.free(replica_place);
     }
 }
 
-fn opposite(side: Side) -> Side {
+/// Those whose bytes go to `side`, and who get its bytes.
+fn opposite(side: Side) -> &'static [Side] {
     match side {
-        Side::Client => Side::Server,
-        Side::Server | Side::Errand => Side::Client,
+        Side::Client => &[Side::Server, Side::Replica],
+        Side::Server | Side::Replica | Side::Errand => &[Side::Client],
     }
 }

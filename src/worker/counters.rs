@@ -1,8 +1,11 @@
 //! What one worker has done so far. The status shows the sessions; the others are read in tests and wait for a metrics page.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use crate::session::Ending;
+use crate::session::{Ending, RouteCounts};
 
 /// Counts of one worker. Only the worker writes them; anyone may read them.
 #[derive(Debug, Default)]
@@ -22,6 +25,8 @@ pub struct Counters {
     pub accepts_failed: AtomicU64,
     /// Faults of ours that ended a session.
     pub faults: AtomicU64,
+    /// Where the statements of split sessions ran.
+    pub routes: Arc<RouteCounts>,
     ended: [AtomicU64; Ending::ALL.len()],
 }
 

@@ -13,7 +13,7 @@ use crate::{
     io::{self, Errno, SocketId},
     pool::{Served, Waiting},
     route::{self, Explanation, Question, Refusal},
-    session::{Input, LeaseFailure, ServerFacts, Side, Want},
+    session::{Input, LeaseFailure, ReplicaWant, ServerFacts, Side, Want},
     slab::Key,
     topology::{self, Failure, Place, Report, ServerEntry, ServerId, ServerIndex},
 };
@@ -32,6 +32,8 @@ pub(super) struct Lease {
     user: Option<topology::Seat>,
     /// Its place at its server.
     place: Option<Place>,
+    /// The same at its replica.
+    replica_place: Option<Place>,
     /// The same at the server of an errand.
     errand_place: Option<Place>,
     /// Wanted, and not yet had.
@@ -64,9 +66,9 @@ const RETRY: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_secs(1);
 
 impl Lease {
-    /// The place at the server, to be given back.
-    pub(super) fn into_place(self) -> Option<Place> {
-        self.place
+    /// The places at server and replica, to be given back.
+    pub(super) fn into_places(self) -> (Option<Place>, Option<Place>) {
+        (self.place, self.replica_place)
     }
 }
 
@@ -161,7 +163,8 @@ impl Worker {
                 return Ok(());
             };
             let resting: Vec<ServerId> = search.tried.iter().map(|(server, _)| *server).collect();
-            let question = Question { pool, excluded: &resting, required: search.want.required, tie_break };
+            let question =
+                Question { pool, excluded: &resting, required: search.want.required, fresh: None, tie_break };
             let server = route::decide(&self.table, &question)?.server;
             let entry = self.table.server(server);
             let id = entry.id;
@@ -212,6 +215,7 @@ impl Worker {
         tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
         match side {
             Side::Server => tenant.server = Some(Connection::new(socket)),
+            Side::Replica => tenant.replica = Some(Box::new(Connection::new(socket))),
             Side::Errand => tenant.errand = Some(Connection::new(socket)),
             Side::Client => unreachable!("clients connect to us"),
         }
@@ -228,6 +232,10 @@ impl Worker {
             (Ok(()), Side::Errand) => {
                 self.io.receive(socket);
                 self.tell(key, Input::ErrandConnected(connecting.server));
+            }
+            (Ok(()), Side::Replica) => {
+                self.io.receive(socket);
+                self.tell(key, Input::ReplicaLeased(connecting.server));
             }
             // The configuration has changed meanwhile: a session must not settle where it would be sent away.
             (Ok(()), _) if self.table.place(connecting.server.id).is_none() => {
@@ -255,13 +263,21 @@ impl Worker {
 
     fn connect_failed(&mut self, key: Key, side: Side, server: ServerId, failure: Failure) {
         self.report(Report { server, failure });
-        if side == Side::Errand {
-            self.end_errand(key);
-            return self.tell(key, Input::ErrandFailed);
+        match side {
+            Side::Errand => {
+                self.end_errand(key);
+                self.tell(key, Input::ErrandFailed);
+            }
+            Side::Replica => {
+                self.release_replica(key);
+                self.tell(key, Input::ReplicaFailed);
+            }
+            Side::Client | Side::Server => {
+                self.give_up_server(key);
+                self.search_on(key, server);
+                self.find_or_wait(key);
+            }
         }
-        self.give_up_server(key);
-        self.search_on(key, server);
-        self.find_or_wait(key);
     }
 
     /// Drops a server connection that never came about.
@@ -329,6 +345,47 @@ impl Worker {
         }
     }
 
+    /// Finds a replica for the session's reads. Nobody waits for one: without any, reads go to the primary.
+    pub(super) fn lease_replica(&mut self, key: Key, want: &ReplicaWant) {
+        if self.find_replica(key, want).is_none() {
+            self.answer(key, Input::ReplicaFailed);
+        }
+    }
+
+    fn find_replica(&mut self, key: Key, want: &ReplicaWant) -> Option<()> {
+        let tie_break = self.next_tie_break();
+        let user = self.table.user(self.tenants.get(key)?.session.user()?)?;
+        let pool = self.table.user_config(user).split.as_ref()?.read;
+        let fresh = want.fresh.as_ref();
+        let question = Question { pool, excluded: &want.avoid, required: want.required, fresh, tie_break };
+        let found = route::decide(&self.table, &question).ok()?;
+        // The fallback of a read pool is where the session is at home already.
+        if found.pool != pool {
+            return None;
+        }
+        let entry = self.table.server(found.server);
+        let place = entry.load.reserve(entry.max_connections)?;
+        if let Err(error) = self.connect(key, Side::Replica, found.server) {
+            warn!(server = &*self.table.server(found.server).name, %error, "cannot make a socket for a replica");
+            return None;
+        }
+        self.tenants.get_mut(key)?.lease.replica_place = Some(place);
+        Some(())
+    }
+
+    pub(super) fn release_replica(&mut self, key: Key) {
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let place = tenant.lease.replica_place.take();
+        tenant.lease.connecting.take_if(|connecting| connecting.side == Side::Replica);
+        let connection = tenant.replica.take();
+        // Whatever was too much for that replica, nobody else would have the client read again.
+        self.read_on(key, Side::Client);
+        match connection {
+            Some(connection) => self.depart(*connection, place, Farewell::WhenWritten),
+            None => self.free(place),
+        }
+    }
+
     /// Offers the servers to the waiting, first come, first served.
     pub(super) fn serve_waiters(&mut self) {
         if self.waiters.is_empty() {
@@ -389,7 +446,7 @@ impl Worker {
     fn failure(&self, key: Key) -> LeaseFailure {
         let search = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref());
         let (Some(search), Some(pool)) = (search, self.pool_of(key)) else { return LeaseFailure::UserGone };
-        let question = Question { pool, excluded: &[], required: search.want.required, tie_break: 0 };
+        let question = Question { pool, excluded: &[], required: search.want.required, fresh: None, tie_break: 0 };
         let why = in_one_line(&route::explain(&self.table, &question));
         match route::decide(&self.table, &question) {
             Err(Refusal::AllFull) => LeaseFailure::ServersFull(why),

@@ -134,7 +134,7 @@ impl Worker {
 
     fn kill_target(&self, id: SessionId) -> Option<KillTarget> {
         let tenant = self.tenants.get(*self.session_keys.get(&id)?)?;
-        let server = tenant.session.server()?;
+        let server = tenant.session.works_at()?;
         (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
     }
 }

@@ -81,7 +81,9 @@ impl Worker {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).ok()?;
         let id = self.next_session_id();
-        let birth = Birth { id, host, seed, login_timeout: self.table.config.limits.login_timeout, admission };
+        let login_timeout = self.table.config.limits.login_timeout;
+        let counts = Arc::clone(&self.mailbox.counters.routes);
+        let birth = Birth { id, host, seed, login_timeout, counts, admission };
         let socket = self.io.adopt(socket).ok()?;
         let session = Session::new(birth, self.surroundings());
         let tenant = Tenant {
@@ -89,6 +91,7 @@ impl Worker {
             address,
             client: Connection::new(socket),
             server: None,
+            replica: None,
             errand: None,
             lease: Lease::default(),
             timer: None,

@@ -65,6 +65,8 @@ pub(super) struct Tenant {
     pub(super) address: Arc<str>,
     pub(super) client: Connection,
     pub(super) server: Option<Connection>,
+    /// Boxed, since most sessions have none.
+    pub(super) replica: Option<Box<Connection>>,
     pub(super) errand: Option<Connection>,
     pub(super) lease: Lease,
     /// The deadline for which a timer is set.
@@ -79,6 +81,7 @@ impl Tenant {
         match side {
             Side::Client => Some(&mut self.client),
             Side::Server => self.server.as_mut(),
+            Side::Replica => self.replica.as_deref_mut(),
             Side::Errand => self.errand.as_mut(),
         }
     }
@@ -241,11 +244,11 @@ impl Worker {
     /// cannot be written to is gone.
     fn send_failed(&mut self, id: SocketId) {
         match self.owner(id) {
-            Some(Owner::Session(key, Side::Server)) => {
-                if let Some(server) = self.tenants.get_mut(key).and_then(|tenant| tenant.server.as_mut()) {
+            Some(Owner::Session(key, side @ (Side::Server | Side::Replica))) => {
+                if let Some(server) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
                     server.stop_writing();
                 }
-                self.relieve(key, Side::Server);
+                self.relieve(key, side);
             }
             _ => self.failed(id),
         }

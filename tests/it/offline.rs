@@ -137,6 +137,22 @@ fn explain_works_from_the_file_alone() {
 }
 
 #[test]
+fn explain_says_what_a_statement_is_taken_for() {
+    let split = "[[user]]\nname = \"both\"\npassword = \"x\"\nsplit = { write = \"write\", read = \"read\" }\n";
+    let config = file(&format!("{GOOD}{split}"));
+    let explained = |sql: &str| {
+        let output = sqluice(&["explain", "--user", "both", sql], &config.path);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        said(&output)
+    };
+    let read = explained("SELECT name FROM t WHERE id = 1");
+    assert!(read.starts_with("the statement goes to pool read\n"), "{read}");
+    let write = explained("SELECT name FROM t WHERE id = 1 FOR UPDATE");
+    assert!(write.starts_with("the statement goes to pool write\n"), "{write}");
+    assert!(write.contains("it is a statement for the primary: FOR UPDATE, at `UPDATE`\n"), "{write}");
+}
+
+#[test]
 fn hash_password_prints_what_a_file_may_hold() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sqluice"))
         .arg("hash-password")

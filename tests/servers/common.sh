@@ -21,7 +21,7 @@ in_root() {
   root=$(root_of "$1")
   shift 2
   COMMAND=("$root/lib64/ld-linux-x86-64.so.2" --argv0 "$root/$program"
-    --library-path "$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu:$root/usr/lib/x86_64-linux-gnu/mysql-router"
+    --library-path "$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu:$root/usr/lib/mysql-router"
     "$root/$program" "$@")
 }
 

@@ -307,7 +307,7 @@ fn answered(writable: Writable) -> CheckResult {
 
 fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'static> {
     let pool = table.config.pool_by_name(pool).expect("it is in the configuration");
-    Question { pool, excluded: &[], required: Capabilities::PROTOCOL_41, tie_break }
+    Question { pool, excluded: &[], required: Capabilities::PROTOCOL_41, fresh: None, tie_break }
 }
 
 fn config(servers: usize) -> Arc<Config> {

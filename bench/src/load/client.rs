@@ -1,28 +1,21 @@
-//! One MySQL connection: login, and requests whose reply is known to the last byte.
+//! One MySQL connection, and requests whose reply is known: to the last byte, or in its shape.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
-use sqluice::protocol::auth::{Credential, Login, LoginStep, Plugin, Secret};
-use sqluice::protocol::capability::Capabilities;
-use sqluice::protocol::handshake::{Greeting, HandshakeResponse, ServerHello};
 
-use crate::case::{Exchange, STATEMENT_ID_IN_REPLY};
-use crate::wire::{command, first_packet, write_packet};
+use super::shape::{Follower, Progress};
+use crate::backend::{SCHEMA, Target};
+use crate::program::Exchange;
+use crate::reply::{Comparison, Expected, STATEMENT_ID_IN_REPLY, Shape};
+use crate::wire::{command, first_packet};
 
 /// Bytes taken from the socket at once, at most.
 const CHUNK_MAX: usize = 256 * 1024;
 /// Enough for a greeting, and for what an error has to say.
 const CHUNK_MIN: usize = 1024;
-/// The largest packet of a login that is waited for.
-const LOGIN_PACKET_MAX: usize = 64 * 1024;
-
-/// Who the load generator is; the candidates that authenticate know it.
-pub(crate) const USER: &str = "bench";
-pub(crate) const PASSWORD: &str = "bench-password";
 
 /// Why a connection of the load generator did not get what it asked for.
 #[derive(Debug)]
@@ -47,6 +40,8 @@ pub(crate) enum Fault {
         place: usize,
         length: usize,
     },
+    /// A reply of a real server that is not what the statement has to give.
+    WrongShape(String),
     NoReply,
 }
 
@@ -60,6 +55,7 @@ impl fmt::Display for Fault {
             Fault::WrongReply { place, length } => {
                 write!(f, "reply of {length} bytes is wrong from byte {place} on")
             }
+            Fault::WrongShape(what) => write!(f, "wrong reply: {what}"),
             Fault::NoReply => write!(f, "no reply"),
         }
     }
@@ -73,49 +69,90 @@ pub(super) struct Client {
 
 impl Client {
     /// `reply_length` is that of the replies to come: they are taken in as few reads as they come in.
-    pub(super) async fn log_in(address: SocketAddr, reply_length: usize) -> Result<Client, Fault> {
-        let stream =
-            TcpStream::connect_addr(address).await.map_err(|error| Fault::Socket { doing: "connecting", error })?;
+    pub(super) async fn log_in(target: &Target, reply_length: usize) -> Result<Client, Fault> {
+        let database = match target.comparison {
+            Comparison::Bytes => None,
+            Comparison::Shape => Some(SCHEMA.as_bytes()),
+        };
+        Client::log_in_with(target, database, reply_length).await
+    }
+
+    pub(super) async fn log_in_with(
+        target: &Target,
+        database: Option<&[u8]>,
+        reply_length: usize,
+    ) -> Result<Client, Fault> {
+        let stream = TcpStream::connect_addr(target.address)
+            .await
+            .map_err(|error| Fault::Socket { doing: "connecting", error })?;
         stream.set_nodelay(true).map_err(|error| Fault::Socket { doing: "connecting", error })?;
         // One byte more than the reply, so that surplus bytes are seen in the same read.
         let chunk = Vec::with_capacity((reply_length + 1).clamp(CHUNK_MIN, CHUNK_MAX));
         let mut client = Client { stream, chunk };
-        client.authenticate().await?;
+        client.authenticate(&target.account, database).await?;
         Ok(client)
     }
 
-    /// Sends the request and compares every byte of what comes back.
+    /// Sends the request and judges what comes back.
     pub(super) async fn exchange(&mut self, exchange: &mut Exchange) -> Result<(), Fault> {
         exchange.request = self.send(std::mem::take(&mut exchange.request)).await?;
-        let mut expected = &exchange.reply[..];
+        match &exchange.expected {
+            Expected::Bytes(reply) => self.compare(reply).await,
+            Expected::Shape(shape) => self.follow(*shape).await.map(drop),
+        }
+    }
+
+    async fn compare(&mut self, reply: &[u8]) -> Result<(), Fault> {
+        let mut expected = reply;
         while !expected.is_empty() {
-            self.receive("reading a reply").await?;
-            match expected.strip_prefix(&self.chunk[..]) {
+            let chunk = self.receive("reading a reply").await?;
+            match expected.strip_prefix(chunk) {
                 Some(rest) => expected = rest,
-                None => {
-                    return Err(self.explain(&exchange.reply, exchange.reply.len() - expected.len()));
-                }
+                None => return Err(explain(chunk, reply, reply.len() - expected.len())),
             }
         }
         Ok(())
     }
 
+    /// Returns the first bytes of the reply.
+    async fn follow(&mut self, shape: Shape) -> Result<Vec<u8>, Fault> {
+        let mut follower = Follower::new(shape);
+        let mut start = Vec::new();
+        loop {
+            let chunk = self.receive("reading a reply").await?;
+            let missing = STATEMENT_ID_IN_REPLY.end.saturating_sub(start.len());
+            start.extend_from_slice(&chunk[..missing.min(chunk.len())]);
+            if follower.take(chunk)? == Progress::Over {
+                return Ok(start);
+            }
+        }
+    }
+
     /// Prepares a statement; returns the id it got, which is all that may differ from the expected reply.
     pub(super) async fn prepare(&mut self, exchange: Exchange) -> Result<u32, Fault> {
         self.send(exchange.request).await?;
+        let start = match exchange.expected {
+            Expected::Bytes(reply) => self.compare_but_id(&reply).await?,
+            Expected::Shape(shape) => self.follow(shape).await?,
+        };
+        let id = start[STATEMENT_ID_IN_REPLY].try_into().expect("four bytes");
+        Ok(u32::from_le_bytes(id))
+    }
+
+    async fn compare_but_id(&mut self, expected: &[u8]) -> Result<Vec<u8>, Fault> {
         let mut reply = Vec::new();
-        while reply.len() < exchange.reply.len() {
-            self.receive("preparing a statement").await?;
-            reply.extend_from_slice(&self.chunk);
+        while reply.len() < expected.len() {
+            let chunk = self.receive("preparing a statement").await?;
+            reply.extend_from_slice(chunk);
             if reply.get(4) == Some(&0xFF) {
-                return Err(self.explain(&exchange.reply, 0));
+                return Err(explain(&reply, expected, 0));
             }
         }
-        let id: [u8; 4] = reply[STATEMENT_ID_IN_REPLY].try_into().expect("four bytes");
-        reply[STATEMENT_ID_IN_REPLY].copy_from_slice(&exchange.reply[STATEMENT_ID_IN_REPLY]);
-        match first_difference(&exchange.reply, &reply) {
-            None => Ok(u32::from_le_bytes(id)),
-            Some(place) => Err(Fault::WrongReply { place, length: exchange.reply.len() }),
+        let mut without_id = reply.clone();
+        without_id[STATEMENT_ID_IN_REPLY].copy_from_slice(&expected[STATEMENT_ID_IN_REPLY]);
+        match first_difference(expected, &without_id) {
+            None => Ok(reply),
+            Some(place) => Err(Fault::WrongReply { place, length: expected.len() }),
         }
     }
 
@@ -124,112 +161,37 @@ impl Client {
         Ok(())
     }
 
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    pub(super) async fn send(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {
         let (result, bytes) = self.stream.write_all(bytes).await;
         result.map_err(|error| Fault::Socket { doing: "sending", error })?;
         Ok(bytes)
     }
 
-    /// Takes what has come into `chunk`, in place of what was there.
-    async fn receive(&mut self, doing: &'static str) -> Result<(), Fault> {
+    /// What has come.
+    pub(super) async fn receive(&mut self, doing: &'static str) -> Result<&[u8], Fault> {
         let (result, chunk) = self.stream.read(std::mem::take(&mut self.chunk)).await;
         self.chunk = chunk;
         match result {
             Ok(0) => Err(Fault::Closed { doing }),
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(&self.chunk),
             Err(error) => Err(Fault::Socket { doing, error }),
-        }
-    }
-
-    /// Why the chunk is not what stands at `start` of the reply.
-    fn explain(&self, reply: &[u8], start: usize) -> Fault {
-        match first_packet(&self.chunk) {
-            Some((payload, _, _)) if start == 0 && payload.first() == Some(&0xFF) => refusal(payload),
-            Some(_) | None => {
-                let place = first_difference(&reply[start..], &self.chunk).unwrap_or(reply.len() - start);
-                Fault::WrongReply { place: start + place, length: reply.len() }
-            }
-        }
-    }
-
-    async fn authenticate(&mut self) -> Result<(), Fault> {
-        let mut received = Vec::new();
-        let (payload, mut sequence) = self.login_packet(&mut received).await?;
-        let greeting = match Greeting::parse(&payload) {
-            Ok(ServerHello::Greeting(greeting)) => greeting,
-            Ok(ServerHello::Refused(_)) => return Err(refusal(&payload)),
-            Err(malformed) => return Err(Fault::StrangeLogin(malformed.to_string())),
-        };
-        let credential = Credential::Cleartext(Secret::new(PASSWORD));
-        let (mut login, plugin, auth_response) = Login::begin(&greeting, &credential);
-        let mut answer = Vec::new();
-        response(plugin, auth_response).encode(&mut answer);
-        loop {
-            let mut packet = Vec::new();
-            write_packet(&mut packet, sequence.wrapping_add(1), &answer);
-            self.send(packet).await?;
-            answer = loop {
-                let payload;
-                (payload, sequence) = self.login_packet(&mut received).await?;
-                match login.receive(&payload, &credential, CAPABILITIES) {
-                    LoginStep::Send(answer) => break answer,
-                    LoginStep::Wait => {}
-                    LoginStep::Accepted(_) => return Ok(()),
-                    LoginStep::Refused(_) => return Err(refusal(&payload)),
-                    LoginStep::Unanswerable { why, .. } => {
-                        return Err(Fault::StrangeLogin(why.to_string()));
-                    }
-                    LoginStep::Malformed => {
-                        return Err(Fault::StrangeLogin("not a login packet".to_owned()));
-                    }
-                }
-            };
-        }
-    }
-
-    /// The next packet of the login, taken out of `received`, with its sequence id.
-    async fn login_packet(&mut self, received: &mut Vec<u8>) -> Result<(Vec<u8>, u8), Fault> {
-        loop {
-            if let Some((payload, sequence, length)) = first_packet(received) {
-                let packet = (payload.to_vec(), sequence);
-                received.drain(..length);
-                return if packet.0.first() == Some(&0xFF) { Err(refusal(&packet.0)) } else { Ok(packet) };
-            }
-            if received.len() > LOGIN_PACKET_MAX {
-                return Err(Fault::StrangeLogin("a packet without end".to_owned()));
-            }
-            self.receive("logging in").await?;
-            received.extend_from_slice(&self.chunk);
         }
     }
 }
 
-/// What a current client says of itself. [`ResultEnd::OkPacket`](crate::wire::ResultEnd) goes with it.
-const CAPABILITIES: Capabilities = Capabilities::LONG_PASSWORD
-    .with(Capabilities::LONG_FLAG)
-    .with(Capabilities::PROTOCOL_41)
-    .with(Capabilities::TRANSACTIONS)
-    .with(Capabilities::SECURE_CONNECTION)
-    .with(Capabilities::MULTI_RESULTS)
-    .with(Capabilities::PS_MULTI_RESULTS)
-    .with(Capabilities::PLUGIN_AUTH)
-    .with(Capabilities::DEPRECATE_EOF);
-
-fn response(plugin: Plugin, auth_response: Vec<u8>) -> HandshakeResponse {
-    HandshakeResponse {
-        capabilities: CAPABILITIES,
-        max_packet: 0x0100_0000,
-        collation: 45, // utf8mb4_general_ci, which both families have
-        user: USER.as_bytes().to_vec(),
-        auth_response,
-        database: None,
-        plugin: Some(plugin.name().to_vec()),
-        attributes: Vec::new(),
+/// Why the chunk is not what stands at `start` of the reply.
+fn explain(chunk: &[u8], reply: &[u8], start: usize) -> Fault {
+    match first_packet(chunk) {
+        Some((payload, _, _)) if start == 0 && payload.first() == Some(&0xFF) => refusal(payload),
+        Some(_) | None => {
+            let place = first_difference(&reply[start..], chunk).unwrap_or(reply.len() - start);
+            Fault::WrongReply { place: start + place, length: reply.len() }
+        }
     }
 }
 
 /// What an ERR packet says.
-fn refusal(payload: &[u8]) -> Fault {
+pub(super) fn refusal(payload: &[u8]) -> Fault {
     let code = payload.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
     let text = payload.get(3..).unwrap_or_default();
     // `#` and five characters of SQLSTATE stand before the message, except before the login.

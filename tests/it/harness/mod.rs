@@ -6,13 +6,15 @@ mod deadline;
 mod process;
 mod script;
 mod servers;
+mod sets;
 pub(crate) mod wire;
 
 pub(crate) use balancer::{Sqluice, Start, cluster, cluster_on, user};
 pub(crate) use deadline::{WAIT_MAX, eventually};
 pub(crate) use process::{Process, signal};
 pub(crate) use script::{Finished, client_cli, in_cache, node, python, run};
-pub(crate) use servers::{ALL_FLAVOURS, Flavour, Server, Trio, fresh_name};
+pub(crate) use servers::{ALL_FLAVOURS, Flavour, Server, fresh_name};
+pub(crate) use sets::{Galera, Trio};
 pub(crate) use wire::{Account, Client, Reply, ServerError, Shape};
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

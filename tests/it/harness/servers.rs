@@ -54,9 +54,14 @@ impl Server {
 
     /// A server of its own for a test that changes or kills it; `options` as on the server's command line.
     pub(crate) fn start(flavour: Flavour, options: &[&str]) -> Server {
-        let server = Server { flavour, address: free_address(), folder: runs().join(fresh_name(flavour.name())) };
+        let server = Server::prepare(flavour);
         server.launch(options);
         server
+    }
+
+    /// Its place and its port, before anything is there.
+    pub(super) fn prepare(flavour: Flavour) -> Server {
+        Server { flavour, address: free_address(), folder: runs().join(fresh_name(flavour.name())) }
     }
 
     fn launch(&self, options: &[&str]) {
@@ -104,7 +109,7 @@ impl Server {
         name
     }
 
-    fn folder_text(&self) -> &str {
+    pub(super) fn folder_text(&self) -> &str {
         self.folder.to_str().expect("the folder's name is ASCII")
     }
 }
@@ -121,44 +126,6 @@ impl Drop for Server {
     }
 }
 
-/// A primary and two replicas that follow it.
-#[derive(Debug)]
-pub(crate) struct Trio {
-    /// The primary first.
-    pub(crate) servers: [Server; 3],
-}
-
-impl Trio {
-    pub(crate) fn start(flavour: Flavour) -> Trio {
-        let servers = [(); 3].map(|()| Server::start(flavour, &[]));
-        let port = servers[0].address.port().to_string();
-        for replica in &servers[1..] {
-            server_script(&["replicate", replica.folder_text(), &port]);
-        }
-        servers[0].direct().execute("CREATE TABLE test.arrived (id INT PRIMARY KEY)");
-        let trio = Trio { servers };
-        trio.await_replicas();
-        trio
-    }
-
-    pub(crate) fn primary(&self) -> &Server {
-        &self.servers[0]
-    }
-
-    pub(crate) fn replicas(&self) -> &[Server] {
-        &self.servers[1..]
-    }
-
-    /// Until both replicas have applied the table that the primary made last.
-    fn await_replicas(&self) {
-        for replica in self.replicas() {
-            let seen =
-                "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'test' AND table_name = 'arrived'";
-            eventually("the replica follows", || (replica.root(seen).trim() == "1").then_some(()));
-        }
-    }
-}
-
 /// A name that is unique in this run.
 pub(crate) fn fresh_name(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -167,7 +134,7 @@ pub(crate) fn fresh_name(prefix: &str) -> String {
 
 /// A port that nothing uses now. The kernel does not hand out the same one twice in a row, which is what makes it safe
 /// enough to close it here and to open it in another process.
-fn free_address() -> SocketAddr {
+pub(super) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address")
 }
@@ -192,9 +159,15 @@ fn runs() -> &'static Path {
 }
 
 #[track_caller]
-fn server_script(arguments: &[&str]) -> String {
-    let what = format!("tests/servers/server {}", arguments.join(" "));
-    run(Command::new(in_tests("servers/server")).args(arguments)).expect_success(&what)
+pub(super) fn server_script(arguments: &[&str]) -> String {
+    script("servers/server", arguments)
+}
+
+/// Runs a script of the `tests` folder, which must succeed.
+#[track_caller]
+pub(super) fn script(path: &str, arguments: &[&str]) -> String {
+    let what = format!("tests/{path} {}", arguments.join(" "));
+    run(Command::new(in_tests(path)).args(arguments)).expect_success(&what)
 }
 
 fn running(folder: &Path) -> Option<Process> {

@@ -1,8 +1,7 @@
 //! The bare relay: what a balancer on this ring would cost if it knew nothing of MySQL but packet heads.
 //!
 //! It has the data path's duties (boundaries of packets, order, back-pressure, both ends' close) and none of the
-//! session's: no login, no choice of server, no state of a reply. So it is the limit to stay close to. Its candidates
-//! run it as a process of its own.
+//! session's: no login, no choice of server, no state of a reply. So it is the limit to stay close to.
 
 use std::collections::VecDeque;
 use std::error::Error;

@@ -4,6 +4,8 @@
 //! statements of [`Table`] and what a monitor asks, and sends replies that were built at the start. It stands on epoll
 //! and not on the balancer's own ring, so that a change there does not change the server behind it too.
 
+mod answers;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,8 +13,9 @@ use std::rc::Rc;
 
 use rustix::event::epoll;
 
-use crate::case::{Replies, Table};
-use crate::wire::{CLIENT_DEPRECATE_EOF, ColumnType, OK_PAYLOAD, ReplyWriter, ResultEnd, first_packet, write_packet};
+use answers::{Answers, Session, VERSION};
+
+use crate::wire::{CLIENT_DEPRECATE_EOF, OK_PAYLOAD, ResultEnd, first_packet, write_packet};
 
 /// Bytes taken from a socket at once: more than any command of the bench.
 const READ_MAX: usize = 64 * 1024;
@@ -145,7 +148,7 @@ impl From<io::Error> for Over {
 #[derive(Clone, Copy)]
 enum Stage {
     LoginResponse,
-    Command(ResultEnd),
+    Command(Session),
 }
 
 struct Connection {
@@ -206,10 +209,10 @@ impl Connection {
         while self.unsent.is_none()
             && let Some((payload, sequence, length)) = first_packet(&bytes[answered..])
         {
-            match self.stage {
+            match &mut self.stage {
                 Stage::LoginResponse => self.welcome(payload, sequence)?,
-                Stage::Command(end) => {
-                    if let Some(reply) = answers.to(payload, end)? {
+                Stage::Command(session) => {
+                    if let Some(reply) = answers.to(payload, session)? {
                         self.send(reply)?;
                     }
                 }
@@ -226,7 +229,7 @@ impl Connection {
             0 => ResultEnd::EofPackets,
             _ => ResultEnd::OkPacket,
         };
-        self.stage = Stage::Command(end);
+        self.stage = Stage::Command(Session::new(end));
         let mut reply = Vec::new();
         write_packet(&mut reply, sequence.wrapping_add(1), &OK_PAYLOAD);
         self.send(reply.into())
@@ -252,129 +255,8 @@ impl Connection {
     }
 }
 
-/// Everything that can be answered.
-struct Answers {
-    with_eof: Replies,
-    with_ok: Replies,
-    ok: Rc<[u8]>,
-}
-
-impl Answers {
-    fn new() -> Answers {
-        let mut ok = ReplyWriter::new(ResultEnd::OkPacket);
-        ok.ok();
-        Answers {
-            with_eof: Replies::new(ResultEnd::EofPackets),
-            with_ok: Replies::new(ResultEnd::OkPacket),
-            ok: ok.into_bytes().into(),
-        }
-    }
-
-    fn replies(&self, end: ResultEnd) -> &Replies {
-        match end {
-            ResultEnd::EofPackets => &self.with_eof,
-            ResultEnd::OkPacket => &self.with_ok,
-        }
-    }
-
-    /// The reply to a command, or nothing where the protocol has none. COM_QUIT ends the connection.
-    fn to(&self, payload: &[u8], end: ResultEnd) -> Result<Option<Rc<[u8]>>, Over> {
-        let (&kind, body) = payload.split_first().ok_or(Over)?;
-        let replies = self.replies(end);
-        Ok(Some(match kind {
-            0x01 => return Err(Over),
-            0x18 | 0x19 => return Ok(None), // COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
-            0x03 => match Table::ALL.into_iter().find(|table| table.statement() == body) {
-                Some(table) => replies.text(table).clone(),
-                None => self.to_statement(body, end),
-            },
-            0x16 => match Table::ALL.into_iter().find(|table| table.prepared_statement() == body) {
-                Some(table) => replies.prepare(table).clone(),
-                None => error(1295, b"HY000", "the stand-in server cannot prepare this"),
-            },
-            0x17 => match body.first_chunk().and_then(|id| Table::of_statement_id(u32::from_le_bytes(*id))) {
-                Some(table) => replies.binary(table).clone(),
-                None => error(1243, b"HY000", "Unknown prepared statement handler"),
-            },
-            0x02 | 0x0E | 0x1A | 0x1F => self.ok.clone(), // COM_INIT_DB, COM_PING, COM_STMT_RESET, COM_RESET_CONNECTION
-            _ => error(1047, b"08S01", "Unknown command"),
-        }))
-    }
-
-    /// What a monitor and a driver say around the statements that count.
-    fn to_statement(&self, statement: &[u8], end: ResultEnd) -> Rc<[u8]> {
-        let statement = String::from_utf8_lossy(statement);
-        let statement = statement.trim().trim_end_matches(';');
-        let (verb, rest) = statement.split_once(char::is_whitespace).unwrap_or((statement, ""));
-        match verb.to_ascii_lowercase().as_str() {
-            "set" | "use" | "do" | "begin" | "commit" | "rollback" => self.ok.clone(),
-            "select" => one_row(rest, end).unwrap_or_else(|| error(1064, b"42000", "unknown to the stand-in server")),
-            _ => error(1064, b"42000", "unknown to the stand-in server"),
-        }
-    }
-}
-
-/// The row of `@@name, @@name AS alias, 1`, or nothing where one of them is not known.
-fn one_row(expressions: &str, end: ResultEnd) -> Option<Rc<[u8]>> {
-    let columns = expressions.split(',').map(|column| column_of(column.trim())).collect::<Option<Vec<_>>>()?;
-    let mut writer = ReplyWriter::new(end);
-    writer.column_count(u8::try_from(columns.len()).ok().filter(|count| *count < 0xFB)?);
-    for (name, value) in &columns {
-        let kind = if value.parse::<u64>().is_ok() { ColumnType::Integer } else { ColumnType::Text };
-        writer.column(name.as_bytes(), kind);
-    }
-    writer.columns_end();
-    writer.text_row(&columns.iter().map(|(_, value)| value.as_bytes()).collect::<Vec<_>>());
-    writer.rows_end();
-    Some(writer.into_bytes().into())
-}
-
-/// Name and value of one expression of a select list.
-fn column_of(column: &str) -> Option<(&str, &'static str)> {
-    let (expression, name) = match column.split_once(char::is_whitespace) {
-        Some((expression, alias)) => (expression, alias.trim().trim_start_matches("AS ").trim_start_matches("as ")),
-        None => (column, column),
-    };
-    let lower = expression.to_ascii_lowercase();
-    let variable = lower.strip_prefix("@@").unwrap_or(&lower);
-    let variable = variable.trim_start_matches("global.").trim_start_matches("session.");
-    let (_, value) = VARIABLES.iter().find(|(known, _)| *known == variable)?;
-    Some((name, value))
-}
-
-const VERSION: &str = "8.0.40-stand-in";
-
-const VARIABLES: [(&str, &str); 20] = [
-    ("1", "1"),
-    ("version()", VERSION),
-    ("version", VERSION),
-    ("version_comment", "sqluice bench"),
-    ("max_allowed_packet", "67108864"),
-    ("wait_timeout", "28800"),
-    ("interactive_timeout", "28800"),
-    ("socket", ""),
-    ("hostname", "stand-in"),
-    ("port", "3306"),
-    ("read_only", "0"),
-    ("super_read_only", "0"),
-    ("innodb_read_only", "0"),
-    ("server_id", "1"),
-    ("server_uuid", "00000000-0000-0000-0000-000000000001"),
-    ("gtid_mode", "OFF"),
-    ("autocommit", "1"),
-    ("sql_mode", ""),
-    ("time_zone", "SYSTEM"),
-    ("lower_case_table_names", "0"),
-];
-
-fn error(code: u16, state: &[u8; 5], message: &str) -> Rc<[u8]> {
-    let mut writer = ReplyWriter::new(ResultEnd::OkPacket);
-    writer.error(code, state, message);
-    writer.into_bytes().into()
-}
-
 /// HandshakeV10 with mysql_native_password. The salt is always the same: no password is verified.
-fn greeting(connection_id: u32) -> Vec<u8> {
+pub(crate) fn greeting(connection_id: u32) -> Vec<u8> {
     let capabilities = CAPABILITIES.to_le_bytes();
     let mut payload = vec![0x0A];
     payload.extend_from_slice(VERSION.as_bytes());
@@ -396,45 +278,9 @@ fn greeting(connection_id: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn answer(command: &[u8]) -> Option<Rc<[u8]>> {
-        Answers::new().to(command, ResultEnd::OkPacket).ok().expect("an answer, not the end of the connection")
-    }
-
-    fn first_byte(command: &[u8]) -> u8 {
-        answer(command).expect("a reply")[4]
-    }
-
-    #[test]
-    fn a_table_is_answered_without_a_copy() {
-        let answers = Answers::new();
-        let reply = answers.to(b"\x03SELECT c FROM point WHERE id=4711", ResultEnd::OkPacket).ok().flatten();
-        assert!(Rc::ptr_eq(&reply.expect("a reply"), answers.with_ok.text(Table::Point)));
-    }
-
-    #[test]
-    fn a_monitor_gets_its_variables() {
-        let reply =
-            answer(b"\x03SELECT @@max_allowed_packet,@@wait_timeout, @@global.read_only AS ro").expect("a reply");
-        assert_eq!(reply[4], 3);
-        let row = b"\x0867108864\x0528800\x010";
-        assert!(reply.windows(row.len()).any(|bytes| bytes == row));
-        assert!(reply.windows(3).any(|bytes| bytes == b"\x02ro"));
-    }
-
-    #[test]
-    fn what_is_not_known_is_an_error_and_not_silence() {
-        assert_eq!(first_byte(b"\x03SELECT @@no_such_variable"), 0xFF);
-        assert_eq!(first_byte(b"\x03DELETE FROM point"), 0xFF);
-        assert_eq!(first_byte(b"\x17\x63\x00\x00\x00"), 0xFF);
-        assert_eq!(first_byte(b"\x11user"), 0xFF);
-    }
-
-    #[test]
-    fn commands_without_a_reply_get_none_and_quit_ends() {
-        assert_eq!(answer(b"\x19\x01\x00\x00\x00"), None);
-        assert!(Answers::new().to(b"\x01", ResultEnd::OkPacket).is_err());
-    }
+    use crate::case::Table;
+    use crate::reply::{Replies, done_reply};
+    use crate::wire::SessionState::Autocommit;
 
     /// Commands arrive cut at any place, several at once, and are answered in order.
     #[test]
@@ -447,8 +293,8 @@ mod tests {
         let sent = [login, ping, query].concat();
         let mut expected = Vec::new();
         write_packet(&mut expected, 2, &OK_PAYLOAD);
-        expected.extend_from_slice(&answers.ok);
-        expected.extend_from_slice(answers.with_ok.text(Table::Point));
+        expected.extend_from_slice(&done_reply(0, Autocommit));
+        expected.extend_from_slice(Replies::new(ResultEnd::OkPacket, Autocommit).text(Table::Point));
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         for cut in 0..=sent.len() {

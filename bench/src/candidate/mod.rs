@@ -1,0 +1,337 @@
+//! What can be measured, and how each is started: one process with one worker, between the load and the same server.
+
+pub(crate) mod configuration;
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sqluice::io::{Engine, Io, IoLimits};
+
+use crate::backend::Target;
+use crate::case::Case;
+use crate::launch::{Cpu, Process, last_words};
+use crate::load;
+use crate::relay;
+
+/// How long a candidate may take from its start to the first right reply.
+const START_TIME_MAX: Duration = Duration::from_secs(15);
+/// Between two attempts to get that reply; there is no event to wait for that all candidates have.
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Candidate {
+    /// Nothing between: what the load and the server can do
+    Direct,
+    /// Passes packets on by their heads and knows nothing else, on io_uring: the limit to stay close to
+    Relay,
+    /// The same on epoll
+    RelayEpoll,
+    /// The balancer on io_uring
+    Sqluice,
+    /// The balancer on epoll
+    SqluiceEpoll,
+    /// Passes bytes on, on monoio
+    RelayMonoio,
+    /// The same on tokio-uring
+    RelayTokioUring,
+    /// HAProxy in TCP mode
+    Haproxy,
+    /// ProxySQL, where its path is given
+    #[value(name = "proxysql")]
+    ProxySql,
+    /// MySQL Router passing connections through, where its path is given
+    #[value(name = "mysql-router")]
+    MySqlRouter,
+}
+
+impl Candidate {
+    pub(crate) const ALL: [Candidate; 10] = [
+        Candidate::Direct,
+        Candidate::Relay,
+        Candidate::RelayEpoll,
+        Candidate::Sqluice,
+        Candidate::SqluiceEpoll,
+        Candidate::RelayMonoio,
+        Candidate::RelayTokioUring,
+        Candidate::Haproxy,
+        Candidate::ProxySql,
+        Candidate::MySqlRouter,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Candidate::Direct => "direct",
+            Candidate::Relay => "relay",
+            Candidate::RelayEpoll => "relay-epoll",
+            Candidate::Sqluice => "sqluice",
+            Candidate::SqluiceEpoll => "sqluice-epoll",
+            Candidate::RelayMonoio => "relay-monoio",
+            Candidate::RelayTokioUring => "relay-tokio-uring",
+            Candidate::Haproxy => "haproxy",
+            Candidate::ProxySql => "proxysql",
+            Candidate::MySqlRouter => "mysql-router",
+        }
+    }
+
+    /// What the balancer calls the way to the kernel that this candidate takes.
+    pub(crate) fn engine(self) -> &'static str {
+        if self.needs_io_uring() { "io_uring" } else { "epoll" }
+    }
+
+    fn needs_io_uring(self) -> bool {
+        match self {
+            Candidate::Relay | Candidate::Sqluice | Candidate::RelayMonoio | Candidate::RelayTokioUring => true,
+            Candidate::Direct
+            | Candidate::RelayEpoll
+            | Candidate::SqluiceEpoll
+            | Candidate::Haproxy
+            | Candidate::ProxySql
+            | Candidate::MySqlRouter => false,
+        }
+    }
+}
+
+/// Where the programs are.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Programs {
+    /// The balancer; the one built beside this program where nothing is given
+    #[arg(long, value_name = "PATH", default_value_os_t = beside("sqluice"))]
+    pub(crate) sqluice: PathBuf,
+    /// HAProxy; from PATH where nothing is given
+    #[arg(long, value_name = "PATH", default_value = "haproxy")]
+    pub(crate) haproxy: PathBuf,
+    /// ProxySQL; not measured where nothing is given
+    #[arg(long, value_name = "PATH")]
+    pub(crate) proxysql: Option<PathBuf>,
+    /// MySQL Router; not measured where nothing is given
+    #[arg(long, value_name = "PATH")]
+    pub(crate) mysql_router: Option<PathBuf>,
+}
+
+impl Default for Programs {
+    fn default() -> Programs {
+        Programs { sqluice: beside("sqluice"), haproxy: "haproxy".into(), proxysql: None, mysql_router: None }
+    }
+}
+
+/// A program in the same directory as this one.
+fn beside(name: &str) -> PathBuf {
+    std::env::current_exe().map_or_else(|_| PathBuf::from(name), |own| own.with_file_name(name))
+}
+
+/// What every candidate stands in.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) cpu: Cpu,
+    /// Of the balancer; the others have one thread.
+    pub(crate) workers: usize,
+    pub(crate) server: &'a Target,
+    pub(crate) programs: &'a Programs,
+    /// Configurations and logs; gone after the run.
+    pub(crate) directory: &'a Path,
+}
+
+/// Why there is no candidate to measure.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// This machine does not have it. The table says so; the run is still good.
+    Absent(String),
+    /// It should be there and is not, or does not serve: the run has failed.
+    Failed(String),
+}
+
+impl From<io::Error> for NotStarted {
+    fn from(error: io::Error) -> NotStarted {
+        NotStarted::Failed(error.to_string())
+    }
+}
+
+/// A candidate that serves.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    /// None where the load goes straight to the server.
+    process: Option<Process>,
+}
+
+impl Running {
+    /// The process whose use of CPU and memory counts.
+    pub(crate) fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<String>> {
+        self.process.as_mut().map_or(Ok(None), Process::ended)
+    }
+}
+
+/// Starts a candidate and waits until a query through it gets the right reply.
+pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Result<Running, NotStarted> {
+    require_engine(candidate)?;
+    let log = surroundings.directory.join(format!("{}.log", candidate.name()));
+    let mut running = match candidate {
+        Candidate::Direct => Running { address: surroundings.server.address, process: None },
+        Candidate::Relay => start_relay(surroundings, relay::Runtime::IoUring, &log)?,
+        Candidate::RelayEpoll => start_relay(surroundings, relay::Runtime::Epoll, &log)?,
+        Candidate::RelayMonoio => start_relay(surroundings, relay::Runtime::Monoio, &log)?,
+        Candidate::RelayTokioUring => start_relay(surroundings, relay::Runtime::TokioUring, &log)?,
+        Candidate::Sqluice => start_sqluice(surroundings, "io_uring", &log)?,
+        Candidate::SqluiceEpoll => start_sqluice(surroundings, "epoll", &log)?,
+        Candidate::Haproxy => start_haproxy(surroundings, &log)?,
+        Candidate::ProxySql => start_proxysql(surroundings, &log)?,
+        Candidate::MySqlRouter => start_mysql_router(surroundings, &log)?,
+    };
+    await_service(&mut running, surroundings.server, &log)?;
+    Ok(running)
+}
+
+fn await_service(running: &mut Running, server: &Target, log: &Path) -> Result<(), NotStarted> {
+    let deadline = Instant::now() + START_TIME_MAX;
+    loop {
+        let Err(fault) = load::try_once(&server.through(running.address), Case::PointSelect) else {
+            return Ok(());
+        };
+        if let Some(status) = running.ended()? {
+            return Err(NotStarted::Failed(format!("ended with {status}: {}", last_words(log))));
+        }
+        if Instant::now() > deadline {
+            return Err(NotStarted::Failed(format!("does not serve: {fault}; its last words: {}", last_words(log))));
+        }
+        thread::sleep(ATTEMPT_INTERVAL);
+    }
+}
+
+/// Fails where this kernel, or the container around us, has something against the io_uring that a candidate needs.
+pub(crate) fn require_engine(candidate: Candidate) -> Result<(), NotStarted> {
+    if !candidate.needs_io_uring() {
+        return Ok(());
+    }
+    Io::new(Engine::IoUring, IoLimits::default()).map(drop).map_err(|refusal| NotStarted::Absent(refusal.to_string()))
+}
+
+fn start_relay(surroundings: &Surroundings<'_>, runtime: relay::Runtime, log: &Path) -> Result<Running, NotStarted> {
+    let server = surroundings.server.address.to_string();
+    let arguments = ["relay", "--to", &server, "--on", runtime.name()];
+    let (process, address) = Process::start_own(surroundings.cpu, &arguments, log)?;
+    Ok(Running { address, process: Some(process) })
+}
+
+fn start_sqluice(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> Result<Running, NotStarted> {
+    let Some(program) = find_program(&surroundings.programs.sqluice) else {
+        let path = surroundings.programs.sqluice.display();
+        return Err(NotStarted::Failed(format!("{path} is not there: `cargo build --release` makes it")));
+    };
+    let directory = new_directory(surroundings, &format!("sqluice-{engine}"))?;
+    let config = directory.join("sqluice.toml");
+    let address = free_address()?;
+    fs::write(&config, configuration::sqluice(engine, surroundings.workers, address, surroundings.server, &directory))?;
+    start_with(surroundings.cpu, &program, &["run", "--config", utf8(&config)], address, log)
+}
+
+/// Where a balancer that was started in this directory is asked for its status.
+pub(crate) fn admin_socket(candidate: Candidate, directory: &Path) -> PathBuf {
+    configuration::admin_socket(&directory.join(format!("sqluice-{}", candidate.engine())))
+}
+
+fn start_haproxy(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
+    let Some(program) = find_program(&surroundings.programs.haproxy) else {
+        return Err(NotStarted::Absent(format!("{} is not installed", surroundings.programs.haproxy.display())));
+    };
+    let config = surroundings.directory.join("haproxy.cfg");
+    let address = free_address()?;
+    fs::write(&config, configuration::haproxy(address, surroundings.server.address))?;
+    start_with(surroundings.cpu, &program, &["-db", "-f", utf8(&config)], address, log)
+}
+
+/// In the foreground, where ProxySQL has no parent of its own that would start it again, and without its monitor.
+fn start_proxysql(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
+    let program = find_given(surroundings.programs.proxysql.as_deref(), "--proxysql")?;
+    let directory = new_directory(surroundings, "proxysql")?;
+    let config = directory.join("proxysql.cnf");
+    let address = free_address()?;
+    fs::write(&config, configuration::proxysql(address, free_address()?, surroundings.server, &directory))?;
+    let arguments = [
+        "--foreground",
+        "--exit-on-error",
+        "--initial",
+        "--no-monitor",
+        "--no-version-check",
+        "--idle-threads",
+        "--datadir",
+        utf8(&directory),
+        "--config",
+        utf8(&config),
+    ];
+    start_with(surroundings.cpu, &program, &arguments, address, log)
+}
+
+fn start_mysql_router(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
+    let program = find_given(surroundings.programs.mysql_router.as_deref(), "--mysql-router")?;
+    let directory = new_directory(surroundings, "mysql-router")?;
+    let config = directory.join("mysqlrouter.conf");
+    let address = free_address()?;
+    fs::write(&config, configuration::mysql_router(address, surroundings.server.address, &directory))?;
+    start_with(surroundings.cpu, &program, &["--config", utf8(&config)], address, log)
+}
+
+/// A rival that is measured only where it is pointed at. A path that leads nowhere is a mistake, not an absence.
+fn find_given(path: Option<&Path>, option: &str) -> Result<PathBuf, NotStarted> {
+    let path = path.ok_or_else(|| NotStarted::Absent(format!("not given: `{option} PATH` measures it")))?;
+    find_program(path)
+        .ok_or_else(|| NotStarted::Failed(format!("`{option} {}`: there is no such file", path.display())))
+}
+
+fn new_directory(surroundings: &Surroundings<'_>, name: &str) -> io::Result<PathBuf> {
+    let directory = surroundings.directory.join(name);
+    fs::create_dir(&directory)?;
+    Ok(directory)
+}
+
+fn start_with(
+    cpu: Cpu,
+    program: &Path,
+    arguments: &[&str],
+    address: SocketAddr,
+    log: &Path,
+) -> Result<Running, NotStarted> {
+    let process = Process::start(cpu, program, arguments, log)?;
+    Ok(Running { address, process: Some(process) })
+}
+
+/// An address that nothing listens on. Another process could take the port before the candidate does; then the
+/// candidate ends at its start and says why.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// A path as it is, or a bare name in PATH and where system programs are.
+pub(crate) fn find_program(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return program.is_file().then(|| program.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(system).map(|directory| directory.join(program)).find(|file| file.is_file())
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("the temporary directory's name is UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_by_name_and_by_path_and_otherwise_not() {
+        assert!(find_program(Path::new("sh")).is_some());
+        assert_eq!(find_program(Path::new("/bin/sh")), Some(PathBuf::from("/bin/sh")));
+        assert_eq!(find_program(Path::new("no-such-program-of-anybody")), None);
+        assert_eq!(find_program(Path::new("/no/such/program")), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! The figures in the README, made from the recorded run, so that nobody types one.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::candidate::Candidate;
+use crate::load::Mode;
+use crate::record::{Record, results_directory};
+use crate::run::Row;
+use crate::statistics::cpu_ratio;
+use crate::targets;
+
+const BEGIN: &str = "<!-- figures: begin (made by `sqluice-bench report --write-readme`) -->\n";
+const END: &str = "<!-- figures: end -->";
+
+/// The repository's front page.
+pub(crate) fn readme() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")
+}
+
+pub(crate) fn recorded() -> PathBuf {
+    results_directory().join("latest.json")
+}
+
+pub(crate) fn recorded_plot() -> PathBuf {
+    results_directory().join("latest.svg")
+}
+
+/// Replaces the figures in the README by those of this run.
+pub(crate) fn write(record: &Record) -> Result<(), Box<dyn Error>> {
+    let path = readme();
+    let text = fs::read_to_string(&path)?;
+    fs::write(&path, with_figures(&text, record)?)?;
+    Ok(())
+}
+
+/// The text with these figures between its marks.
+fn with_figures(text: &str, record: &Record) -> Result<String, String> {
+    let (before, rest) = text.split_once(BEGIN).ok_or_else(|| format!("the README has no line {BEGIN}"))?;
+    let (_, after) = rest.split_once(END).ok_or_else(|| format!("the README has no {END}"))?;
+    Ok(format!("{before}{BEGIN}{}{END}{after}", figures(record)))
+}
+
+fn figures(record: &Record) -> String {
+    let machine = &record.machine;
+    let commit = record.commit.as_deref().map(|commit| format!(" (commit {commit})")).unwrap_or_default();
+    format!(
+        "Last full run: {date}{commit}, Linux {kernel}, {cpus} x {processor}; {versions}. Medians of {rounds} rounds of {seconds} s\n\
+         with one worker each, before a stand-in server on loopback.\n\n\
+         CPU time of the proxy per request in microseconds, in brackets by {base}'s in the same round:\n\n\
+         {costs}\n{targets}\n![CPU time and latencies of all candidates](bench/results/latest.svg)\n",
+        date = record.date.get(..10).unwrap_or(&record.date),
+        kernel = machine.kernel,
+        cpus = machine.cpus,
+        processor = machine.processor,
+        versions = machine.versions.join(", "),
+        rounds = record.rounds,
+        seconds = record.window_seconds,
+        base = record.base.name(),
+        costs = costs(record),
+        targets = targets::render(record),
+    )
+}
+
+/// A line a load, a column a candidate. Of the closed loop alone: at a rate that all hold, a candidate that is quicker
+/// sleeps more often, and the time of a request says less.
+fn costs(record: &Record) -> String {
+    let measured: BTreeSet<_> =
+        record.rows.iter().filter(|row| cpu(row).is_some()).map(|row| row.candidate.name()).collect();
+    let candidates: Vec<_> =
+        Candidate::ALL.into_iter().filter(|candidate| measured.contains(candidate.name())).collect();
+    let heads: Vec<_> = candidates.iter().map(|candidate| candidate.name()).collect();
+    let mut text = format!("| load | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
+    let mut last: Option<&Row> = None;
+    for row in record.rows.iter().filter(|row| row.mode == Mode::Closed) {
+        if last.is_some_and(|last| last.is_like(row)) {
+            continue;
+        }
+        last = Some(row);
+        let cells: Vec<_> = candidates.iter().map(|candidate| cost(record, row, *candidate)).collect();
+        text.push_str(&format!("| {} | {} |\n", row.load(), cells.join(" | ")));
+    }
+    text
+}
+
+fn cpu(row: &Row) -> Option<f64> {
+    row.median()?.cpu_us_per_request
+}
+
+fn cost(record: &Record, like: &Row, candidate: Candidate) -> String {
+    let Some(row) = record.beside(like, candidate) else { return "-".to_owned() };
+    let Some(cpu_us) = cpu(row) else { return "-".to_owned() };
+    let digits = if cpu_us < 100.0 { 1 } else { 0 };
+    let base = record.beside(row, record.base).and_then(Row::measured);
+    match base.zip(row.measured()).and_then(|(base, rounds)| cpu_ratio(rounds, base)) {
+        Some(ratio) if candidate != record.base => format!("{cpu_us:.digits$} ({ratio:.2})"),
+        Some(_) | None => format!("{cpu_us:.digits$}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot;
+    use crate::testing::record;
+
+    #[test]
+    fn the_readme_and_the_picture_show_the_recorded_run() {
+        let record = Record::read(&recorded()).expect("a recorded run");
+        let text = fs::read_to_string(readme()).expect("the README");
+        let expected = with_figures(&text, &record).expect("the marks");
+        assert!(text == expected, "`sqluice-bench report --write-readme` brings the README's figures up to date");
+        let picture = fs::read_to_string(recorded_plot()).expect("the picture");
+        assert!(picture == plot::svg(&record), "`sqluice-bench report --write-readme` draws the picture anew");
+    }
+
+    #[test]
+    fn figures_stand_between_the_marks_and_nothing_else_changes() {
+        // One for all: a record has the time at which it was made.
+        let record = record();
+        let text = format!("before\n{BEGIN}old\n{END}\nafter\n");
+        let new = with_figures(&text, &record).expect("the marks are there");
+        assert!(new.starts_with(&format!("before\n{BEGIN}")) && new.ends_with(&format!("{END}\nafter\n")));
+        assert!(!new.contains("old\n"));
+        assert!(new.contains("| 10.0 | 12.0 (1.20) | 15.0 (1.50) |"), "{new}");
+        assert_eq!(with_figures(&new, &record), Ok(new));
+        assert!(with_figures("no marks", &record).is_err());
+    }
+}

@@ -1,0 +1,331 @@
+//! What the balancer promises, as ratios within one run, and what a run says of it.
+//!
+//! The promises are data: a new one is a line in [`TARGETS`]. A run prints them and exits alike whether they are reached,
+//! since they depend on time and on what else the machine does.
+
+use std::fmt;
+
+use crate::candidate::Candidate;
+use crate::case::Case;
+use crate::load::Mode;
+use crate::parts::Parts;
+use crate::record::Record;
+use crate::run::Row;
+use crate::statistics::{cpu_ratio, throughput_ratio};
+use crate::{allocations, spread};
+
+/// One promise.
+pub(crate) struct Target {
+    pub(crate) promise: &'static str,
+    quantity: Quantity,
+    pub(crate) bound: Bound,
+}
+
+/// A load and who is under it.
+#[derive(Clone, Copy)]
+struct Who {
+    case: Case,
+    connections: usize,
+    candidate: Candidate,
+}
+
+/// What is measured.
+#[derive(Clone, Copy)]
+enum Quantity {
+    /// CPU time per request of the first by that of the second.
+    Cpu(Who, Who),
+    /// Requests a second of the first by those of the second.
+    Throughput(Who, Who),
+    /// Median latency of the first by that of the second.
+    Latency(Who, Who),
+    /// What each adds to the median latency of a direct connection: the first by the second.
+    AddedLatency(Who, Who),
+    /// Allocations of the workers per query of a case, on the engine that has more.
+    Allocations(Case),
+    /// KiB of a candidate's own memory for a session that waits.
+    IdleMemory(Candidate),
+    /// Sessions of the fullest worker by the mean of all, in the worst trial.
+    Spread(Candidate),
+}
+
+/// What is promised of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+    Within(f64, f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Bound::AtMost(most) => value <= most,
+            Bound::AtLeast(least) => value >= least,
+            Bound::Within(least, most) => (least..=most).contains(&value),
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::AtMost(most) => write!(f, "≤ {most:.2}"),
+            Bound::AtLeast(least) => write!(f, "≥ {least:.2}"),
+            Bound::Within(least, most) => write!(f, "{least:.2} to {most:.2}"),
+        }
+    }
+}
+
+/// What a run says of a promise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    Reached(f64),
+    Missed(f64),
+    /// The run did not have what it takes.
+    NotMeasured,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Reached(_) => "yes",
+            Verdict::Missed(_) => "**no**",
+            Verdict::NotMeasured => "not measured",
+        })
+    }
+}
+
+impl Verdict {
+    /// The measured value, as it is shown.
+    pub(crate) fn value(self) -> String {
+        match self {
+            Verdict::Reached(value) | Verdict::Missed(value) => format!("{value:.2}"),
+            Verdict::NotMeasured => "-".to_owned(),
+        }
+    }
+}
+
+use Bound::{AtLeast, AtMost, Within};
+use Candidate::{Haproxy, ProxySql, Relay, Sqluice, SqluiceEpoll};
+use Case::{Idle, PointSelect, Prepared, ReadWrite, Result1M, Result64K, Short};
+use Quantity::{AddedLatency, Allocations, Cpu, IdleMemory, Latency, Spread, Throughput};
+
+const fn who(case: Case, connections: usize, candidate: Candidate) -> Who {
+    Who { case, connections, candidate }
+}
+
+const fn target(promise: &'static str, quantity: Quantity, bound: Bound) -> Target {
+    Target { promise, quantity, bound }
+}
+
+/// Two candidates under the same load.
+const fn both(case: Case, connections: usize, first: Candidate, second: Candidate) -> (Who, Who) {
+    (who(case, connections, first), who(case, connections, second))
+}
+
+const fn cpu(of: (Who, Who)) -> Quantity {
+    Cpu(of.0, of.1)
+}
+
+const fn throughput(of: (Who, Who)) -> Quantity {
+    Throughput(of.0, of.1)
+}
+
+/// Connections at which each case stands in the promises and in a recorded run.
+pub(crate) const FEW: usize = 16;
+pub(crate) const MANY: usize = 64;
+pub(crate) const VERY_MANY: usize = 1000;
+pub(crate) const IDLE: usize = 5000;
+
+/// What a recorded run measures: what the promises name, and what the README shows beside them.
+pub(crate) const RECORD_LOADS: [(Case, usize); 10] = [
+    (PointSelect, 1),
+    (PointSelect, MANY),
+    (PointSelect, VERY_MANY),
+    (Prepared, MANY),
+    (ReadWrite, MANY),
+    (Case::Row4K, MANY),
+    (Result64K, FEW),
+    (Result1M, FEW),
+    (Short, FEW),
+    (Idle, IDLE),
+];
+/// Its windows: with its rounds and candidates it takes less than twenty minutes.
+pub(crate) const RECORD_SECONDS: f64 = 0.8;
+
+pub(crate) const TARGETS: [Target; 20] = [
+    target("point select, 64 connections: CPU / relay", cpu(both(PointSelect, MANY, Sqluice, Relay)), AtMost(1.15)),
+    target("point select, 64 connections: CPU / HAProxy", cpu(both(PointSelect, MANY, Sqluice, Haproxy)), AtMost(0.90)),
+    target(
+        "point select, 1000 connections: CPU / relay",
+        cpu(both(PointSelect, VERY_MANY, Sqluice, Relay)),
+        AtMost(1.15),
+    ),
+    target(
+        "point select, 1000 connections: CPU / HAProxy",
+        cpu(both(PointSelect, VERY_MANY, Sqluice, Haproxy)),
+        AtMost(0.85),
+    ),
+    target(
+        "point select, 64 connections, epoll engine: CPU / HAProxy",
+        cpu(both(PointSelect, MANY, SqluiceEpoll, Haproxy)),
+        AtMost(0.95),
+    ),
+    target(
+        "point select, 1 connection: p50 added to direct / HAProxy's",
+        AddedLatency(who(PointSelect, 1, Sqluice), who(PointSelect, 1, Haproxy)),
+        AtMost(1.0),
+    ),
+    target(
+        "prepared statements, 64 connections: CPU / text protocol",
+        Cpu(who(Prepared, MANY, Sqluice), who(PointSelect, MANY, Sqluice)),
+        Within(0.95, 1.05),
+    ),
+    target("64 KiB results: throughput / HAProxy", throughput(both(Result64K, FEW, Sqluice, Haproxy)), AtLeast(1.0)),
+    target("64 KiB results: CPU per MiB / relay", cpu(both(Result64K, FEW, Sqluice, Relay)), AtMost(1.10)),
+    target("1 MiB results: throughput / HAProxy", throughput(both(Result1M, FEW, Sqluice, Haproxy)), AtLeast(1.0)),
+    target("1 MiB results: CPU per MiB / relay", cpu(both(Result1M, FEW, Sqluice, Relay)), AtMost(1.10)),
+    target(
+        "1 active beside 5,000 idle sessions: CPU / 1 alone",
+        Cpu(who(Idle, IDLE, Sqluice), who(PointSelect, 1, Sqluice)),
+        AtMost(1.05),
+    ),
+    target(
+        "1 active beside 5,000 idle sessions: p50 / 1 alone",
+        Latency(who(Idle, IDLE, Sqluice), who(PointSelect, 1, Sqluice)),
+        AtMost(1.05),
+    ),
+    target("memory per idle session, both sides: KiB", IdleMemory(Sqluice), AtMost(4.0)),
+    target("memory per idle session, both sides, epoll engine: KiB", IdleMemory(SqluiceEpoll), AtMost(4.0)),
+    target("allocations per point select", Allocations(PointSelect), AtMost(0.0)),
+    target("allocations per prepared statement", Allocations(Prepared), AtMost(0.0)),
+    target("16 long sessions on 4 workers: fullest / mean", Spread(Sqluice), AtMost(1.25)),
+    target("16 long sessions on 4 workers, epoll engine: fullest / mean", Spread(SqluiceEpoll), AtMost(1.25)),
+    target("short connections: CPU per cycle / ProxySQL", cpu(both(Short, FEW, Sqluice, ProxySql)), AtMost(0.70)),
+];
+
+impl Target {
+    pub(crate) fn verdict(&self, record: &Record) -> Verdict {
+        match self.measure(record) {
+            Some(value) if self.bound.holds(value) => Verdict::Reached(value),
+            Some(value) => Verdict::Missed(value),
+            None => Verdict::NotMeasured,
+        }
+    }
+
+    fn measure(&self, record: &Record) -> Option<f64> {
+        let row = |who: Who| find(record, who);
+        match self.quantity {
+            Cpu(one, other) => cpu_ratio(row(one)?.measured()?, row(other)?.measured()?),
+            Throughput(one, other) => throughput_ratio(row(one)?.measured()?, row(other)?.measured()?),
+            Latency(one, other) => Some(p50(row(one)?)? / p50(row(other)?)?),
+            AddedLatency(one, other) => Some(added(record, row(one)?)? / added(record, row(other)?)?),
+            Allocations(case) => allocations(record.parts.as_ref()?, case),
+            IdleMemory(candidate) => idle_memory(record.parts.as_ref()?, candidate),
+            Spread(candidate) => spread(record.parts.as_ref()?, candidate),
+        }
+        .filter(|value| value.is_finite())
+    }
+}
+
+fn find(record: &Record, who: Who) -> Option<&Row> {
+    let wanted = (who.case, who.connections, who.candidate, Mode::Closed);
+    record.rows.iter().find(|row| (row.case, row.connections, row.candidate, row.mode) == wanted)
+}
+
+fn p50(row: &Row) -> Option<f64> {
+    Some(row.median()?.latency_us.p50)
+}
+
+fn added(record: &Record, row: &Row) -> Option<f64> {
+    Some(p50(row)? - p50(record.beside(row, Candidate::Direct)?)?)
+}
+
+fn allocations(parts: &Parts, case: Case) -> Option<f64> {
+    parts.allocations.iter().filter(|row| row.case == case).filter_map(allocations::Row::per_query).reduce(f64::max)
+}
+
+fn idle_memory(parts: &Parts, candidate: Candidate) -> Option<f64> {
+    let row = parts.idle_memory.iter().find(|row| row.candidate == candidate)?;
+    Some(row.per_session()? / 1024.0)
+}
+
+fn spread(parts: &Parts, candidate: Candidate) -> Option<f64> {
+    parts.spread.iter().find(|spread| spread.candidate == candidate).map(spread::Spread::worst)
+}
+
+/// As a table that a terminal shows well and Markdown takes.
+pub(crate) fn render(record: &Record) -> String {
+    let mut text = "| promise (ratios within the run) | must be | is | reached |\n|---|---|---|---|\n".to_owned();
+    for target in &TARGETS {
+        let verdict = target.verdict(record);
+        text.push_str(&format!("| {} | {} | {} | {verdict} |\n", target.promise, target.bound, verdict.value()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Outcome;
+    use crate::testing::{figures, record, row};
+
+    fn check(promise: &str, record: &Record, expected: Verdict) {
+        let target = TARGETS.iter().find(|target| target.promise == promise).expect("a promise");
+        assert_eq!(target.verdict(record), expected, "{promise}");
+    }
+
+    #[test]
+    fn a_promise_is_judged_by_the_rows_it_names() {
+        let record = record();
+        check("point select, 64 connections: CPU / relay", &record, Verdict::Missed(1.2));
+        check("point select, 64 connections: CPU / HAProxy", &record, Verdict::Reached(0.8));
+        check("point select, 1000 connections: CPU / relay", &record, Verdict::NotMeasured);
+        check("short connections: CPU per cycle / ProxySQL", &record, Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn added_latency_counts_from_the_direct_connection() {
+        let mut record = record();
+        record.rows = [(Candidate::Direct, 40.0), (Candidate::Sqluice, 70.0), (Candidate::Haproxy, 80.0)]
+            .map(|(candidate, p50)| {
+                let mut round = figures(1.0);
+                round.latency_us.p50 = p50;
+                row(Case::PointSelect, 1, candidate, Outcome::Measured(vec![round]))
+            })
+            .to_vec();
+        check("point select, 1 connection: p50 added to direct / HAProxy's", &record, Verdict::Reached(0.75));
+    }
+
+    #[test]
+    fn promises_beside_the_table_are_judged_by_their_parts() {
+        let mut record = record();
+        check("allocations per point select", &record, Verdict::NotMeasured);
+        let allocations = |case, allocations| allocations::Row {
+            candidate: Candidate::Sqluice,
+            case,
+            outcome: allocations::Outcome::Counted { queries: 4, allocations, bytes: 64 },
+        };
+        record.parts = Some(Parts {
+            allocations: vec![allocations(Case::PointSelect, 0), allocations(Case::Prepared, 1)],
+            spread: vec![spread::Spread {
+                candidate: Candidate::Sqluice,
+                workers: 4,
+                sessions: 16,
+                ratios: vec![1.0, 1.5, 1.25],
+            }],
+            ..Parts::default()
+        });
+        check("allocations per point select", &record, Verdict::Reached(0.0));
+        check("allocations per prepared statement", &record, Verdict::Missed(0.25));
+        check("16 long sessions on 4 workers: fullest / mean", &record, Verdict::Missed(1.5));
+        check("memory per idle session, both sides: KiB", &record, Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn bounds_hold_up_to_their_edges() {
+        assert!(Bound::AtMost(1.15).holds(1.15) && !Bound::AtMost(1.15).holds(1.16));
+        assert!(Bound::AtLeast(1.0).holds(1.0) && !Bound::AtLeast(1.0).holds(0.99));
+        assert!(Bound::Within(0.95, 1.05).holds(0.95) && !Bound::Within(0.95, 1.05).holds(1.06));
+    }
+}

@@ -1,0 +1,214 @@
+//! What we say to a server ourselves, between two commands of the client, and what it answers.
+
+use crate::protocol::{
+    packet::{HEADER_LENGTH, Header},
+    reader::Reader,
+    response::{ERR_HEADER, OK_HEADER},
+    result_set::{Framing, Progress, Reply, ReplyShape},
+    statement::{Prepared, StatementId},
+};
+
+use super::{super::Side, statements::Definitions};
+
+/// The most that is kept of an answer.
+const ANSWER_MAX: usize = 256 << 10;
+
+/// Something of ours to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chore {
+    /// Ask home for its values and for what it tells clients of changes.
+    HomeValues,
+    /// Have home tell of changes.
+    Tracking,
+    /// Ask the replica for its values.
+    ReplicaValues,
+    /// Give the replica the session's schema.
+    Schema,
+    /// Give it the session's variables.
+    Settings,
+    /// Give it the session's role.
+    Role,
+    /// Begin a read-only transaction on it, in step with home's.
+    Begin,
+    /// End that.
+    Commit,
+    /// Ask home for its position.
+    Position,
+    /// Wait at the replica for what the session has seen.
+    Wait,
+    /// Prepare a statement of the client there.
+    Prepare(StatementId),
+    /// Run the last read at home, too: a statement asks what it left behind.
+    Repeat,
+}
+
+impl Chore {
+    pub(super) fn side(self) -> Side {
+        match self {
+            Chore::HomeValues | Chore::Tracking | Chore::Position | Chore::Repeat => Side::Server,
+            Chore::ReplicaValues
+            | Chore::Schema
+            | Chore::Settings
+            | Chore::Role
+            | Chore::Begin
+            | Chore::Commit
+            | Chore::Wait
+            | Chore::Prepare(_) => Side::Replica,
+        }
+    }
+
+    pub(super) fn shape(self) -> ReplyShape {
+        match self {
+            Chore::Schema => ReplyShape::Simple,
+            Chore::Prepare(_) => ReplyShape::Prepare,
+            _ => ReplyShape::ResultSet,
+        }
+    }
+}
+
+/// A chore that was said, and its answer so far.
+pub(super) struct Asked {
+    pub(super) chore: Chore,
+    reply: Reply,
+    framing: Framing,
+    answer: Vec<u8>,
+    overflowed: bool,
+}
+
+/// What a server answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// OK, or rows that nobody wants.
+    Done,
+    /// The values of the first row.
+    Row(Vec<Option<Vec<u8>>>),
+    /// A statement is prepared.
+    Prepared { id: StatementId, definitions: Definitions },
+    /// An error.
+    Refused(u16),
+    /// What cannot be.
+    Malformed,
+}
+
+impl Asked {
+    pub(super) fn new(chore: Chore, framing: Framing) -> Asked {
+        let reply = Reply::new(chore.shape(), framing);
+        Asked { chore, reply, framing, answer: Vec::new(), overflowed: false }
+    }
+
+    /// Takes in bytes of the server: how many, and the answer when it is complete.
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> (usize, Option<Answer>) {
+        let Ok(followed) = self.reply.follow(bytes) else { return (bytes.len(), Some(Answer::Malformed)) };
+        self.keep(&bytes[..followed.consumed]);
+        match followed.progress {
+            Progress::More if followed.consumed == 0 => (bytes.len(), Some(Answer::Malformed)),
+            Progress::More => (followed.consumed, None),
+            Progress::LocalInfile => (bytes.len(), Some(Answer::Malformed)),
+            Progress::Done(end) => {
+                let answer = end.error.map_or_else(|| self.read(), Answer::Refused);
+                (followed.consumed, Some(answer))
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let wanted = self.chore != Chore::Repeat && self.answer.len() + bytes.len() <= ANSWER_MAX;
+        self.overflowed |= !wanted;
+        if !self.overflowed {
+            self.answer.extend_from_slice(bytes);
+        }
+    }
+
+    fn read(&self) -> Answer {
+        if self.chore == Chore::Repeat {
+            return Answer::Done;
+        }
+        if self.overflowed {
+            return Answer::Malformed;
+        }
+        match (self.chore, packets(&self.answer).next()) {
+            (Chore::Prepare(_), Some(first)) => self.read_prepared(first),
+            (_, Some([OK_HEADER, ..])) => Answer::Done,
+            (_, Some([ERR_HEADER, ..]) | None) => Answer::Malformed,
+            (_, Some(first)) => self.read_row(first).map_or(Answer::Malformed, Answer::Row),
+        }
+    }
+
+    fn read_prepared(&self, first: &[u8]) -> Answer {
+        let Ok(prepared) = Prepared::parse(first) else { return Answer::Malformed };
+        let mut definitions = Definitions::default();
+        definitions.add(&self.answer[HEADER_LENGTH + first.len()..]);
+        Answer::Prepared { id: prepared.id, definitions }
+    }
+
+    fn read_row(&self, first: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+        let mut head = Reader::new(first);
+        let columns = head.lenenc("column count").ok()?;
+        let has_flag = self.framing.optional_metadata || self.framing.cache_metadata;
+        let definitions = if has_flag && head.u8("metadata flag") == Ok(0) { 0 } else { columns };
+        let skipped = 1 + definitions as usize + usize::from(!self.framing.deprecate_eof);
+        let mut row = Reader::new(packets(&self.answer).nth(skipped)?);
+        let value = |row: &mut Reader<'_>| match row.peek() {
+            Some(0xFB) => row.skip(1, "NULL").ok().map(|()| None),
+            _ => row.lenenc_bytes("value").ok().map(|value| Some(value.to_vec())),
+        };
+        (0..columns).map(|_| value(&mut row)).collect()
+    }
+}
+
+/// The payloads of packets that are there as a whole.
+fn packets(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let header = Header::parse(bytes)?;
+        let end = HEADER_LENGTH + header.payload_length as usize;
+        let payload = bytes.get(HEADER_LENGTH..end)?;
+        bytes = &bytes[end..];
+        Some(payload)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::packet::write_packet;
+
+    fn stream(payloads: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut sequence = 1;
+        for payload in payloads {
+            sequence = write_packet(&mut bytes, sequence, payload);
+        }
+        bytes
+    }
+
+    fn hear(chore: Chore, deprecate_eof: bool, payloads: &[&[u8]]) -> Option<Answer> {
+        let framing = Framing { deprecate_eof, ..Framing::default() };
+        let stream = stream(payloads);
+        let mut asked = Asked::new(chore, framing);
+        let mut answer = None;
+        for byte in stream.chunks(1) {
+            let (taken, heard) = asked.hear(byte);
+            assert_eq!(taken, 1);
+            answer = answer.or(heard);
+        }
+        answer
+    }
+
+    #[test]
+    fn a_row_is_read_in_both_framings() {
+        let row = Some(Answer::Row(vec![Some(b"a".to_vec()), None]));
+        let (definition, values): (&[u8], &[u8]) = (b"\x03def and so on", b"\x01a\xFB");
+        let ok: &[u8] = b"\xFE\0\0\x02\0\0\0";
+        assert_eq!(hear(Chore::HomeValues, true, &[b"\x02", definition, definition, values, ok]), row);
+        let eof: &[u8] = b"\xFE\0\0\x02\0";
+        assert_eq!(hear(Chore::HomeValues, false, &[b"\x02", definition, definition, eof, values, eof]), row);
+    }
+
+    #[test]
+    fn ok_error_and_prepared_are_told_apart() {
+        assert_eq!(hear(Chore::Settings, true, &[b"\0\0\0\x02\0\0\0"]), Some(Answer::Done));
+        assert_eq!(hear(Chore::Settings, true, &[b"\xFF\xA9\x04#42000no"]), Some(Answer::Refused(1193)));
+        let prepared = hear(Chore::Prepare(StatementId(1)), true, &[&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]);
+        assert_eq!(prepared, Some(Answer::Prepared { id: StatementId(9), definitions: Definitions::default() }));
+    }
+}

@@ -1,0 +1,433 @@
+//! What a session has set, as its home server tells and as its statements say, and the SQL that makes another server's
+//! connection the same.
+//!
+//! System variables come from the home server's own trackers, with the values that it understood. User variables have no
+//! tracker: only those set to a literal are known, until a statement runs that may have changed them unseen.
+
+use crate::sql::{self, ClientCharset, Dialect};
+
+/// Variables and their values in bytes that a session may have changed; a session with more stays at home.
+const BYTES_MAX: usize = 16 << 10;
+
+/// Variables that decide how results look and whose defaults may differ from server to server. Compared at login, and
+/// made the same where a session reads.
+pub(super) const COMPARED: [&str; 13] = [
+    "sql_mode",
+    "time_zone",
+    "character_set_client",
+    "character_set_connection",
+    "character_set_results",
+    "collation_connection",
+    "lc_time_names",
+    "div_precision_increment",
+    "group_concat_max_len",
+    "sql_select_limit",
+    "default_week_format",
+    "sql_auto_is_null",
+    "max_sort_length",
+];
+
+/// Variables whose value means something at one server, or for one statement, only.
+const SERVER_BOUND: [&str; 24] = [
+    "auto_increment_increment",
+    "auto_increment_offset",
+    "binlog_format",
+    "binlog_row_image",
+    "gtid_domain_id",
+    "gtid_next",
+    "gtid_seq_no",
+    "identity",
+    "insert_id",
+    "last_insert_id",
+    "proxy_user",
+    "pseudo_slave_mode",
+    "pseudo_replica_mode",
+    "pseudo_thread_id",
+    "rand_seed1",
+    "rand_seed2",
+    "server_id",
+    "skip_replication",
+    "sql_log_bin",
+    "sql_log_off",
+    "timestamp",
+    "wsrep_on",
+    "wsrep_osu_method",
+    "wsrep_sync_wait",
+];
+
+/// A name with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub(super) name: Vec<u8>,
+    pub(super) value: Vec<u8>,
+}
+
+/// A user variable. Without a literal it has a value that only the home server knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct UserVariable {
+    name: Vec<u8>,
+    literal: Option<Vec<u8>>,
+}
+
+/// The state of a session that goes with it to another server.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    schema: Option<Vec<u8>>,
+    /// [`COMPARED`], as the home server had them when the session began.
+    baseline: Vec<Variable>,
+    /// What was changed since.
+    changed: Vec<Variable>,
+    user_variables: Vec<UserVariable>,
+    /// Any user variable may have been changed by code that nobody has seen.
+    user_variables_unknown: bool,
+    /// The statement that set the role.
+    role: Option<Vec<u8>>,
+    /// Counts changes.
+    version: u32,
+    /// Counts changes after which the same text may mean something else.
+    meaning: u32,
+    /// More than is kept, or nothing that could be written as SQL.
+    unportable: bool,
+}
+
+/// What a change of a variable means for the session beyond its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It goes with the session.
+    Portable,
+    /// It keeps the session at home.
+    ServerBound,
+    /// The client asks for trackers of its own.
+    Tracking,
+    /// It is not of the session.
+    Ignored,
+}
+
+impl Journal {
+    pub(super) fn new(schema: Option<Vec<u8>>) -> Journal {
+        Journal { schema, ..Journal::default() }
+    }
+
+    /// The home server's values of [`COMPARED`], in that order.
+    pub(super) fn set_baseline(&mut self, values: Vec<Vec<u8>>) {
+        let names = COMPARED.iter().map(|name| name.as_bytes().to_vec());
+        self.baseline = names.zip(values).map(|(name, value)| Variable { name, value }).collect();
+        self.version += 1;
+        self.meaning += 1;
+    }
+
+    /// The session is as after its login again.
+    pub(super) fn reset(&mut self) {
+        let (schema, baseline) = (self.schema.take(), std::mem::take(&mut self.baseline));
+        let (version, meaning) = (self.version + 1, self.meaning + 1);
+        *self = Journal { schema, baseline, version, meaning, ..Journal::default() };
+    }
+
+    pub(super) fn schema(&self) -> Option<&[u8]> {
+        self.schema.as_deref()
+    }
+
+    pub(super) fn set_schema(&mut self, schema: &[u8]) {
+        self.schema = (!schema.is_empty()).then(|| schema.to_vec());
+        self.meaning += 1;
+    }
+
+    pub(super) fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub(super) fn meaning(&self) -> u32 {
+        self.meaning
+    }
+
+    pub(super) fn is_portable(&self) -> bool {
+        !self.unportable
+    }
+
+    /// The home server says that a variable has a new value.
+    pub(super) fn variable_changed(&mut self, name: &[u8], value: &[u8]) -> Noted {
+        if name == b"last_gtid" || name == b"statement_id" || name == b"autocommit" {
+            return Noted::Ignored;
+        }
+        if name.starts_with(b"session_track_") {
+            return Noted::Tracking;
+        }
+        if SERVER_BOUND.iter().any(|bound| bound.as_bytes().eq_ignore_ascii_case(name)) {
+            return Noted::ServerBound;
+        }
+        self.note_meaning(name);
+        let variable = Variable { name: name.to_vec(), value: value.to_vec() };
+        match self.changed.iter_mut().find(|known| known.name == name) {
+            Some(known) => *known = variable,
+            None => self.changed.push(variable),
+        }
+        self.changes();
+        Noted::Portable
+    }
+
+    /// After these the same text may be read in another way; and a string kept as text may be another string.
+    fn note_meaning(&mut self, name: &[u8]) {
+        let decides = name.starts_with(b"character_set_") || name.starts_with(b"collation_") || name == b"sql_mode";
+        if decides {
+            self.meaning += 1;
+            for variable in &mut self.user_variables {
+                variable.literal.take_if(|literal| !literal.iter().all(|byte| is_number(*byte)));
+            }
+        }
+    }
+
+    fn changes(&mut self) {
+        self.version += 1;
+        let of_changed: usize = self.changed.iter().map(|variable| variable.name.len() + variable.value.len()).sum();
+        let of_user: usize = self.user_variables.iter().map(UserVariable::bytes).sum();
+        if of_changed + of_user > BYTES_MAX {
+            self.unportable = true;
+        }
+    }
+
+    pub(super) fn set_role(&mut self, statement: &[u8]) {
+        self.role = Some(statement.to_vec());
+        self.unportable |= statement.len() > BYTES_MAX;
+        self.version += 1;
+    }
+
+    /// A statement that assigns user variables was executed.
+    pub(super) fn assigned(&mut self, text: &[u8], dialect: Dialect) {
+        for assignment in sql::assignments(text, dialect) {
+            if assignment.scope == sql::Scope::User {
+                let literal = match assignment.value {
+                    sql::ValueKind::Literal(span) => portable_literal(span.of(text)),
+                    _ => None,
+                };
+                self.set_user_variable(assignment.name.of(text), literal);
+            }
+        }
+        self.changes();
+    }
+
+    /// A statement that names these user variables may have given them values that nobody saw.
+    pub(super) fn may_have_assigned(&mut self, text: &[u8], dialect: Dialect) {
+        for name in sql::user_variables(text, dialect) {
+            self.set_user_variable(name.of(text), None);
+        }
+        self.changes();
+    }
+
+    /// Code that nobody saw may have assigned any user variable.
+    pub(super) fn forget_user_variables(&mut self) {
+        self.user_variables_unknown = true;
+        self.user_variables.clear();
+    }
+
+    fn set_user_variable(&mut self, name: &[u8], literal: Option<&[u8]>) {
+        let name = plain_name(name);
+        let literal = literal.map(<[u8]>::to_vec);
+        match self.user_variables.iter_mut().find(|known| known.name == name) {
+            Some(known) => known.literal = literal,
+            None => self.user_variables.push(UserVariable { name, literal }),
+        }
+    }
+
+    /// Whether every user variable that a statement names is known here.
+    pub(super) fn knows_user_variables(&self, text: &[u8], dialect: Dialect) -> bool {
+        sql::user_variables(text, dialect).all(|name| {
+            let name = plain_name(name.of(text));
+            match self.user_variables.iter().find(|known| known.name == name) {
+                Some(known) => known.literal.is_some(),
+                // One that was never set is NULL everywhere.
+                None => !self.user_variables_unknown,
+            }
+        })
+    }
+
+    /// What character set and quotes the session's texts are read with.
+    pub(super) fn charset(&self) -> ClientCharset {
+        self.value(b"character_set_client").map_or(ClientCharset::Unknown, ClientCharset::from_name)
+    }
+
+    /// MySQL tells of ANSI quotes by `sql_mode` alone.
+    pub(super) fn has_ansi_quotes(&self) -> bool {
+        self.value(b"sql_mode").is_none_or(|modes| memchr::memmem::find(modes, b"ANSI_QUOTES").is_some())
+    }
+
+    fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        let find = |list: &'_ [Variable]| list.iter().position(|variable| variable.name == name);
+        match find(&self.changed) {
+            Some(place) => Some(&self.changed[place].value),
+            None => find(&self.baseline).map(|place| &*self.baseline[place].value),
+        }
+    }
+
+    /// The statement that makes a connection like the home server's, whose values of [`COMPARED`] are `theirs`. `extra`
+    /// goes with it. `None` when nothing differs; an error when it cannot be written.
+    pub(super) fn settings(&self, theirs: &[Vec<u8>], extra: Option<&str>) -> Result<Option<Vec<u8>>, Unwritable> {
+        let differing = self.baseline.iter().zip(theirs).filter(|(mine, theirs)| mine.value != **theirs);
+        let differing = differing.map(|(mine, _)| mine);
+        let untouched = differing.filter(|mine| self.changed.iter().all(|changed| changed.name != mine.name));
+        let mut parts: Vec<Vec<u8>> = extra.iter().map(|extra| extra.as_bytes().to_vec()).collect();
+        for variable in untouched.chain(&self.changed) {
+            parts.push(setting(variable)?);
+        }
+        for variable in &self.user_variables {
+            if let Some(literal) = &variable.literal {
+                parts.push([b"@`", &*variable.name, b"`=", literal].concat());
+            }
+        }
+        Ok((!parts.is_empty()).then(|| [b"SET ", &*parts.join(&b", "[..])].concat()))
+    }
+
+    pub(super) fn role(&self) -> Option<&[u8]> {
+        self.role.as_deref()
+    }
+}
+
+impl UserVariable {
+    fn bytes(&self) -> usize {
+        self.name.len() + self.literal.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// A value with bytes that depend on modes or character sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unwritable;
+
+fn setting(variable: &Variable) -> Result<Vec<u8>, Unwritable> {
+    let Variable { name, value } = variable;
+    let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\`".contains(byte));
+    if !is_plain(name) || !is_plain(value) {
+        return Err(Unwritable);
+    }
+    let is_number = !value.is_empty() && value.iter().all(|byte| is_number(*byte));
+    Ok(match value.as_slice() {
+        b"" if name == b"character_set_results" => [b"SESSION ", &**name, b"=NULL"].concat(),
+        value if is_number => [b"SESSION ", &**name, b"=", value].concat(),
+        value => [b"SESSION ", &**name, b"='", value, b"'"].concat(),
+    })
+}
+
+fn is_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || byte == b'.' || byte == b'-'
+}
+
+/// A literal that means the same wherever it is said: numbers, NULL, and strings without anything to escape.
+fn portable_literal(literal: &[u8]) -> Option<&[u8]> {
+    let is_word = literal.iter().all(|byte| byte.is_ascii_alphanumeric() || b".+-".contains(byte));
+    let inner = literal.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
+    let is_string =
+        inner.is_some_and(|inner| inner.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte)));
+    (is_word || is_string).then_some(literal)
+}
+
+/// The name of a user variable without its quotes, in lower case: names are the same in any case.
+fn plain_name(name: &[u8]) -> Vec<u8> {
+    let name = name.strip_prefix(b"@").unwrap_or(name);
+    let quoted = |quote: &[u8]| name.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    let bare = [&b"`"[..], b"'", b"\""].into_iter().find_map(quoted).unwrap_or(name);
+    bare.to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Family;
+
+    const DIALECT: Dialect = Dialect {
+        no_backslash_escapes: false,
+        ansi_quotes: false,
+        family: Family::MariaDb { version: 101_119 },
+        charset: ClientCharset::Utf8,
+    };
+
+    fn baseline() -> Vec<Vec<u8>> {
+        COMPARED.iter().map(|_| b"1".to_vec()).collect()
+    }
+
+    fn journal() -> Journal {
+        let mut journal = Journal::new(None);
+        journal.set_baseline(baseline());
+        journal
+    }
+
+    fn settings(journal: &Journal, theirs: &[Vec<u8>]) -> String {
+        let statement = journal.settings(theirs, None).expect("writable");
+        String::from_utf8(statement.unwrap_or_default()).unwrap()
+    }
+
+    #[test]
+    fn a_session_that_changed_nothing_needs_nothing_where_servers_are_alike() {
+        assert_eq!(settings(&journal(), &baseline()), "");
+    }
+
+    #[test]
+    fn other_defaults_and_changes_are_made_the_same() {
+        let mut journal = journal();
+        let mut theirs = baseline();
+        theirs[1] = b"SYSTEM".to_vec();
+        assert_eq!(settings(&journal, &theirs), "SET SESSION time_zone=1");
+        journal.variable_changed(b"time_zone", b"+02:00");
+        journal.variable_changed(b"sort_buffer_size", b"300000");
+        journal.variable_changed(b"character_set_results", b"");
+        assert_eq!(
+            settings(&journal, &theirs),
+            "SET SESSION time_zone='+02:00', SESSION sort_buffer_size=300000, SESSION character_set_results=NULL"
+        );
+    }
+
+    #[test]
+    fn literals_of_user_variables_go_with_the_session() {
+        let mut journal = journal();
+        journal.assigned(b"SET @a = 5, @`B` := 'text', @c = 1 + 1", DIALECT);
+        assert_eq!(settings(&journal, &baseline()), "SET @`a`=5, @`b`='text'");
+        let knows = |text: &str| journal.knows_user_variables(text.as_bytes(), DIALECT);
+        assert!(knows("SELECT @A, @b, @never_set"));
+        assert!(!knows("SELECT @c"));
+    }
+
+    #[test]
+    fn strings_are_forgotten_when_the_session_reads_texts_in_another_way() {
+        let mut journal = journal();
+        journal.assigned(b"SET @a = 5, @b = 'text'", DIALECT);
+        let before = journal.meaning();
+        journal.variable_changed(b"character_set_client", b"latin1");
+        assert!(journal.meaning() > before);
+        assert!(journal.knows_user_variables(b"SELECT @a", DIALECT));
+        assert!(!journal.knows_user_variables(b"SELECT @b", DIALECT));
+    }
+
+    #[test]
+    fn code_that_nobody_saw_makes_all_user_variables_unknown() {
+        let mut journal = journal();
+        journal.assigned(b"SET @a = 5", DIALECT);
+        journal.forget_user_variables();
+        assert!(!journal.knows_user_variables(b"SELECT @a", DIALECT));
+        journal.assigned(b"SET @a = 6", DIALECT);
+        assert!(journal.knows_user_variables(b"SELECT @a", DIALECT));
+        assert!(!journal.knows_user_variables(b"SELECT @other", DIALECT));
+    }
+
+    #[test]
+    fn what_is_bound_to_a_server_is_not_carried() {
+        let mut journal = journal();
+        assert_eq!(journal.variable_changed(b"timestamp", b"1000.0"), Noted::ServerBound);
+        assert_eq!(journal.variable_changed(b"session_track_schema", b"OFF"), Noted::Tracking);
+        assert_eq!(journal.variable_changed(b"last_gtid", b"0-1-2"), Noted::Ignored);
+        assert_eq!(settings(&journal, &baseline()), "");
+    }
+
+    #[test]
+    fn a_value_that_modes_could_change_is_not_written() {
+        let mut journal = journal();
+        journal.variable_changed(b"init_connect", b"it's");
+        assert_eq!(journal.settings(&baseline(), None), Err(Unwritable));
+    }
+
+    #[test]
+    fn a_reset_keeps_the_schema_and_the_defaults() {
+        let mut journal = journal();
+        journal.set_schema(b"shop");
+        journal.variable_changed(b"time_zone", b"+02:00");
+        journal.assigned(b"SET @a = 5", DIALECT);
+        journal.reset();
+        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), ""));
+    }
+}

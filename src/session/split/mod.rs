@@ -1,0 +1,257 @@
+//! A session whose reads go elsewhere than its writes.
+//!
+//! The session is **at home** at a primary, as any session is: there it logs in, there runs everything that is not
+//! certainly a read, and there its state is true. A **replica** is leased when the first read may use one. Before a read
+//! runs there, the replica's connection is made like home's (`journal`), and must have what the session has seen
+//! (`sight`). Whatever cannot be made the same keeps reads at home (`pins`), and is never an error.
+//!
+//! - `plan` says where a command goes;
+//! - `readying` brings a server to where it must be, with commands of our own;
+//! - `absorb` learns from replies, and takes out of them what the client did not ask for;
+//! - `statements` are the prepared ones; `replica` is the second server; `chore` what we say ourselves.
+
+mod absorb;
+mod chore;
+mod journal;
+mod pins;
+mod plan;
+mod readying;
+mod replica;
+mod reply;
+mod sight;
+mod statements;
+mod stay;
+
+use std::sync::Arc;
+
+use crate::{
+    config::{Freshness, Split as SplitConfig, Topology, limits},
+    protocol::{capability::Capabilities, status::StatusFlags, version},
+    sql::{self, Classification, Dialect},
+    topology::{RoutingTable, ServerId},
+};
+
+use super::{Side, frontend::Login};
+
+use crate::protocol::statement::StatementId;
+use absorb::After;
+use journal::Journal;
+use pins::Pins;
+pub(super) use readying::Preparing;
+use replica::Replicas;
+use sight::Sight;
+use statements::{Preparation, Statements};
+pub use stay::{Bond, RouteCounts, Stay};
+
+/// The longest command that is looked into; a longer one goes home.
+const COMMAND_MAX: usize = limits::LOGIN_PACKET_MAX;
+
+/// What a session with two servers is, beside what every session is.
+pub(super) struct Split {
+    /// As the client logged in; for further logins.
+    login: Login,
+    family: sql::Family,
+    /// Reads wait at the replica by themselves.
+    replicas_wait: bool,
+    /// The client asked for trackers.
+    client_tracks: bool,
+    /// COM_QUERY carries a block of attributes before the text.
+    query_attributes: bool,
+    /// Results end with EOF packets, which have no room to say what changed.
+    eof_tells_nothing: bool,
+    home: Home,
+    replicas: Replicas,
+    journal: Journal,
+    pins: Pins,
+    sight: Sight,
+    statements: Statements,
+    /// The command under way.
+    current: Current,
+    /// The prepared statement that it executes.
+    executing: Option<StatementId>,
+    /// Why it stays at home, if it does.
+    stay: Option<Stay>,
+    /// The replica that it names.
+    wanted: Option<ServerId>,
+    /// What it leaves to be done.
+    after: After,
+    /// The last read, as the client sent it: to be repeated if a replica fails it.
+    retained: Vec<u8>,
+    /// Fingerprints of texts that a replica refused.
+    refused: Vec<u64>,
+    counts: Arc<RouteCounts>,
+    /// Where the last statement ran: there is what it says of itself.
+    last: Side,
+    /// Where the command that waits was found to go.
+    ready: Option<Side>,
+    /// Data was read at home in the transaction under way.
+    looked_in_transaction: bool,
+    /// How texts are read.
+    reading: Dialect,
+    /// What that was made from: the journal's count of changes of meaning, and the server's flags.
+    read_since: Option<(u32, StatusFlags)>,
+}
+
+/// Status flags that decide how texts are read.
+const READING: StatusFlags = StatusFlags(StatusFlags::NO_BACKSLASH_ESCAPES.0 | StatusFlags::ANSI_QUOTES.0);
+
+/// How far the home server is made to tell of the session.
+#[derive(Debug)]
+enum Home {
+    /// Not asked for its values yet.
+    Unknown,
+    /// Its values are known; it does not tell of changes.
+    Silent(Tracking),
+    /// It tells of every change that matters.
+    Telling(Tracking),
+    /// It cannot: everything stays at home.
+    Unable,
+}
+
+/// What a server would tell the client of changes without us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tracking {
+    /// Names between commas, or `*`.
+    variables: Vec<u8>,
+    schema: bool,
+    state_change: bool,
+}
+
+/// The command under way.
+#[derive(Debug)]
+struct Current {
+    kind: Kind,
+    classification: Classification,
+    /// Where it runs.
+    at: Side,
+    /// Its reply showed a change of state that no statement of its kind makes.
+    state_changed: bool,
+    /// Its reply said what changed.
+    has_trackers: bool,
+    /// Its reply brought the position of its transaction.
+    has_position: bool,
+}
+
+/// What a command is to the session.
+#[derive(Debug)]
+enum Kind {
+    /// A text; it stands in `retained` if it does anything to the session.
+    Query,
+    /// A text to prepare.
+    Prepare(Preparation),
+    /// A prepared statement.
+    Execute,
+    /// Everything is as after the login again.
+    Reset,
+    /// Nothing that reads or writes data.
+    Other,
+    /// May be anything.
+    Unseen,
+}
+
+impl Split {
+    pub(super) fn new(
+        login: Login,
+        config: SplitConfig,
+        capabilities: Capabilities,
+        table: &RoutingTable,
+        counts: Arc<RouteCounts>,
+    ) -> Split {
+        let journal = Journal::new(login.database.clone());
+        let cluster = table.config.pool(config.read).cluster;
+        let family = lowest_family(table, config);
+        let reading =
+            Dialect { no_backslash_escapes: false, ansi_quotes: false, family, charset: sql::ClientCharset::Unknown };
+        Split {
+            family,
+            reading,
+            read_since: None,
+            replicas_wait: table.config.cluster(cluster).topology == Topology::Galera
+                && config.freshness == Freshness::OwnWrites,
+            client_tracks: capabilities.contains(Capabilities::SESSION_TRACK),
+            query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
+            eof_tells_nothing: !capabilities.contains(Capabilities::DEPRECATE_EOF),
+            home: Home::Unknown,
+            replicas: Replicas::default(),
+            journal,
+            pins: Pins::default(),
+            sight: Sight::new(config.freshness),
+            statements: Statements::default(),
+            current: Current::new(Kind::Other, plan::UNSEEN),
+            executing: None,
+            stay: None,
+            wanted: None,
+            after: After::Nothing,
+            refused: Vec::new(),
+            counts,
+            retained: Vec::new(),
+            last: Side::Server,
+            ready: None,
+            looked_in_transaction: false,
+            login,
+        }
+    }
+
+    /// The replica, if there is one.
+    pub(super) fn replica(&self) -> Option<&super::ServerFacts> {
+        self.replicas.facts()
+    }
+
+    /// Why the session's reads, or the session, may not leave home.
+    pub(super) fn pins(&self) -> impl Iterator<Item = &'static str> {
+        self.pins.names()
+    }
+
+    /// Sees to it that texts are read as the session's server reads them now.
+    fn read_as_home(&mut self, status: StatusFlags) {
+        let now = (self.journal.meaning(), status & READING);
+        if self.read_since != Some(now) {
+            self.reading = self.dialect(status);
+            self.read_since = Some(now);
+        }
+    }
+
+    fn dialect(&self, status: StatusFlags) -> Dialect {
+        let ansi_quotes = match self.family {
+            sql::Family::MariaDb { .. } => status.contains(StatusFlags::ANSI_QUOTES),
+            sql::Family::MySql { .. } => self.journal.has_ansi_quotes(),
+        };
+        Dialect {
+            no_backslash_escapes: status.contains(StatusFlags::NO_BACKSLASH_ESCAPES),
+            ansi_quotes,
+            family: self.family,
+            charset: self.journal.charset(),
+        }
+    }
+}
+
+impl Current {
+    fn new(kind: Kind, classification: Classification) -> Current {
+        Current {
+            kind,
+            classification,
+            at: Side::Server,
+            state_changed: false,
+            has_trackers: false,
+            has_position: false,
+        }
+    }
+}
+
+/// The family of the servers that a session may meet, with the lowest version among them.
+fn lowest_family(table: &RoutingTable, config: SplitConfig) -> sql::Family {
+    let cluster = table.config.pool(config.read).cluster;
+    let greetings =
+        table.servers.iter().filter(|server| server.cluster == cluster).filter_map(|server| server.greeting.as_ref());
+    let lowest = greetings.map(|greeting| greeting.version).min();
+    let number = |version: version::ServerVersion| {
+        u32::from(version.major) * 10_000 + u32::from(version.minor) * 100 + u32::from(version.patch)
+    };
+    match lowest {
+        Some(version) if version.family == version::Family::MariaDb => {
+            sql::Family::MariaDb { version: number(version) }
+        }
+        Some(version) => sql::Family::MySql { version: number(version) },
+        None => sql::Family::MySql { version: 0 },
+    }
+}

@@ -1,0 +1,421 @@
+//! Where a command goes: home, unless it is certainly a read that a replica answers as home would.
+
+use crate::{
+    protocol::{
+        command::Command,
+        packet::{HEADER_LENGTH, Header, write_packet},
+        result_set::ReplyShape,
+        statement::StatementId,
+        status::StatusFlags,
+    },
+    sql::{self, Class, Classification, Effects, Hint, Needs, Reason},
+    topology::ServerId,
+};
+
+use super::{
+    super::{
+        Side, Step, Surroundings,
+        relay::{Move, Relay},
+    },
+    COMMAND_MAX, Current, Home, Kind, Split,
+    statements::{Definitions, Execution, Preparation},
+    stay::{Bond, Stay},
+};
+
+/// Texts that replicas refused and a session remembers.
+const REFUSED_MAX: usize = 64;
+
+/// What is said of a command that was not looked into.
+pub(super) const UNSEEN: Classification = Classification {
+    class: Class::Primary,
+    reason: Reason::TooLong,
+    token: sql::Span { start: 0, end: 0 },
+    hint: None,
+    effects: Effects::UNSEEN,
+    needs: Needs::NONE,
+    statements: 1,
+};
+
+/// What is said of a command that only concerns the connection.
+const NOTHING: Classification = Classification { effects: Effects::NONE, reason: Reason::Administration, ..UNSEEN };
+
+/// What a statement may need of the statement before it.
+const OF_THE_LAST: Needs = Needs::FOUND_ROWS.with(Needs::ROW_COUNT).with(Needs::WARNINGS);
+
+/// Effects that the session keeps the text for.
+const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
+    .with(Effects::COMPUTED_USER_VARIABLES)
+    .with(Effects::SESSION_VARIABLES)
+    .with(Effects::CHARACTER_SETS)
+    .with(Effects::CREATES_TEMPORARY_TABLE)
+    .with(Effects::ROLE);
+
+impl Relay {
+    /// The first bytes of a command of a session with two servers.
+    pub(in crate::session) fn split_command(&mut self, bytes: &[u8], surroundings: Surroundings<'_>) -> Move {
+        let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
+        let payload = match whole_command(bytes) {
+            Beginning::Whole(payload) => payload,
+            Beginning::Cut { at_least } => return Move::Pass(Step::NeedBytes { at_least }),
+            Beginning::Unseen => &[],
+        };
+        let shape = split.look(payload, self.status);
+        let side = match split.ready.take() {
+            Some(side) => side,
+            None => match split.destination(payload, self.status, surroundings) {
+                goal if split.is_ready(goal, self.status, surroundings) => goal,
+                goal => return Move::Ready(goal),
+            },
+        };
+        split.count(side);
+        match side {
+            Side::Replica => self.begin_at_replica(shape, payload),
+            _ => self.begin_at_home(payload, bytes),
+        }
+    }
+
+    fn begin_at_home(&mut self, payload: &[u8], bytes: &[u8]) -> Move {
+        let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
+        split.current.at = Side::Server;
+        split.retain_for_home(payload);
+        match split.bound_elsewhere(payload) {
+            Some(rewritten) => {
+                let shape = self.execute_shape(payload);
+                Move::Say { side: Side::Server, packet: rewritten, shape, length: HEADER_LENGTH + payload.len() }
+            }
+            None => self.command(bytes),
+        }
+    }
+
+    fn begin_at_replica(&mut self, shape: ReplyShape, payload: &[u8]) -> Move {
+        let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
+        split.current.at = Side::Replica;
+        split.retained.clear();
+        split.retained.extend_from_slice(payload);
+        let length = HEADER_LENGTH + payload.len();
+        if let Kind::Execute = split.current.kind
+            && let Some(rewritten) = split.execution_for_replica(payload)
+        {
+            return Move::Say { side: Side::Replica, packet: rewritten, shape, length };
+        }
+        self.begin_whole(Side::Replica, shape);
+        Move::Begin(Step::Forward { to: Side::Replica, length })
+    }
+
+    fn execute_shape(&self, payload: &[u8]) -> ReplyShape {
+        const FLAGS: usize = 5;
+        const CURSOR_FLAGS: u8 = 0x07;
+        match payload.get(FLAGS) {
+            Some(flags) if flags & CURSOR_FLAGS != 0 => ReplyShape::Cursor,
+            Some(_) | None => ReplyShape::ResultSet,
+        }
+    }
+}
+
+/// What is there of a command.
+enum Beginning<'a> {
+    Whole(&'a [u8]),
+    Cut {
+        at_least: usize,
+    },
+    /// Too long, or nothing to look into.
+    Unseen,
+}
+
+fn whole_command(bytes: &[u8]) -> Beginning<'_> {
+    let Some(header) = Header::parse(bytes) else { return Beginning::Cut { at_least: HEADER_LENGTH } };
+    let length = HEADER_LENGTH + header.payload_length as usize;
+    let Some(&code) = bytes.get(HEADER_LENGTH).filter(|_| header.payload_length > 0) else {
+        return if header.payload_length == 0 {
+            Beginning::Unseen
+        } else {
+            Beginning::Cut { at_least: HEADER_LENGTH + 1 }
+        };
+    };
+    let is_looked_into = matches!(
+        Command::from(code),
+        Command::Query
+            | Command::StmtPrepare
+            | Command::StmtExecute
+            | Command::StmtSendLongData
+            | Command::StmtClose
+            | Command::StmtReset
+            | Command::InitDb
+            | Command::Ping
+            | Command::ResetConnection
+    );
+    if header.sequence != 0 || !is_looked_into || length > COMMAND_MAX {
+        // The first byte is enough to tell of most.
+        return if is_looked_into || header.sequence != 0 { Beginning::Unseen } else { Beginning::Whole(&bytes[4..5]) };
+    }
+    match bytes.get(HEADER_LENGTH..length) {
+        Some(payload) => Beginning::Whole(payload),
+        None => Beginning::Cut { at_least: length },
+    }
+}
+
+impl Split {
+    fn count(&self, side: Side) {
+        match (side, self.stay) {
+            (Side::Replica, _) => self.counts.count_replica(),
+            (_, Some(why)) => self.counts.count_home(why),
+            (_, None) => self.counts.count_home(Stay::Read(Bond::NotFresh)),
+        }
+    }
+
+    /// Looks into a command: sets `current`, and says what its reply looks like where it may run at a replica.
+    fn look(&mut self, payload: &[u8], status: StatusFlags) -> ReplyShape {
+        self.read_as_home(status);
+        let (kind, classification) = match payload.first().map(|code| Command::from(*code)) {
+            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload))),
+            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..])), NOTHING),
+            Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
+            Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
+            Some(
+                Command::InitDb
+                | Command::Ping
+                | Command::Statistics
+                | Command::SetOption
+                | Command::StmtReset
+                | Command::StmtClose
+                | Command::StmtSendLongData
+                | Command::Quit,
+            ) => (Kind::Other, NOTHING),
+            Some(_) | None => (Kind::Unseen, UNSEEN),
+        };
+        self.note_statement(payload);
+        self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
+        self.current = Current::new(kind, classification);
+        ReplyShape::ResultSet
+    }
+
+    /// Commands that change what is known of a statement.
+    fn note_statement(&mut self, payload: &[u8]) {
+        let Some(id) = StatementId::of_command(payload) else { return };
+        match Command::from(payload[0]) {
+            Command::StmtSendLongData | Command::StmtReset => {
+                let has_parts = Command::from(payload[0]) == Command::StmtSendLongData;
+                if let Some(statement) = self.statements.find_mut(id) {
+                    statement.long_data = has_parts;
+                }
+            }
+            Command::StmtClose => self.statements.close(id),
+            _ => {}
+        }
+    }
+
+    fn classify(&self, text: Option<&[u8]>) -> Classification {
+        text.map_or(UNSEEN, |text| sql::classify(text, self.reading, true))
+    }
+
+    fn preparation(&self, text: &[u8]) -> Preparation {
+        Preparation {
+            text: text.to_vec(),
+            classification: self.classify(Some(text)),
+            meaning: self.journal.meaning(),
+            id: None,
+            parameters: 0,
+            definitions: Definitions::default(),
+        }
+    }
+
+    fn classification_of(&self, payload: &[u8]) -> Classification {
+        let statement = StatementId::of_command(payload).and_then(|id| self.statements.find(id));
+        statement.map_or(UNSEEN, |statement| statement.classification)
+    }
+
+    /// Where the command should run.
+    fn destination(&mut self, payload: &[u8], status: StatusFlags, surroundings: Surroundings<'_>) -> Side {
+        self.stay = self.reason_to_stay(payload, status, surroundings);
+        self.wanted = self.wanted_server(payload, surroundings);
+        if self.wanted.is_none() && matches!(self.current.classification.hint, Some(Hint::Server(_))) {
+            self.stay = Some(Stay::Read(Bond::Hint));
+        }
+        if self.stay.is_some() { Side::Server } else { Side::Replica }
+    }
+
+    /// Why the command stays at home, if it does.
+    fn reason_to_stay(&self, payload: &[u8], status: StatusFlags, surroundings: Surroundings<'_>) -> Option<Stay> {
+        let classification = self.current.classification;
+        match (classification.class, classification.hint) {
+            (_, Some(Hint::Primary)) => return Some(Stay::Read(Bond::Hint)),
+            (Class::Read, _) => {}
+            (Class::ReadOfConnection, _) if self.asks_replica_of_its_last(classification.needs) => {}
+            (_, Some(Hint::Replica | Hint::Server(_))) if may_be_forced(&classification) => {}
+            _ => return Some(Stay::Text(classification.reason)),
+        }
+        self.bond(payload, status, surroundings).map(Stay::Read)
+    }
+
+    /// The replica that the statement's author names, if there is one of that name.
+    fn wanted_server(&self, payload: &[u8], surroundings: Surroundings<'_>) -> Option<ServerId> {
+        let Some(Hint::Server(name)) = self.current.classification.hint else { return None };
+        let prepared = self.executing.and_then(|id| self.statements.find(id));
+        let text = prepared.map_or_else(|| self.text_in(payload), |statement| Some(statement.text.as_slice()))?;
+        let name = name.of(text);
+        let table = surroundings.table;
+        let pool = table.user_config(table.user(&self.login.user)?).split?.read;
+        let members = table.pool(pool).members.iter().map(|member| table.server(*member));
+        members.filter(|server| server.name.as_bytes() == name).map(|server| server.id).next()
+    }
+
+    /// What keeps a read at home.
+    fn bond(&self, payload: &[u8], status: StatusFlags, surroundings: Surroundings<'_>) -> Option<Bond> {
+        let needs = self.current.classification.needs;
+        if let Some(pin) = self.pins.binding_reads() {
+            return Some(pin);
+        }
+        if let Some(bond) = self.bond_of_transaction(status) {
+            return Some(bond);
+        }
+        if let Kind::Execute = self.current.kind
+            && let Some(bond) = self.bond_of_execution(payload)
+        {
+            return Some(bond);
+        }
+        if self.last != Side::Replica && needs.intersects(OF_THE_LAST) {
+            return Some(Bond::PreviousStatement);
+        }
+        if needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
+            return Some(Bond::UserVariable);
+        }
+        if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
+            return Some(Bond::Hidden);
+        }
+        if self.replicas.are_resting(surroundings.now) {
+            return Some(Bond::NoReplica);
+        }
+        self.was_refused(payload).then_some(Bond::Refused)
+    }
+
+    fn bond_of_execution(&self, payload: &[u8]) -> Option<Bond> {
+        let Some(statement) = StatementId::of_command(payload).and_then(|id| self.statements.find(id)) else {
+            return Some(Bond::UnknownStatement);
+        };
+        match Execution::parse(payload, statement.parameters, self.query_attributes) {
+            None => Some(Bond::QueryAttributes),
+            Some(execution) if execution.wants_cursor => Some(Bond::Cursor),
+            Some(_) if statement.long_data => Some(Bond::LongData),
+            Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {
+                Some(Bond::OtherSettings)
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Inside a transaction everything is at home, but for one that cannot write and has not read there.
+    fn bond_of_transaction(&self, status: StatusFlags) -> Option<Bond> {
+        let is_open_at_replica = self.replicas.get().is_some_and(|replica| replica.in_transaction);
+        if !status.contains(StatusFlags::AUTOCOMMIT) {
+            return Some(Bond::AutocommitOff);
+        }
+        if !status.contains(StatusFlags::IN_TRANS) {
+            return None;
+        }
+        let cannot_write = status.contains(StatusFlags::IN_TRANS_READONLY);
+        (!cannot_write || (self.looked_in_transaction && !is_open_at_replica)).then_some(Bond::Transaction)
+    }
+
+    /// A replica refused this statement, though its text is a read: perhaps a view of it writes.
+    fn was_refused(&self, payload: &[u8]) -> bool {
+        !self.refused.is_empty() && self.refused.contains(&self.fingerprint(payload))
+    }
+
+    /// Tells texts apart. Of an execution, the text of its statement.
+    fn fingerprint(&self, payload: &[u8]) -> u64 {
+        let mut hash = Definitions::default();
+        let prepared = StatementId::of_command(payload).and_then(|id| self.statements.find(id));
+        hash.add(prepared.map_or(payload.get(1..).unwrap_or_default(), |statement| &statement.text));
+        hash.0
+    }
+
+    /// A replica said that it does not run the read: it is not tried again.
+    pub(super) fn learn_refusal(&mut self) {
+        let fingerprint = self.fingerprint(&self.retained);
+        if self.refused.len() == REFUSED_MAX {
+            self.refused.remove(0);
+        }
+        self.refused.push(fingerprint);
+    }
+
+    /// Only the replica where the last statement ran can say what became of it.
+    fn asks_replica_of_its_last(&self, needs: Needs) -> bool {
+        self.last == Side::Replica
+            && needs.without(OF_THE_LAST).without(Needs::USER_VARIABLES).without(Needs::SESSION_VARIABLES).is_empty()
+    }
+
+    fn knows_user_variables(&self, payload: &[u8]) -> bool {
+        let dialect = self.reading;
+        match self.current.kind {
+            Kind::Query => self.text_in(payload).is_some_and(|text| self.journal.knows_user_variables(text, dialect)),
+            Kind::Execute => StatementId::of_command(payload)
+                .and_then(|id| self.statements.find(id))
+                .is_some_and(|statement| self.journal.knows_user_variables(&statement.text, dialect)),
+            Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => false,
+        }
+    }
+
+    fn text_in<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        text_of(payload, self.query_attributes)
+    }
+
+    /// Keeps what the reply's end will need.
+    fn retain_for_home(&mut self, payload: &[u8]) {
+        let effects = self.current.classification.effects;
+        let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
+        if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
+            self.retained.clear();
+            self.retained.extend_from_slice(payload);
+        }
+    }
+
+    /// The payload that home must get in place of an EXECUTE without types, where only the replica was told them.
+    fn bound_elsewhere(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        let Kind::Execute = self.current.kind else { return None };
+        let statement = self.statements.find_mut(StatementId::of_command(payload)?)?;
+        let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
+        statement.long_data = false;
+        let rewritten = statement.bind(payload, &execution, true)?;
+        let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
+        write_packet(&mut packet, 0, &rewritten);
+        Some(packet)
+    }
+
+    fn execution_for_replica(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        let id = StatementId::of_command(payload)?;
+        let statement = self.statements.find_mut(id)?;
+        let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
+        statement.bind(payload, &execution, false);
+        let rewritten = self.statements.for_replica(id, payload, &execution)?;
+        let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
+        write_packet(&mut packet, 0, &rewritten);
+        Some(packet)
+    }
+
+    /// What home must get of a read that a replica did not answer.
+    pub(super) fn repetition(&mut self) -> Vec<u8> {
+        let payload = std::mem::take(&mut self.retained);
+        let mut packet = self.bound_elsewhere(&payload).unwrap_or_default();
+        if packet.is_empty() {
+            write_packet(&mut packet, 0, &payload);
+        }
+        self.retained = payload;
+        packet
+    }
+}
+
+/// A statement that its author may send to a replica though it does not look like a read: it must not do anything to the
+/// session.
+fn may_be_forced(classification: &Classification) -> bool {
+    let harmless = Effects::STORED_CODE;
+    classification.effects.without(harmless).is_empty() && classification.statements == 1
+}
+
+/// The text in a COM_QUERY. Where there are attributes, only a command without any is looked into.
+pub(super) fn text_of(payload: &[u8], query_attributes: bool) -> Option<&[u8]> {
+    match (query_attributes, payload.get(1..)?) {
+        (false, text) => Some(text),
+        (true, [0, _, text @ ..]) => Some(text),
+        (true, _) => None,
+    }
+}

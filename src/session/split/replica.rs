@@ -1,0 +1,124 @@
+//! The server that a session reads from, and those that have failed it.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    config::PoolIndex,
+    protocol::{capability::Capabilities, gtid::GtidPosition},
+    route,
+    topology::{RoutingTable, ServerId},
+};
+
+use super::super::{ReplicaWant, ServerFacts};
+
+/// How long a replica that failed the session is left alone, and all of them when there was none.
+const REST: Duration = Duration::from_secs(1);
+
+/// Reads between two looks at whether the session may keep its replica.
+const READS_BETWEEN_LOOKS: u32 = 64;
+
+/// The replica of a session, or why there is none.
+#[derive(Debug, Default)]
+pub(super) struct Replicas {
+    current: Option<Box<Replica>>,
+    failed: Vec<(ServerId, Instant)>,
+    none_until: Option<Instant>,
+}
+
+/// A connection to a replica, and what was done to make it like home's.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) facts: ServerFacts,
+    pub(super) schema: Option<Vec<u8>>,
+    /// Its values of the variables that are compared; none until it was asked.
+    pub(super) values: Option<Vec<Vec<u8>>>,
+    /// The journal's version that was put on.
+    pub(super) applied: Option<u32>,
+    pub(super) role: Option<Vec<u8>>,
+    /// The version of the session's sight that it is known to have.
+    pub(super) had: u32,
+    /// The session has read from it.
+    pub(super) was_read: bool,
+    /// A read-only transaction is open on it, in step with home's.
+    pub(super) in_transaction: bool,
+    /// The journal's version that it could not take on: reads stay at home until another one.
+    pub(super) refused: Option<u32>,
+    reads: u32,
+    /// The routing table that was looked at last.
+    epoch: u64,
+}
+
+impl Replicas {
+    pub(super) fn facts(&self) -> Option<&ServerFacts> {
+        self.current.as_ref().map(|replica| &replica.facts)
+    }
+
+    pub(super) fn get(&self) -> Option<&Replica> {
+        self.current.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self) -> Option<&mut Replica> {
+        self.current.as_deref_mut()
+    }
+
+    pub(super) fn take(&mut self) -> Option<Box<Replica>> {
+        self.current.take()
+    }
+
+    /// A replica is connected and will be logged in to with this schema.
+    pub(super) fn leased(&mut self, facts: ServerFacts, schema: Option<Vec<u8>>, table: &RoutingTable) {
+        self.current = Some(Box::new(Replica {
+            facts,
+            schema,
+            values: None,
+            applied: None,
+            role: None,
+            had: 0,
+            was_read: false,
+            in_transaction: false,
+            refused: None,
+            reads: 0,
+            epoch: table.epoch,
+        }));
+    }
+
+    /// What is wanted of the next one; none while all of them rest.
+    pub(super) fn want(
+        &mut self,
+        required: Capabilities,
+        fresh: Option<GtidPosition>,
+        now: Instant,
+    ) -> Option<ReplicaWant> {
+        if self.none_until.is_some_and(|until| until > now) {
+            return None;
+        }
+        self.failed.retain(|(_, until)| *until > now);
+        let avoid = self.failed.iter().map(|(server, _)| *server).collect();
+        Some(ReplicaWant { required, avoid, fresh })
+    }
+
+    pub(super) fn has_failed(&mut self, server: ServerId, now: Instant) {
+        self.failed.retain(|(other, _)| *other != server);
+        self.failed.push((server, now + REST));
+    }
+
+    pub(super) fn none_found(&mut self, now: Instant) {
+        self.none_until = Some(now + REST);
+    }
+
+    pub(super) fn are_resting(&self, now: Instant) -> bool {
+        self.none_until.is_some_and(|until| until > now)
+    }
+
+    /// A read begins. Whether the session may keep its replica for it: looked at now and then, and when the routing
+    /// table has changed.
+    pub(super) fn may_keep(&mut self, table: &RoutingTable, pool: PoolIndex) -> bool {
+        let Some(replica) = self.current.as_deref_mut() else { return true };
+        replica.reads = replica.reads.wrapping_add(1);
+        if replica.in_transaction || (replica.epoch == table.epoch && replica.reads % READS_BETWEEN_LOOKS != 0) {
+            return true;
+        }
+        replica.epoch = table.epoch;
+        table.place(replica.facts.id).is_some_and(|place| route::is_fair(table, pool, place))
+    }
+}

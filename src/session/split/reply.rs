@@ -1,0 +1,172 @@
+//! Replies to a session with two servers: as any reply, but for the packets that say something of the session.
+
+use std::time::Instant;
+
+use crate::protocol::{
+    capability::Capabilities,
+    packet::{HEADER_LENGTH, write_packet},
+    response::{ErrPacket, OkPacket},
+    result_set::{Progress, ReplyShape},
+    watch::{Event, Held, Watch},
+};
+
+use super::{
+    super::{
+        Ending, Output, Session, Side, State, Step, Surroundings, errors,
+        exchange::{Busy, Exchange},
+        relay::{Move, Relay},
+    },
+    Split,
+    absorb::After,
+};
+
+impl Relay {
+    /// The replica's bytes.
+    pub(in crate::session) fn replica(&mut self, bytes: &[u8], now: Instant) -> Move {
+        if self.is_busy_at(Side::Replica) { self.split_reply(bytes, now) } else { Move::ReplicaFault }
+    }
+
+    /// Bytes of the server that the command under way went to.
+    pub(in crate::session) fn split_reply(&mut self, bytes: &[u8], now: Instant) -> Move {
+        let Some((busy, split)) = self.busy_split() else { return Move::ServerFault };
+        let Some(reply) = &mut busy.reply else { return Move::ServerFault };
+        if reply.wants_file() {
+            reply.infile_sent();
+        }
+        let watch = Watch { information: !split.client_tracks, errors: split.may_repeat() && !busy.is_answered };
+        let Ok(watched) = reply.follow_watched(bytes, watch) else { return self.fault() };
+        if watched.consumed > 0 {
+            busy.is_answered = true;
+            split.described(&bytes[..watched.consumed]);
+        }
+        match watched.event {
+            Event::Progress(progress) => self.split_progressed(watched.consumed, progress, now),
+            Event::Held { .. } | Event::NeedBytes { .. } if watched.consumed > 0 => {
+                Move::Pass(Step::Forward { to: Side::Client, length: watched.consumed })
+            }
+            Event::NeedBytes { at_least } => Move::Pass(Step::NeedBytes { at_least }),
+            Event::Held { length, packet } => self.held(packet, &bytes[..length], now),
+        }
+    }
+
+    fn busy_split(&mut self) -> Option<(&mut Busy, &mut Split)> {
+        match (&mut self.exchange, self.split.as_deref_mut()) {
+            (Exchange::Busy(busy), Some(split)) => Some((busy, split)),
+            _ => None,
+        }
+    }
+
+    /// The server that answers does not speak the protocol.
+    fn fault(&self) -> Move {
+        if self.is_busy_at(Side::Replica) { Move::ReplicaFault } else { Move::ServerFault }
+    }
+
+    /// A whole packet that was stopped at.
+    fn held(&mut self, kind: Held, packet: &[u8], now: Instant) -> Move {
+        let payload = &packet[HEADER_LENGTH..];
+        let Some((_, split)) = self.busy_split() else { return Move::ServerFault };
+        match kind {
+            Held::Error if ErrPacket::parse(payload).is_ok_and(|error| Split::is_not_here(error.code.0)) => {
+                split.learn_refusal();
+                return Move::Repeat { length: packet.len() };
+            }
+            Held::Error => {}
+            Held::Prepared => split.prepared(payload),
+            Held::Ok => return self.held_ok(packet, now),
+        }
+        self.passed(packet, now)
+    }
+
+    /// Goes on behind a packet that the client gets as it is.
+    fn passed(&mut self, packet: &[u8], now: Instant) -> Move {
+        match self.follow_held(packet) {
+            Some(progress) => self.split_progressed(packet.len(), progress, now),
+            None => self.fault(),
+        }
+    }
+
+    fn follow_held(&mut self, packet: &[u8]) -> Option<Progress> {
+        let (busy, _) = self.busy_split()?;
+        busy.is_answered = true;
+        busy.reply.as_mut()?.follow(packet).ok().map(|followed| followed.progress)
+    }
+
+    fn held_ok(&mut self, packet: &[u8], now: Instant) -> Move {
+        let client = self.client_capabilities();
+        let payload = &packet[HEADER_LENGTH..];
+        let Ok(mut ok) = OkPacket::parse(payload, Capabilities::SESSION_TRACK) else { return self.fault() };
+        if let Some((_, split)) = self.busy_split() {
+            split.absorb(&mut ok);
+        }
+        let mut rewritten = Vec::with_capacity(packet.len());
+        ok.encode(payload[0], client, &mut rewritten);
+        if rewritten == payload {
+            return self.passed(packet, now);
+        }
+        let Some(progress) = self.follow_held(packet) else { return self.fault() };
+        let mut out = Vec::with_capacity(packet.len());
+        write_packet(&mut out, packet[HEADER_LENGTH - 1], &rewritten);
+        let is_over = matches!(self.split_progressed(packet.len(), progress, now), Move::Over(_));
+        Move::Rewritten { length: packet.len(), packet: out, is_over }
+    }
+
+    /// What of session tracking the client knows of decides how it reads an OK packet.
+    fn client_capabilities(&self) -> Capabilities {
+        let tracks = self.split.as_ref().is_some_and(|split| split.client_tracks);
+        if tracks { Capabilities::SESSION_TRACK } else { Capabilities::NONE }
+    }
+
+    fn split_progressed(&mut self, consumed: usize, progress: Progress, now: Instant) -> Move {
+        let what = self.progressed(consumed, progress);
+        if let Progress::Done(end) = progress {
+            let status = end.status.unwrap_or(self.status);
+            if let Some(split) = self.split.as_deref_mut() {
+                split.after = split.finished(end.error, status, now);
+            }
+        }
+        what
+    }
+}
+
+impl Session {
+    /// A command is over: what it leaves to be done, and a drain that waited for it.
+    pub(in crate::session) fn command_over(&mut self, surroundings: Surroundings<'_>) {
+        match self.split_mut().map_or(After::Nothing, |split| std::mem::take(&mut split.after)) {
+            After::Nothing => {}
+            After::Reset => {
+                self.leave_replica();
+                self.make_ready(Side::Server, false, surroundings);
+            }
+            After::Commit => self.make_ready(Side::Server, false, surroundings),
+        }
+        self.leave_if_asked();
+    }
+
+    /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.
+    pub(in crate::session) fn repeat_read(&mut self) {
+        let State::Relay(relay) = &mut self.state else { return };
+        let Some(split) = relay.split.as_deref_mut() else { return };
+        let packet = split.repeat_at_home();
+        relay.exchange = Exchange::Busy(Busy::sent(ReplyShape::ResultSet, relay.framing));
+        self.outputs.push_back(Output::Send(Side::Server, packet));
+    }
+
+    /// The replica was lost while it ran a read.
+    pub(in crate::session) fn read_failed(&mut self, surroundings: Surroundings<'_>) {
+        let State::Relay(relay) = &self.state else { return };
+        let is_unanswered = matches!(&relay.exchange, Exchange::Busy(busy) if !busy.is_answered);
+        let sequence = relay.error_sequence();
+        let Some(split) = relay.split.as_deref() else { return };
+        let may_repeat = is_unanswered && split.may_repeat();
+        let name = split.replica().map_or_else(|| "?".into(), |replica| replica.name.clone());
+        self.give_up_replica(surroundings);
+        match sequence {
+            _ if may_repeat => self.repeat_read(),
+            Some(sequence) => {
+                self.send_error(sequence, &errors::server_lost(&name));
+                self.become_idle();
+            }
+            None => self.close(Ending::ServerGone),
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Prepared statements of a session with two servers: the client knows each by the number that its home server gave it,
+//! and a replica learns it when it is first executed there.
+
+use crate::{
+    protocol::{
+        command::Command,
+        packet::build_packet,
+        reader::{Malformed, Reader},
+        statement::StatementId,
+        writer::Writer,
+    },
+    sql::Classification,
+};
+
+/// Bytes of text and parameter types that a session keeps of its statements. Those beyond are executed at home.
+const BYTES_MAX: usize = 256 << 10;
+
+/// Statements that a session has prepared at its replica at once; the one not used for longest makes room.
+pub(super) const AT_REPLICA_MAX: usize = 128;
+
+/// EXECUTE flags that ask for a cursor.
+const CURSOR_FLAGS: u8 = 0x07;
+
+/// EXECUTE flag: a parameter count follows, and each type has a name.
+const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
+
+/// The statements that may be executed elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    list: Vec<Statement>,
+    bytes: usize,
+    /// Prepared at the replica and not needed there any more.
+    closed: Vec<StatementId>,
+    /// Prepared last: what MariaDB's clients mean by -1.
+    last: Option<StatementId>,
+    /// Counts executions at replicas.
+    clock: u64,
+}
+
+/// One prepared statement.
+#[derive(Debug)]
+pub(super) struct Statement {
+    /// At home, and for the client.
+    pub(super) id: StatementId,
+    pub(super) text: Vec<u8>,
+    pub(super) classification: Classification,
+    /// The journal's count of changes of meaning when it was prepared.
+    pub(super) meaning: u32,
+    /// A hash of the definitions that the client was told.
+    pub(super) definitions: u64,
+    pub(super) parameters: u16,
+    /// As the client bound them last.
+    types: Vec<u8>,
+    home_has_types: bool,
+    /// Parts of parameters were sent home.
+    pub(super) long_data: bool,
+    replica: Option<AtReplica>,
+    /// Bytes that it counts for.
+    kept: usize,
+}
+
+#[derive(Debug)]
+struct AtReplica {
+    id: StatementId,
+    has_types: bool,
+    used: u64,
+}
+
+/// A statement on its way to be one.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    pub(super) text: Vec<u8>,
+    pub(super) classification: Classification,
+    pub(super) meaning: u32,
+    pub(super) id: Option<StatementId>,
+    pub(super) parameters: u16,
+    pub(super) definitions: Definitions,
+}
+
+/// A hash of what a prepare reply says of parameters and columns: FNV-1a, so that cuts do not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Definitions(pub(super) u64);
+
+impl Default for Definitions {
+    fn default() -> Self {
+        Definitions(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Definitions {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+}
+
+impl Statements {
+    /// Keeps a statement, if there is room.
+    pub(super) fn prepared(&mut self, preparation: Preparation) {
+        let Some(id) = preparation.id else { return };
+        self.last = Some(id);
+        let types = 2 * usize::from(preparation.parameters);
+        let bytes = preparation.text.len() + types + size_of::<Statement>();
+        if self.bytes + bytes > BYTES_MAX {
+            return;
+        }
+        self.bytes += bytes;
+        self.list.push(Statement {
+            id,
+            text: preparation.text,
+            classification: preparation.classification,
+            meaning: preparation.meaning,
+            definitions: preparation.definitions.0,
+            parameters: preparation.parameters,
+            types: Vec::new(),
+            home_has_types: false,
+            long_data: false,
+            replica: None,
+            kept: bytes,
+        });
+    }
+
+    /// The number of the last statement that was prepared counts also when the statement itself is not kept.
+    pub(super) fn resolve(&self, id: StatementId) -> StatementId {
+        match self.last {
+            Some(last) if id == StatementId::LAST_PREPARED => last,
+            _ => id,
+        }
+    }
+
+    pub(super) fn find(&self, id: StatementId) -> Option<&Statement> {
+        let id = self.resolve(id);
+        self.list.iter().find(|statement| statement.id == id)
+    }
+
+    pub(super) fn find_mut(&mut self, id: StatementId) -> Option<&mut Statement> {
+        let id = self.resolve(id);
+        self.list.iter_mut().find(|statement| statement.id == id)
+    }
+
+    /// The client closes a statement.
+    pub(super) fn close(&mut self, id: StatementId) {
+        let id = self.resolve(id);
+        if let Some(place) = self.list.iter().position(|statement| statement.id == id) {
+            let statement = self.list.swap_remove(place);
+            self.bytes -= statement.kept;
+            self.closed.extend(statement.replica.map(|replica| replica.id));
+        }
+    }
+
+    /// The commands that close at the replica what is not needed there any more.
+    pub(super) fn take_closed(&mut self) -> Vec<u8> {
+        let mut packets = Vec::new();
+        for id in self.closed.drain(..) {
+            build_packet(&mut packets, 0, |writer| {
+                writer.u8(Command::StmtClose.byte());
+                writer.u32(id.0);
+            });
+        }
+        packets
+    }
+
+    /// The replica is gone, and what was prepared there.
+    pub(super) fn forget_replica(&mut self) {
+        for statement in &mut self.list {
+            statement.replica = None;
+        }
+        self.closed.clear();
+    }
+
+    /// A statement was prepared at the replica. The one not used for longest makes room.
+    pub(super) fn prepared_at_replica(&mut self, id: StatementId, at_replica: StatementId) {
+        self.clock += 1;
+        let used = self.clock;
+        if let Some(statement) = self.find_mut(id) {
+            statement.replica = Some(AtReplica { id: at_replica, has_types: false, used });
+        }
+        let there = self.list.iter_mut().filter(|statement| statement.replica.is_some());
+        if there.count() <= AT_REPLICA_MAX {
+            return;
+        }
+        let last_use = |statement: &&mut Statement| statement.replica.as_ref().map_or(u64::MAX, |replica| replica.used);
+        if let Some(oldest) = self.list.iter_mut().min_by_key(last_use) {
+            self.closed.extend(oldest.replica.take().map(|replica| replica.id));
+        }
+    }
+
+    /// The packet's payload as the replica must get it; `None` if the statement is not there.
+    pub(super) fn for_replica(&mut self, id: StatementId, payload: &[u8], execution: &Execution) -> Option<Vec<u8>> {
+        self.clock += 1;
+        let clock = self.clock;
+        let statement = self.find_mut(id)?;
+        let replica = statement.replica.as_mut()?;
+        replica.used = clock;
+        let must_add = !execution.binds && !replica.has_types && statement.parameters > 0;
+        replica.has_types = true;
+        let types = must_add.then_some(&*statement.types);
+        Some(execution.write(payload, replica.id, types))
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Statements::default();
+    }
+}
+
+impl Statement {
+    pub(super) fn is_at_replica(&self) -> bool {
+        self.replica.is_some()
+    }
+
+    /// An execution goes out, to home or elsewhere: remembers the types that it binds. Gives the payload that home must
+    /// get instead, where the types were told to the replica only.
+    pub(super) fn bind(&mut self, payload: &[u8], execution: &Execution, goes_home: bool) -> Option<Vec<u8>> {
+        if execution.binds {
+            self.types = payload[execution.types.clone()].to_vec();
+            self.home_has_types = goes_home;
+            if let Some(replica) = &mut self.replica {
+                replica.has_types = !goes_home;
+            }
+            return None;
+        }
+        if !goes_home || self.home_has_types || self.types.is_empty() {
+            return None;
+        }
+        self.home_has_types = true;
+        Some(execution.write(payload, self.id, Some(&self.types)))
+    }
+}
+
+/// Where the parts of a COM_STMT_EXECUTE are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Execution {
+    pub(super) wants_cursor: bool,
+    /// Behind the flags and counts: where the NULL bits begin.
+    bitmap: std::ops::Range<usize>,
+    /// The types of the parameters are in it.
+    binds: bool,
+    types: std::ops::Range<usize>,
+    /// Where the values begin.
+    values: usize,
+}
+
+impl Execution {
+    /// Reads a payload. `None` for one with attributes of the query's own, or that is no execution of such a statement.
+    pub(super) fn parse(payload: &[u8], parameters: u16, query_attributes: bool) -> Option<Execution> {
+        Self::read(payload, parameters, query_attributes).ok().flatten()
+    }
+
+    fn read(payload: &[u8], parameters: u16, query_attributes: bool) -> Result<Option<Execution>, Malformed> {
+        let mut reader = Reader::new(payload);
+        let at = |reader: &Reader<'_>| payload.len() - reader.len();
+        reader.skip(5, "command and statement id")?;
+        let flags = reader.u8("flags")?;
+        reader.skip(4, "iteration count")?;
+        // With query attributes agreed on, a statement that has parameters always gives their count and names.
+        let has_names = query_attributes && (parameters > 0 || flags & PARAMETER_COUNT_AVAILABLE != 0);
+        if has_names && reader.lenenc("parameter count")? != u64::from(parameters) {
+            return Ok(None);
+        }
+        let wants_cursor = flags & CURSOR_FLAGS != 0;
+        let start = at(&reader);
+        if parameters == 0 {
+            let nowhere = start..start;
+            return Ok(Some(Execution {
+                wants_cursor,
+                bitmap: nowhere.clone(),
+                binds: false,
+                types: nowhere,
+                values: start,
+            }));
+        }
+        reader.skip(usize::from(parameters).div_ceil(8), "NULL bits")?;
+        let bitmap = start..at(&reader);
+        let binds = reader.u8("new parameters bound")? != 0;
+        let first_type = at(&reader);
+        for _ in 0..if binds { parameters } else { 0 } {
+            reader.skip(2, "parameter type")?;
+            if has_names {
+                reader.lenenc_bytes("parameter name")?;
+            }
+        }
+        let values = at(&reader);
+        Ok(Some(Execution { wants_cursor, bitmap, binds, types: first_type..values, values }))
+    }
+
+    /// The payload with another statement id, and with `types` where it has none.
+    fn write(&self, payload: &[u8], id: StatementId, types: Option<&[u8]>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(payload.len() + types.map_or(0, <[u8]>::len));
+        let mut writer = Writer::new(&mut out);
+        writer.bytes(&payload[..1]);
+        writer.u32(id.0);
+        writer.bytes(&payload[5..self.bitmap.end]);
+        match types {
+            Some(types) => {
+                writer.u8(1);
+                writer.bytes(types);
+                writer.bytes(&payload[self.values..]);
+            }
+            None => writer.bytes(&payload[self.bitmap.end..]),
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{self, ClientCharset, Dialect, Family};
+
+    fn preparation(id: u32, text: &str, parameters: u16) -> Preparation {
+        let dialect = Dialect {
+            no_backslash_escapes: false,
+            ansi_quotes: false,
+            family: Family::MariaDb { version: 101_119 },
+            charset: ClientCharset::Utf8,
+        };
+        Preparation {
+            text: text.into(),
+            classification: sql::classify(text.as_bytes(), dialect, true),
+            meaning: 0,
+            id: Some(StatementId(id)),
+            parameters,
+            definitions: Definitions::default(),
+        }
+    }
+
+    /// One parameter, an INT of 7; with its type or without.
+    fn execute(id: u32, binds: bool) -> Vec<u8> {
+        let mut payload = vec![0x17];
+        payload.extend(id.to_le_bytes());
+        payload.extend([0, 1, 0, 0, 0, 0, u8::from(binds)]);
+        if binds {
+            payload.extend([3, 0]);
+        }
+        payload.extend(7u32.to_le_bytes());
+        payload
+    }
+
+    fn one() -> Statements {
+        let mut statements = Statements::default();
+        statements.prepared(preparation(5, "SELECT ?", 1));
+        statements
+    }
+
+    #[test]
+    fn an_execution_goes_to_the_replica_under_its_number_there() {
+        let mut statements = one();
+        statements.prepared_at_replica(StatementId(5), StatementId(1));
+        let payload = execute(5, true);
+        let execution = Execution::parse(&payload, 1, false).unwrap();
+        let sent = statements.for_replica(StatementId(5), &payload, &execution);
+        assert_eq!(sent, Some(execute(1, true)));
+    }
+
+    #[test]
+    fn types_that_one_server_was_told_are_told_to_the_other() {
+        let mut statements = one();
+        let (binding, bare) = (execute(5, true), execute(5, false));
+        let execution = Execution::parse(&binding, 1, false).unwrap();
+        assert_eq!(statements.find_mut(StatementId(5)).unwrap().bind(&binding, &execution, true), None);
+        statements.prepared_at_replica(StatementId(5), StatementId(1));
+        let execution = Execution::parse(&bare, 1, false).unwrap();
+        assert_eq!(statements.for_replica(StatementId(5), &bare, &execution), Some(execute(1, true)));
+        assert_eq!(statements.for_replica(StatementId(5), &bare, &execution), Some(execute(1, false)));
+        // Bound anew at the replica: home has the old ones.
+        let execution = Execution::parse(&binding, 1, false).unwrap();
+        statements.find_mut(StatementId(5)).unwrap().bind(&binding, &execution, false);
+        let execution = Execution::parse(&bare, 1, false).unwrap();
+        assert_eq!(statements.find_mut(StatementId(5)).unwrap().bind(&bare, &execution, true), Some(execute(5, true)));
+    }
+
+    #[test]
+    fn minus_one_is_the_statement_prepared_last() {
+        let statements = one();
+        assert_eq!(statements.find(StatementId::LAST_PREPARED).unwrap().id, StatementId(5));
+    }
+
+    #[test]
+    fn the_replica_keeps_a_bounded_number() {
+        let mut statements = Statements::default();
+        let count = AT_REPLICA_MAX as u32 + 1;
+        for id in 1..=count {
+            statements.prepared(preparation(id, "SELECT 1", 0));
+        }
+        for id in 1..=count {
+            statements.prepared_at_replica(StatementId(id), StatementId(id + 1000));
+        }
+        assert_eq!(statements.take_closed(), [5, 0, 0, 0, 0x19, 0xE9, 3, 0, 0]);
+    }
+
+    #[test]
+    fn text_that_does_not_fit_is_not_kept() {
+        let mut statements = Statements::default();
+        for id in 0..5 {
+            statements.prepared(preparation(id, &"x".repeat(64 << 10), 0));
+        }
+        assert!(statements.find(StatementId(2)).is_some());
+        assert!(statements.find(StatementId(4)).is_none());
+        statements.close(StatementId(2));
+        statements.prepared(preparation(9, &"x".repeat(64 << 10), 0));
+        assert!(statements.find(StatementId(9)).is_some());
+    }
+
+    #[test]
+    fn with_query_attributes_parameters_have_a_count_and_names() {
+        let payload = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0xFE, 0, 0, 2, b'v', b'3'];
+        let execution = Execution::parse(&payload, 1, true).unwrap();
+        let mut sent = payload.to_vec();
+        sent[1] = 7;
+        assert_eq!(execution.write(&payload, StatementId(7), None), sent);
+        assert_eq!(execution.types, 13..16);
+    }
+
+    #[test]
+    fn attributes_and_cursors_are_seen() {
+        let payload = [0x17, 5, 0, 0, 0, 0x09, 1, 0, 0, 0, 0];
+        assert!(Execution::parse(&payload, 0, true).unwrap().wants_cursor);
+        let with_attribute = [0x17, 5, 0, 0, 0, 0x08, 1, 0, 0, 0, 1, 0, 1, 3, 0, 1, b'a'];
+        assert_eq!(Execution::parse(&with_attribute, 0, true), None);
+        assert_eq!(Execution::parse(&payload[..7], 0, false), None);
+    }
+}

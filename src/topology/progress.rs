@@ -1,0 +1,44 @@
+//! How far each server was seen to have come, beside the routing table: a position changes with every check, and a new
+//! table for each would be much work for nothing.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+
+use crate::protocol::gtid::GtidPosition;
+
+/// What a server said of its position in one check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When it was asked: what was committed before that is part of the answer.
+    pub asked: Instant,
+    /// What it has applied of other servers' transactions. What it wrote by itself is not in it: a write that
+    /// went astray to a replica of MariaDB would make it look further than it is.
+    pub applied: GtidPosition,
+    /// All that it has in its own history, if it keeps one; what a primary has committed.
+    pub committed: Option<GtidPosition>,
+}
+
+/// What was last seen of a server's position. Nothing, if it cannot tell, or since it was last in trouble: a server that
+/// crashed may have come back with less than it had.
+#[derive(Debug, Default)]
+pub struct Progress {
+    last: ArcSwapOption<Seen>,
+}
+
+impl Progress {
+    /// What was seen last.
+    pub fn last(&self) -> Option<Arc<Seen>> {
+        self.last.load_full()
+    }
+
+    /// Whether it was seen to have applied all of `position`. Takes no lock and counts no reference.
+    pub fn has_applied(&self, position: &GtidPosition) -> bool {
+        self.last.load().as_ref().is_some_and(|seen| seen.applied.covers(position))
+    }
+
+    pub(super) fn note(&self, seen: Option<Seen>) {
+        self.last.store(seen.map(Arc::new));
+    }
+}
