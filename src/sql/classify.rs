@@ -122,6 +122,7 @@ impl<'a> Reader<'a> {
         }
         let mut query = Query::new(opening, first, depth);
         loop {
+            query.pass_plain(self);
             let token = self.lexer.next();
             match token.kind {
                 Kind::Sign(b';') => {

@@ -34,6 +34,43 @@ pub(super) fn find(word: &[u8]) -> Option<Keyword> {
     KEYWORDS.find(word)
 }
 
+impl Keyword {
+    /// Whether the word says something by standing where it does, and not only before a parenthesis or behind a word
+    /// that says something.
+    const fn tells(self) -> bool {
+        match self {
+            Keyword::Query | Keyword::Share | Keyword::Connection | Keyword::Value | Keyword::Structural => false,
+            Keyword::As | Keyword::With | Keyword::For | Keyword::Update | Keyword::Into => true,
+            Keyword::InsertOrReplace | Keyword::Delete | Keyword::Lock | Keyword::Procedure => true,
+            Keyword::Analyze | Keyword::NextOrPrevious | Keyword::Current => true,
+        }
+    }
+}
+
+/// Whether a word, which is not empty, has to be read as more than a name.
+#[inline]
+pub(super) fn tells(word: &[u8]) -> bool {
+    MAY_TELL[outline(word)] && find(word).is_some_and(Keyword::tells)
+}
+
+/// By the outline of a word: whether one that tells has it.
+static MAY_TELL: [bool; 256] = {
+    let mut may_tell = [false; 256];
+    let mut index = 0;
+    while let Some((word, keyword)) = KEYWORDS.entry(index) {
+        may_tell[outline(word.as_bytes())] |= keyword.tells();
+        index += 1;
+    }
+    may_tell
+};
+
+/// A number that is the same for both cases: of the first letter, the last, and the length.
+#[inline]
+const fn outline(word: &[u8]) -> usize {
+    let (first, last) = (word[0] as usize & 31, word[word.len() - 1] as usize & 31);
+    (first * 8 ^ last ^ word.len() * 32) & 255
+}
+
 /// Reserved words, which no stored function can be called by, and words that are no calls by the grammar of both.
 pub(super) static KEYWORDS: WordTable<Keyword, 512> = WordTable::new(&[
     ("as", Keyword::As),

@@ -333,6 +333,25 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Where a string in single quotes ends that begins at `start`; none if its bytes must be looked at one by one.
+    #[inline]
+    pub(super) fn plain_string_end(&self, start: usize) -> Option<usize> {
+        if !self.dialect.charset.is_ascii_safe() {
+            return None;
+        }
+        let escape = if self.dialect.no_backslash_escapes { b'\'' } else { b'\\' };
+        let mut at = start + 1;
+        loop {
+            at = find_either(self.text, at, b'\'', escape)?;
+            let is_escape = self.text[at] != b'\'';
+            at += 1;
+            if !is_escape && self.text.get(at) != Some(&b'\'') {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
+
     fn string_end_bytewise(&self, quote: u8) -> Option<usize> {
         let charset = self.dialect.charset;
         let mut at = self.at + 1;
@@ -351,6 +370,28 @@ impl<'a> Lexer<'a> {
             }
         }
     }
+}
+
+/// Where the first of two bytes stands from `start` on. Most strings are shorter than the preparations of a search that
+/// is made for long ones.
+#[inline]
+fn find_either(text: &[u8], start: usize, one: u8, other: u8) -> Option<usize> {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = EACH << 7;
+    let mut at = start;
+    for _ in 0..6 {
+        let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk()) else { break };
+        let bytes = u64::from_le_bytes(*chunk);
+        let one = bytes ^ EACH * u64::from(one);
+        let other = bytes ^ EACH * u64::from(other);
+        // A byte becomes 0 where it is the one looked for; of the tops that a borrow sets, the lowest is right.
+        let found = (one.wrapping_sub(EACH) & !one | other.wrapping_sub(EACH) & !other) & TOPS;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    Some(at + memchr::memchr2(one, other, text.get(at..)?)?)
 }
 
 /// What a token may begin with.

@@ -10,6 +10,8 @@ use super::lexer::{Kind, Token};
 use super::statement::Opening;
 use super::variable::{self, Variable, is_server_schema};
 
+mod plain;
+
 /// How the tokens behind a first word are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
@@ -64,6 +66,13 @@ enum Place {
     /// The same in a SET, where it is assigned and not read.
     Target,
     Other,
+}
+
+impl Place {
+    /// It is no part of a system variable's name.
+    fn is_of_a_name(self) -> bool {
+        matches!(self, Place::Qualified | Place::Declared | Place::Other)
+    }
 }
 
 impl Query {
@@ -225,8 +234,7 @@ impl Query {
         match place {
             Place::SystemVariable => self.system_variable(reader, token),
             Place::Qualified => {
-                let name = reader.bytes(token.span);
-                if name.eq_ignore_ascii_case(b"nextval") || name.eq_ignore_ascii_case(b"currval") {
+                if is_sequence_name(reader.bytes(token.span)) {
                     self.unsafe_read(reader, Reason::Sequence, token.span);
                 }
             }
@@ -387,6 +395,11 @@ fn may_stand_before_parenthesis(keyword: Keyword) -> bool {
         Keyword::Analyze | Keyword::Current | Keyword::With => true,
         Keyword::Share | Keyword::Connection | Keyword::NextOrPrevious | Keyword::Value => false,
     }
+}
+
+/// What stands behind the name of a sequence and its dot.
+fn is_sequence_name(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"nextval") || name.eq_ignore_ascii_case(b"currval")
 }
 
 fn is_session_scope(name: &[u8]) -> bool {
