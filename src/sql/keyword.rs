@@ -47,10 +47,29 @@ impl Keyword {
     }
 }
 
-/// Whether a word, which is not empty, has to be read as more than a name.
+impl Keyword {
+    /// Whether it tells also where nothing is asked but the effects on the session.
+    pub(super) fn tells_of_session(self) -> bool {
+        matches!(self, Keyword::As | Keyword::With | Keyword::Current)
+    }
+}
+
+/// The keyword that a word is, which is not empty, if it has to be read as more than a name.
 #[inline]
-pub(super) fn tells(word: &[u8]) -> bool {
-    MAY_TELL[outline(word)] && find(word).is_some_and(Keyword::tells)
+pub(super) fn find_telling(word: &[u8]) -> Option<Keyword> {
+    if MAY_TELL[outline(word)] { find(word).filter(|keyword| keyword.tells()) } else { None }
+}
+
+/// Whether words that tell begin with this byte.
+pub(super) const fn may_tell(first: u8) -> bool {
+    let mut index = 0;
+    while let Some((word, keyword)) = KEYWORDS.entry(index) {
+        if keyword.tells() && word.as_bytes()[0] == first.to_ascii_lowercase() {
+            return true;
+        }
+        index += 1;
+    }
+    false
 }
 
 /// By the outline of a word: whether one that tells has it.

@@ -5,6 +5,7 @@
 
 use super::comment::Comments;
 use super::dialect::{Dialect, Family};
+use super::eight::{before_first, eight_at, equal};
 use super::{ClientCharset, Span};
 
 /// What a token is.
@@ -376,18 +377,15 @@ impl<'a> Lexer<'a> {
 /// is made for long ones.
 #[inline]
 fn find_either(text: &[u8], start: usize, one: u8, other: u8) -> Option<usize> {
-    const EACH: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = EACH << 7;
     let mut at = start;
     for _ in 0..6 {
-        let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk()) else { break };
-        let bytes = u64::from_le_bytes(*chunk);
-        let one = bytes ^ EACH * u64::from(one);
-        let other = bytes ^ EACH * u64::from(other);
-        // A byte becomes 0 where it is the one looked for; of the tops that a borrow sets, the lowest is right.
-        let found = (one.wrapping_sub(EACH) & !one | other.wrapping_sub(EACH) & !other) & TOPS;
+        if at >= text.len() {
+            return None;
+        }
+        let bytes = eight_at(text, at);
+        let found = equal(bytes, one) | equal(bytes, other);
         if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
+            return Some(at + before_first(found));
         }
         at += 8;
     }

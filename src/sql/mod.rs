@@ -13,6 +13,7 @@ mod classification;
 mod classify;
 mod comment;
 mod dialect;
+mod eight;
 mod function;
 mod fuzz;
 mod hint;

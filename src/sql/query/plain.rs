@@ -5,6 +5,7 @@
 
 use super::super::Span;
 use super::super::classify::Reader;
+use super::super::eight::{before_first, beyond_digits, eight_at};
 use super::super::keyword::{self, Keyword};
 use super::super::lexer::{Kind, Lexer, Token, is_name_byte};
 use super::super::variable::is_server_schema;
@@ -71,7 +72,11 @@ impl Query {
                     at += 1;
                     continue;
                 }
-                Step::Name => word(text, at, last),
+                step @ (Step::Name | Step::TellingName) => {
+                    let passed = word(text, at, last);
+                    let tells = |word: Passed| self.is_told(&text[word.start..word.end]);
+                    passed.filter(|word| step == Step::Name || !tells(*word))
+                }
                 Step::Sign => Some(sign(first, at)),
                 Step::Digit => number(text, at),
                 Step::Text => string(&reader.lexer, at),
@@ -99,6 +104,11 @@ impl Query {
         if last.end != before.end {
             self.previous = previous(last, text);
         }
+    }
+
+    /// Whether a word says something here.
+    fn is_told(&self, word: &[u8]) -> bool {
+        keyword::find_telling(word).is_some_and(|keyword| self.is_read() || keyword.tells_of_session())
     }
 
     /// A parenthesis behind `last`.
@@ -129,8 +139,7 @@ fn sign(byte: u8, at: usize) -> Passed {
 #[inline]
 fn word(text: &[u8], start: usize, last: Passed) -> Option<Passed> {
     let end = name_end(text, start)?;
-    let passed = Passed { kind: Kind::Word, place: last.next_place(), start, end };
-    (!keyword::tells(&text[start..end])).then_some(passed)
+    Some(Passed { kind: Kind::Word, place: last.next_place(), start, end })
 }
 
 /// Where the bytes of an ASCII name end; none if bytes from 0x80 go on with it.
@@ -138,9 +147,9 @@ fn word(text: &[u8], start: usize, last: Passed) -> Option<Passed> {
 fn name_end(text: &[u8], start: usize) -> Option<usize> {
     let mut end = start;
     while let Some(&byte) = text.get(end) {
-        if !matches!(STEPS[usize::from(byte)], Step::Name | Step::Digit) {
-            let goes_on = byte >= 0x80 || byte == b'$';
-            return (!goes_on).then_some(end);
+        if !GOES_ON[usize::from(byte)] {
+            let is_odd = byte >= 0x80 || byte == b'$';
+            return (!is_odd).then_some(end);
         }
         end += 1;
     }
@@ -155,7 +164,7 @@ fn qualified(text: &[u8], dot: usize, last: Passed) -> Option<Passed> {
     }
     let start = dot + 1;
     match STEPS[usize::from(*text.get(start)?)] {
-        Step::Name => {
+        Step::Name | Step::TellingName => {
             let end = name_end(text, start)?;
             let passed = Passed { kind: Kind::Word, place: Place::Qualified, start, end };
             (!is_sequence_name(&text[start..end])).then_some(passed)
@@ -191,10 +200,13 @@ fn number(text: &[u8], start: usize) -> Option<Passed> {
 #[inline]
 fn digits_end(text: &[u8], start: usize) -> usize {
     let mut end = start;
-    while text.get(end).is_some_and(u8::is_ascii_digit) {
-        end += 1;
+    loop {
+        let length = before_first(beyond_digits(eight_at(text, end)));
+        end += length;
+        if length < 8 {
+            return end;
+        }
     }
-    end
 }
 
 #[inline]
@@ -210,12 +222,14 @@ fn begins_comment(text: &[u8], at: usize) -> bool {
 }
 
 /// What to do where a token begins.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    Blank,
     Name,
-    Sign,
+    /// Words that tell begin so.
+    TellingName,
     Digit,
+    Blank,
+    Sign,
     Text,
     QuotedName,
     Dot,
@@ -226,11 +240,12 @@ enum Step {
     Other,
 }
 
-const STEPS: [Step; 256] = {
+static STEPS: [Step; 256] = {
     let mut steps = [Step::Other; 256];
     let mut byte = 0;
     while byte < 128 {
         steps[byte] = match byte as u8 {
+            letter @ (b'a'..=b'z' | b'A'..=b'Z') if keyword::may_tell(letter) => Step::TellingName,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => Step::Name,
             b'0'..=b'9' => Step::Digit,
             b' ' | b'\t'..=b'\r' => Step::Blank,
@@ -246,4 +261,15 @@ const STEPS: [Step; 256] = {
         byte += 1;
     }
     steps
+};
+
+/// Whether a byte goes on with an ASCII name.
+static GOES_ON: [bool; 256] = {
+    let mut goes_on = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        goes_on[byte] = matches!(STEPS[byte], Step::Name | Step::TellingName | Step::Digit);
+        byte += 1;
+    }
+    goes_on
 };
