@@ -16,7 +16,7 @@ pub(super) fn eight_at(text: &[u8], at: usize) -> u64 {
     let missing = (at + 8).saturating_sub(text.len()).min(8) as u32;
     match text.last_chunk() {
         Some(chunk) => u64::from_le_bytes(*chunk).checked_shr(8 * missing).unwrap_or(0),
-        None => text.iter().skip(at).rev().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)),
+        None => text.iter().skip(at).rev().fold(0, |bytes, byte| (bytes << 8) | u64::from(*byte)),
     }
 }
 
@@ -38,7 +38,7 @@ pub(super) fn beyond_digits(bytes: u64) -> u64 {
 /// Marks the first byte of this value; marks behind it mean nothing.
 #[inline]
 pub(super) fn equal(bytes: u64, byte: u8) -> u64 {
-    let differs = bytes ^ EACH * u64::from(byte);
+    let differs = bytes ^ (EACH * u64::from(byte));
     differs.wrapping_sub(EACH) & !differs & TOPS
 }
 

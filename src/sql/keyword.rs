@@ -87,7 +87,7 @@ static MAY_TELL: [bool; 256] = {
 #[inline]
 const fn outline(word: &[u8]) -> usize {
     let (first, last) = (word[0] as usize & 31, word[word.len() - 1] as usize & 31);
-    (first * 8 ^ last ^ word.len() * 32) & 255
+    ((first * 8) ^ last ^ (word.len() * 32)) & 255
 }
 
 /// Reserved words, which no stored function can be called by, and words that are no calls by the grammar of both.
