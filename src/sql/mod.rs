@@ -20,6 +20,7 @@ mod hint;
 mod keyword;
 mod lexer;
 mod query;
+mod quoted;
 mod set;
 mod show;
 mod statement;
