@@ -18,6 +18,7 @@ use sqluice::protocol::result_set::{Framing, Reply, ReplyShape};
 use sqluice::protocol::status::StatusFlags;
 use sqluice::protocol::version::ServerVersion;
 use sqluice::route::{Question, decide};
+use sqluice::sql::{ClientCharset, Dialect, Family, classify};
 use sqluice::topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable};
 
 /// A step and how to get ready for it.
@@ -30,7 +31,7 @@ pub struct Case {
 }
 
 /// All steps.
-pub const CASES: [Case; 12] = [
+pub const CASES: [Case; 16] = [
     Case { name: "walk-statement", prepare: || walk(&statement()) },
     Case { name: "walk-point-reply", prepare: || walk(&reply(1, 100)) },
     Case { name: "follow-point-reply", prepare: || follow(&reply(1, 100)) },
@@ -41,12 +42,20 @@ pub const CASES: [Case; 12] = [
     Case { name: "verify-caching-sha2", prepare: || verify(Plugin::CachingSha2Password) },
     Case { name: "prove-native-password", prepare: || prove(Plugin::NativePassword) },
     Case { name: "prove-caching-sha2", prepare: || prove(Plugin::CachingSha2Password) },
+    Case { name: "classify-point-select", prepare: || judge(b"SELECT c FROM sbtest1 WHERE id=5042".to_vec()) },
+    Case { name: "classify-join", prepare: || judge(JOIN.to_vec()) },
+    Case { name: "classify-update", prepare: || judge(UPDATE.to_vec()) },
+    Case { name: "classify-64k-insert", prepare: || judge(insert(1 << 16)) },
     Case { name: "route-2-servers", prepare: || route(2) },
     Case { name: "route-16-servers", prepare: || route(16) },
 ];
 
 const PASSWORD: &[u8] = b"a password of some length";
 const SALT: Salt = Salt(*b"abcdefghijklmnopqrst");
+const JOIN: &[u8] =
+    b"SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.id = 4711";
+const UPDATE: &[u8] =
+    b"UPDATE sbtest1 SET k=k+1, c='68487932199-96439406143-93774651418', pad='6739' WHERE id=5042 AND k > 7";
 /// What MariaDB and MySQL have in common and a balancer offers.
 const CAPABILITIES: Capabilities = Capabilities(0x01BF_F7DF);
 
@@ -69,6 +78,20 @@ fn follow(packets: &[u8]) -> Box<dyn FnMut()> {
         let mut reply = Reply::new(ReplyShape::ResultSet, framing);
         let followed = reply.follow(black_box(&packets)).expect("a good reply");
         assert_eq!(black_box(followed.consumed), packets.len());
+    })
+}
+
+/// What routing asks of a statement's text.
+fn judge(text: Vec<u8>) -> Box<dyn FnMut()> {
+    let dialect = Dialect {
+        no_backslash_escapes: false,
+        ansi_quotes: false,
+        family: Family::MySql { version: 80_034 },
+        charset: ClientCharset::Utf8,
+    };
+    Box::new(move || {
+        let found = classify(black_box(&text), dialect, true);
+        assert_eq!(black_box(found.statements), 1);
     })
 }
 
@@ -192,6 +215,20 @@ fn greeting(plugin: Plugin) -> Greeting {
         status: StatusFlags::AUTOCOMMIT,
         plugin: plugin.name().to_vec(),
     }
+}
+
+/// Rows of short values of differing lengths.
+fn insert(length: u64) -> Vec<u8> {
+    let mut text = b"INSERT INTO t (a, b, c, d) VALUES (1, 'name', 0.5, NULL)".to_vec();
+    for number in (0..).step_by(7919) {
+        if text.len() as u64 >= length {
+            break;
+        }
+        let row =
+            format!(",({}, 'name{}', {}.{:02}, NULL)", number % 100_003, number % 977, number % 1009, number % 97);
+        text.extend_from_slice(row.as_bytes());
+    }
+    text
 }
 
 /// A COM_QUERY of a hundred bytes.
