@@ -16,6 +16,7 @@ use crate::candidate::{self, Candidate, NotStarted, Surroundings, configuration}
 use crate::case::Case;
 use crate::load;
 use crate::record::by_name;
+use crate::split;
 
 /// As every worker's thread is called.
 const WORKER: &str = "sqluice-worker";
@@ -54,9 +55,15 @@ impl Row {
 
     /// Whether the promise of no allocation is broken where it is given: for statements with short replies.
     pub(crate) fn breaks_promise(&self) -> bool {
-        match (self.case, &self.outcome) {
-            (Case::PointSelect | Case::Prepared, Outcome::Counted { allocations, .. }) => *allocations > 0,
-            _ => false,
+        // Where reads are split, an execution at the replica is written anew.
+        let is_promised = match self.case {
+            Case::PointSelect => true,
+            Case::Prepared => !self.candidate.splits(),
+            Case::Row4K | Case::Result64K | Case::Result1M | Case::Short | Case::Idle | Case::ReadWrite => false,
+        };
+        match self.outcome {
+            Outcome::Counted { allocations, .. } => is_promised && allocations > 0,
+            Outcome::Absent(_) => false,
         }
     }
 }
@@ -74,6 +81,9 @@ impl fmt::Display for Row {
     }
 }
 
+const CANDIDATES: [Candidate; 4] =
+    [Candidate::Sqluice, Candidate::SqluiceEpoll, Candidate::SqluiceSplit, Candidate::SqluiceSplitEpoll];
+
 /// Sessions that ask at the same time.
 const CONNECTIONS: usize = 8;
 
@@ -81,16 +91,25 @@ const CONNECTIONS: usize = 8;
 pub(crate) fn count(queries: usize, surroundings: &Surroundings<'_>) -> Result<Vec<Row>, Box<dyn Error>> {
     counting_alloc::start();
     let mut rows = Vec::new();
-    for candidate in [Candidate::Sqluice, Candidate::SqluiceEpoll] {
+    for candidate in CANDIDATES {
         match candidate::require_engine(candidate) {
             Ok(()) => rows.extend(count_engine(candidate, queries, surroundings)?),
             Err(NotStarted::Absent(why)) => {
-                rows.extend(CASES.map(|case| Row { candidate, case, outcome: Outcome::Absent(why.clone()) }));
+                rows.extend(cases(candidate).map(|case| Row {
+                    candidate,
+                    case,
+                    outcome: Outcome::Absent(why.clone()),
+                }));
             }
             Err(NotStarted::Failed(why)) => return Err(why.into()),
         }
     }
     Ok(rows)
+}
+
+/// What is counted of a candidate.
+fn cases(candidate: Candidate) -> impl Iterator<Item = Case> {
+    CASES.into_iter().filter(move |case| candidate.is_usual_in(*case))
 }
 
 fn count_engine(
@@ -103,18 +122,19 @@ fn count_engine(
     let address = candidate::free_address()?;
     let file = directory.join("sqluice.toml");
     let server = surroundings.server;
-    fs::write(&file, configuration::sqluice(candidate.engine(), 1, address, server, &directory))?;
+    fs::write(&file, configuration::sqluice(candidate, 1, address, server, &directory))?;
     let running = server::start(Config::load(&file)?)?;
     let row = |case| {
-        let outcome = count_case(&server.through(address), case, queries)?;
+        let target = server.through(address);
+        let outcome = split::watched(candidate, &target, case, || count_case(&target, case, queries))?;
         Ok(Row { candidate, case, outcome })
     };
-    let rows = CASES.into_iter().map(row).collect();
+    let rows = cases(candidate).map(row).collect();
     running.stop()?;
     rows
 }
 
-fn count_case(target: &Target, case: Case, queries: usize) -> Result<Outcome, Box<dyn Error>> {
+fn count_case(target: &Target, case: Case, queries: usize) -> Result<Outcome, String> {
     // A megabyte a query: fewer say as much.
     let queries = if case == Case::Result1M { queries.div_ceil(10) } else { queries };
     let each = queries.div_ceil(CONNECTIONS);
@@ -149,6 +169,8 @@ mod tests {
     #[test]
     fn only_short_replies_are_promised_to_cost_nothing() {
         assert!(row(Case::PointSelect, 1).breaks_promise() && row(Case::Prepared, 1).breaks_promise());
+        let split = |case| Row { candidate: Candidate::SqluiceSplit, ..row(case, 1) };
+        assert!(split(Case::PointSelect).breaks_promise() && !split(Case::Prepared).breaks_promise());
         assert!(!row(Case::PointSelect, 0).breaks_promise() && !row(Case::Result1M, 1).breaks_promise());
     }
 }

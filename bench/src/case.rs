@@ -1,5 +1,6 @@
 //! What is asked: the cases, and the tables that their statements read.
 
+use crate::program;
 use crate::reply::Shape;
 
 /// What a measurement does over and over.
@@ -56,6 +57,20 @@ impl Case {
         match self {
             Case::PointSelect | Case::Prepared | Case::Row4K | Case::ReadWrite => true,
             Case::Result64K | Case::Result1M | Case::Short | Case::Idle => false,
+        }
+    }
+
+    /// Which part of the reads stands outside of transactions.
+    pub(crate) fn free_reads(self) -> f64 {
+        match self {
+            Case::ReadWrite => program::SELECTS as f64 / (program::SELECTS + 1) as f64,
+            Case::PointSelect
+            | Case::Prepared
+            | Case::Row4K
+            | Case::Result64K
+            | Case::Result1M
+            | Case::Short
+            | Case::Idle => 1.0,
         }
     }
 

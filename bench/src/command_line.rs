@@ -39,6 +39,9 @@ pub(crate) enum Command {
     StandIn {
         #[arg(long, default_value_t = any_port())]
         listen: SocketAddr,
+        /// Listen there as well, as a replica of itself
+        #[arg(long)]
+        replica: Option<SocketAddr>,
     },
     /// Serve as a relay; writes its address on standard output
     Relay {
@@ -145,9 +148,9 @@ pub(crate) struct RunOptions {
     /// Length of a measured window
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// How often each candidate is measured under each load
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    /// How often each candidate is measured under each load; 5 where nothing is given, with `--record` 3
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Numbers of connections; in the case `idle`, of idle ones
     #[arg(long, value_delimiter = ',', default_value = "64")]
     connections: Vec<usize>,
@@ -200,19 +203,26 @@ impl RunOptions {
             if cases.is_empty() { Case::ALL.to_vec() } else { cases.to_vec() }
         };
         let candidates = if self.candidates.is_empty() { Candidate::ALL.to_vec() } else { self.candidates.clone() };
+        // Who is named is measured under everything.
+        let takes_part = if self.candidates.is_empty() { Candidate::is_usual_in } else { |_, _| true };
         let cases = all_if_none(&self.cases);
         let pace = self.pace();
         if self.smoke {
             let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
             let loads = cases.into_iter().map(|case| (case, 3)).collect();
-            return Plan { loads, pace, candidates, rounds: 1, window, warm_up, trace_window: Some(window) };
+            let trace_window = Some(window);
+            return Plan { loads, pace, candidates, takes_part, rounds: 1, window, warm_up, trace_window };
         }
         let seconds = if self.record { targets::RECORD_SECONDS } else { self.seconds };
         let window = Duration::from_secs_f64(seconds);
         let warm_up = warm_up(window);
         let loads = if self.record { targets::RECORD_LOADS.to_vec() } else { all_pairs(&cases, &self.connections) };
         let trace_window = (!self.no_system_calls).then_some(TRACE_WINDOW);
-        Plan { loads, pace, candidates, rounds: self.rounds, window, warm_up, trace_window }
+        Plan { loads, pace, candidates, takes_part, rounds: self.rounds(), window, warm_up, trace_window }
+    }
+
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.record { targets::RECORD_ROUNDS } else { 5 })
     }
 
     /// How much of the parts that are no table of requests; only a run of everything has them.

@@ -25,6 +25,7 @@ mod record;
 mod relay;
 mod reply;
 mod run;
+mod split;
 mod spread;
 mod stand_in;
 mod statistics;
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Run(options) => run(&options),
         Command::Report(options) => report(&options),
-        Command::StandIn { listen } => stand_in(listen),
+        Command::StandIn { listen, replica } => stand_in(listen, replica),
         Command::Relay { to, on } => relay(to, on),
         Command::Load { to, case, connections, seconds, timetable } => {
             let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
@@ -152,11 +153,12 @@ fn load_only(load: &Load, window: Duration) -> Result<ExitCode, Box<dyn Error>> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn stand_in(listen: SocketAddr) -> Result<ExitCode, Box<dyn Error>> {
+fn stand_in(listen: SocketAddr, replica: Option<SocketAddr>) -> Result<ExitCode, Box<dyn Error>> {
     launch::raise_file_limit()?;
-    let listener = TcpListener::bind(listen)?;
-    writeln!(std::io::stdout(), "{LISTENING}{}", listener.local_addr()?)?;
-    stand_in::serve(listener)?;
+    let primary = TcpListener::bind(listen)?;
+    let replica = replica.map(TcpListener::bind).transpose()?;
+    writeln!(std::io::stdout(), "{LISTENING}{}", primary.local_addr()?)?;
+    stand_in::serve(primary, replica)?;
     Ok(ExitCode::SUCCESS)
 }
 

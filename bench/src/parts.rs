@@ -208,6 +208,7 @@ impl Site<'_> {
             loads: vec![(Case::Short, LOGIN_CONNECTIONS)],
             pace: Pace::Closed,
             candidates: ENGINES.to_vec(),
+            takes_part: |_, _| true,
             rounds: extent.rounds,
             window,
             warm_up: window / 4,

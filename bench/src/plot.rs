@@ -236,6 +236,8 @@ fn colour(candidate: Candidate) -> &'static str {
         Candidate::RelayEpoll => "#a0a8b0",
         Candidate::Sqluice => "#0550ae",
         Candidate::SqluiceEpoll => "#4a9be8",
+        Candidate::SqluiceSplit => "#6f42c1",
+        Candidate::SqluiceSplitEpoll => "#a987e0",
         Candidate::RelayMonoio => "#1a7f5a",
         Candidate::RelayTokioUring => "#57ab7e",
         Candidate::Haproxy => "#d1500c",
@@ -267,7 +269,9 @@ impl Style {
 
     fn name(candidate: Candidate) -> Style {
         let weight = match candidate {
-            Candidate::Sqluice | Candidate::SqluiceEpoll => "bold",
+            Candidate::Sqluice | Candidate::SqluiceEpoll | Candidate::SqluiceSplit | Candidate::SqluiceSplitEpoll => {
+                "bold"
+            }
             _ => "normal",
         };
         Style { weight, anchor: "end", ..Style::plain() }

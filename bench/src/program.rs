@@ -17,7 +17,7 @@ pub(crate) const INSERT: &[u8] = b"INSERT INTO journal (c) VALUES ('0123456789-0
 pub(crate) const FIRST_UPDATED_ROW: usize = 10_000;
 
 /// Point selects outside the transaction in one turn of the mix.
-const SELECTS: usize = 8;
+pub(crate) const SELECTS: usize = 8;
 
 /// A command and what must come back.
 #[derive(Clone, Debug)]

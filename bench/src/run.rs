@@ -14,6 +14,7 @@ use crate::launch::Placement;
 use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
 use crate::progress::Progress;
 use crate::record::by_name;
+use crate::split;
 use crate::statistics::{Figures, Latency, median};
 use crate::system_calls::{SystemCalls, Tracer};
 use crate::usage::{Usage, peak_memory, reset_peak_memory};
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) loads: Vec<(Case, usize)>,
     pub(crate) pace: Pace,
     pub(crate) candidates: Vec<Candidate>,
+    /// Who is measured under which case.
+    pub(crate) takes_part: fn(Candidate, Case) -> bool,
     pub(crate) rounds: usize,
     /// Of each measured window.
     pub(crate) window: Duration,
@@ -35,13 +38,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How often all candidates are measured, in rounds.
-    fn passes(&self) -> usize {
-        let open = match self.pace {
-            Pace::Closed | Pace::Open { .. } => 0,
-            Pace::Both { .. } => self.loads.iter().filter(|(case, _)| case.has_open_pass()).count(),
+    /// How often a candidate is measured in a round.
+    fn passes(&self, candidate: Candidate) -> usize {
+        let passes = |case: Case| match self.pace {
+            Pace::Both { .. } if case.has_open_pass() => 2,
+            Pace::Closed | Pace::Open { .. } | Pace::Both { .. } => 1,
         };
-        self.loads.len() + open
+        let cases = self.loads.iter().map(|(case, _)| *case);
+        cases.filter(|case| (self.takes_part)(candidate, *case)).map(passes).sum()
     }
 }
 
@@ -105,8 +109,9 @@ pub(crate) fn run(
     let surroundings = Surroundings { cpu: placement.candidate, workers: 1, server, programs, directory };
     let start = |&candidate: &Candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) };
     let contestants: Vec<_> = plan.candidates.iter().map(start).collect();
-    let serving = contestants.iter().filter(|contestant| contestant.running.is_ok()).count();
-    let progress = Progress::new(plan.passes() * plan.rounds * serving);
+    let serving = contestants.iter().filter(|contestant| contestant.running.is_ok());
+    let passes: usize = serving.map(|contestant| plan.passes(contestant.candidate)).sum();
+    let progress = Progress::new(passes * plan.rounds);
     let mut contest = Contest { plan, placement, server, directory, contestants, progress };
     let mut rows = Vec::new();
     for &(case, connections) in &plan.loads {
@@ -160,11 +165,13 @@ impl Contest<'_> {
             outcome: contestant.before_rounds(),
             system_calls: None,
         };
-        let mut rows: Vec<_> = self.contestants.iter().map(row).collect();
-        let mut turns: VecDeque<usize> = (0..self.contestants.len()).collect();
+        let takes_part = |place: &usize| (self.plan.takes_part)(self.contestants[*place].candidate, case);
+        let places: Vec<usize> = (0..self.contestants.len()).filter(takes_part).collect();
+        let mut rows: Vec<_> = places.iter().map(|&place| row(&self.contestants[place])).collect();
+        let mut turns: VecDeque<usize> = (0..rows.len()).collect();
         for _ in 0..self.plan.rounds {
             for &turn in &turns {
-                self.measure_one(turn, &mut rows[turn]);
+                self.measure_one(places[turn], &mut rows[turn]);
             }
             turns.rotate_left(1.min(turns.len()));
         }
@@ -172,8 +179,8 @@ impl Contest<'_> {
     }
 
     /// One round of one candidate, unless it is out.
-    fn measure_one(&mut self, turn: usize, row: &mut Row) {
-        let (Outcome::Measured(rounds), Ok(running)) = (&mut row.outcome, &mut self.contestants[turn].running) else {
+    fn measure_one(&mut self, place: usize, row: &mut Row) {
+        let (Outcome::Measured(rounds), Ok(running)) = (&mut row.outcome, &mut self.contestants[place].running) else {
             return;
         };
         let (case, connections, mode) = (row.case.name(), row.connections, row.mode);
@@ -182,7 +189,10 @@ impl Contest<'_> {
             .step(&format!("{case}, {connections} connections, {mode}: {}, round {round}", row.candidate.name()));
         let target = self.server.through(running.address);
         let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
-        match measure(self.plan, self.placement, &load, running) {
+        let measured = split::watched(row.candidate, &load.target, load.case, || {
+            measure(self.plan, self.placement, &load, running)
+        });
+        match measured {
             Ok(Round::Held(figures)) => rounds.push(figures),
             Ok(Round::NotHeld { asked, reached }) => row.outcome = Outcome::RateNotHeld { asked, reached },
             Err(why) => row.outcome = Outcome::Failed(why),
@@ -191,8 +201,10 @@ impl Contest<'_> {
 
     /// One pass for each candidate that has given replies and has a process.
     fn count_all_system_calls(&self, window: Duration, rows: &mut [Row]) {
-        for (row, contestant) in rows.iter_mut().zip(&self.contestants) {
-            if let (Outcome::Measured(_), Ok(running)) = (&row.outcome, &contestant.running)
+        for row in rows {
+            let contestant = self.contestants.iter().find(|contestant| contestant.candidate == row.candidate);
+            if let Some(contestant) = contestant
+                && let (Outcome::Measured(_), Ok(running)) = (&row.outcome, &contestant.running)
                 && let Some(process) = running.process_id()
             {
                 let target = self.server.through(running.address);

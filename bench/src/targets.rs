@@ -40,8 +40,8 @@ enum Quantity {
     Latency(Who, Who),
     /// What each adds to the median latency of a direct connection: the first by the second.
     AddedLatency(Who, Who),
-    /// Allocations of the workers per query of a case, on the engine that has more.
-    Allocations(Case),
+    /// Allocations of the workers per query of a case, of the candidate that has most.
+    Allocations(Case, &'static [Candidate]),
     /// KiB of a candidate's own memory for a session that waits.
     IdleMemory(Candidate),
     /// Sessions of the fullest worker by the mean of all, in the worst trial.
@@ -110,7 +110,7 @@ impl Verdict {
 }
 
 use Bound::{AtLeast, AtMost, Within};
-use Candidate::{Haproxy, ProxySql, Relay, Sqluice, SqluiceEpoll};
+use Candidate::{Haproxy, ProxySql, Relay, Sqluice, SqluiceEpoll, SqluiceSplit, SqluiceSplitEpoll};
 use Case::{Idle, PointSelect, Prepared, ReadWrite, Result1M, Result64K, Short};
 use Quantity::{AddedLatency, Allocations, Cpu, IdleMemory, Latency, Rate, Spread, Step, Throughput};
 
@@ -141,6 +141,10 @@ pub(crate) const MANY: usize = 64;
 pub(crate) const VERY_MANY: usize = 1000;
 pub(crate) const IDLE: usize = 5000;
 
+/// The balancer on both engines, without and with reads split to a replica.
+const WHOLE: [Candidate; 2] = [Sqluice, SqluiceEpoll];
+const SPLIT: [Candidate; 2] = [SqluiceSplit, SqluiceSplitEpoll];
+
 /// What a recorded run measures: what the promises name, and what the README shows beside them.
 pub(crate) const RECORD_LOADS: [(Case, usize); 10] = [
     (PointSelect, 1),
@@ -154,10 +158,11 @@ pub(crate) const RECORD_LOADS: [(Case, usize); 10] = [
     (Short, FEW),
     (Idle, IDLE),
 ];
-/// Its windows: with its rounds and candidates it takes less than twenty minutes.
+/// Its rounds and windows: on two CPUs it takes less than a quarter of an hour.
+pub(crate) const RECORD_ROUNDS: usize = 3;
 pub(crate) const RECORD_SECONDS: f64 = 0.8;
 
-pub(crate) const TARGETS: [Target; 22] = [
+pub(crate) const TARGETS: [Target; 26] = [
     target("point select, 64 connections: CPU / relay", cpu(both(PointSelect, MANY, Sqluice, Relay)), AtMost(1.15)),
     target("point select, 64 connections: CPU / HAProxy", cpu(both(PointSelect, MANY, Sqluice, Haproxy)), AtMost(0.90)),
     target(
@@ -201,10 +206,22 @@ pub(crate) const TARGETS: [Target; 22] = [
     ),
     target("memory per idle session, both sides: KiB", IdleMemory(Sqluice), AtMost(4.0)),
     target("memory per idle session, both sides, epoll engine: KiB", IdleMemory(SqluiceEpoll), AtMost(4.0)),
-    target("allocations per point select", Allocations(PointSelect), AtMost(0.0)),
-    target("allocations per prepared statement", Allocations(Prepared), AtMost(0.0)),
+    target("allocations per point select", Allocations(PointSelect, &WHOLE), AtMost(0.0)),
+    target("allocations per prepared statement", Allocations(Prepared, &WHOLE), AtMost(0.0)),
+    target("allocations per point select at a replica", Allocations(PointSelect, &SPLIT), AtMost(0.0)),
+    target("allocations per prepared statement at a replica", Allocations(Prepared, &SPLIT), AtMost(0.0)),
     target("16 long sessions on 4 workers: fullest / mean", Spread(Sqluice), AtMost(1.25)),
     target("16 long sessions on 4 workers, epoll engine: fullest / mean", Spread(SqluiceEpoll), AtMost(1.25)),
+    target(
+        "point select with split on, 64 connections: CPU / by user name",
+        cpu(both(PointSelect, MANY, SqluiceSplit, Sqluice)),
+        AtMost(1.15),
+    ),
+    target(
+        "point select with split on, 64 connections, epoll engine: CPU / by user name",
+        cpu(both(PointSelect, MANY, SqluiceSplitEpoll, SqluiceEpoll)),
+        AtMost(1.15),
+    ),
     target("classification of a statement of 100 bytes: ns", Step(micro::CLASSIFY_SHORT), AtMost(150.0)),
     target("classification of a statement of 64 KiB: GB/s", Rate(micro::CLASSIFY_LONG), AtLeast(1.0)),
     target("short connections: CPU per cycle / ProxySQL", cpu(both(Short, FEW, Sqluice, ProxySql)), AtMost(0.70)),
@@ -226,7 +243,7 @@ impl Target {
             Throughput(one, other) => throughput_ratio(row(one)?.measured()?, row(other)?.measured()?),
             Latency(one, other) => Some(p50(row(one)?)? / p50(row(other)?)?),
             AddedLatency(one, other) => Some(added(record, row(one)?)? / added(record, row(other)?)?),
-            Allocations(case) => allocations(record.parts.as_ref()?, case),
+            Allocations(case, candidates) => allocations(record.parts.as_ref()?, case, candidates),
             IdleMemory(candidate) => idle_memory(record.parts.as_ref()?, candidate),
             Spread(candidate) => spread(record.parts.as_ref()?, candidate),
             Step(name) => step(record.parts.as_ref()?, name),
@@ -249,8 +266,9 @@ fn added(record: &Record, row: &Row) -> Option<f64> {
     Some(p50(row)? - p50(record.beside(row, Candidate::Direct)?)?)
 }
 
-fn allocations(parts: &Parts, case: Case) -> Option<f64> {
-    parts.allocations.iter().filter(|row| row.case == case).filter_map(allocations::Row::per_query).reduce(f64::max)
+fn allocations(parts: &Parts, case: Case, candidates: &[Candidate]) -> Option<f64> {
+    let rows = parts.allocations.iter().filter(|row| row.case == case && candidates.contains(&row.candidate));
+    rows.filter_map(allocations::Row::per_query).reduce(f64::max)
 }
 
 fn idle_memory(parts: &Parts, candidate: Candidate) -> Option<f64> {
@@ -280,6 +298,7 @@ pub(crate) fn render(record: &Record) -> String {
 mod tests {
     use super::*;
     use crate::run::Outcome;
+    use crate::steps;
     use crate::testing::{figures, record, row};
 
     fn check(promise: &str, record: &Record, expected: Verdict) {
@@ -318,6 +337,11 @@ mod tests {
             case,
             outcome: allocations::Outcome::Counted { queries: 4, allocations, bytes: 64 },
         };
+        let step = |step: &str, nanoseconds| steps::Row {
+            step: step.to_owned(),
+            nanoseconds,
+            instructions: steps::Instructions::Absent("no valgrind".to_owned()),
+        };
         record.parts = Some(Parts {
             allocations: vec![allocations(Case::PointSelect, 0), allocations(Case::Prepared, 1)],
             spread: vec![spread::Spread {
@@ -326,11 +350,18 @@ mod tests {
                 sessions: 16,
                 ratios: vec![1.0, 1.5, 1.25],
             }],
+            steps: vec![
+                step(micro::CLASSIFY_SHORT, 120.0),
+                step(micro::CLASSIFY_LONG, 2.0 * micro::LONG_LENGTH as f64),
+            ],
             ..Parts::default()
         });
         check("allocations per point select", &record, Verdict::Reached(0.0));
         check("allocations per prepared statement", &record, Verdict::Missed(0.25));
+        check("allocations per point select at a replica", &record, Verdict::NotMeasured);
         check("16 long sessions on 4 workers: fullest / mean", &record, Verdict::Missed(1.5));
+        check("classification of a statement of 100 bytes: ns", &record, Verdict::Reached(120.0));
+        check("classification of a statement of 64 KiB: GB/s", &record, Verdict::Missed(0.5));
         check("memory per idle session, both sides: KiB", &record, Verdict::NotMeasured);
     }
 

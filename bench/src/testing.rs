@@ -48,6 +48,7 @@ pub(crate) fn record() -> Record {
         loads: vec![(Case::PointSelect, 64)],
         pace: Pace::Closed,
         candidates: Candidate::ALL.to_vec(),
+        takes_part: |_, _| true,
         rounds: 1,
         window: second,
         warm_up: second,

@@ -15,6 +15,9 @@ pub(crate) enum ResultEnd {
 /// The capability that chooses [`ResultEnd::OkPacket`].
 pub(crate) const CLIENT_DEPRECATE_EOF: u32 = 1 << 24;
 
+/// With it, OK packets tell of changes of the session.
+pub(crate) const CLIENT_SESSION_TRACK: u32 = 1 << 23;
+
 /// What a server's status flags say of its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionState {
@@ -121,6 +124,21 @@ impl ReplyWriter {
     pub(crate) fn done(&mut self, affected: u8) {
         let [low, high] = self.status;
         self.packet(&[0x00, affected, 0x00, low, high, 0x00, 0x00]);
+    }
+
+    /// The same for a client with CLIENT_SESSION_TRACK whose statement was committed as this GTID.
+    pub(crate) fn committed(&mut self, affected: u8, gtid: &[u8]) {
+        const SESSION_STATE_CHANGED: u8 = 0x40;
+        const GTIDS: u8 = 0x03;
+        let mut set = vec![0x00]; // how the set is encoded: as text
+        write_text(&mut set, gtid);
+        let mut tracker = vec![GTIDS];
+        write_text(&mut tracker, &set);
+        let [low, high] = self.status;
+        let mut payload = vec![0x00, affected, 0x00, low, high | SESSION_STATE_CHANGED, 0x00, 0x00];
+        write_text(&mut payload, b"");
+        write_text(&mut payload, &tracker);
+        self.packet(&payload);
     }
 
     pub(crate) fn error(&mut self, code: u16, state: &[u8; 5], message: &str) {

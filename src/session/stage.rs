@@ -275,7 +275,13 @@ impl Stage {
 
     /// The server greets, and says OK to our answer, which is given back.
     pub(super) fn server_lets_in(&mut self) -> HandshakeResponse {
-        self.show(Side::Server, &greeting_packet());
+        self.server_lets_in_with(&server_greeting())
+    }
+
+    pub(super) fn server_lets_in_with(&mut self, greeting: &Greeting) -> HandshakeResponse {
+        let mut payload = Vec::new();
+        greeting.encode(&mut payload);
+        self.show(Side::Server, &packet(0, &payload));
         let answer = self.take_server();
         let response = read_response(&answer);
         self.show(Side::Server, &packet(2, &ok(StatusFlags::AUTOCOMMIT)));

@@ -13,22 +13,24 @@ use super::statement::{self, Opening};
 /// A text with executable comments that name a version has two readings, as servers of different versions may have
 /// them; it is a read only if both are, and has the effects of both.
 pub fn classify(text: &[u8], dialect: Dialect, complete: bool) -> Classification {
-    let (mut found, versions) = read(text, dialect, Versioned::Code);
-    match versions {
-        Versions::None => {}
-        Versions::One(_) => found = stricter(found, read(text, dialect, Versioned::Comment).0),
-        Versions::Several => {
-            found = stricter(found, read(text, dialect, Versioned::Comment).0);
-            if found.class != Class::Primary {
-                found.class = Class::Primary;
-                found.reason = Reason::ExecutableComment;
-            }
-        }
-    }
+    let (found, versions) = read(text, dialect, Versioned::Code);
+    let found = if versions == Versions::None { found } else { read_again(found, versions, text, dialect) };
     if complete { found } else { cut(found, text) }
 }
 
+/// Joins the first reading with the one of a server that takes versioned comments for comments.
+#[cold]
+fn read_again(first: Classification, versions: Versions, text: &[u8], dialect: Dialect) -> Classification {
+    let mut found = stricter(first, read(text, dialect, Versioned::Comment).0);
+    if versions == Versions::Several && found.class != Class::Primary {
+        found.class = Class::Primary;
+        found.reason = Reason::ExecutableComment;
+    }
+    found
+}
+
 /// What is left to say when there is more of the text than was seen.
+#[cold]
 fn cut(mut found: Classification, text: &[u8]) -> Classification {
     if found.class != Class::Primary {
         let end = text.len().min(u32::MAX as usize) as u32;
@@ -51,6 +53,7 @@ fn stricter(one: Classification, other: Classification) -> Classification {
     }
 }
 
+#[inline]
 fn read(text: &[u8], dialect: Dialect, versioned: Versioned) -> (Classification, Versions) {
     let mut reader = Reader::new(Lexer::new(text, dialect, Comments::new(versioned)));
     while reader.statement() {}
@@ -71,6 +74,7 @@ enum Stop {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     fn new(lexer: Lexer<'a>) -> Reader<'a> {
         let end = lexer.text.len() as u32;
         let found = Classification {
@@ -86,6 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one statement with its semicolon; whether there may be another.
+    #[inline]
     fn statement(&mut self) -> bool {
         let mut first = self.lexer.next();
         let mut depth = 0;
@@ -108,6 +113,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A SET before this statement may change how the server reads it, but not how it is read here.
+    #[inline]
     fn note_more_statements(&mut self) {
         let changed = Effects::CHARACTER_SETS.with(Effects::SQL_MODE);
         if self.found.statements > 1 && self.found.effects.intersects(changed) {
@@ -116,12 +122,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the tokens of a statement behind its first.
+    #[inline]
     fn rest(&mut self, first: Token, opening: Opening, depth: u32) -> Stop {
         if let Kind::Broken(broken) = first.kind {
             return self.broken(broken, first.span);
         }
         let mut query = Query::new(opening, first, depth);
         loop {
+            query.pass_plain(self);
             let token = self.lexer.next();
             match token.kind {
                 Kind::Sign(b';') => {
@@ -138,6 +146,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[cold]
     fn broken(&mut self, broken: Broken, span: Span) -> Stop {
         let reason = match broken {
             Broken::Unterminated => Reason::Unterminated,
@@ -155,6 +164,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The text needs at least this class.
+    #[inline]
     pub(super) fn strengthen(&mut self, class: Class, reason: Reason, token: Span) {
         // A function whose name is not known may be called before a write shows itself, and is the lesser reason.
         if class > self.found.class || reason == Reason::HoldsAWrite && class == self.found.class {
@@ -176,6 +186,7 @@ impl<'a> Reader<'a> {
         span.of(self.lexer.text)
     }
 
+    #[inline]
     fn finish(mut self) -> (Classification, Versions) {
         let end = self.lexer.text.len() as u32;
         let end = Span { start: end, end };

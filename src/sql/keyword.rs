@@ -34,6 +34,62 @@ pub(super) fn find(word: &[u8]) -> Option<Keyword> {
     KEYWORDS.find(word)
 }
 
+impl Keyword {
+    /// Whether the word says something by standing where it does, and not only before a parenthesis or behind a word
+    /// that says something.
+    const fn tells(self) -> bool {
+        match self {
+            Keyword::Query | Keyword::Share | Keyword::Connection | Keyword::Value | Keyword::Structural => false,
+            Keyword::As | Keyword::With | Keyword::For | Keyword::Update | Keyword::Into => true,
+            Keyword::InsertOrReplace | Keyword::Delete | Keyword::Lock | Keyword::Procedure => true,
+            Keyword::Analyze | Keyword::NextOrPrevious | Keyword::Current => true,
+        }
+    }
+}
+
+impl Keyword {
+    /// Whether it tells also where nothing is asked but the effects on the session.
+    pub(super) fn tells_of_session(self) -> bool {
+        matches!(self, Keyword::As | Keyword::With | Keyword::Current)
+    }
+}
+
+/// The keyword that a word is, which is not empty, if it has to be read as more than a name.
+#[inline]
+pub(super) fn find_telling(word: &[u8]) -> Option<Keyword> {
+    if MAY_TELL[outline(word)] { find(word).filter(|keyword| keyword.tells()) } else { None }
+}
+
+/// Whether words that tell begin with this byte.
+pub(super) const fn may_tell(first: u8) -> bool {
+    let mut index = 0;
+    while let Some((word, keyword)) = KEYWORDS.entry(index) {
+        if keyword.tells() && word.as_bytes()[0] == first.to_ascii_lowercase() {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// By the outline of a word: whether one that tells has it.
+static MAY_TELL: [bool; 256] = {
+    let mut may_tell = [false; 256];
+    let mut index = 0;
+    while let Some((word, keyword)) = KEYWORDS.entry(index) {
+        may_tell[outline(word.as_bytes())] |= keyword.tells();
+        index += 1;
+    }
+    may_tell
+};
+
+/// A number that is the same for both cases: of the first letter, the last, and the length.
+#[inline]
+const fn outline(word: &[u8]) -> usize {
+    let (first, last) = (word[0] as usize & 31, word[word.len() - 1] as usize & 31);
+    ((first * 8) ^ last ^ (word.len() * 32)) & 255
+}
+
 /// Reserved words, which no stored function can be called by, and words that are no calls by the grammar of both.
 pub(super) static KEYWORDS: WordTable<Keyword, 512> = WordTable::new(&[
     ("as", Keyword::As),

@@ -188,7 +188,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Whether all servers see the same characters in a name: those of utf8mb3 in UTF-8, else only ASCII.
-    fn is_certain_name(&self, name: &[u8]) -> bool {
+    pub(super) fn is_certain_name(&self, name: &[u8]) -> bool {
         let is_utf8 = self.dialect.charset == ClientCharset::Utf8;
         name.is_ascii() || is_utf8 && std::str::from_utf8(name).is_ok() && !name.iter().any(|byte| *byte >= 0xF0)
     }
@@ -271,85 +271,6 @@ impl<'a> Lexer<'a> {
             self.at += 1;
         }
         if self.is_certain_name(&self.text[start..self.at]) { Kind::UserVariable } else { Kind::Broken(Broken::Bytes) }
-    }
-
-    /// What begins with a quote: a string, or a name.
-    fn quoted(&mut self, quote: u8) -> Kind {
-        let start = self.at;
-        let is_name = quote == b'`' || quote == b'"' && self.dialect.ansi_quotes;
-        let end = if is_name { self.name_end(quote) } else { self.string_end(quote) };
-        let Some(end) = end else {
-            return Kind::Broken(Broken::Unterminated);
-        };
-        if self.is_doubtful(&self.text[start..end], is_name) {
-            return Kind::Broken(Broken::Bytes);
-        }
-        self.at = end;
-        if is_name { Kind::QuotedName } else { Kind::Text }
-    }
-
-    /// Servers skip the length that the first byte of a character promises in a name, but look at all of its bytes in a
-    /// string; so a name must be certain, and a string only of a known character set.
-    fn is_doubtful(&self, quoted: &[u8], is_name: bool) -> bool {
-        match self.dialect.charset {
-            _ if is_name => !self.is_certain_name(quoted),
-            ClientCharset::Unknown => !quoted.is_ascii(),
-            _ => false,
-        }
-    }
-
-    /// Where a name in quotes ends; a doubled quote stands for one.
-    fn name_end(&self, quote: u8) -> Option<usize> {
-        let mut at = self.at + 1;
-        loop {
-            at += memchr::memchr(quote, self.text.get(at..)?)? + 1;
-            if self.text.get(at) != Some(&quote) {
-                return Some(at);
-            }
-            at += 1;
-        }
-    }
-
-    /// Where a string ends: at its quote, unless doubled, escaped, or the second byte of a character.
-    fn string_end(&self, quote: u8) -> Option<usize> {
-        if !self.dialect.charset.is_ascii_safe() {
-            return self.string_end_bytewise(quote);
-        }
-        if self.dialect.no_backslash_escapes {
-            return self.name_end(quote);
-        }
-        let mut at = self.at + 1;
-        loop {
-            at += memchr::memchr2(quote, b'\\', self.text.get(at..)?)?;
-            if self.text[at] == b'\\' {
-                at += 2;
-                continue;
-            }
-            at += 1;
-            if self.text.get(at) != Some(&quote) {
-                return Some(at);
-            }
-            at += 1;
-        }
-    }
-
-    fn string_end_bytewise(&self, quote: u8) -> Option<usize> {
-        let charset = self.dialect.charset;
-        let mut at = self.at + 1;
-        loop {
-            let byte = *self.text.get(at)?;
-            let next = self.text.get(at + 1).copied();
-            let joins = byte >= 0x80 && next.is_some_and(|second| charset.joins(byte, second));
-            let escapes = byte == b'\\' && !self.dialect.no_backslash_escapes;
-            let doubles = byte == quote && next == Some(quote);
-            if joins || escapes || doubles {
-                at += 2;
-            } else if byte == quote {
-                return Some(at + 1);
-            } else {
-                at += 1;
-            }
-        }
     }
 }
 

@@ -149,40 +149,41 @@ pub(super) fn open(reader: &mut Reader<'_>, first: Token) -> Opening {
     let Some(verb) = VERBS.find(reader.lexer.bytes(first)) else {
         return Opening::primary(Reason::UnknownStatement, Effects::ANYTHING);
     };
-    let mut next = Words { lexer: reader.lexer };
+    // A copy for each that asks: most statements have told all by now.
+    let next = || Words { lexer: reader.lexer };
     match verb {
         Verb::Query => Opening::READ,
         Verb::With => Opening { has_with: true, ..Opening::READ },
-        Verb::Show => show::open(next),
-        Verb::Explain => explain(next),
-        Verb::Analyze if next.take("table") || next.take("local") || next.take("no_write_to_binlog") => {
+        Verb::Show => show::open(next()),
+        Verb::Explain => explain(next()),
+        Verb::Analyze if next().take("table") || next().take("local") || next().take("no_write_to_binlog") => {
             Opening::primary(Reason::NotARead, Effects::IMPLICIT_COMMIT)
         }
         Verb::Analyze => Opening::primary(Reason::ExplainExecutes, Effects::STORED_CODE),
         Verb::Set => set::open(reader),
         Verb::Use => Opening::primary(Reason::ChangesSession, Effects::SCHEMA),
-        Verb::Begin if next.take("not") => Opening::primary(Reason::Program, Effects::ANYTHING),
+        Verb::Begin if next().take("not") => Opening::primary(Reason::Program, Effects::ANYTHING),
         Verb::Begin => Opening::primary(Reason::Transaction, Effects::BEGINS_TRANSACTION),
-        Verb::Start => start(next),
-        Verb::End => end_of_transaction(next),
+        Verb::Start => start(next()),
+        Verb::End => end_of_transaction(next()),
         Verb::Savepoint | Verb::Release => Opening::primary(Reason::Transaction, Effects::NONE),
         Verb::Xa => Opening::primary(Reason::Transaction, Effects::XA),
-        Verb::Lock => lock(next),
-        Verb::Unlock if next.take("instance") => Opening::primary(Reason::ChangesSession, Effects::UNLOCKS_INSTANCE),
+        Verb::Lock => lock(next()),
+        Verb::Unlock if next().take("instance") => Opening::primary(Reason::ChangesSession, Effects::UNLOCKS_INSTANCE),
         Verb::Unlock => Opening::primary(Reason::ChangesSession, Effects::UNLOCKS_TABLES),
-        Verb::Flush => flush(next),
-        Verb::Backup => backup(next),
+        Verb::Flush => flush(next()),
+        Verb::Backup => backup(next()),
         Verb::Prepare => Opening::primary(Reason::ChangesSession, Effects::PREPARES),
-        Verb::Execute if next.take("immediate") => Opening::primary(Reason::Program, Effects::ANYTHING),
+        Verb::Execute if next().take("immediate") => Opening::primary(Reason::Program, Effects::ANYTHING),
         Verb::Execute => Opening::primary(Reason::Program, Effects::EXECUTES.with(Effects::ANYTHING)),
         Verb::Deallocate => Opening::primary(Reason::ChangesSession, Effects::DEALLOCATES),
-        Verb::Handler => handler(next),
+        Verb::Handler => handler(next()),
         Verb::Program => Opening::primary(Reason::Program, Effects::ANYTHING),
-        Verb::Create => create(next),
-        Verb::Drop => drop(next),
+        Verb::Create => create(next()),
+        Verb::Drop => drop(next()),
         Verb::Definition => Opening::primary(Reason::NotARead, Effects::IMPLICIT_COMMIT),
         Verb::Change => Opening::primary(Reason::NotARead, Effects::STORED_CODE),
-        Verb::Load if next.take("index") => Opening::primary(Reason::Administration, Effects::IMPLICIT_COMMIT),
+        Verb::Load if next().take("index") => Opening::primary(Reason::Administration, Effects::IMPLICIT_COMMIT),
         Verb::Load => {
             Opening { style: Style::AssignsUserVariables, ..Opening::primary(Reason::NotARead, Effects::STORED_CODE) }
         }

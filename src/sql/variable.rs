@@ -123,7 +123,13 @@ pub(super) fn is_of_next_transaction(name: &[u8]) -> bool {
 
 /// Whether a schema holds what one server says of itself. A session with such a default schema reads from the primary,
 /// as its statements need not name it.
+#[inline]
 pub fn is_server_schema(name: &[u8]) -> bool {
+    // Told by the length alone of most names.
+    matches!(name.len(), 3 | 5 | 18) && is_one_of_server_schemas(name)
+}
+
+fn is_one_of_server_schemas(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 4] = [b"information_schema", b"performance_schema", b"mysql", b"sys"];
     NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }

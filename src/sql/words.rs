@@ -50,6 +50,11 @@ impl<T: Copy, const SLOTS: usize> WordTable<T, SLOTS> {
         WordTable { entries, slots, lengths }
     }
 
+    /// The words in the order of the source.
+    pub(super) const fn entry(&self, index: usize) -> Option<(&'static str, T)> {
+        if index < self.entries.len() { Some(self.entries[index]) } else { None }
+    }
+
     /// The value of a word in any case.
     #[inline]
     pub(super) fn find(&self, word: &[u8]) -> Option<T> {

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod split;
+
 use super::*;
 use crate::{
     config::Config,
@@ -45,7 +47,11 @@ struct House {
 
 impl House {
     fn new(engine: Engine, servers: &[SocketAddr], more_of_server: &str) -> House {
-        let table = Arc::new(table(config(servers, more_of_server), servers));
+        House::over(engine, table(config(servers, more_of_server), servers))
+    }
+
+    fn over(engine: Engine, table: RoutingTable) -> House {
+        let table = Arc::new(table);
         let settings = settings(engine, 2, Arc::clone(&table));
         let company = Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() });
         let workers = hire(&company).expect("workers start");

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use schema::Schema;
 use started::Started;
 
+use crate::candidate::free_address;
 use crate::launch::{Cpu, Process};
 use crate::reply::Comparison;
 
@@ -27,6 +28,10 @@ pub(crate) struct Account {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
+    /// The server's own, whatever stands before it.
+    pub(crate) primary: SocketAddr,
+    /// Where the same data is read, if it is a cluster.
+    pub(crate) replica: Option<SocketAddr>,
     pub(crate) account: Account,
     pub(crate) comparison: Comparison,
 }
@@ -35,7 +40,7 @@ impl Target {
     /// The stand-in server, which lets everybody in; the account is for the candidates that authenticate.
     pub(crate) fn stand_in(address: SocketAddr) -> Target {
         let account = Account { user: "bench".to_owned(), password: "bench-password".to_owned() };
-        Target { address, account, comparison: Comparison::Bytes }
+        Target { address, primary: address, replica: None, account, comparison: Comparison::Bytes }
     }
 
     /// The same server, reached through what listens there.
@@ -95,8 +100,10 @@ impl Backend {
     ) -> Result<Backend, Box<dyn Error>> {
         match choice {
             Choice::StandIn => {
-                let (process, address) = Process::start_own(cpu, &["stand-in"], &directory.join("stand-in.log"))?;
-                let target = Target::stand_in(address);
+                let replica = free_address()?;
+                let arguments = ["stand-in", "--replica", &replica.to_string()];
+                let (process, address) = Process::start_own(cpu, &arguments, &directory.join("stand-in.log"))?;
+                let target = Target { replica: Some(replica), ..Target::stand_in(address) };
                 Ok(Backend { target, _schema: None, _started: None, _stand_in: Some(process) })
             }
             Choice::Started(family) => {
@@ -106,7 +113,8 @@ impl Backend {
             }
             Choice::Given(address) => {
                 let account = account.ok_or("a server that is given needs `--user` and `--password-env`")?;
-                let target = Target { address, account, comparison: Comparison::Shape };
+                let target =
+                    Target { address, primary: address, replica: None, account, comparison: Comparison::Shape };
                 let schema = Schema::create(&target, connections)?;
                 Ok(Backend { target, _schema: Some(schema), _started: None, _stand_in: None })
             }

@@ -4,12 +4,28 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::Candidate;
 use crate::backend::{Account, Target};
 
-/// No pinning of its own (the bench pins the process), and one server that never changes.
-pub(crate) fn sqluice(engine: &str, workers: usize, address: SocketAddr, server: &Target, directory: &Path) -> String {
+/// No pinning of its own (the bench pins the process), and servers that never change: one, or with a split two, of which
+/// the second gets the reads.
+pub(crate) fn sqluice(
+    candidate: Candidate,
+    workers: usize,
+    address: SocketAddr,
+    server: &Target,
+    directory: &Path,
+) -> String {
     let Account { user, password } = &server.account;
+    let engine = candidate.engine();
     let socket = admin_socket(directory);
+    let primary = listed("primary", server.address);
+    let replica = server.replica.filter(|_| candidate.splits()).map(|replica| listed("replica", replica));
+    let destination = match &replica {
+        Some(_) => r#"split = { write = "primary", read = "replica" }"#,
+        None => r#"pool = "primary""#,
+    };
+    let servers = format!("{primary}{}", replica.unwrap_or_default());
     format!(
         r#"[process]
 workers = {workers}
@@ -29,24 +45,30 @@ address = "{address}"
 [cluster.bench]
 topology = "static"
 monitor = {{ user = "{user}", password = "{password}" }}
-
-[[cluster.bench.server]]
-name = "stand-in"
-address = "{server}"
-role = "primary"
-max_connections = 10000
-
-[pool.bench]
-cluster = "bench"
-role = "primary"
-
+{servers}
 [[user]]
 name = "{user}"
 password = "{password}"
-pool = "bench"
+{destination}
 "#,
         socket = socket.display(),
-        server = server.address,
+    )
+}
+
+/// A server of this role, and a pool of the same name.
+fn listed(role: &str, address: SocketAddr) -> String {
+    format!(
+        r#"
+[[cluster.bench.server]]
+name = "{role}"
+address = "{address}"
+role = "{role}"
+max_connections = 10000
+
+[pool.{role}]
+cluster = "bench"
+role = "{role}"
+"#
     )
 }
 
@@ -175,6 +197,18 @@ mod tests {
         ] {
             assert_eq!(value(&text, name), Some(expected), "{name} in\n{text}");
         }
+    }
+
+    #[test]
+    fn only_a_split_has_a_replica_and_sends_reads_there() {
+        let server = Target { replica: Some(address(1004)), ..Target::stand_in(address(1003)) };
+        let text = |candidate| sqluice(candidate, 1, address(1001), &server, Path::new("/tmp/bench"));
+        let split = text(Candidate::SqluiceSplitEpoll);
+        assert!(split.contains("127.0.0.1:1004") && value(&split, "read") == Some("replica"), "{split}");
+        assert_eq!((value(&split, "io"), value(&split, "pool")), (Some("epoll"), None));
+        let whole = text(Candidate::Sqluice);
+        assert!(!whole.contains("127.0.0.1:1004") && !whole.contains("split"), "{whole}");
+        assert_eq!((value(&whole, "io"), value(&whole, "pool")), (Some("io_uring"), Some("primary")));
     }
 
     /// ProxySQL reads with libconfig, which wants every bracket closed and every string ended.

@@ -34,6 +34,10 @@ pub(crate) enum Candidate {
     Sqluice,
     /// The balancer on epoll
     SqluiceEpoll,
+    /// The balancer on io_uring, with reads split from the rest to a replica
+    SqluiceSplit,
+    /// The same on epoll
+    SqluiceSplitEpoll,
     /// Passes bytes on, on monoio
     RelayMonoio,
     /// The same on tokio-uring
@@ -49,12 +53,14 @@ pub(crate) enum Candidate {
 }
 
 impl Candidate {
-    pub(crate) const ALL: [Candidate; 10] = [
+    pub(crate) const ALL: [Candidate; 12] = [
         Candidate::Direct,
         Candidate::Relay,
         Candidate::RelayEpoll,
         Candidate::Sqluice,
         Candidate::SqluiceEpoll,
+        Candidate::SqluiceSplit,
+        Candidate::SqluiceSplitEpoll,
         Candidate::RelayMonoio,
         Candidate::RelayTokioUring,
         Candidate::Haproxy,
@@ -69,6 +75,8 @@ impl Candidate {
             Candidate::RelayEpoll => "relay-epoll",
             Candidate::Sqluice => "sqluice",
             Candidate::SqluiceEpoll => "sqluice-epoll",
+            Candidate::SqluiceSplit => "sqluice-split",
+            Candidate::SqluiceSplitEpoll => "sqluice-split-epoll",
             Candidate::RelayMonoio => "relay-monoio",
             Candidate::RelayTokioUring => "relay-tokio-uring",
             Candidate::Haproxy => "haproxy",
@@ -82,12 +90,28 @@ impl Candidate {
         if self.needs_io_uring() { "io_uring" } else { "epoll" }
     }
 
+    /// Whether it sends reads to another server than writes.
+    pub(crate) fn splits(self) -> bool {
+        matches!(self, Candidate::SqluiceSplit | Candidate::SqluiceSplitEpoll)
+    }
+
+    /// Whether a run that names no candidates measures it: a split says something where there are reads to be sent
+    /// elsewhere, and beyond that costs a run its time.
+    pub(crate) fn is_usual_in(self, case: Case) -> bool {
+        !self.splits() || matches!(case, Case::PointSelect | Case::Prepared | Case::ReadWrite)
+    }
+
     fn needs_io_uring(self) -> bool {
         match self {
-            Candidate::Relay | Candidate::Sqluice | Candidate::RelayMonoio | Candidate::RelayTokioUring => true,
+            Candidate::Relay
+            | Candidate::Sqluice
+            | Candidate::SqluiceSplit
+            | Candidate::RelayMonoio
+            | Candidate::RelayTokioUring => true,
             Candidate::Direct
             | Candidate::RelayEpoll
             | Candidate::SqluiceEpoll
+            | Candidate::SqluiceSplitEpoll
             | Candidate::Haproxy
             | Candidate::ProxySql
             | Candidate::MySqlRouter => false,
@@ -180,8 +204,9 @@ pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Re
         Candidate::RelayEpoll => start_relay(surroundings, relay::Runtime::Epoll, &log)?,
         Candidate::RelayMonoio => start_relay(surroundings, relay::Runtime::Monoio, &log)?,
         Candidate::RelayTokioUring => start_relay(surroundings, relay::Runtime::TokioUring, &log)?,
-        Candidate::Sqluice => start_sqluice(surroundings, "io_uring", &log)?,
-        Candidate::SqluiceEpoll => start_sqluice(surroundings, "epoll", &log)?,
+        Candidate::Sqluice | Candidate::SqluiceEpoll | Candidate::SqluiceSplit | Candidate::SqluiceSplitEpoll => {
+            start_sqluice(candidate, surroundings, &log)?
+        }
         Candidate::Haproxy => start_haproxy(surroundings, &log)?,
         Candidate::ProxySql => start_proxysql(surroundings, &log)?,
         Candidate::MySqlRouter => start_mysql_router(surroundings, &log)?,
@@ -221,21 +246,25 @@ fn start_relay(surroundings: &Surroundings<'_>, runtime: relay::Runtime, log: &P
     Ok(Running { address, process: Some(process) })
 }
 
-fn start_sqluice(surroundings: &Surroundings<'_>, engine: &str, log: &Path) -> Result<Running, NotStarted> {
+fn start_sqluice(candidate: Candidate, surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
+    if candidate.splits() && surroundings.server.replica.is_none() {
+        return Err(NotStarted::Absent("only the stand-in server has a replica".to_owned()));
+    }
     let Some(program) = find_program(&surroundings.programs.sqluice) else {
         let path = surroundings.programs.sqluice.display();
         return Err(NotStarted::Failed(format!("{path} is not there: `cargo build --release` makes it")));
     };
-    let directory = new_directory(surroundings, &format!("sqluice-{engine}"))?;
+    let directory = new_directory(surroundings, candidate.name())?;
     let config = directory.join("sqluice.toml");
     let address = free_address()?;
-    fs::write(&config, configuration::sqluice(engine, surroundings.workers, address, surroundings.server, &directory))?;
+    let text = configuration::sqluice(candidate, surroundings.workers, address, surroundings.server, &directory);
+    fs::write(&config, text)?;
     start_with(surroundings.cpu, &program, &["run", "--config", utf8(&config)], address, log)
 }
 
 /// Where a balancer that was started in this directory is asked for its status.
 pub(crate) fn admin_socket(candidate: Candidate, directory: &Path) -> PathBuf {
-    configuration::admin_socket(&directory.join(format!("sqluice-{}", candidate.engine())))
+    configuration::admin_socket(&directory.join(candidate.name()))
 }
 
 fn start_haproxy(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {

@@ -1,9 +1,12 @@
 //! What the stand-in server answers to each command: the statements of [`Table`], the mix of reads and writes, and what a
 //! monitor and a driver say around them.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use super::Over;
+use super::census::{COM_STATISTICS, READS};
+use super::select::{self, Facts};
+use super::{Over, Role};
 use crate::case::Table;
 use crate::program::{INSERT, UPDATE};
 use crate::reply::{Replies, done_reply};
@@ -14,11 +17,19 @@ use crate::wire::{ColumnType, ReplyWriter, ResultEnd, SessionState};
 pub(super) struct Session {
     end: ResultEnd,
     state: SessionState,
+    role: Role,
+    /// OK packets may tell of changes, as the client chose at login.
+    has_trackers: bool,
+    /// They do tell of committed transactions, as it set.
+    tells_gtids: bool,
+    /// Something was written in the transaction that is open.
+    has_written: bool,
 }
 
 impl Session {
-    pub(super) fn new(end: ResultEnd) -> Session {
-        Session { end, state: SessionState::Autocommit }
+    pub(super) fn new(end: ResultEnd, role: Role, has_trackers: bool) -> Session {
+        let state = SessionState::Autocommit;
+        Session { end, state, role, has_trackers, tells_gtids: false, has_written: false }
     }
 }
 
@@ -30,6 +41,10 @@ pub(super) struct Answers {
     ok: [Rc<[u8]>; 2],
     /// One row affected.
     changed: [Rc<[u8]>; 2],
+    /// How often tables were read, by role.
+    reads: [Cell<u64>; 2],
+    /// The number of the last transaction.
+    last_transaction: Cell<u64>,
 }
 
 /// In the order of their numbers, by which [`Answers`] has its replies.
@@ -42,6 +57,8 @@ impl Answers {
             with_ok: STATES.map(|state| Replies::new(ResultEnd::OkPacket, state)),
             ok: STATES.map(|state| done_reply(0, state)),
             changed: STATES.map(|state| done_reply(1, state)),
+            reads: Default::default(),
+            last_transaction: Cell::new(1),
         }
     }
 
@@ -60,7 +77,7 @@ impl Answers {
             0x01 => return Err(Over),
             0x18 | 0x19 => return Ok(None), // COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE
             0x03 => match Table::ALL.into_iter().find(|table| table.statement() == body) {
-                Some(table) => replies.text(table).clone(),
+                Some(table) => self.read(replies.text(table), *session),
                 None => self.to_statement(body, session),
             },
             0x16 => match Table::ALL.into_iter().find(|table| table.prepared_statement() == body) {
@@ -68,108 +85,111 @@ impl Answers {
                 None => error(1295, b"HY000", "the stand-in server cannot prepare this"),
             },
             0x17 => match body.first_chunk().and_then(|id| Table::of_statement_id(u32::from_le_bytes(*id))) {
-                Some(table) => replies.binary(table).clone(),
+                Some(table) => self.read(replies.binary(table), *session),
                 None => error(1243, b"HY000", "Unknown prepared statement handler"),
             },
             0x02 | 0x0E | 0x1A => self.ok[session.state as usize].clone(), // COM_INIT_DB, COM_PING, COM_STMT_RESET
-            0x1F => self.enter(SessionState::Autocommit, session),         // COM_RESET_CONNECTION
+            0x1F => {
+                // COM_RESET_CONNECTION
+                *session = Session::new(session.end, session.role, session.has_trackers);
+                self.ok[session.state as usize].clone()
+            }
+            COM_STATISTICS => self.statistics(*session),
             _ => error(1047, b"08S01", "Unknown command"),
         }))
     }
 
-    fn enter(&self, state: SessionState, session: &mut Session) -> Rc<[u8]> {
-        session.state = state;
-        self.ok[state as usize].clone()
+    fn read(&self, reply: &Rc<[u8]>, session: Session) -> Rc<[u8]> {
+        let reads = &self.reads[session.role as usize];
+        reads.set(reads.get() + 1);
+        reply.clone()
     }
 
-    /// The mix of reads and writes, and what a monitor and a driver say around the statements that count.
+    fn statistics(&self, session: Session) -> Rc<[u8]> {
+        let mut writer = ReplyWriter::new(session.end);
+        writer.packet(format!("{READS}{}", self.reads[session.role as usize].get()).as_bytes());
+        writer.into_bytes().into()
+    }
+
+    /// A statement without rows that changed one, in a transaction or as one of its own.
+    fn change(&self, session: &mut Session) -> Rc<[u8]> {
+        match session.state {
+            SessionState::InTransaction => {
+                session.has_written = true;
+                self.changed[session.state as usize].clone()
+            }
+            SessionState::Autocommit => self.commit(&self.changed, 1, session),
+        }
+    }
+
+    /// A transaction that wrote is over: who asked for it is told its number.
+    fn commit(&self, replies: &[Rc<[u8]>; 2], affected: u8, session: &mut Session) -> Rc<[u8]> {
+        self.last_transaction.set(self.last_transaction.get() + 1);
+        if !session.tells_gtids {
+            return replies[session.state as usize].clone();
+        }
+        let mut writer = ReplyWriter::new(session.end).leaving(session.state);
+        writer.committed(affected, select::gtid(self.last_transaction.get()).as_bytes());
+        writer.into_bytes().into()
+    }
+
+    fn end_transaction(&self, commits: bool, session: &mut Session) -> Rc<[u8]> {
+        session.state = SessionState::Autocommit;
+        let has_written = std::mem::take(&mut session.has_written);
+        if commits && has_written {
+            return self.commit(&self.ok, 0, session);
+        }
+        self.ok[session.state as usize].clone()
+    }
+
+    fn set(&self, list: &str, session: &mut Session) -> Rc<[u8]> {
+        if let Some(told) = select::assigned(list, "session_track_gtids") {
+            session.tells_gtids = session.has_trackers && told.eq_ignore_ascii_case("OWN_GTID");
+        }
+        self.ok[session.state as usize].clone()
+    }
+
+    /// The mix of reads and writes, and what a monitor, a driver and a balancer say around the statements that count.
     fn to_statement(&self, statement: &[u8], session: &mut Session) -> Rc<[u8]> {
         let is_update = statement.strip_prefix(UPDATE).is_some_and(|row| row.iter().all(u8::is_ascii_digit));
         if is_update || statement == INSERT {
-            return self.changed[session.state as usize].clone();
+            return self.change(session);
         }
         let statement = String::from_utf8_lossy(statement);
         let statement = statement.trim().trim_end_matches(';');
         let (verb, rest) = statement.split_once(char::is_whitespace).unwrap_or((statement, ""));
         match verb.to_ascii_lowercase().as_str() {
-            "begin" => self.enter(SessionState::InTransaction, session),
-            "commit" | "rollback" => self.enter(SessionState::Autocommit, session),
-            "set" | "use" | "do" => self.ok[session.state as usize].clone(),
+            "begin" => {
+                session.state = SessionState::InTransaction;
+                self.ok[session.state as usize].clone()
+            }
+            "commit" => self.end_transaction(true, session),
+            "rollback" => self.end_transaction(false, session),
+            "set" => self.set(rest, session),
+            "use" | "do" => self.ok[session.state as usize].clone(),
             "select" => {
-                one_row(rest, *session).unwrap_or_else(|| error(1064, b"42000", "unknown to the stand-in server"))
+                self.one_row(rest, *session).unwrap_or_else(|| error(1064, b"42000", "unknown to the stand-in server"))
             }
             _ => error(1064, b"42000", "unknown to the stand-in server"),
         }
     }
-}
 
-/// The row of `@@name, @@name AS alias, LEFT(@@name, 9), 1`, or nothing where one of them is not known.
-fn one_row(expressions: &str, session: Session) -> Option<Rc<[u8]>> {
-    let columns = columns(expressions).into_iter().map(column_of).collect::<Option<Vec<_>>>()?;
-    let mut writer = ReplyWriter::new(session.end).leaving(session.state);
-    writer.column_count(u8::try_from(columns.len()).ok().filter(|count| *count < 0xFB)?);
-    for (name, value) in &columns {
-        let kind = if value.parse::<u64>().is_ok() { ColumnType::Integer } else { ColumnType::Text };
-        writer.column(name.as_bytes(), kind);
+    /// The row of a select list, or nothing where a part of it is not known.
+    fn one_row(&self, list: &str, session: Session) -> Option<Rc<[u8]>> {
+        let facts = Facts { role: session.role, last_transaction: self.last_transaction.get() };
+        let columns = select::columns(list, facts)?;
+        let mut writer = ReplyWriter::new(session.end).leaving(session.state);
+        writer.column_count(u8::try_from(columns.len()).ok().filter(|count| *count < 0xFB)?);
+        for (name, value) in &columns {
+            let kind = if value.parse::<u64>().is_ok() { ColumnType::Integer } else { ColumnType::Text };
+            writer.column(name.as_bytes(), kind);
+        }
+        writer.columns_end();
+        writer.text_row(&columns.iter().map(|(_, value)| value.as_bytes()).collect::<Vec<_>>());
+        writer.rows_end();
+        Some(writer.into_bytes().into())
     }
-    writer.columns_end();
-    writer.text_row(&columns.iter().map(|(_, value)| value.as_bytes()).collect::<Vec<_>>());
-    writer.rows_end();
-    Some(writer.into_bytes().into())
 }
-
-/// The expressions of a select list: a comma inside brackets separates none.
-fn columns(list: &str) -> Vec<&str> {
-    let mut depth = 0;
-    let separates = |sign: char| {
-        depth += i32::from(sign == '(') - i32::from(sign == ')');
-        sign == ',' && depth == 0
-    };
-    list.split(separates).map(str::trim).collect()
-}
-
-/// Name and value of one expression of a select list. All values are shorter than any cut by `LEFT`.
-fn column_of(column: &str) -> Option<(&str, &'static str)> {
-    if let Some(cut) = column.strip_prefix("LEFT(").and_then(|rest| rest.strip_suffix(')')) {
-        let (whole, _) = cut.split_once(',')?;
-        return Some((column, column_of(whole)?.1));
-    }
-    let (expression, name) = match column.split_once(char::is_whitespace) {
-        Some((expression, alias)) => (expression, alias.trim().trim_start_matches("AS ").trim_start_matches("as ")),
-        None => (column, column),
-    };
-    let lower = expression.to_ascii_lowercase();
-    let variable = lower.strip_prefix("@@").unwrap_or(&lower);
-    let variable = variable.trim_start_matches("global.").trim_start_matches("session.");
-    let (_, value) = VARIABLES.iter().find(|(known, _)| *known == variable)?;
-    Some((name, value))
-}
-
-pub(super) const VERSION: &str = "8.0.40-stand-in";
-
-const VARIABLES: [(&str, &str); 21] = [
-    ("1", "1"),
-    ("version()", VERSION),
-    ("version", VERSION),
-    ("version_comment", "sqluice bench"),
-    ("max_allowed_packet", "67108864"),
-    ("wait_timeout", "28800"),
-    ("interactive_timeout", "28800"),
-    ("socket", ""),
-    ("hostname", "stand-in"),
-    ("port", "3306"),
-    ("read_only", "0"),
-    ("super_read_only", "0"),
-    ("innodb_read_only", "0"),
-    ("server_id", "1"),
-    ("server_uuid", "00000000-0000-0000-0000-000000000001"),
-    ("gtid_mode", "OFF"),
-    ("gtid_executed", ""),
-    ("autocommit", "1"),
-    ("sql_mode", ""),
-    ("time_zone", "SYSTEM"),
-    ("lower_case_table_names", "0"),
-];
 
 fn error(code: u16, state: &[u8; 5], message: &str) -> Rc<[u8]> {
     let mut writer = ReplyWriter::new(ResultEnd::OkPacket);
@@ -181,11 +201,12 @@ fn error(code: u16, state: &[u8; 5], message: &str) -> Rc<[u8]> {
 mod tests {
     use super::*;
 
+    fn session() -> Session {
+        Session::new(ResultEnd::OkPacket, Role::Primary, true)
+    }
+
     fn answer(command: &[u8]) -> Option<Rc<[u8]>> {
-        Answers::new()
-            .to(command, &mut Session::new(ResultEnd::OkPacket))
-            .ok()
-            .expect("an answer, not the end of the connection")
+        Answers::new().to(command, &mut session()).ok().expect("an answer, not the end of the connection")
     }
 
     fn first_byte(command: &[u8]) -> u8 {
@@ -195,7 +216,7 @@ mod tests {
     #[test]
     fn a_table_is_answered_without_a_copy() {
         let answers = Answers::new();
-        let mut session = Session::new(ResultEnd::OkPacket);
+        let mut session = session();
         let reply = answers.to(b"\x03SELECT c FROM point WHERE id=4711", &mut session).ok().flatten();
         assert!(Rc::ptr_eq(&reply.expect("a reply"), answers.with_ok[0].text(Table::Point)));
     }
@@ -230,7 +251,7 @@ mod tests {
     #[test]
     fn a_transaction_shows_in_the_status_of_each_reply_until_it_ends() {
         let answers = Answers::new();
-        let mut session = Session::new(ResultEnd::OkPacket);
+        let mut session = session();
         let update = [b"\x03", UPDATE, b"10007"].concat();
         let statements: [(&[u8], &[u8]); 5] = [
             (&update, b"\x00\x01\x00\x02\x00\x00\x00"),
@@ -246,8 +267,39 @@ mod tests {
     }
 
     #[test]
+    fn who_asked_is_told_of_what_it_commits() {
+        let answers = Answers::new();
+        let mut session = session();
+        let mut ask = |statement: &[u8]| {
+            let command = [b"\x03", statement].concat();
+            answers.to(&command, &mut session).ok().flatten().expect("a reply")
+        };
+        assert_eq!(ask(INSERT)[5..], *b"\x01\x00\x02\x00\x00\x00");
+        ask(b"SET SESSION session_track_schema=ON, SESSION session_track_gtids='OWN_GTID'");
+        assert!(ask(INSERT).ends_with(b":3"));
+        ask(b"BEGIN");
+        assert_eq!(ask(INSERT)[5..], *b"\x01\x00\x03\x00\x00\x00");
+        assert!(ask(b"COMMIT").ends_with(b":4"));
+        ask(b"BEGIN");
+        assert_eq!(ask(b"COMMIT")[5..], *b"\x00\x00\x02\x00\x00\x00", "nothing was written");
+    }
+
+    #[test]
+    fn reads_are_counted_for_the_address_where_they_came() {
+        let answers = Answers::new();
+        let mut replica = Session::new(ResultEnd::OkPacket, Role::Replica, false);
+        let read = [b"\x03", Table::Point.statement()].concat();
+        for _ in 0..2 {
+            assert!(answers.to(&read, &mut replica).is_ok());
+        }
+        assert!(answers.to(b"\x03SELECT 1", &mut replica).is_ok());
+        let counted = |session: Session| answers.statistics(session)[4..].to_vec();
+        assert_eq!((counted(session()), counted(replica)), (b"Table reads: 0".to_vec(), b"Table reads: 2".to_vec()));
+    }
+
+    #[test]
     fn commands_without_a_reply_get_none_and_quit_ends() {
         assert_eq!(answer(b"\x19\x01\x00\x00\x00"), None);
-        assert!(Answers::new().to(b"\x01", &mut Session::new(ResultEnd::OkPacket)).is_err());
+        assert!(Answers::new().to(b"\x01", &mut session()).is_err());
     }
 }

@@ -1,10 +1,14 @@
 //! A server that answers from memory: its own process, one thread, an epoll loop.
 //!
+//! It listens twice, as a primary and as a replica that has everything at once, and counts what it reads for each.
+//!
 //! It is not what is measured, so it must cost as little as it can and always the same: it lets everybody in, knows the
 //! statements of [`Table`] and what a monitor asks, and sends replies that were built at the start. It stands on epoll
 //! and not on the balancer's own ring, so that a change there does not change the server behind it too.
 
 mod answers;
+mod census;
+mod select;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,9 +17,12 @@ use std::rc::Rc;
 
 use rustix::event::epoll;
 
-use answers::{Answers, Session, VERSION};
+use answers::{Answers, Session};
+use select::VERSION;
 
-use crate::wire::{CLIENT_DEPRECATE_EOF, OK_PAYLOAD, ResultEnd, first_packet, write_packet};
+pub(crate) use census::reads;
+
+use crate::wire::{CLIENT_DEPRECATE_EOF, CLIENT_SESSION_TRACK, OK_PAYLOAD, ResultEnd, first_packet, write_packet};
 
 /// Bytes taken from a socket at once: more than any command of the bench.
 const READ_MAX: usize = 64 * 1024;
@@ -23,17 +30,25 @@ const READ_MAX: usize = 64 * 1024;
 const COMMAND_MAX: usize = 1024 * 1024;
 /// Events handled in one turn.
 const EVENTS_MAX: usize = 256;
-/// The epoll value of the listening socket; connections have their slot.
-const LISTENER: u64 = u64::MAX;
+/// The epoll values of the listening sockets; connections have their slot.
+const PRIMARY: u64 = u64::MAX;
+const REPLICA: u64 = u64::MAX - 1;
 
 /// PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, CONNECT_WITH_DB, LONG_PASSWORD, LONG_FLAG, FOUND_ROWS, LOCAL_FILES,
 /// IGNORE_SPACE, INTERACTIVE, multiple statements and results, PLUGIN_AUTH with long data, CONNECT_ATTRS, SESSION_TRACK
 /// and DEPRECATE_EOF: what a MySQL 8.0 server offers, without TLS, compression and what changes the framing further.
 const CAPABILITIES: u32 = 0x00BF_A78F | CLIENT_DEPRECATE_EOF;
 
+/// What a client takes the server for, by the address where it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Primary,
+    Replica,
+}
+
 /// Serves until the process is ended.
-pub(crate) fn serve(listener: TcpListener) -> io::Result<()> {
-    let mut server = Server::new(listener)?;
+pub(crate) fn serve(primary: TcpListener, replica: Option<TcpListener>) -> io::Result<()> {
+    let mut server = Server::new(primary, replica)?;
     let mut events = Vec::with_capacity(EVENTS_MAX);
     loop {
         server.turn(&mut events)?;
@@ -42,7 +57,8 @@ pub(crate) fn serve(listener: TcpListener) -> io::Result<()> {
 
 struct Server {
     epoll: OwnedFd,
-    listener: TcpListener,
+    primary: TcpListener,
+    replica: Option<TcpListener>,
     /// Indexed by the epoll value; `None` is a free slot, and listed in `free`.
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
@@ -52,13 +68,17 @@ struct Server {
 }
 
 impl Server {
-    fn new(listener: TcpListener) -> io::Result<Server> {
-        listener.set_nonblocking(true)?;
+    fn new(primary: TcpListener, replica: Option<TcpListener>) -> io::Result<Server> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+        for (listener, value) in [(Some(&primary), PRIMARY), (replica.as_ref(), REPLICA)] {
+            let Some(listener) = listener else { continue };
+            listener.set_nonblocking(true)?;
+            epoll::add(&epoll, listener, epoll::EventData::new_u64(value), epoll::EventFlags::IN)?;
+        }
         Ok(Server {
             epoll,
-            listener,
+            primary,
+            replica,
             connections: Vec::new(),
             free: Vec::new(),
             next_connection_id: 1,
@@ -75,16 +95,22 @@ impl Server {
         }
         for event in events.iter() {
             match event.data.u64() {
-                LISTENER => self.accept()?,
+                PRIMARY => self.accept(Role::Primary)?,
+                REPLICA => self.accept(Role::Replica)?,
                 slot => self.serve_connection(usize::try_from(slot).expect("a slot that this process chose")),
             }
         }
         Ok(())
     }
 
-    fn accept(&mut self) -> io::Result<()> {
+    fn accept(&mut self, role: Role) -> io::Result<()> {
         loop {
-            let socket = match self.listener.accept() {
+            let listener = match role {
+                Role::Primary => Some(&self.primary),
+                Role::Replica => self.replica.as_ref(),
+            };
+            let Some(listener) = listener else { return Ok(()) };
+            let socket = match listener.accept() {
                 Ok((socket, _)) => socket,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
@@ -92,17 +118,17 @@ impl Server {
             };
             socket.set_nonblocking(true)?;
             socket.set_nodelay(true)?;
-            self.greet(socket)?;
+            self.greet(socket, role)?;
         }
     }
 
-    fn greet(&mut self, socket: TcpStream) -> io::Result<()> {
+    fn greet(&mut self, socket: TcpStream, role: Role) -> io::Result<()> {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
         });
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(slot as u64), epoll::EventFlags::IN)?;
-        let mut connection = Connection::new(socket);
+        let mut connection = Connection::new(socket, role);
         let greeting = greeting(self.next_connection_id);
         self.next_connection_id = self.next_connection_id.wrapping_add(1).max(1);
         match connection.send(greeting.into()) {
@@ -147,7 +173,7 @@ impl From<io::Error> for Over {
 /// What the next packet of a client is.
 #[derive(Clone, Copy)]
 enum Stage {
-    LoginResponse,
+    LoginResponse(Role),
     Command(Session),
 }
 
@@ -161,8 +187,8 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(socket: TcpStream) -> Connection {
-        Connection { socket, stage: Stage::LoginResponse, received: Vec::new(), unsent: None }
+    fn new(socket: TcpStream, role: Role) -> Connection {
+        Connection { socket, stage: Stage::LoginResponse(role), received: Vec::new(), unsent: None }
     }
 
     fn serve(&mut self, answers: &Answers, chunk: &mut [u8]) -> Result<(), Over> {
@@ -210,7 +236,10 @@ impl Connection {
             && let Some((payload, sequence, length)) = first_packet(&bytes[answered..])
         {
             match &mut self.stage {
-                Stage::LoginResponse => self.welcome(payload, sequence)?,
+                Stage::LoginResponse(role) => {
+                    let role = *role;
+                    self.welcome(payload, sequence, role)?;
+                }
                 Stage::Command(session) => {
                     if let Some(reply) = answers.to(payload, session)? {
                         self.send(reply)?;
@@ -223,13 +252,13 @@ impl Connection {
     }
 
     /// Any name and any password will do.
-    fn welcome(&mut self, payload: &[u8], sequence: u8) -> Result<(), Over> {
+    fn welcome(&mut self, payload: &[u8], sequence: u8, role: Role) -> Result<(), Over> {
         let capabilities = u32::from_le_bytes(*payload.first_chunk().ok_or(Over)?);
         let end = match capabilities & CLIENT_DEPRECATE_EOF {
             0 => ResultEnd::EofPackets,
             _ => ResultEnd::OkPacket,
         };
-        self.stage = Stage::Command(Session::new(end));
+        self.stage = Stage::Command(Session::new(end, role, capabilities & CLIENT_SESSION_TRACK != 0));
         let mut reply = Vec::new();
         write_packet(&mut reply, sequence.wrapping_add(1), &OK_PAYLOAD);
         self.send(reply.into())
@@ -299,7 +328,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         for cut in 0..=sent.len() {
             let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
-            let mut connection = Connection::new(listener.accept().expect("accepted").0);
+            let mut connection = Connection::new(listener.accept().expect("accepted").0, Role::Primary);
             for part in [&sent[..cut], &sent[cut..]] {
                 assert!(connection.take_in(&answers, part).is_ok());
             }

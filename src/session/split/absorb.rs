@@ -148,8 +148,7 @@ impl Split {
 
     /// A reply may be looked at for errors that send the read elsewhere.
     pub(in crate::session) fn may_repeat(&self) -> bool {
-        self.current.at == Side::Replica
-            && !self.replicas.get().is_some_and(|replica| replica.in_transaction && replica.was_read)
+        self.current.at == Side::Replica && !self.replicas.have_snapshot()
     }
 
     /// Whether an error says that the statement was not run here.
@@ -174,7 +173,7 @@ impl Split {
         self.note_last();
         if self.current.at == Side::Replica {
             if let Some(replica) = self.replicas.get_mut() {
-                replica.was_read = true;
+                replica.set_read();
             }
             return After::Nothing;
         }
@@ -328,7 +327,7 @@ impl Split {
         let of_session = |scope| matches!(scope, sql::Scope::Session);
         matches!(self.family, sql::Family::MySql { .. })
             && sql::assignments(text, dialect).any(|assignment| {
-                of_session(assignment.scope) && !super::readying::is_told_by_mysql(assignment.name.of(text))
+                of_session(assignment.scope) && !super::words::is_told_by_mysql(assignment.name.of(text))
             })
     }
 

@@ -38,6 +38,8 @@ pub(super) enum Chore {
     Wait,
     /// Prepare a statement of the client there.
     Prepare(StatementId),
+    /// Show home that the session is not idle, while it reads elsewhere.
+    Ping,
     /// Run the last read at home, too: a statement asks what it left behind.
     Repeat,
 }
@@ -45,7 +47,7 @@ pub(super) enum Chore {
 impl Chore {
     pub(super) fn side(self) -> Side {
         match self {
-            Chore::HomeValues | Chore::Tracking | Chore::Position | Chore::Repeat => Side::Server,
+            Chore::HomeValues | Chore::Tracking | Chore::Position | Chore::Ping | Chore::Repeat => Side::Server,
             Chore::ReplicaValues
             | Chore::Schema
             | Chore::Settings
@@ -59,12 +61,15 @@ impl Chore {
 
     pub(super) fn shape(self) -> ReplyShape {
         match self {
-            Chore::Schema => ReplyShape::Simple,
+            Chore::Schema | Chore::Ping => ReplyShape::Simple,
             Chore::Prepare(_) => ReplyShape::Prepare,
             _ => ReplyShape::ResultSet,
         }
     }
 }
+
+/// A chore that cannot be said, or was answered so that the replica is of no use.
+pub(super) struct Unsayable;
 
 /// A chore that was said, and its answer so far.
 pub(super) struct Asked {

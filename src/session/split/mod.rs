@@ -6,13 +6,16 @@
 //! (`sight`). Whatever cannot be made the same keeps reads at home (`pins`), and is never an error.
 //!
 //! - `plan` says where a command goes;
-//! - `readying` brings a server to where it must be, with commands of our own;
+//! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
+//!   `answers` takes in what comes back;
 //! - `absorb` learns from replies, and takes out of them what the client did not ask for;
-//! - `statements` are the prepared ones; `replica` is the second server; `chore` what we say ourselves.
+//! - `statements` are the prepared ones; `replica` is the second server.
 
 mod absorb;
+mod answers;
 mod chore;
 mod journal;
+mod missing;
 mod pins;
 mod plan;
 mod readying;
@@ -21,6 +24,7 @@ mod reply;
 mod sight;
 mod statements;
 mod stay;
+mod words;
 
 use std::sync::Arc;
 
@@ -84,6 +88,8 @@ pub(super) struct Split {
     last: Side,
     /// The same, but for statements that were prepared only: they leave no count of rows.
     last_result: Side,
+    /// When home was spoken to last.
+    home_heard: Option<std::time::Instant>,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
@@ -191,6 +197,7 @@ impl Split {
             retained: Vec::new(),
             last: Side::Server,
             last_result: Side::Server,
+            home_heard: None,
             ready: None,
             looked_in_transaction: false,
             login,

@@ -73,7 +73,10 @@ impl Relay {
         split.count(side);
         match side {
             Side::Replica => self.begin_at_replica(shape, payload),
-            _ => self.begin_at_home(payload, bytes),
+            _ => {
+                split.home_heard = Some(surroundings.now);
+                self.begin_at_home(payload, bytes)
+            }
         }
     }
 
@@ -262,6 +265,8 @@ impl Split {
             (_, Some(Hint::Primary)) => return Some(Stay::Read(Bond::Hint)),
             (Class::Read, _) => {}
             (Class::ReadOfConnection, _) if self.asks_replica_of_its_last(classification.needs) => {}
+            // Whatever it calls, it reads in the one snapshot, and cannot write.
+            (_, None) if self.replicas.have_snapshot() && may_call_stored_code(&classification) => {}
             (_, Some(Hint::Replica | Hint::Server(_))) if may_be_forced(&classification) => {}
             _ => return Some(Stay::Text(classification.reason)),
         }
@@ -316,6 +321,7 @@ impl Split {
         match Execution::parse(payload, statement.parameters, self.query_attributes) {
             None => Some(Bond::QueryAttributes),
             Some(execution) if execution.wants_cursor => Some(Bond::Cursor),
+            Some(_) if statement.is_unfit => Some(Bond::Unfit),
             Some(_) if statement.long_data => Some(Bond::LongData),
             Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
             Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {
@@ -327,7 +333,6 @@ impl Split {
 
     /// Inside a transaction everything is at home, but for one that cannot write and has not read there.
     fn bond_of_transaction(&self, status: StatusFlags) -> Option<Bond> {
-        let is_open_at_replica = self.replicas.get().is_some_and(|replica| replica.in_transaction);
         if !status.contains(StatusFlags::AUTOCOMMIT) {
             return Some(Bond::AutocommitOff);
         }
@@ -335,7 +340,7 @@ impl Split {
             return None;
         }
         let cannot_write = status.contains(StatusFlags::IN_TRANS_READONLY);
-        (!cannot_write || (self.looked_in_transaction && !is_open_at_replica)).then_some(Bond::Transaction)
+        (!cannot_write || (self.looked_in_transaction && !self.replicas.have_snapshot())).then_some(Bond::Transaction)
     }
 
     /// A replica refused this statement, though its text is a read: perhaps a view of it writes.
@@ -432,6 +437,12 @@ impl Split {
         self.retained = payload;
         packet
     }
+}
+
+/// Not a read only because it calls what may be a stored function.
+fn may_call_stored_code(classification: &Classification) -> bool {
+    matches!(classification.reason, Reason::UnknownFunction | Reason::StoredFunction | Reason::BlankBeforeParenthesis)
+        && may_be_forced(classification)
 }
 
 /// A statement that its author may send to a replica though it is not certainly a read: it must look like one, and not do

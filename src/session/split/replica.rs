@@ -43,6 +43,8 @@ pub(super) struct Replica {
     pub(super) was_read: bool,
     /// A read-only transaction is open on it, in step with home's.
     pub(super) in_transaction: bool,
+    /// That transaction has read: its snapshot is nowhere else.
+    pub(super) has_snapshot: bool,
     /// Home's transaction that it was in step with is over.
     pub(super) is_outlived: bool,
     /// The journal's counts of changes when it could not take the session on: reads stay at home until the next one.
@@ -60,7 +62,18 @@ impl Replica {
 
     /// A read-only transaction was begun or ended.
     pub(super) fn set_transaction(&mut self, is_open: bool) {
-        (self.in_transaction, self.is_outlived) = (is_open, false);
+        (self.in_transaction, self.has_snapshot, self.is_outlived) = (is_open, false, false);
+    }
+
+    /// A read was answered.
+    pub(super) fn set_read(&mut self) {
+        self.was_read = true;
+        self.has_snapshot = self.in_transaction;
+    }
+
+    /// Whether it has the snapshot of the session's transaction.
+    pub(super) fn is_in_step(&self) -> bool {
+        self.has_snapshot && !self.is_outlived
     }
 }
 
@@ -71,6 +84,11 @@ impl Replicas {
 
     pub(super) fn get(&self) -> Option<&Replica> {
         self.current.as_deref()
+    }
+
+    /// Whether the session's transaction has its snapshot at the replica.
+    pub(super) fn have_snapshot(&self) -> bool {
+        self.get().is_some_and(Replica::is_in_step)
     }
 
     pub(super) fn get_mut(&mut self) -> Option<&mut Replica> {
@@ -93,6 +111,7 @@ impl Replicas {
             had: 0,
             was_read: false,
             in_transaction: false,
+            has_snapshot: false,
             is_outlived: false,
             refused: None,
             reads: 0,

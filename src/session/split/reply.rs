@@ -162,9 +162,14 @@ impl Session {
         let Some(split) = relay.split.as_deref() else { return };
         let may_repeat = is_unanswered && split.may_repeat();
         let name = split.replica().map_or_else(|| "?".into(), |replica| replica.name.clone());
+        let has_snapshot = split.replicas.have_snapshot();
         self.give_up_replica(surroundings);
         match sequence {
             _ if may_repeat => self.repeat_read(),
+            Some(sequence) if has_snapshot => {
+                self.say_goodbye_to_server();
+                self.deny(sequence, errors::server_lost(&name), Ending::ServerGone);
+            }
             Some(sequence) => {
                 self.send_error(sequence, &errors::server_lost(&name));
                 self.become_idle();

@@ -58,8 +58,15 @@ impl Sight {
     }
 
     /// A transaction of the session was committed as this.
+    ///
+    /// MariaDB orders transactions within a domain only: what was seen in the others must be there, too.
     pub(super) fn committed(&mut self, position: GtidPosition) {
-        self.see(Seen::Position(position));
+        let mut all = position;
+        if let (Seen::Position(before), GtidPosition::MariaDb(_)) = (&self.seen, &all) {
+            // Too many domains to keep: home is asked where it is.
+            let Ok(()) = all.merge(before) else { return self.see(Seen::Unknown { reads: HOME_READS }) };
+        }
+        self.see(Seen::Position(all));
     }
 
     /// A transaction of the session was committed now.
@@ -149,6 +156,14 @@ mod tests {
         sight.committed(position("0-1-4"));
         assert_eq!(sight.demand(0, now), Demand::Position(&position("0-1-4")));
         assert_eq!(sight.demand(sight.version(), now), Demand::Nothing);
+    }
+
+    #[test]
+    fn a_write_in_one_domain_does_not_make_one_in_another_forgotten() {
+        let mut sight = Sight::new(Freshness::OwnWrites);
+        sight.committed(position("0-1-5"));
+        sight.committed(position("1-1-9"));
+        assert_eq!(sight.position(), Some(position("0-1-5,1-1-9")));
     }
 
     #[test]

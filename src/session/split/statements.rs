@@ -55,6 +55,8 @@ pub(super) struct Statement {
     /// Parts of parameters were sent home.
     pub(super) long_data: bool,
     replica: Option<AtReplica>,
+    /// The replica did not prepare it, or not as home did.
+    pub(super) is_unfit: bool,
     /// Bytes that it counts for.
     kept: usize,
 }
@@ -117,6 +119,7 @@ impl Statements {
             home_has_types: false,
             long_data: false,
             replica: None,
+            is_unfit: false,
             kept: bytes,
         });
     }
@@ -170,6 +173,7 @@ impl Statements {
     pub(super) fn forget_replica(&mut self) {
         for statement in &mut self.list {
             statement.replica = None;
+            statement.is_unfit = false;
         }
         self.closed.clear();
     }
@@ -188,6 +192,15 @@ impl Statements {
         let last_use = |statement: &&mut Statement| statement.replica.as_ref().map_or(u64::MAX, |replica| replica.used);
         if let Some(oldest) = self.list.iter_mut().min_by_key(last_use) {
             self.closed.extend(oldest.replica.take().map(|replica| replica.id));
+        }
+    }
+
+    /// A statement is not for the replica, where it may have been prepared.
+    pub(super) fn is_unfit(&mut self, id: StatementId) {
+        if let Some(statement) = self.find_mut(id) {
+            statement.is_unfit = true;
+            let there = statement.replica.take().map(|replica| replica.id);
+            self.closed.extend(there);
         }
     }
 

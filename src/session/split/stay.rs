@@ -72,6 +72,8 @@ bonds! {
     Cursor => "cursor";
     /// Parameters were sent in parts.
     LongData => "long data";
+    /// The replica did not prepare it as home did.
+    Unfit => "prepared otherwise at the replica";
     /// The types of its parameters were not seen.
     UnknownTypes => "unknown parameter types";
     /// It carries attributes.

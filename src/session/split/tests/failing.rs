@@ -194,6 +194,25 @@ fn a_replica_lost_while_home_answers_us_does_not_mix_up_replies() {
 }
 
 #[test]
+fn a_lease_is_not_given_up_for_what_was_waited_for_before_it() {
+    let mut play = Play::new();
+    play.read("SELECT a FROM t");
+    play.closed(Side::Replica);
+    play.read("SELECT a FROM t");
+    play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    for _ in 0..3 {
+        play.read("SELECT a FROM t");
+    }
+    play.unanswered = "SELECT @@GLOBAL.gtid";
+    play.send(&query("SELECT b FROM t"));
+    play.stage.tell(Input::Closed(Side::Replica));
+    let answer = play.row(&["0-1-9"]);
+    play.stage.show(Side::Server, &answer);
+    assert!(play.stage.wishes.iter().any(|wish| matches!(wish, Output::LeaseReplica(_))));
+    assert_eq!(play.stage.session.poll_timeout(), None, "the worker ends it");
+}
+
+#[test]
 fn a_replica_that_says_goodbye_behind_its_last_answer_is_not_sent_the_read() {
     let mut play = Play::new();
     play.unanswered = "SELECT @@SESSION.sql_mode";
@@ -220,6 +239,46 @@ fn a_lease_that_fails_late_does_not_disturb_what_is_under_way() {
     play.send(&query("INSERT INTO t VALUES (1)"));
     play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
     assert_eq!((play.stage.take_client(), play.stage.take_server()), (vec![], query("INSERT INTO t VALUES (1)")));
+}
+
+#[test]
+fn a_replica_lost_with_the_snapshot_of_a_transaction_is_the_end_of_the_session() {
+    for is_reading in [false, true] {
+        let mut play = Play::new();
+        play.at_home("START TRANSACTION READ ONLY", READ_ONLY_TRANSACTION, b"");
+        play.read("SELECT a FROM t");
+        if is_reading {
+            play.goes(&query("SELECT a FROM t"));
+        }
+        play.stage.tell(Input::Closed(Side::Replica));
+        assert_eq!(play.stage.ending(), Some(Ending::ServerGone));
+        assert_eq!(play.stage.take_client().is_empty(), !is_reading, "who waits for a reply gets an error");
+    }
+}
+
+#[test]
+fn a_transaction_whose_first_read_the_replica_did_not_run_is_at_home_from_then_on() {
+    let mut play = Play::new();
+    play.at_home("START TRANSACTION READ ONLY", READ_ONLY_TRANSACTION, b"");
+    assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Replica);
+    play.reply(Side::Replica, &error(1, 1290));
+    assert_eq!(play.stage.take_server(), query("SELECT a FROM t"));
+    let rows = stream(&[vec![1], column("a"), end_with(READ_ONLY_TRANSACTION, b"")]);
+    play.reply(Side::Server, &rows);
+    play.stage.take_client();
+    assert_eq!(play.goes(&query("SELECT b FROM t")), Side::Server);
+}
+
+#[test]
+fn home_does_not_take_a_session_for_idle_that_reads_elsewhere() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    let mut pings = 0;
+    for _ in 0..60 {
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        play.stage.now += Duration::from_secs(1);
+        pings += play.said_to_home().len();
+    }
+    assert!((5..=6).contains(&pings), "{pings} in a minute");
 }
 
 #[test]

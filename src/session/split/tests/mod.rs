@@ -52,6 +52,8 @@ struct Play {
 /// What the servers answer.
 #[derive(Clone)]
 struct Script {
+    /// Servers are MySQL's, and texts have attributes before them.
+    is_mysql: bool,
     user: &'static str,
     schema: Option<&'static str>,
     cut: usize,
@@ -78,6 +80,7 @@ impl Default for Script {
     fn default() -> Script {
         let values: Vec<&str> = COMPARED.iter().map(|name| value_of(name)).collect();
         Script {
+            is_mysql: false,
             user: "split",
             schema: None,
             cut: usize::MAX,
@@ -125,14 +128,21 @@ impl Play {
 
     /// A session that the home server has just let in.
     fn entering(script: Script) -> Play {
-        let greeting = server_greeting();
+        let greeting = match script.is_mysql {
+            false => server_greeting(),
+            true => Greeting {
+                version: b"9.7.0".to_vec(),
+                capabilities: SERVER_CAPABILITIES | Capabilities::LONG_PASSWORD | Capabilities::QUERY_ATTRIBUTES,
+                ..server_greeting()
+            },
+        };
         let mut beliefs = beliefs(&greeting);
         let mut stage = Stage::between(beliefs.table(), Admission::Welcome);
         stage.cut = script.cut;
         stage.lacking = script.lacking;
         stage.log_in(script.user, "secret", script.schema);
         stage.leased(HOME);
-        stage.server_lets_in();
+        stage.server_lets_in_with(&greeting);
         stage.wishes.clear();
         let mut play = Play {
             stage,
@@ -217,11 +227,13 @@ impl Play {
             self.introduction = Some(read_response(&packet(1, payload)));
             return Some(packet(2, &ok(self.script.replica_status)));
         }
-        let (code, text) = (payload[0], String::from_utf8_lossy(&payload[1..]).into_owned());
+        let attributes = if self.script.is_mysql && payload[0] == 0x03 { 2 } else { 0 };
+        let (code, text) = (payload[0], String::from_utf8_lossy(&payload[1 + attributes..]).into_owned());
         let text = match code {
             0x02 => format!("USE {text}"),
             0x16 => format!("PREPARE {text}"),
             0x19 => format!("CLOSE {}", payload[1]),
+            0x0E => "PING".to_owned(),
             _ => text,
         };
         self.said.push((side, text.clone()));
@@ -246,7 +258,7 @@ impl Play {
             values(&self.script.replica_values)
         } else if text.starts_with("SELECT @@GLOBAL.gtid") {
             self.rows(1, self.script.position.as_slice())
-        } else if text.contains("GTID_WAIT") {
+        } else if text.contains("GTID_WAIT") || text.contains("WAIT_FOR_EXECUTED") {
             values(&[self.script.wait])
         } else {
             // Like a real home server, which tells of what it was asked to tell.
@@ -439,7 +451,14 @@ fn state_change() -> Vec<u8> {
     tracker(2, b"1")
 }
 
-/// MariaDB's way to tell the position of a transaction.
+/// MySQL's way to tell the position of a transaction.
+fn mysql_position(gtid: &str) -> Vec<u8> {
+    let mut data = vec![0];
+    Writer::new(&mut data).lenenc_bytes(gtid.as_bytes());
+    tracker(3, &data)
+}
+
+/// MariaDB's way to do it.
 fn position(gtid: &str) -> Vec<u8> {
     variable("last_gtid", gtid)
 }

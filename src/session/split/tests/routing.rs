@@ -176,6 +176,16 @@ fn a_hint_does_not_send_a_write_to_a_replica() {
 }
 
 #[test]
+fn a_read_only_transaction_has_one_snapshot() {
+    let mut play = Play::new();
+    play.at_home("START TRANSACTION READ ONLY", READ_ONLY_TRANSACTION, b"");
+    for text in ["SELECT a FROM t", "SELECT stored(a) FROM t", "/* sqluice: server=db2 */ SELECT a FROM t"] {
+        assert_eq!(play.read(text), Side::Replica, "{text}");
+    }
+    assert!(!play.stage.wishes.iter().any(|wish| matches!(wish, Output::ReleaseReplica)));
+}
+
+#[test]
 fn a_consistent_snapshot_is_of_its_own_moment() {
     let mut play = Play::new();
     play.at_home("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", READ_ONLY_TRANSACTION, b"");

@@ -137,3 +137,39 @@ fn who_may_see_any_state_waits_for_none() {
     assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
     assert!(!play.said().iter().any(|(_, text)| text.starts_with(WAIT)));
 }
+
+#[test]
+fn mysqls_texts_with_attributes_and_its_positions_are_understood() {
+    const GTID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:23";
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    for cut in [1, 3, usize::MAX] {
+        let mut play = Play::of(Script { is_mysql: true, cut, ..Script::default() });
+        assert_eq!(play.goes(&text("INSERT INTO t VALUES (1)")), Side::Server);
+        play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &mysql_position(GTID))));
+        assert_eq!(play.stage.take_client(), packet(1, &ok(AUTOCOMMIT)), "nobody asked for it");
+        assert_eq!(play.goes(&text("SELECT a FROM t")), Side::Replica, "cut at {cut}");
+        let said = play.said_to_replica();
+        assert!(
+            said.last().is_some_and(|text| text.contains(&format!("WAIT_FOR_EXECUTED_GTID_SET('{GTID}'"))),
+            "{said:?}"
+        );
+        let result = play.result();
+        play.reply(Side::Replica, &result);
+        play.stage.take_client();
+        let with_an_attribute = [&[1, 1, 0, 1, 3, 0, 1, b'a', 1, 0, 0, 0], &b"SELECT a FROM t"[..]].concat();
+        assert_eq!(play.goes(&command(0x03, &with_an_attribute)), Side::Server);
+    }
+}
+
+#[test]
+fn a_client_that_asks_mysql_for_positions_gets_them() {
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    let mut play = Play::of(Script { is_mysql: true, ..Script::default() });
+    play.goes(&text("SET session_track_gtids = OWN_GTID"));
+    play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &variable("session_track_gtids", "OWN_GTID"))));
+    play.stage.take_client();
+    play.goes(&text("INSERT INTO t VALUES (1)"));
+    let answer = packet(1, &ok_with(AUTOCOMMIT, &mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23")));
+    play.reply(Side::Server, &answer);
+    assert_eq!(play.stage.take_client(), answer);
+}

@@ -158,7 +158,19 @@ fn a_statement_that_looks_otherwise_at_the_replica_stays_at_home() {
     let mut play = Play::new();
     prepare(&mut play, "SELECT a FROM t");
     play.script.column = "b";
-    assert_eq!(run(&mut play, &execute(ID, None)), (Side::Server, execute(ID, None)));
+    for _ in 0..2 {
+        assert_eq!(run(&mut play, &execute(ID, None)), (Side::Server, execute(ID, None)));
+    }
+    let prepares = play.said_to_replica().iter().filter(|text| text.starts_with("PREPARE")).count();
+    assert_eq!((prepares, play.introduction.take().is_some()), (1, true));
+}
+
+#[test]
+fn a_statement_that_the_replica_does_not_prepare_keeps_nothing_else_at_home() {
+    let mut play = Play::of(Script { user: "any", refused: ("PREPARE", 1146), ..Script::default() });
+    prepare(&mut play, "SELECT a FROM fresh");
+    assert_eq!(run(&mut play, &execute(ID, None)).0, Side::Server);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! What servers answer to our own statements, taken in.
+
+use std::time::Instant;
+
+use crate::protocol::statement::StatementId;
+
+use super::{
+    super::Side,
+    Home, Split, Tracking,
+    absorb::is_on,
+    chore::{Answer, Chore, Unsayable},
+};
+
+impl Split {
+    /// Takes in an answer. An error sends the command home.
+    pub(super) fn answered(&mut self, chore: Chore, answer: Answer, now: Instant) -> Result<(), Unsayable> {
+        match (chore, answer) {
+            (Chore::HomeValues, Answer::Row(values)) => self.learn_home(values),
+            (Chore::Tracking, Answer::Done) => {
+                if let Home::Silent(tracking) = &mut self.home {
+                    self.home = Home::Telling(std::mem::take(tracking));
+                }
+            }
+            (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
+            (Chore::Ping, _) => {}
+            // An error of the repeated statement is what home has to tell of it.
+            (Chore::Repeat, _) => (self.last, self.last_result) = (Side::Server, Side::Server),
+            (Chore::Position, Answer::Row(values)) => {
+                match position_in(&values).and_then(|text| self.parse_position(text)) {
+                    Some(position) => self.sight.home_is_at(position),
+                    None => self.sight.in_vain(now),
+                }
+            }
+            (Chore::Position, _) => self.sight.in_vain(now),
+            (Chore::Wait, Answer::Row(values)) if values == [Some(b"0".to_vec())] => self.replica_has_all(),
+            (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
+            (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
+                self.prepared_there(id, there, definitions.0);
+            }
+            (Chore::Prepare(id), Answer::Refused(_)) => self.statements.is_unfit(id),
+            (_, answer) => return self.replica_answered(chore, answer),
+        }
+        Ok(())
+    }
+
+    pub(super) fn replica_answered(&mut self, chore: Chore, answer: Answer) -> Result<(), Unsayable> {
+        let (version, schema) = (self.journal.version(), self.journal.schema().map(<[u8]>::to_vec));
+        let attempt = (version, self.journal.meaning());
+        let role = self.journal.role().map(<[u8]>::to_vec);
+        let replica = self.replicas.get_mut().ok_or(Unsayable)?;
+        match (chore, answer) {
+            (Chore::ReplicaValues, Answer::Row(values)) => {
+                replica.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
+            }
+            (Chore::Schema, Answer::Done) => replica.schema = schema,
+            (Chore::Settings, Answer::Done) => replica.applied = Some(version),
+            (Chore::Role, Answer::Done) => replica.role = role,
+            (Chore::Begin, Answer::Done) => replica.set_transaction(true),
+            (Chore::Commit, Answer::Done) => replica.set_transaction(false),
+            // What it cannot take on now it may take on after the next change.
+            (Chore::Schema | Chore::Settings | Chore::Role, Answer::Refused(_)) => replica.refused = Some(attempt),
+            _ => return Err(Unsayable),
+        }
+        Ok(())
+    }
+
+    fn learn_home(&mut self, values: Vec<Option<Vec<u8>>>) {
+        let mut values = values.into_iter().map(Option::unwrap_or_default);
+        let mut next = || values.next().unwrap_or_default();
+        let (variables, schema, state_change) = (next(), next(), next());
+        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
+        self.journal.set_baseline(values.collect());
+        self.home = Home::Silent(tracking);
+    }
+
+    pub(super) fn replica_has_all(&mut self) {
+        let version = self.sight.version();
+        if let Some(replica) = self.replicas.get_mut() {
+            replica.had = version;
+        }
+    }
+
+    /// A statement whose result would look otherwise there than the client was told stays at home.
+    fn prepared_there(&mut self, id: StatementId, there: StatementId, definitions: u64) {
+        let told = self.statements.find(id).map(|statement| statement.definitions);
+        self.statements.prepared_at_replica(id, there);
+        if told != Some(definitions) {
+            self.statements.is_unfit(id);
+        }
+    }
+}
+
+fn position_in(values: &[Option<Vec<u8>>]) -> Option<&[u8]> {
+    values.first()?.as_deref()
+}

@@ -1,0 +1,181 @@
+//! What a server lacks before the next command may go to it: one thing at a time.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    protocol::{capability::Capabilities, gtid::GtidPosition, status::StatusFlags},
+    sql::{self, Needs},
+    topology::ServerId,
+};
+
+use super::{
+    super::{ReplicaWant, Side, Surroundings},
+    Home, Kind, Split,
+    chore::Chore,
+    plan::OF_THE_LAST,
+    sight::Demand,
+    statements::Statement,
+};
+
+/// How long home is not spoken to while reads run elsewhere: far shorter than any `wait_timeout` in use.
+const NEGLECT: Duration = Duration::from_secs(10);
+
+/// What is missing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing: the command may go there.
+    Ready(Side),
+    /// A replica.
+    Lease,
+    /// The replica must go first.
+    Leave,
+    /// This must be said.
+    Say(Chore),
+    /// The replica cannot take the session on as it is now.
+    Refuse,
+}
+
+impl Split {
+    /// Whether a command may go to `goal` at once.
+    pub(super) fn is_ready(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> bool {
+        self.next(goal, status, surroundings) == Next::Ready(goal)
+    }
+
+    pub(super) fn next(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
+        match self.home {
+            Home::Unknown => return Next::Say(Chore::HomeValues),
+            Home::Silent(_) => return Next::Say(Chore::Tracking),
+            Home::Telling(_) | Home::Unable => {}
+        }
+        match goal {
+            Side::Replica if self.home_is_neglected(surroundings.now) => Next::Say(Chore::Ping),
+            Side::Replica => self.next_at_replica(status, surroundings),
+            _ => self.next_at_home(status),
+        }
+    }
+
+    /// To home, a session that reads elsewhere is idle, and may be closed for it.
+    fn home_is_neglected(&self, now: Instant) -> bool {
+        self.home_heard.is_none_or(|at| at + NEGLECT <= now)
+    }
+
+    fn next_at_home(&self, status: StatusFlags) -> Next {
+        let needs = self.current.classification.needs;
+        if needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica {
+            return Next::Say(Chore::Repeat);
+        }
+        match self.replicas.get() {
+            Some(replica) if replica.must_commit(status) => Next::Say(Chore::Commit),
+            _ => Next::Ready(Side::Server),
+        }
+    }
+
+    fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
+        let of_the_last = self.current.classification.class == sql::Class::ReadOfConnection;
+        if self.replicas.get().is_none() {
+            // What the last statement left behind went with its connection.
+            return if of_the_last { self.next_at_home(status) } else { Next::Lease };
+        }
+        if of_the_last {
+            return self.next_about_the_last(status);
+        }
+        let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
+        let may_leave = !self.replicas.have_snapshot();
+        if (may_leave && self.wanted.is_some_and(is_another)) || !self.may_keep_replica(surroundings) {
+            return Next::Leave;
+        }
+        let in_transaction = status.contains(StatusFlags::IN_TRANS);
+        let Some(replica) = self.replicas.get() else { return Next::Lease };
+        if replica.refused == Some((self.journal.version(), self.journal.meaning())) {
+            return Next::Refuse;
+        }
+        if replica.must_commit(status) {
+            return Next::Say(Chore::Commit);
+        }
+        if replica.values.is_none() {
+            return Next::Say(Chore::ReplicaValues);
+        }
+        match self.journal.schema() {
+            None if replica.schema.is_some() => return Next::Leave,
+            schema if schema != replica.schema.as_deref() => return Next::Say(Chore::Schema),
+            _ => {}
+        }
+        if replica.applied != Some(self.journal.version()) {
+            return Next::Say(Chore::Settings);
+        }
+        if replica.role.as_deref() != self.journal.role() {
+            return Next::Say(Chore::Role);
+        }
+        if !replica.in_transaction {
+            match self.sight.demand(replica.had, surroundings.now) {
+                Demand::Nothing => {}
+                _ if self.replicas_wait => {}
+                Demand::Position(position) if is_seen_past(surroundings, replica.facts.id, position) => {
+                    self.replica_has_all();
+                    return self.next_at_replica(status, surroundings);
+                }
+                Demand::Position(_) => return Next::Say(Chore::Wait),
+                Demand::AskHome => return Next::Say(Chore::Position),
+                Demand::StayHome => return Next::Ready(Side::Server),
+            }
+        }
+        if in_transaction && !replica.in_transaction {
+            return Next::Say(Chore::Begin);
+        }
+        match self.executed_statement() {
+            Some(statement) if statement.is_unfit => Next::Ready(Side::Server),
+            Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
+            _ => Next::Ready(Side::Replica),
+        }
+    }
+
+    pub(super) fn want_replica(
+        &mut self,
+        required: Capabilities,
+        surroundings: Surroundings<'_>,
+    ) -> Option<ReplicaWant> {
+        let mut want = self.replicas.want(required, self.sight.position(), surroundings.now)?;
+        if let Some(wanted) = self.wanted {
+            let others = surroundings.table.servers.iter().map(|server| server.id).filter(|id| *id != wanted);
+            want.avoid.extend(others);
+        }
+        Some(want)
+    }
+
+    /// The statement asks about the last one, which ran at the replica.
+    fn next_about_the_last(&self, status: StatusFlags) -> Next {
+        let needs = self.current.classification.needs;
+        match self.executed_statement() {
+            _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
+            Some(statement) if statement.is_unfit => self.next_at_home(status),
+            // Preparing it there would take away the warnings that it asks for.
+            Some(statement) if !statement.is_at_replica() && needs.contains(Needs::WARNINGS) => {
+                self.next_at_home(status)
+            }
+            Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
+            Some(_) | None => Next::Ready(Side::Replica),
+        }
+    }
+
+    fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
+        let table = surroundings.table;
+        let user = table.user(&self.login.user).map(|user| table.user_config(user));
+        match user.and_then(|user| user.split) {
+            Some(split) => self.replicas.may_keep(table, split.read),
+            None => true,
+        }
+    }
+
+    fn executed_statement(&self) -> Option<&Statement> {
+        match self.current.kind {
+            Kind::Execute => self.executing.and_then(|id| self.statements.find(id)),
+            Kind::Query | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+        }
+    }
+}
+
+/// Whether the health checks saw a server past a position.
+fn is_seen_past(surroundings: Surroundings<'_>, server: ServerId, position: &GtidPosition) -> bool {
+    let table = surroundings.table;
+    table.place(server).is_some_and(|place| table.server(place).progress.has_applied(position))
+}
