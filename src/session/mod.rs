@@ -385,6 +385,7 @@ impl fmt::Debug for Session {
 }
 
 #[cfg(test)]
+#[path = "tests/stage.rs"]
 mod stage;
 #[cfg(test)]
 mod tests;
