@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::buffer::{Group, Pool};
 use super::event::SocketId;
 
-/// Whether a socket received anything since it was armed.
+/// Whether a socket received anything since it last waited for a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
     Yes,

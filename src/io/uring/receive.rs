@@ -1,12 +1,16 @@
-//! Receiving: one multishot receive for each socket that is read, into buffers that the kernel picks.
+//! Receiving, into buffers that the kernel picks: one multishot receive for each socket that is read, or, for a stream,
+//! one receive for each buffer. A multishot receive takes all that waits in the socket at once, which of a stream is more
+//! than a turn can pass on.
 
 use std::mem;
 use std::os::fd::AsRawFd;
+use std::ptr;
 
 use io_uring::types::Fd;
-use io_uring::{cqueue, opcode};
+use io_uring::{cqueue, opcode, squeue};
 
 use super::Uring;
+use crate::io::adaptive::Helping;
 use crate::io::event::{Errno, Event, SocketId};
 use crate::io::operation::{Kind, Tag};
 use crate::io::starved::Served;
@@ -87,7 +91,7 @@ impl Uring {
         }
     }
 
-    /// The last completion of a multishot receive.
+    /// The last completion of a receive.
     fn receive_over(&mut self, id: SocketId, result: i32, events: &mut Vec<Event>) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
@@ -121,9 +125,15 @@ impl Uring {
             return;
         };
         socket.receive = Receive::Armed;
-        socket.served = Served::No;
-        let group = socket.adaptive.group() as u16;
-        let entry = opcode::RecvMulti::new(Fd(socket.fd.as_raw_fd()), group).build();
+        let fd = Fd(socket.fd.as_raw_fd());
+        let group = socket.adaptive.group();
+        let entry = match socket.adaptive.helping() {
+            Helping::All => opcode::RecvMulti::new(fd, group as u16).build(),
+            Helping::One => opcode::Recv::new(fd, ptr::null_mut(), self.pool.size(group) as u32)
+                .buf_group(group as u16)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+        };
         // SAFETY: the kernel writes only into buffers of the registered groups, which `self.pool` keeps; the slot keeps
         // the descriptor until the last completion, which `receive_over` handles.
         unsafe { self.submit(entry, Tag::new(Kind::Receive, id)) };
@@ -133,6 +143,9 @@ impl Uring {
         let mut lucky = mem::take(&mut self.lucky);
         self.starved.feed(&self.pool, &mut lucky);
         for id in lucky.drain(..) {
+            if let Some(socket) = self.sockets.get_mut(id) {
+                socket.served = Served::No;
+            }
             self.arm_receive(id);
         }
         self.lucky = lucky;
