@@ -13,6 +13,12 @@ pub(super) fn eight_at(text: &[u8], at: usize) -> u64 {
     if let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk()) {
         return u64::from_le_bytes(*chunk);
     }
+    last_at(text, at)
+}
+
+/// Fewer than eight bytes are left.
+#[cold]
+fn last_at(text: &[u8], at: usize) -> u64 {
     let missing = (at + 8).saturating_sub(text.len()).min(8) as u32;
     match text.last_chunk() {
         Some(chunk) => u64::from_le_bytes(*chunk).checked_shr(8 * missing).unwrap_or(0),
