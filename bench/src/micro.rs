@@ -49,7 +49,7 @@ pub const CASES: [Case; 15] = [
     Case { name: "route-16-servers", prepare: || route(16) },
 ];
 
-/// A statement of [`SELECT`]'s length.
+/// A statement of `SELECT`'s length.
 pub const CLASSIFY_SHORT: &str = "classify-100-bytes";
 /// A statement of [`LONG_LENGTH`] bytes, most of them in strings.
 pub const CLASSIFY_LONG: &str = "classify-long-strings";

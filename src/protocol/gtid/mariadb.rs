@@ -11,7 +11,7 @@ const DOMAINS_MAX: usize = 256;
 
 /// The last transaction of each domain.
 ///
-/// Invariant: sorted by domain, each domain once, at most [`DOMAINS_MAX`].
+/// Invariant: sorted by domain, each domain once, at most `DOMAINS_MAX`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct MariaDbPosition {
     last: Vec<Gtid>,

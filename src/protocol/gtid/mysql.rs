@@ -22,7 +22,7 @@ const TAG_BYTES_MAX: usize = 32;
 
 /// Transactions by source.
 ///
-/// Invariant: sorted by source, each source once and with at least one interval, at most [`SOURCES_MAX`].
+/// Invariant: sorted by source, each source once and with at least one interval, at most `SOURCES_MAX`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct MySqlPosition {
     sources: Vec<Transactions>,
