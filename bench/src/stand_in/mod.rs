@@ -3,7 +3,7 @@
 //! It listens twice, as a primary and as a replica that has everything at once, and counts what it reads for each.
 //!
 //! It is not what is measured, so it must cost as little as it can and always the same: it lets everybody in, knows the
-//! statements of [`Table`] and what a monitor asks, and sends replies that were built at the start. It stands on epoll
+//! statements of the measured mixes and what a monitor asks, and sends replies that were built at the start. It stands on epoll
 //! and not on the balancer's own ring, so that a change there does not change the server behind it too.
 
 mod answers;
