@@ -14,6 +14,7 @@
 mod absorb;
 mod answers;
 mod chore;
+mod conditions;
 mod journal;
 mod missing;
 mod pins;
@@ -39,6 +40,7 @@ use super::{Side, frontend::Login};
 
 use crate::protocol::statement::StatementId;
 use absorb::After;
+use conditions::Conditions;
 use journal::Journal;
 use pins::Pins;
 pub(super) use readying::Preparing;
@@ -84,10 +86,10 @@ pub(super) struct Split {
     /// Fingerprints of texts that a replica refused.
     refused: Vec<u64>,
     counts: Arc<RouteCounts>,
-    /// Where the last statement ran: there is what it says of itself.
+    /// What the last statements had to say beside their results.
+    conditions: Conditions,
+    /// Where the last statement ran: there are its counts of rows.
     last: Side,
-    /// The same, but for statements that were prepared only: they leave no count of rows.
-    last_result: Side,
     /// When home was spoken to last.
     home_heard: Option<std::time::Instant>,
     /// Where the command that waits was found to go.
@@ -134,6 +136,8 @@ struct Current {
     classification: Classification,
     /// Where it runs.
     at: Side,
+    /// Conditions of statements before it outlive it, if it leaves none.
+    keeps_conditions: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -196,7 +200,7 @@ impl Split {
             counts,
             retained: Vec::new(),
             last: Side::Server,
-            last_result: Side::Server,
+            conditions: Conditions::default(),
             home_heard: None,
             ready: None,
             looked_in_transaction: false,
@@ -248,6 +252,7 @@ impl Current {
             kind,
             classification,
             at: Side::Server,
+            keeps_conditions: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

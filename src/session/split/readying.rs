@@ -339,6 +339,7 @@ impl Session {
         let Some(split) = self.split_mut() else { return };
         let Some(replica) = split.replicas.take() else { return };
         split.statements.forget_replica();
+        split.conditions.forget_replica();
         if replica.was_read {
             split.sight.left_replica();
         }

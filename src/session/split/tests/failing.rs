@@ -27,18 +27,6 @@ fn a_read_that_the_replica_does_not_run_is_run_once_at_home() {
 }
 
 #[test]
-fn any_other_error_of_a_replica_is_the_clients() {
-    for code in [1146, 1064, 1317] {
-        for cut in [1, 3, usize::MAX] {
-            let mut play = reading(cut);
-            play.reply(Side::Replica, &error(1, code));
-            assert_eq!(play.stage.take_client(), error(1, code));
-            assert_eq!(play.stage.take_server(), b"");
-        }
-    }
-}
-
-#[test]
 fn an_error_behind_a_part_of_the_reply_is_not_a_reason_to_begin_again() {
     let mut play = reading(usize::MAX);
     let begun = stream(&[vec![1], column("a")]);
