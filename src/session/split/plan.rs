@@ -244,6 +244,7 @@ impl Split {
                 let has_parts = Command::from(payload[0]) == Command::StmtSendLongData;
                 if let Some(statement) = self.statements.find_mut(id) {
                     statement.long_data = has_parts;
+                    statement.has_cursor &= has_parts;
                 }
             }
             Command::StmtClose => self.statements.close(id),
@@ -358,7 +359,7 @@ impl Split {
         };
         match Execution::parse(payload, statement.parameters, self.query_attributes) {
             None => Some(Bond::QueryAttributes),
-            Some(execution) if execution.wants_cursor => Some(Bond::Cursor),
+            Some(execution) if execution.wants_cursor || statement.has_cursor => Some(Bond::Cursor),
             Some(_) if statement.is_unfit => Some(Bond::Unfit),
             Some(_) if statement.long_data => Some(Bond::LongData),
             Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
@@ -442,6 +443,7 @@ impl Split {
             return None;
         };
         statement.long_data = false;
+        statement.has_cursor = execution.wants_cursor;
         let rewritten = statement.bind(payload, &execution, true)?;
         let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
         write_packet(&mut packet, 0, &rewritten);

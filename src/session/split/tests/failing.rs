@@ -102,6 +102,24 @@ fn a_replica_that_refuses_the_login_or_greets_with_an_error_is_not_the_clients_t
 }
 
 #[test]
+fn a_login_that_a_replica_refuses_for_the_users_own_reasons_is_not_its_failure() {
+    for (code, is_reported) in [(1049, false), (1044, false), (1820, false), (1045, true), (1040, true)] {
+        let mut play = Play::new();
+        play.waiting = play.stage.show(Side::Client, &query("SELECT a FROM t"));
+        play.stage.wishes.clear();
+        play.stage.tell(Input::ReplicaLeased(facts(REPLICA)));
+        let mut greeting = Vec::new();
+        play.greeting.encode(&mut greeting);
+        play.stage.show(Side::Replica, &packet(0, &greeting));
+        play.stage.to_replica.clear();
+        play.reply(Side::Replica, &error(2, code));
+        assert_eq!(play.stage.take_server(), query("SELECT a FROM t"), "{code}");
+        let is_report = |wish: &Output| matches!(wish, Output::Report(ServerId(REPLICA), _));
+        assert_eq!(play.stage.wishes.iter().any(is_report), is_reported, "{code}");
+    }
+}
+
+#[test]
 fn whatever_a_replica_takes_too_long_for_home_runs_the_read() {
     for unanswered in ["SELECT @@SESSION.sql_mode", "SET SESSION time_zone", "GTID_WAIT", "USE shop"] {
         let mut play = Play::new();
