@@ -109,7 +109,7 @@ impl Split {
             return self.committed(value);
         }
         match self.journal.variable_changed(name, value) {
-            Noted::ServerBound => self.pins.bind_to_server(),
+            Noted::ServerBound => self.pins.bind_to_server(name),
             Noted::Tracking => self.tracking_changed(name, value),
             Noted::Portable | Noted::Ignored => {}
         }
@@ -308,8 +308,33 @@ impl Split {
             }
             self.note_tables(text, effects, dialect);
             if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
-                self.pins.bind_to_server();
+                self.pins.bind_for_good();
             }
+            if effects.contains(Effects::SERVER_BOUND) {
+                self.note_bound_variables(text, dialect);
+            }
+        } else if effects.contains(Effects::SERVER_BOUND) {
+            self.pins.bind_for_good();
+        }
+    }
+
+    /// Variables bound to the server that a SET gave values, or their defaults again.
+    fn note_bound_variables(&mut self, text: &[u8], dialect: sql::Dialect) {
+        let is_alone = self.current.classification.statements == 1;
+        let mut is_any = false;
+        for assignment in sql::assignments(text, dialect).filter(|assignment| assignment.scope == sql::Scope::Session) {
+            let name = assignment.name.of(text);
+            if !sql::is_server_bound(name) {
+                continue;
+            }
+            is_any = true;
+            let value = assignment.value.span().of(text);
+            let is_default = value.eq_ignore_ascii_case(b"DEFAULT");
+            if is_default { self.pins.release_from_server(name) } else { self.pins.bind_to_server(name) }
+        }
+        // Of several statements only the first was read.
+        if !is_alone || !is_any {
+            self.pins.bind_for_good();
         }
     }
 
@@ -345,7 +370,8 @@ impl Split {
         let of_session = |scope| matches!(scope, sql::Scope::Session);
         matches!(self.family, sql::Family::MySql { .. })
             && sql::assignments(text, dialect).any(|assignment| {
-                of_session(assignment.scope) && !super::words::is_told_by_mysql(assignment.name.of(text))
+                let name = assignment.name.of(text);
+                of_session(assignment.scope) && !sql::is_server_bound(name) && !super::words::is_told_by_mysql(name)
             })
     }
 

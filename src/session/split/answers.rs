@@ -9,6 +9,7 @@ use super::{
     Home, Split, Tracking,
     absorb::is_on,
     chore::{Answer, Chore, Unsayable},
+    variables::compared,
 };
 
 impl Split {
@@ -72,7 +73,7 @@ impl Split {
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
-        self.journal.set_baseline(values.collect());
+        self.journal.set_baseline(compared(self.family), values.collect());
         self.home = Home::Silent(tracking);
     }
 

@@ -25,6 +25,7 @@ mod reply;
 mod sight;
 mod statements;
 mod stay;
+mod variables;
 mod words;
 
 use std::sync::Arc;

@@ -49,6 +49,7 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::SESSION_VARIABLES)
     .with(Effects::CHARACTER_SETS)
     .with(Effects::CREATES_TEMPORARY_TABLE)
+    .with(Effects::SERVER_BOUND)
     .with(Effects::ROLE);
 
 impl Relay {

@@ -90,7 +90,7 @@ fn conditions_outlive_statements_without_a_table_where_the_family_has_it_so() {
 #[test]
 fn elsewhere_the_next_statement_makes_conditions_forgotten() {
     let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
-    let mut play = Play::of(Script { is_mysql: true, user: "any", ..Script::default() });
+    let mut play = Play::of(Script { user: "any", ..Script::of(true) });
     assert_eq!(play.goes(&text("INSERT IGNORE INTO t VALUES (1)")), Side::Server);
     let rows = encoded(OK_HEADER, OkPacket { status: AUTOCOMMIT, warnings: 1, ..OkPacket::default() }, true);
     play.reply(Side::Server, &packet(1, &rows));
