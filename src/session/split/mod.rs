@@ -13,6 +13,7 @@
 
 mod absorb;
 mod answers;
+mod awake;
 mod chore;
 mod conditions;
 mod journal;
@@ -41,6 +42,7 @@ use super::{Side, frontend::Login};
 
 use crate::protocol::statement::StatementId;
 use absorb::After;
+use awake::Awake;
 use conditions::Conditions;
 use journal::Journal;
 use pins::Pins;
@@ -91,8 +93,8 @@ pub(super) struct Split {
     conditions: Conditions,
     /// Where the last statement ran: there are its counts of rows.
     last: Side,
-    /// When home was spoken to last.
-    home_heard: Option<std::time::Instant>,
+    /// What keeps home from closing the session.
+    awake: Awake,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
@@ -202,7 +204,7 @@ impl Split {
             retained: Vec::new(),
             last: Side::Server,
             conditions: Conditions::default(),
-            home_heard: None,
+            awake: Awake::default(),
             ready: None,
             looked_in_transaction: false,
             login,

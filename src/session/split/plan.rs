@@ -76,7 +76,7 @@ impl Relay {
         match side {
             Side::Replica => self.begin_at_replica(shape, payload),
             _ => {
-                split.home_heard = Some(surroundings.now);
+                split.awake.heard(surroundings.now);
                 self.begin_at_home(payload, bytes)
             }
         }

@@ -133,7 +133,7 @@ impl Session {
             if let Some(split) = relay.split.as_deref_mut()
                 && chore.side() == Side::Server
             {
-                split.home_heard = Some(surroundings.now);
+                split.awake.heard(surroundings.now);
             }
             if let Some(split) = relay.split.as_deref_mut()
                 && chore.side() == Side::Replica

@@ -288,6 +288,44 @@ fn home_does_not_take_a_session_for_idle_that_reads_elsewhere() {
 }
 
 #[test]
+fn home_is_not_forgotten_during_a_long_read() {
+    let ping = command(0x0E, b"");
+    let long_read = || {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Replica);
+        play
+    };
+    for cut in [1, usize::MAX] {
+        let mut play = long_read();
+        for _ in 0..3 {
+            play.time_out();
+            assert_eq!(play.stage.take_server(), ping);
+            packet(1, &ok(AUTOCOMMIT)).chunks(cut).for_each(|bytes| play.reply(Side::Server, bytes));
+        }
+        let result = play.result();
+        play.reply(Side::Replica, &result);
+        assert_eq!(play.stage.take_client(), result, "the client hears nothing of it");
+        play.time_out();
+        assert_eq!((play.stage.take_server(), play.stage.session.poll_timeout()), (vec![], None));
+    }
+    // The answer may come behind the end of the read, before that of the next command.
+    let mut play = long_read();
+    play.time_out();
+    assert_eq!(play.stage.take_server(), ping);
+    let result = play.result();
+    play.reply(Side::Replica, &result);
+    assert_eq!(play.goes(&query("INSERT INTO t VALUES (1)")), Side::Server);
+    play.reply(Side::Server, &[packet(1, &ok(AUTOCOMMIT)), error(1, 1062)].concat());
+    assert_eq!(play.stage.take_client(), [result, error(1, 1062)].concat());
+    // Home may have closed the session all the same.
+    let mut play = long_read();
+    play.time_out();
+    play.reply(Side::Server, &error(1, 4031));
+    assert_eq!(play.stage.ending(), Some(Ending::ServerGone));
+}
+
+#[test]
 fn an_idle_replica_that_closes_is_replaced_when_it_is_wanted() {
     let mut play = Play::of(Script { user: "any", ..Script::default() });
     assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
