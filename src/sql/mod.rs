@@ -36,7 +36,7 @@ pub use dialect::{ClientCharset, Dialect, Family};
 pub use fuzz::fuzz_sql;
 pub use hint::Hint;
 pub use set::{Assignment, Assignments, Scope, ValueKind, assignments};
-pub use table::{TableName, TablesNamed, tables_named};
+pub use table::{TableName, TablesNamed, may_use_a_table, tables_named};
 pub use variable::{UserVariables, is_server_bound, is_server_schema, user_variables};
 
 /// A part of a text. Invariant: `start <= end <= text.len()`.

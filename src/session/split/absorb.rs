@@ -404,6 +404,9 @@ impl Split {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
         self.statements.clear();
+        if let Some(replica) = self.replicas.get_mut() {
+            replica.home_was_reset();
+        }
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         if let Home::Telling(_) | Home::Silent(_) = self.home {

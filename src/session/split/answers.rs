@@ -56,6 +56,7 @@ impl Split {
             (Chore::ReplicaValues, Answer::Row(values)) => {
                 replica.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
             }
+            (Chore::Reset, Answer::Done) => replica.must_reset = false,
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.role = role,

@@ -20,6 +20,8 @@ pub(super) enum Chore {
     HomeValues,
     /// Have home tell of changes.
     Tracking,
+    /// Make the replica's connection as after its login, as home's was made.
+    Reset,
     /// Ask the replica for its values.
     ReplicaValues,
     /// Give the replica the session's schema.
@@ -48,7 +50,8 @@ impl Chore {
     pub(super) fn side(self) -> Side {
         match self {
             Chore::HomeValues | Chore::Tracking | Chore::Position | Chore::Ping | Chore::Repeat => Side::Server,
-            Chore::ReplicaValues
+            Chore::Reset
+            | Chore::ReplicaValues
             | Chore::Schema
             | Chore::Settings
             | Chore::Role
@@ -61,7 +64,7 @@ impl Chore {
 
     pub(super) fn shape(self) -> ReplyShape {
         match self {
-            Chore::Schema | Chore::Ping => ReplyShape::Simple,
+            Chore::Reset | Chore::Schema | Chore::Ping => ReplyShape::Simple,
             Chore::Prepare(_) => ReplyShape::Prepare,
             _ => ReplyShape::ResultSet,
         }

@@ -76,6 +76,9 @@ impl Split {
         }
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
         let Some(replica) = self.replicas.get() else { return Next::Lease };
+        if replica.must_reset {
+            return Next::Say(Chore::Reset);
+        }
         if replica.refused == Some((self.journal.version(), self.journal.meaning())) {
             return Next::Refuse;
         }

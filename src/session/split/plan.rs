@@ -18,7 +18,6 @@ use super::{
         relay::{Move, Relay},
     },
     COMMAND_MAX, Current, Home, Kind, Split,
-    conditions::uses_no_table,
     statements::{Definitions, Execution, Preparation},
     stay::{Bond, Stay},
 };
@@ -215,7 +214,7 @@ impl Split {
             Kind::Prepare(_) if may_keep => payload.get(1..),
             Kind::Query | Kind::Execute | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
         };
-        text.is_some_and(uses_no_table)
+        text.is_some_and(|text| !sql::may_use_a_table(text, self.reading))
     }
 
     /// The text that a command runs.

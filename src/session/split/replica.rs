@@ -9,7 +9,10 @@ use crate::{
     topology::{RoutingTable, ServerId},
 };
 
-use super::super::{ReplicaWant, ServerFacts};
+use super::{
+    super::{ReplicaWant, ServerFacts},
+    journal::Journal,
+};
 
 /// How long a replica that failed the session is left alone, and all of them when there was none.
 const REST: Duration = Duration::from_secs(1);
@@ -30,6 +33,8 @@ pub(super) struct Replicas {
 pub(super) struct Replica {
     pub(super) facts: ServerFacts,
     pub(super) schema: Option<Vec<u8>>,
+    /// It lacks a COM_RESET_CONNECTION that home has had.
+    pub(super) must_reset: bool,
     /// Its values of the variables that are compared; none until it was asked.
     pub(super) values: Option<Vec<Vec<u8>>>,
     /// The journal's version that was put on.
@@ -58,6 +63,13 @@ impl Replica {
     /// A transaction of its own must end before anything else: home's has ended.
     pub(super) fn must_commit(&self, status: StatusFlags) -> bool {
         self.in_transaction && (self.is_outlived || !status.contains(StatusFlags::IN_TRANS))
+    }
+
+    /// Home was told COM_RESET_CONNECTION.
+    pub(super) fn home_was_reset(&mut self) {
+        self.must_reset = true;
+        (self.values, self.applied, self.role, self.refused) = (None, None, None, None);
+        self.set_transaction(false);
     }
 
     /// A read-only transaction was begun or ended.
@@ -99,11 +111,12 @@ impl Replicas {
         self.current.take()
     }
 
-    /// A replica is connected and will be logged in to with this schema.
-    pub(super) fn leased(&mut self, facts: ServerFacts, schema: Option<Vec<u8>>, table: &RoutingTable) {
+    /// A replica is connected and will be logged in to with the session's schema.
+    pub(super) fn leased(&mut self, facts: ServerFacts, journal: &Journal, table: &RoutingTable) {
         self.current = Some(Box::new(Replica {
             facts,
-            schema,
+            schema: journal.schema().map(<[u8]>::to_vec),
+            must_reset: journal.was_reset(),
             values: None,
             applied: None,
             role: None,

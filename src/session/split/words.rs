@@ -40,6 +40,7 @@ impl Split {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
+            Chore::Reset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeValues => query(values_statement(self.family, true).as_bytes()),
             Chore::ReplicaValues => query(values_statement(self.family, false).as_bytes()),
             Chore::Tracking => query(self.tracking_statement().as_bytes()),
