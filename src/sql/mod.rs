@@ -18,6 +18,7 @@ mod function;
 mod fuzz;
 mod hint;
 mod keyword;
+mod leavings;
 mod lexer;
 mod query;
 mod quoted;
@@ -35,8 +36,9 @@ pub use classify::classify;
 pub use dialect::{ClientCharset, Dialect, Family};
 pub use fuzz::fuzz_sql;
 pub use hint::Hint;
+pub use leavings::{may_set_found_rows, may_use_a_table};
 pub use set::{Assignment, Assignments, Scope, ValueKind, assignments};
-pub use table::{TableName, TablesNamed, may_use_a_table, tables_named};
+pub use table::{TableName, TablesNamed, tables_named};
 pub use variable::{UserVariables, is_server_bound, is_server_schema, user_variables};
 
 /// A part of a text. Invariant: `start <= end <= text.len()`.

@@ -1,4 +1,4 @@
-//! Which tables a CREATE TEMPORARY TABLE makes and a DROP TABLE removes, and which statements use none.
+//! Which tables a CREATE TEMPORARY TABLE makes and a DROP TABLE removes.
 
 use super::{
     Dialect, Span,
@@ -30,45 +30,7 @@ pub struct TablesNamed<'a> {
     is_at_end: bool,
 }
 
-/// Whether a text names a table, or may do so. When in doubt, it does.
-pub fn may_use_a_table(text: &[u8], dialect: Dialect) -> bool {
-    let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
-    let mut is_first = true;
-    loop {
-        let token = lexer.next();
-        match token.kind {
-            Kind::End => return false,
-            Kind::Broken(_) => return true,
-            Kind::Sign(b';') => is_first = true,
-            Kind::Sign(b'(') if is_first => {}
-            _ if std::mem::take(&mut is_first) => {
-                if !WITHOUT_TABLES.iter().any(|word| is_word(&lexer, token, word)) {
-                    return true;
-                }
-            }
-            _ if is_word(&lexer, token, "from") => return true,
-            _ => {}
-        }
-    }
-}
-
-/// First words of statements that use no table but one behind FROM.
-const WITHOUT_TABLES: [&str; 12] = [
-    "select",
-    "set",
-    "do",
-    "begin",
-    "start",
-    "commit",
-    "rollback",
-    "savepoint",
-    "release",
-    "unlock",
-    "use",
-    "deallocate",
-];
-
-fn is_word(lexer: &Lexer<'_>, token: Token, word: &str) -> bool {
+pub(super) fn is_word(lexer: &Lexer<'_>, token: Token, word: &str) -> bool {
     token.kind == Kind::Word && token.span.of(lexer.text).eq_ignore_ascii_case(word.as_bytes())
 }
 
@@ -156,16 +118,5 @@ mod tests {
         check("DROP TEMPORARY TABLES IF EXISTS a", &[(None, "a")]);
         check("SELECT 1", &[]);
         check("DROP TABLE", &[]);
-    }
-
-    #[test]
-    fn statements_without_a_table_are_known() {
-        for text in ["SELECT 1", "/* INSERT */ (select @a)", "SET @a = 1; COMMIT", "USE shop", "SELECT f('FROM t')", ""]
-        {
-            assert!(!may_use_a_table(text.as_bytes(), DIALECT), "{text}");
-        }
-        for text in ["SELECT a FROM t", "INSERT INTO t VALUES (1)", "SHOW TABLES", "SELECT 1; TABLE t", "SELECT 'a"] {
-            assert!(may_use_a_table(text.as_bytes(), DIALECT), "{text}");
-        }
     }
 }

@@ -229,7 +229,13 @@ impl Split {
             Kind::Other => return,
             // It leaves conditions, and no count of rows.
             Kind::Prepare(_) => {}
-            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => self.last = at,
+            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
+                self.last = at;
+                self.last_counts_none = end.has_rows || end.error.is_some();
+                if end.error.is_none() && !self.current.keeps_found_rows {
+                    self.found = at;
+                }
+            }
         }
         let leaves_some = end.error.is_some() || end.warnings > 0;
         if leaves_some || !self.current.keeps_conditions {
@@ -341,7 +347,7 @@ impl Split {
     /// The text that was executed; none of a command without any.
     fn executed_text(&self) -> Option<Vec<u8>> {
         match self.current.kind {
-            Kind::Query => text_of(&self.retained, self.query_attributes).map(<[u8]>::to_vec),
+            Kind::Query => text_of(&self.at_home, self.query_attributes).map(<[u8]>::to_vec),
             Kind::Execute => {
                 self.executing.and_then(|id| self.statements.find(id)).map(|statement| statement.text.clone())
             }

@@ -26,7 +26,7 @@ impl Split {
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
-                self.last = Side::Server;
+                (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
                 self.conditions.repeated();
             }
             (Chore::Position, Answer::Row(values)) => {

@@ -196,10 +196,12 @@ impl Split {
             ) => (Kind::Other, NOTHING),
             Some(_) | None => (Kind::Unseen, UNSEEN),
         };
+        self.chose_statements |= payload.first().is_some_and(|code| Command::from(*code) == Command::SetOption);
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current::new(kind, classification);
         self.current.keeps_conditions = self.keeps_conditions(payload);
+        self.current.keeps_found_rows = self.keeps_found_rows(payload);
         ReplyShape::ResultSet
     }
 
@@ -215,6 +217,15 @@ impl Split {
             Kind::Query | Kind::Execute | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
         };
         text.is_some_and(|text| !sql::may_use_a_table(text, self.reading))
+    }
+
+    /// Whether FOUND_ROWS() of the queries before this statement outlives it. Of no matter to one that runs at home behind
+    /// a query there.
+    fn keeps_found_rows(&self, payload: &[u8]) -> bool {
+        let Classification { class, statements, .. } = self.current.classification;
+        let may_matter = self.found == Side::Replica || class <= Class::ReadOfConnection;
+        let text = if may_matter && statements == 1 { self.text_of_statement(payload) } else { None };
+        text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
     }
 
     /// The text that a command runs.
@@ -347,6 +358,9 @@ impl Split {
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
         }
+        if self.chose_statements && self.current.classification.statements > 1 {
+            return Some(Bond::OtherSettings);
+        }
         if self.replicas.are_resting(surroundings.now) {
             return Some(Bond::NoReplica);
         }
@@ -412,7 +426,12 @@ impl Split {
 
     /// Where that statement ran which another one asks about.
     pub(super) fn last_for(&self, needs: Needs) -> Side {
-        if needs.contains(Needs::WARNINGS) { self.conditions.at() } else { self.last }
+        match needs {
+            needs if needs.contains(Needs::WARNINGS) => self.conditions.at(),
+            needs if needs.contains(Needs::ROW_COUNT) && !self.last_counts_none => self.last,
+            needs if needs.contains(Needs::FOUND_ROWS) => self.found,
+            _ => self.last,
+        }
     }
 
     fn knows_user_variables(&self, payload: &[u8]) -> bool {
@@ -429,8 +448,8 @@ impl Split {
         let effects = self.current.classification.effects;
         let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
         if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
-            self.retained.clear();
-            self.retained.extend_from_slice(payload);
+            self.at_home.clear();
+            self.at_home.extend_from_slice(payload);
         }
     }
 
