@@ -51,11 +51,13 @@ pub fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
     let first = lexer.next();
     let is_one_of = |words: &[&str]| words.iter().any(|word| is_word(&lexer, first, word));
     let is_mariadb = matches!(dialect.family, Family::MariaDb { .. });
-    if is_one_of(&["explain"]) {
-        return false;
+    if is_one_of(&["explain", "describe", "desc"]) {
+        // Of a table, it is a SHOW COLUMNS.
+        return !["select", "insert", "replace", "update", "delete"].iter().any(|word| has_word(lexer, word));
     }
     if is_one_of(&["show"]) {
-        return !begins_with_conditions(lexer);
+        let second = lexer.next();
+        return !SHOWS_WITHOUT_QUERY.iter().any(|word| is_word(&lexer, second, word));
     }
     if !is_one_of(&KEEP_FOUND_ROWS) && !(is_mariadb && is_one_of(&["update", "do"])) {
         return true;
@@ -64,7 +66,7 @@ pub fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
 }
 
 /// First words of statements that keep FOUND_ROWS() as it was, if there is no query inside.
-const KEEP_FOUND_ROWS: [&str; 22] = [
+const KEEP_FOUND_ROWS: [&str; 29] = [
     "insert",
     "replace",
     "delete",
@@ -87,13 +89,18 @@ const KEEP_FOUND_ROWS: [&str; 22] = [
     "deallocate",
     "get",
     "grant",
+    "revoke",
+    "analyze",
+    "check",
+    "checksum",
+    "flush",
+    "handler",
+    "xa",
 ];
 
-/// Behind SHOW: `WARNINGS`, `ERRORS`, or `COUNT(*)` of them.
-fn begins_with_conditions(mut lexer: Lexer<'_>) -> bool {
-    let token = lexer.next();
-    ["warnings", "errors", "count"].iter().any(|word| is_word(&lexer, token, word))
-}
+/// Behind SHOW; the others are queries inside the server.
+const SHOWS_WITHOUT_QUERY: [&str; 7] =
+    ["warnings", "errors", "create", "grants", "processlist", "privileges", "binary"];
 
 /// Whether a word stands in the rest of a text; or what cannot be read.
 fn has_word(mut lexer: Lexer<'_>, word: &str) -> bool {
@@ -134,12 +141,12 @@ mod tests {
     #[test]
     fn found_rows_outlive_what_has_no_query_in_it() {
         for text in
-            ["INSERT INTO t VALUES ('select')", "/* x */ set @a = 1", "SHOW WARNINGS", "EXPLAIN SELECT 1", "COMMIT"]
+            ["INSERT INTO t VALUES ('select')", "/* x */ set @a = 1", "SHOW CREATE TABLE t", "DESC SELECT 1", "COMMIT"]
         {
             assert!(!may_set_found_rows(text.as_bytes(), DIALECT), "{text}");
         }
         for text in
-            ["SELECT 1", "INSERT INTO t SELECT 1", "SET @a = (select 1)", "SHOW TABLES", "CALL p()", "", "(SELECT 1)"]
+            ["SELECT 1", "INSERT INTO t SELECT 1", "SET @a = (select 1)", "SHOW TABLES", "DESC t", "", "(SELECT 1)"]
         {
             assert!(may_set_found_rows(text.as_bytes(), DIALECT), "{text}");
         }

@@ -23,6 +23,7 @@ mod plan;
 mod readying;
 mod replica;
 mod reply;
+mod retold;
 mod sight;
 mod statements;
 mod stay;

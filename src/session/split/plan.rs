@@ -374,7 +374,7 @@ impl Split {
         match Execution::parse(payload, statement.parameters, self.query_attributes) {
             None => Some(Bond::QueryAttributes),
             Some(execution) if execution.wants_cursor || statement.has_cursor => Some(Bond::Cursor),
-            Some(_) if statement.is_unfit => Some(Bond::Unfit),
+            Some(_) if statement.is_unfit || statement.is_told_anew => Some(Bond::Unfit),
             Some(_) if statement.long_data => Some(Bond::LongData),
             Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
             Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {

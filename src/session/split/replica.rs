@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     config::PoolIndex,
-    protocol::{capability::Capabilities, gtid::GtidPosition, status::StatusFlags},
+    protocol::{capability::Capabilities, gtid::GtidPosition, result_set::Reply, status::StatusFlags},
     route,
     topology::{RoutingTable, ServerId},
 };
@@ -44,6 +44,8 @@ pub(super) struct Replica {
     pub(super) lacks_autocommit: bool,
     /// The version of the session's sight that it is known to have.
     pub(super) had: u32,
+    /// The rest of a reply that nobody wants; until it has come, nothing else may be asked.
+    pub(super) rest: Option<Reply>,
     /// The session has read from it.
     pub(super) was_read: bool,
     /// A read-only transaction is open on it, in step with home's.
@@ -122,6 +124,7 @@ impl Replicas {
             role: None,
             lacks_autocommit: false,
             had: 0,
+            rest: None,
             was_read: false,
             in_transaction: false,
             has_snapshot: false,

@@ -28,6 +28,9 @@ impl Relay {
 
     /// Bytes of the server that the command under way went to.
     pub(in crate::session) fn split_reply(&mut self, bytes: &[u8], now: Instant) -> Move {
+        if let Some(instead) = self.look_for_definitions(bytes) {
+            return instead;
+        }
         let Some((busy, split)) = self.busy_split() else { return Move::ServerFault };
         let Some(reply) = &mut busy.reply else { return Move::ServerFault };
         if reply.wants_file() {
