@@ -64,6 +64,8 @@ pub(in crate::session) enum After {
     Reset,
     /// The transaction is over, and one in step with it is open at the replica.
     Commit,
+    /// The replica's connection is not as home's any more: home must run what made it so.
+    Repeat,
 }
 
 impl Split {
@@ -71,8 +73,9 @@ impl Split {
     pub(in crate::session) fn absorb(&mut self, ok: &mut OkPacket) {
         let trackers = ok.trackers.take().unwrap_or_default();
         self.current.has_trackers = !trackers.is_empty();
-        if self.current.at == Side::Server {
-            self.learn(&trackers);
+        match self.current.at {
+            Side::Server => self.learn(&trackers),
+            _ => self.current.state_changed |= session_track::iterate(&trackers).any(|it| it == Ok(Tracker::StateChange)),
         }
         let wanted = match &self.home {
             Home::Silent(tracking) | Home::Telling(tracking) if self.client_tracks => filter(&trackers, tracking),
@@ -172,10 +175,7 @@ impl Split {
     pub(in crate::session) fn finished(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) -> After {
         self.note_last();
         if self.current.at == Side::Replica {
-            if let Some(replica) = self.replicas.get_mut() {
-                replica.set_read();
-            }
-            return After::Nothing;
+            return self.read_at_replica(status);
         }
         if matches!(self.current.kind, Kind::Reset) && error.is_none() {
             return self.was_reset();
@@ -260,7 +260,7 @@ impl Split {
     }
 
     /// Where results end with EOF packets, these say that something changed, and not what.
-    fn has_unexplained(&self, status: StatusFlags) -> bool {
+    pub(super) fn has_unexplained(&self, status: StatusFlags) -> bool {
         self.eof_tells_nothing && status.contains(StatusFlags::SESSION_STATE_CHANGED) && !self.current.has_trackers
     }
 
@@ -296,7 +296,7 @@ impl Split {
     }
 
     /// The text that was executed; none of a command without any.
-    fn executed_text(&self) -> Option<Vec<u8>> {
+    pub(super) fn executed_text(&self) -> Option<Vec<u8>> {
         match self.current.kind {
             Kind::Query => text_of(&self.retained, self.query_attributes).map(<[u8]>::to_vec),
             Kind::Execute => {

@@ -24,7 +24,10 @@ impl Split {
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
-            (Chore::Repeat, _) => (self.last, self.last_result) = (Side::Server, Side::Server),
+            (Chore::Repeat, _) => {
+                (self.last, self.last_result) = (Side::Server, Side::Server);
+                self.home_caught_up();
+            }
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
                     Some(position) => self.sight.home_is_at(position),

@@ -60,6 +60,9 @@ impl Split {
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {
+        if self.owes_home {
+            return Next::Say(Chore::Repeat);
+        }
         let needs = self.current.classification.needs;
         if needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica {
             return Next::Say(Chore::Repeat);

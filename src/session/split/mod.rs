@@ -9,11 +9,13 @@
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies, and takes out of them what the client did not ask for;
+//! - `hidden` is about reads that do more than their texts show;
 //! - `statements` are the prepared ones; `replica` is the second server.
 
 mod absorb;
 mod answers;
 mod chore;
+mod hidden;
 mod journal;
 mod missing;
 mod pins;
@@ -90,6 +92,8 @@ pub(super) struct Split {
     last_result: Side,
     /// When home was spoken to last.
     home_heard: Option<std::time::Instant>,
+    /// Home has not run the last read yet, which changed the session.
+    owes_home: bool,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
@@ -198,6 +202,7 @@ impl Split {
             last: Side::Server,
             last_result: Side::Server,
             home_heard: None,
+            owes_home: false,
             ready: None,
             looked_in_transaction: false,
             login,

@@ -359,6 +359,9 @@ impl Split {
     /// A replica said that it does not run the read: it is not tried again.
     pub(super) fn learn_refusal(&mut self) {
         let fingerprint = self.fingerprint(&self.retained);
+        if self.refused.contains(&fingerprint) {
+            return;
+        }
         if self.refused.len() == REFUSED_MAX {
             self.refused.remove(0);
         }

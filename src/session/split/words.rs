@@ -52,7 +52,7 @@ impl Split {
                     lacks_autocommit.then_some("SESSION autocommit=1"),
                 ];
                 let statement = self.journal.settings(values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
-                statement.and_then(|statement| query(&statement))
+                query(&self.guarded(statement))
             }
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
             Chore::Begin => query(b"START TRANSACTION READ ONLY"),

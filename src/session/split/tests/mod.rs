@@ -2,6 +2,7 @@
 
 mod failing;
 mod following;
+mod hidden;
 mod routing;
 mod seeing;
 mod statements;
@@ -44,6 +45,8 @@ struct Play {
     /// The last login at a replica.
     introduction: Option<HandshakeResponse>,
     at_door: bool,
+    /// The replica was told to write nothing, and of what to tell.
+    is_guarded: bool,
     /// Texts of ours that nobody answers.
     unanswered: &'static str,
     script: Script,
@@ -152,6 +155,7 @@ impl Play {
             said: Vec::new(),
             introduction: None,
             at_door: false,
+            is_guarded: false,
             unanswered: "(none)",
             script,
         };
@@ -210,7 +214,7 @@ impl Play {
             return true;
         }
         self.stage.tell(Input::ReplicaLeased(facts(REPLICA)));
-        self.at_door = true;
+        (self.at_door, self.is_guarded) = (true, false);
         let mut payload = Vec::new();
         self.greeting.encode(&mut payload);
         assert_eq!(self.stage.show(Side::Replica, &packet(0, &payload)), b"");
@@ -236,7 +240,10 @@ impl Play {
             0x0E => "PING".to_owned(),
             _ => text,
         };
-        self.said.push((side, text.clone()));
+        let text = if side == Side::Replica { self.unguarded(text) } else { text };
+        if text != "SET " {
+            self.said.push((side, text.clone()));
+        }
         if text.contains(self.unanswered) || code == 0x19 {
             return None;
         }
@@ -248,6 +255,19 @@ impl Play {
             0x16 => self.prepared(REPLICA_STATEMENT, payload[1..].iter().filter(|byte| **byte == b'?').count() as u8),
             _ => self.answer_to_text(&text),
         })
+    }
+
+    /// What is said to a replica without what every one is told, and that it was told so.
+    fn unguarded(&mut self, text: String) -> String {
+        let name = if self.script.is_mysql { "transaction_read_only" } else { "tx_read_only" };
+        let guard = format!("SESSION session_track_state_change=1, SESSION {name}=1");
+        match text.strip_suffix(&guard) {
+            Some(settings) => {
+                self.is_guarded = true;
+                settings.strip_suffix(", ").unwrap_or(settings).to_owned()
+            }
+            None => text,
+        }
     }
 
     fn answer_to_text(&self, text: &str) -> Vec<u8> {
@@ -317,7 +337,10 @@ impl Play {
         assert_eq!(self.waiting, b"", "the command was taken; said: {:?}", self.said);
         match (std::mem::take(&mut self.stage.to_server), std::mem::take(&mut self.stage.to_replica)) {
             (at_home, at_replica) if at_home == command && at_replica.is_empty() => Side::Server,
-            (at_home, at_replica) if at_replica == command && at_home.is_empty() => Side::Replica,
+            (at_home, at_replica) if at_replica == command && at_home.is_empty() => {
+                assert!(self.is_guarded, "no read is run by a replica that may write");
+                Side::Replica
+            }
             both => panic!("{command:?} came out as {both:?}; said: {:?}", self.said),
         }
     }
