@@ -147,6 +147,9 @@ impl Query {
     fn unsafe_read(&self, reader: &mut Reader<'_>, reason: Reason, span: Span) {
         if self.is_read() {
             reader.primary(reason, span);
+            if writes(reason) {
+                reader.affects(Effects::WRITES);
+            }
         }
     }
 
@@ -315,6 +318,15 @@ impl Query {
             reader.affects(Effects::COMPUTED_USER_VARIABLES);
         }
     }
+}
+
+/// Whether this stands for more than a question: it is told also where another reason came first.
+fn writes(reason: Reason) -> bool {
+    use Reason::{ExplainExecutes, ForShare, ForUpdate, HoldsAWrite, Into, LockInShareMode, Procedure, Sequence};
+    matches!(
+        reason,
+        ForUpdate | ForShare | LockInShareMode | Into | HoldsAWrite | Procedure | Sequence | ExplainExecutes
+    )
 }
 
 /// What stands behind the name of a sequence and its dot.
