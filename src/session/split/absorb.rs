@@ -75,7 +75,7 @@ impl Split {
         self.current.has_trackers = !trackers.is_empty();
         match self.current.at {
             Side::Server => self.learn(&trackers),
-            _ => self.current.state_changed |= session_track::iterate(&trackers).any(|it| it == Ok(Tracker::StateChange)),
+            _ => self.current.state_changed |= tells_of_state(&trackers),
         }
         let wanted = match &self.home {
             Home::Silent(tracking) | Home::Telling(tracking) if self.client_tracks => filter(&trackers, tracking),
@@ -225,6 +225,7 @@ impl Split {
         match error {
             None => {
                 self.pins.executed(effects);
+                self.note_views(effects);
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
@@ -326,8 +327,10 @@ impl Split {
     fn sets_what_is_not_told(&self, text: &[u8], dialect: sql::Dialect) -> bool {
         let of_session = |scope| matches!(scope, sql::Scope::Session);
         matches!(self.family, sql::Family::MySql { .. })
-            && sql::assignments(text, dialect).any(|assignment| {
-                of_session(assignment.scope) && !super::words::is_told_by_mysql(assignment.name.of(text))
+            && sql::assignments(text, dialect).any(|assignment| match assignment.value {
+                // It tells of these under the names of two variables.
+                sql::ValueKind::Characteristics(_) => false,
+                _ => of_session(assignment.scope) && !super::words::is_told_by_mysql(assignment.name.of(text)),
             })
     }
 
@@ -366,6 +369,10 @@ impl Split {
         }
         After::Reset
     }
+}
+
+fn tells_of_state(trackers: &[u8]) -> bool {
+    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
 }
 
 /// A name without its quotes.

@@ -122,6 +122,9 @@ impl Split {
                 Demand::StayHome => return Next::Ready(Side::Server),
             }
         }
+        if !replica.in_transaction && self.must_ask_for_views(surroundings.now) {
+            return Next::Say(Chore::Views);
+        }
         if in_transaction && !replica.in_transaction {
             return Next::Say(Chore::Begin);
         }

@@ -9,7 +9,7 @@
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies, and takes out of them what the client did not ask for;
-//! - `hidden` is about reads that do more than their texts show;
+//! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `statements` are the prepared ones; `replica` is the second server.
 
 mod absorb;
@@ -26,6 +26,7 @@ mod reply;
 mod sight;
 mod statements;
 mod stay;
+mod views;
 mod words;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
-    topology::{RoutingTable, ServerId},
+    topology::{RoutingTable, ServerId, UserLoad},
 };
 
 use super::{Side, frontend::Login};
@@ -92,6 +93,10 @@ pub(super) struct Split {
     last_result: Side,
     /// When home was spoken to last.
     home_heard: Option<std::time::Instant>,
+    /// What all sessions of the user share.
+    user: Option<Arc<UserLoad>>,
+    /// The session has made or changed what may be a view since the servers were asked for views.
+    made_views: bool,
     /// Home has not run the last read yet, which changed the session.
     owes_home: bool,
     /// Where the command that waits was found to go.
@@ -202,6 +207,8 @@ impl Split {
             last: Side::Server,
             last_result: Side::Server,
             home_heard: None,
+            user: table.user(&login.user).map(|user| Arc::clone(table.user_load(user))),
+            made_views: false,
             owes_home: false,
             ready: None,
             looked_in_transaction: false,

@@ -63,6 +63,7 @@ impl Split {
                 Demand::Position(position) => query(position.wait_statement(PATIENCE).as_bytes()),
                 Demand::Nothing | Demand::AskHome | Demand::StayHome => None,
             },
+            Chore::Views => query(self.views_question().as_bytes()),
             Chore::Prepare(id) => {
                 let statement = self.statements.find(id).ok_or(Unsayable)?;
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())

@@ -343,7 +343,7 @@ fn next_is_dot(reader: &Reader<'_>) -> bool {
 }
 
 /// A name without its quotes. One that holds a quote is none that is looked for.
-pub(super) fn unquoted(name: &[u8]) -> &[u8] {
+pub fn unquoted(name: &[u8]) -> &[u8] {
     match name {
         [b'`' | b'"', inner @ .., b'`' | b'"'] => inner,
         bare => bare,

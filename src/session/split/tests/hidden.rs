@@ -84,3 +84,47 @@ fn a_prepared_read_that_changed_its_session_is_run_at_home_too() {
     play.stage.to_replica.clear();
     assert_eq!(play.goes(&execute), Side::Server);
 }
+
+fn with_views(views: &[&'static str]) -> Play {
+    Play::of(Script { user: "any", views: views.to_vec(), ..Script::default() })
+}
+
+#[test]
+fn a_view_that_does_more_than_read_is_read_at_home() {
+    for text in ["SELECT * FROM v_set", "select w from shop.`V_Set` as a", "SELECT 1 FROM t, (SELECT * FROM v_out) b"] {
+        let mut play = with_views(&["v_set", "v_out"]);
+        assert_eq!(play.read(text), Side::Server, "{text}, before the views were known");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        assert_eq!(play.read(text), Side::Server, "{text}");
+        assert_eq!(play.views_asked, 1);
+        prepare(&mut play, text);
+        assert_eq!(play.goes(&execute(ID, None)), Side::Server, "{text}, prepared");
+    }
+    let mut play = with_views(&["v_set"]);
+    for text in ["SELECT a FROM v_settings", "SELECT 'v_set' FROM t", "SELECT a FROM t /* v_set */"] {
+        assert_eq!(play.read(text), Side::Replica, "{text}");
+    }
+}
+
+#[test]
+fn a_session_that_may_have_made_a_view_asks_for_views_again() {
+    let mut play = with_views(&[]);
+    assert_eq!(play.read("SELECT * FROM v_set"), Side::Replica);
+    play.script.views = vec!["v_set"];
+    play.at_home("CREATE VIEW v_set AS SELECT f_set(1)", AUTOCOMMIT, &position("0-1-5"));
+    assert_eq!(play.read("SELECT * FROM v_set"), Side::Server);
+    assert_eq!(play.views_asked, 2);
+    play.stage.now += Duration::from_secs(60);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert_eq!(play.views_asked, 3, "others may have made some");
+}
+
+#[test]
+fn a_server_that_does_not_tell_of_views_is_asked_again_later() {
+    let mut play = with_views(&["v_set"]);
+    play.script.refused = ("information_schema.views", 1969);
+    for _ in 0..2 {
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    }
+    assert_eq!(play.views_asked, 1);
+}
