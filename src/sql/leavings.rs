@@ -18,13 +18,13 @@ pub fn may_use_a_table(text: &[u8], dialect: Dialect) -> bool {
             Kind::Broken(_) => return true,
             Kind::Sign(b';') => is_first = true,
             Kind::Sign(b'(') if is_first => {}
-            _ if std::mem::take(&mut is_first) => {
-                if !WITHOUT_TABLES.iter().any(|word| is_word(&lexer, token, word)) {
+            _ => {
+                let is_harmless = |word: &&str| is_word(&lexer, token, word);
+                let was_first = std::mem::take(&mut is_first);
+                if was_first && !WITHOUT_TABLES.iter().any(is_harmless) || is_word(&lexer, token, "from") {
                     return true;
                 }
             }
-            _ if is_word(&lexer, token, "from") => return true,
-            _ => {}
         }
     }
 }
@@ -59,10 +59,8 @@ pub fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
         let second = lexer.next();
         return !SHOWS_WITHOUT_QUERY.iter().any(|word| is_word(&lexer, second, word));
     }
-    if !is_one_of(&KEEP_FOUND_ROWS) && !(is_mariadb && is_one_of(&["update", "do"])) {
-        return true;
-    }
-    has_word(lexer, "select")
+    let keeps = is_one_of(&KEEP_FOUND_ROWS) || (is_mariadb && is_one_of(&["update", "do"]));
+    !keeps || has_word(lexer, "select")
 }
 
 /// First words of statements that keep FOUND_ROWS() as it was, if there is no query inside.

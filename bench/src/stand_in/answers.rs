@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::census::{COM_STATISTICS, READS};
 use super::select::{self, Facts};
 use super::{Over, Role};
-use crate::case::Table;
+use crate::dataset::Table;
 use crate::program::{INSERT, UPDATE};
 use crate::reply::{Replies, done_reply};
 use crate::wire::{ColumnType, ReplyWriter, ResultEnd, SessionState};

@@ -70,6 +70,8 @@ pub(in crate::session) enum After {
     Reset,
     /// The transaction is over, and one in step with it is open at the replica.
     Commit,
+    /// The replica's connection is not as home's any more: home must run what made it so.
+    Repeat,
 }
 
 impl Split {
@@ -77,8 +79,9 @@ impl Split {
     pub(in crate::session) fn absorb(&mut self, ok: &mut OkPacket) {
         let trackers = ok.trackers.take().unwrap_or_default();
         self.current.has_trackers = !trackers.is_empty();
-        if self.current.at == Side::Server {
-            self.learn(&trackers);
+        match self.current.at {
+            Side::Server => self.learn(&trackers),
+            _ => self.current.state_changed |= tells_of_state(&trackers),
         }
         let wanted = match &self.home {
             Home::Silent(tracking) | Home::Telling(tracking) if self.client_tracks => filter(&trackers, tracking),
@@ -186,10 +189,7 @@ impl Split {
         let error = end.error;
         self.note_last(end);
         if self.current.at == Side::Replica {
-            if let Some(replica) = self.replicas.get_mut() {
-                replica.set_read();
-            }
-            return After::Nothing;
+            return self.read_at_replica(status);
         }
         if matches!(self.current.kind, Kind::Reset) && error.is_none() {
             return self.was_reset();
@@ -249,6 +249,7 @@ impl Split {
         match error {
             None => {
                 self.pins.executed(effects);
+                self.note_views(effects);
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
@@ -284,7 +285,7 @@ impl Split {
     }
 
     /// Where results end with EOF packets, these say that something changed, and not what.
-    fn has_unexplained(&self, status: StatusFlags) -> bool {
+    pub(super) fn has_unexplained(&self, status: StatusFlags) -> bool {
         self.eof_tells_nothing && status.contains(StatusFlags::SESSION_STATE_CHANGED) && !self.current.has_trackers
     }
 
@@ -345,9 +346,10 @@ impl Split {
     }
 
     /// The text that was executed; none of a command without any.
-    fn executed_text(&self) -> Option<Vec<u8>> {
+    pub(super) fn executed_text(&self) -> Option<Vec<u8>> {
+        let command = if self.current.at == Side::Replica { &self.retained } else { &self.at_home };
         match self.current.kind {
-            Kind::Query => text_of(&self.at_home, self.query_attributes).map(<[u8]>::to_vec),
+            Kind::Query => text_of(command, self.query_attributes).map(<[u8]>::to_vec),
             Kind::Execute => {
                 self.executing.and_then(|id| self.statements.find(id)).map(|statement| statement.text.clone())
             }
@@ -377,7 +379,10 @@ impl Split {
         matches!(self.family, sql::Family::MySql { .. })
             && sql::assignments(text, dialect).any(|assignment| {
                 let name = assignment.name.of(text);
-                of_session(assignment.scope) && !sql::is_server_bound(name) && !super::words::is_told_by_mysql(name)
+                // It tells of characteristics under the names of two variables.
+                let is_told = matches!(assignment.value, sql::ValueKind::Characteristics(_))
+                    || super::words::is_told_by_mysql(name);
+                of_session(assignment.scope) && !sql::is_server_bound(name) && !is_told
             })
     }
 
@@ -420,6 +425,10 @@ impl Split {
         }
         After::Reset
     }
+}
+
+fn tells_of_state(trackers: &[u8]) -> bool {
+    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
 }
 
 /// A name without its quotes.

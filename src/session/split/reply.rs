@@ -144,6 +144,10 @@ impl Session {
         match self.split_mut().map_or(After::Nothing, |split| std::mem::take(&mut split.after)) {
             After::Nothing => {}
             After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
+            After::Repeat => {
+                self.leave_replica();
+                self.make_ready(Side::Server, false, surroundings);
+            }
         }
         self.leave_if_asked();
     }
