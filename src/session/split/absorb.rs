@@ -313,6 +313,9 @@ impl Split {
                 true => self.journal.set_role(text),
                 false => {}
             }
+            if effects.contains(Effects::CHARACTER_SETS) {
+                self.journal.named(text, dialect);
+            }
             self.note_tables(text, effects, dialect);
             if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
                 self.pins.bind_for_good();
