@@ -23,3 +23,4 @@ mod routing;
 mod sets;
 mod splitting;
 mod sql;
+mod trackers;
