@@ -101,7 +101,9 @@ fn transactions_are_told_as_servers_tell_them() {
             session,
             &[
                 "CREATE TABLE t (n INT)",
+                "CREATE TABLE other (n INT) ENGINE = MyISAM",
                 "BEGIN",
+                "INSERT INTO other VALUES (1)",
                 "COMMIT",
                 "START TRANSACTION",
                 "COMMIT AND CHAIN",

@@ -83,7 +83,10 @@ impl Split {
     /// Whether a transaction that the statement began took the place of one before it, as with COMMIT AND CHAIN. MySQL
     /// says then that something changed, and nothing more.
     fn has_chained(&self, trackers: &[u8], status: StatusFlags) -> bool {
+        let Classification { effects, statements, .. } = self.current.classification;
         self.told_transaction
+            && effects.contains(Effects::BEGINS_TRANSACTION)
+            && statements == 1
             && status.contains(StatusFlags::IN_TRANS)
             && session_track::iterate(trackers).any(|tracker| matches!(tracker, Ok(Tracker::Gtids(_))))
     }
