@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use crate::{
-    protocol::{error_code::Error, statement::Prepared, status::StatusFlags},
+    protocol::{error_code::Error, result_set::ReplyEnd, statement::Prepared, status::StatusFlags},
     sql::{self, Class, Classification, Effects, Reason},
 };
 
 use super::{
     super::Side,
     Home, Kind, Split,
+    conditions::Conditions,
     plan::{TOLD_BY_TEXT, text_of},
 };
 
@@ -47,6 +48,10 @@ const NOT_HERE: [Error; 3] = [Error::OPTION_PREVENTS_STATEMENT, Error::READ_ONLY
 /// Errors by which it says that it runs none: it is being stopped, or is a Galera node outside of its cluster.
 const NOT_ANY: [Error; 2] = [Error::SERVER_SHUTDOWN, Error::UNKNOWN_COMMAND];
 
+/// Errors of a statement that was killed, or took as long as it may.
+const FINAL: [Error; 4] =
+    [Error::QUERY_INTERRUPTED, Error::CONNECTION_KILLED, Error::STATEMENT_TIMEOUT, Error::QUERY_TIMEOUT];
+
 /// What is left of the session to be done when a command is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::session) enum After {
@@ -76,14 +81,21 @@ impl Split {
         }
     }
 
-    /// A reply may be looked at for errors that send the read elsewhere.
+    /// Home may run the read in the replica's place. It cannot tell what became of a statement that ran elsewhere, nor
+    /// show the snapshot of a transaction that has read elsewhere.
     pub(in crate::session) fn may_repeat(&self) -> bool {
-        self.current.at == Side::Replica && !self.replicas.have_snapshot()
+        let asks_replica = self.current.classification.class == Class::ReadOfConnection;
+        self.current.at == Side::Replica && !asks_replica && !self.replicas.have_snapshot()
     }
 
     /// Whether an error says that the statement was not run here.
     pub(in crate::session) fn is_not_here(code: u16) -> bool {
         NOT_HERE.iter().any(|error| error.code.0 == code)
+    }
+
+    /// Whether an error of a replica is the client's to hear: home would not know of the KILL, and would take as long.
+    pub(in crate::session) fn is_final(code: u16) -> bool {
+        FINAL.iter().any(|error| error.code.0 == code)
     }
 
     /// Whether an error says that the server runs nothing.
@@ -99,8 +111,9 @@ impl Split {
     }
 
     /// The command under way is over.
-    pub(in crate::session) fn finished(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) -> After {
-        self.note_last();
+    pub(in crate::session) fn finished(&mut self, end: ReplyEnd, status: StatusFlags, now: Instant) -> After {
+        let error = end.error;
+        self.note_last(end);
         if self.current.at == Side::Replica {
             if let Some(replica) = self.replicas.get_mut() {
                 replica.set_read();
@@ -139,13 +152,17 @@ impl Split {
     }
 
     /// Where to ask about the command that is over. Commands that are no statement leave nothing behind.
-    fn note_last(&mut self) {
+    fn note_last(&mut self, end: ReplyEnd) {
+        let at = self.current.at;
         match self.current.kind {
-            Kind::Other => {}
-            Kind::Prepare(_) => self.last = self.current.at,
-            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
-                (self.last, self.last_result) = (self.current.at, self.current.at);
-            }
+            Kind::Other => return,
+            // It leaves conditions, and no count of rows.
+            Kind::Prepare(_) => {}
+            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => self.last = at,
+        }
+        let leaves_some = end.error.is_some() || end.warnings > 0;
+        if leaves_some || !self.current.keeps_conditions {
+            self.conditions.left(at, leaves_some);
         }
     }
 
@@ -222,6 +239,31 @@ impl Split {
             if !self.current.has_trackers {
                 self.learn_untold(&[]);
             }
+            if effects.contains(Effects::SERVER_BOUND) {
+                self.note_bound_variables(text, dialect);
+            }
+        } else if effects.contains(Effects::SERVER_BOUND) {
+            self.pins.bind_for_good();
+        }
+    }
+
+    /// Variables bound to the server that a SET gave values, or their defaults again.
+    fn note_bound_variables(&mut self, text: &[u8], dialect: sql::Dialect) {
+        let is_alone = self.current.classification.statements == 1;
+        let mut is_any = false;
+        for assignment in sql::assignments(text, dialect).filter(|assignment| assignment.scope == sql::Scope::Session) {
+            let name = assignment.name.of(text);
+            if !sql::is_server_bound(name) {
+                continue;
+            }
+            is_any = true;
+            let value = assignment.value.span().of(text);
+            let is_default = value.eq_ignore_ascii_case(b"DEFAULT");
+            if is_default { self.pins.release_from_server(name) } else { self.pins.bind_to_server(name) }
+        }
+        // Of several statements only the first was read.
+        if !is_alone || !is_any {
+            self.pins.bind_for_good();
         }
     }
 
@@ -282,6 +324,7 @@ impl Split {
         self.pins = super::pins::Pins::default();
         self.statements.clear();
         self.told_transaction = false;
+        self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         match self.home {
             Home::Telling(_) | Home::Silent(_) | Home::Returned => self.home = Home::Unknown,

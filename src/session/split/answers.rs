@@ -9,6 +9,7 @@ use super::{
     Home, Split, Tracking,
     chore::{Answer, Chore, Unsayable},
     trackers::is_on,
+    variables::compared,
 };
 
 impl Split {
@@ -27,7 +28,10 @@ impl Split {
             (Chore::ReturnTracking, _) => self.current.is_about_tracking = false,
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
-            (Chore::Repeat, _) => (self.last, self.last_result) = (Side::Server, Side::Server),
+            (Chore::Repeat, _) => {
+                self.last = Side::Server;
+                self.conditions.repeated();
+            }
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
                     Some(position) => self.sight.home_is_at(position),
@@ -73,7 +77,7 @@ impl Split {
         let (variables, schema, state_change) = (next(), next(), next());
         let gtids = if self.knows_gtid_tracker() { next() } else { Vec::new() };
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
-        self.journal.set_baseline(values.collect());
+        self.journal.set_baseline(compared(self.family), values.collect());
         self.home = Home::Silent(tracking);
     }
 

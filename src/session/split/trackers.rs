@@ -145,7 +145,7 @@ impl Split {
             let name = assignment.name.of(&text).to_ascii_lowercase();
             match plain_value(assignment.value, &text) {
                 Some(value) => self.variable_changed(&name, value),
-                None => self.pins.bind_to_server(),
+                None => self.pins.bind_for_good(),
             }
         }
     }
@@ -158,7 +158,7 @@ impl Split {
             _ => {}
         }
         match self.journal.variable_changed(name, value) {
-            Noted::ServerBound => self.pins.bind_to_server(),
+            Noted::ServerBound => self.pins.bind_to_server(name),
             Noted::Tracking => self.tracking_changed(name, value),
             Noted::Portable | Noted::Ignored => {}
         }
@@ -207,6 +207,8 @@ fn is_untold(assignment: &sql::Assignment, text: &[u8], trackers: &[u8]) -> bool
     let is_one_of = |names: &[&[u8]]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     match assignment.value {
         _ if assignment.scope != sql::Scope::Session || is_one_of(&OF_CHARACTERS) => false,
+        // The text tells what becomes of these.
+        _ if sql::is_server_bound(name) => false,
         sql::ValueKind::Characteristics(_) => !OF_TRANSACTIONS.iter().any(|name| names_variable(trackers, name)),
         _ => !names_variable(trackers, name),
     }

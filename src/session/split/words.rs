@@ -10,8 +10,8 @@ use crate::{
 use super::{
     Home, Split, Tracking,
     chore::{Chore, Unsayable},
-    journal::COMPARED,
     sight::{Demand, PATIENCE},
+    variables::compared,
 };
 
 /// What MySQL is asked to tell of: naming all would have it tell the number of every statement. Other variables that a
@@ -19,7 +19,7 @@ use super::{
 const TRACKED_BY_MYSQL: &str = "autocommit,character_set_client,character_set_connection,character_set_results,\
     collation_connection,sql_mode,time_zone,lc_time_names,div_precision_increment,group_concat_max_len,\
     sql_select_limit,default_week_format,sql_auto_is_null,sql_safe_updates,sql_big_selects,max_join_size,\
-    max_sort_length,optimizer_switch,optimizer_search_depth,optimizer_prune_level,transaction_isolation,\
+    max_sort_length,optimizer_switch,optimizer_search_depth,optimizer_prune_level,transaction_isolation,lc_messages,\
     transaction_read_only,foreign_key_checks,unique_checks,sort_buffer_size,join_buffer_size,read_buffer_size,\
     read_rnd_buffer_size,tmp_table_size,max_heap_table_size,max_execution_time,lock_wait_timeout,\
     innodb_lock_wait_timeout,wait_timeout,interactive_timeout,net_read_timeout,net_write_timeout,max_error_count,\
@@ -35,8 +35,8 @@ impl Split {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
-            Chore::HomeValues => query(values_statement(self.tracking_variables()).as_bytes()),
-            Chore::ReplicaValues => query(values_statement(&[]).as_bytes()),
+            Chore::HomeValues => query(self.values_statement(self.tracking_variables()).as_bytes()),
+            Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
             Chore::Tracking | Chore::ReturnTracking => match &self.home {
                 Home::Silent(tracking) => query(self.tracking_statement(&self.more_than(tracking)).as_bytes()),
                 Home::Telling(tracking) => query(self.tracking_statement(tracking).as_bytes()),
@@ -114,6 +114,13 @@ impl Split {
         if self.knows_gtid_tracker() { &VARIABLES } else { &VARIABLES[..3] }
     }
 
+    /// Asks for these variables and for those that are [`compared`].
+    fn values_statement(&self, first: &[&'static str]) -> String {
+        let names = first.iter().copied().chain(compared(self.family));
+        let names: Vec<String> = names.map(|name| format!("@@SESSION.{name}")).collect();
+        format!("SELECT {}", names.join(", "))
+    }
+
     fn position_statement(&self) -> &'static str {
         match self.family {
             sql::Family::MariaDb { .. } => "SELECT @@GLOBAL.gtid_binlog_pos",
@@ -133,10 +140,4 @@ impl Split {
 fn com_query(query_attributes: bool, text: &[u8]) -> Vec<u8> {
     let attributes: &[u8] = if query_attributes { &[0, 1] } else { &[] };
     [&[Command::Query.byte()], attributes, text].concat()
-}
-
-/// Asks for these variables and for [`COMPARED`].
-fn values_statement(first: &[&str]) -> String {
-    let names: Vec<String> = first.iter().chain(&COMPARED).map(|name| format!("@@SESSION.{name}")).collect();
-    format!("SELECT {}", names.join(", "))
 }
