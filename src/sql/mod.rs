@@ -39,7 +39,7 @@ pub use hint::Hint;
 pub use query::unquoted;
 pub use set::{Assignment, Assignments, Scope, ValueKind, assignments};
 pub use table::{TableName, TablesNamed, names, tables_named};
-pub use variable::{UserVariables, is_server_schema, user_variables};
+pub use variable::{UserVariables, is_server_bound, is_server_schema, user_variables};
 
 /// A part of a text. Invariant: `start <= end <= text.len()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

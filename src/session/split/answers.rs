@@ -9,6 +9,7 @@ use super::{
     Home, Split, Tracking,
     absorb::is_on,
     chore::{Answer, Chore, Unsayable},
+    variables::compared,
 };
 
 impl Split {
@@ -25,7 +26,8 @@ impl Split {
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
-                (self.last, self.last_result) = (Side::Server, Side::Server);
+                self.last = Side::Server;
+                self.conditions.repeated();
                 self.home_caught_up();
             }
             (Chore::Position, Answer::Row(values)) => {
@@ -74,7 +76,7 @@ impl Split {
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
-        self.journal.set_baseline(values.collect());
+        self.journal.set_baseline(compared(self.family), values.collect());
         self.home = Home::Silent(tracking);
     }
 

@@ -14,7 +14,9 @@
 
 mod absorb;
 mod answers;
+mod awake;
 mod chore;
+mod conditions;
 mod hidden;
 mod journal;
 mod missing;
@@ -26,6 +28,7 @@ mod reply;
 mod sight;
 mod statements;
 mod stay;
+mod variables;
 mod views;
 mod words;
 
@@ -42,6 +45,8 @@ use super::{Side, frontend::Login};
 
 use crate::protocol::statement::StatementId;
 use absorb::After;
+use awake::Awake;
+use conditions::Conditions;
 use journal::Journal;
 use pins::Pins;
 pub(super) use readying::Preparing;
@@ -87,12 +92,12 @@ pub(super) struct Split {
     /// Fingerprints of texts that a replica refused.
     refused: Vec<u64>,
     counts: Arc<RouteCounts>,
-    /// Where the last statement ran: there is what it says of itself.
+    /// What the last statements had to say beside their results.
+    conditions: Conditions,
+    /// Where the last statement ran: there are its counts of rows.
     last: Side,
-    /// The same, but for statements that were prepared only: they leave no count of rows.
-    last_result: Side,
-    /// When home was spoken to last.
-    home_heard: Option<std::time::Instant>,
+    /// What keeps home from closing the session.
+    awake: Awake,
     /// What all sessions of the user share.
     user: Option<Arc<UserLoad>>,
     /// The session has made or changed what may be a view since the servers were asked for views.
@@ -143,6 +148,8 @@ struct Current {
     classification: Classification,
     /// Where it runs.
     at: Side,
+    /// Conditions of statements before it outlive it, if it leaves none.
+    keeps_conditions: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -205,8 +212,8 @@ impl Split {
             counts,
             retained: Vec::new(),
             last: Side::Server,
-            last_result: Side::Server,
-            home_heard: None,
+            conditions: Conditions::default(),
+            awake: Awake::default(),
             user: table.user(&login.user).map(|user| Arc::clone(table.user_load(user))),
             made_views: false,
             owes_home: false,
@@ -260,6 +267,7 @@ impl Current {
             kind,
             classification,
             at: Side::Server,
+            keeps_conditions: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,
