@@ -9,6 +9,7 @@ use super::{
     Home, Split, Tracking,
     absorb::is_on,
     chore::{Answer, Chore, Unsayable},
+    values::Values,
 };
 
 impl Split {
@@ -50,7 +51,9 @@ impl Split {
         let replica = self.replicas.get_mut().ok_or(Unsayable)?;
         match (chore, answer) {
             (Chore::ReplicaValues, Answer::Row(values)) => {
-                replica.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
+                let mut values = Values::new(values.into_iter().map(Option::unwrap_or_default));
+                values.share(self.journal.baseline());
+                replica.values = Some(values);
             }
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
@@ -69,7 +72,7 @@ impl Split {
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
-        self.journal.set_baseline(values.collect());
+        self.journal.set_baseline(Values::new(values));
         self.home = Home::Silent(tracking);
     }
 

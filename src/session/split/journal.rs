@@ -6,6 +6,8 @@
 
 use crate::sql::{self, ClientCharset, Dialect};
 
+use super::values::Values;
+
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
 const BYTES_MAX: usize = 16 << 10;
 
@@ -74,7 +76,7 @@ struct UserVariable {
 pub(super) struct Journal {
     schema: Option<Vec<u8>>,
     /// [`COMPARED`], as the home server had them when the session began.
-    baseline: Vec<Variable>,
+    baseline: Values,
     /// What was changed since.
     changed: Vec<Variable>,
     user_variables: Vec<UserVariable>,
@@ -108,10 +110,13 @@ impl Journal {
         Journal { schema, ..Journal::default() }
     }
 
-    /// The home server's values of [`COMPARED`], in that order.
-    pub(super) fn set_baseline(&mut self, values: Vec<Vec<u8>>) {
-        let names = COMPARED.iter().map(|name| name.as_bytes().to_vec());
-        self.baseline = names.zip(values).map(|(name, value)| Variable { name, value }).collect();
+    /// The home server's values of [`COMPARED`].
+    pub(super) fn baseline(&self) -> &Values {
+        &self.baseline
+    }
+
+    pub(super) fn set_baseline(&mut self, values: Values) {
+        self.baseline = values;
         self.version += 1;
         self.meaning += 1;
     }
@@ -255,26 +260,24 @@ impl Journal {
     }
 
     fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let find = |list: &'_ [Variable]| list.iter().position(|variable| variable.name == name);
-        match find(&self.changed) {
-            Some(place) => Some(&self.changed[place].value),
-            None => find(&self.baseline).map(|place| &*self.baseline[place].value),
-        }
+        let changed = self.changed.iter().find(|variable| variable.name == name);
+        changed.map(|variable| &*variable.value).or_else(|| self.baseline.of(name))
     }
 
     /// The statement that makes a connection like the home server's, whose values of [`COMPARED`] are `theirs`. `extra`
     /// goes with it. `None` when nothing differs; an error when it cannot be written.
     pub(super) fn settings(
         &self,
-        theirs: &[Vec<u8>],
+        theirs: &Values,
         extra: impl Iterator<Item = &'static str>,
     ) -> Result<Option<Vec<u8>>, Unwritable> {
-        let differing = self.baseline.iter().zip(theirs).filter(|(mine, theirs)| mine.value != **theirs);
+        let differing = self.baseline.iterate().zip(theirs.iterate()).filter(|(mine, theirs)| mine != theirs);
         let differing = differing.map(|(mine, _)| mine);
-        let untouched = differing.filter(|mine| self.changed.iter().all(|changed| changed.name != mine.name));
+        let untouched = differing.filter(|(name, _)| self.changed.iter().all(|changed| changed.name != *name));
+        let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
         let mut parts: Vec<Vec<u8>> = extra.map(|extra| extra.as_bytes().to_vec()).collect();
-        for variable in untouched.chain(&self.changed) {
-            parts.push(setting(variable)?);
+        for (name, value) in untouched.chain(changed) {
+            parts.push(setting(name, value)?);
         }
         for variable in &self.user_variables {
             if let Some(literal) = &variable.literal {
@@ -299,17 +302,16 @@ impl UserVariable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unwritable;
 
-fn setting(variable: &Variable) -> Result<Vec<u8>, Unwritable> {
-    let Variable { name, value } = variable;
+fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\`".contains(byte));
     if !is_plain(name) || !is_plain(value) {
         return Err(Unwritable);
     }
     let is_number = !value.is_empty() && value.iter().all(|byte| is_number(*byte));
-    Ok(match value.as_slice() {
-        b"" if name == b"character_set_results" => [b"SESSION ", &**name, b"=NULL"].concat(),
-        value if is_number => [b"SESSION ", &**name, b"=", value].concat(),
-        value => [b"SESSION ", &**name, b"='", value, b"'"].concat(),
+    Ok(match value {
+        b"" if name == b"character_set_results" => [b"SESSION ", name, b"=NULL"].concat(),
+        value if is_number => [b"SESSION ", name, b"=", value].concat(),
+        value => [b"SESSION ", name, b"='", value, b"'"].concat(),
     })
 }
 
@@ -346,8 +348,8 @@ mod tests {
         charset: ClientCharset::Utf8,
     };
 
-    fn baseline() -> Vec<Vec<u8>> {
-        COMPARED.iter().map(|_| b"1".to_vec()).collect()
+    fn baseline() -> Values {
+        Values::new(COMPARED.iter().map(|_| b"1".to_vec()))
     }
 
     fn journal() -> Journal {
@@ -356,7 +358,7 @@ mod tests {
         journal
     }
 
-    fn settings(journal: &Journal, theirs: &[Vec<u8>]) -> String {
+    fn settings(journal: &Journal, theirs: &Values) -> String {
         let statement = journal.settings(theirs, std::iter::empty()).expect("writable");
         String::from_utf8(statement.unwrap_or_default()).unwrap()
     }
@@ -369,8 +371,8 @@ mod tests {
     #[test]
     fn other_defaults_and_changes_are_made_the_same() {
         let mut journal = journal();
-        let mut theirs = baseline();
-        theirs[1] = b"SYSTEM".to_vec();
+        let value = |name: &&str| if *name == "time_zone" { b"SYSTEM".to_vec() } else { b"1".to_vec() };
+        let theirs = Values::new(COMPARED.iter().map(value));
         assert_eq!(settings(&journal, &theirs), "SET SESSION time_zone=1");
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.variable_changed(b"sort_buffer_size", b"300000");

@@ -24,6 +24,7 @@ mod reply;
 mod sight;
 mod statements;
 mod stay;
+mod values;
 mod words;
 
 use std::sync::Arc;

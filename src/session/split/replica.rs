@@ -9,7 +9,10 @@ use crate::{
     topology::{RoutingTable, ServerId},
 };
 
-use super::super::{ReplicaWant, ServerFacts};
+use super::{
+    super::{ReplicaWant, ServerFacts},
+    values::Values,
+};
 
 /// How long a replica that failed the session is left alone, and all of them when there was none.
 const REST: Duration = Duration::from_secs(1);
@@ -31,7 +34,7 @@ pub(super) struct Replica {
     pub(super) facts: ServerFacts,
     pub(super) schema: Option<Vec<u8>>,
     /// Its values of the variables that are compared; none until it was asked.
-    pub(super) values: Option<Vec<Vec<u8>>>,
+    pub(super) values: Option<Values>,
     /// The journal's version that was put on.
     pub(super) applied: Option<u32>,
     pub(super) role: Option<Vec<u8>>,

@@ -45,13 +45,13 @@ impl Split {
             Chore::Tracking => query(self.tracking_statement().as_bytes()),
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
             Chore::Settings => {
-                let values = self.replicas.get().and_then(|replica| replica.values.as_deref()).unwrap_or_default();
+                let values = self.replicas.get().and_then(|replica| replica.values.clone()).unwrap_or_default();
                 let lacks_autocommit = self.replicas.get().is_some_and(|replica| replica.lacks_autocommit);
                 let extra = [
                     self.replicas_wait.then_some("SESSION wsrep_sync_wait=1"),
                     lacks_autocommit.then_some("SESSION autocommit=1"),
                 ];
-                let statement = self.journal.settings(values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
+                let statement = self.journal.settings(&values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
                 statement.and_then(|statement| query(&statement))
             }
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
