@@ -331,7 +331,10 @@ impl Session {
             State::Frontend(_) => self.deny(self.login_sequence(), errors::login_timeout(), Ending::LoginTimeout),
             State::Entering(_) => self.server_login_timed_out(surroundings),
             State::Relay(relay) if relay.is_preparing() => self.preparing_timed_out(surroundings),
-            State::Relay(_) => self.errand_failed(),
+            State::Relay(_) => {
+                self.errand_failed();
+                self.wake_home(surroundings);
+            }
             State::Leasing(_) | State::Ended => {}
         }
     }

@@ -37,7 +37,7 @@ pub use fuzz::fuzz_sql;
 pub use hint::Hint;
 pub use set::{Assignment, Assignments, Scope, ValueKind, assignments};
 pub use table::{TableName, TablesNamed, tables_named};
-pub use variable::{UserVariables, is_server_schema, user_variables};
+pub use variable::{UserVariables, is_server_bound, is_server_schema, user_variables};
 
 /// A part of a text. Invariant: `start <= end <= text.len()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

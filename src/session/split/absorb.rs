@@ -6,6 +6,7 @@ use crate::{
     protocol::{
         error_code::Error,
         response::OkPacket,
+        result_set::ReplyEnd,
         session_track::{self, Tracker},
         statement::Prepared,
         status::StatusFlags,
@@ -17,6 +18,7 @@ use crate::{
 use super::{
     super::Side,
     Home, Kind, Split, Tracking,
+    conditions::Conditions,
     journal::Noted,
     plan::{TOLD_BY_TEXT, text_of},
 };
@@ -54,6 +56,10 @@ const NOT_HERE: [Error; 3] = [Error::OPTION_PREVENTS_STATEMENT, Error::READ_ONLY
 
 /// Errors by which it says that it runs none: it is being stopped, or is a Galera node outside of its cluster.
 const NOT_ANY: [Error; 2] = [Error::SERVER_SHUTDOWN, Error::UNKNOWN_COMMAND];
+
+/// Errors of a statement that was killed, or took as long as it may.
+const FINAL: [Error; 4] =
+    [Error::QUERY_INTERRUPTED, Error::CONNECTION_KILLED, Error::STATEMENT_TIMEOUT, Error::QUERY_TIMEOUT];
 
 /// What is left of the session to be done when a command is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +109,7 @@ impl Split {
             return self.committed(value);
         }
         match self.journal.variable_changed(name, value) {
-            Noted::ServerBound => self.pins.bind_to_server(),
+            Noted::ServerBound => self.pins.bind_to_server(name),
             Noted::Tracking => self.tracking_changed(name, value),
             Noted::Portable | Noted::Ignored => {}
         }
@@ -146,14 +152,21 @@ impl Split {
         }
     }
 
-    /// A reply may be looked at for errors that send the read elsewhere.
+    /// Home may run the read in the replica's place. It cannot tell what became of a statement that ran elsewhere, nor
+    /// show the snapshot of a transaction that has read elsewhere.
     pub(in crate::session) fn may_repeat(&self) -> bool {
-        self.current.at == Side::Replica && !self.replicas.have_snapshot()
+        let asks_replica = self.current.classification.class == Class::ReadOfConnection;
+        self.current.at == Side::Replica && !asks_replica && !self.replicas.have_snapshot()
     }
 
     /// Whether an error says that the statement was not run here.
     pub(in crate::session) fn is_not_here(code: u16) -> bool {
         NOT_HERE.iter().any(|error| error.code.0 == code)
+    }
+
+    /// Whether an error of a replica is the client's to hear: home would not know of the KILL, and would take as long.
+    pub(in crate::session) fn is_final(code: u16) -> bool {
+        FINAL.iter().any(|error| error.code.0 == code)
     }
 
     /// Whether an error says that the server runs nothing.
@@ -169,8 +182,9 @@ impl Split {
     }
 
     /// The command under way is over.
-    pub(in crate::session) fn finished(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) -> After {
-        self.note_last();
+    pub(in crate::session) fn finished(&mut self, end: ReplyEnd, status: StatusFlags, now: Instant) -> After {
+        let error = end.error;
+        self.note_last(end);
         if self.current.at == Side::Replica {
             if let Some(replica) = self.replicas.get_mut() {
                 replica.set_read();
@@ -209,13 +223,17 @@ impl Split {
     }
 
     /// Where to ask about the command that is over. Commands that are no statement leave nothing behind.
-    fn note_last(&mut self) {
+    fn note_last(&mut self, end: ReplyEnd) {
+        let at = self.current.at;
         match self.current.kind {
-            Kind::Other => {}
-            Kind::Prepare(_) => self.last = self.current.at,
-            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
-                (self.last, self.last_result) = (self.current.at, self.current.at);
-            }
+            Kind::Other => return,
+            // It leaves conditions, and no count of rows.
+            Kind::Prepare(_) => {}
+            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => self.last = at,
+        }
+        let leaves_some = end.error.is_some() || end.warnings > 0;
+        if leaves_some || !self.current.keeps_conditions {
+            self.conditions.left(at, leaves_some);
         }
     }
 
@@ -290,8 +308,33 @@ impl Split {
             }
             self.note_tables(text, effects, dialect);
             if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
-                self.pins.bind_to_server();
+                self.pins.bind_for_good();
             }
+            if effects.contains(Effects::SERVER_BOUND) {
+                self.note_bound_variables(text, dialect);
+            }
+        } else if effects.contains(Effects::SERVER_BOUND) {
+            self.pins.bind_for_good();
+        }
+    }
+
+    /// Variables bound to the server that a SET gave values, or their defaults again.
+    fn note_bound_variables(&mut self, text: &[u8], dialect: sql::Dialect) {
+        let is_alone = self.current.classification.statements == 1;
+        let mut is_any = false;
+        for assignment in sql::assignments(text, dialect).filter(|assignment| assignment.scope == sql::Scope::Session) {
+            let name = assignment.name.of(text);
+            if !sql::is_server_bound(name) {
+                continue;
+            }
+            is_any = true;
+            let value = assignment.value.span().of(text);
+            let is_default = value.eq_ignore_ascii_case(b"DEFAULT");
+            if is_default { self.pins.release_from_server(name) } else { self.pins.bind_to_server(name) }
+        }
+        // Of several statements only the first was read.
+        if !is_alone || !is_any {
+            self.pins.bind_for_good();
         }
     }
 
@@ -327,7 +370,8 @@ impl Split {
         let of_session = |scope| matches!(scope, sql::Scope::Session);
         matches!(self.family, sql::Family::MySql { .. })
             && sql::assignments(text, dialect).any(|assignment| {
-                of_session(assignment.scope) && !super::words::is_told_by_mysql(assignment.name.of(text))
+                let name = assignment.name.of(text);
+                of_session(assignment.scope) && !sql::is_server_bound(name) && !super::words::is_told_by_mysql(name)
             })
     }
 
@@ -360,6 +404,7 @@ impl Split {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
         self.statements.clear();
+        self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         if let Home::Telling(_) | Home::Silent(_) = self.home {
             self.home = Home::Unknown;

@@ -25,7 +25,10 @@ impl Split {
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
-            (Chore::Repeat, _) => (self.last, self.last_result) = (Side::Server, Side::Server),
+            (Chore::Repeat, _) => {
+                self.last = Side::Server;
+                self.conditions.repeated();
+            }
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
                     Some(position) => self.sight.home_is_at(position),
@@ -51,7 +54,7 @@ impl Split {
         let replica = self.replicas.get_mut().ok_or(Unsayable)?;
         match (chore, answer) {
             (Chore::ReplicaValues, Answer::Row(values)) => {
-                let mut values = Values::new(values.into_iter().map(Option::unwrap_or_default));
+                let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
                 values.share(self.journal.baseline());
                 replica.values = Some(values);
             }
@@ -72,7 +75,7 @@ impl Split {
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
-        self.journal.set_baseline(Values::new(values));
+        self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);
     }
 

@@ -6,56 +6,10 @@
 
 use crate::sql::{self, ClientCharset, Dialect};
 
-use super::values::Values;
+use super::{values::Values, variables::is_server_bound};
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
 const BYTES_MAX: usize = 16 << 10;
-
-/// Variables that decide how results look and whose defaults may differ from server to server. Compared at login, and
-/// made the same where a session reads.
-pub(super) const COMPARED: [&str; 13] = [
-    "sql_mode",
-    "time_zone",
-    "character_set_client",
-    "character_set_connection",
-    "character_set_results",
-    "collation_connection",
-    "lc_time_names",
-    "div_precision_increment",
-    "group_concat_max_len",
-    "sql_select_limit",
-    "default_week_format",
-    "sql_auto_is_null",
-    "max_sort_length",
-];
-
-/// Variables whose value means something at one server, or for one statement, only.
-const SERVER_BOUND: [&str; 24] = [
-    "auto_increment_increment",
-    "auto_increment_offset",
-    "binlog_format",
-    "binlog_row_image",
-    "gtid_domain_id",
-    "gtid_next",
-    "gtid_seq_no",
-    "identity",
-    "insert_id",
-    "last_insert_id",
-    "proxy_user",
-    "pseudo_slave_mode",
-    "pseudo_replica_mode",
-    "pseudo_thread_id",
-    "rand_seed1",
-    "rand_seed2",
-    "server_id",
-    "skip_replication",
-    "sql_log_bin",
-    "sql_log_off",
-    "timestamp",
-    "wsrep_on",
-    "wsrep_osu_method",
-    "wsrep_sync_wait",
-];
 
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +29,11 @@ struct UserVariable {
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     schema: Option<Vec<u8>>,
-    /// [`COMPARED`], as the home server had them when the session began.
-    baseline: Values,
+    /// The variables that are compared, as the home server had them when the session began.
+    baseline: Option<Values>,
+    /// COM_RESET_CONNECTION gave the session the server's own character sets. Their names do not tell of the collation in
+    /// the definitions of columns, which is then not the login's.
+    has_servers_charsets: bool,
     /// What was changed since.
     changed: Vec<Variable>,
     user_variables: Vec<UserVariable>,
@@ -110,13 +67,13 @@ impl Journal {
         Journal { schema, ..Journal::default() }
     }
 
-    /// The home server's values of [`COMPARED`].
-    pub(super) fn baseline(&self) -> &Values {
-        &self.baseline
+    /// The home server's values of the variables that are compared.
+    pub(super) fn baseline(&self) -> Option<&Values> {
+        self.baseline.as_ref()
     }
 
     pub(super) fn set_baseline(&mut self, values: Values) {
-        self.baseline = values;
+        self.baseline = Some(values);
         self.version += 1;
         self.meaning += 1;
     }
@@ -125,7 +82,7 @@ impl Journal {
     pub(super) fn reset(&mut self) {
         let (schema, baseline) = (self.schema.take(), std::mem::take(&mut self.baseline));
         let (version, meaning) = (self.version + 1, self.meaning + 1);
-        *self = Journal { schema, baseline, version, meaning, ..Journal::default() };
+        *self = Journal { schema, baseline, version, meaning, has_servers_charsets: true, ..Journal::default() };
     }
 
     pub(super) fn schema(&self) -> Option<&[u8]> {
@@ -157,7 +114,7 @@ impl Journal {
         if name.starts_with(b"session_track_") {
             return Noted::Tracking;
         }
-        if SERVER_BOUND.iter().any(|bound| bound.as_bytes().eq_ignore_ascii_case(name)) {
+        if is_server_bound(name) {
             return Noted::ServerBound;
         }
         self.note_meaning(name);
@@ -261,17 +218,20 @@ impl Journal {
 
     fn value(&self, name: &[u8]) -> Option<&[u8]> {
         let changed = self.changed.iter().find(|variable| variable.name == name);
-        changed.map(|variable| &*variable.value).or_else(|| self.baseline.of(name))
+        changed.map(|variable| &*variable.value).or_else(|| self.baseline.as_ref()?.of(name))
     }
 
-    /// The statement that makes a connection like the home server's, whose values of [`COMPARED`] are `theirs`. `extra`
-    /// goes with it. `None` when nothing differs; an error when it cannot be written.
+    /// The statement that makes a connection like the home server's, whose values of the variables compared are `theirs`.
+    /// `extra` goes with it. `None` when nothing differs; an error when it cannot be written.
     pub(super) fn settings(
         &self,
-        theirs: &Values,
+        theirs: Option<&Values>,
         extra: impl Iterator<Item = &'static str>,
     ) -> Result<Option<Vec<u8>>, Unwritable> {
-        let differing = self.baseline.iterate().zip(theirs.iterate()).filter(|(mine, theirs)| mine != theirs);
+        let is_said = |name: &[u8]| self.has_servers_charsets && is_of_charsets(name);
+        let mine = self.baseline.iter().flat_map(Values::iterate);
+        let theirs = theirs.into_iter().flat_map(Values::iterate);
+        let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs || is_said(mine.0));
         let differing = differing.map(|(mine, _)| mine);
         let untouched = differing.filter(|(name, _)| self.changed.iter().all(|changed| changed.name != *name));
         let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
@@ -315,6 +275,11 @@ fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     })
 }
 
+/// Whether a variable names a character set or collation of the connection.
+fn is_of_charsets(name: &[u8]) -> bool {
+    name.starts_with(b"character_set_") || name == b"collation_connection"
+}
+
 fn is_number(byte: u8) -> bool {
     byte.is_ascii_digit() || byte == b'.' || byte == b'-'
 }
@@ -338,7 +303,7 @@ fn plain_name(name: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::variables::compared, *};
     use crate::sql::Family;
 
     const DIALECT: Dialect = Dialect {
@@ -348,8 +313,12 @@ mod tests {
         charset: ClientCharset::Utf8,
     };
 
+    fn names() -> impl Iterator<Item = &'static str> {
+        compared(DIALECT.family)
+    }
+
     fn baseline() -> Values {
-        Values::new(COMPARED.iter().map(|_| b"1".to_vec()))
+        Values::new(DIALECT.family, names().map(|_| b"1".to_vec()))
     }
 
     fn journal() -> Journal {
@@ -359,7 +328,7 @@ mod tests {
     }
 
     fn settings(journal: &Journal, theirs: &Values) -> String {
-        let statement = journal.settings(theirs, std::iter::empty()).expect("writable");
+        let statement = journal.settings(Some(theirs), std::iter::empty()).expect("writable");
         String::from_utf8(statement.unwrap_or_default()).unwrap()
     }
 
@@ -372,7 +341,7 @@ mod tests {
     fn other_defaults_and_changes_are_made_the_same() {
         let mut journal = journal();
         let value = |name: &&str| if *name == "time_zone" { b"SYSTEM".to_vec() } else { b"1".to_vec() };
-        let theirs = Values::new(COMPARED.iter().map(value));
+        let theirs = Values::new(DIALECT.family, names().map(|name| value(&name)));
         assert_eq!(settings(&journal, &theirs), "SET SESSION time_zone=1");
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.variable_changed(b"sort_buffer_size", b"300000");
@@ -439,7 +408,7 @@ mod tests {
     fn a_value_that_modes_could_change_is_not_written() {
         let mut journal = journal();
         journal.variable_changed(b"init_connect", b"it's");
-        assert_eq!(journal.settings(&baseline(), std::iter::empty()), Err(Unwritable));
+        assert_eq!(journal.settings(Some(&baseline()), std::iter::empty()), Err(Unwritable));
     }
 
     #[test]
@@ -449,6 +418,8 @@ mod tests {
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.assigned(b"SET @a = 5", DIALECT);
         journal.reset();
-        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), ""));
+        let charsets = "SET SESSION character_set_client=1, SESSION character_set_results=1, \
+                        SESSION character_set_connection=1, SESSION collation_connection=1";
+        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), charsets));
     }
 }

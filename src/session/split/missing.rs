@@ -1,7 +1,5 @@
 //! What a server lacks before the next command may go to it: one thing at a time.
 
-use std::time::{Duration, Instant};
-
 use crate::{
     protocol::{capability::Capabilities, gtid::GtidPosition, status::StatusFlags},
     sql::{self, Needs},
@@ -16,9 +14,6 @@ use super::{
     sight::Demand,
     statements::Statement,
 };
-
-/// How long home is not spoken to while reads run elsewhere: far shorter than any `wait_timeout` in use.
-const NEGLECT: Duration = Duration::from_secs(10);
 
 /// What is missing.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,15 +43,10 @@ impl Split {
             Home::Telling(_) | Home::Unable => {}
         }
         match goal {
-            Side::Replica if self.home_is_neglected(surroundings.now) => Next::Say(Chore::Ping),
+            Side::Replica if self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
             Side::Replica => self.next_at_replica(status, surroundings),
             _ => self.next_at_home(status),
         }
-    }
-
-    /// To home, a session that reads elsewhere is idle, and may be closed for it.
-    fn home_is_neglected(&self, now: Instant) -> bool {
-        self.home_heard.is_none_or(|at| at + NEGLECT <= now)
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {

@@ -13,7 +13,9 @@
 
 mod absorb;
 mod answers;
+mod awake;
 mod chore;
+mod conditions;
 mod journal;
 mod missing;
 mod pins;
@@ -25,6 +27,7 @@ mod sight;
 mod statements;
 mod stay;
 mod values;
+mod variables;
 mod words;
 
 use std::sync::Arc;
@@ -40,6 +43,8 @@ use super::{Side, frontend::Login};
 
 use crate::protocol::statement::StatementId;
 use absorb::After;
+use awake::Awake;
+use conditions::Conditions;
 use journal::Journal;
 use pins::Pins;
 pub(super) use readying::Preparing;
@@ -85,12 +90,12 @@ pub(super) struct Split {
     /// Fingerprints of texts that a replica refused.
     refused: Vec<u64>,
     counts: Arc<RouteCounts>,
-    /// Where the last statement ran: there is what it says of itself.
+    /// What the last statements had to say beside their results.
+    conditions: Conditions,
+    /// Where the last statement ran: there are its counts of rows.
     last: Side,
-    /// The same, but for statements that were prepared only: they leave no count of rows.
-    last_result: Side,
-    /// When home was spoken to last.
-    home_heard: Option<std::time::Instant>,
+    /// What keeps home from closing the session.
+    awake: Awake,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
@@ -135,6 +140,8 @@ struct Current {
     classification: Classification,
     /// Where it runs.
     at: Side,
+    /// Conditions of statements before it outlive it, if it leaves none.
+    keeps_conditions: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -197,8 +204,8 @@ impl Split {
             counts,
             retained: Vec::new(),
             last: Side::Server,
-            last_result: Side::Server,
-            home_heard: None,
+            conditions: Conditions::default(),
+            awake: Awake::default(),
             ready: None,
             looked_in_transaction: false,
             login,
@@ -249,6 +256,7 @@ impl Current {
             kind,
             classification,
             at: Side::Server,
+            keeps_conditions: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

@@ -68,7 +68,7 @@ bonds! {
     UnknownStatement => "unknown prepared statement";
     /// It was prepared under settings that the session has changed since.
     OtherSettings => "prepared under other settings";
-    /// It opens a cursor.
+    /// It opens a cursor, or closes one.
     Cursor => "cursor";
     /// Parameters were sent in parts.
     LongData => "long data";

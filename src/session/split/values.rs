@@ -3,28 +3,36 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{reader::Reader, writer::Writer};
+use crate::{
+    protocol::{reader::Reader, writer::Writer},
+    sql::Family,
+};
 
-use super::journal::COMPARED;
+use super::variables::compared;
 
-/// The values of [`COMPARED`], in that order, each behind its length; of fewer, the rest is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Values(Arc<[u8]>);
+/// A server's values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Values {
+    /// Decides which variables are [`compared`].
+    family: Family,
+    /// Of these variables in that order, each behind its length; of fewer, the rest is empty.
+    values: Arc<[u8]>,
+}
 
 impl Values {
-    pub(super) fn new(values: impl Iterator<Item = Vec<u8>>) -> Values {
+    pub(super) fn new(family: Family, values: impl Iterator<Item = Vec<u8>>) -> Values {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
-        for value in values.take(COMPARED.len()) {
+        for (_, value) in compared(family).zip(values) {
             writer.lenenc_bytes(&value);
         }
-        Values(bytes.into())
+        Values { family, values: bytes.into() }
     }
 
-    /// Each name with its value; none if the server was not asked.
+    /// Each name with its value.
     pub(super) fn iterate(&self) -> impl Iterator<Item = (&'static [u8], &[u8])> {
-        let mut reader = Reader::new(&self.0);
-        COMPARED.iter().filter(|_| !self.0.is_empty()).map(move |name| {
+        let mut reader = Reader::new(&self.values);
+        compared(self.family).map(move |name| {
             let value = reader.lenenc_bytes("value").unwrap_or_default();
             (name.as_bytes(), value)
         })
@@ -35,8 +43,8 @@ impl Values {
     }
 
     /// Forgets its own memory where `other` has the same values.
-    pub(super) fn share(&mut self, other: &Values) {
-        if self == other {
+    pub(super) fn share(&mut self, other: Option<&Values>) {
+        if let Some(other) = other.filter(|other| *other == self) {
             self.clone_from(other);
         }
     }
@@ -46,8 +54,10 @@ impl Values {
 mod tests {
     use super::*;
 
+    const FAMILY: Family = Family::MariaDb { version: 101_119 };
+
     fn values(list: &[&[u8]]) -> Values {
-        Values::new(list.iter().map(|value| value.to_vec()))
+        Values::new(FAMILY, list.iter().map(|value| value.to_vec()))
     }
 
     #[test]
@@ -58,19 +68,18 @@ mod tests {
         assert_eq!(values.of(b"time_zone"), Some(&b"SYSTEM"[..]));
         assert_eq!(values.of(b"max_sort_length"), Some(&b""[..]));
         assert_eq!(values.of(b"other"), None);
-        assert_eq!(values.iterate().count(), COMPARED.len());
-        assert_eq!(Values::default().of(b"sql_mode"), None);
+        assert_eq!(values.iterate().count(), compared(FAMILY).count());
     }
 
     #[test]
     fn servers_that_say_the_same_share_it() {
         let home = values(&[b"ANSI", b"UTC"]);
         let mut other = values(&[b"ANSI", b"SYSTEM"]);
-        other.share(&home);
+        other.share(Some(&home));
         assert_eq!(other, values(&[b"ANSI", b"SYSTEM"]));
         let mut same = values(&[b"ANSI", b"UTC"]);
-        assert!(!Arc::ptr_eq(&same.0, &home.0));
-        same.share(&home);
-        assert!(Arc::ptr_eq(&same.0, &home.0));
+        assert!(!Arc::ptr_eq(&same.values, &home.values));
+        same.share(Some(&home));
+        assert!(Arc::ptr_eq(&same.values, &home.values));
     }
 }

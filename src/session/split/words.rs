@@ -10,8 +10,8 @@ use crate::{
 use super::{
     Split,
     chore::{Chore, Unsayable},
-    journal::COMPARED,
     sight::{Demand, PATIENCE},
+    variables::compared,
 };
 
 /// What MySQL is asked to tell of: naming all would have it tell the number of every statement. Other variables that a
@@ -19,7 +19,7 @@ use super::{
 const TRACKED_BY_MYSQL: &str = "character_set_client,character_set_connection,character_set_results,\
     collation_connection,sql_mode,time_zone,lc_time_names,div_precision_increment,group_concat_max_len,\
     sql_select_limit,default_week_format,sql_auto_is_null,sql_safe_updates,sql_big_selects,max_join_size,\
-    max_sort_length,optimizer_switch,optimizer_search_depth,optimizer_prune_level,transaction_isolation,\
+    max_sort_length,optimizer_switch,optimizer_search_depth,optimizer_prune_level,transaction_isolation,lc_messages,\
     transaction_read_only,foreign_key_checks,unique_checks,sort_buffer_size,join_buffer_size,read_buffer_size,\
     read_rnd_buffer_size,tmp_table_size,max_heap_table_size,max_execution_time,lock_wait_timeout,\
     innodb_lock_wait_timeout,wait_timeout,interactive_timeout,net_read_timeout,net_write_timeout,max_error_count,\
@@ -40,18 +40,18 @@ impl Split {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
-            Chore::HomeValues => query(values_statement(true).as_bytes()),
-            Chore::ReplicaValues => query(values_statement(false).as_bytes()),
+            Chore::HomeValues => query(values_statement(self.family, true).as_bytes()),
+            Chore::ReplicaValues => query(values_statement(self.family, false).as_bytes()),
             Chore::Tracking => query(self.tracking_statement().as_bytes()),
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
             Chore::Settings => {
-                let values = self.replicas.get().and_then(|replica| replica.values.clone()).unwrap_or_default();
+                let values = self.replicas.get().and_then(|replica| replica.values.as_ref());
                 let lacks_autocommit = self.replicas.get().is_some_and(|replica| replica.lacks_autocommit);
                 let extra = [
                     self.replicas_wait.then_some("SESSION wsrep_sync_wait=1"),
                     lacks_autocommit.then_some("SESSION autocommit=1"),
                 ];
-                let statement = self.journal.settings(&values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
+                let statement = self.journal.settings(values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
                 statement.and_then(|statement| query(&statement))
             }
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
@@ -103,10 +103,10 @@ fn com_query(query_attributes: bool, text: &[u8]) -> Vec<u8> {
     [&[Command::Query.byte()], attributes, text].concat()
 }
 
-/// Asks for [`COMPARED`]; of home also for what it tells clients by itself.
-fn values_statement(is_home: bool) -> String {
+/// Asks for the variables that are [`compared`]; of home also for what it tells clients by itself.
+fn values_statement(family: sql::Family, is_home: bool) -> String {
     let tracking = ["session_track_system_variables", "session_track_schema", "session_track_state_change"];
-    let names = tracking.iter().filter(|_| is_home).chain(&COMPARED);
+    let names = tracking.into_iter().filter(|_| is_home).chain(compared(family));
     let names: Vec<String> = names.map(|name| format!("@@SESSION.{name}")).collect();
     format!("SELECT {}", names.join(", "))
 }

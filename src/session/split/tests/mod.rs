@@ -1,5 +1,6 @@
 //! Sessions with two servers, between fake ends: a client, a home server, and a replica that do what real ones do.
 
+mod diagnostics;
 mod failing;
 mod following;
 mod routing;
@@ -8,7 +9,7 @@ mod statements;
 
 use super::{
     super::{stage::*, *},
-    journal::COMPARED,
+    variables::compared,
 };
 use crate::{
     protocol::{
@@ -19,6 +20,7 @@ use crate::{
         status::StatusFlags,
         writer::Writer,
     },
+    sql,
     topology::{Beliefs, Seen, ServerId},
 };
 
@@ -78,9 +80,15 @@ struct Script {
 
 impl Default for Script {
     fn default() -> Script {
-        let values: Vec<&str> = COMPARED.iter().map(|name| value_of(name)).collect();
+        Script::of(false)
+    }
+}
+
+impl Script {
+    fn of(is_mysql: bool) -> Script {
+        let values: Vec<&str> = names(is_mysql).map(value_of).collect();
         Script {
-            is_mysql: false,
+            is_mysql,
             user: "split",
             schema: None,
             cut: usize::MAX,
@@ -96,6 +104,14 @@ impl Default for Script {
             refused: ("", 0),
         }
     }
+}
+
+/// The variables that are compared.
+fn names(is_mysql: bool) -> impl Iterator<Item = &'static str> {
+    compared(match is_mysql {
+        true => sql::Family::MySql { version: 90_700 },
+        false => sql::Family::MariaDb { version: 101_119 },
+    })
 }
 
 fn value_of(variable: &str) -> &'static str {

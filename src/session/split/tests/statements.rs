@@ -6,6 +6,7 @@ const PREPARE: u8 = 0x16;
 const EXECUTE: u8 = 0x17;
 const LONG_DATA: u8 = 0x18;
 const CLOSE: u8 = 0x19;
+const RESET: u8 = 0x1A;
 const ID: u8 = 7;
 
 /// The client prepares a statement, which home knows as [`ID`].
@@ -117,6 +118,25 @@ fn cursors_and_parameters_sent_in_parts_stay_at_home() {
         assert_eq!(play.goes(&part), Side::Server);
         assert_eq!(run(&mut play, &execute(ID, Some(true))).0, Side::Server, "{length} bytes are there only");
         assert_eq!(run(&mut play, &execute(ID, Some(true))).0, Side::Replica, "they were used up");
+    }
+}
+
+#[test]
+fn an_execution_that_closes_a_cursor_closes_it_where_it_is() {
+    for resets in [false, true] {
+        let mut play = any();
+        prepare(&mut play, "SELECT a FROM t");
+        let mut cursor = execute(ID, None);
+        cursor[HEADER_LENGTH + 5] = 1;
+        assert_eq!(run(&mut play, &cursor).0, Side::Server);
+        if resets {
+            assert_eq!(play.goes(&command(RESET, &[ID, 0, 0, 0])), Side::Server);
+            play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+            play.stage.take_client();
+        } else {
+            assert_eq!(run(&mut play, &execute(ID, None)).0, Side::Server, "a FETCH behind it must find no cursor");
+        }
+        assert_eq!(run(&mut play, &execute(ID, None)).0, Side::Replica);
     }
 }
 
