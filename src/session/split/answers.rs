@@ -9,7 +9,7 @@ use super::{
     Home, Split, Tracking,
     chore::{Answer, Chore, Unsayable},
     trackers::is_on,
-    variables::compared,
+    values::Values,
 };
 
 impl Split {
@@ -60,7 +60,9 @@ impl Split {
         let replica = self.replicas.get_mut().ok_or(Unsayable)?;
         match (chore, answer) {
             (Chore::ReplicaValues, Answer::Row(values)) => {
-                replica.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
+                let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
+                values.share(self.journal.baseline());
+                replica.values = Some(values);
             }
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
@@ -80,7 +82,7 @@ impl Split {
         let (variables, schema, state_change) = (next(), next(), next());
         let gtids = if self.knows_gtid_tracker() { next() } else { Vec::new() };
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
-        self.journal.set_baseline(compared(self.family), values.collect());
+        self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);
     }
 

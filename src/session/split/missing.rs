@@ -157,11 +157,9 @@ impl Split {
 
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
         let table = surroundings.table;
-        let user = table.user(&self.login.user).map(|user| table.user_config(user));
-        match user.and_then(|user| user.split) {
-            Some(split) => self.replicas.may_keep(table, split.read),
-            None => true,
-        }
+        let user = &self.login.user;
+        let pool = || table.user_config(table.user(user)?).split.map(|split| split.read);
+        self.replicas.may_keep(table, pool)
     }
 
     fn executed_statement(&self) -> Option<&Statement> {

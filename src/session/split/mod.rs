@@ -29,6 +29,7 @@ mod sight;
 mod statements;
 mod stay;
 mod trackers;
+mod values;
 mod variables;
 mod views;
 mod words;

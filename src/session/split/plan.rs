@@ -19,7 +19,7 @@ use super::{
     },
     COMMAND_MAX, Current, Home, Kind, Split,
     conditions::uses_no_table,
-    statements::{Definitions, Execution, Preparation},
+    statements::{Definitions, Execution, ForReplica, Preparation},
     stay::{Bond, Stay},
     trackers,
 };
@@ -106,13 +106,22 @@ impl Relay {
         split.current.at = Side::Replica;
         split.retain_for_repetition(payload);
         let length = HEADER_LENGTH + payload.len();
-        if let Kind::Execute = split.current.kind
-            && let Some(rewritten) = split.execution_for_replica(payload)
-        {
-            return Move::Say { side: Side::Replica, packet: rewritten, shape, length };
-        }
+        let execution = match split.current.kind {
+            Kind::Execute => split.execution_for_replica(payload),
+            _ => None,
+        };
+        let step = match execution {
+            Some(ForReplica::Payload(rewritten)) => {
+                return Move::Say { side: Side::Replica, packet: packet(&rewritten), shape, length };
+            }
+            Some(ForReplica::Number(id)) => {
+                let at = HEADER_LENGTH + StatementId::OFFSET;
+                Step::Renumber { to: Side::Replica, length, at, number: id.0.to_le_bytes() }
+            }
+            None => Step::Forward { to: Side::Replica, length },
+        };
         self.begin_whole(Side::Replica, shape);
-        Move::Begin(Step::Forward { to: Side::Replica, length })
+        Move::Begin(step)
     }
 
     fn execute_shape(&self, payload: &[u8]) -> ReplyShape {
@@ -472,33 +481,31 @@ impl Split {
         };
         statement.long_data = false;
         statement.has_cursor = execution.wants_cursor;
-        let rewritten = statement.bind(payload, &execution, true)?;
-        let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
-        write_packet(&mut packet, 0, &rewritten);
-        Some(packet)
+        statement.bind(payload, &execution, true).map(|rewritten| packet(&rewritten))
     }
 
-    fn execution_for_replica(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+    fn execution_for_replica(&mut self, payload: &[u8]) -> Option<ForReplica> {
         let id = StatementId::of_command(payload)?;
         let statement = self.statements.find_mut(id)?;
         let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
         statement.bind(payload, &execution, false);
-        let rewritten = self.statements.for_replica(id, payload, &execution)?;
-        let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
-        write_packet(&mut packet, 0, &rewritten);
-        Some(packet)
+        self.statements.for_replica(id, payload, &execution)
     }
 
     /// What home must get of a read that a replica did not answer.
     pub(super) fn repetition(&mut self) -> Vec<u8> {
         let payload = std::mem::take(&mut self.retained);
-        let mut packet = self.bound_elsewhere(&payload).unwrap_or_default();
-        if packet.is_empty() {
-            write_packet(&mut packet, 0, &payload);
-        }
+        let said = self.bound_elsewhere(&payload).unwrap_or_else(|| packet(&payload));
         self.retained = payload;
-        packet
+        said
     }
+}
+
+/// A command that is no longer than those that are looked into.
+fn packet(payload: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(HEADER_LENGTH + payload.len());
+    write_packet(&mut packet, 0, payload);
+    packet
 }
 
 /// Not a read only because it calls what may be a stored function.

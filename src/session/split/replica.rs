@@ -9,7 +9,10 @@ use crate::{
     topology::{RoutingTable, ServerId},
 };
 
-use super::super::{ReplicaWant, ServerFacts};
+use super::{
+    super::{ReplicaWant, ServerFacts},
+    values::Values,
+};
 
 /// How long a replica that failed the session is left alone, and all of them when there was none.
 const REST: Duration = Duration::from_secs(1);
@@ -31,7 +34,7 @@ pub(super) struct Replica {
     pub(super) facts: ServerFacts,
     pub(super) schema: Option<Vec<u8>>,
     /// Its values of the variables that are compared; none until it was asked.
-    pub(super) values: Option<Vec<Vec<u8>>>,
+    pub(super) values: Option<Values>,
     /// The journal's version that was put on.
     pub(super) applied: Option<u32>,
     pub(super) role: Option<Vec<u8>>,
@@ -148,14 +151,15 @@ impl Replicas {
     }
 
     /// A read begins. Whether the session may keep its replica for it: looked at now and then, and when the routing
-    /// table has changed.
-    pub(super) fn may_keep(&mut self, table: &RoutingTable, pool: PoolIndex) -> bool {
+    /// table has changed. `pool` finds where the session's reads go, if they still go anywhere else than home.
+    pub(super) fn may_keep(&mut self, table: &RoutingTable, pool: impl FnOnce() -> Option<PoolIndex>) -> bool {
         let Some(replica) = self.current.as_deref_mut() else { return true };
         replica.reads = replica.reads.wrapping_add(1);
         if replica.in_transaction || (replica.epoch == table.epoch && replica.reads % READS_BETWEEN_LOOKS != 0) {
             return true;
         }
         replica.epoch = table.epoch;
+        let Some(pool) = pool() else { return true };
         table.place(replica.facts.id).is_some_and(|place| route::is_fair(table, pool, place))
     }
 }

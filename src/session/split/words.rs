@@ -44,7 +44,7 @@ impl Split {
             },
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
             Chore::Settings => {
-                let values = self.replicas.get().and_then(|replica| replica.values.as_deref()).unwrap_or_default();
+                let values = self.replicas.get().and_then(|replica| replica.values.as_ref());
                 let lacks_autocommit = self.replicas.get().is_some_and(|replica| replica.lacks_autocommit);
                 let extra = [
                     self.replicas_wait.then_some("SESSION wsrep_sync_wait=1"),
