@@ -29,7 +29,7 @@ impl Split {
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
-                self.last = Side::Server;
+                (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
                 self.conditions.repeated();
                 self.home_caught_up();
             }
@@ -64,6 +64,7 @@ impl Split {
                 values.share(self.journal.baseline());
                 replica.values = Some(values);
             }
+            (Chore::Reset, Answer::Done) => replica.must_reset = false,
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.role = role,

@@ -18,7 +18,6 @@ use super::{
         relay::{Move, Relay},
     },
     COMMAND_MAX, Current, Home, Kind, Split,
-    conditions::uses_no_table,
     statements::{Definitions, Execution, ForReplica, Preparation},
     stay::{Bond, Stay},
     trackers,
@@ -222,10 +221,12 @@ impl Split {
             ) => (Kind::Other, NOTHING),
             Some(_) | None => (Kind::Unseen, UNSEEN),
         };
+        self.chose_statements |= payload.first().is_some_and(|code| Command::from(*code) == Command::SetOption);
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.current.keeps_conditions = self.keeps_conditions(payload);
+        self.current.keeps_found_rows = self.keeps_found_rows(payload);
         ReplyShape::ResultSet
     }
 
@@ -240,7 +241,16 @@ impl Split {
             Kind::Prepare(_) if may_keep => payload.get(1..),
             Kind::Query | Kind::Execute | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
         };
-        text.is_some_and(uses_no_table)
+        text.is_some_and(|text| !sql::may_use_a_table(text, self.reading))
+    }
+
+    /// Whether FOUND_ROWS() of the queries before this statement outlives it. Of no matter to one that runs at home behind
+    /// a query there.
+    fn keeps_found_rows(&self, payload: &[u8]) -> bool {
+        let Classification { class, statements, .. } = self.current.classification;
+        let may_matter = self.found == Side::Replica || class <= Class::ReadOfConnection;
+        let text = if may_matter && statements == 1 { self.text_of_statement(payload) } else { None };
+        text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
     }
 
     /// The text that a command runs.
@@ -375,6 +385,9 @@ impl Split {
         if self.reads_hidden_view(payload) {
             return Some(Bond::View);
         }
+        if self.chose_statements && self.current.classification.statements > 1 {
+            return Some(Bond::OtherSettings);
+        }
         if self.replicas.are_resting(surroundings.now) {
             return Some(Bond::NoReplica);
         }
@@ -388,7 +401,7 @@ impl Split {
         match Execution::parse(payload, statement.parameters, self.query_attributes) {
             None => Some(Bond::QueryAttributes),
             Some(execution) if execution.wants_cursor || statement.has_cursor => Some(Bond::Cursor),
-            Some(_) if statement.is_unfit => Some(Bond::Unfit),
+            Some(_) if statement.is_unfit || statement.is_told_anew => Some(Bond::Unfit),
             Some(_) if statement.long_data => Some(Bond::LongData),
             Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
             Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {
@@ -443,7 +456,12 @@ impl Split {
 
     /// Where that statement ran which another one asks about.
     pub(super) fn last_for(&self, needs: Needs) -> Side {
-        if needs.contains(Needs::WARNINGS) { self.conditions.at() } else { self.last }
+        match needs {
+            needs if needs.contains(Needs::WARNINGS) => self.conditions.at(),
+            needs if needs.contains(Needs::ROW_COUNT) && !self.last_counts_none => self.last,
+            needs if needs.contains(Needs::FOUND_ROWS) => self.found,
+            _ => self.last,
+        }
     }
 
     fn knows_user_variables(&self, payload: &[u8]) -> bool {
@@ -466,8 +484,8 @@ impl Split {
         let effects = self.current.classification.effects;
         let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
         if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
-            self.retained.clear();
-            self.retained.extend_from_slice(payload);
+            self.at_home.clear();
+            self.at_home.extend_from_slice(payload);
         }
     }
 

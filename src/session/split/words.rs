@@ -35,6 +35,7 @@ impl Split {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
+            Chore::Reset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeValues => query(self.values_statement(self.tracking_variables()).as_bytes()),
             Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
             Chore::Tracking | Chore::ReturnTracking => match &self.home {
