@@ -61,6 +61,8 @@ pub(in crate::session) enum After {
     Reset,
     /// The transaction is over, and one in step with it is open at the replica.
     Commit,
+    /// The replica's connection is not as home's any more: home must run what made it so.
+    Repeat,
 }
 
 impl Split {
@@ -106,6 +108,7 @@ impl Split {
     /// The read under way is repeated at home: what home must get.
     pub(in crate::session) fn repeat_at_home(&mut self) -> Vec<u8> {
         self.current.at = Side::Server;
+        self.current.changes_unseen = true;
         self.counts.count_repeated();
         self.repetition()
     }
@@ -115,10 +118,7 @@ impl Split {
         let error = end.error;
         self.note_last(end);
         if self.current.at == Side::Replica {
-            if let Some(replica) = self.replicas.get_mut() {
-                replica.set_read();
-            }
-            return After::Nothing;
+            return self.read_at_replica(status);
         }
         if matches!(self.current.kind, Kind::Reset) && error.is_none() {
             return self.was_reset();
@@ -172,6 +172,7 @@ impl Split {
         match error {
             None => {
                 self.pins.executed(effects);
+                self.note_views(effects);
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
@@ -207,7 +208,7 @@ impl Split {
     }
 
     /// Where results end with EOF packets, these say that something changed, and not what.
-    fn has_unexplained(&self, status: StatusFlags) -> bool {
+    pub(super) fn has_unexplained(&self, status: StatusFlags) -> bool {
         self.eof_tells_nothing && status.contains(StatusFlags::SESSION_STATE_CHANGED) && !self.current.has_trackers
     }
 

@@ -31,6 +31,7 @@ impl Split {
             (Chore::Repeat, _) => {
                 self.last = Side::Server;
                 self.conditions.repeated();
+                self.home_caught_up();
             }
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
@@ -41,6 +42,8 @@ impl Split {
             (Chore::Position, _) => self.sight.in_vain(now),
             (Chore::Wait, Answer::Row(values)) if values == [Some(b"0".to_vec())] => self.replica_has_all(),
             (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
+            (Chore::Views, Answer::Column(names)) => self.views_answered(Some(names), now),
+            (Chore::Views, Answer::Refused(_) | Answer::Done) => self.views_answered(None, now),
             (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
                 self.prepared_there(id, there, definitions.0);
             }

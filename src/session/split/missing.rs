@@ -52,6 +52,9 @@ impl Split {
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {
+        if self.owes_home {
+            return Next::Say(Chore::Repeat);
+        }
         let needs = self.current.classification.needs;
         if needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica {
             return Next::Say(Chore::Repeat);
@@ -110,6 +113,9 @@ impl Split {
                 Demand::AskHome => return Next::Say(Chore::Position),
                 Demand::StayHome => return Next::Ready(Side::Server),
             }
+        }
+        if !replica.in_transaction && self.must_ask_for_views(surroundings.now) {
+            return Next::Say(Chore::Views);
         }
         if in_transaction && !replica.in_transaction {
             return Next::Say(Chore::Begin);

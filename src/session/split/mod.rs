@@ -9,6 +9,7 @@
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
+//! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `statements` are the prepared ones; `replica` is the second server.
 
 mod absorb;
@@ -16,6 +17,7 @@ mod answers;
 mod awake;
 mod chore;
 mod conditions;
+mod hidden;
 mod journal;
 mod missing;
 mod pins;
@@ -28,6 +30,7 @@ mod statements;
 mod stay;
 mod trackers;
 mod variables;
+mod views;
 mod words;
 
 use std::sync::Arc;
@@ -36,7 +39,7 @@ use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
-    topology::{RoutingTable, ServerId},
+    topology::{RoutingTable, ServerId, UserLoad},
 };
 
 use super::{Side, frontend::Login};
@@ -97,6 +100,12 @@ pub(super) struct Split {
     last: Side,
     /// What keeps home from closing the session.
     awake: Awake,
+    /// What all sessions of the user share.
+    user: Option<Arc<UserLoad>>,
+    /// The session has made or changed what may be a view since the servers were asked for views.
+    made_views: bool,
+    /// Home has not run the last read yet, which changed the session.
+    owes_home: bool,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
@@ -138,6 +147,8 @@ struct Current {
     at: Side,
     /// Conditions of statements before it outlive it, if it leaves none.
     keeps_conditions: bool,
+    /// It may change what its reply need not tell of.
+    changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -202,6 +213,9 @@ impl Split {
             last: Side::Server,
             conditions: Conditions::default(),
             awake: Awake::default(),
+            user: table.user(&login.user).map(|user| Arc::clone(table.user_load(user))),
+            made_views: false,
+            owes_home: false,
             ready: None,
             looked_in_transaction: false,
             told_transaction: false,
@@ -255,6 +269,7 @@ impl Current {
             is_about_tracking: false,
             at: Side::Server,
             keeps_conditions: false,
+            changes_unseen: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

@@ -67,6 +67,11 @@ impl Relay {
         };
         let shape = split.look(payload, self.status);
         let side = match split.ready.take() {
+            // What the view does was not known when its replica was chosen.
+            Some(Side::Replica) if split.reads_hidden_view(payload) => {
+                split.stay = Some(Stay::Read(Bond::View));
+                Side::Server
+            }
             Some(side) => side,
             None => match split.destination(payload, self.status, surroundings) {
                 goal if split.is_ready(goal, self.status, surroundings) => goal,
@@ -86,6 +91,7 @@ impl Relay {
     fn begin_at_home(&mut self, payload: &[u8], bytes: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         split.current.at = Side::Server;
+        split.current.changes_unseen = split.may_change_unseen(payload);
         split.retain_for_home(payload);
         match split.bound_elsewhere(payload) {
             Some(rewritten) => {
@@ -323,8 +329,7 @@ impl Split {
     /// The replica that the statement's author names, if there is one of that name.
     fn wanted_server(&self, payload: &[u8], surroundings: Surroundings<'_>) -> Option<ServerId> {
         let Some(Hint::Server(name)) = self.current.classification.hint else { return None };
-        let prepared = self.executing.and_then(|id| self.statements.find(id));
-        let text = prepared.map_or_else(|| self.text_in(payload), |statement| Some(statement.text.as_slice()))?;
+        let text = self.text_of_command(payload)?;
         let name = name.of(text);
         let table = surroundings.table;
         let pool = table.user_config(table.user(&self.login.user)?).split?.read;
@@ -358,6 +363,9 @@ impl Split {
         }
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
+        }
+        if self.reads_hidden_view(payload) {
+            return Some(Bond::View);
         }
         if self.replicas.are_resting(surroundings.now) {
             return Some(Bond::NoReplica);
@@ -395,7 +403,7 @@ impl Split {
     }
 
     /// A replica refused this statement, though its text is a read: perhaps a view of it writes.
-    fn was_refused(&self, payload: &[u8]) -> bool {
+    pub(super) fn was_refused(&self, payload: &[u8]) -> bool {
         !self.refused.is_empty() && self.refused.contains(&self.fingerprint(payload))
     }
 
@@ -410,6 +418,9 @@ impl Split {
     /// A replica said that it does not run the read: it is not tried again.
     pub(super) fn learn_refusal(&mut self) {
         let fingerprint = self.fingerprint(&self.retained);
+        if self.refused.contains(&fingerprint) {
+            return;
+        }
         if self.refused.len() == REFUSED_MAX {
             self.refused.remove(0);
         }
@@ -430,6 +441,12 @@ impl Split {
     fn knows_user_variables(&self, payload: &[u8]) -> bool {
         let text = self.text_of_statement(payload);
         text.is_some_and(|text| self.journal.knows_user_variables(text, self.reading))
+    }
+
+    /// The text of a query, or of the statement that is executed.
+    pub(super) fn text_of_command<'a>(&'a self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        let prepared = self.executing.and_then(|id| self.statements.find(id));
+        prepared.map_or_else(|| self.text_in(payload), |statement| Some(statement.text.as_slice()))
     }
 
     fn text_in<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {

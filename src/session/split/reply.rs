@@ -164,6 +164,10 @@ impl Session {
                 self.leave_replica();
                 self.make_ready(Side::Server, false, surroundings);
             }
+            After::Repeat => {
+                self.leave_replica();
+                self.make_ready(Side::Server, false, surroundings);
+            }
             After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
         self.leave_if_asked();

@@ -80,6 +80,8 @@ bonds! {
     QueryAttributes => "query attributes";
     /// A replica refused it before.
     Refused => "refused by a replica";
+    /// It names a view that does more than read, or whose text the user may not see.
+    View => "view over stored code";
     /// No replica can be had.
     NoReplica => "no replica";
     /// No replica has what the session has seen.

@@ -51,7 +51,7 @@ impl Split {
                     lacks_autocommit.then_some("SESSION autocommit=1"),
                 ];
                 let statement = self.journal.settings(values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
-                statement.and_then(|statement| query(&statement))
+                query(&self.guarded(statement))
             }
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
             Chore::Begin => query(b"START TRANSACTION READ ONLY"),
@@ -62,6 +62,7 @@ impl Split {
                 Demand::Position(position) => query(position.wait_statement(PATIENCE).as_bytes()),
                 Demand::Nothing | Demand::AskHome | Demand::StayHome => None,
             },
+            Chore::Views => query(self.views_question().as_bytes()),
             Chore::Prepare(id) => {
                 let statement = self.statements.find(id).ok_or(Unsayable)?;
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())

@@ -326,3 +326,13 @@ fn what_cannot_be_carried_keeps_reads_at_home_until_it_ends() {
         assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "a reset ends {begin}");
     }
 }
+
+#[test]
+fn characteristics_of_all_transactions_are_told_by_mysql() {
+    let mut play = Play::of(Script { is_mysql: true, user: "any", ..Script::default() });
+    let mut command = query("\0\x01SET SESSION TRANSACTION READ ONLY");
+    assert_eq!(play.goes(&command), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &variable("transaction_read_only", "ON"))));
+    command = query("\0\x01SELECT a FROM t");
+    assert_eq!(play.goes(&command), Side::Replica);
+}

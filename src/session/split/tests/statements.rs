@@ -7,10 +7,10 @@ const EXECUTE: u8 = 0x17;
 const LONG_DATA: u8 = 0x18;
 const CLOSE: u8 = 0x19;
 const RESET: u8 = 0x1A;
-const ID: u8 = 7;
+pub(super) const ID: u8 = 7;
 
 /// The client prepares a statement, which home knows as [`ID`].
-fn prepare(play: &mut Play, text: &str) {
+pub(super) fn prepare(play: &mut Play, text: &str) {
     prepare_as(play, text, ID);
 }
 
@@ -23,7 +23,7 @@ fn prepare_as(play: &mut Play, text: &str, id: u8) {
 }
 
 /// An execution with one parameter, an INT of 7, with its type or without; or without parameters.
-fn execute(id: u8, binds: Option<bool>) -> Vec<u8> {
+pub(super) fn execute(id: u8, binds: Option<bool>) -> Vec<u8> {
     let mut rest = vec![id, 0, 0, 0, 0, 1, 0, 0, 0];
     if let Some(binds) = binds {
         rest.extend([0, u8::from(binds)]);
