@@ -108,6 +108,7 @@ impl Split {
     /// The read under way is repeated at home: what home must get.
     pub(in crate::session) fn repeat_at_home(&mut self) -> Vec<u8> {
         self.current.at = Side::Server;
+        self.current.changes_unseen = true;
         self.counts.count_repeated();
         self.repetition()
     }

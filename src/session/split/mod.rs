@@ -159,6 +159,8 @@ struct Current {
     keeps_conditions: bool,
     /// FOUND_ROWS() of a query before it outlives it.
     keeps_found_rows: bool,
+    /// It may change what its reply need not tell of.
+    changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -284,6 +286,7 @@ impl Current {
             at: Side::Server,
             keeps_conditions: false,
             keeps_found_rows: false,
+            changes_unseen: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

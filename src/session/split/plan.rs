@@ -90,6 +90,7 @@ impl Relay {
     fn begin_at_home(&mut self, payload: &[u8], bytes: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         split.current.at = Side::Server;
+        split.current.changes_unseen = split.may_change_unseen(payload);
         split.retain_for_home(payload);
         match split.bound_elsewhere(payload) {
             Some(rewritten) => {
@@ -424,7 +425,7 @@ impl Split {
     }
 
     /// A replica refused this statement, though its text is a read: perhaps a view of it writes.
-    fn was_refused(&self, payload: &[u8]) -> bool {
+    pub(super) fn was_refused(&self, payload: &[u8]) -> bool {
         !self.refused.is_empty() && self.refused.contains(&self.fingerprint(payload))
     }
 
