@@ -311,6 +311,9 @@ impl Split {
             if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
                 self.pins.bind_for_good();
             }
+            if effects.contains(Effects::SESSION_VARIABLES) {
+                self.note_untold(text, dialect);
+            }
             if effects.contains(Effects::SERVER_BOUND) {
                 self.note_bound_variables(text, dialect);
             }

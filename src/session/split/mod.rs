@@ -8,7 +8,7 @@
 //! - `plan` says where a command goes;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back;
-//! - `absorb` learns from replies, and takes out of them what the client did not ask for;
+//! - `absorb` learns from replies, and takes out of them what the client did not ask for; `untold` learns the rest;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `statements` are the prepared ones; `replica` is the second server.
 
@@ -28,6 +28,7 @@ mod reply;
 mod sight;
 mod statements;
 mod stay;
+mod untold;
 mod variables;
 mod views;
 mod words;
