@@ -39,8 +39,10 @@ impl Split {
     pub(super) fn next(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         match self.home {
             Home::Unknown => return Next::Say(Chore::HomeValues),
+            Home::Silent(_) if self.current.is_about_tracking => self.tracking_returned(),
             Home::Silent(_) => return Next::Say(Chore::Tracking),
-            Home::Telling(_) | Home::Unable => {}
+            Home::Telling(_) if self.current.is_about_tracking => return Next::Say(Chore::ReturnTracking),
+            Home::Telling(_) | Home::Returned | Home::Unable => {}
         }
         match goal {
             Side::Replica if self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),

@@ -21,6 +21,7 @@ use super::{
     conditions::uses_no_table,
     statements::{Definitions, Execution, Preparation},
     stay::{Bond, Stay},
+    trackers,
 };
 
 /// Texts that replicas refused and a session remembers.
@@ -185,9 +186,19 @@ impl Split {
     /// Looks into a command: sets `current`, and says what its reply looks like where it may run at a replica.
     fn look(&mut self, payload: &[u8], status: StatusFlags) -> ReplyShape {
         self.read_as_home(status);
+        let mut is_about_tracking = false;
         let (kind, classification) = match payload.first().map(|code| Command::from(*code)) {
-            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload))),
-            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..])), NOTHING),
+            Some(Command::Query) => {
+                let text = self.text_in(payload);
+                let classification = self.classify(text);
+                is_about_tracking = trackers::is_about_tracking(text, &classification);
+                (Kind::Query, classification)
+            }
+            Some(Command::StmtPrepare) => {
+                let preparation = self.preparation(&payload[1..]);
+                is_about_tracking = trackers::is_about_tracking(Some(&preparation.text), &preparation.classification);
+                (Kind::Prepare(preparation), NOTHING)
+            }
             Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
             Some(
@@ -204,7 +215,7 @@ impl Split {
         };
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
-        self.current = Current::new(kind, classification);
+        self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.current.keeps_conditions = self.keeps_conditions(payload);
         ReplyShape::ResultSet
     }
