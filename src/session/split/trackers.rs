@@ -141,17 +141,25 @@ impl Split {
         self.current.classification.effects.contains(Effects::SESSION_VARIABLES)
     }
 
-    /// Variables that a SET has set and the server does not tell of: MySQL those that it was not asked for, MariaDB 11
-    /// those that share a word with one that it was asked for before, of which it tells in their place.
+    /// Variables that a SET has set and the server does not tell of: MySQL those that it was not asked for, MariaDB
+    /// `@@name` without a scope, MariaDB 11 those that share a word with one that it was asked for before, of which it
+    /// tells in their place.
     pub(super) fn learn_untold(&mut self, trackers: &[u8]) {
-        if !self.sets_variables() || self.current.classification.statements > 1 {
+        if !self.sets_variables() {
             return;
         }
         let Some(text) = self.executed_text() else { return };
+        if self.current.classification.statements > 1 {
+            // Only the first of them would be read.
+            if matches!(self.family, sql::Family::MariaDb { .. }) && memchr::memmem::find(&text, b"@@").is_some() {
+                self.pins.bind_for_good();
+            }
+            return;
+        }
         for assignment in
             sql::assignments(&text, self.reading).filter(|assignment| is_untold(assignment, &text, trackers))
         {
-            let name = assignment.name.of(&text).to_ascii_lowercase();
+            let name = sql::unquoted(assignment.name.of(&text)).to_ascii_lowercase();
             match plain_value(assignment.value, &text) {
                 Some(value) => self.variable_changed(&name, value),
                 None => self.pins.bind_for_good(),
@@ -234,14 +242,20 @@ fn names_variable(trackers: &[u8], name: &[u8]) -> bool {
     })
 }
 
-/// A value that a server takes as it is written: a number, or a switch.
+/// A value that a server takes as it is written: a number, a switch, a string without anything to escape.
 fn plain_value(value: sql::ValueKind, text: &[u8]) -> Option<&[u8]> {
     let sql::ValueKind::Literal(literal) = value else { return None };
     let literal = literal.of(text);
-    let literal = literal.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'")).unwrap_or(literal);
-    let is_number = !literal.is_empty() && literal.iter().all(u8::is_ascii_digit);
-    let is_switch = literal.eq_ignore_ascii_case(b"ON") || literal.eq_ignore_ascii_case(b"OFF");
-    (is_number || is_switch).then_some(literal)
+    if let Some(inner) = literal.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'")) {
+        return inner.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte)).then_some(inner);
+    }
+    let is = |word: &str| literal.eq_ignore_ascii_case(word.as_bytes());
+    match literal {
+        _ if is("TRUE") => Some(b"1"),
+        _ if is("FALSE") => Some(b"0"),
+        _ if is("ON") || is("OFF") => Some(literal),
+        _ => (!literal.is_empty() && literal.iter().all(u8::is_ascii_digit)).then_some(literal),
+    }
 }
 
 /// Whether trackers say that something changed, and not what.
