@@ -201,6 +201,8 @@ pub(super) enum Expected {
     Prepared,
     /// The OK that ends rows.
     RowsEnd,
+    /// An EOF packet, or a row.
+    Eof,
     /// Nothing that says anything of the session.
     Nothing,
 }
@@ -289,6 +291,11 @@ impl Reply {
             State::First | State::Only => Expected::Answer,
             State::Prepare => Expected::Prepared,
             State::Row | State::OutParameters if self.framing.deprecate_eof => Expected::RowsEnd,
+            State::Row
+            | State::OutParameters
+            | State::DefinitionsEnd
+            | State::PreparedEnd { .. }
+            | State::PreparedEndOfParameters => Expected::Eof,
             _ => Expected::Nothing,
         }
     }

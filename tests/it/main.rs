@@ -24,3 +24,4 @@ mod routing;
 mod sets;
 mod splitting;
 mod sql;
+mod trackers;

@@ -7,9 +7,9 @@ use crate::protocol::statement::StatementId;
 use super::{
     super::Side,
     Home, Split, Tracking,
-    absorb::is_on,
     chore::{Answer, Chore, Unsayable},
-    variables::compared,
+    trackers::is_on,
+    values::Values,
 };
 
 impl Split {
@@ -23,6 +23,9 @@ impl Split {
                 }
             }
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
+            (Chore::ReturnTracking, Answer::Done) => self.tracking_returned(),
+            // Most likely somebody killed it. The command finds our own values, as any command that hides what it does.
+            (Chore::ReturnTracking, _) => self.current.is_about_tracking = false,
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
@@ -57,7 +60,9 @@ impl Split {
         let replica = self.replicas.get_mut().ok_or(Unsayable)?;
         match (chore, answer) {
             (Chore::ReplicaValues, Answer::Row(values)) => {
-                replica.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
+                let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
+                values.share(self.journal.baseline());
+                replica.values = Some(values);
             }
             (Chore::Reset, Answer::Done) => replica.must_reset = false,
             (Chore::Schema, Answer::Done) => replica.schema = schema,
@@ -76,8 +81,9 @@ impl Split {
         let mut values = values.into_iter().map(Option::unwrap_or_default);
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
-        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
-        self.journal.set_baseline(compared(self.family), values.collect());
+        let gtids = if self.knows_gtid_tracker() { next() } else { Vec::new() };
+        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
+        self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);
     }
 

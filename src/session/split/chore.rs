@@ -20,6 +20,8 @@ pub(super) enum Chore {
     HomeValues,
     /// Have home tell of changes.
     Tracking,
+    /// Have home tell what the client asked for, and nothing else.
+    ReturnTracking,
     /// Make the replica's connection as after its login, as home's was made.
     Reset,
     /// Ask the replica for its values.
@@ -51,7 +53,12 @@ pub(super) enum Chore {
 impl Chore {
     pub(super) fn side(self) -> Side {
         match self {
-            Chore::HomeValues | Chore::Tracking | Chore::Position | Chore::Ping | Chore::Repeat => Side::Server,
+            Chore::HomeValues
+            | Chore::Tracking
+            | Chore::ReturnTracking
+            | Chore::Position
+            | Chore::Ping
+            | Chore::Repeat => Side::Server,
             Chore::Reset
             | Chore::ReplicaValues
             | Chore::Schema

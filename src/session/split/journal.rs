@@ -6,7 +6,10 @@
 
 use crate::sql::{self, ClientCharset, Dialect};
 
-use super::variables::{is_server_bound, is_set_by_another, is_set_by_names};
+use super::{
+    values::Values,
+    variables::{is_server_bound, is_set_by_another, is_set_by_names},
+};
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
 const BYTES_MAX: usize = 16 << 10;
@@ -37,7 +40,7 @@ struct UserVariable {
 pub(super) struct Journal {
     schema: Option<Vec<u8>>,
     /// The variables that are compared, as the home server had them when the session began.
-    baseline: Vec<Variable>,
+    baseline: Option<Values>,
     /// The session is as COM_RESET_CONNECTION left it: with the server's own character sets in place of the login's, which
     /// may have the same names.
     was_reset: bool,
@@ -77,10 +80,13 @@ impl Journal {
         Journal { schema, ..Journal::default() }
     }
 
-    /// The home server's values of these variables.
-    pub(super) fn set_baseline(&mut self, names: impl Iterator<Item = &'static str>, values: Vec<Vec<u8>>) {
-        let names = names.map(|name| name.as_bytes().to_vec());
-        self.baseline = names.zip(values).map(|(name, value)| Variable { name, value }).collect();
+    /// The home server's values of the variables that are compared.
+    pub(super) fn baseline(&self) -> Option<&Values> {
+        self.baseline.as_ref()
+    }
+
+    pub(super) fn set_baseline(&mut self, values: Values) {
+        self.baseline = Some(values);
         self.version += 1;
         self.meaning += 1;
     }
@@ -247,12 +253,13 @@ impl Journal {
     }
 
     fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let find = |list: &'_ [Variable]| list.iter().position(|variable| variable.name == name);
-        match (find(&self.changed), &self.names) {
-            (Some(place), _) => Some(&self.changed[place].value),
-            (None, Some(names)) if name == b"collation_connection" => Some(&names.collation),
-            (None, Some(names)) if is_set_by_names(name) => Some(&names.charset),
-            (None, _) => find(&self.baseline).map(|place| &*self.baseline[place].value),
+        if let Some(variable) = self.changed.iter().find(|variable| variable.name == name) {
+            return Some(&variable.value);
+        }
+        match &self.names {
+            Some(names) if name == b"collation_connection" => Some(&names.collation),
+            Some(names) if is_set_by_names(name) => Some(&names.charset),
+            Some(_) | None => self.baseline.as_ref()?.of(name),
         }
     }
 
@@ -260,23 +267,26 @@ impl Journal {
     /// `extra` goes with it. `None` when nothing differs; an error when it cannot be written.
     pub(super) fn settings(
         &self,
-        theirs: &[Vec<u8>],
+        theirs: Option<&Values>,
         extra: impl Iterator<Item = &'static str>,
     ) -> Result<Option<Vec<u8>>, Unwritable> {
-        let differing = self.baseline.iter().zip(theirs).filter(|(mine, theirs)| mine.value != **theirs);
+        let mine = self.baseline.iter().flat_map(Values::iterate);
+        let theirs = theirs.into_iter().flat_map(Values::iterate);
+        let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs);
         let differing = differing.map(|(mine, _)| mine);
-        let is_named = |mine: &Variable| self.names.is_some() && is_set_by_names(&mine.name);
-        let is_changed = |mine: &Variable| self.changed.iter().any(|changed| changed.name == mine.name);
-        let untouched = differing.filter(|mine| !is_named(mine) && !is_changed(mine));
-        let mut variables: Vec<&Variable> = untouched.chain(&self.changed).collect();
-        variables.sort_by_key(|variable| is_set_by_another(&variable.name));
+        let is_named = |name: &[u8]| self.names.is_some() && is_set_by_names(name);
+        let is_changed = |name: &[u8]| self.changed.iter().any(|changed| changed.name == name);
+        let untouched = differing.filter(|(name, _)| !is_named(name) && !is_changed(name));
+        let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
+        let mut variables: Vec<(&[u8], &[u8])> = untouched.chain(changed).collect();
+        variables.sort_by_key(|(name, _)| is_set_by_another(name));
         let names = self
             .names
             .iter()
             .map(|Names { charset, collation }| [b"NAMES '", &**charset, b"' COLLATE '", collation, b"'"].concat());
         let mut parts: Vec<Vec<u8>> = names.chain(extra.map(|extra| extra.as_bytes().to_vec())).collect();
-        for variable in variables {
-            parts.push(setting(variable)?);
+        for (name, value) in variables {
+            parts.push(setting(name, value)?);
         }
         for variable in &self.user_variables {
             if let Some(literal) = &variable.literal {
@@ -301,17 +311,16 @@ impl UserVariable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unwritable;
 
-fn setting(variable: &Variable) -> Result<Vec<u8>, Unwritable> {
-    let Variable { name, value } = variable;
+fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\`".contains(byte));
     if !is_plain(name) || !is_plain(value) {
         return Err(Unwritable);
     }
     let is_number = !value.is_empty() && value.iter().all(|byte| is_number(*byte));
-    Ok(match value.as_slice() {
-        b"" if name == b"character_set_results" => [b"SESSION ", &**name, b"=NULL"].concat(),
-        value if is_number => [b"SESSION ", &**name, b"=", value].concat(),
-        value => [b"SESSION ", &**name, b"='", value, b"'"].concat(),
+    Ok(match value {
+        b"" if name == b"character_set_results" => [b"SESSION ", name, b"=NULL"].concat(),
+        value if is_number => [b"SESSION ", name, b"=", value].concat(),
+        value => [b"SESSION ", name, b"='", value, b"'"].concat(),
     })
 }
 
@@ -356,18 +365,18 @@ mod tests {
         compared(DIALECT.family)
     }
 
-    fn baseline() -> Vec<Vec<u8>> {
-        names().map(|_| b"1".to_vec()).collect()
+    fn baseline() -> Values {
+        Values::new(DIALECT.family, names().map(|_| b"1".to_vec()))
     }
 
     fn journal() -> Journal {
         let mut journal = Journal::new(None);
-        journal.set_baseline(names(), baseline());
+        journal.set_baseline(baseline());
         journal
     }
 
-    fn settings(journal: &Journal, theirs: &[Vec<u8>]) -> String {
-        let statement = journal.settings(theirs, std::iter::empty()).expect("writable");
+    fn settings(journal: &Journal, theirs: &Values) -> String {
+        let statement = journal.settings(Some(theirs), std::iter::empty()).expect("writable");
         String::from_utf8(statement.unwrap_or_default()).unwrap()
     }
 
@@ -379,8 +388,8 @@ mod tests {
     #[test]
     fn other_defaults_and_changes_are_made_the_same() {
         let mut journal = journal();
-        let mut theirs = baseline();
-        theirs[1] = b"SYSTEM".to_vec();
+        let value = |name: &&str| if *name == "time_zone" { b"SYSTEM".to_vec() } else { b"1".to_vec() };
+        let theirs = Values::new(DIALECT.family, names().map(|name| value(&name)));
         assert_eq!(settings(&journal, &theirs), "SET SESSION time_zone=1");
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.variable_changed(b"sort_buffer_size", b"300000");
@@ -409,8 +418,8 @@ mod tests {
             journal.variable_changed(name.as_bytes(), value.as_bytes());
         }
         journal.named(b"SET NAMES latin1 COLLATE latin1_bin", DIALECT);
-        let mut theirs = baseline();
-        theirs[3] = b"other".to_vec();
+        let value = |name| if name == "character_set_results" { b"other".to_vec() } else { b"1".to_vec() };
+        let theirs = Values::new(DIALECT.family, names().map(value));
         assert_eq!(settings(&journal, &theirs), "SET NAMES 'latin1' COLLATE 'latin1_bin'");
         assert_eq!(journal.charset(), ClientCharset::from_name(b"latin1"));
         journal.variable_changed(b"character_set_results", b"ascii");
@@ -477,7 +486,7 @@ mod tests {
     fn a_value_that_modes_could_change_is_not_written() {
         let mut journal = journal();
         journal.variable_changed(b"init_connect", b"it's");
-        assert_eq!(journal.settings(&baseline(), std::iter::empty()), Err(Unwritable));
+        assert_eq!(journal.settings(Some(&baseline()), std::iter::empty()), Err(Unwritable));
     }
 
     #[test]

@@ -39,8 +39,10 @@ impl Split {
     pub(super) fn next(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         match self.home {
             Home::Unknown => return Next::Say(Chore::HomeValues),
+            Home::Silent(_) if self.current.is_about_tracking => self.tracking_returned(),
             Home::Silent(_) => return Next::Say(Chore::Tracking),
-            Home::Telling(_) | Home::Unable => {}
+            Home::Telling(_) if self.current.is_about_tracking => return Next::Say(Chore::ReturnTracking),
+            Home::Telling(_) | Home::Returned | Home::Unable => {}
         }
         match goal {
             Side::Replica if self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
@@ -162,11 +164,9 @@ impl Split {
 
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
         let table = surroundings.table;
-        let user = table.user(&self.login.user).map(|user| table.user_config(user));
-        match user.and_then(|user| user.split) {
-            Some(split) => self.replicas.may_keep(table, split.read),
-            None => true,
-        }
+        let user = &self.login.user;
+        let pool = || table.user_config(table.user(user)?).split.map(|split| split.read);
+        self.replicas.may_keep(table, pool)
     }
 
     fn executed_statement(&self) -> Option<&Statement> {

@@ -8,7 +8,7 @@
 //! - `plan` says where a command goes;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back;
-//! - `absorb` learns from replies, and takes out of them what the client did not ask for;
+//! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `statements` are the prepared ones; `replica` is the second server.
 
@@ -29,6 +29,8 @@ mod retold;
 mod sight;
 mod statements;
 mod stay;
+mod trackers;
+mod values;
 mod variables;
 mod views;
 mod words;
@@ -55,6 +57,7 @@ use replica::Replicas;
 use sight::Sight;
 use statements::{Preparation, Statements};
 pub use stay::{Bond, RouteCounts, Stay};
+use trackers::Tracking;
 
 /// The longest command that is looked into; a longer one goes home.
 const COMMAND_MAX: usize = limits::LOGIN_PACKET_MAX;
@@ -117,6 +120,8 @@ pub(super) struct Split {
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
     looked_in_transaction: bool,
+    /// The last that home told of transactions is that one was begun.
+    told_transaction: bool,
     /// How texts are read.
     reading: Dialect,
     /// What that was made from: the journal's count of changes of meaning, and the server's flags.
@@ -135,19 +140,10 @@ enum Home {
     Silent(Tracking),
     /// It tells of every change that matters.
     Telling(Tracking),
+    /// It tells again what the client asked for, who wants to decide about it: everything stays at home.
+    Returned,
     /// It cannot: everything stays at home.
     Unable,
-}
-
-/// What a server would tell the client of changes without us.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Tracking {
-    /// Names between commas, or `*`.
-    variables: Vec<u8>,
-    schema: bool,
-    state_change: bool,
-    /// MySQL's. Those are off unless the client asks for them.
-    gtids: bool,
 }
 
 /// The command under way.
@@ -155,12 +151,16 @@ struct Tracking {
 struct Current {
     kind: Kind,
     classification: Classification,
+    /// It is about what servers tell of their sessions.
+    is_about_tracking: bool,
     /// Where it runs.
     at: Side,
     /// Conditions of statements before it outlive it, if it leaves none.
     keeps_conditions: bool,
     /// FOUND_ROWS() of a query before it outlives it.
     keeps_found_rows: bool,
+    /// It may change what its reply need not tell of.
+    changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -234,6 +234,7 @@ impl Split {
             owes_home: false,
             ready: None,
             looked_in_transaction: false,
+            told_transaction: false,
             login,
         }
     }
@@ -281,9 +282,11 @@ impl Current {
         Current {
             kind,
             classification,
+            is_about_tracking: false,
             at: Side::Server,
             keeps_conditions: false,
             keeps_found_rows: false,
+            changes_unseen: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

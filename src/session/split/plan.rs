@@ -18,8 +18,9 @@ use super::{
         relay::{Move, Relay},
     },
     COMMAND_MAX, Current, Home, Kind, Split,
-    statements::{Definitions, Execution, Preparation},
+    statements::{Definitions, Execution, ForReplica, Preparation},
     stay::{Bond, Stay},
+    trackers,
 };
 
 /// Texts that replicas refused and a session remembers.
@@ -89,6 +90,7 @@ impl Relay {
     fn begin_at_home(&mut self, payload: &[u8], bytes: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         split.current.at = Side::Server;
+        split.current.changes_unseen = split.may_change_unseen(payload);
         split.retain_for_home(payload);
         match split.bound_elsewhere(payload) {
             Some(rewritten) => {
@@ -104,13 +106,22 @@ impl Relay {
         split.current.at = Side::Replica;
         split.retain_for_repetition(payload);
         let length = HEADER_LENGTH + payload.len();
-        if let Kind::Execute = split.current.kind
-            && let Some(rewritten) = split.execution_for_replica(payload)
-        {
-            return Move::Say { side: Side::Replica, packet: rewritten, shape, length };
-        }
+        let execution = match split.current.kind {
+            Kind::Execute => split.execution_for_replica(payload),
+            _ => None,
+        };
+        let step = match execution {
+            Some(ForReplica::Payload(rewritten)) => {
+                return Move::Say { side: Side::Replica, packet: packet(&rewritten), shape, length };
+            }
+            Some(ForReplica::Number(id)) => {
+                let at = HEADER_LENGTH + StatementId::OFFSET;
+                Step::Renumber { to: Side::Replica, length, at, number: id.0.to_le_bytes() }
+            }
+            None => Step::Forward { to: Side::Replica, length },
+        };
         self.begin_whole(Side::Replica, shape);
-        Move::Begin(Step::Forward { to: Side::Replica, length })
+        Move::Begin(step)
     }
 
     fn execute_shape(&self, payload: &[u8]) -> ReplyShape {
@@ -184,9 +195,19 @@ impl Split {
     /// Looks into a command: sets `current`, and says what its reply looks like where it may run at a replica.
     fn look(&mut self, payload: &[u8], status: StatusFlags) -> ReplyShape {
         self.read_as_home(status);
+        let mut is_about_tracking = false;
         let (kind, classification) = match payload.first().map(|code| Command::from(*code)) {
-            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload))),
-            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..])), NOTHING),
+            Some(Command::Query) => {
+                let text = self.text_in(payload);
+                let classification = self.classify(text);
+                is_about_tracking = trackers::is_about_tracking(text, &classification);
+                (Kind::Query, classification)
+            }
+            Some(Command::StmtPrepare) => {
+                let preparation = self.preparation(&payload[1..]);
+                is_about_tracking = trackers::is_about_tracking(Some(&preparation.text), &preparation.classification);
+                (Kind::Prepare(preparation), NOTHING)
+            }
             Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
             Some(
@@ -204,7 +225,7 @@ impl Split {
         self.chose_statements |= payload.first().is_some_and(|code| Command::from(*code) == Command::SetOption);
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
-        self.current = Current::new(kind, classification);
+        self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.current.keeps_conditions = self.keeps_conditions(payload);
         self.current.keeps_found_rows = self.keeps_found_rows(payload);
         ReplyShape::ResultSet
@@ -367,11 +388,11 @@ impl Split {
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
         }
-        if self.chose_statements && self.current.classification.statements > 1 {
-            return Some(Bond::OtherSettings);
-        }
         if self.reads_hidden_view(payload) {
             return Some(Bond::View);
+        }
+        if self.chose_statements && self.current.classification.statements > 1 {
+            return Some(Bond::OtherSettings);
         }
         if self.replicas.are_resting(surroundings.now) {
             return Some(Bond::NoReplica);
@@ -409,7 +430,7 @@ impl Split {
     }
 
     /// A replica refused this statement, though its text is a read: perhaps a view of it writes.
-    fn was_refused(&self, payload: &[u8]) -> bool {
+    pub(super) fn was_refused(&self, payload: &[u8]) -> bool {
         !self.refused.is_empty() && self.refused.contains(&self.fingerprint(payload))
     }
 
@@ -484,33 +505,31 @@ impl Split {
         };
         statement.long_data = false;
         statement.has_cursor = execution.wants_cursor;
-        let rewritten = statement.bind(payload, &execution, true)?;
-        let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
-        write_packet(&mut packet, 0, &rewritten);
-        Some(packet)
+        statement.bind(payload, &execution, true).map(|rewritten| packet(&rewritten))
     }
 
-    fn execution_for_replica(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+    fn execution_for_replica(&mut self, payload: &[u8]) -> Option<ForReplica> {
         let id = StatementId::of_command(payload)?;
         let statement = self.statements.find_mut(id)?;
         let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
         statement.bind(payload, &execution, false);
-        let rewritten = self.statements.for_replica(id, payload, &execution)?;
-        let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
-        write_packet(&mut packet, 0, &rewritten);
-        Some(packet)
+        self.statements.for_replica(id, payload, &execution)
     }
 
     /// What home must get of a read that a replica did not answer.
     pub(super) fn repetition(&mut self) -> Vec<u8> {
         let payload = std::mem::take(&mut self.retained);
-        let mut packet = self.bound_elsewhere(&payload).unwrap_or_default();
-        if packet.is_empty() {
-            write_packet(&mut packet, 0, &payload);
-        }
+        let said = self.bound_elsewhere(&payload).unwrap_or_else(|| packet(&payload));
         self.retained = payload;
-        packet
+        said
     }
+}
+
+/// A command that is no longer than those that are looked into.
+fn packet(payload: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(HEADER_LENGTH + payload.len());
+    write_packet(&mut packet, 0, payload);
+    packet
 }
 
 /// Not a read only because it calls what may be a stored function.

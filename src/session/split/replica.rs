@@ -12,6 +12,7 @@ use crate::{
 use super::{
     super::{ReplicaWant, ServerFacts},
     journal::Journal,
+    values::Values,
 };
 
 /// How long a replica that failed the session is left alone, and all of them when there was none.
@@ -36,7 +37,7 @@ pub(super) struct Replica {
     /// It lacks a COM_RESET_CONNECTION that home has had.
     pub(super) must_reset: bool,
     /// Its values of the variables that are compared; none until it was asked.
-    pub(super) values: Option<Vec<Vec<u8>>>,
+    pub(super) values: Option<Values>,
     /// The journal's version that was put on.
     pub(super) applied: Option<u32>,
     pub(super) role: Option<Vec<u8>>,
@@ -164,14 +165,15 @@ impl Replicas {
     }
 
     /// A read begins. Whether the session may keep its replica for it: looked at now and then, and when the routing
-    /// table has changed.
-    pub(super) fn may_keep(&mut self, table: &RoutingTable, pool: PoolIndex) -> bool {
+    /// table has changed. `pool` finds where the session's reads go, if they still go anywhere else than home.
+    pub(super) fn may_keep(&mut self, table: &RoutingTable, pool: impl FnOnce() -> Option<PoolIndex>) -> bool {
         let Some(replica) = self.current.as_deref_mut() else { return true };
         replica.reads = replica.reads.wrapping_add(1);
         if replica.in_transaction || (replica.epoch == table.epoch && replica.reads % READS_BETWEEN_LOOKS != 0) {
             return true;
         }
         replica.epoch = table.epoch;
+        let Some(pool) = pool() else { return true };
         table.place(replica.facts.id).is_some_and(|place| route::is_fair(table, pool, place))
     }
 }

@@ -332,3 +332,31 @@ fn characteristics_of_all_transactions_are_told_by_mysql() {
     command = query("\0\x01SELECT a FROM t");
     assert_eq!(play.goes(&command), Side::Replica);
 }
+
+#[test]
+fn mariadb_tells_nothing_of_a_variable_with_two_signs_and_no_scope() {
+    for (text, expected) in [
+        ("SET @@time_zone = '+02:00'", "SET SESSION time_zone='+02:00'"),
+        ("SET @@`Sql_Auto_Is_Null` = true, @u = 1", "SET SESSION sql_auto_is_null=1, @`u`=1"),
+        ("SET @@max_sort_length=64", "SET SESSION max_sort_length=64"),
+    ] {
+        let mut play = Play::new();
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "{text}");
+        assert_eq!(play.said_to_replica()[1..], [expected], "{text}");
+    }
+    for text in [
+        "SET @@time_zone = DEFAULT",
+        "SET @@time_zone = @@global.time_zone",
+        "SET @@character_set_results = NULL",
+        "SET @@sql_mode = 'it''s'",
+        "SET @u = 1; SET @@time_zone = '+01:00'",
+    ] {
+        let mut play = Play::new();
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Server, "{text}");
+    }
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.at_home("SET @@session.time_zone = DEFAULT", AUTOCOMMIT, &variable("time_zone", "SYSTEM"));
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "it is told of this");
+}
