@@ -385,6 +385,9 @@ impl Split {
         if needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
             return Some(Bond::UserVariable);
         }
+        if self.journal.finds_last_insert() {
+            return Some(Bond::LastInsertId);
+        }
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
         }
