@@ -4,12 +4,15 @@
 //! System variables come from the home server's own trackers, with the values that it understood. User variables have no
 //! tracker: only those set to a literal are known, until a statement runs that may have changed them unseen.
 
-use crate::sql::{self, ClientCharset, Dialect};
+use crate::{
+    config::limits,
+    sql::{self, ClientCharset, Dialect},
+};
 
 use super::{values::Values, variables::is_server_bound};
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
-const BYTES_MAX: usize = 16 << 10;
+const BYTES_MAX: usize = limits::SPLIT_SETTINGS_BYTES;
 
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
