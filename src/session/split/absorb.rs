@@ -276,11 +276,9 @@ impl Split {
 
     /// The text that was executed; none of a command without any.
     pub(super) fn executed_text(&self) -> Option<Vec<u8>> {
+        let command = if self.current.at == Side::Replica { &self.retained } else { &self.at_home };
         match self.current.kind {
-            Kind::Query => {
-                let command = if self.current.at == Side::Replica { &self.retained } else { &self.at_home };
-                text_of(command, self.query_attributes).map(<[u8]>::to_vec)
-            }
+            Kind::Query => text_of(command, self.query_attributes).map(<[u8]>::to_vec),
             Kind::Execute => {
                 self.executing.and_then(|id| self.statements.find(id)).map(|statement| statement.text.clone())
             }

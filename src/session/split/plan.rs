@@ -383,11 +383,11 @@ impl Split {
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
         }
-        if self.reads_hidden_view(payload) {
-            return Some(Bond::View);
-        }
         if self.chose_statements && self.current.classification.statements > 1 {
             return Some(Bond::OtherSettings);
+        }
+        if self.reads_hidden_view(payload) {
+            return Some(Bond::View);
         }
         if self.replicas.are_resting(surroundings.now) {
             return Some(Bond::NoReplica);
