@@ -1,4 +1,4 @@
-//! Which tables a CREATE TEMPORARY TABLE makes and a DROP TABLE removes.
+//! Which tables a CREATE TEMPORARY TABLE makes and a DROP TABLE removes, and what other names a text has.
 
 use super::{
     Dialect, Span,
@@ -23,6 +23,21 @@ pub fn tables_named(text: &[u8], dialect: Dialect) -> TablesNamed<'_> {
     TablesNamed { lexer, is_at_end }
 }
 
+/// Everything in a text that may be a name: bare words, and words in quotes, with these.
+pub fn names(text: &[u8], dialect: Dialect) -> impl Iterator<Item = Span> {
+    let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
+    std::iter::from_fn(move || {
+        loop {
+            let token = lexer.next();
+            match token.kind {
+                Kind::Word | Kind::QuotedName => return Some(token.span),
+                Kind::End | Kind::Broken(_) => return None,
+                _ => {}
+            }
+        }
+    })
+}
+
 /// See [`tables_named`].
 #[derive(Clone, Debug)]
 pub struct TablesNamed<'a> {
@@ -30,7 +45,7 @@ pub struct TablesNamed<'a> {
     is_at_end: bool,
 }
 
-fn is_word(lexer: &Lexer<'_>, token: Token, word: &str) -> bool {
+pub(super) fn is_word(lexer: &Lexer<'_>, token: Token, word: &str) -> bool {
     token.kind == Kind::Word && token.span.of(lexer.text).eq_ignore_ascii_case(word.as_bytes())
 }
 
@@ -96,16 +111,17 @@ mod tests {
     use super::*;
     use crate::sql::{ClientCharset, Family};
 
+    const DIALECT: Dialect = Dialect {
+        no_backslash_escapes: false,
+        ansi_quotes: false,
+        family: Family::MariaDb { version: 101_119 },
+        charset: ClientCharset::Utf8,
+    };
+
     fn check(text: &str, expected: &[(Option<&str>, &str)]) {
-        let dialect = Dialect {
-            no_backslash_escapes: false,
-            ansi_quotes: false,
-            family: Family::MariaDb { version: 101_119 },
-            charset: ClientCharset::Utf8,
-        };
         let part = |span: Span| std::str::from_utf8(span.of(text.as_bytes())).unwrap();
         let found: Vec<_> =
-            tables_named(text.as_bytes(), dialect).map(|name| (name.schema.map(part), part(name.table))).collect();
+            tables_named(text.as_bytes(), DIALECT).map(|name| (name.schema.map(part), part(name.table))).collect();
         assert_eq!(found, expected, "{text}");
     }
 

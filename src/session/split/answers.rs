@@ -7,8 +7,8 @@ use crate::protocol::statement::StatementId;
 use super::{
     super::Side,
     Home, Split, Tracking,
-    absorb::is_on,
     chore::{Answer, Chore, Unsayable},
+    trackers::is_on,
     values::Values,
 };
 
@@ -23,11 +23,15 @@ impl Split {
                 }
             }
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
+            (Chore::ReturnTracking, Answer::Done) => self.tracking_returned(),
+            // Most likely somebody killed it. The command finds our own values, as any command that hides what it does.
+            (Chore::ReturnTracking, _) => self.current.is_about_tracking = false,
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
-                self.last = Side::Server;
+                (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
                 self.conditions.repeated();
+                self.home_caught_up();
             }
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
@@ -38,6 +42,8 @@ impl Split {
             (Chore::Position, _) => self.sight.in_vain(now),
             (Chore::Wait, Answer::Row(values)) if values == [Some(b"0".to_vec())] => self.replica_has_all(),
             (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
+            (Chore::Views, Answer::Column(names)) => self.views_answered(Some(names), now),
+            (Chore::Views, Answer::Refused(_) | Answer::Done) => self.views_answered(None, now),
             (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
                 self.prepared_there(id, there, definitions.0);
             }
@@ -58,6 +64,7 @@ impl Split {
                 values.share(self.journal.baseline());
                 replica.values = Some(values);
             }
+            (Chore::Reset, Answer::Done) => replica.must_reset = false,
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.role = role,
@@ -74,7 +81,8 @@ impl Split {
         let mut values = values.into_iter().map(Option::unwrap_or_default);
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
-        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
+        let gtids = if self.knows_gtid_tracker() { next() } else { Vec::new() };
+        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
         self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);
     }

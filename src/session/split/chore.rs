@@ -20,6 +20,10 @@ pub(super) enum Chore {
     HomeValues,
     /// Have home tell of changes.
     Tracking,
+    /// Have home tell what the client asked for, and nothing else.
+    ReturnTracking,
+    /// Make the replica's connection as after its login, as home's was made.
+    Reset,
     /// Ask the replica for its values.
     ReplicaValues,
     /// Give the replica the session's schema.
@@ -36,6 +40,8 @@ pub(super) enum Chore {
     Position,
     /// Wait at the replica for what the session has seen.
     Wait,
+    /// Ask the replica for views that do more than read.
+    Views,
     /// Prepare a statement of the client there.
     Prepare(StatementId),
     /// Show home that the session is not idle, while it reads elsewhere.
@@ -47,21 +53,28 @@ pub(super) enum Chore {
 impl Chore {
     pub(super) fn side(self) -> Side {
         match self {
-            Chore::HomeValues | Chore::Tracking | Chore::Position | Chore::Ping | Chore::Repeat => Side::Server,
-            Chore::ReplicaValues
+            Chore::HomeValues
+            | Chore::Tracking
+            | Chore::ReturnTracking
+            | Chore::Position
+            | Chore::Ping
+            | Chore::Repeat => Side::Server,
+            Chore::Reset
+            | Chore::ReplicaValues
             | Chore::Schema
             | Chore::Settings
             | Chore::Role
             | Chore::Begin
             | Chore::Commit
             | Chore::Wait
+            | Chore::Views
             | Chore::Prepare(_) => Side::Replica,
         }
     }
 
     pub(super) fn shape(self) -> ReplyShape {
         match self {
-            Chore::Schema | Chore::Ping => ReplyShape::Simple,
+            Chore::Reset | Chore::Schema | Chore::Ping => ReplyShape::Simple,
             Chore::Prepare(_) => ReplyShape::Prepare,
             _ => ReplyShape::ResultSet,
         }
@@ -87,6 +100,8 @@ pub(super) enum Answer {
     Done,
     /// The values of the first row.
     Row(Vec<Option<Vec<u8>>>),
+    /// The first values of all rows.
+    Column(Vec<Vec<u8>>),
     /// A statement is prepared.
     Prepared { id: StatementId, definitions: Definitions },
     /// An error.
@@ -152,7 +167,13 @@ impl Asked {
         let has_flag = self.framing.optional_metadata || self.framing.cache_metadata;
         let definitions = if has_flag && head.u8("metadata flag") == Ok(0) { 0 } else { columns };
         let skipped = 1 + definitions as usize + usize::from(!self.framing.deprecate_eof);
-        let row = packets(&self.answer).nth(skipped)?;
+        let rows = packets(&self.answer).skip(skipped);
+        if self.chore == Chore::Views {
+            let rows = rows.take_while(|row| row.first() != Some(&EOF_HEADER));
+            let values = rows.map(|row| Reader::new(row).lenenc_bytes("value").map(<[u8]>::to_vec));
+            return values.collect::<Result<_, _>>().ok().map(Answer::Column);
+        }
+        let row = { rows }.next()?;
         if row.first() == Some(&EOF_HEADER) {
             // No row: the session may have limited what a SELECT gives.
             return Some(Answer::Done);

@@ -34,9 +34,9 @@ pub(super) struct Journal {
     schema: Option<Vec<u8>>,
     /// The variables that are compared, as the home server had them when the session began.
     baseline: Option<Values>,
-    /// COM_RESET_CONNECTION gave the session the server's own character sets. Their names do not tell of the collation in
-    /// the definitions of columns, which is then not the login's.
-    has_servers_charsets: bool,
+    /// The session is as COM_RESET_CONNECTION left it: with the server's own character sets in place of the login's, which
+    /// may have the same names.
+    was_reset: bool,
     /// What was changed since.
     changed: Vec<Variable>,
     user_variables: Vec<UserVariable>,
@@ -85,7 +85,12 @@ impl Journal {
     pub(super) fn reset(&mut self) {
         let (schema, baseline) = (self.schema.take(), std::mem::take(&mut self.baseline));
         let (version, meaning) = (self.version + 1, self.meaning + 1);
-        *self = Journal { schema, baseline, version, meaning, has_servers_charsets: true, ..Journal::default() };
+        *self = Journal { schema, baseline, version, meaning, was_reset: true, ..Journal::default() };
+    }
+
+    /// Whether a connection that has just been logged in is another than home's for want of a reset.
+    pub(super) fn was_reset(&self) -> bool {
+        self.was_reset
     }
 
     pub(super) fn schema(&self) -> Option<&[u8]> {
@@ -231,10 +236,9 @@ impl Journal {
         theirs: Option<&Values>,
         extra: impl Iterator<Item = &'static str>,
     ) -> Result<Option<Vec<u8>>, Unwritable> {
-        let is_said = |name: &[u8]| self.has_servers_charsets && is_of_charsets(name);
         let mine = self.baseline.iter().flat_map(Values::iterate);
         let theirs = theirs.into_iter().flat_map(Values::iterate);
-        let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs || is_said(mine.0));
+        let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs);
         let differing = differing.map(|(mine, _)| mine);
         let untouched = differing.filter(|(name, _)| self.changed.iter().all(|changed| changed.name != *name));
         let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
@@ -276,11 +280,6 @@ fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
         value if is_number => [b"SESSION ", name, b"=", value].concat(),
         value => [b"SESSION ", name, b"='", value, b"'"].concat(),
     })
-}
-
-/// Whether a variable names a character set or collation of the connection.
-fn is_of_charsets(name: &[u8]) -> bool {
-    name.starts_with(b"character_set_") || name == b"collation_connection"
 }
 
 fn is_number(byte: u8) -> bool {
@@ -421,8 +420,6 @@ mod tests {
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.assigned(b"SET @a = 5", DIALECT);
         journal.reset();
-        let charsets = "SET SESSION character_set_client=1, SESSION character_set_results=1, \
-                        SESSION character_set_connection=1, SESSION collation_connection=1";
-        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), charsets));
+        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), ""));
     }
 }

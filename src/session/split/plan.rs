@@ -18,9 +18,9 @@ use super::{
         relay::{Move, Relay},
     },
     COMMAND_MAX, Current, Home, Kind, Split,
-    conditions::uses_no_table,
     statements::{Definitions, Execution, ForReplica, Preparation},
     stay::{Bond, Stay},
+    trackers,
 };
 
 /// Texts that replicas refused and a session remembers.
@@ -66,6 +66,11 @@ impl Relay {
         };
         let shape = split.look(payload, self.status);
         let side = match split.ready.take() {
+            // What the view does was not known when its replica was chosen.
+            Some(Side::Replica) if split.reads_hidden_view(payload) => {
+                split.stay = Some(Stay::Read(Bond::View));
+                Side::Server
+            }
             Some(side) => side,
             None => match split.destination(payload, self.status, surroundings) {
                 goal if split.is_ready(goal, self.status, surroundings) => goal,
@@ -85,6 +90,7 @@ impl Relay {
     fn begin_at_home(&mut self, payload: &[u8], bytes: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         split.current.at = Side::Server;
+        split.current.changes_unseen = split.may_change_unseen(payload);
         split.retain_for_home(payload);
         match split.bound_elsewhere(payload) {
             Some(rewritten) => {
@@ -189,9 +195,19 @@ impl Split {
     /// Looks into a command: sets `current`, and says what its reply looks like where it may run at a replica.
     fn look(&mut self, payload: &[u8], status: StatusFlags) -> ReplyShape {
         self.read_as_home(status);
+        let mut is_about_tracking = false;
         let (kind, classification) = match payload.first().map(|code| Command::from(*code)) {
-            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload))),
-            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..])), NOTHING),
+            Some(Command::Query) => {
+                let text = self.text_in(payload);
+                let classification = self.classify(text);
+                is_about_tracking = trackers::is_about_tracking(text, &classification);
+                (Kind::Query, classification)
+            }
+            Some(Command::StmtPrepare) => {
+                let preparation = self.preparation(&payload[1..]);
+                is_about_tracking = trackers::is_about_tracking(Some(&preparation.text), &preparation.classification);
+                (Kind::Prepare(preparation), NOTHING)
+            }
             Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
             Some(
@@ -206,10 +222,12 @@ impl Split {
             ) => (Kind::Other, NOTHING),
             Some(_) | None => (Kind::Unseen, UNSEEN),
         };
+        self.chose_statements |= payload.first().is_some_and(|code| Command::from(*code) == Command::SetOption);
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
-        self.current = Current::new(kind, classification);
+        self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.current.keeps_conditions = self.keeps_conditions(payload);
+        self.current.keeps_found_rows = self.keeps_found_rows(payload);
         ReplyShape::ResultSet
     }
 
@@ -224,7 +242,16 @@ impl Split {
             Kind::Prepare(_) if may_keep => payload.get(1..),
             Kind::Query | Kind::Execute | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
         };
-        text.is_some_and(uses_no_table)
+        text.is_some_and(|text| !sql::may_use_a_table(text, self.reading))
+    }
+
+    /// Whether FOUND_ROWS() of the queries before this statement outlives it. Of no matter to one that runs at home behind
+    /// a query there.
+    fn keeps_found_rows(&self, payload: &[u8]) -> bool {
+        let Classification { class, statements, .. } = self.current.classification;
+        let may_matter = self.found == Side::Replica || class <= Class::ReadOfConnection;
+        let text = if may_matter && statements == 1 { self.text_of_statement(payload) } else { None };
+        text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
     }
 
     /// The text that a command runs.
@@ -321,8 +348,7 @@ impl Split {
     /// The replica that the statement's author names, if there is one of that name.
     fn wanted_server(&self, payload: &[u8], surroundings: Surroundings<'_>) -> Option<ServerId> {
         let Some(Hint::Server(name)) = self.current.classification.hint else { return None };
-        let prepared = self.executing.and_then(|id| self.statements.find(id));
-        let text = prepared.map_or_else(|| self.text_in(payload), |statement| Some(statement.text.as_slice()))?;
+        let text = self.text_of_command(payload)?;
         let name = name.of(text);
         let table = surroundings.table;
         let pool = table.user_config(table.user(&self.login.user)?).split?.read;
@@ -357,6 +383,12 @@ impl Split {
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
         }
+        if self.chose_statements && self.current.classification.statements > 1 {
+            return Some(Bond::OtherSettings);
+        }
+        if self.reads_hidden_view(payload) {
+            return Some(Bond::View);
+        }
         if self.replicas.are_resting(surroundings.now) {
             return Some(Bond::NoReplica);
         }
@@ -370,7 +402,7 @@ impl Split {
         match Execution::parse(payload, statement.parameters, self.query_attributes) {
             None => Some(Bond::QueryAttributes),
             Some(execution) if execution.wants_cursor || statement.has_cursor => Some(Bond::Cursor),
-            Some(_) if statement.is_unfit => Some(Bond::Unfit),
+            Some(_) if statement.is_unfit || statement.is_told_anew => Some(Bond::Unfit),
             Some(_) if statement.long_data => Some(Bond::LongData),
             Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
             Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {
@@ -393,7 +425,7 @@ impl Split {
     }
 
     /// A replica refused this statement, though its text is a read: perhaps a view of it writes.
-    fn was_refused(&self, payload: &[u8]) -> bool {
+    pub(super) fn was_refused(&self, payload: &[u8]) -> bool {
         !self.refused.is_empty() && self.refused.contains(&self.fingerprint(payload))
     }
 
@@ -408,6 +440,9 @@ impl Split {
     /// A replica said that it does not run the read: it is not tried again.
     pub(super) fn learn_refusal(&mut self) {
         let fingerprint = self.fingerprint(&self.retained);
+        if self.refused.contains(&fingerprint) {
+            return;
+        }
         if self.refused.len() == REFUSED_MAX {
             self.refused.remove(0);
         }
@@ -422,12 +457,23 @@ impl Split {
 
     /// Where that statement ran which another one asks about.
     pub(super) fn last_for(&self, needs: Needs) -> Side {
-        if needs.contains(Needs::WARNINGS) { self.conditions.at() } else { self.last }
+        match needs {
+            needs if needs.contains(Needs::WARNINGS) => self.conditions.at(),
+            needs if needs.contains(Needs::ROW_COUNT) && !self.last_counts_none => self.last,
+            needs if needs.contains(Needs::FOUND_ROWS) => self.found,
+            _ => self.last,
+        }
     }
 
     fn knows_user_variables(&self, payload: &[u8]) -> bool {
         let text = self.text_of_statement(payload);
         text.is_some_and(|text| self.journal.knows_user_variables(text, self.reading))
+    }
+
+    /// The text of a query, or of the statement that is executed.
+    pub(super) fn text_of_command<'a>(&'a self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        let prepared = self.executing.and_then(|id| self.statements.find(id));
+        prepared.map_or_else(|| self.text_in(payload), |statement| Some(statement.text.as_slice()))
     }
 
     fn text_in<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
@@ -439,8 +485,8 @@ impl Split {
         let effects = self.current.classification.effects;
         let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
         if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
-            self.retained.clear();
-            self.retained.extend_from_slice(payload);
+            self.at_home.clear();
+            self.at_home.extend_from_slice(payload);
         }
     }
 

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use crate::{
     config::PoolIndex,
-    protocol::{capability::Capabilities, gtid::GtidPosition, status::StatusFlags},
+    protocol::{capability::Capabilities, gtid::GtidPosition, result_set::Reply, status::StatusFlags},
     route,
     topology::{RoutingTable, ServerId},
 };
 
 use super::{
     super::{ReplicaWant, ServerFacts},
+    journal::Journal,
     values::Values,
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Replicas {
 pub(super) struct Replica {
     pub(super) facts: ServerFacts,
     pub(super) schema: Option<Vec<u8>>,
+    /// It lacks a COM_RESET_CONNECTION that home has had.
+    pub(super) must_reset: bool,
     /// Its values of the variables that are compared; none until it was asked.
     pub(super) values: Option<Values>,
     /// The journal's version that was put on.
@@ -42,6 +45,8 @@ pub(super) struct Replica {
     pub(super) lacks_autocommit: bool,
     /// The version of the session's sight that it is known to have.
     pub(super) had: u32,
+    /// The rest of a reply that nobody wants; until it has come, nothing else may be asked.
+    pub(super) rest: Option<Reply>,
     /// The session has read from it.
     pub(super) was_read: bool,
     /// A read-only transaction is open on it, in step with home's.
@@ -61,6 +66,13 @@ impl Replica {
     /// A transaction of its own must end before anything else: home's has ended.
     pub(super) fn must_commit(&self, status: StatusFlags) -> bool {
         self.in_transaction && (self.is_outlived || !status.contains(StatusFlags::IN_TRANS))
+    }
+
+    /// Home was told COM_RESET_CONNECTION.
+    pub(super) fn home_was_reset(&mut self) {
+        self.must_reset = true;
+        (self.values, self.applied, self.role, self.refused) = (None, None, None, None);
+        self.set_transaction(false);
     }
 
     /// A read-only transaction was begun or ended.
@@ -102,16 +114,18 @@ impl Replicas {
         self.current.take()
     }
 
-    /// A replica is connected and will be logged in to with this schema.
-    pub(super) fn leased(&mut self, facts: ServerFacts, schema: Option<Vec<u8>>, table: &RoutingTable) {
+    /// A replica is connected and will be logged in to with the session's schema.
+    pub(super) fn leased(&mut self, facts: ServerFacts, journal: &Journal, table: &RoutingTable) {
         self.current = Some(Box::new(Replica {
             facts,
-            schema,
+            schema: journal.schema().map(<[u8]>::to_vec),
+            must_reset: journal.was_reset(),
             values: None,
             applied: None,
             role: None,
             lacks_autocommit: false,
             had: 0,
+            rest: None,
             was_read: false,
             in_transaction: false,
             has_snapshot: false,

@@ -59,6 +59,8 @@ pub(super) struct Statement {
     /// It has a cursor at home, which its next execution closes.
     pub(super) has_cursor: bool,
     replica: Option<AtReplica>,
+    /// An execution told the definitions of its columns anew.
+    pub(super) is_told_anew: bool,
     /// The replica did not prepare it, or not as home did.
     pub(super) is_unfit: bool,
     /// Bytes that it counts for.
@@ -126,6 +128,7 @@ impl Statements {
             long_data: false,
             has_cursor: false,
             replica: None,
+            is_told_anew: false,
             is_unfit: false,
             kept: bytes,
         };

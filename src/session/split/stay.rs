@@ -66,7 +66,7 @@ bonds! {
     PreviousStatement => "about the statement before";
     /// A prepared statement that is not kept.
     UnknownStatement => "unknown prepared statement";
-    /// It was prepared under settings that the session has changed since.
+    /// It was prepared under settings that the session has changed since, or is for others than the replica has.
     OtherSettings => "prepared under other settings";
     /// It opens a cursor, or closes one.
     Cursor => "cursor";
@@ -80,6 +80,8 @@ bonds! {
     QueryAttributes => "query attributes";
     /// A replica refused it before.
     Refused => "refused by a replica";
+    /// It names a view that does more than read, or whose text the user may not see.
+    View => "view over stored code";
     /// No replica can be had.
     NoReplica => "no replica";
     /// No replica has what the session has seen.

@@ -7,7 +7,7 @@ use crate::sql::Family;
 ///
 /// `optimizer_switch` is not among them: it decides how rows are found and not which, and servers of two versions do not
 /// have the same switches to set.
-const OF_BOTH: [&str; 19] = [
+const OF_BOTH: [&str; 20] = [
     "sql_mode",
     "time_zone",
     "character_set_client",
@@ -29,6 +29,8 @@ const OF_BOTH: [&str; 19] = [
     "sql_safe_updates",
     "sql_quote_show_create",
     "sql_notes",
+    // Clients are told of the transactions of the server that they read from.
+    "session_track_transaction_info",
 ];
 
 /// Those of MariaDB, from 10.2 on.

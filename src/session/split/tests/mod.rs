@@ -3,9 +3,11 @@
 mod diagnostics;
 mod failing;
 mod following;
+mod hidden;
 mod routing;
 mod seeing;
 mod statements;
+mod trackers;
 
 use super::{
     super::{stage::*, *},
@@ -46,6 +48,10 @@ struct Play {
     /// The last login at a replica.
     introduction: Option<HandshakeResponse>,
     at_door: bool,
+    /// The replica was told to write nothing, and of what to tell.
+    is_guarded: bool,
+    /// How often the replica was asked for views.
+    views_asked: u32,
     /// Texts of ours that nobody answers.
     unanswered: &'static str,
     script: Script,
@@ -62,6 +68,8 @@ struct Script {
     lacking: Capabilities,
     /// What home tells clients by itself: names of variables, then whether of schema and of other changes.
     home_tells: [&'static str; 3],
+    /// And whether of positions, which only MySQL's is asked for.
+    home_tells_gtids: &'static str,
     home_values: Vec<&'static str>,
     replica_values: Vec<&'static str>,
     /// Status of a fresh connection to a replica.
@@ -72,6 +80,8 @@ struct Script {
     wait: &'static str,
     /// Where home says that it is; `None` for no row at all.
     position: Option<&'static str>,
+    /// The views that do more than read.
+    views: Vec<&'static str>,
     /// Column of a statement prepared at the replica.
     column: &'static str,
     /// A text of ours that the replica refuses, with this code.
@@ -94,12 +104,14 @@ impl Script {
             cut: usize::MAX,
             lacking: Capabilities::NONE,
             home_tells: ["autocommit,character_set_client,time_zone", "1", "0"],
+            home_tells_gtids: "OFF",
             home_values: values.clone(),
             replica_values: values,
             replica_status: AUTOCOMMIT,
             has_replica: true,
             wait: "0",
             position: Some("0-1-100"),
+            views: Vec::new(),
             column: "a",
             refused: ("", 0),
         }
@@ -168,6 +180,8 @@ impl Play {
             said: Vec::new(),
             introduction: None,
             at_door: false,
+            is_guarded: false,
+            views_asked: 0,
             unanswered: "(none)",
             script,
         };
@@ -226,7 +240,7 @@ impl Play {
             return true;
         }
         self.stage.tell(Input::ReplicaLeased(facts(REPLICA)));
-        self.at_door = true;
+        (self.at_door, self.is_guarded) = (true, false);
         let mut payload = Vec::new();
         self.greeting.encode(&mut payload);
         assert_eq!(self.stage.show(Side::Replica, &packet(0, &payload)), b"");
@@ -250,9 +264,15 @@ impl Play {
             0x16 => format!("PREPARE {text}"),
             0x19 => format!("CLOSE {}", payload[1]),
             0x0E => "PING".to_owned(),
+            0x1F => "RESET".to_owned(),
             _ => text,
         };
-        self.said.push((side, text.clone()));
+        let text = if side == Side::Replica { self.unguarded(text) } else { text };
+        if text.contains("information_schema.views") {
+            self.views_asked += 1;
+        } else if text != "SET " {
+            self.said.push((side, text.clone()));
+        }
         if text.contains(self.unanswered) || code == 0x19 {
             return None;
         }
@@ -266,12 +286,28 @@ impl Play {
         })
     }
 
+    /// What is said to a replica without what every one is told, and that it was told so.
+    fn unguarded(&mut self, text: String) -> String {
+        let name = if self.script.is_mysql { "transaction_read_only" } else { "tx_read_only" };
+        let guard = format!("SESSION session_track_state_change=1, SESSION {name}=1");
+        match text.strip_suffix(&guard) {
+            Some(settings) => {
+                self.is_guarded = true;
+                settings.strip_suffix(", ").unwrap_or(settings).to_owned()
+            }
+            None => text,
+        }
+    }
+
     fn answer_to_text(&self, text: &str) -> Vec<u8> {
         let values = |values: &[&str]| self.row(values);
         if text.starts_with("SELECT @@SESSION.session_track") {
-            values(&[&self.script.home_tells[..], &self.script.home_values[..]].concat())
+            let gtids: &[&str] = if self.script.is_mysql { &[self.script.home_tells_gtids] } else { &[] };
+            values(&[&self.script.home_tells[..], gtids, &self.script.home_values[..]].concat())
         } else if text.starts_with("SELECT @@SESSION.") {
             values(&self.script.replica_values)
+        } else if text.contains("information_schema.views") {
+            self.rows(1, &self.script.views)
         } else if text.starts_with("SELECT @@GLOBAL.gtid") {
             self.rows(1, self.script.position.as_slice())
         } else if text.contains("GTID_WAIT") || text.contains("WAIT_FOR_EXECUTED") {
@@ -286,14 +322,14 @@ impl Play {
         self.rows(values.len(), values)
     }
 
-    /// A result of no row or one.
+    /// A result of as many rows as the values fill.
     fn rows(&self, columns: usize, values: &[&str]) -> Vec<u8> {
         let mut payloads = vec![vec![columns as u8]];
         payloads.resize(columns + 1, column("v"));
         if self.script.lacking.contains(Capabilities::DEPRECATE_EOF) {
             payloads.push(eof(AUTOCOMMIT));
         }
-        if !values.is_empty() {
+        for values in values.chunks(columns) {
             let mut row = Vec::new();
             values.iter().for_each(|value| Writer::new(&mut row).lenenc_bytes(value.as_bytes()));
             payloads.push(row);
@@ -333,7 +369,10 @@ impl Play {
         assert_eq!(self.waiting, b"", "the command was taken; said: {:?}", self.said);
         match (std::mem::take(&mut self.stage.to_server), std::mem::take(&mut self.stage.to_replica)) {
             (at_home, at_replica) if at_home == command && at_replica.is_empty() => Side::Server,
-            (at_home, at_replica) if at_replica == command && at_home.is_empty() => Side::Replica,
+            (at_home, at_replica) if at_replica == command && at_home.is_empty() => {
+                assert!(self.is_guarded, "no read is run by a replica that may write");
+                Side::Replica
+            }
             both => panic!("{command:?} came out as {both:?}; said: {:?}", self.said),
         }
     }

@@ -7,10 +7,10 @@ const EXECUTE: u8 = 0x17;
 const LONG_DATA: u8 = 0x18;
 const CLOSE: u8 = 0x19;
 const RESET: u8 = 0x1A;
-const ID: u8 = 7;
+pub(super) const ID: u8 = 7;
 
 /// The client prepares a statement, which home knows as [`ID`].
-fn prepare(play: &mut Play, text: &str) {
+pub(super) fn prepare(play: &mut Play, text: &str) {
     prepare_as(play, text, ID);
 }
 
@@ -23,7 +23,7 @@ fn prepare_as(play: &mut Play, text: &str, id: u8) {
 }
 
 /// An execution with one parameter, an INT of 7, with its type or without; or without parameters.
-fn execute(id: u8, binds: Option<bool>) -> Vec<u8> {
+pub(super) fn execute(id: u8, binds: Option<bool>) -> Vec<u8> {
     let mut rest = vec![id, 0, 0, 0, 0, 1, 0, 0, 0];
     if let Some(binds) = binds {
         rest.extend([0, u8::from(binds)]);
@@ -137,6 +137,33 @@ fn an_execution_that_closes_a_cursor_closes_it_where_it_is() {
             assert_eq!(run(&mut play, &execute(ID, None)).0, Side::Server, "a FETCH behind it must find no cursor");
         }
         assert_eq!(run(&mut play, &execute(ID, None)).0, Side::Replica);
+    }
+}
+
+#[test]
+fn definitions_that_a_replica_tells_anew_are_homes_to_tell() {
+    let anew = stream(&[vec![1, 1], column("b"), b"\x011".to_vec(), end_with(AUTOCOMMIT, b"")]);
+    let known = stream(&[vec![1, 0], b"\x011".to_vec(), end_with(AUTOCOMMIT, b"")]);
+    for cut in [1, 5, 30, usize::MAX] {
+        let mut play = any();
+        if let State::Relay(relay) = &mut play.stage.session.state {
+            relay.framing.cache_metadata = true;
+        }
+        prepare(&mut play, "SELECT ? FROM t");
+        play.send(&execute(ID, Some(true)));
+        assert_eq!(std::mem::take(&mut play.stage.to_replica), execute(REPLICA_STATEMENT, Some(true)));
+        play.reply(Side::Replica, &known);
+        assert_eq!(play.stage.take_client(), known, "what the client knows is known to both");
+        play.send(&execute(ID, Some(true)));
+        play.stage.to_replica.clear();
+        let (first, rest) = anew.split_at(cut.max(6).min(anew.len()));
+        play.reply(Side::Replica, first);
+        assert_eq!(play.stage.take_server(), execute(ID, Some(true)), "cut at {cut}");
+        play.reply(Side::Server, &anew);
+        rest.chunks(cut).for_each(|bytes| play.reply(Side::Replica, bytes));
+        assert_eq!(play.stage.take_client(), anew);
+        assert_eq!(run(&mut play, &execute(ID, Some(true))).0, Side::Server);
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "the replica is kept");
     }
 }
 
