@@ -206,6 +206,10 @@ pub(super) fn is_about_tracking(text: Option<&[u8]>, classification: &Classifica
     may_name_it && text.is_some_and(names_it)
 }
 
+fn tells_of_state(trackers: &[u8]) -> bool {
+    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
+}
+
 /// Whether a SET's assignment is to a variable of the session that the reply does not name.
 fn is_untold(assignment: &sql::Assignment, text: &[u8], trackers: &[u8]) -> bool {
     const OF_TRANSACTIONS: [&[u8]; 4] =
