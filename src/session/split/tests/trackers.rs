@@ -194,7 +194,7 @@ fn a_home_that_cannot_be_asked_tells_what_the_client_wants() {
 #[test]
 fn a_variable_that_another_one_stands_for_goes_with_the_session() {
     for (text, expected) in [
-        ("SET sql_auto_is_null = 1", Some("SET SESSION sql_auto_is_null=1")),
+        ("SET sql_safe_updates = 0", Some("SET SESSION sql_safe_updates=0")),
         ("SET @@session.sql_notes = 'off'", Some("SET SESSION sql_notes='off'")),
         ("SET sql_notes = DEFAULT", None),
         ("SET NAMES latin1, sql_notes = @@global.sql_notes", None),
