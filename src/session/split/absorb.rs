@@ -108,6 +108,7 @@ impl Split {
     /// The read under way is repeated at home: what home must get.
     pub(in crate::session) fn repeat_at_home(&mut self) -> Vec<u8> {
         self.current.at = Side::Server;
+        self.current.changes_unseen = true;
         self.counts.count_repeated();
         self.repetition()
     }
@@ -157,7 +158,13 @@ impl Split {
             Kind::Other => return,
             // It leaves conditions, and no count of rows.
             Kind::Prepare(_) => {}
-            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => self.last = at,
+            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
+                self.last = at;
+                self.last_counts_none = end.has_rows || end.error.is_some();
+                if end.error.is_none() && !self.current.keeps_found_rows {
+                    self.found = at;
+                }
+            }
         }
         let leaves_some = end.error.is_some() || end.warnings > 0;
         if leaves_some || !self.current.keeps_conditions {
@@ -284,8 +291,9 @@ impl Split {
 
     /// The text that was executed; none of a command without any.
     pub(super) fn executed_text(&self) -> Option<Vec<u8>> {
+        let command = if self.current.at == Side::Replica { &self.retained } else { &self.at_home };
         match self.current.kind {
-            Kind::Query => text_of(&self.retained, self.query_attributes).map(<[u8]>::to_vec),
+            Kind::Query => text_of(command, self.query_attributes).map(<[u8]>::to_vec),
             Kind::Execute => {
                 self.executing.and_then(|id| self.statements.find(id)).map(|statement| statement.text.clone())
             }
@@ -339,6 +347,9 @@ impl Split {
         self.pins = super::pins::Pins::default();
         self.statements.clear();
         self.told_transaction = false;
+        if let Some(replica) = self.replicas.get_mut() {
+            replica.home_was_reset();
+        }
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         match self.home {

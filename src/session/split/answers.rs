@@ -9,7 +9,7 @@ use super::{
     Home, Split, Tracking,
     chore::{Answer, Chore, Unsayable},
     trackers::is_on,
-    variables::compared,
+    values::Values,
 };
 
 impl Split {
@@ -29,7 +29,7 @@ impl Split {
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
-                self.last = Side::Server;
+                (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
                 self.conditions.repeated();
                 self.home_caught_up();
             }
@@ -60,8 +60,11 @@ impl Split {
         let replica = self.replicas.get_mut().ok_or(Unsayable)?;
         match (chore, answer) {
             (Chore::ReplicaValues, Answer::Row(values)) => {
-                replica.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
+                let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
+                values.share(self.journal.baseline());
+                replica.values = Some(values);
             }
+            (Chore::Reset, Answer::Done) => replica.must_reset = false,
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.role = role,
@@ -80,7 +83,7 @@ impl Split {
         let (variables, schema, state_change) = (next(), next(), next());
         let gtids = if self.knows_gtid_tracker() { next() } else { Vec::new() };
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
-        self.journal.set_baseline(compared(self.family), values.collect());
+        self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);
     }
 

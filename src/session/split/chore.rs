@@ -22,6 +22,8 @@ pub(super) enum Chore {
     Tracking,
     /// Have home tell what the client asked for, and nothing else.
     ReturnTracking,
+    /// Make the replica's connection as after its login, as home's was made.
+    Reset,
     /// Ask the replica for its values.
     ReplicaValues,
     /// Give the replica the session's schema.
@@ -57,7 +59,8 @@ impl Chore {
             | Chore::Position
             | Chore::Ping
             | Chore::Repeat => Side::Server,
-            Chore::ReplicaValues
+            Chore::Reset
+            | Chore::ReplicaValues
             | Chore::Schema
             | Chore::Settings
             | Chore::Role
@@ -71,7 +74,7 @@ impl Chore {
 
     pub(super) fn shape(self) -> ReplyShape {
         match self {
-            Chore::Schema | Chore::Ping => ReplyShape::Simple,
+            Chore::Reset | Chore::Schema | Chore::Ping => ReplyShape::Simple,
             Chore::Prepare(_) => ReplyShape::Prepare,
             _ => ReplyShape::ResultSet,
         }

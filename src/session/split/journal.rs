@@ -6,7 +6,7 @@
 
 use crate::sql::{self, ClientCharset, Dialect};
 
-use super::variables::is_server_bound;
+use super::{values::Values, variables::is_server_bound};
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
 const BYTES_MAX: usize = 16 << 10;
@@ -30,10 +30,10 @@ struct UserVariable {
 pub(super) struct Journal {
     schema: Option<Vec<u8>>,
     /// The variables that are compared, as the home server had them when the session began.
-    baseline: Vec<Variable>,
-    /// COM_RESET_CONNECTION gave the session the server's own character sets. Their names do not tell of the collation in
-    /// the definitions of columns, which is then not the login's.
-    has_servers_charsets: bool,
+    baseline: Option<Values>,
+    /// The session is as COM_RESET_CONNECTION left it: with the server's own character sets in place of the login's, which
+    /// may have the same names.
+    was_reset: bool,
     /// What was changed since.
     changed: Vec<Variable>,
     user_variables: Vec<UserVariable>,
@@ -67,10 +67,13 @@ impl Journal {
         Journal { schema, ..Journal::default() }
     }
 
-    /// The home server's values of these variables.
-    pub(super) fn set_baseline(&mut self, names: impl Iterator<Item = &'static str>, values: Vec<Vec<u8>>) {
-        let names = names.map(|name| name.as_bytes().to_vec());
-        self.baseline = names.zip(values).map(|(name, value)| Variable { name, value }).collect();
+    /// The home server's values of the variables that are compared.
+    pub(super) fn baseline(&self) -> Option<&Values> {
+        self.baseline.as_ref()
+    }
+
+    pub(super) fn set_baseline(&mut self, values: Values) {
+        self.baseline = Some(values);
         self.version += 1;
         self.meaning += 1;
     }
@@ -79,7 +82,12 @@ impl Journal {
     pub(super) fn reset(&mut self) {
         let (schema, baseline) = (self.schema.take(), std::mem::take(&mut self.baseline));
         let (version, meaning) = (self.version + 1, self.meaning + 1);
-        *self = Journal { schema, baseline, version, meaning, has_servers_charsets: true, ..Journal::default() };
+        *self = Journal { schema, baseline, version, meaning, was_reset: true, ..Journal::default() };
+    }
+
+    /// Whether a connection that has just been logged in is another than home's for want of a reset.
+    pub(super) fn was_reset(&self) -> bool {
+        self.was_reset
     }
 
     pub(super) fn schema(&self) -> Option<&[u8]> {
@@ -219,28 +227,26 @@ impl Journal {
     }
 
     fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let find = |list: &'_ [Variable]| list.iter().position(|variable| variable.name == name);
-        match find(&self.changed) {
-            Some(place) => Some(&self.changed[place].value),
-            None => find(&self.baseline).map(|place| &*self.baseline[place].value),
-        }
+        let changed = self.changed.iter().find(|variable| variable.name == name);
+        changed.map(|variable| &*variable.value).or_else(|| self.baseline.as_ref()?.of(name))
     }
 
     /// The statement that makes a connection like the home server's, whose values of the variables compared are `theirs`.
     /// `extra` goes with it. `None` when nothing differs; an error when it cannot be written.
     pub(super) fn settings(
         &self,
-        theirs: &[Vec<u8>],
+        theirs: Option<&Values>,
         extra: impl Iterator<Item = &'static str>,
     ) -> Result<Option<Vec<u8>>, Unwritable> {
-        let is_said = |mine: &Variable| self.has_servers_charsets && is_of_charsets(&mine.name);
-        let differing =
-            self.baseline.iter().zip(theirs).filter(|(mine, theirs)| mine.value != **theirs || is_said(mine));
+        let mine = self.baseline.iter().flat_map(Values::iterate);
+        let theirs = theirs.into_iter().flat_map(Values::iterate);
+        let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs);
         let differing = differing.map(|(mine, _)| mine);
-        let untouched = differing.filter(|mine| self.changed.iter().all(|changed| changed.name != mine.name));
+        let untouched = differing.filter(|(name, _)| self.changed.iter().all(|changed| changed.name != *name));
+        let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
         let mut parts: Vec<Vec<u8>> = extra.map(|extra| extra.as_bytes().to_vec()).collect();
-        for variable in untouched.chain(&self.changed) {
-            parts.push(setting(variable)?);
+        for (name, value) in untouched.chain(changed) {
+            parts.push(setting(name, value)?);
         }
         for variable in &self.user_variables {
             if let Some(literal) = &variable.literal {
@@ -265,23 +271,17 @@ impl UserVariable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unwritable;
 
-fn setting(variable: &Variable) -> Result<Vec<u8>, Unwritable> {
-    let Variable { name, value } = variable;
+fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\`".contains(byte));
     if !is_plain(name) || !is_plain(value) {
         return Err(Unwritable);
     }
     let is_number = !value.is_empty() && value.iter().all(|byte| is_number(*byte));
-    Ok(match value.as_slice() {
-        b"" if name == b"character_set_results" => [b"SESSION ", &**name, b"=NULL"].concat(),
-        value if is_number => [b"SESSION ", &**name, b"=", value].concat(),
-        value => [b"SESSION ", &**name, b"='", value, b"'"].concat(),
+    Ok(match value {
+        b"" if name == b"character_set_results" => [b"SESSION ", name, b"=NULL"].concat(),
+        value if is_number => [b"SESSION ", name, b"=", value].concat(),
+        value => [b"SESSION ", name, b"='", value, b"'"].concat(),
     })
-}
-
-/// Whether a variable names a character set or collation of the connection.
-fn is_of_charsets(name: &[u8]) -> bool {
-    name.starts_with(b"character_set_") || name == b"collation_connection"
 }
 
 fn is_number(byte: u8) -> bool {
@@ -321,18 +321,18 @@ mod tests {
         compared(DIALECT.family)
     }
 
-    fn baseline() -> Vec<Vec<u8>> {
-        names().map(|_| b"1".to_vec()).collect()
+    fn baseline() -> Values {
+        Values::new(DIALECT.family, names().map(|_| b"1".to_vec()))
     }
 
     fn journal() -> Journal {
         let mut journal = Journal::new(None);
-        journal.set_baseline(names(), baseline());
+        journal.set_baseline(baseline());
         journal
     }
 
-    fn settings(journal: &Journal, theirs: &[Vec<u8>]) -> String {
-        let statement = journal.settings(theirs, std::iter::empty()).expect("writable");
+    fn settings(journal: &Journal, theirs: &Values) -> String {
+        let statement = journal.settings(Some(theirs), std::iter::empty()).expect("writable");
         String::from_utf8(statement.unwrap_or_default()).unwrap()
     }
 
@@ -344,8 +344,8 @@ mod tests {
     #[test]
     fn other_defaults_and_changes_are_made_the_same() {
         let mut journal = journal();
-        let mut theirs = baseline();
-        theirs[1] = b"SYSTEM".to_vec();
+        let value = |name: &&str| if *name == "time_zone" { b"SYSTEM".to_vec() } else { b"1".to_vec() };
+        let theirs = Values::new(DIALECT.family, names().map(|name| value(&name)));
         assert_eq!(settings(&journal, &theirs), "SET SESSION time_zone=1");
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.variable_changed(b"sort_buffer_size", b"300000");
@@ -412,7 +412,7 @@ mod tests {
     fn a_value_that_modes_could_change_is_not_written() {
         let mut journal = journal();
         journal.variable_changed(b"init_connect", b"it's");
-        assert_eq!(journal.settings(&baseline(), std::iter::empty()), Err(Unwritable));
+        assert_eq!(journal.settings(Some(&baseline()), std::iter::empty()), Err(Unwritable));
     }
 
     #[test]
@@ -422,8 +422,6 @@ mod tests {
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.assigned(b"SET @a = 5", DIALECT);
         journal.reset();
-        let charsets = "SET SESSION character_set_client=1, SESSION character_set_results=1, \
-                        SESSION character_set_connection=1, SESSION collation_connection=1";
-        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), charsets));
+        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), ""));
     }
 }

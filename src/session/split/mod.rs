@@ -27,10 +27,12 @@ mod plan;
 mod readying;
 mod replica;
 mod reply;
+mod retold;
 mod sight;
 mod statements;
 mod stay;
 mod trackers;
+mod values;
 mod variables;
 mod views;
 mod words;
@@ -73,6 +75,8 @@ pub(super) struct Split {
     client_tracks: bool,
     /// COM_QUERY carries a block of attributes before the text.
     query_attributes: bool,
+    /// The client chose by command whether a text may hold several statements: replicas know only of its login.
+    chose_statements: bool,
     /// Results end with EOF packets, which have no room to say what changed.
     eof_tells_nothing: bool,
     home: Home,
@@ -91,15 +95,21 @@ pub(super) struct Split {
     wanted: Option<ServerId>,
     /// What it leaves to be done.
     after: After,
-    /// The last read, as the client sent it: to be repeated if a replica fails it.
+    /// The last read at the replica, as the client sent it: to be repeated if it fails there, or is asked about at home.
     retained: Vec<u8>,
+    /// The command under way at home, as the client sent it, if it does anything to the session.
+    at_home: Vec<u8>,
     /// Fingerprints of texts that a replica refused.
     refused: Vec<u64>,
     counts: Arc<RouteCounts>,
     /// What the last statements had to say beside their results.
     conditions: Conditions,
-    /// Where the last statement ran: there are its counts of rows.
+    /// Where the last statement ran: there is its ROW_COUNT().
     last: Side,
+    /// It had rows, or failed.
+    last_counts_none: bool,
+    /// Where FOUND_ROWS() is that of the last query.
+    found: Side,
     /// What keeps home from closing the session.
     awake: Awake,
     /// What all sessions of the user share.
@@ -149,6 +159,10 @@ struct Current {
     at: Side,
     /// Conditions of statements before it outlive it, if it leaves none.
     keeps_conditions: bool,
+    /// FOUND_ROWS() of a query before it outlives it.
+    keeps_found_rows: bool,
+    /// It may change what its reply need not tell of.
+    changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -160,7 +174,7 @@ struct Current {
 /// What a command is to the session.
 #[derive(Debug)]
 enum Kind {
-    /// A text; it stands in `retained` if it does anything to the session.
+    /// A text; it stands in `at_home` if it does anything to the session.
     Query,
     /// A text to prepare.
     Prepare(Preparation),
@@ -195,6 +209,7 @@ impl Split {
                 && config.freshness == Freshness::OwnWrites,
             client_tracks: capabilities.contains(Capabilities::SESSION_TRACK),
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
+            chose_statements: false,
             eof_tells_nothing: !capabilities.contains(Capabilities::DEPRECATE_EOF),
             home: Home::Unknown,
             replicas: Replicas::default(),
@@ -210,7 +225,10 @@ impl Split {
             refused: Vec::new(),
             counts,
             retained: Vec::new(),
+            at_home: Vec::new(),
             last: Side::Server,
+            last_counts_none: false,
+            found: Side::Server,
             conditions: Conditions::default(),
             awake: Awake::default(),
             user: table.user(&login.user).map(|user| Arc::clone(table.user_load(user))),
@@ -269,6 +287,8 @@ impl Current {
             is_about_tracking: false,
             at: Side::Server,
             keeps_conditions: false,
+            keeps_found_rows: false,
+            changes_unseen: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

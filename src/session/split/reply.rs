@@ -29,6 +29,9 @@ impl Relay {
 
     /// Bytes of the server that the command under way went to.
     pub(in crate::session) fn split_reply(&mut self, bytes: &[u8], now: Instant) -> Move {
+        if let Some(instead) = self.look_for_definitions(bytes) {
+            return instead;
+        }
         let Some((busy, split)) = self.busy_split() else { return Move::ServerFault };
         let Some(reply) = &mut busy.reply else { return Move::ServerFault };
         if reply.wants_file() {
@@ -160,15 +163,11 @@ impl Session {
     pub(in crate::session) fn command_over(&mut self, surroundings: Surroundings<'_>) {
         match self.split_mut().map_or(After::Nothing, |split| std::mem::take(&mut split.after)) {
             After::Nothing => {}
-            After::Reset => {
-                self.leave_replica();
-                self.make_ready(Side::Server, false, surroundings);
-            }
             After::Repeat => {
                 self.leave_replica();
                 self.make_ready(Side::Server, false, surroundings);
             }
-            After::Commit => self.make_ready(Side::Server, false, surroundings),
+            After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
         self.leave_if_asked();
     }

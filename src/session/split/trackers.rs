@@ -100,14 +100,22 @@ impl Split {
         }
     }
 
-    /// Whether EOF packets of the reply may have the flag of state changes only because of what home was asked for. They
-    /// say no more, so that it is taken for ours. Only views and routines of other schemas make MariaDB say so by
-    /// itself; reads of the servers' schemas are of that kind.
+    /// Whether the flag of state changes in the reply's EOF packets, which say no more, is taken for one that home sets
+    /// only because of what it was asked for.
     pub(in crate::session) fn hides_changes_in_eof(&self) -> bool {
         self.eof_tells_nothing
             && self.current.at == Side::Server
+            && self.current.changes_unseen
             && matches!(self.home, Home::Telling(_))
-            && self.current.classification.reason != Reason::ServerSchema
+    }
+
+    /// Whether the command may change what its reply need not tell of. Of a plain read MariaDB says by itself that
+    /// something changed, when it reads a view of another schema.
+    pub(super) fn may_change_unseen(&self, payload: &[u8]) -> bool {
+        self.eof_tells_nothing
+            && (!self.current.classification.effects.is_empty()
+                || self.reads_hidden_view(payload)
+                || self.was_refused(payload))
     }
 
     fn learn(&mut self, trackers: &[u8]) {
@@ -250,6 +258,7 @@ fn plain_value(value: sql::ValueKind, text: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Whether trackers say that something changed, and not what.
 /// Those trackers that the server would have sent the client without us, byte for byte.
 fn filter(trackers: &[u8], tracking: &Tracking) -> Vec<u8> {
     let mut kept = Vec::with_capacity(trackers.len());

@@ -35,6 +35,7 @@ impl Split {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
+            Chore::Reset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeValues => query(self.values_statement(self.tracking_variables()).as_bytes()),
             Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
             Chore::Tracking | Chore::ReturnTracking => match &self.home {
@@ -44,7 +45,7 @@ impl Split {
             },
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
             Chore::Settings => {
-                let values = self.replicas.get().and_then(|replica| replica.values.as_deref()).unwrap_or_default();
+                let values = self.replicas.get().and_then(|replica| replica.values.as_ref());
                 let lacks_autocommit = self.replicas.get().is_some_and(|replica| replica.lacks_autocommit);
                 let extra = [
                     self.replicas_wait.then_some("SESSION wsrep_sync_wait=1"),

@@ -265,6 +265,7 @@ impl Play {
             0x16 => format!("PREPARE {text}"),
             0x19 => format!("CLOSE {}", payload[1]),
             0x0E => "PING".to_owned(),
+            0x1F => "RESET".to_owned(),
             _ => text,
         };
         let text = if side == Side::Replica { self.unguarded(text) } else { text };
