@@ -219,6 +219,11 @@ impl Journal {
         self.value(b"character_set_client").map_or(ClientCharset::Unknown, ClientCharset::from_name)
     }
 
+    /// Whether `IS NULL` finds the row that the connection made last.
+    pub(super) fn finds_last_insert(&self) -> bool {
+        self.value(b"sql_auto_is_null").is_some_and(|value| value == b"1" || value.eq_ignore_ascii_case(b"ON"))
+    }
+
     /// MySQL tells of ANSI quotes by `sql_mode` alone.
     pub(super) fn has_ansi_quotes(&self) -> bool {
         self.value(b"sql_mode").is_none_or(|modes| memchr::memmem::find(modes, b"ANSI_QUOTES").is_some())

@@ -50,6 +50,8 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::CHARACTER_SETS)
     .with(Effects::CREATES_TEMPORARY_TABLE)
     .with(Effects::SERVER_BOUND)
+    .with(Effects::TAKES_USER_LOCK)
+    .with(Effects::RELEASES_USER_LOCK)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -364,6 +366,9 @@ impl Split {
         }
         if let Some(bond) = self.bond_of_transaction(status) {
             return Some(bond);
+        }
+        if self.journal.finds_last_insert() {
+            return Some(Bond::ServerBound);
         }
         if let Kind::Execute = self.current.kind
             && let Some(bond) = self.bond_of_execution(payload)

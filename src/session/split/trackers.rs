@@ -218,6 +218,7 @@ pub(super) fn is_about_tracking(text: Option<&[u8]>, classification: &Classifica
     may_name_it && text.is_some_and(names_it)
 }
 
+/// Whether trackers say that something changed, and not what.
 fn tells_of_state(trackers: &[u8]) -> bool {
     session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
 }
@@ -262,7 +263,6 @@ fn plain_value(value: sql::ValueKind, text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether trackers say that something changed, and not what.
 /// Those trackers that the server would have sent the client without us, byte for byte.
 fn filter(trackers: &[u8], tracking: &Tracking) -> Vec<u8> {
     let mut kept = Vec::with_capacity(trackers.len());
