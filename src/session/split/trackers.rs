@@ -218,11 +218,6 @@ pub(super) fn is_about_tracking(text: Option<&[u8]>, classification: &Classifica
     may_name_it && text.is_some_and(names_it)
 }
 
-/// Whether trackers say that something changed, and not what.
-fn tells_of_state(trackers: &[u8]) -> bool {
-    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
-}
-
 /// Whether a SET's assignment is to a variable of the session that the reply does not name.
 fn is_untold(assignment: &sql::Assignment, text: &[u8], trackers: &[u8]) -> bool {
     const OF_TRANSACTIONS: [&[u8]; 4] =
@@ -261,6 +256,11 @@ fn plain_value(value: sql::ValueKind, text: &[u8]) -> Option<&[u8]> {
         _ if is("ON") || is("OFF") => Some(literal),
         _ => (!literal.is_empty() && literal.iter().all(u8::is_ascii_digit)).then_some(literal),
     }
+}
+
+/// Whether trackers say that something changed, and not what.
+fn tells_of_state(trackers: &[u8]) -> bool {
+    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
 }
 
 /// Those trackers that the server would have sent the client without us, byte for byte.
