@@ -19,11 +19,11 @@ pub fn may_use_a_table(text: &[u8], dialect: Dialect) -> bool {
             Kind::Sign(b';') => is_first = true,
             Kind::Sign(b'(') if is_first => {}
             _ => {
-                let is_known = WITHOUT_TABLES.iter().any(|word| is_word(&lexer, token, word));
-                if is_word(&lexer, token, "from") || (is_first && !is_known) {
+                let is_harmless = |word: &&str| is_word(&lexer, token, word);
+                let was_first = std::mem::take(&mut is_first);
+                if was_first && !WITHOUT_TABLES.iter().any(is_harmless) || is_word(&lexer, token, "from") {
                     return true;
                 }
-                is_first = false;
             }
         }
     }
@@ -59,8 +59,8 @@ pub fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
         let second = lexer.next();
         return !SHOWS_WITHOUT_QUERY.iter().any(|word| is_word(&lexer, second, word));
     }
-    let keeps_them = is_one_of(&KEEP_FOUND_ROWS) || (is_mariadb && is_one_of(&["update", "do"]));
-    !keeps_them || has_word(lexer, "select")
+    let keeps = is_one_of(&KEEP_FOUND_ROWS) || (is_mariadb && is_one_of(&["update", "do"]));
+    !keeps || has_word(lexer, "select")
 }
 
 /// First words of statements that keep FOUND_ROWS() as it was, if there is no query inside.

@@ -4,7 +4,10 @@
 //! System variables come from the home server's own trackers, with the values that it understood. User variables have no
 //! tracker: only those set to a literal are known, until a statement runs that may have changed them unseen.
 
-use crate::sql::{self, ClientCharset, Dialect};
+use crate::{
+    config::limits,
+    sql::{self, ClientCharset, Dialect},
+};
 
 use super::{
     trackers::is_on,
@@ -16,7 +19,7 @@ use super::{
 const AUTO_IS_NULL: &[u8] = b"sql_auto_is_null";
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
-const BYTES_MAX: usize = 16 << 10;
+const BYTES_MAX: usize = limits::SPLIT_SETTINGS_BYTES;
 
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +131,7 @@ impl Journal {
         self.meaning
     }
 
+    /// Whether `IS NULL` finds the row that the connection made last.
     pub(super) fn finds_last_insert(&self) -> bool {
         self.finds_last_insert
     }

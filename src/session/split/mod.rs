@@ -19,7 +19,9 @@ mod chore;
 mod conditions;
 mod hidden;
 mod journal;
+mod locks;
 mod missing;
+mod one_shot;
 mod pins;
 mod plan;
 mod readying;
@@ -60,7 +62,7 @@ pub use stay::{Bond, RouteCounts, Stay};
 use trackers::Tracking;
 
 /// The longest command that is looked into; a longer one goes home.
-const COMMAND_MAX: usize = limits::LOGIN_PACKET_MAX;
+const COMMAND_MAX: usize = limits::SPLIT_COMMAND_BYTES;
 
 /// What a session with two servers is, beside what every session is.
 pub(super) struct Split {

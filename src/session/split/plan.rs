@@ -50,6 +50,8 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::CHARACTER_SETS)
     .with(Effects::CREATES_TEMPORARY_TABLE)
     .with(Effects::SERVER_BOUND)
+    .with(Effects::TAKES_USER_LOCK)
+    .with(Effects::RELEASES_USER_LOCK)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -370,6 +372,9 @@ impl Split {
         if let Some(bond) = self.bond_of_transaction(status) {
             return Some(bond);
         }
+        if self.journal.finds_last_insert() {
+            return Some(Bond::ServerBound);
+        }
         if let Kind::Execute = self.current.kind
             && let Some(bond) = self.bond_of_execution(payload)
         {
@@ -385,17 +390,14 @@ impl Split {
         if needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
             return Some(Bond::UserVariable);
         }
-        if self.journal.finds_last_insert() {
-            return Some(Bond::LastInsertId);
-        }
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
         }
-        if self.reads_hidden_view(payload) {
-            return Some(Bond::View);
-        }
         if self.chose_statements && self.current.classification.statements > 1 {
             return Some(Bond::OtherSettings);
+        }
+        if self.reads_hidden_view(payload) {
+            return Some(Bond::View);
         }
         if self.replicas.are_resting(surroundings.now) {
             return Some(Bond::NoReplica);

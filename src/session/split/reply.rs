@@ -163,11 +163,11 @@ impl Session {
     pub(in crate::session) fn command_over(&mut self, surroundings: Surroundings<'_>) {
         match self.split_mut().map_or(After::Nothing, |split| std::mem::take(&mut split.after)) {
             After::Nothing => {}
-            After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
             After::Repeat => {
                 self.leave_replica();
                 self.make_ready(Side::Server, false, surroundings);
             }
+            After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
         self.leave_if_asked();
     }

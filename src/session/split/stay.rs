@@ -58,8 +58,6 @@ bonds! {
     ServerBound => "variable bound to the server";
     /// The client chose what its server tells of the session.
     OwnTracking => "session tracking of its own";
-    /// With sql_auto_is_null, it may ask for the last row that was inserted.
-    LastInsertId => "last inserted row";
     /// Something changed, and nothing says what.
     Hidden => "state that cannot be carried";
     /// A user variable whose value only home knows.

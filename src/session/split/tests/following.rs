@@ -324,15 +324,6 @@ fn what_cannot_be_carried_keeps_reads_at_home_until_it_ends() {
 }
 
 #[test]
-fn the_last_inserted_row_is_asked_for_at_home() {
-    let mut play = Play::of(Script { user: "any", ..Script::default() });
-    play.sets("SET sql_auto_is_null = 1", "sql_auto_is_null", "ON");
-    assert_eq!(play.read("SELECT a FROM t WHERE id IS NULL"), Side::Server);
-    play.sets("SET sql_auto_is_null = 0", "sql_auto_is_null", "OFF");
-    assert_eq!(play.read("SELECT a FROM t WHERE id IS NULL"), Side::Replica);
-}
-
-#[test]
 fn characteristics_of_all_transactions_are_told_by_mysql() {
     let mut play = Play::of(Script { is_mysql: true, user: "any", ..Script::default() });
     let mut command = query("\0\x01SET SESSION TRANSACTION READ ONLY");
@@ -346,7 +337,7 @@ fn characteristics_of_all_transactions_are_told_by_mysql() {
 fn mariadb_tells_nothing_of_a_variable_with_two_signs_and_no_scope() {
     for (text, expected) in [
         ("SET @@time_zone = '+02:00'", "SET SESSION time_zone='+02:00'"),
-        ("SET @@`Sql_Safe_Updates` = true, @u = 1", "SET SESSION sql_safe_updates=1, @`u`=1"),
+        ("SET @@`Sql_Notes` = false, @u = 1", "SET SESSION sql_notes=0, @`u`=1"),
         ("SET @@max_sort_length=64", "SET SESSION max_sort_length=64"),
     ] {
         let mut play = Play::new();
