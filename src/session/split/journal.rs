@@ -216,6 +216,12 @@ impl Journal {
         self.value(b"character_set_client").map_or(ClientCharset::Unknown, ClientCharset::from_name)
     }
 
+    /// Whether every statement reads what is committed, and no transaction has a snapshot.
+    pub(super) fn reads_what_is_committed(&self) -> bool {
+        let level = self.value(b"transaction_isolation").or(self.value(b"tx_isolation")).unwrap_or_default();
+        level == b"READ-COMMITTED" || level == b"READ-UNCOMMITTED"
+    }
+
     /// Whether `IS NULL` finds the row that the connection made last.
     pub(super) fn finds_last_insert(&self) -> bool {
         self.value(b"sql_auto_is_null").is_some_and(|value| value == b"1" || value.eq_ignore_ascii_case(b"ON"))
