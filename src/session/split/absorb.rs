@@ -259,6 +259,9 @@ impl Split {
                 true => self.journal.set_role(text),
                 false => {}
             }
+            if effects.contains(Effects::CHARACTER_SETS) {
+                self.journal.named(text, dialect);
+            }
             self.note_tables(text, effects, dialect);
             if !self.current.has_trackers {
                 self.learn_untold(&[]);

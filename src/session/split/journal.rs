@@ -4,18 +4,31 @@
 //! System variables come from the home server's own trackers, with the values that it understood. User variables have no
 //! tracker: only those set to a literal are known, until a statement runs that may have changed them unseen.
 
-use crate::sql::{self, ClientCharset, Dialect};
+use crate::{
+    config::limits,
+    sql::{self, ClientCharset, Dialect},
+};
 
-use super::{values::Values, variables::is_server_bound};
+use super::{
+    values::Values,
+    variables::{is_server_bound, is_set_by_another, is_set_by_names},
+};
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
-const BYTES_MAX: usize = 16 << 10;
+const BYTES_MAX: usize = limits::SPLIT_SETTINGS_BYTES;
 
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) name: Vec<u8>,
     pub(super) value: Vec<u8>,
+}
+
+/// What SET NAMES has set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Names {
+    charset: Vec<u8>,
+    collation: Vec<u8>,
 }
 
 /// A user variable. Without a literal it has a value that only the home server knows.
@@ -34,6 +47,9 @@ pub(super) struct Journal {
     /// The session is as COM_RESET_CONNECTION left it: with the server's own character sets in place of the login's, which
     /// may have the same names.
     was_reset: bool,
+    /// Character set and collation of a SET NAMES. It gives results a collation that no variable shows and no other
+    /// statement would give them.
+    names: Option<Names>,
     /// What was changed since.
     changed: Vec<Variable>,
     user_variables: Vec<UserVariable>,
@@ -130,6 +146,24 @@ impl Journal {
         }
         self.changes();
         Noted::Portable
+    }
+
+    /// A statement with a SET NAMES was executed, and the home server has told what it set.
+    pub(super) fn named(&mut self, text: &[u8], dialect: Dialect) {
+        let mut assignments = sql::assignments(text, dialect).filter(|assignment| {
+            let is_named = matches!(assignment.value, sql::ValueKind::Names { .. } | sql::ValueKind::CharacterSet(_));
+            is_named || is_set_by_names(&assignment.name.of(text).to_ascii_lowercase())
+        });
+        let first = assignments.next().map(|assignment| assignment.value);
+        if !matches!((first, assignments.next()), (Some(sql::ValueKind::Names { .. }), None)) {
+            return;
+        }
+        let known = |name: &[u8]| self.value(name).filter(|value| value.iter().all(|byte| is_of_word(*byte)));
+        if let (Some(charset), Some(collation)) = (known(b"character_set_client"), known(b"collation_connection")) {
+            self.names = Some(Names { charset: charset.to_vec(), collation: collation.to_vec() });
+            self.changed.retain(|variable| !is_set_by_names(&variable.name));
+            self.changes();
+        }
     }
 
     /// After these the same text may be read in another way; and a string kept as text may be another string.
@@ -233,8 +267,14 @@ impl Journal {
     }
 
     fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let changed = self.changed.iter().find(|variable| variable.name == name);
-        changed.map(|variable| &*variable.value).or_else(|| self.baseline.as_ref()?.of(name))
+        if let Some(variable) = self.changed.iter().find(|variable| variable.name == name) {
+            return Some(&variable.value);
+        }
+        match &self.names {
+            Some(names) if name == b"collation_connection" => Some(&names.collation),
+            Some(names) if is_set_by_names(name) => Some(&names.charset),
+            Some(_) | None => self.baseline.as_ref()?.of(name),
+        }
     }
 
     /// The statement that makes a connection like the home server's, whose values of the variables compared are `theirs`.
@@ -248,10 +288,18 @@ impl Journal {
         let theirs = theirs.into_iter().flat_map(Values::iterate);
         let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs);
         let differing = differing.map(|(mine, _)| mine);
-        let untouched = differing.filter(|(name, _)| self.changed.iter().all(|changed| changed.name != *name));
+        let is_named = |name: &[u8]| self.names.is_some() && is_set_by_names(name);
+        let is_changed = |name: &[u8]| self.changed.iter().any(|changed| changed.name == name);
+        let untouched = differing.filter(|(name, _)| !is_named(name) && !is_changed(name));
         let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
-        let mut parts: Vec<Vec<u8>> = extra.map(|extra| extra.as_bytes().to_vec()).collect();
-        for (name, value) in untouched.chain(changed) {
+        let mut variables: Vec<(&[u8], &[u8])> = untouched.chain(changed).collect();
+        variables.sort_by_key(|(name, _)| is_set_by_another(name));
+        let names = self
+            .names
+            .iter()
+            .map(|Names { charset, collation }| [b"NAMES '", &**charset, b"' COLLATE '", collation, b"'"].concat());
+        let mut parts: Vec<Vec<u8>> = names.chain(extra.map(|extra| extra.as_bytes().to_vec())).collect();
+        for (name, value) in variables {
             parts.push(setting(name, value)?);
         }
         for variable in &self.user_variables {
@@ -288,6 +336,10 @@ fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
         value if is_number => [b"SESSION ", name, b"=", value].concat(),
         value => [b"SESSION ", name, b"='", value, b"'"].concat(),
     })
+}
+
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 fn is_number(byte: u8) -> bool {
@@ -359,6 +411,36 @@ mod tests {
         assert_eq!(
             settings(&journal, &theirs),
             "SET SESSION time_zone='+02:00', SESSION sort_buffer_size=300000, SESSION character_set_results=NULL"
+        );
+    }
+
+    #[test]
+    fn what_another_variable_sets_anew_is_set_behind_it() {
+        let mut journal = journal();
+        journal.variable_changed(b"collation_connection", b"latin1_bin");
+        journal.variable_changed(b"character_set_connection", b"latin1");
+        assert_eq!(
+            settings(&journal, &baseline()),
+            "SET SESSION character_set_connection='latin1', SESSION collation_connection='latin1_bin'"
+        );
+    }
+
+    #[test]
+    fn names_go_with_the_session_as_names() {
+        let mut journal = journal();
+        for (name, value) in [("character_set_client", "latin1"), ("collation_connection", "latin1_bin")] {
+            journal.variable_changed(name.as_bytes(), value.as_bytes());
+        }
+        journal.named(b"SET NAMES latin1 COLLATE latin1_bin", DIALECT);
+        let value = |name| if name == "character_set_results" { b"other".to_vec() } else { b"1".to_vec() };
+        let theirs = Values::new(DIALECT.family, names().map(value));
+        assert_eq!(settings(&journal, &theirs), "SET NAMES 'latin1' COLLATE 'latin1_bin'");
+        assert_eq!(journal.charset(), ClientCharset::from_name(b"latin1"));
+        journal.variable_changed(b"character_set_results", b"ascii");
+        journal.named(b"SET character_set_results = ascii", DIALECT);
+        assert_eq!(
+            settings(&journal, &theirs),
+            "SET NAMES 'latin1' COLLATE 'latin1_bin', SESSION character_set_results='ascii'"
         );
     }
 

@@ -63,7 +63,7 @@ pub use stay::{Bond, RouteCounts, Stay};
 use trackers::Tracking;
 
 /// The longest command that is looked into; a longer one goes home.
-const COMMAND_MAX: usize = limits::LOGIN_PACKET_MAX;
+const COMMAND_MAX: usize = limits::SPLIT_COMMAND_BYTES;
 
 /// What a session with two servers is, beside what every session is.
 pub(super) struct Split {

@@ -2,6 +2,7 @@
 //! and a replica learns it when it is first executed there.
 
 use crate::{
+    config::limits,
     protocol::{
         command::Command,
         packet::build_packet,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Bytes of text and parameter types that a session keeps of its statements. Those beyond are executed at home.
-const BYTES_MAX: usize = 256 << 10;
+const BYTES_MAX: usize = limits::SPLIT_STATEMENTS_BYTES;
 
 /// Statements that a session has prepared at its replica at once; the one not used for longest makes room.
 pub(super) const AT_REPLICA_MAX: usize = 128;

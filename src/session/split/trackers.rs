@@ -73,23 +73,24 @@ impl Split {
             _ => self.current.state_changed |= tells_of_state(&trackers),
         }
         ok.trackers = match self.asked_for() {
-            Some(tracking) if !trackers.is_empty() => {
+            Some(tracking) => {
                 let kept = filter(&trackers, tracking);
-                (!kept.is_empty() || self.has_chained(&trackers, ok.status)).then_some(kept)
+                (!kept.is_empty() || self.may_tell_nothing(&trackers, ok.status)).then_some(kept)
             }
-            Some(_) | None => Some(trackers),
+            None => Some(trackers),
         };
     }
 
-    /// Whether a transaction that the statement began took the place of one before it, as with COMMIT AND CHAIN. MySQL
-    /// says then that something changed, and nothing more.
-    fn has_chained(&self, trackers: &[u8], status: StatusFlags) -> bool {
+    /// Whether MySQL would have sent the client an empty block. It does when a transaction took the place of one before
+    /// it, as with COMMIT AND CHAIN: something changed, and all is as it was told.
+    fn may_tell_nothing(&self, trackers: &[u8], status: StatusFlags) -> bool {
         let Classification { effects, statements, .. } = self.current.classification;
-        self.told_transaction
-            && effects.contains(Effects::BEGINS_TRANSACTION)
-            && statements == 1
-            && status.contains(StatusFlags::IN_TRANS)
-            && session_track::iterate(trackers).any(|tracker| matches!(tracker, Ok(Tracker::Gtids(_))))
+        let begins = effects.contains(Effects::BEGINS_TRANSACTION) && statements == 1;
+        let is_chained = self.told_transaction && begins && status.contains(StatusFlags::IN_TRANS);
+        let has_position = || session_track::iterate(trackers).any(|tracker| matches!(tracker, Ok(Tracker::Gtids(_))));
+        // Where EOF packets had no room for a position, it is told of behind them as of nothing.
+        let is_own = trackers.is_empty() && !self.eof_tells_nothing;
+        is_own || (is_chained && (trackers.is_empty() || has_position()))
     }
 
     /// What the client asked for, if its server was asked for more.
@@ -172,6 +173,9 @@ impl Split {
             b"last_gtid" => return self.committed(value),
             // It may stand for another variable that one of several statements has set: see `learn_untold`.
             b"autocommit" if self.sets_variables() && self.current.classification.statements > 1 => self.pins.hidden(),
+            // With it, a condition means the row that was inserted last, which only home knows.
+            b"sql_auto_is_null" if is_on(value) => self.pins.bind_to_server(name),
+            b"sql_auto_is_null" => self.pins.release_from_server(name),
             _ => {}
         }
         match self.journal.variable_changed(name, value) {
@@ -212,10 +216,6 @@ pub(super) fn is_about_tracking(text: Option<&[u8]>, classification: &Classifica
     let names_it =
         |text: &[u8]| text.windows(TRACKING_VARIABLES.len()).any(|part| part.eq_ignore_ascii_case(TRACKING_VARIABLES));
     may_name_it && text.is_some_and(names_it)
-}
-
-fn tells_of_state(trackers: &[u8]) -> bool {
-    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
 }
 
 /// Whether a SET's assignment is to a variable of the session that the reply does not name.
@@ -259,6 +259,10 @@ fn plain_value(value: sql::ValueKind, text: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether trackers say that something changed, and not what.
+fn tells_of_state(trackers: &[u8]) -> bool {
+    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
+}
+
 /// Those trackers that the server would have sent the client without us, byte for byte.
 fn filter(trackers: &[u8], tracking: &Tracking) -> Vec<u8> {
     let mut kept = Vec::with_capacity(trackers.len());

@@ -194,7 +194,7 @@ fn a_home_that_cannot_be_asked_tells_what_the_client_wants() {
 #[test]
 fn a_variable_that_another_one_stands_for_goes_with_the_session() {
     for (text, expected) in [
-        ("SET sql_safe_updates = 0", Some("SET SESSION sql_safe_updates=0")),
+        ("SET sql_safe_updates = 1", Some("SET SESSION sql_safe_updates=1")),
         ("SET @@session.sql_notes = 'off'", Some("SET SESSION sql_notes='off'")),
         ("SET sql_notes = DEFAULT", None),
         ("SET NAMES latin1, sql_notes = @@global.sql_notes", None),
@@ -211,4 +211,21 @@ fn a_variable_that_another_one_stands_for_goes_with_the_session() {
     let mut play = Play::of(Script { user: "any", ..Script::default() });
     play.sets("SET sql_mode = ''; SET sql_notes = 0", "autocommit", "ON");
     assert_eq!(play.read("SELECT a FROM t"), Side::Server, "which of them, nobody knows");
+}
+
+#[test]
+fn a_condition_that_means_the_last_insert_is_one_for_home() {
+    for told in ["sql_auto_is_null", "autocommit"] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        play.sets("SET sql_auto_is_null = 1", told, "ON");
+        assert_eq!(play.read("SELECT a FROM t WHERE id IS NULL"), Side::Server);
+        play.sets("SET sql_auto_is_null = 0", told, "OFF");
+        assert_eq!(play.read("SELECT a FROM t WHERE id IS NULL"), Side::Replica);
+    }
+}
+
+#[test]
+fn a_position_that_an_end_of_results_did_not_tell_does_not_show_as_nothing() {
+    let mut play = Play::of(Script { lacking: Capabilities::DEPRECATE_EOF, ..mysql() });
+    assert_eq!(at_mysql(&mut play, "DO 1", AUTOCOMMIT, b""), plain(AUTOCOMMIT));
 }
