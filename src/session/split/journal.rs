@@ -14,6 +14,9 @@ use super::{values::Values, variables::is_server_bound};
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
 const BYTES_MAX: usize = limits::SPLIT_SETTINGS_BYTES;
 
+/// What stands for a variable where a SET has NAMES with a collation; that is the value.
+pub(super) const NAMES: &[u8] = b"names";
+
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Variable {
@@ -126,11 +129,11 @@ impl Journal {
             return Noted::ServerBound;
         }
         self.note_meaning(name);
-        let variable = Variable { name: name.to_vec(), value: value.to_vec() };
-        match self.changed.iter_mut().find(|known| known.name == name) {
-            Some(known) => *known = variable,
-            None => self.changed.push(variable),
-        }
+        // A character set brings its own collation, so that they go in the order in which they were set.
+        let is_replaced =
+            |known: &[u8]| known == name || (name == b"character_set_connection" && known == b"collation_connection");
+        self.changed.retain(|known| !is_replaced(&known.name));
+        self.changed.push(Variable { name: name.to_vec(), value: value.to_vec() });
         self.changes();
         Noted::Portable
     }
@@ -276,6 +279,7 @@ fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     }
     let is_number = !value.is_empty() && value.iter().all(|byte| is_number(*byte));
     Ok(match value {
+        names if name == NAMES => [b"NAMES ", names].concat(),
         b"" if name == b"character_set_results" => [b"SESSION ", name, b"=NULL"].concat(),
         value if is_number => [b"SESSION ", name, b"=", value].concat(),
         value => [b"SESSION ", name, b"='", value, b"'"].concat(),
@@ -351,6 +355,19 @@ mod tests {
         assert_eq!(
             settings(&journal, &theirs),
             "SET SESSION time_zone='+02:00', SESSION sort_buffer_size=300000, SESSION character_set_results=NULL"
+        );
+    }
+
+    #[test]
+    fn a_collation_goes_behind_its_character_set_and_with_it() {
+        let mut journal = journal();
+        journal.variable_changed(b"collation_connection", b"utf8mb4_bin");
+        journal.variable_changed(b"character_set_connection", b"latin1");
+        assert_eq!(settings(&journal, &baseline()), "SET SESSION character_set_connection='latin1'");
+        journal.variable_changed(b"collation_connection", b"latin1_bin");
+        assert_eq!(
+            settings(&journal, &baseline()),
+            "SET SESSION character_set_connection='latin1', SESSION collation_connection='latin1_bin'"
         );
     }
 
