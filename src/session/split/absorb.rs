@@ -179,6 +179,7 @@ impl Split {
             None => {
                 self.pins.executed(effects);
                 self.note_views(effects);
+                self.note_locks(effects);
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
@@ -207,9 +208,23 @@ impl Split {
             self.sight.looked_home(self.current.classification.class != Class::Read, now);
         }
         self.looked_in_transaction |= self.looks_at_data() || self.may_have_snapshot();
-        let may_be_next = !effects.contains(Effects::NEXT_TRANSACTION) && !self.is_plain_command();
-        if may_be_next && !status.contains(StatusFlags::IN_TRANS) {
-            self.pins.transaction_over();
+        if !self.is_plain_command() {
+            let is_done = error.is_none();
+            let has_ended = is_done && (self.current.has_position || effects.contains(Effects::ENDS_TRANSACTION));
+            let is_for_next = is_done && effects.contains(Effects::NEXT_TRANSACTION);
+            self.pins.transaction(is_for_next, status.contains(StatusFlags::IN_TRANS), has_ended);
+        }
+    }
+
+    /// Locks that a statement took or released.
+    fn note_locks(&mut self, effects: Effects) {
+        if !effects.intersects(Effects::TAKES_USER_LOCK.with(Effects::RELEASES_USER_LOCK)) {
+            return;
+        }
+        match self.executed_text() {
+            Some(text) => self.pins.user_locks.called(&text, self.reading),
+            None if effects.contains(Effects::TAKES_USER_LOCK) => self.pins.user_locks.took_some(),
+            None => {}
         }
     }
 
@@ -241,6 +256,9 @@ impl Split {
                 true if self.current.classification.statements > 1 => self.pins.hidden(),
                 true => self.journal.set_role(text),
                 false => {}
+            }
+            if effects.contains(Effects::CHARACTER_SETS) {
+                self.journal.named(text, dialect);
             }
             self.note_tables(text, effects, dialect);
             if !self.current.has_trackers {

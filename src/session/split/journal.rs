@@ -9,19 +9,31 @@ use crate::{
     sql::{self, ClientCharset, Dialect},
 };
 
-use super::{values::Values, variables::is_server_bound};
+use super::{
+    trackers::is_on,
+    values::Values,
+    variables::{is_server_bound, is_set_by_another, is_set_by_names},
+};
+
+/// With this, `WHERE id IS NULL` means the last row that was inserted.
+const AUTO_IS_NULL: &[u8] = b"sql_auto_is_null";
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
 const BYTES_MAX: usize = limits::SPLIT_SETTINGS_BYTES;
-
-/// What stands for a variable where a SET has NAMES with a collation; that is the value.
-pub(super) const NAMES: &[u8] = b"names";
 
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) name: Vec<u8>,
     pub(super) value: Vec<u8>,
+}
+
+/// What SET NAMES has set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Names {
+    charset: Vec<u8>,
+    /// If it named one.
+    collation: Option<Vec<u8>>,
 }
 
 /// A user variable. Without a literal it has a value that only the home server knows.
@@ -40,6 +52,9 @@ pub(super) struct Journal {
     /// The session is as COM_RESET_CONNECTION left it: with the server's own character sets in place of the login's, which
     /// may have the same names.
     was_reset: bool,
+    /// Character set and collation of a SET NAMES. It gives results a collation that no variable shows and no other
+    /// statement would give them.
+    names: Option<Names>,
     /// What was changed since.
     changed: Vec<Variable>,
     user_variables: Vec<UserVariable>,
@@ -47,6 +62,8 @@ pub(super) struct Journal {
     user_variables_unknown: bool,
     /// The statement that set the role.
     role: Option<Vec<u8>>,
+    /// A read that asks for NULL finds the last row that home gave a number to.
+    finds_last_insert: bool,
     /// Counts changes.
     version: u32,
     /// Counts changes after which the same text may mean something else.
@@ -79,6 +96,7 @@ impl Journal {
     }
 
     pub(super) fn set_baseline(&mut self, values: Values) {
+        self.finds_last_insert = values.of(AUTO_IS_NULL).is_some_and(is_on);
         self.baseline = Some(values);
         self.version += 1;
         self.meaning += 1;
@@ -113,6 +131,11 @@ impl Journal {
         self.meaning
     }
 
+    /// Whether `IS NULL` finds the row that the connection made last.
+    pub(super) fn finds_last_insert(&self) -> bool {
+        self.finds_last_insert
+    }
+
     pub(super) fn is_portable(&self) -> bool {
         !self.unportable
     }
@@ -129,13 +152,38 @@ impl Journal {
             return Noted::ServerBound;
         }
         self.note_meaning(name);
-        // A character set brings its own collation, so that they go in the order in which they were set.
-        let is_replaced =
-            |known: &[u8]| known == name || (name == b"character_set_connection" && known == b"collation_connection");
-        self.changed.retain(|known| !is_replaced(&known.name));
-        self.changed.push(Variable { name: name.to_vec(), value: value.to_vec() });
+        if name == AUTO_IS_NULL {
+            self.finds_last_insert = is_on(value);
+        }
+        let variable = Variable { name: name.to_vec(), value: value.to_vec() };
+        match self.changed.iter_mut().find(|known| known.name == name) {
+            Some(known) => *known = variable,
+            None => self.changed.push(variable),
+        }
         self.changes();
         Noted::Portable
+    }
+
+    /// A statement with a SET NAMES was executed, and the home server has told what it set.
+    pub(super) fn named(&mut self, text: &[u8], dialect: Dialect) {
+        let mut assignments = sql::assignments(text, dialect).filter(|assignment| {
+            let is_named = matches!(assignment.value, sql::ValueKind::Names { .. } | sql::ValueKind::CharacterSet(_));
+            is_named || is_set_by_names(&assignment.name.of(text).to_ascii_lowercase())
+        });
+        let (first, second) = (assignments.next(), assignments.next());
+        let Some(sql::ValueKind::Names { charset, collation }) = first.map(|first| first.value) else { return };
+        let plain = |span: sql::Span| {
+            let name = unquoted(span.of(text));
+            name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').then(|| name.to_ascii_lowercase())
+        };
+        let collation = collation.map(plain);
+        if let (Some(charset), None) = (plain(charset), second)
+            && collation != Some(None)
+        {
+            self.names = Some(Names { charset, collation: collation.flatten() });
+            self.changed.retain(|variable| !is_set_by_names(&variable.name));
+            self.changes();
+        }
     }
 
     /// After these the same text may be read in another way; and a string kept as text may be another string.
@@ -228,8 +276,13 @@ impl Journal {
     }
 
     fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let changed = self.changed.iter().find(|variable| variable.name == name);
-        changed.map(|variable| &*variable.value).or_else(|| self.baseline.as_ref()?.of(name))
+        if let Some(variable) = self.changed.iter().find(|variable| variable.name == name) {
+            return Some(&variable.value);
+        }
+        match &self.names {
+            Some(names) if name == b"character_set_client" => Some(&names.charset),
+            Some(_) | None => self.baseline.as_ref()?.of(name),
+        }
     }
 
     /// The statement that makes a connection like the home server's, whose values of the variables compared are `theirs`.
@@ -243,10 +296,18 @@ impl Journal {
         let theirs = theirs.into_iter().flat_map(Values::iterate);
         let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs);
         let differing = differing.map(|(mine, _)| mine);
-        let untouched = differing.filter(|(name, _)| self.changed.iter().all(|changed| changed.name != *name));
+        let is_named = |name: &[u8]| self.names.is_some() && is_set_by_names(name);
+        let is_changed = |name: &[u8]| self.changed.iter().any(|changed| changed.name == name);
+        let untouched = differing.filter(|(name, _)| !is_named(name) && !is_changed(name));
         let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
-        let mut parts: Vec<Vec<u8>> = extra.map(|extra| extra.as_bytes().to_vec()).collect();
-        for (name, value) in untouched.chain(changed) {
+        let mut variables: Vec<(&[u8], &[u8])> = untouched.chain(changed).collect();
+        variables.sort_by_key(|(name, _)| is_set_by_another(name));
+        let names = self.names.iter().map(|Names { charset, collation }| match collation {
+            Some(collation) => [b"NAMES '", &**charset, b"' COLLATE '", collation, b"'"].concat(),
+            None => [b"NAMES '", &**charset, b"'"].concat(),
+        });
+        let mut parts: Vec<Vec<u8>> = names.chain(extra.map(|extra| extra.as_bytes().to_vec())).collect();
+        for (name, value) in variables {
             parts.push(setting(name, value)?);
         }
         for variable in &self.user_variables {
@@ -279,7 +340,6 @@ fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     }
     let is_number = !value.is_empty() && value.iter().all(|byte| is_number(*byte));
     Ok(match value {
-        names if name == NAMES => [b"NAMES ", names].concat(),
         b"" if name == b"character_set_results" => [b"SESSION ", name, b"=NULL"].concat(),
         value if is_number => [b"SESSION ", name, b"=", value].concat(),
         value => [b"SESSION ", name, b"='", value, b"'"].concat(),
@@ -302,9 +362,12 @@ fn portable_literal(literal: &[u8]) -> Option<&[u8]> {
 /// The name of a user variable without its quotes, in lower case: names are the same in any case.
 fn plain_name(name: &[u8]) -> Vec<u8> {
     let name = name.strip_prefix(b"@").unwrap_or(name);
+    unquoted(name).to_ascii_lowercase()
+}
+
+fn unquoted(name: &[u8]) -> &[u8] {
     let quoted = |quote: &[u8]| name.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    let bare = [&b"`"[..], b"'", b"\""].into_iter().find_map(quoted).unwrap_or(name);
-    bare.to_ascii_lowercase()
+    [&b"`"[..], b"'", b"\""].into_iter().find_map(quoted).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -359,15 +422,31 @@ mod tests {
     }
 
     #[test]
-    fn a_collation_goes_behind_its_character_set_and_with_it() {
+    fn what_another_variable_sets_anew_is_set_behind_it() {
         let mut journal = journal();
-        journal.variable_changed(b"collation_connection", b"utf8mb4_bin");
-        journal.variable_changed(b"character_set_connection", b"latin1");
-        assert_eq!(settings(&journal, &baseline()), "SET SESSION character_set_connection='latin1'");
         journal.variable_changed(b"collation_connection", b"latin1_bin");
+        journal.variable_changed(b"character_set_connection", b"latin1");
         assert_eq!(
             settings(&journal, &baseline()),
             "SET SESSION character_set_connection='latin1', SESSION collation_connection='latin1_bin'"
+        );
+    }
+
+    #[test]
+    fn names_go_with_the_session_as_names() {
+        let mut journal = journal();
+        // MariaDB does not tell of the collation.
+        journal.variable_changed(b"character_set_client", b"latin1");
+        journal.named(b"SET NAMES 'latin1' COLLATE Latin1_bin", DIALECT);
+        let value = |name| if name == "character_set_results" { b"other".to_vec() } else { b"1".to_vec() };
+        let theirs = Values::new(DIALECT.family, names().map(value));
+        assert_eq!(settings(&journal, &theirs), "SET NAMES 'latin1' COLLATE 'latin1_bin'");
+        assert_eq!(journal.charset(), ClientCharset::from_name(b"latin1"));
+        journal.variable_changed(b"character_set_results", b"ascii");
+        journal.named(b"SET character_set_results = ascii", DIALECT);
+        assert_eq!(
+            settings(&journal, &theirs),
+            "SET NAMES 'latin1' COLLATE 'latin1_bin', SESSION character_set_results='ascii'"
         );
     }
 

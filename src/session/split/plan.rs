@@ -50,6 +50,8 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::CHARACTER_SETS)
     .with(Effects::CREATES_TEMPORARY_TABLE)
     .with(Effects::SERVER_BOUND)
+    .with(Effects::TAKES_USER_LOCK)
+    .with(Effects::RELEASES_USER_LOCK)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -233,10 +235,15 @@ impl Split {
 
     /// Whether conditions of the statements before this one outlive it, if it leaves none.
     fn keeps_conditions(&self, payload: &[u8]) -> bool {
-        if self.current.classification.needs.contains(Needs::WARNINGS) {
+        let may_outlive = matches!(self.family, sql::Family::MariaDb { .. });
+        let needs = match &self.current.kind {
+            Kind::Prepare(preparation) => preparation.classification.needs,
+            _ => self.current.classification.needs,
+        };
+        if needs.contains(Needs::WARNINGS) && (may_outlive || !matches!(self.current.kind, Kind::Prepare(_))) {
             return true;
         }
-        let may_keep = matches!(self.family, sql::Family::MariaDb { .. }) && self.conditions.are_anywhere();
+        let may_keep = may_outlive && self.conditions.are_anywhere();
         let text = match self.current.kind {
             Kind::Query | Kind::Execute if may_keep => self.text_of_statement(payload),
             Kind::Prepare(_) if may_keep => payload.get(1..),
@@ -364,6 +371,9 @@ impl Split {
         }
         if let Some(bond) = self.bond_of_transaction(status) {
             return Some(bond);
+        }
+        if self.journal.finds_last_insert() {
+            return Some(Bond::ServerBound);
         }
         if let Kind::Execute = self.current.kind
             && let Some(bond) = self.bond_of_execution(payload)

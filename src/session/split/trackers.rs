@@ -4,8 +4,6 @@
 //! A client that names the variables which decide about this, to set or to read them, is given its own values back first
 //! (`Chore::ReturnTracking`). From then on home tells what the client wants and nothing else, and everything stays there.
 
-use std::borrow::Cow;
-
 use crate::{
     protocol::{
         response::OkPacket,
@@ -16,11 +14,7 @@ use crate::{
     sql::{self, Classification, Effects, Needs, Reason},
 };
 
-use super::{
-    super::Side,
-    Home, Split,
-    journal::{NAMES, Noted},
-};
+use super::{super::Side, Home, Split, journal::Noted};
 
 /// The beginning of the names of all variables that decide what a server tells. A pattern may end behind it.
 const TRACKING_VARIABLES: &[u8] = b"session_track";
@@ -152,24 +146,24 @@ impl Split {
     /// `@@name` without a scope, MariaDB 11 those that share a word with one that it was asked for before, of which it
     /// tells in their place.
     pub(super) fn learn_untold(&mut self, trackers: &[u8]) {
-        let setting = Effects::SESSION_VARIABLES.with(Effects::CHARACTER_SETS);
-        if !self.current.classification.effects.intersects(setting) {
+        if !self.sets_variables() {
             return;
         }
         let Some(text) = self.executed_text() else { return };
         if self.current.classification.statements > 1 {
             // Only the first of them would be read.
-            let is_mariadb = matches!(self.family, sql::Family::MariaDb { .. });
-            if (is_mariadb && memchr::memmem::find(&text, b"@@").is_some()) || mentions(&text, b"collate") {
+            if matches!(self.family, sql::Family::MariaDb { .. }) && memchr::memmem::find(&text, b"@@").is_some() {
                 self.pins.bind_for_good();
             }
             return;
         }
-        for assignment in sql::assignments(&text, self.reading) {
-            match untold(&assignment, &text, trackers) {
-                Untold::Nothing => {}
-                Untold::Value(name, value) => self.variable_changed(&name, &value),
-                Untold::Unknown => self.pins.bind_for_good(),
+        for assignment in
+            sql::assignments(&text, self.reading).filter(|assignment| is_untold(assignment, &text, trackers))
+        {
+            let name = sql::unquoted(assignment.name.of(&text)).to_ascii_lowercase();
+            match plain_value(assignment.value, &text) {
+                Some(value) => self.variable_changed(&name, value),
+                None => self.pins.bind_for_good(),
             }
         }
     }
@@ -219,65 +213,26 @@ pub(super) fn is_about_tracking(text: Option<&[u8]>, classification: &Classifica
     let may_name_it = effects.intersects(Effects::SERVER_BOUND.with(Effects::PREPARES))
         || needs.contains(Needs::SERVER)
         || matches!(reason, Reason::ServerShow | Reason::SetStatement);
-    may_name_it && text.is_some_and(|text| mentions(text, TRACKING_VARIABLES))
+    let names_it =
+        |text: &[u8]| text.windows(TRACKING_VARIABLES.len()).any(|part| part.eq_ignore_ascii_case(TRACKING_VARIABLES));
+    may_name_it && text.is_some_and(names_it)
 }
 
-/// Whether trackers say that something changed, and not what.
-fn tells_of_state(trackers: &[u8]) -> bool {
-    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
-}
-
-/// What a reply does not say of a SET's assignment.
-enum Untold<'a> {
-    Nothing,
-    /// A variable of the session, and its value, which a server takes as it is written.
-    Value(Vec<u8>, Cow<'a, [u8]>),
-    /// A variable of the session, and what it is to be.
-    Unknown,
-}
-
-fn untold<'a>(assignment: &sql::Assignment, text: &'a [u8], trackers: &[u8]) -> Untold<'a> {
+/// Whether a SET's assignment is to a variable of the session that the reply does not name.
+fn is_untold(assignment: &sql::Assignment, text: &[u8], trackers: &[u8]) -> bool {
     const OF_TRANSACTIONS: [&[u8]; 4] =
         [b"transaction_isolation", b"transaction_read_only", b"tx_isolation", b"tx_read_only"];
-    // SET NAMES and its like, as words: all servers tell of their character sets.
+    // SET NAMES and its like, as words: of them all servers tell.
     const OF_CHARACTERS: [&[u8]; 4] = [b"names", b"charset", b"character", b"char"];
-    let name = sql::unquoted(assignment.name.of(text));
+    let name = assignment.name.of(text);
     let is_one_of = |names: &[&[u8]]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     match assignment.value {
-        _ if assignment.scope != sql::Scope::Session => Untold::Nothing,
-        // The collation is told by nobody, and is that of the results as well.
-        sql::ValueKind::Names { charset, collation: Some(collation) } => {
-            match [charset, collation].map(|span| sql::unquoted(bare(span.of(text)))) {
-                names if names.iter().all(|name| is_word(name)) => {
-                    Untold::Value(NAMES.to_vec(), Cow::Owned(names.join(&b" COLLATE "[..])))
-                }
-                _ => Untold::Unknown,
-            }
-        }
-        // The text tells what becomes of variables that are bound to their server.
-        _ if is_one_of(&OF_CHARACTERS) || sql::is_server_bound(name) => Untold::Nothing,
-        sql::ValueKind::Characteristics(_) if OF_TRANSACTIONS.iter().any(|name| names_variable(trackers, name)) => {
-            Untold::Nothing
-        }
-        _ if names_variable(trackers, name) => Untold::Nothing,
-        value => plain_value(value, text)
-            .map_or(Untold::Unknown, |value| Untold::Value(name.to_ascii_lowercase(), Cow::Borrowed(value))),
+        _ if assignment.scope != sql::Scope::Session || is_one_of(&OF_CHARACTERS) => false,
+        // The text tells what becomes of these.
+        _ if sql::is_server_bound(name) => false,
+        sql::ValueKind::Characteristics(_) => !OF_TRANSACTIONS.iter().any(|name| names_variable(trackers, name)),
+        _ => !names_variable(trackers, name),
     }
-}
-
-/// A number, or a name that needs no quotes.
-fn is_word(literal: &[u8]) -> bool {
-    !literal.is_empty() && literal.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-}
-
-/// A string without its quotes.
-fn bare(literal: &[u8]) -> &[u8] {
-    literal.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'")).unwrap_or(literal)
-}
-
-/// Whether a text has this word in it, in whatever case.
-fn mentions(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 fn names_variable(trackers: &[u8], name: &[u8]) -> bool {
@@ -300,8 +255,13 @@ fn plain_value(value: sql::ValueKind, text: &[u8]) -> Option<&[u8]> {
         _ if is("FALSE") => Some(b"0"),
         _ if is("ON") || is("OFF") => Some(literal),
         _ if is("DEFAULT") || is("NULL") => None,
-        _ => is_word(literal).then_some(literal),
+        _ => literal.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').then_some(literal),
     }
+}
+
+/// Whether trackers say that something changed, and not what.
+fn tells_of_state(trackers: &[u8]) -> bool {
+    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
 }
 
 /// Those trackers that the server would have sent the client without us, byte for byte.

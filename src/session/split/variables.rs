@@ -34,8 +34,7 @@ const OF_BOTH: [&str; 20] = [
 ];
 
 /// Those of MariaDB, from 10.2 on.
-const OF_MARIADB: [&str; 5] =
-    ["tx_isolation", "old_mode", "max_statement_time", "max_recursive_iterations", "standard_compliant_cte"];
+const OF_MARIADB: [&str; 4] = ["old_mode", "max_statement_time", "max_recursive_iterations", "standard_compliant_cte"];
 
 /// Those of MySQL, from 5.7 on.
 const OF_MYSQL: [&str; 5] = [
@@ -54,11 +53,32 @@ const OF_MYSQL_8: [&str; 3] =
 pub(super) fn compared(family: Family) -> impl Iterator<Item = &'static str> {
     const MYSQL_8: u32 = 80_011;
     let (own, newer): (&[&str], &[&str]) = match family {
-        Family::MariaDb { .. } => (&OF_MARIADB, &[]),
+        Family::MariaDb { .. } if has_new_names(family) => (&OF_MARIADB, &["transaction_isolation"]),
+        Family::MariaDb { .. } => (&OF_MARIADB, &["tx_isolation"]),
         Family::MySql { version } if version >= MYSQL_8 => (&OF_MYSQL, &OF_MYSQL_8),
         Family::MySql { .. } => (&OF_MYSQL, &[]),
     };
     OF_BOTH.iter().chain(own).chain(newer).copied()
+}
+
+/// Whether servers have `transaction_isolation` and `transaction_read_only`, and warn of the names that these had before.
+/// What no server is known of is new.
+pub(super) fn has_new_names(family: Family) -> bool {
+    match family {
+        Family::MariaDb { version } => version >= 110_101,
+        Family::MySql { version } => version == 0 || version >= 50_720,
+    }
+}
+
+/// Whether setting another variable sets this one anew: it must be set behind that.
+pub(super) fn is_set_by_another(name: &[u8]) -> bool {
+    is_one_of(&["collation_connection", "sql_big_selects"], name)
+}
+
+/// Whether SET NAMES sets a variable.
+pub(super) fn is_set_by_names(name: &[u8]) -> bool {
+    name == b"collation_connection"
+        || is_one_of(&["character_set_client", "character_set_connection", "character_set_results"], name)
 }
 
 /// Variables whose value means something at one server, or for one statement, only.

@@ -337,7 +337,7 @@ fn characteristics_of_all_transactions_are_told_by_mysql() {
 fn mariadb_tells_nothing_of_a_variable_with_two_signs_and_no_scope() {
     for (text, expected) in [
         ("SET @@time_zone = '+02:00'", "SET SESSION time_zone='+02:00'"),
-        ("SET @@`Sql_Safe_Updates` = true, @u = 1", "SET SESSION sql_safe_updates=1, @`u`=1"),
+        ("SET @@`Sql_Notes` = false, @u = 1", "SET SESSION sql_notes=0, @`u`=1"),
         ("SET @@max_sort_length=64", "SET SESSION max_sort_length=64"),
     ] {
         let mut play = Play::new();

@@ -133,6 +133,7 @@ fn value_of(variable: &str) -> &'static str {
         name if name.starts_with("character_set") => "utf8mb4",
         name if name.starts_with("collation") => "utf8mb4_general_ci",
         "lc_time_names" => "en_US",
+        "sql_auto_is_null" => "0",
         _ => "1",
     }
 }
