@@ -216,6 +216,9 @@ impl Worker {
             }
             Output::Lease(want) => self.lease(key, want),
             Output::Release => self.release(key),
+            Output::LeaseHome(want, avoid) => self.lease_home(key, &want, avoid),
+            Output::Park(parking) => self.park(key, *parking),
+            Output::Yield => self.answer_yield(key),
             Output::LeaseReplica(want) => self.lease_replica(key, &want),
             Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession(id) => self.find_session(key, id),

@@ -45,7 +45,11 @@ impl Worker {
         self.own(socket, Owner::Session(key, side));
         let deadline = self.now + timeout;
         self.timers.set(deadline, Timer::Connecting(key));
+        let config_count = self.config_count;
         let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
+        if side == Side::Server {
+            tenant.lease.config_count = config_count;
+        }
         tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
         match side {
             Side::Server => tenant.server = Some(Connection::new(socket)),

@@ -26,6 +26,8 @@ pub(super) struct Lease {
     replica_place: Option<Place>,
     /// The same at the server of an errand.
     errand_place: Option<Place>,
+    /// The worker's count of configurations when the connection to the server was made or lent.
+    pub(super) config_count: u64,
     /// Wanted, and not yet had.
     pub(super) search: Option<Search>,
     /// The server that is being connected, for the session or its errand.
@@ -39,7 +41,7 @@ pub(super) struct Search {
     /// Servers that failed it, and when; at most as many as the pools have.
     pub(super) tried: Vec<(ServerId, Instant)>,
     /// When the session gives up.
-    deadline: Instant,
+    pub(super) deadline: Instant,
 }
 
 /// How often the waiting are offered the servers although nobody said that there is a place.
@@ -67,6 +69,7 @@ impl Worker {
             }
         }
         self.find_or_wait(key);
+        self.hand_over(key);
     }
 
     fn begin_search(&mut self, key: Key, want: Want) -> Result<(), LeaseFailure> {
@@ -101,7 +104,8 @@ impl Worker {
         if self.pool_of(key).is_some_and(|pool| self.waiters.any_for(pool)) {
             // Whoever comes stands behind those who wait already.
             self.wait(key);
-            return self.serve_waiters();
+            self.serve_soon = true;
+            return;
         }
         if self.find(key).is_err() {
             self.wait(key);
@@ -115,6 +119,7 @@ impl Worker {
             let why = "too many sessions wait for a server".to_owned();
             return self.answer(key, Input::LeaseFailed(LeaseFailure::ServersFull(why)));
         }
+        self.asks_others = true;
         self.waiters_retry.get_or_insert(self.now + RETRY);
         self.waiters_deadline = Some(self.waiters_deadline.map_or(deadline, |first| first.min(deadline)));
     }
@@ -141,6 +146,9 @@ impl Worker {
 
     /// Picks a server, takes a place at it and begins to connect.
     pub(super) fn find(&mut self, key: Key) -> Result<(), Refusal> {
+        if self.lend(key).is_some() {
+            return Ok(());
+        }
         loop {
             let tie_break = self.next_tie_break();
             let pool = self.pool_of(key).ok_or(Refusal::NoServer)?;
@@ -150,7 +158,15 @@ impl Worker {
             let resting: Vec<ServerId> = search.tried.iter().map(|(server, _)| *server).collect();
             let question =
                 Question { pool, excluded: &resting, required: search.want.required, fresh: None, tie_break };
-            let server = route::decide(&self.table, &question)?.server;
+            let server = match route::decide(&self.table, &question) {
+                Ok(decision) => decision.server,
+                Err(refusal) => {
+                    if refusal == Refusal::AllFull {
+                        self.make_room(key);
+                    }
+                    return Err(refusal);
+                }
+            };
             let entry = self.table.server(server);
             let id = entry.id;
             // Another worker may have taken the last place meanwhile: then the next decision sees it full.

@@ -3,6 +3,7 @@
 //! - `turn` is the loop: wait for the kernel, handle everything that happened, read the mail, submit once;
 //! - `conduct` moves bytes between a session's sockets as its steps say, and carries out its outputs;
 //! - `lease` finds and reserves servers, `connecting` connects them, `waiting` serves who waits for one;
+//! - `lending` keeps home connections that rest between the transactions of different sessions;
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers;
@@ -16,6 +17,7 @@ mod connection;
 mod counters;
 mod departing;
 mod lease;
+mod lending;
 mod mailbox;
 mod post;
 mod reception;

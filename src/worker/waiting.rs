@@ -15,6 +15,7 @@ use super::{
 impl Worker {
     /// Offers the servers to the waiting, first come, first served.
     pub(super) fn serve_waiters(&mut self) {
+        self.serve_soon = false;
         if self.waiters.is_empty() {
             return;
         }
@@ -38,6 +39,9 @@ impl Worker {
             }
         });
         self.waiters = waiters;
+        while let Some((key, loan)) = self.loans.pop() {
+            self.guarded(Some(key), |worker| worker.tell(key, Input::Lent(loan)));
+        }
     }
 
     /// After a change of the configuration the waiting may belong elsewhere: they queue again, in their order.
@@ -49,9 +53,15 @@ impl Worker {
 
     /// The deadlines of the waiting, and their retry.
     pub(super) fn waiters_due(&mut self) {
-        if self.waiters_retry.is_some_and(|at| at <= self.now) {
+        let is_retry = self.waiters_retry.is_some_and(|at| at <= self.now);
+        if is_retry || self.serve_soon {
             self.serve_waiters();
+        }
+        if is_retry {
             self.waiters_retry = (!self.waiters.is_empty()).then_some(self.now + RETRY);
+        }
+        if std::mem::take(&mut self.asks_others) || (is_retry && !self.waiters.is_empty()) {
+            self.ask_for_places();
         }
         if self.waiters_deadline.is_none_or(|at| at > self.now) {
             return;

@@ -2,21 +2,29 @@
 
 use std::time::Instant;
 
-use crate::protocol::statement::StatementId;
+use crate::protocol::{statement::StatementId, status::StatusFlags};
 
 use super::{
     super::Side,
     Home, Split, Tracking,
     absorb::is_on,
     chore::{Answer, Chore, Unsayable},
+    lent::Lent,
 };
 
 impl Split {
     /// Takes in an answer. An error sends the command home.
-    pub(super) fn answered(&mut self, chore: Chore, answer: Answer, now: Instant) -> Result<(), Unsayable> {
+    pub(super) fn answered(
+        &mut self,
+        chore: Chore,
+        answer: Answer,
+        status: StatusFlags,
+        now: Instant,
+    ) -> Result<(), Unsayable> {
         match (chore, answer) {
             (Chore::HomeValues, Answer::Row(values)) => self.learn_home(values),
             (Chore::Tracking, Answer::Done) => {
+                self.home_has_settings(status);
                 if let Home::Silent(tracking) = &mut self.home {
                     self.home = Home::Telling(std::mem::take(tracking));
                 }
@@ -24,7 +32,10 @@ impl Split {
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
-            (Chore::Repeat, _) => (self.last, self.last_result) = (Side::Server, Side::Server),
+            (Chore::Repeat, _) => {
+                (self.last, self.last_result) = (Side::Server, Side::Server);
+                self.with_lent(Lent::was_repeated);
+            }
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
                     Some(position) => self.sight.home_is_at(position),
@@ -38,6 +49,24 @@ impl Split {
                 self.prepared_there(id, there, definitions.0);
             }
             (Chore::Prepare(id), Answer::Refused(_)) => self.statements.is_unfit(id),
+            (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
+            (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
+            (Chore::HomeSchema, Answer::Done) => self.home_has_schema(),
+            (Chore::HomeSettings, Answer::Done) => self.home_has_settings(status),
+            (Chore::HomeRole, Answer::Done) => self.home_has_role(),
+            (Chore::InsertId, Answer::Row(values)) => {
+                let id = position_in(&values).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+                self.with_lent(|lent| lent.has_insert_id(id.unwrap_or(0)));
+            }
+            (
+                Chore::HomeReset
+                | Chore::HomeCollation
+                | Chore::HomeSchema
+                | Chore::HomeSettings
+                | Chore::HomeRole
+                | Chore::InsertId,
+                _,
+            ) => return Err(Unsayable),
             (_, answer) => return self.replica_answered(chore, answer),
         }
         Ok(())

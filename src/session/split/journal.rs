@@ -244,6 +244,16 @@ impl Journal {
         })
     }
 
+    /// Whether every user variable that the session may have set is known here.
+    pub(super) fn knows_all_user_variables(&self) -> bool {
+        !self.user_variables_unknown && self.user_variables.iter().all(|variable| variable.literal.is_some())
+    }
+
+    /// Whether all that the session has set can be written as SQL.
+    pub(super) fn is_writable(&self) -> bool {
+        self.baseline.iter().chain(&self.changed).all(|variable| setting(variable).is_ok())
+    }
+
     /// What character set and quotes the session's texts are read with.
     pub(super) fn charset(&self) -> ClientCharset {
         self.value(b"character_set_client").map_or(ClientCharset::Unknown, ClientCharset::from_name)

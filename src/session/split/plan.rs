@@ -3,6 +3,7 @@
 use crate::{
     protocol::{
         command::Command,
+        error_code::Error,
         packet::{HEADER_LENGTH, Header, write_packet},
         result_set::ReplyShape,
         statement::StatementId,
@@ -63,6 +64,9 @@ impl Relay {
             }
         };
         let shape = split.look(payload, self.status);
+        if split.is_farewell(payload) {
+            return self.command(bytes);
+        }
         let side = match split.ready.take() {
             Some(side) => side,
             None => match split.destination(payload, self.status, surroundings) {
@@ -70,6 +74,10 @@ impl Relay {
                 goal => return Move::Ready(goal),
             },
         };
+        if side == Side::Server && split.has_lost_the_last() {
+            split.refusal = Some(super::super::errors::aftermath_lost());
+            return self.refuse(bytes, Error::NOT_SUPPORTED_YET);
+        }
         split.count(side);
         match side {
             Side::Replica => self.begin_at_replica(shape, payload),
@@ -199,6 +207,9 @@ impl Split {
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current::new(kind, classification);
+        if self.lent.is_some() {
+            self.look_for_lent(payload);
+        }
         ReplyShape::ResultSet
     }
 
@@ -288,6 +299,9 @@ impl Split {
     /// What keeps a read at home.
     fn bond(&self, payload: &[u8], status: StatusFlags, surroundings: Surroundings<'_>) -> Option<Bond> {
         let needs = self.current.classification.needs;
+        if !self.reads_leave {
+            return Some(Bond::OnePool);
+        }
         if let Some(pin) = self.pins.binding_reads() {
             return Some(pin);
         }

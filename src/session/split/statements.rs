@@ -29,6 +29,8 @@ const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
 pub(super) struct Statements {
     list: Vec<Statement>,
     bytes: usize,
+    /// Prepared, and not in the list for want of room.
+    unkept: u32,
     /// Prepared at the replica and not needed there any more.
     closed: Vec<StatementId>,
     /// Prepared last: what MariaDB's clients mean by -1.
@@ -105,6 +107,7 @@ impl Statements {
         let types = 2 * usize::from(preparation.parameters);
         let bytes = preparation.text.len() + types + size_of::<Statement>();
         if self.bytes + bytes > BYTES_MAX {
+            self.unkept = self.unkept.saturating_add(1);
             return;
         }
         self.bytes += bytes;
@@ -122,6 +125,11 @@ impl Statements {
             is_unfit: false,
             kept: bytes,
         });
+    }
+
+    /// Nothing is prepared at home.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.unkept == 0
     }
 
     /// A statement was not prepared, or not seen: none is the last one.

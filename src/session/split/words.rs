@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    protocol::{command::Command, gtid::GtidPosition, packet::HEADER_LENGTH},
+    protocol::{command::Command, gtid::GtidPosition, packet::HEADER_LENGTH, status::StatusFlags},
     sql,
 };
 
@@ -36,7 +36,12 @@ pub(super) fn is_told_by_mysql(name: &[u8]) -> bool {
 
 impl Split {
     /// What is said for a chore; `None` if nothing needs to be.
-    pub(super) fn words(&mut self, chore: Chore, now: Instant) -> Result<Option<Vec<u8>>, Unsayable> {
+    pub(super) fn words(
+        &mut self,
+        chore: Chore,
+        status: StatusFlags,
+        now: Instant,
+    ) -> Result<Option<Vec<u8>>, Unsayable> {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
@@ -68,10 +73,16 @@ impl Split {
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())
             }
             Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
+            Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
+            Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
+            Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
+            Chore::HomeSettings => query(&self.home_settings(status).map_err(|_| Unsayable)?),
+            Chore::HomeRole => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
+            Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
         })
     }
 
-    fn tracking_statement(&self) -> String {
+    pub(super) fn tracking_statement(&self) -> String {
         let (variables, gtids) = match self.family {
             sql::Family::MariaDb { .. } => ("*", ""),
             sql::Family::MySql { .. } => (TRACKED_BY_MYSQL, ", SESSION session_track_gtids='OWN_GTID'"),
@@ -96,6 +107,11 @@ impl Split {
         };
         position.ok().filter(|position| !position.is_empty())
     }
+}
+
+/// What a login with this collation does to a session.
+fn collation_statement(collation: u16) -> String {
+    format!("SET character_set_client={collation}, character_set_results={collation}, collation_connection={collation}")
 }
 
 fn com_query(query_attributes: bool, text: &[u8]) -> Vec<u8> {

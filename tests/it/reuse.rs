@@ -1,0 +1,191 @@
+//! `backend_reuse = "transaction"` on real servers: many clients over few connections, and nobody meets what another left.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::compare::{Parameter, execute_payload};
+use crate::harness::{
+    Account, Client, Cutter, Engine, Flavour, Server, Shape, Sqluice, Start, eventually, fresh_name, on_both_engines,
+};
+
+const FLAVOURS: [Flavour; 2] = [Flavour::MariaDb11, Flavour::MySql97];
+
+/// A server, and sqluice in front of it that opens at most so many connections there.
+struct House {
+    server: &'static Server,
+    sqluice: Sqluice,
+    database: String,
+}
+
+impl House {
+    fn open(engine: Engine, flavour: Flavour, connections: usize) -> House {
+        let server = Server::shared(flavour);
+        House::before(engine, server, server.address, connections, "10s")
+    }
+
+    fn before(
+        engine: Engine,
+        server: &'static Server,
+        address: std::net::SocketAddr,
+        connections: usize,
+        hold_timeout: &str,
+    ) -> House {
+        let body = format!(
+            "[cluster.main]\ntopology = \"static\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
+             check_interval = \"100ms\"\ncheck_timeout = \"5s\"\nhold_timeout = \"{hold_timeout}\"\n\n\
+             [[cluster.main.server]]\nname = \"s1\"\naddress = \"{address}\"\nrole = \"primary\"\n\
+             max_connections = {connections}\n\n[pool.main]\ncluster = \"main\"\nrole = \"primary\"\n\n\
+             [[user]]\nname = \"app\"\npassword = \"app\"\npool = \"main\"\nbackend_reuse = \"transaction\"\n"
+        );
+        let sqluice = Start::new(engine, body).run_with_servers_up(1);
+        let database = server.fresh_database();
+        server.direct().execute(&format!(
+            "CREATE TABLE {database}.t (id INT AUTO_INCREMENT PRIMARY KEY, client INT NOT NULL, n INT NOT NULL)"
+        ));
+        House { server, sqluice, database }
+    }
+
+    fn client(&self) -> Client {
+        let account = Account::new("app", "app").database(&self.database);
+        self.sqluice.login(&account).unwrap_or_else(|error| panic!("app logs in: {error}"))
+    }
+
+    /// Sessions of sqluice that have a connection now.
+    fn pins_of_all(&self) -> Vec<String> {
+        self.sqluice.sessions().iter().map(|row| row["pins"].to_string()).collect()
+    }
+}
+
+fn in_houses(connections: usize, test: impl Fn(&House)) {
+    for flavour in FLAVOURS {
+        on_both_engines(|engine| {
+            eprintln!("{flavour:?}, {engine:?}");
+            test(&House::open(engine, flavour, connections));
+        });
+    }
+}
+
+#[test]
+fn clients_take_turns_at_one_connection_and_keep_what_they_have_set() {
+    in_houses(1, |house| {
+        let [mut first, mut second] = [house.client(), house.client()];
+        first.execute("SET @who = 'first', SESSION sort_buffer_size = 300000, time_zone = '+03:00'");
+        second.execute("SET @who = 'second', sql_mode = 'ANSI_QUOTES'");
+        for _ in 0..3 {
+            assert_eq!(first.value("SELECT CONCAT(@who, @@sort_buffer_size, @@time_zone)"), "first300000+03:00");
+            assert_eq!(second.value("SELECT CONCAT(@who, @@sql_mode)"), "secondANSI_QUOTES");
+            assert_eq!(second.value("SELECT @@time_zone"), "SYSTEM");
+            assert_eq!(first.value("SELECT DATABASE()"), house.database);
+        }
+        first.execute("SET autocommit = 0");
+        assert_eq!(second.value("SELECT @@autocommit"), "1");
+        assert_eq!(first.value("SELECT @@autocommit"), "0");
+        first.execute("COMMIT");
+        assert_eq!(second.value("SELECT @@autocommit"), "1");
+        second.execute("USE information_schema");
+        assert_eq!(first.value("SELECT DATABASE()"), house.database);
+        assert_eq!(second.value("SELECT DATABASE()"), "information_schema");
+    });
+}
+
+/// Every connection of user app at the server.
+const HIS_CONNECTIONS: &str = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app' AND db = ";
+
+#[test]
+fn three_hundred_clients_work_over_twenty_connections() {
+    const CLIENTS: usize = 300;
+    const ROUNDS: usize = 3;
+    in_houses(20, |house| {
+        let most = AtomicUsize::new(0);
+        let is_over = AtomicBool::new(false);
+        let start = Barrier::new(CLIENTS);
+        thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let text = format!("{HIS_CONNECTIONS}'{}'", house.database);
+                while !is_over.load(Ordering::Relaxed) {
+                    let count = house.server.root(&text).trim().parse().expect("a number");
+                    most.fetch_max(count, Ordering::Relaxed);
+                }
+            });
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|number| {
+                    let start = &start;
+                    scope.spawn(move || {
+                        let mut client = house.client();
+                        start.wait();
+                        for round in 0..ROUNDS {
+                            work(&mut client, house, number, round);
+                        }
+                    })
+                })
+                .collect();
+            let ends: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
+            is_over.store(true, Ordering::Relaxed);
+            watch.join().expect("it only counts");
+            ends.into_iter().for_each(|end| end.expect("no client saw what is another's"));
+        });
+        let most = most.into_inner();
+        assert!((1..=20).contains(&most), "there were {most} connections at once");
+        let rows = house.server.direct().value(&format!("SELECT COUNT(*) FROM {}.t", house.database));
+        assert_eq!(rows, (CLIENTS * ROUNDS * 3).to_string());
+    });
+}
+
+/// What one client does, and must find: all of it its own.
+fn work(client: &mut Client, house: &House, number: usize, round: usize) {
+    let zone = format!("+0{}:00", number % 10);
+    client.execute(&format!("SET @me = {number}, time_zone = '{zone}'"));
+    assert_eq!(client.value("SELECT CONCAT(@me, @@time_zone)"), format!("{number}{zone}"));
+    client.execute("BEGIN");
+    client.execute(&format!("INSERT INTO t (client, n) VALUES ({number}, {round})"));
+    let id = client.value("SELECT LAST_INSERT_ID()");
+    assert_eq!(client.value(&format!("SELECT client FROM t WHERE id = {id}")), number.to_string());
+    client.execute("COMMIT");
+    assert_eq!(client.value("SELECT LAST_INSERT_ID()"), id);
+    client.execute(&format!("INSERT INTO t (client, n) VALUES ({number}, {round}), ({number}, {round})"));
+    assert_eq!(client.value("SELECT ROW_COUNT()"), "2", "right after its statement");
+    let second = client.value("SELECT LAST_INSERT_ID()");
+    assert_eq!(client.value(&format!("SELECT client FROM t WHERE id = {second}")), number.to_string());
+    assert_eq!(client.value("SELECT @@sql_mode LIKE '%ANSI%'"), if number % 7 == 0 && round > 0 { "1" } else { "0" });
+    if number % 7 == 0 {
+        client.execute("SET sql_mode = 'ANSI'");
+    }
+    match number % 10 {
+        0 => with_a_temporary_table(client, number),
+        1 => with_a_lock(client, number),
+        2 => with_a_prepared_statement(client, number),
+        3 => with_another_schema(client, house),
+        _ => {}
+    }
+}
+
+fn with_a_temporary_table(client: &mut Client, number: usize) {
+    client.execute("CREATE TEMPORARY TABLE mine (a INT)");
+    client.execute(&format!("INSERT INTO mine VALUES ({number})"));
+    assert_eq!(client.value("SELECT a FROM mine"), number.to_string());
+    client.execute("DROP TEMPORARY TABLE mine");
+}
+
+fn with_a_lock(client: &mut Client, number: usize) {
+    assert_eq!(client.value(&format!("SELECT GET_LOCK('reuse_{number}', 0)")), "1");
+    assert_eq!(client.value(&format!("SELECT IS_USED_LOCK('reuse_{number}') = CONNECTION_ID()")), "1");
+    assert_eq!(client.value(&format!("SELECT RELEASE_LOCK('reuse_{number}')")), "1");
+}
+
+fn with_a_prepared_statement(client: &mut Client, number: usize) {
+    let reply = client.ask(Shape::Prepare, b"\x16SELECT COUNT(*) FROM t WHERE client = ?").ok();
+    let statement = u32::from_le_bytes(reply.packets[0][1..5].try_into().expect("four bytes"));
+    let parameters = [Parameter::Number(i64::try_from(number).expect("a small number"))];
+    let payload = execute_payload(client.capabilities, statement, 0, &parameters);
+    let rows = client.ask(Shape::Results, &payload).ok().rows;
+    assert!(rows[0].last().is_some_and(|count| *count > 0 || rows[0].len() > 2), "rows of its own: {rows:?}");
+    client.command(&[&[0x19], &statement.to_le_bytes()[..]].concat());
+}
+
+fn with_another_schema(client: &mut Client, house: &House) {
+    client.execute("USE information_schema");
+    assert_eq!(client.value("SELECT DATABASE()"), "information_schema");
+    client.execute(&format!("USE {}", house.database));
+    assert_eq!(client.value("SELECT DATABASE()"), house.database);
+}
