@@ -258,11 +258,12 @@ impl Worker {
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
         let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let server_farewell = lease.farewell();
         let (place, replica_place) = lease.into_places();
         let client_hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
         self.depart(client, None, if client_hears { Farewell::UntilPeerCloses } else { Farewell::WhenWritten });
         match server {
-            Some(server) => self.depart(server, place, Farewell::WhenWritten),
+            Some(server) => self.depart(server, place, server_farewell),
             None => self.free(place),
         }
         match replica {

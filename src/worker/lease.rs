@@ -28,6 +28,8 @@ pub(super) struct Lease {
     errand_place: Option<Place>,
     /// The worker's count of configurations when the connection to the server was made or lent.
     pub(super) config_count: u64,
+    /// The session has been lent a connection to the server, or has given one back.
+    pub(super) is_lent: bool,
     /// Wanted, and not yet had.
     pub(super) search: Option<Search>,
     /// The server that is being connected, for the session or its errand.
@@ -51,6 +53,11 @@ pub(super) const RETRY: Duration = Duration::from_millis(100);
 pub(super) const REST: Duration = Duration::from_secs(1);
 
 impl Lease {
+    /// How the connection to the server ends: others wait for the place of one that was lent.
+    pub(super) fn farewell(&self) -> Farewell {
+        if self.is_lent { Farewell::UntilForgotten } else { Farewell::WhenWritten }
+    }
+
     /// The places at server and replica, to be given back.
     pub(super) fn into_places(self) -> (Option<Place>, Option<Place>) {
         (self.place, self.replica_place)
@@ -196,12 +203,13 @@ impl Worker {
     /// The session gives up its server; what was written to it is still delivered.
     pub(super) fn release(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let farewell = tenant.lease.farewell();
         let place = tenant.lease.place.take();
         let connection = tenant.server.take();
         // Whatever was too much for that server, nobody else would have the client read again.
         self.read_on(key, Side::Client);
         match connection {
-            Some(connection) => self.depart(connection, place, Farewell::WhenWritten),
+            Some(connection) => self.depart(connection, place, farewell),
             None => self.free(place),
         }
     }

@@ -121,6 +121,7 @@ impl Worker {
         tenant.server = Some(connection);
         tenant.lease.place = Some(place);
         tenant.lease.config_count = config_count;
+        tenant.lease.is_lent = true;
         self.loans.push((key, Loan { facts, is_own, schema }));
         Some(())
     }
@@ -130,6 +131,7 @@ impl Worker {
         let user = self.tenants.get(key).and_then(|tenant| self.table.user(tenant.session.user()?));
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         tenant.lease.search = None;
+        tenant.lease.is_lent = true;
         let (Some(connection), Some(place)) = (tenant.server.take(), tenant.lease.place.take()) else { return };
         let is_of_now = tenant.lease.config_count == self.config_count;
         let owner = Last { session: tenant.session.id().0, count: parking.count };
@@ -171,7 +173,7 @@ impl Worker {
     fn dismiss(&mut self, lendable: Lendable) {
         let Lendable { mut connection, place, _counted, .. } = lendable;
         connection.write(&mut self.io, COM_QUIT.to_vec());
-        self.depart(connection, Some(place), Farewell::UntilPeerCloses);
+        self.depart(connection, Some(place), Farewell::UntilForgotten);
     }
 
     /// Whether others wait for this server while this worker has more than its share of it.

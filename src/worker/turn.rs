@@ -1,7 +1,7 @@
 //! The loop: wait for the kernel, handle everything that happened, submit once.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -15,7 +15,7 @@ use crate::{
     pool::{Resting, Waiters},
     session::{Ending, Input, Loan, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
-    topology::RoutingTable,
+    topology::{Place, RoutingTable},
 };
 
 use super::{
@@ -59,6 +59,8 @@ pub(super) struct Worker {
     pub(super) resting: Resting<Kind, Lendable>,
     /// Connections that sessions were just lent and have not been told of.
     pub(super) loans: Vec<(Key, Loan)>,
+    /// Places of connections that their servers have closed, and when they are free.
+    pub(super) forgetting: VecDeque<(Instant, Place)>,
     /// The waiting are served at the end of this turn.
     pub(super) serve_soon: bool,
     /// The other workers are told at the end of this turn that somebody waits here.
@@ -134,6 +136,7 @@ pub(super) enum Timer {
     Connecting(Key),
     Departing(Key),
     Sweep,
+    Forgetting,
 }
 
 impl Worker {
@@ -159,6 +162,7 @@ impl Worker {
             stage: Stage::Open,
             resting: Resting::default(),
             loans: Vec::new(),
+            forgetting: VecDeque::new(),
             serve_soon: false,
             asks_others: false,
             is_sweeping: false,
@@ -297,6 +301,7 @@ impl Worker {
                 Timer::Session(key) => self.guarded(Some(key), |worker| worker.session_due(key, at)),
                 Timer::Connecting(key) => self.guarded(Some(key), |worker| worker.connecting_due(key, at)),
                 Timer::Departing(key) => self.departed(key),
+                Timer::Forgetting => self.guarded(None, Worker::forgotten),
                 Timer::Sweep => self.guarded(None, Worker::sweep),
             }
         }
