@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use sqluice::config::Config;
 use sqluice::server;
 
-use crate::backend::Target;
+use crate::by_name;
 use crate::candidate::{self, Candidate, NotStarted, Surroundings, configuration};
 use crate::case::Case;
-use crate::load;
-use crate::record::by_name;
 use crate::split;
+use crate::target::Target;
+use crate::{launch, load};
 
 /// As every worker's thread is called.
 const WORKER: &str = "sqluice-worker";
@@ -119,7 +119,7 @@ fn count_engine(
 ) -> Result<Vec<Row>, Box<dyn Error>> {
     let directory = surroundings.directory.join(format!("{}-inside", candidate.name()));
     fs::create_dir(&directory)?;
-    let address = candidate::free_address()?;
+    let address = launch::free_address()?;
     let file = directory.join("sqluice.toml");
     let server = surroundings.server;
     fs::write(&file, configuration::sqluice(candidate, 1, address, server, &directory))?;

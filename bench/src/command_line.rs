@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backend::{Account, Backend, Choice};
+use crate::backend::{Backend, Choice};
 use crate::candidate::{Candidate, Programs};
 use crate::case::Case;
 use crate::launch::Placement;
@@ -16,6 +16,7 @@ use crate::output::Files;
 use crate::parts::{self, Extent, Part};
 use crate::relay;
 use crate::run::{Pace, Plan};
+use crate::target::Account;
 use crate::targets;
 
 /// Under strace: enough requests for a count, at a tenth of the speed.

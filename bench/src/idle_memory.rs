@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Target;
+use crate::by_name;
 use crate::candidate::{self, Candidate, NotStarted, Running, Surroundings};
 use crate::case::Case;
 use crate::load;
-use crate::record::by_name;
+use crate::target::Target;
 use crate::usage::private_memory;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -169,6 +169,12 @@ pub(crate) fn last_words(log: &Path) -> String {
     let mut lines: Vec<_> = text.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
     lines.reverse();
     if lines.is_empty() { "it said nothing".to_owned() } else { lines.join(" | ") }
+}
+
+/// An address that nothing listens on. Another process could take the port before the candidate does; then the
+/// candidate ends at its start and says why.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 #[cfg(test)]

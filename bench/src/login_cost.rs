@@ -15,8 +15,8 @@ use sqluice::protocol::capability::Capabilities;
 use sqluice::protocol::handshake::{ClientHello, Greeting, HandshakeResponse, Salt};
 use sqluice::protocol::status::StatusFlags;
 
+use crate::by_name;
 use crate::candidate::Candidate;
-use crate::record::by_name;
 
 /// Calls that are timed together, so that reading the clock costs nothing beside them.
 const BATCH: u32 = 200;

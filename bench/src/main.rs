@@ -2,14 +2,16 @@
 //! in front of the same server, in turns within one run.
 //!
 //! `README.md` says how to run it and what each figure means. The map, as a measurement goes: [`mod@run`] starts the
-//! [`mod@stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`], takes
+//! [`mod@stand_in`] server and each [`candidate`] (through [`launch`], a CPU each), puts [`load`] on them by [`case`] and [`dataset`], takes
 //! what the process used from [`usage`], and [`statistics`] and [`table`] make the result of it on this [`machine`].
 
 mod allocations;
 mod backend;
+mod by_name;
 mod candidate;
 mod case;
 mod command_line;
+mod dataset;
 mod idle_memory;
 mod launch;
 mod load;
@@ -32,6 +34,7 @@ mod statistics;
 mod steps;
 mod system_calls;
 mod table;
+mod target;
 mod targets;
 #[cfg(test)]
 mod testing;
@@ -47,7 +50,6 @@ use std::time::Duration;
 use clap::Parser;
 use counting_alloc::CountingAllocator;
 
-use crate::backend::Target;
 use crate::command_line::{Command, CommandLine, ReportOptions, RunOptions, warm_up};
 use crate::launch::{Cpu, LISTENING, Placement};
 use crate::load::{Generator, Load};
@@ -55,6 +57,7 @@ use crate::machine::Machine;
 use crate::parts::{Part, Parts, Site};
 use crate::record::Record;
 use crate::run::Outcome;
+use crate::target::Target;
 
 /// Counts nothing until `allocations` asks for it.
 #[global_allocator]

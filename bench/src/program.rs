@@ -2,8 +2,8 @@
 
 use fastrand::Rng;
 
-use crate::case::Table;
-use crate::reply::{Expected, Oracle, Shape};
+use crate::dataset::{Shape, Table};
+use crate::reply::{Expected, Oracle};
 use crate::wire::{SessionState, command};
 
 const COM_QUERY: u8 = 0x03;

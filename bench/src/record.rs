@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
+use crate::by_name;
 use crate::candidate::Candidate;
 use crate::case::Case;
 use crate::load::Mode;
@@ -150,21 +151,6 @@ fn commit() -> Option<String> {
     let output = std::process::Command::new("git").args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
-}
-
-/// Values with a name on the command line, by that name.
-pub(crate) mod by_name {
-    use clap::ValueEnum;
-    use serde::{Deserialize, Deserializer, Serializer, de, ser};
-
-    pub(crate) fn serialize<T: ValueEnum, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = value.to_possible_value().ok_or_else(|| ser::Error::custom("a value without a name"))?;
-        serializer.serialize_str(name.get_name())
-    }
-
-    pub(crate) fn deserialize<'de, T: ValueEnum, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-        T::from_str(&String::deserialize(deserializer)?, false).map_err(de::Error::custom)
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use crate::case::Table;
+use crate::dataset::{Shape, Table};
 use crate::wire::{ColumnType, ReplyWriter, ResultEnd, SessionState};
 
 /// What must come back.
@@ -15,17 +15,6 @@ pub(crate) enum Expected {
     Bytes(Rc<[u8]>),
     /// From a real server, whose exact bytes are its own.
     Shape(Shape),
-}
-
-/// What can be said of a reply without knowing its server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// An OK packet, with so many affected rows where that is known.
-    Done { affected: Option<u8> },
-    /// A result set with so many rows, whose packets have so many bytes together, without their heads.
-    Rows { rows: u32, bytes: u64 },
-    /// The reply to a prepare.
-    Prepared { parameters: u8, columns: u8 },
 }
 
 /// How replies are judged.

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Target;
+use crate::by_name;
 use crate::candidate::{self, Candidate, NotStarted, Programs, Running, Surroundings};
 use crate::case::Case;
 use crate::launch::Placement;
 use crate::load::{Arrivals, Fault, Generator, Load, Mode, Tally};
 use crate::progress::Progress;
-use crate::record::by_name;
 use crate::split;
 use crate::statistics::{Figures, Latency, median};
 use crate::system_calls::{SystemCalls, Tracer};
+use crate::target::Target;
 use crate::usage::{Usage, peak_memory, reset_peak_memory};
 
 /// What a run measures.

@@ -1,9 +1,9 @@
 //! Whether a candidate that splits reads from the rest does: the stand-in server counts what is read at each address.
 
-use crate::backend::Target;
 use crate::candidate::Candidate;
 use crate::case::Case;
 use crate::stand_in;
+use crate::target::Target;
 
 /// The part of the reads outside of transactions that must go to the replica. Not all of them: after a write, a read
 /// stays at the primary where the replica cannot be waited for in time.

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sqluice::admin::shapes::Status;
 
+use crate::by_name;
 use crate::candidate::{self, Candidate, NotStarted, Surroundings};
 use crate::case::Case;
 use crate::load;
-use crate::record::by_name;
 use crate::statistics::median;
 
 /// How long the balancer may take to forget the sessions of the last trial.

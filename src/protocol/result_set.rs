@@ -22,8 +22,8 @@ use super::{
     status::StatusFlags,
 };
 
-/// Bytes of a payload that are ever needed: header, two length-encoded integers and status of an OK packet.
-const HEAD_MAX: usize = 21;
+/// Bytes of a payload that are ever needed: header, two length-encoded integers, status and warnings of an OK packet.
+const HEAD_MAX: usize = 23;
 
 /// First byte of a request for a file of the client's.
 const LOCAL_INFILE_HEADER: u8 = 0xFB;
@@ -108,6 +108,8 @@ pub struct ReplyEnd {
     pub status: Option<StatusFlags>,
     /// The code of the error that ended it.
     pub error: Option<u16>,
+    /// Warnings that its last packet counts; 0 where that has no status.
+    pub warnings: u16,
 }
 
 /// The server broke the protocol; the stream cannot be followed any further.
@@ -417,25 +419,25 @@ impl Reply {
         match self.state {
             State::First => self.after_first(header, head),
             State::Definition { left } => Ok(self.before_definitions(left - 1)),
-            State::DefinitionsEnd => Ok(self.after_definitions(end_status(header, head)?)),
+            State::DefinitionsEnd => Ok(self.after_definitions(end_of(header, head)?)),
             State::Row if self.is_row(header, first_byte)? => Ok(State::Row),
-            State::Row => Ok(self.after_result(end_status(header, head)?)),
+            State::Row => Ok(self.after_result(end_of(header, head)?)),
             State::OutParameters if self.is_row(header, first_byte)? => Ok(State::OutParameters),
             State::OutParameters => {
-                end_status(header, head)?;
+                end_of(header, head)?;
                 Ok(State::First)
             }
-            State::Only if matches!(first_byte, OK_HEADER | EOF_HEADER) => Ok(over(Some(end_status(header, head)?))),
-            State::Text => Ok(over(None)),
+            State::Only if matches!(first_byte, OK_HEADER | EOF_HEADER) => Ok(State::Over(end_of(header, head)?)),
+            State::Text => Ok(State::Over(ReplyEnd::default())),
             State::Prepare if first_byte == OK_HEADER => self.after_prepare(head),
             State::PreparedDefinition { left: 1, columns } if !self.framing.deprecate_eof => {
                 Ok(State::PreparedEnd { columns })
             }
-            State::PreparedDefinition { left: 1, columns } => Ok(before_prepared_columns(columns, None)),
+            State::PreparedDefinition { left: 1, columns } => Ok(before_prepared_columns(columns, ReplyEnd::default())),
             State::PreparedDefinition { left, columns } => Ok(State::PreparedDefinition { left: left - 1, columns }),
-            State::PreparedEnd { columns } => Ok(before_prepared_columns(columns, Some(end_status(header, head)?))),
+            State::PreparedEnd { columns } => Ok(before_prepared_columns(columns, end_of(header, head)?)),
             State::PreparedEndOfParameters => {
-                end_status(header, head)?;
+                end_of(header, head)?;
                 Ok(State::PreparedEnd { columns: 0 })
             }
             State::Only | State::Prepare | State::InfileWanted | State::Over(_) => Err(unexpected),
@@ -448,13 +450,13 @@ impl Reply {
         if code == PROGRESS_CODE && self.framing.progress {
             return Ok(self.state);
         }
-        Ok(State::Over(ReplyEnd { status: None, error: Some(code) }))
+        Ok(State::Over(ReplyEnd { error: Some(code), ..ReplyEnd::default() }))
     }
 
     fn after_first(&self, header: Header, head: &[u8]) -> Result<State, ReplyError> {
         match head[0] {
             LOCAL_INFILE_HEADER => Ok(State::InfileWanted),
-            OK_HEADER => Ok(self.after_result(end_status(header, head)?)),
+            OK_HEADER => Ok(self.after_result(end_of(header, head)?)),
             _ => self.after_column_count(Reader::new(head)),
         }
     }
@@ -478,9 +480,10 @@ impl Reply {
         }
     }
 
-    fn after_definitions(&self, status: StatusFlags) -> State {
+    fn after_definitions(&self, end: ReplyEnd) -> State {
+        let status = end.status.unwrap_or_default();
         if self.has_opened_cursor(status) {
-            return self.after_result(status);
+            return self.after_result(end);
         }
         if status.contains(StatusFlags::PS_OUT_PARAMS | StatusFlags::MORE_RESULTS) {
             return State::OutParameters;
@@ -496,25 +499,23 @@ impl Reply {
             && !status.contains(StatusFlags::MORE_RESULTS)
     }
 
-    fn after_result(&self, status: StatusFlags) -> State {
-        if self.may_have_more_results && status.contains(StatusFlags::MORE_RESULTS) {
-            return State::First;
-        }
-        over(Some(status))
+    fn after_result(&self, end: ReplyEnd) -> State {
+        let has_more = end.status.is_some_and(|status| status.contains(StatusFlags::MORE_RESULTS));
+        if self.may_have_more_results && has_more { State::First } else { State::Over(end) }
     }
 
     fn after_prepare(&self, head: &[u8]) -> Result<State, ReplyError> {
         let Prepared { parameters, columns, .. } = Prepared::parse(head)?;
         if self.framing.optional_metadata && head.get(Prepared::LENGTH) == Some(&0) {
             return Ok(match (parameters, columns) {
-                _ if self.framing.deprecate_eof => over(None),
-                (0, 0) => over(None),
+                _ if self.framing.deprecate_eof => State::Over(ReplyEnd::default()),
+                (0, 0) => State::Over(ReplyEnd::default()),
                 (0, _) | (_, 0) => State::PreparedEnd { columns: 0 },
                 (_, _) => State::PreparedEndOfParameters,
             });
         }
         Ok(match parameters {
-            0 => before_prepared_columns(columns, None),
+            0 => before_prepared_columns(columns, ReplyEnd::default()),
             left => State::PreparedDefinition { left, columns },
         })
     }
@@ -546,31 +547,31 @@ fn body(left: u32, is_continued: bool) -> Position {
     }
 }
 
-fn over(status: Option<StatusFlags>) -> State {
-    State::Over(ReplyEnd { status, error: None })
-}
-
 /// What comes in a prepare reply when the definitions of parameters, if any, are through.
-fn before_prepared_columns(columns: u16, status: Option<StatusFlags>) -> State {
+fn before_prepared_columns(columns: u16, end: ReplyEnd) -> State {
     match columns {
-        0 => over(status),
+        0 => State::Over(end),
         left => State::PreparedDefinition { left, columns: 0 },
     }
 }
 
-/// The status in an EOF packet, or in an OK packet under either of its headers.
-fn end_status(header: Header, head: &[u8]) -> Result<StatusFlags, ReplyError> {
+/// What an EOF packet says, or an OK packet under either of its headers.
+fn end_of(header: Header, head: &[u8]) -> Result<ReplyEnd, ReplyError> {
     let mut reader = Reader::new(head);
     let first_byte = reader.u8("packet header")?;
+    let (status, warnings);
     if first_byte == EOF_HEADER && header.payload_length as usize <= EofPacket::LENGTH {
-        reader.u16("warnings")?;
+        warnings = reader.u16("warnings")?;
+        status = reader.u16("status flags")?;
     } else if matches!(first_byte, OK_HEADER | EOF_HEADER) {
         reader.lenenc("affected rows")?;
         reader.lenenc("insert id")?;
+        status = reader.u16("status flags")?;
+        warnings = reader.u16("warnings")?;
     } else {
         return Err(ReplyError::Unexpected { first_byte: Some(first_byte) });
     }
-    Ok(StatusFlags(reader.u16("status flags")?))
+    Ok(ReplyEnd { status: Some(StatusFlags(status)), error: None, warnings })
 }
 
 const _: () = assert!(PAYLOAD_MAX > HEAD_MAX, "the head of a packet lies in its first piece");
@@ -691,17 +692,26 @@ mod tests {
     }
 
     fn status(bits: u16) -> ReplyEnd {
-        ReplyEnd { status: Some(StatusFlags(bits)), error: None }
+        ReplyEnd { status: Some(StatusFlags(bits)), ..ReplyEnd::default() }
     }
 
-    const NO_STATUS: ReplyEnd = ReplyEnd { status: None, error: None };
+    const NO_STATUS: ReplyEnd = ReplyEnd { status: None, error: None, warnings: 0 };
 
     fn error(code: u16) -> ReplyEnd {
-        ReplyEnd { status: None, error: Some(code) }
+        ReplyEnd { error: Some(code), ..ReplyEnd::default() }
     }
 
     const SYNTAX_ERROR: &[u8] = b"\xFF\x28\x04#42000no";
     const UNEXPECTED_ROW: ReplyError = ReplyError::Unexpected { first_byte: Some(0xFE) };
+
+    #[test]
+    fn warnings_are_those_of_the_last_result() {
+        let with = |warnings| ReplyEnd { warnings, ..status(2) };
+        let (eof, ok) = ([0xFE, 9, 1, 2, 0], [0, 0, 0, 2, 0, 9, 1]);
+        check(ReplyShape::ResultSet, EOF_MODE, &[&[1], b"def", &[0xFE, 0, 0, 2, 0], &eof], with(265));
+        check(ReplyShape::ResultSet, OK_MODE, &[&ok], with(265));
+        check(ReplyShape::ResultSet, OK_MODE, &[&[0, 0, 0, 0x0A, 0, 9, 1], &[0, 0, 0, 2, 0, 0, 0]], with(0));
+    }
 
     #[test]
     fn captured_replies_end_with_their_last_byte() {

@@ -368,7 +368,7 @@ impl Session {
     /// A server's refusal is either about the server, then another may do, or about the account, then it is the
     /// client's to read.
     fn refused_by_server(&mut self, error: ErrPacket, surroundings: Surroundings<'_>) {
-        let is_about_the_server = error.state.is_none() || is_about_server(error.code);
+        let is_about_the_server = is_refused_by_server(&error);
         let failure = Failure::LoginRefused { code: error.code.0 };
         if is_about_the_server {
             if let State::Entering(entry) = &mut self.state {
@@ -378,7 +378,7 @@ impl Session {
             }
             return self.try_another(failure, surroundings);
         }
-        if is_about_account(error.code) {
+        if concerns_operator(&error) {
             self.report(failure);
         }
         let sequence = self.login_sequence();
@@ -425,6 +425,17 @@ impl Session {
             self.outputs.push_back(Output::Report(server.id, failure));
         }
     }
+}
+
+/// A refusal is about the server, and not about the user.
+fn is_refused_by_server(error: &ErrPacket) -> bool {
+    error.state.is_none() || is_about_server(error.code)
+}
+
+/// A refusal says something of the server, or of the account as it is known here. Any other is the user's own matter: a
+/// schema that does not exist, a password that has expired.
+pub(super) fn concerns_operator(error: &ErrPacket) -> bool {
+    is_refused_by_server(error) || is_about_account(error.code)
 }
 
 /// The server cannot take anybody, or not us: another may.

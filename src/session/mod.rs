@@ -336,7 +336,10 @@ impl Session {
             State::Entering(_) => self.server_login_timed_out(surroundings),
             State::Relay(relay) if relay.is_preparing() => self.preparing_timed_out(surroundings),
             State::Relay(relay) if relay.is_idle() => self.hold_is_over(surroundings),
-            State::Relay(_) => self.errand_failed(),
+            State::Relay(_) => {
+                self.errand_failed();
+                self.wake_home(surroundings);
+            }
             State::Leasing(_) | State::Ended => {}
         }
     }

@@ -269,6 +269,7 @@ impl Session {
         let State::Relay(relay) = &mut self.state else { unreachable!("the caller looked at the state") };
         let what = match from {
             Side::Client => relay.client(bytes, surroundings),
+            Side::Server if relay.awaits_pong() => return self.pong_step(bytes),
             Side::Server | Side::Replica if matches!(relay.exchange, Exchange::Preparing(_)) => {
                 return self.preparing_step(from, bytes, surroundings);
             }
@@ -280,6 +281,7 @@ impl Session {
             Move::Pass(step) => step,
             Move::Begin(step) => {
                 self.commands += 1;
+                self.remember_home(surroundings);
                 step
             }
             Move::Over(step) => {
@@ -308,6 +310,7 @@ impl Session {
                     relay.begin_whole(side, shape);
                 }
                 self.outputs.push_back(Output::Send(side, packet));
+                self.remember_home(surroundings);
                 Step::Consume { length }
             }
             Move::Rewritten { length, packet, is_over } => {

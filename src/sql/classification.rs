@@ -179,6 +179,8 @@ set_of_bits! {
         ANYTHING = 33, "anything";
         /// The text was cut or cannot be read to its end: there may be more to it.
         UNSEEN = 34, "what was not seen";
+        /// A statement that begins like a read changes or locks data, whatever else keeps it from being one.
+        WRITES = 36, "writes or locks data";
     }
 }
 

@@ -70,6 +70,12 @@ pub(super) fn find(name: &[u8], family: Family) -> Option<Function> {
     FUNCTIONS.find(name).filter(|function| function.is_built_in(family))
 }
 
+/// The functions that do or tell more than those that any server may be asked for, in lower case.
+pub fn telling_functions() -> impl Iterator<Item = &'static str> {
+    let entries = (0..).map_while(|index| FUNCTIONS.entry(index));
+    entries.filter(|(_, function)| function.call != Call::Harmless).map(|(name, _)| name)
+}
+
 pub(super) static FUNCTIONS: WordTable<Function, 1024> = WordTable::new(&[
     // Arithmetic.
     ("abs", EVERYWHERE),

@@ -33,11 +33,13 @@ mod words;
 pub use classification::{Class, Classification, Effects, Needs, Reason};
 pub use classify::classify;
 pub use dialect::{ClientCharset, Dialect, Family};
+pub use function::telling_functions;
 pub use fuzz::fuzz_sql;
 pub use hint::Hint;
+pub use query::unquoted;
 pub use set::{Assignment, Assignments, Scope, ValueKind, assignments};
-pub use table::{TableName, TablesNamed, tables_named};
-pub use variable::{UserVariables, is_server_schema, user_variables};
+pub use table::{TableName, TablesNamed, names, tables_named};
+pub use variable::{UserVariables, is_server_bound, is_server_schema, user_variables};
 
 /// A part of a text. Invariant: `start <= end <= text.len()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! Which tables a CREATE TEMPORARY TABLE makes and a DROP TABLE removes.
+//! Which tables a CREATE TEMPORARY TABLE makes and a DROP TABLE removes, and what other names a text has.
 
 use super::{
     Dialect, Span,
@@ -21,6 +21,21 @@ pub fn tables_named(text: &[u8], dialect: Dialect) -> TablesNamed<'_> {
     let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
     let is_at_end = !skip_to_names(&mut lexer);
     TablesNamed { lexer, is_at_end }
+}
+
+/// Everything in a text that may be a name: bare words, and words in quotes, with these.
+pub fn names(text: &[u8], dialect: Dialect) -> impl Iterator<Item = Span> {
+    let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
+    std::iter::from_fn(move || {
+        loop {
+            let token = lexer.next();
+            match token.kind {
+                Kind::Word | Kind::QuotedName => return Some(token.span),
+                Kind::End | Kind::Broken(_) => return None,
+                _ => {}
+            }
+        }
+    })
 }
 
 /// See [`tables_named`].

@@ -40,7 +40,7 @@ static READ: WordTable<Variable, 64> = WordTable::new(&[
 
 /// Whether setting a variable for a session binds it to the server where it is set: what the next events and rows get,
 /// and what is written to the binary log.
-pub(super) fn is_server_bound(name: &[u8]) -> bool {
+pub fn is_server_bound(name: &[u8]) -> bool {
     let has_prefix = |prefix: &[u8]| name.len() >= prefix.len() && name[..prefix.len()].eq_ignore_ascii_case(prefix);
     SERVER_BOUND.find(name).is_some() || has_prefix(b"wsrep_") || has_prefix(b"debug")
 }

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::Views;
+
 /// How much of a server this process uses.
 ///
 /// A pair of cache lines of its own (the prefetcher loads lines in pairs): workers that count at one server do not
@@ -105,15 +107,21 @@ impl Drop for Resting {
     }
 }
 
-/// How many sessions a user has in this process.
+/// How many sessions a user has in this process, and what they have found out.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct UserLoad {
     /// Logged-in sessions; `<= max_connections` of the user where that is set.
     sessions: AtomicU32,
+    views: Views,
 }
 
 impl UserLoad {
+    /// What this user's sessions have found out about views.
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
     /// Logged-in sessions of this user.
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Ordering::Relaxed)

@@ -16,6 +16,7 @@ mod registry;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+mod views;
 mod writer;
 
 use std::fmt;
@@ -34,6 +35,7 @@ pub use offer::Offer;
 pub use progress::{Progress, Seen};
 pub use registry::Registry;
 pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};
+pub use views::Views;
 pub use writer::ServerRole;
 
 /// A server, for as long as the process lives: the same (cluster, server) name has the same id in every table.

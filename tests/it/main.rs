@@ -10,6 +10,7 @@ mod demo;
 mod drivers;
 mod failure;
 mod harness;
+mod hidden;
 mod killing;
 mod layering;
 mod leaks;

@@ -14,11 +14,11 @@ use crate::pressure::{GROWTH_MAX_KIB, settled_kib};
 const FLAVOURS: [Flavour; 2] = [Flavour::MariaDb10, Flavour::MySql97];
 
 /// A session of a split user in a schema of its own, with a table `t (id, n)` of three rows that the replicas have.
-struct Session<'a> {
-    trio: &'a Trio,
-    sqluice: &'a Sqluice,
-    database: String,
-    client: Client,
+pub(crate) struct Session<'a> {
+    pub(crate) trio: &'a Trio,
+    pub(crate) sqluice: &'a Sqluice,
+    pub(crate) database: String,
+    pub(crate) client: Client,
 }
 
 impl Session<'_> {
@@ -28,7 +28,7 @@ impl Session<'_> {
     }
 
     #[track_caller]
-    fn assert_stayed(&self, text: &str) {
+    pub(crate) fn assert_stayed(&self, text: &str) {
         let (primary, replicas) = self.heard(text);
         assert!(
             primary > 0 && replicas == 0,
@@ -38,14 +38,14 @@ impl Session<'_> {
 
     /// Reads go to a replica at this point of the session, as soon as one is known to have all that the session has seen.
     #[track_caller]
-    fn assert_reads_leave(&mut self) {
+    pub(crate) fn assert_reads_leave(&mut self) {
         self.trio.await_replicas();
         eventually("a plain read goes to a replica", || (self.plain_read() == (0, 1)).then_some(()));
     }
 
     /// Reads stay at the primary at this point of the session.
     #[track_caller]
-    fn assert_reads_stay(&mut self) {
+    pub(crate) fn assert_reads_stay(&mut self) {
         self.trio.await_replicas();
         assert_eq!(self.plain_read(), (1, 0), "a read belongs to the primary here");
     }
@@ -72,13 +72,13 @@ impl Session<'_> {
     }
 }
 
-fn account(database: &str) -> Account<'_> {
+pub(crate) fn account(database: &str) -> Account<'_> {
     let capabilities = Account::new("", "").capabilities | cap::STMT_BULK;
     Account::new("app", "app").database(database).capabilities(capabilities)
 }
 
 /// Runs a test on both engines with a session on each flavour's set.
-fn on_each_set(test: impl Fn(&mut Session<'_>)) {
+pub(crate) fn on_each_set(test: impl Fn(&mut Session<'_>)) {
     for flavour in FLAVOURS {
         let trio = Trio::shared(flavour);
         on_both_engines(|engine| {

@@ -11,43 +11,9 @@ use std::str::FromStr;
 use schema::Schema;
 use started::Started;
 
-use crate::candidate::free_address;
-use crate::launch::{Cpu, Process};
+use crate::launch::{Cpu, Process, free_address};
 use crate::reply::Comparison;
-
-pub(crate) use schema::SCHEMA;
-
-/// Whom the load logs in as.
-#[derive(Clone, Debug)]
-pub(crate) struct Account {
-    pub(crate) user: String,
-    pub(crate) password: String,
-}
-
-/// Where requests go, and what is expected of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
-    /// The server's own, whatever stands before it.
-    pub(crate) primary: SocketAddr,
-    /// Where the same data is read, if it is a cluster.
-    pub(crate) replica: Option<SocketAddr>,
-    pub(crate) account: Account,
-    pub(crate) comparison: Comparison,
-}
-
-impl Target {
-    /// The stand-in server, which lets everybody in; the account is for the candidates that authenticate.
-    pub(crate) fn stand_in(address: SocketAddr) -> Target {
-        let account = Account { user: "bench".to_owned(), password: "bench-password".to_owned() };
-        Target { address, primary: address, replica: None, account, comparison: Comparison::Bytes }
-    }
-
-    /// The same server, reached through what listens there.
-    pub(crate) fn through(&self, address: SocketAddr) -> Target {
-        Target { address, ..self.clone() }
-    }
-}
+use crate::target::{Account, Target};
 
 /// Which server it is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

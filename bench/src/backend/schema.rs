@@ -1,13 +1,9 @@
 //! The database that the load needs at a real server: the tables of [`Table`], and those that the mix writes to.
 
-use crate::case::Table;
+use crate::dataset::Table;
 use crate::load::{self, Fault};
 use crate::program::FIRST_UPDATED_ROW;
-
-use super::Target;
-
-/// Its name. Made at the start, dropped at the end.
-pub(crate) const SCHEMA: &str = "sqluice_bench";
+use crate::target::{SCHEMA, Target};
 
 /// The error of a database that is there already.
 const DATABASE_EXISTS: u16 = 1007;

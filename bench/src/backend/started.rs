@@ -7,10 +7,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{Account, Family, Target};
-use crate::candidate::free_address;
-use crate::launch::{self, Cpu, last_words};
+use super::Family;
+use crate::launch::{self, Cpu, free_address, last_words};
 use crate::reply::Comparison;
+use crate::target::{Account, Target};
 
 /// A running server and its data, both gone when this value is, or when the bench is killed.
 pub(super) struct Started {

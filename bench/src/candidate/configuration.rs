@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Candidate;
-use crate::backend::{Account, Target};
+use crate::target::{Account, Target};
 
 /// No pinning of its own (the bench pins the process), and servers that never change: one, or with a split two, of which
 /// the second gets the reads.

@@ -4,18 +4,18 @@ pub(crate) mod configuration;
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sqluice::io::{Engine, Io, IoLimits};
 
-use crate::backend::Target;
 use crate::case::Case;
-use crate::launch::{Cpu, Process, last_words};
+use crate::launch::{Cpu, Process, free_address, last_words};
 use crate::load;
 use crate::relay;
+use crate::target::Target;
 
 /// How long a candidate may take from its start to the first right reply.
 const START_TIME_MAX: Duration = Duration::from_secs(15);
@@ -330,12 +330,6 @@ fn start_with(
 ) -> Result<Running, NotStarted> {
     let process = Process::start(cpu, program, arguments, log)?;
     Ok(Running { address, process: Some(process) })
-}
-
-/// An address that nothing listens on. Another process could take the port before the candidate does; then the
-/// candidate ends at its start and says why.
-pub(crate) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// A path as it is, or a bare name in PATH and where system programs are.

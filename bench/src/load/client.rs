@@ -1,65 +1,20 @@
 //! One MySQL connection, and requests whose reply is known: to the last byte, or in its shape.
 
-use std::fmt;
-use std::io;
-
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 
+use super::fault::{Fault, refusal};
 use super::shape::{Follower, Progress};
-use crate::backend::{SCHEMA, Target};
+use crate::dataset::Shape;
 use crate::program::Exchange;
-use crate::reply::{Comparison, Expected, STATEMENT_ID_IN_REPLY, Shape};
+use crate::reply::{Comparison, Expected, STATEMENT_ID_IN_REPLY};
+use crate::target::{SCHEMA, Target};
 use crate::wire::{command, first_packet};
 
 /// Bytes taken from the socket at once, at most.
 const CHUNK_MAX: usize = 256 * 1024;
 /// Enough for a greeting, and for what an error has to say.
 const CHUNK_MIN: usize = 1024;
-
-/// Why a connection of the load generator did not get what it asked for.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    Socket {
-        doing: &'static str,
-        error: io::Error,
-    },
-    /// The other side closed the connection.
-    Closed {
-        doing: &'static str,
-    },
-    /// An ERR packet where there should have been a reply.
-    Refused {
-        code: u16,
-        message: String,
-    },
-    /// What stands in a login's place is not understood.
-    StrangeLogin(String),
-    /// Bytes that are not those the server sent, from this place in the reply on.
-    WrongReply {
-        place: usize,
-        length: usize,
-    },
-    /// A reply of a real server that is not what the statement has to give.
-    WrongShape(String),
-    NoReply,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Socket { doing, error } => write!(f, "{doing}: {error}"),
-            Fault::Closed { doing } => write!(f, "connection closed while {doing}"),
-            Fault::Refused { code, message } => write!(f, "error {code}: {message}"),
-            Fault::StrangeLogin(what) => write!(f, "login: {what}"),
-            Fault::WrongReply { place, length } => {
-                write!(f, "reply of {length} bytes is wrong from byte {place} on")
-            }
-            Fault::WrongShape(what) => write!(f, "wrong reply: {what}"),
-            Fault::NoReply => write!(f, "no reply"),
-        }
-    }
-}
 
 pub(super) struct Client {
     stream: TcpStream,
@@ -188,15 +143,6 @@ fn explain(chunk: &[u8], reply: &[u8], start: usize) -> Fault {
             Fault::WrongReply { place: start + place, length: reply.len() }
         }
     }
-}
-
-/// What an ERR packet says.
-pub(super) fn refusal(payload: &[u8]) -> Fault {
-    let code = payload.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
-    let text = payload.get(3..).unwrap_or_default();
-    // `#` and five characters of SQLSTATE stand before the message, except before the login.
-    let message = if text.first() == Some(&b'#') { text.get(6..).unwrap_or_default() } else { text };
-    Fault::Refused { code, message: String::from_utf8_lossy(message).into_owned() }
 }
 
 /// Where two byte strings part; `None` when they are equal.

@@ -4,8 +4,9 @@ use sqluice::protocol::auth::{Credential, Login, LoginStep, Plugin, Secret};
 use sqluice::protocol::capability::Capabilities;
 use sqluice::protocol::handshake::{Greeting, HandshakeResponse, ServerHello};
 
-use super::client::{Client, Fault, refusal};
-use crate::backend::Account;
+use super::client::Client;
+use super::fault::{Fault, refusal};
+use crate::target::Account;
 use crate::wire::{first_packet, write_packet};
 
 /// The largest packet of a login that is waited for.

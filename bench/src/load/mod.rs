@@ -8,6 +8,7 @@
 
 mod arrival;
 mod client;
+mod fault;
 mod login;
 mod pacer;
 mod shape;
@@ -26,14 +27,14 @@ use thread::Report;
 use window::Window;
 
 pub(crate) use arrival::{Arrivals, Mode};
-pub(crate) use client::Fault;
+pub(crate) use fault::Fault;
 pub(crate) use tally::Tally;
 
-use crate::backend::Target;
 use crate::case::Case;
 use crate::launch::Cpu;
 use crate::program::Exchange;
 use crate::reply::Oracle;
+use crate::target::Target;
 
 /// What is asked of a candidate in one measurement.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 //! Deliberately not the library's follower: what a candidate passes on is judged here, so the two must not share a
 //! mistake. It knows what a client with CLIENT_DEPRECATE_EOF gets, and packets below 16 MiB.
 
-use super::client::{Fault, refusal};
-use crate::reply::Shape;
+use super::fault::{Fault, refusal};
+use crate::dataset::Shape;
 use crate::wire::first_packet;
 
 /// Takes a reply as it comes and says when it is over.
@@ -133,7 +133,7 @@ fn strange(what: String) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Table;
+    use crate::dataset::Table;
     use crate::reply::Replies;
     use crate::wire::{ReplyWriter, ResultEnd, SessionState};
 

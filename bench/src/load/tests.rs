@@ -45,7 +45,7 @@ fn read_packet(socket: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 fn point_reply() -> Vec<u8> {
-    Replies::new(ResultEnd::OkPacket, SessionState::Autocommit).text(crate::case::Table::Point).to_vec()
+    Replies::new(ResultEnd::OkPacket, SessionState::Autocommit).text(crate::dataset::Table::Point).to_vec()
 }
 
 /// Measures one connection for a while.

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use super::arrival::{Mode, Timetable};
 use super::pacer::Pacer;
 use super::{Client, Fault, Load, Tally, Window};
-use crate::backend::Target;
 use crate::case::Case;
 use crate::launch::{Cpu, pin_thread};
 use crate::program::{Exchange, Program};
 use crate::reply::Oracle;
+use crate::target::Target;
 
 /// How long a login may take, and a reply that is outstanding when the load stops.
 const PATIENCE: Duration = Duration::from_secs(10);

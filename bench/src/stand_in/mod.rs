@@ -307,7 +307,7 @@ pub(crate) fn greeting(connection_id: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::Table;
+    use crate::dataset::Table;
     use crate::reply::{Replies, done_reply};
     use crate::wire::SessionState::Autocommit;
 

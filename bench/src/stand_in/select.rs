@@ -69,7 +69,7 @@ fn value(expression: &str, facts: Facts) -> Option<Cow<'static, str>> {
         };
     }
     match unscoped(&lower) {
-        "gtid_executed" => Some(format!("{SERVER_UUID}:1-{}", facts.last_transaction).into()),
+        "gtid_executed" => Some(executed(facts.last_transaction).into()),
         "read_only" | "super_read_only" if facts.role == Role::Replica => Some("1".into()),
         name => VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()),
     }
@@ -90,6 +90,11 @@ fn unscoped(name: &str) -> &str {
 /// A transaction as the server tells of it.
 pub(super) fn gtid(transaction: u64) -> String {
     format!("{SERVER_UUID}:{transaction}")
+}
+
+/// All transactions up to the last one.
+pub(super) fn executed(last_transaction: u64) -> String {
+    format!("{SERVER_UUID}:1-{last_transaction}")
 }
 
 pub(super) const VERSION: &str = "8.0.40-stand-in";

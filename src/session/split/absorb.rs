@@ -6,6 +6,7 @@ use crate::{
     protocol::{
         error_code::Error,
         response::OkPacket,
+        result_set::ReplyEnd,
         session_track::{self, Tracker},
         statement::Prepared,
         status::StatusFlags,
@@ -17,6 +18,7 @@ use crate::{
 use super::{
     super::Side,
     Home, Kind, Split, Tracking,
+    conditions::Conditions,
     journal::Noted,
     plan::{TOLD_BY_TEXT, text_of},
 };
@@ -55,6 +57,10 @@ const NOT_HERE: [Error; 3] = [Error::OPTION_PREVENTS_STATEMENT, Error::READ_ONLY
 /// Errors by which it says that it runs none: it is being stopped, or is a Galera node outside of its cluster.
 const NOT_ANY: [Error; 2] = [Error::SERVER_SHUTDOWN, Error::UNKNOWN_COMMAND];
 
+/// Errors of a statement that was killed, or took as long as it may.
+const FINAL: [Error; 4] =
+    [Error::QUERY_INTERRUPTED, Error::CONNECTION_KILLED, Error::STATEMENT_TIMEOUT, Error::QUERY_TIMEOUT];
+
 /// What is left of the session to be done when a command is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::session) enum After {
@@ -64,6 +70,8 @@ pub(in crate::session) enum After {
     Reset,
     /// The transaction is over, and one in step with it is open at the replica.
     Commit,
+    /// The replica's connection is not as home's any more: home must run what made it so.
+    Repeat,
 }
 
 impl Split {
@@ -71,8 +79,9 @@ impl Split {
     pub(in crate::session) fn absorb(&mut self, ok: &mut OkPacket) {
         let trackers = ok.trackers.take().unwrap_or_default();
         self.current.has_trackers = !trackers.is_empty();
-        if self.current.at == Side::Server {
-            self.learn(&trackers);
+        match self.current.at {
+            Side::Server => self.learn(&trackers),
+            _ => self.current.state_changed |= tells_of_state(&trackers),
         }
         let wanted = match &self.home {
             Home::Silent(tracking) | Home::Telling(tracking) if self.client_tracks => filter(&trackers, tracking),
@@ -103,7 +112,7 @@ impl Split {
             return self.committed(value);
         }
         match self.journal.variable_changed(name, value) {
-            Noted::ServerBound => self.pins.bind_to_server(),
+            Noted::ServerBound => self.pins.bind_to_server(name),
             Noted::Tracking => self.tracking_changed(name, value),
             Noted::Portable | Noted::Ignored => {}
         }
@@ -146,14 +155,21 @@ impl Split {
         }
     }
 
-    /// A reply may be looked at for errors that send the read elsewhere.
+    /// Home may run the read in the replica's place. It cannot tell what became of a statement that ran elsewhere, nor
+    /// show the snapshot of a transaction that has read elsewhere.
     pub(in crate::session) fn may_repeat(&self) -> bool {
-        self.current.at == Side::Replica && !self.replicas.have_snapshot()
+        let asks_replica = self.current.classification.class == Class::ReadOfConnection;
+        self.current.at == Side::Replica && !asks_replica && !self.replicas.have_snapshot()
     }
 
     /// Whether an error says that the statement was not run here.
     pub(in crate::session) fn is_not_here(code: u16) -> bool {
         NOT_HERE.iter().any(|error| error.code.0 == code)
+    }
+
+    /// Whether an error of a replica is the client's to hear: home would not know of the KILL, and would take as long.
+    pub(in crate::session) fn is_final(code: u16) -> bool {
+        FINAL.iter().any(|error| error.code.0 == code)
     }
 
     /// Whether an error says that the server runs nothing.
@@ -169,13 +185,11 @@ impl Split {
     }
 
     /// The command under way is over.
-    pub(in crate::session) fn finished(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) -> After {
-        self.note_last();
+    pub(in crate::session) fn finished(&mut self, end: ReplyEnd, status: StatusFlags, now: Instant) -> After {
+        let error = end.error;
+        self.note_last(end);
         if self.current.at == Side::Replica {
-            if let Some(replica) = self.replicas.get_mut() {
-                replica.set_read();
-            }
-            return After::Nothing;
+            return self.read_at_replica(status);
         }
         if matches!(self.current.kind, Kind::Reset) && error.is_none() {
             return self.was_reset();
@@ -209,13 +223,17 @@ impl Split {
     }
 
     /// Where to ask about the command that is over. Commands that are no statement leave nothing behind.
-    fn note_last(&mut self) {
+    fn note_last(&mut self, end: ReplyEnd) {
+        let at = self.current.at;
         match self.current.kind {
-            Kind::Other => {}
-            Kind::Prepare(_) => self.last = self.current.at,
-            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
-                (self.last, self.last_result) = (self.current.at, self.current.at);
-            }
+            Kind::Other => return,
+            // It leaves conditions, and no count of rows.
+            Kind::Prepare(_) => {}
+            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => self.last = at,
+        }
+        let leaves_some = end.error.is_some() || end.warnings > 0;
+        if leaves_some || !self.current.keeps_conditions {
+            self.conditions.left(at, leaves_some);
         }
     }
 
@@ -225,6 +243,7 @@ impl Split {
         match error {
             None => {
                 self.pins.executed(effects);
+                self.note_views(effects);
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
@@ -260,7 +279,7 @@ impl Split {
     }
 
     /// Where results end with EOF packets, these say that something changed, and not what.
-    fn has_unexplained(&self, status: StatusFlags) -> bool {
+    pub(super) fn has_unexplained(&self, status: StatusFlags) -> bool {
         self.eof_tells_nothing && status.contains(StatusFlags::SESSION_STATE_CHANGED) && !self.current.has_trackers
     }
 
@@ -290,13 +309,38 @@ impl Split {
             }
             self.note_tables(text, effects, dialect);
             if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
-                self.pins.bind_to_server();
+                self.pins.bind_for_good();
             }
+            if effects.contains(Effects::SERVER_BOUND) {
+                self.note_bound_variables(text, dialect);
+            }
+        } else if effects.contains(Effects::SERVER_BOUND) {
+            self.pins.bind_for_good();
+        }
+    }
+
+    /// Variables bound to the server that a SET gave values, or their defaults again.
+    fn note_bound_variables(&mut self, text: &[u8], dialect: sql::Dialect) {
+        let is_alone = self.current.classification.statements == 1;
+        let mut is_any = false;
+        for assignment in sql::assignments(text, dialect).filter(|assignment| assignment.scope == sql::Scope::Session) {
+            let name = assignment.name.of(text);
+            if !sql::is_server_bound(name) {
+                continue;
+            }
+            is_any = true;
+            let value = assignment.value.span().of(text);
+            let is_default = value.eq_ignore_ascii_case(b"DEFAULT");
+            if is_default { self.pins.release_from_server(name) } else { self.pins.bind_to_server(name) }
+        }
+        // Of several statements only the first was read.
+        if !is_alone || !is_any {
+            self.pins.bind_for_good();
         }
     }
 
     /// The text that was executed; none of a command without any.
-    fn executed_text(&self) -> Option<Vec<u8>> {
+    pub(super) fn executed_text(&self) -> Option<Vec<u8>> {
         match self.current.kind {
             Kind::Query => text_of(&self.retained, self.query_attributes).map(<[u8]>::to_vec),
             Kind::Execute => {
@@ -327,7 +371,11 @@ impl Split {
         let of_session = |scope| matches!(scope, sql::Scope::Session);
         matches!(self.family, sql::Family::MySql { .. })
             && sql::assignments(text, dialect).any(|assignment| {
-                of_session(assignment.scope) && !super::words::is_told_by_mysql(assignment.name.of(text))
+                let name = assignment.name.of(text);
+                // It tells of characteristics under the names of two variables.
+                let is_told = matches!(assignment.value, sql::ValueKind::Characteristics(_))
+                    || super::words::is_told_by_mysql(name);
+                of_session(assignment.scope) && !sql::is_server_bound(name) && !is_told
             })
     }
 
@@ -360,12 +408,17 @@ impl Split {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
         self.statements.clear();
+        self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         if let Home::Telling(_) | Home::Silent(_) = self.home {
             self.home = Home::Unknown;
         }
         After::Reset
     }
+}
+
+fn tells_of_state(trackers: &[u8]) -> bool {
+    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
 }
 
 /// A name without its quotes.

@@ -10,6 +10,7 @@ use super::{
     absorb::is_on,
     chore::{Answer, Chore, Unsayable},
     lent::Lent,
+    variables::compared,
 };
 
 impl Split {
@@ -33,7 +34,9 @@ impl Split {
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
-                (self.last, self.last_result) = (Side::Server, Side::Server);
+                self.last = Side::Server;
+                self.conditions.repeated();
+                self.home_caught_up();
                 self.with_lent(Lent::was_repeated);
             }
             (Chore::Position, Answer::Row(values)) => {
@@ -45,6 +48,8 @@ impl Split {
             (Chore::Position, _) => self.sight.in_vain(now),
             (Chore::Wait, Answer::Row(values)) if values == [Some(b"0".to_vec())] => self.replica_has_all(),
             (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
+            (Chore::Views, Answer::Column(names)) => self.views_answered(Some(names), now),
+            (Chore::Views, Answer::Refused(_) | Answer::Done) => self.views_answered(None, now),
             (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
                 self.prepared_there(id, there, definitions.0);
             }
@@ -52,6 +57,7 @@ impl Split {
             (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
             (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
             (Chore::HomeSchema, Answer::Done) => self.home_has_schema(),
+            (Chore::HomeTheirs, Answer::Row(values)) => self.with_lent(|lent| lent.has_values(values)),
             (Chore::HomeSettings, Answer::Done) => self.home_has_settings(status),
             (Chore::HomeRole, Answer::Done) => self.home_has_role(),
             (Chore::InsertId, Answer::Row(values)) => {
@@ -62,6 +68,7 @@ impl Split {
                 Chore::HomeReset
                 | Chore::HomeCollation
                 | Chore::HomeSchema
+                | Chore::HomeTheirs
                 | Chore::HomeSettings
                 | Chore::HomeRole
                 | Chore::InsertId,
@@ -98,7 +105,7 @@ impl Split {
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
-        self.journal.set_baseline(values.collect());
+        self.journal.set_baseline(compared(self.family), values.collect());
         self.home = Home::Silent(tracking);
     }
 

@@ -37,6 +37,8 @@ pub(super) enum Chore {
     Position,
     /// Wait at the replica for what the session has seen.
     Wait,
+    /// Ask the replica for views that do more than read.
+    Views,
     /// Prepare a statement of the client there.
     Prepare(StatementId),
     /// Show home that the session is not idle, while it reads elsewhere.
@@ -49,6 +51,8 @@ pub(super) enum Chore {
     HomeCollation,
     /// Give it the session's schema.
     HomeSchema,
+    /// Ask it for its values.
+    HomeTheirs,
     /// Have it tell of changes, and give it the session's variables.
     HomeSettings,
     /// Give it the session's role.
@@ -68,6 +72,7 @@ impl Chore {
             | Chore::HomeReset
             | Chore::HomeCollation
             | Chore::HomeSchema
+            | Chore::HomeTheirs
             | Chore::HomeSettings
             | Chore::HomeRole
             | Chore::InsertId => Side::Server,
@@ -78,6 +83,7 @@ impl Chore {
             | Chore::Begin
             | Chore::Commit
             | Chore::Wait
+            | Chore::Views
             | Chore::Prepare(_) => Side::Replica,
         }
     }
@@ -112,6 +118,8 @@ pub(super) enum Answer {
     Done,
     /// The values of the first row.
     Row(Vec<Option<Vec<u8>>>),
+    /// The first values of all rows.
+    Column(Vec<Vec<u8>>),
     /// A statement is prepared.
     Prepared { id: StatementId, definitions: Definitions },
     /// An error.
@@ -183,7 +191,13 @@ impl Asked {
         let has_flag = self.framing.optional_metadata || self.framing.cache_metadata;
         let definitions = if has_flag && head.u8("metadata flag") == Ok(0) { 0 } else { columns };
         let skipped = 1 + definitions as usize + usize::from(!self.framing.deprecate_eof);
-        let row = packets(&self.answer).nth(skipped)?;
+        let rows = packets(&self.answer).skip(skipped);
+        if self.chore == Chore::Views {
+            let rows = rows.take_while(|row| row.first() != Some(&EOF_HEADER));
+            let values = rows.map(|row| Reader::new(row).lenenc_bytes("value").map(<[u8]>::to_vec));
+            return values.collect::<Result<_, _>>().ok().map(Answer::Column);
+        }
+        let row = { rows }.next()?;
         if row.first() == Some(&EOF_HEADER) {
             // No row: the session may have limited what a SELECT gives.
             return Some(Answer::Done);

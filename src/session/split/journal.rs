@@ -6,54 +6,10 @@
 
 use crate::sql::{self, ClientCharset, Dialect};
 
+use super::variables::is_server_bound;
+
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
 const BYTES_MAX: usize = 16 << 10;
-
-/// Variables that decide how results look and whose defaults may differ from server to server. Compared at login, and
-/// made the same where a session reads.
-pub(super) const COMPARED: [&str; 13] = [
-    "sql_mode",
-    "time_zone",
-    "character_set_client",
-    "character_set_connection",
-    "character_set_results",
-    "collation_connection",
-    "lc_time_names",
-    "div_precision_increment",
-    "group_concat_max_len",
-    "sql_select_limit",
-    "default_week_format",
-    "sql_auto_is_null",
-    "max_sort_length",
-];
-
-/// Variables whose value means something at one server, or for one statement, only.
-const SERVER_BOUND: [&str; 24] = [
-    "auto_increment_increment",
-    "auto_increment_offset",
-    "binlog_format",
-    "binlog_row_image",
-    "gtid_domain_id",
-    "gtid_next",
-    "gtid_seq_no",
-    "identity",
-    "insert_id",
-    "last_insert_id",
-    "proxy_user",
-    "pseudo_slave_mode",
-    "pseudo_replica_mode",
-    "pseudo_thread_id",
-    "rand_seed1",
-    "rand_seed2",
-    "server_id",
-    "skip_replication",
-    "sql_log_bin",
-    "sql_log_off",
-    "timestamp",
-    "wsrep_on",
-    "wsrep_osu_method",
-    "wsrep_sync_wait",
-];
 
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +29,11 @@ struct UserVariable {
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     schema: Option<Vec<u8>>,
-    /// [`COMPARED`], as the home server had them when the session began.
+    /// The variables that are compared, as the home server had them when the session began.
     baseline: Vec<Variable>,
+    /// COM_RESET_CONNECTION gave the session the server's own character sets. Their names do not tell of the collation in
+    /// the definitions of columns, which is then not the login's.
+    has_servers_charsets: bool,
     /// What was changed since.
     changed: Vec<Variable>,
     user_variables: Vec<UserVariable>,
@@ -108,9 +67,9 @@ impl Journal {
         Journal { schema, ..Journal::default() }
     }
 
-    /// The home server's values of [`COMPARED`], in that order.
-    pub(super) fn set_baseline(&mut self, values: Vec<Vec<u8>>) {
-        let names = COMPARED.iter().map(|name| name.as_bytes().to_vec());
+    /// The home server's values of these variables.
+    pub(super) fn set_baseline(&mut self, names: impl Iterator<Item = &'static str>, values: Vec<Vec<u8>>) {
+        let names = names.map(|name| name.as_bytes().to_vec());
         self.baseline = names.zip(values).map(|(name, value)| Variable { name, value }).collect();
         self.version += 1;
         self.meaning += 1;
@@ -120,7 +79,7 @@ impl Journal {
     pub(super) fn reset(&mut self) {
         let (schema, baseline) = (self.schema.take(), std::mem::take(&mut self.baseline));
         let (version, meaning) = (self.version + 1, self.meaning + 1);
-        *self = Journal { schema, baseline, version, meaning, ..Journal::default() };
+        *self = Journal { schema, baseline, version, meaning, has_servers_charsets: true, ..Journal::default() };
     }
 
     pub(super) fn schema(&self) -> Option<&[u8]> {
@@ -152,7 +111,7 @@ impl Journal {
         if name.starts_with(b"session_track_") {
             return Noted::Tracking;
         }
-        if SERVER_BOUND.iter().any(|bound| bound.as_bytes().eq_ignore_ascii_case(name)) {
+        if is_server_bound(name) {
             return Noted::ServerBound;
         }
         self.note_meaning(name);
@@ -272,14 +231,16 @@ impl Journal {
         }
     }
 
-    /// The statement that makes a connection like the home server's, whose values of [`COMPARED`] are `theirs`. `extra`
-    /// goes with it. `None` when nothing differs; an error when it cannot be written.
+    /// The statement that makes a connection like the home server's, whose values of the variables compared are `theirs`.
+    /// `extra` goes with it. `None` when nothing differs; an error when it cannot be written.
     pub(super) fn settings(
         &self,
         theirs: &[Vec<u8>],
         extra: impl Iterator<Item = &'static str>,
     ) -> Result<Option<Vec<u8>>, Unwritable> {
-        let differing = self.baseline.iter().zip(theirs).filter(|(mine, theirs)| mine.value != **theirs);
+        let is_said = |mine: &Variable| self.has_servers_charsets && is_of_charsets(&mine.name);
+        let differing =
+            self.baseline.iter().zip(theirs).filter(|(mine, theirs)| mine.value != **theirs || is_said(mine));
         let differing = differing.map(|(mine, _)| mine);
         let untouched = differing.filter(|mine| self.changed.iter().all(|changed| changed.name != mine.name));
         let mut parts: Vec<Vec<u8>> = extra.map(|extra| extra.as_bytes().to_vec()).collect();
@@ -323,6 +284,11 @@ fn setting(variable: &Variable) -> Result<Vec<u8>, Unwritable> {
     })
 }
 
+/// Whether a variable names a character set or collation of the connection.
+fn is_of_charsets(name: &[u8]) -> bool {
+    name.starts_with(b"character_set_") || name == b"collation_connection"
+}
+
 fn is_number(byte: u8) -> bool {
     byte.is_ascii_digit() || byte == b'.' || byte == b'-'
 }
@@ -346,7 +312,7 @@ fn plain_name(name: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::variables::compared, *};
     use crate::sql::Family;
 
     const DIALECT: Dialect = Dialect {
@@ -356,13 +322,17 @@ mod tests {
         charset: ClientCharset::Utf8,
     };
 
+    fn names() -> impl Iterator<Item = &'static str> {
+        compared(DIALECT.family)
+    }
+
     fn baseline() -> Vec<Vec<u8>> {
-        COMPARED.iter().map(|_| b"1".to_vec()).collect()
+        names().map(|_| b"1".to_vec()).collect()
     }
 
     fn journal() -> Journal {
         let mut journal = Journal::new(None);
-        journal.set_baseline(baseline());
+        journal.set_baseline(names(), baseline());
         journal
     }
 
@@ -457,6 +427,8 @@ mod tests {
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.assigned(b"SET @a = 5", DIALECT);
         journal.reset();
-        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), ""));
+        let charsets = "SET SESSION character_set_client=1, SESSION character_set_results=1, \
+                        SESSION character_set_connection=1, SESSION collation_connection=1";
+        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), charsets));
     }
 }

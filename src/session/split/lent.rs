@@ -63,6 +63,8 @@ struct Fit {
     /// A reset does not make it as new: a role stays.
     is_tainted: bool,
     schema: Option<Vec<u8>>,
+    /// Its values of the variables that are compared; none until it was asked.
+    values: Option<Vec<Vec<u8>>>,
     /// The journal's version.
     applied: Option<u32>,
     autocommit: bool,
@@ -187,6 +189,10 @@ impl Lent {
         self.fit.applied = None;
     }
 
+    pub(super) fn has_values(&mut self, values: Vec<Option<Vec<u8>>>) {
+        self.fit.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
+    }
+
     pub(super) fn has_collation(&mut self) {
         self.fit.needs_collation = false;
     }
@@ -247,6 +253,9 @@ impl Split {
             return None;
         }
         let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
+        if fit.applied != Some(self.journal.version()) && fit.values.is_none() {
+            return Some(Next::Say(Chore::HomeTheirs));
+        }
         let has_id = matches!(lent.insert_id, InsertId::Known(id) if id != fit.insert_id);
         if fit.applied != Some(self.journal.version()) || fit.autocommit != autocommit || has_id {
             return Some(Next::Say(Chore::HomeSettings));
@@ -271,16 +280,15 @@ impl Split {
     }
 
     /// The statement that makes a lent connection like the one before: what home is made to tell, and what the session
-    /// has set. Nothing of the connection's own is relied on: another session's administrator may have changed the
-    /// server's defaults meanwhile.
+    /// has set, or had from its first connection.
     pub(super) fn home_settings(&self, status: StatusFlags) -> Result<Vec<u8>, super::journal::Unwritable> {
         let autocommit = if status.contains(StatusFlags::AUTOCOMMIT) { 1 } else { 0 };
         let mut statement = format!("{}, SESSION autocommit={autocommit}", self.tracking_statement()).into_bytes();
         if let Some(Lent { insert_id: InsertId::Known(id @ 1..), .. }) = self.lent.as_deref() {
             statement.extend_from_slice(format!(", SESSION last_insert_id={id}").as_bytes());
         }
-        let unknown = vec![vec![0]; super::journal::COMPARED.len()];
-        if let Some(settings) = self.journal.settings(&unknown, std::iter::empty())? {
+        let theirs = self.lent.as_deref().and_then(|lent| lent.fit.values.as_deref()).unwrap_or_default();
+        if let Some(settings) = self.journal.settings(theirs, std::iter::empty())? {
             statement.extend_from_slice(b", ");
             statement.extend_from_slice(settings.strip_prefix(b"SET ").unwrap_or(&settings));
         }
@@ -354,6 +362,11 @@ impl Split {
         hides || (writes && !text.and_then(<[u8]>::first).is_some_and(only_changes))
     }
 
+    /// Whether there is a home connection now.
+    pub(super) fn has_home(&self) -> bool {
+        self.lent.as_deref().is_none_or(Lent::is_here)
+    }
+
     /// What a command means for a connection that is lent.
     pub(super) fn look_for_lent(&mut self, payload: &[u8]) {
         let Some((&code, rest)) = payload.split_first() else { return self.current.may_insert = true };
@@ -396,7 +409,8 @@ impl Split {
     pub(super) fn lets_home_go(&mut self, status: StatusFlags) -> bool {
         let is_here = self.lent.as_deref().is_some_and(|lent| lent.is_here && lent.welcome.is_none());
         let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
-        let is_free = is_here && !in_step && !status.contains(StatusFlags::IN_TRANS) && self.binding_home().is_none();
+        let is_quiet = is_here && !in_step && !self.awake.awaits_pong();
+        let is_free = is_quiet && !status.contains(StatusFlags::IN_TRANS) && self.binding_home().is_none();
         self.with_lent(|lent| (lent.is_free, lent.is_held) = (is_free, false));
         is_free
     }

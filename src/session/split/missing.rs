@@ -1,7 +1,5 @@
 //! What a server lacks before the next command may go to it: one thing at a time.
 
-use std::time::{Duration, Instant};
-
 use crate::{
     protocol::{capability::Capabilities, gtid::GtidPosition, status::StatusFlags},
     sql::{self, Needs},
@@ -16,9 +14,6 @@ use super::{
     sight::Demand,
     statements::Statement,
 };
-
-/// How long home is not spoken to while reads run elsewhere: far shorter than any `wait_timeout` in use.
-const NEGLECT: Duration = Duration::from_secs(10);
 
 /// What is missing.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,21 +63,16 @@ impl Split {
             Home::Telling(_) | Home::Unable => {}
         }
         match goal {
-            Side::Replica if self.home_is_neglected(surroundings.now) => Next::Say(Chore::Ping),
+            Side::Replica if self.has_home() && self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
             Side::Replica => self.next_at_replica(status, surroundings),
             _ => self.next_at_home(status),
         }
     }
 
-    /// To home, a session that reads elsewhere is idle, and may be closed for it.
-    fn home_is_neglected(&self, now: Instant) -> bool {
-        if self.lent.as_deref().is_some_and(|lent| !lent.is_here()) {
-            return false;
-        }
-        self.home_heard.is_none_or(|at| at + NEGLECT <= now)
-    }
-
     fn next_at_home(&self, status: StatusFlags) -> Next {
+        if self.owes_home {
+            return Next::Say(Chore::Repeat);
+        }
         let needs = self.current.classification.needs;
         if needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica {
             return Next::Say(Chore::Repeat);
@@ -141,6 +131,9 @@ impl Split {
                 Demand::AskHome => return Next::Say(Chore::Position),
                 Demand::StayHome => return Next::Ready(Side::Server),
             }
+        }
+        if !replica.in_transaction && self.must_ask_for_views(surroundings.now) {
+            return Next::Say(Chore::Views);
         }
         if in_transaction && !replica.in_transaction {
             return Next::Say(Chore::Begin);

@@ -9,11 +9,15 @@
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies, and takes out of them what the client did not ask for;
+//! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `statements` are the prepared ones; `replica` is the second server.
 
 mod absorb;
 mod answers;
+mod awake;
 mod chore;
+mod conditions;
+mod hidden;
 mod journal;
 mod lending;
 mod lent;
@@ -26,6 +30,8 @@ mod reply;
 mod sight;
 mod statements;
 mod stay;
+mod variables;
+mod views;
 mod words;
 
 use std::sync::Arc;
@@ -34,13 +40,15 @@ use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, response::ErrPacket, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
-    topology::{RoutingTable, ServerId},
+    topology::{RoutingTable, ServerId, UserLoad},
 };
 
 use super::{Side, frontend::Login};
 
 use crate::protocol::statement::StatementId;
 use absorb::After;
+use awake::Awake;
+use conditions::Conditions;
 use journal::Journal;
 pub(super) use lending::told_of;
 use lent::Lent;
@@ -94,12 +102,18 @@ pub(super) struct Split {
     /// Fingerprints of texts that a replica refused.
     refused: Vec<u64>,
     counts: Arc<RouteCounts>,
-    /// Where the last statement ran: there is what it says of itself.
+    /// What the last statements had to say beside their results.
+    conditions: Conditions,
+    /// Where the last statement ran: there are its counts of rows.
     last: Side,
-    /// The same, but for statements that were prepared only: they leave no count of rows.
-    last_result: Side,
-    /// When home was spoken to last.
-    home_heard: Option<std::time::Instant>,
+    /// What keeps home from closing the session.
+    awake: Awake,
+    /// What all sessions of the user share.
+    user: Option<Arc<UserLoad>>,
+    /// The session has made or changed what may be a view since the servers were asked for views.
+    made_views: bool,
+    /// Home has not run the last read yet, which changed the session.
+    owes_home: bool,
     /// Where the command that waits was found to go.
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
@@ -144,6 +158,8 @@ struct Current {
     classification: Classification,
     /// Where it runs.
     at: Side,
+    /// Conditions of statements before it outlive it, if it leaves none.
+    keeps_conditions: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -211,8 +227,11 @@ impl Split {
             counts,
             retained: Vec::new(),
             last: Side::Server,
-            last_result: Side::Server,
-            home_heard: None,
+            conditions: Conditions::default(),
+            awake: Awake::default(),
+            user: table.user(&login.user).map(|user| Arc::clone(table.user_load(user))),
+            made_views: false,
+            owes_home: false,
             ready: None,
             looked_in_transaction: false,
             login,
@@ -273,6 +292,7 @@ impl Current {
             kind,
             classification,
             at: Side::Server,
+            keeps_conditions: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

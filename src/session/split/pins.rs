@@ -2,7 +2,7 @@
 
 use crate::sql::Effects;
 
-use super::stay::Bond;
+use super::{stay::Bond, variables::is_released_by_default};
 
 /// State that exists on the home server's connection and nowhere else. Each ends when its cause ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,9 +16,18 @@ pub(super) struct Pins {
     handlers: u32,
     next_transaction: bool,
     xa: bool,
-    server_bound: bool,
+    server_bound: Bound,
     own_tracking: bool,
     hidden: bool,
+}
+
+/// Variables that mean something at this server only, as the session has set them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Bound {
+    /// Until they have their defaults again.
+    names: Vec<Vec<u8>>,
+    /// For good.
+    is_for_good: bool,
 }
 
 /// Temporary tables that the session has made: names with their schema, as they were written.
@@ -67,7 +76,7 @@ impl Pins {
         count(&mut self.text_statements, has(Effects::PREPARES), has(Effects::DEALLOCATES));
         count(&mut self.handlers, has(Effects::OPENS_HANDLER), has(Effects::CLOSES_HANDLER));
         self.xa |= has(Effects::XA);
-        self.server_bound |= has(Effects::SERVER_BOUND) || has(Effects::LAST_INSERT_ID);
+        self.server_bound.is_for_good |= has(Effects::LAST_INSERT_ID);
         self.next_transaction |= has(Effects::NEXT_TRANSACTION);
     }
 
@@ -91,8 +100,22 @@ impl Pins {
     }
 
     /// A variable was set that means something at this server only.
-    pub(super) fn bind_to_server(&mut self) {
-        self.server_bound = true;
+    pub(super) fn bind_to_server(&mut self, name: &[u8]) {
+        match is_released_by_default(name) {
+            true if self.server_bound.names.iter().any(|known| known.eq_ignore_ascii_case(name)) => {}
+            true => self.server_bound.names.push(name.to_vec()),
+            false => self.bind_for_good(),
+        }
+    }
+
+    /// Something was set that no other server has, nor will have.
+    pub(super) fn bind_for_good(&mut self) {
+        self.server_bound.is_for_good = true;
+    }
+
+    /// A variable has its default again.
+    pub(super) fn release_from_server(&mut self, name: &[u8]) {
+        self.server_bound.names.retain(|known| !known.eq_ignore_ascii_case(name));
     }
 
     /// The client chooses what its server tells of the session.
@@ -114,7 +137,7 @@ impl Pins {
             (self.user_locks > 0, Bond::UserLock),
             (self.next_transaction, Bond::NextTransaction),
             (self.xa, Bond::Xa),
-            (self.server_bound, Bond::ServerBound),
+            (self.server_bound.is_for_good || !self.server_bound.names.is_empty(), Bond::ServerBound),
             (self.own_tracking, Bond::OwnTracking),
             (self.hidden, Bond::Hidden),
         ];

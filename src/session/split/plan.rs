@@ -19,6 +19,7 @@ use super::{
         relay::{Move, Relay},
     },
     COMMAND_MAX, Current, Home, Kind, Split,
+    conditions::uses_no_table,
     statements::{Definitions, Execution, Preparation},
     stay::{Bond, Stay},
 };
@@ -49,6 +50,7 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::SESSION_VARIABLES)
     .with(Effects::CHARACTER_SETS)
     .with(Effects::CREATES_TEMPORARY_TABLE)
+    .with(Effects::SERVER_BOUND)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -68,6 +70,11 @@ impl Relay {
             return self.command(bytes);
         }
         let side = match split.ready.take() {
+            // What the view does was not known when its replica was chosen.
+            Some(Side::Replica) if split.reads_hidden_view(payload) => {
+                split.stay = Some(Stay::Read(Bond::View));
+                Side::Server
+            }
             Some(side) => side,
             None => match split.destination(payload, self.status, surroundings) {
                 goal if split.is_ready(goal, self.status, surroundings) => goal,
@@ -82,7 +89,7 @@ impl Relay {
         match side {
             Side::Replica => self.begin_at_replica(shape, payload),
             _ => {
-                split.home_heard = Some(surroundings.now);
+                split.awake.heard(surroundings.now);
                 self.begin_at_home(payload, bytes)
             }
         }
@@ -104,8 +111,7 @@ impl Relay {
     fn begin_at_replica(&mut self, shape: ReplyShape, payload: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         split.current.at = Side::Replica;
-        split.retained.clear();
-        split.retained.extend_from_slice(payload);
+        split.retain_for_repetition(payload);
         let length = HEADER_LENGTH + payload.len();
         if let Kind::Execute = split.current.kind
             && let Some(rewritten) = split.execution_for_replica(payload)
@@ -207,10 +213,44 @@ impl Split {
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current::new(kind, classification);
+        self.current.keeps_conditions = self.keeps_conditions(payload);
         if self.lent.is_some() {
             self.look_for_lent(payload);
         }
         ReplyShape::ResultSet
+    }
+
+    /// Whether conditions of the statements before this one outlive it, if it leaves none.
+    fn keeps_conditions(&self, payload: &[u8]) -> bool {
+        if self.current.classification.needs.contains(Needs::WARNINGS) {
+            return true;
+        }
+        let may_keep = matches!(self.family, sql::Family::MariaDb { .. }) && self.conditions.are_anywhere();
+        let text = match self.current.kind {
+            Kind::Query | Kind::Execute if may_keep => self.text_of_statement(payload),
+            Kind::Prepare(_) if may_keep => payload.get(1..),
+            Kind::Query | Kind::Execute | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+        };
+        text.is_some_and(uses_no_table)
+    }
+
+    /// The text that a command runs.
+    fn text_of_statement<'a>(&'a self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        match self.current.kind {
+            Kind::Query => self.text_in(payload),
+            Kind::Execute => self.executing.and_then(|id| self.statements.find(id)).map(|known| known.text.as_slice()),
+            Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+        }
+    }
+
+    /// Keeps a read that goes to the replica: to be run at home, if the replica fails it, or if a later statement asks home
+    /// what became of it. What only asks is not to be asked for.
+    fn retain_for_repetition(&mut self, payload: &[u8]) {
+        let only_asks = self.current.classification.class == Class::ReadOfConnection && self.current.keeps_conditions;
+        if !only_asks {
+            self.retained.clear();
+            self.retained.extend_from_slice(payload);
+        }
     }
 
     /// Commands that change what is known of a statement.
@@ -221,6 +261,7 @@ impl Split {
                 let has_parts = Command::from(payload[0]) == Command::StmtSendLongData;
                 if let Some(statement) = self.statements.find_mut(id) {
                     statement.long_data = has_parts;
+                    statement.has_cursor &= has_parts;
                 }
             }
             Command::StmtClose => self.statements.close(id),
@@ -287,8 +328,7 @@ impl Split {
     /// The replica that the statement's author names, if there is one of that name.
     fn wanted_server(&self, payload: &[u8], surroundings: Surroundings<'_>) -> Option<ServerId> {
         let Some(Hint::Server(name)) = self.current.classification.hint else { return None };
-        let prepared = self.executing.and_then(|id| self.statements.find(id));
-        let text = prepared.map_or_else(|| self.text_in(payload), |statement| Some(statement.text.as_slice()))?;
+        let text = self.text_of_command(payload)?;
         let name = name.of(text);
         let table = surroundings.table;
         let pool = table.user_config(table.user(&self.login.user)?).split?.read;
@@ -316,11 +356,18 @@ impl Split {
         if needs.intersects(OF_THE_LAST) && self.last_for(needs) != Side::Replica {
             return Some(Bond::PreviousStatement);
         }
+        // Elsewhere it would leave things as they are, where they are not those that count.
+        if self.current.keeps_conditions && self.current.classification.class == Class::Read {
+            return Some(Bond::PreviousStatement);
+        }
         if needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
             return Some(Bond::UserVariable);
         }
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
+        }
+        if self.reads_hidden_view(payload) {
+            return Some(Bond::View);
         }
         if self.replicas.are_resting(surroundings.now) {
             return Some(Bond::NoReplica);
@@ -334,7 +381,7 @@ impl Split {
         };
         match Execution::parse(payload, statement.parameters, self.query_attributes) {
             None => Some(Bond::QueryAttributes),
-            Some(execution) if execution.wants_cursor => Some(Bond::Cursor),
+            Some(execution) if execution.wants_cursor || statement.has_cursor => Some(Bond::Cursor),
             Some(_) if statement.is_unfit => Some(Bond::Unfit),
             Some(_) if statement.long_data => Some(Bond::LongData),
             Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
@@ -373,6 +420,9 @@ impl Split {
     /// A replica said that it does not run the read: it is not tried again.
     pub(super) fn learn_refusal(&mut self) {
         let fingerprint = self.fingerprint(&self.retained);
+        if self.refused.contains(&fingerprint) {
+            return;
+        }
         if self.refused.len() == REFUSED_MAX {
             self.refused.remove(0);
         }
@@ -385,20 +435,20 @@ impl Split {
             && needs.without(OF_THE_LAST).without(Needs::USER_VARIABLES).without(Needs::SESSION_VARIABLES).is_empty()
     }
 
-    /// Where that statement ran which another one asks about: a PREPARE leaves warnings, and nothing else.
+    /// Where that statement ran which another one asks about.
     pub(super) fn last_for(&self, needs: Needs) -> Side {
-        if needs.contains(Needs::WARNINGS) { self.last } else { self.last_result }
+        if needs.contains(Needs::WARNINGS) { self.conditions.at() } else { self.last }
     }
 
     fn knows_user_variables(&self, payload: &[u8]) -> bool {
-        let dialect = self.reading;
-        match self.current.kind {
-            Kind::Query => self.text_in(payload).is_some_and(|text| self.journal.knows_user_variables(text, dialect)),
-            Kind::Execute => StatementId::of_command(payload)
-                .and_then(|id| self.statements.find(id))
-                .is_some_and(|statement| self.journal.knows_user_variables(&statement.text, dialect)),
-            Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => false,
-        }
+        let text = self.text_of_statement(payload);
+        text.is_some_and(|text| self.journal.knows_user_variables(text, self.reading))
+    }
+
+    /// The text of a query, or of the statement that is executed.
+    pub(super) fn text_of_command<'a>(&'a self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        let prepared = self.executing.and_then(|id| self.statements.find(id));
+        prepared.map_or_else(|| self.text_in(payload), |statement| Some(statement.text.as_slice()))
     }
 
     fn text_in<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
@@ -424,6 +474,7 @@ impl Split {
             return None;
         };
         statement.long_data = false;
+        statement.has_cursor = execution.wants_cursor;
         let rewritten = statement.bind(payload, &execution, true)?;
         let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
         write_packet(&mut packet, 0, &rewritten);

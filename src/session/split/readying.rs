@@ -17,7 +17,7 @@ use crate::{
 use super::{
     super::{
         Ending, Output, Session, Side, State, Step, Surroundings,
-        entering::{Door, Introduction, Knock, required},
+        entering::{Door, Introduction, Knock, concerns_operator, required},
         exchange::Exchange,
         frontend::LOGIN_PACKET_MAX,
         relay::Relay,
@@ -167,7 +167,7 @@ impl Session {
             if let Some(split) = relay.split.as_deref_mut()
                 && chore.side() == Side::Server
             {
-                split.home_heard = Some(now);
+                split.awake.heard(now);
             }
             if let Some(split) = relay.split.as_deref_mut()
                 && chore.side() == Side::Replica
@@ -334,7 +334,8 @@ impl Session {
                 self.look_what_is_missing(surroundings);
             }
             Knock::Refused(error) => {
-                self.replica_failed(Some(Failure::LoginRefused { code: error.code.0 }), surroundings)
+                let failure = Failure::LoginRefused { code: error.code.0 };
+                self.replica_failed(concerns_operator(&error).then_some(failure), surroundings)
             }
             Knock::Unusable(_) => self.replica_failed(None, surroundings),
             Knock::Malformed => self.replica_failed(Some(Failure::Malformed), surroundings),
@@ -388,6 +389,7 @@ impl Session {
         let Some(split) = self.split_mut() else { return };
         let Some(replica) = split.replicas.take() else { return };
         split.statements.forget_replica();
+        split.conditions.forget_replica();
         if replica.was_read {
             split.sight.left_replica();
         }

@@ -72,7 +72,11 @@ impl Relay {
                     return Move::Repeat { length: packet.len() };
                 }
                 Ok(error) if Split::is_of_no_use(error.code.0) => return Move::ReplicaFault,
-                Ok(_) | Err(_) => {}
+                Ok(error) if Split::is_final(error.code.0) => {}
+                // It may lag behind the table that it does not find, and home has to know of the error that GET
+                // DIAGNOSTICS asks it for. So an error is always home's.
+                Ok(_) => return Move::Repeat { length: packet.len() },
+                Err(_) => {}
             },
             Held::Prepared => split.prepared(payload),
             Held::Ok => return self.held_ok(packet, now),
@@ -124,7 +128,7 @@ impl Relay {
         if let Progress::Done(end) = progress {
             let status = end.status.unwrap_or(self.status);
             if let Some(split) = self.split.as_deref_mut() {
-                split.after = split.finished(end.error, status, now);
+                split.after = split.finished(end, status, now);
                 if split.current.at == Side::Server {
                     split.home_is_in_step(status);
                 }
@@ -140,6 +144,10 @@ impl Session {
         match self.split_mut().map_or(After::Nothing, |split| std::mem::take(&mut split.after)) {
             After::Nothing => {}
             After::Reset => {
+                self.leave_replica();
+                self.make_ready(Side::Server, false, surroundings);
+            }
+            After::Repeat => {
                 self.leave_replica();
                 self.make_ready(Side::Server, false, surroundings);
             }

@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{config::Freshness, protocol::gtid::GtidPosition};
+use crate::{
+    config::Freshness,
+    protocol::gtid::{GtidPosition, Unmergeable},
+};
 
 /// Reads that stay at home, before it is worth asking home for its position and waiting for that elsewhere.
 const HOME_READS: u32 = 3;
@@ -31,8 +34,8 @@ enum Seen {
     Nothing,
     /// This, and nothing after it.
     Position(GtidPosition),
-    /// Something at home, of which no position is known. So many reads went there since.
-    Unknown { reads: u32 },
+    /// Something at home, of which no position is known. So many reads went there since; and before them, this was seen.
+    Unknown { reads: u32, before: Option<GtidPosition> },
 }
 
 /// What must happen before a read may run at a replica.
@@ -59,14 +62,27 @@ impl Sight {
 
     /// A transaction of the session was committed as this.
     ///
-    /// MariaDB orders transactions within a domain only: what was seen in the others must be there, too.
+    /// MariaDB orders transactions within a domain only, MySQL those of one source only, and not at every replica: what
+    /// was seen before must be there, too.
     pub(super) fn committed(&mut self, position: GtidPosition) {
-        let mut all = position;
-        if let (Seen::Position(before), GtidPosition::MariaDb(_)) = (&self.seen, &all) {
-            // Too many domains to keep: home is asked where it is.
-            let Ok(()) = all.merge(before) else { return self.see(Seen::Unknown { reads: HOME_READS }) };
+        let seen = match self.take_position() {
+            None => Seen::Position(position),
+            Some(mut all) => match all.merge(&position) {
+                Ok(()) => Seen::Position(all),
+                // Too many domains or sources to keep: home is asked where it is.
+                Err(Unmergeable) => Seen::Unknown { reads: HOME_READS, before: None },
+            },
+        };
+        self.see(seen);
+    }
+
+    /// What was seen last of which a position is known.
+    fn take_position(&mut self) -> Option<GtidPosition> {
+        match std::mem::replace(&mut self.seen, Seen::Nothing) {
+            Seen::Position(position) => Some(position),
+            Seen::Unknown { before, .. } => before,
+            Seen::Nothing => None,
         }
-        self.see(Seen::Position(all));
     }
 
     /// A transaction of the session was committed now.
@@ -80,15 +96,19 @@ impl Sight {
             self.last_write = Some(now);
         }
         match &mut self.seen {
-            Seen::Unknown { reads } => *reads = reads.saturating_add(1),
-            Seen::Nothing | Seen::Position(_) => self.see(Seen::Unknown { reads: 0 }),
+            Seen::Unknown { reads, .. } => *reads = reads.saturating_add(1),
+            Seen::Nothing | Seen::Position(_) => {
+                let before = self.take_position();
+                self.see(Seen::Unknown { reads: 0, before });
+            }
         }
     }
 
     /// A replica that the session has read from is left: the next one may be behind it.
     pub(super) fn left_replica(&mut self) {
         if !matches!(self.seen, Seen::Unknown { .. }) {
-            self.see(Seen::Unknown { reads: HOME_READS });
+            let before = self.take_position();
+            self.see(Seen::Unknown { reads: HOME_READS, before });
         }
     }
 
@@ -138,7 +158,7 @@ impl Sight {
             Seen::Nothing => Demand::Nothing,
             _ if self.resting_until.is_some_and(|until| until > now) => Demand::StayHome,
             Seen::Position(position) => Demand::Position(position),
-            Seen::Unknown { reads } if *reads < HOME_READS => Demand::StayHome,
+            Seen::Unknown { reads, .. } if *reads < HOME_READS => Demand::StayHome,
             Seen::Unknown { .. } => Demand::AskHome,
         }
     }
@@ -174,6 +194,35 @@ mod tests {
         sight.committed(position("0-1-5"));
         sight.committed(position("1-1-9"));
         assert_eq!(sight.position(), Some(position("0-1-5,1-1-9")));
+    }
+
+    #[test]
+    fn a_look_at_home_does_not_make_what_was_written_before_it_forgotten() {
+        let mut sight = Sight::new(Freshness::OwnWrites);
+        sight.committed(position("0-1-5"));
+        sight.looked_home(false, Instant::now());
+        sight.committed(position("1-1-9"));
+        assert_eq!(sight.position(), Some(position("0-1-5,1-1-9")));
+        sight.left_replica();
+        sight.committed(position("1-1-10"));
+        assert_eq!(sight.position(), Some(position("0-1-5,1-1-10")));
+    }
+
+    #[test]
+    fn own_transactions_of_all_sources_are_waited_for_and_their_number_is_bounded() {
+        const HOMES: [&str; 2] = ["3e11fa47-71ca-11e1-9e33-c80aa9429562", "4e11fa47-71ca-11e1-9e33-c80aa9429562"];
+        let parse = |text: String| GtidPosition::parse_mysql(text.as_bytes()).unwrap();
+        let mut sight = Sight::new(Freshness::OwnWrites);
+        for home in HOMES {
+            for count in 0..1000 {
+                sight.committed(parse(format!("{home}:{}", 10 + 2 * count)));
+            }
+        }
+        let all = sight.position().expect("it is known");
+        for home in HOMES {
+            assert!(all.covers(&parse(format!("{home}:10"))) && all.covers(&parse(format!("{home}:2008"))));
+        }
+        assert!(all.to_string().len() < 4000, "{all}");
     }
 
     #[test]

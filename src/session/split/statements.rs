@@ -56,6 +56,8 @@ pub(super) struct Statement {
     home_has_types: bool,
     /// Parts of parameters were sent home.
     pub(super) long_data: bool,
+    /// It has a cursor at home, which its next execution closes.
+    pub(super) has_cursor: bool,
     replica: Option<AtReplica>,
     /// The replica did not prepare it, or not as home did.
     pub(super) is_unfit: bool,
@@ -121,6 +123,7 @@ impl Statements {
             types: Vec::new(),
             home_has_types: false,
             long_data: false,
+            has_cursor: false,
             replica: None,
             is_unfit: false,
             kept: bytes,
@@ -235,11 +238,12 @@ impl Statement {
         self.replica.is_some()
     }
 
-    /// An execution goes home that cannot be read: it may have bound any types.
+    /// An execution goes home that cannot be read: it may have bound any types, and opened a cursor.
     pub(super) fn bound_unseen(&mut self) {
         self.types.clear();
         self.home_has_types = true;
         self.long_data = false;
+        self.has_cursor = true;
     }
 
     /// An execution without types cannot go elsewhere, as nobody saw those that home was told.

@@ -68,7 +68,7 @@ bonds! {
     UnknownStatement => "unknown prepared statement";
     /// It was prepared under settings that the session has changed since.
     OtherSettings => "prepared under other settings";
-    /// It opens a cursor.
+    /// It opens a cursor, or closes one.
     Cursor => "cursor";
     /// Parameters were sent in parts.
     LongData => "long data";
@@ -80,6 +80,8 @@ bonds! {
     QueryAttributes => "query attributes";
     /// A replica refused it before.
     Refused => "refused by a replica";
+    /// It names a view that does more than read, or whose text the user may not see.
+    View => "view over stored code";
     /// No replica can be had.
     NoReplica => "no replica";
     /// No replica has what the session has seen.

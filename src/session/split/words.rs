@@ -10,8 +10,8 @@ use crate::{
 use super::{
     Split,
     chore::{Chore, Unsayable},
-    journal::COMPARED,
     sight::{Demand, PATIENCE},
+    variables::compared,
 };
 
 /// What MySQL is asked to tell of: naming all would have it tell the number of every statement. Other variables that a
@@ -19,7 +19,7 @@ use super::{
 const TRACKED_BY_MYSQL: &str = "character_set_client,character_set_connection,character_set_results,\
     collation_connection,sql_mode,time_zone,lc_time_names,div_precision_increment,group_concat_max_len,\
     sql_select_limit,default_week_format,sql_auto_is_null,sql_safe_updates,sql_big_selects,max_join_size,\
-    max_sort_length,optimizer_switch,optimizer_search_depth,optimizer_prune_level,transaction_isolation,\
+    max_sort_length,optimizer_switch,optimizer_search_depth,optimizer_prune_level,transaction_isolation,lc_messages,\
     transaction_read_only,foreign_key_checks,unique_checks,sort_buffer_size,join_buffer_size,read_buffer_size,\
     read_rnd_buffer_size,tmp_table_size,max_heap_table_size,max_execution_time,lock_wait_timeout,\
     innodb_lock_wait_timeout,wait_timeout,interactive_timeout,net_read_timeout,net_write_timeout,max_error_count,\
@@ -45,8 +45,8 @@ impl Split {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
-            Chore::HomeValues => query(values_statement(true).as_bytes()),
-            Chore::ReplicaValues => query(values_statement(false).as_bytes()),
+            Chore::HomeValues => query(values_statement(self.family, true).as_bytes()),
+            Chore::ReplicaValues => query(values_statement(self.family, false).as_bytes()),
             Chore::Tracking => query(self.tracking_statement().as_bytes()),
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
             Chore::Settings => {
@@ -57,7 +57,7 @@ impl Split {
                     lacks_autocommit.then_some("SESSION autocommit=1"),
                 ];
                 let statement = self.journal.settings(values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
-                statement.and_then(|statement| query(&statement))
+                query(&self.guarded(statement))
             }
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
             Chore::Begin => query(b"START TRANSACTION READ ONLY"),
@@ -68,6 +68,7 @@ impl Split {
                 Demand::Position(position) => query(position.wait_statement(PATIENCE).as_bytes()),
                 Demand::Nothing | Demand::AskHome | Demand::StayHome => None,
             },
+            Chore::Views => query(self.views_question().as_bytes()),
             Chore::Prepare(id) => {
                 let statement = self.statements.find(id).ok_or(Unsayable)?;
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())
@@ -76,6 +77,7 @@ impl Split {
             Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
             Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
+            Chore::HomeTheirs => query(values_statement(self.family, false).as_bytes()),
             Chore::HomeSettings => query(&self.home_settings(status).map_err(|_| Unsayable)?),
             Chore::HomeRole => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
             Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
@@ -119,10 +121,10 @@ fn com_query(query_attributes: bool, text: &[u8]) -> Vec<u8> {
     [&[Command::Query.byte()], attributes, text].concat()
 }
 
-/// Asks for [`COMPARED`]; of home also for what it tells clients by itself.
-fn values_statement(is_home: bool) -> String {
+/// Asks for the variables that are [`compared`]; of home also for what it tells clients by itself.
+fn values_statement(family: sql::Family, is_home: bool) -> String {
     let tracking = ["session_track_system_variables", "session_track_schema", "session_track_state_change"];
-    let names = tracking.iter().filter(|_| is_home).chain(&COMPARED);
+    let names = tracking.into_iter().filter(|_| is_home).chain(compared(family));
     let names: Vec<String> = names.map(|name| format!("@@SESSION.{name}")).collect();
     format!("SELECT {}", names.join(", "))
 }

@@ -147,6 +147,9 @@ impl Query {
     fn unsafe_read(&self, reader: &mut Reader<'_>, reason: Reason, span: Span) {
         if self.is_read() {
             reader.primary(reason, span);
+            if writes(reason) {
+                reader.affects(Effects::WRITES);
+            }
         }
     }
 
@@ -317,6 +320,15 @@ impl Query {
     }
 }
 
+/// Whether this stands for more than a question: it is told also where another reason came first.
+fn writes(reason: Reason) -> bool {
+    use Reason::{ExplainExecutes, ForShare, ForUpdate, HoldsAWrite, Into, LockInShareMode, Procedure, Sequence};
+    matches!(
+        reason,
+        ForUpdate | ForShare | LockInShareMode | Into | HoldsAWrite | Procedure | Sequence | ExplainExecutes
+    )
+}
+
 /// What stands behind the name of a sequence and its dot.
 fn is_sequence_name(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"nextval") || name.eq_ignore_ascii_case(b"currval")
@@ -331,7 +343,7 @@ fn next_is_dot(reader: &Reader<'_>) -> bool {
 }
 
 /// A name without its quotes. One that holds a quote is none that is looked for.
-pub(super) fn unquoted(name: &[u8]) -> &[u8] {
+pub fn unquoted(name: &[u8]) -> &[u8] {
     match name {
         [b'`' | b'"', inner @ .., b'`' | b'"'] => inner,
         bare => bare,

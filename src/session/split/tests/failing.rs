@@ -27,18 +27,6 @@ fn a_read_that_the_replica_does_not_run_is_run_once_at_home() {
 }
 
 #[test]
-fn any_other_error_of_a_replica_is_the_clients() {
-    for code in [1146, 1064, 1317] {
-        for cut in [1, 3, usize::MAX] {
-            let mut play = reading(cut);
-            play.reply(Side::Replica, &error(1, code));
-            assert_eq!(play.stage.take_client(), error(1, code));
-            assert_eq!(play.stage.take_server(), b"");
-        }
-    }
-}
-
-#[test]
 fn an_error_behind_a_part_of_the_reply_is_not_a_reason_to_begin_again() {
     let mut play = reading(usize::MAX);
     let begun = stream(&[vec![1], column("a")]);
@@ -110,6 +98,24 @@ fn a_replica_that_refuses_the_login_or_greets_with_an_error_is_not_the_clients_t
         assert_eq!(play.stage.take_server(), query("SELECT a FROM t"));
         assert_eq!(play.stage.take_client(), b"");
         assert!(play.stage.wishes.iter().any(|wish| matches!(wish, Output::Report(ServerId(REPLICA), _))));
+    }
+}
+
+#[test]
+fn a_login_that_a_replica_refuses_for_the_users_own_reasons_is_not_its_failure() {
+    for (code, is_reported) in [(1049, false), (1044, false), (1820, false), (1045, true), (1040, true)] {
+        let mut play = Play::new();
+        play.waiting = play.stage.show(Side::Client, &query("SELECT a FROM t"));
+        play.stage.wishes.clear();
+        play.stage.tell(Input::ReplicaLeased(facts(REPLICA)));
+        let mut greeting = Vec::new();
+        play.greeting.encode(&mut greeting);
+        play.stage.show(Side::Replica, &packet(0, &greeting));
+        play.stage.to_replica.clear();
+        play.reply(Side::Replica, &error(2, code));
+        assert_eq!(play.stage.take_server(), query("SELECT a FROM t"), "{code}");
+        let is_report = |wish: &Output| matches!(wish, Output::Report(ServerId(REPLICA), _));
+        assert_eq!(play.stage.wishes.iter().any(is_report), is_reported, "{code}");
     }
 }
 
@@ -279,6 +285,44 @@ fn home_does_not_take_a_session_for_idle_that_reads_elsewhere() {
         pings += play.said_to_home().len();
     }
     assert!((5..=6).contains(&pings), "{pings} in a minute");
+}
+
+#[test]
+fn home_is_not_forgotten_during_a_long_read() {
+    let ping = command(0x0E, b"");
+    let long_read = || {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Replica);
+        play
+    };
+    for cut in [1, usize::MAX] {
+        let mut play = long_read();
+        for _ in 0..3 {
+            play.time_out();
+            assert_eq!(play.stage.take_server(), ping);
+            packet(1, &ok(AUTOCOMMIT)).chunks(cut).for_each(|bytes| play.reply(Side::Server, bytes));
+        }
+        let result = play.result();
+        play.reply(Side::Replica, &result);
+        assert_eq!(play.stage.take_client(), result, "the client hears nothing of it");
+        play.time_out();
+        assert_eq!((play.stage.take_server(), play.stage.session.poll_timeout()), (vec![], None));
+    }
+    // The answer may come behind the end of the read, before that of the next command.
+    let mut play = long_read();
+    play.time_out();
+    assert_eq!(play.stage.take_server(), ping);
+    let result = play.result();
+    play.reply(Side::Replica, &result);
+    assert_eq!(play.goes(&query("INSERT INTO t VALUES (1)")), Side::Server);
+    play.reply(Side::Server, &[packet(1, &ok(AUTOCOMMIT)), error(1, 1062)].concat());
+    assert_eq!(play.stage.take_client(), [result, error(1, 1062)].concat());
+    // Home may have closed the session all the same.
+    let mut play = long_read();
+    play.time_out();
+    play.reply(Side::Server, &error(1, 4031));
+    assert_eq!(play.stage.ending(), Some(Ending::ServerGone));
 }
 
 #[test]

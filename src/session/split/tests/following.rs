@@ -226,8 +226,34 @@ fn a_reset_asks_home_anew_and_begins_again_at_a_fresh_replica() {
         "its values are the defaults of now: {said:?}"
     );
     assert!(said.iter().any(|text| text.starts_with("SET SESSION session_track")), "{said:?}");
-    assert_eq!(told(&mut play), [""; 0]);
+    assert!(!told(&mut play).iter().any(|text| text.contains("time_zone")));
     assert_eq!(play.introduction.take().expect("a login").database.as_deref(), Some(&b"shop"[..]));
+}
+
+#[test]
+fn the_servers_own_character_sets_are_the_replicas_after_a_reset() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    assert_eq!(told(&mut play), [""; 0]);
+    reset(&mut play);
+    let said = told(&mut play);
+    assert!(said[0].contains("SESSION character_set_results='utf8mb4', "), "their names do not tell all: {said:?}");
+    assert_eq!(told(&mut play), [""; 0]);
+}
+
+#[test]
+fn defaults_that_show_in_results_or_errors_are_made_those_of_home() {
+    for (is_mysql, family) in [(false, "tx_isolation"), (true, "transaction_isolation")] {
+        for name in ["lc_messages", "sql_big_selects", "sql_safe_updates", family] {
+            let mut script = Script { user: "any", ..Script::of(is_mysql) };
+            let place = names(is_mysql).position(|known| known == name).expect("it is compared");
+            script.replica_values[place] = "other";
+            let mut play = Play::of(script);
+            let text = if is_mysql { command(0x03, b"\0\x01SELECT a FROM t") } else { query("SELECT a FROM t") };
+            assert_eq!(play.goes(&text), Side::Replica);
+            let said = play.said_to_replica();
+            assert_eq!(said.last(), Some(&format!("SET SESSION {name}={}", value_of(name))));
+        }
+    }
 }
 
 #[test]
@@ -278,7 +304,13 @@ fn what_cannot_be_carried_keeps_reads_at_home_until_it_ends() {
         ("SELECT GET_LOCK('a', 1)", vec![], Some("SELECT RELEASE_LOCK('a')")),
         ("SELECT GET_LOCK('a', 1)", vec![], Some("SELECT RELEASE_ALL_LOCKS()")),
         ("CALL p()", state_change(), None),
-        ("SET timestamp = 1000", variable("timestamp", "1000"), None),
+        ("SET timestamp = 1000", variable("timestamp", "1000"), Some("SET @@session.timestamp = DEFAULT")),
+        (
+            "SET binlog_format = ROW, sql_log_off = 1",
+            vec![],
+            Some("SET sql_log_off = DEFAULT, binlog_format = DEFAULT"),
+        ),
+        ("SET rand_seed1 = 5", vec![], None),
         ("SET sql_log_bin = 0", variable("sql_log_bin", "OFF"), None),
         ("SET session_track_schema = 0", variable("session_track_schema", "OFF"), None),
     ] {
@@ -293,4 +325,14 @@ fn what_cannot_be_carried_keeps_reads_at_home_until_it_ends() {
         reset(&mut play);
         assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "a reset ends {begin}");
     }
+}
+
+#[test]
+fn characteristics_of_all_transactions_are_told_by_mysql() {
+    let mut play = Play::of(Script { is_mysql: true, user: "any", ..Script::default() });
+    let mut command = query("\0\x01SET SESSION TRANSACTION READ ONLY");
+    assert_eq!(play.goes(&command), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &variable("transaction_read_only", "ON"))));
+    command = query("\0\x01SELECT a FROM t");
+    assert_eq!(play.goes(&command), Side::Replica);
 }

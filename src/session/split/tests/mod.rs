@@ -1,14 +1,16 @@
 //! Sessions with two servers, between fake ends: a client, a home server, and a replica that do what real ones do.
 
+mod diagnostics;
 mod failing;
 mod following;
+mod hidden;
 mod routing;
 mod seeing;
 mod statements;
 
 use super::{
     super::{stage::*, *},
-    journal::COMPARED,
+    variables::compared,
 };
 use crate::{
     protocol::{
@@ -19,6 +21,7 @@ use crate::{
         status::StatusFlags,
         writer::Writer,
     },
+    sql,
     topology::{Beliefs, Seen, ServerId},
 };
 
@@ -44,6 +47,10 @@ struct Play {
     /// The last login at a replica.
     introduction: Option<HandshakeResponse>,
     at_door: bool,
+    /// The replica was told to write nothing, and of what to tell.
+    is_guarded: bool,
+    /// How often the replica was asked for views.
+    views_asked: u32,
     /// Texts of ours that nobody answers.
     unanswered: &'static str,
     script: Script,
@@ -70,6 +77,8 @@ struct Script {
     wait: &'static str,
     /// Where home says that it is; `None` for no row at all.
     position: Option<&'static str>,
+    /// The views that do more than read.
+    views: Vec<&'static str>,
     /// Column of a statement prepared at the replica.
     column: &'static str,
     /// A text of ours that the replica refuses, with this code.
@@ -78,9 +87,15 @@ struct Script {
 
 impl Default for Script {
     fn default() -> Script {
-        let values: Vec<&str> = COMPARED.iter().map(|name| value_of(name)).collect();
+        Script::of(false)
+    }
+}
+
+impl Script {
+    fn of(is_mysql: bool) -> Script {
+        let values: Vec<&str> = names(is_mysql).map(value_of).collect();
         Script {
-            is_mysql: false,
+            is_mysql,
             user: "split",
             schema: None,
             cut: usize::MAX,
@@ -92,10 +107,19 @@ impl Default for Script {
             has_replica: true,
             wait: "0",
             position: Some("0-1-100"),
+            views: Vec::new(),
             column: "a",
             refused: ("", 0),
         }
     }
+}
+
+/// The variables that are compared.
+fn names(is_mysql: bool) -> impl Iterator<Item = &'static str> {
+    compared(match is_mysql {
+        true => sql::Family::MySql { version: 90_700 },
+        false => sql::Family::MariaDb { version: 101_119 },
+    })
 }
 
 fn value_of(variable: &str) -> &'static str {
@@ -152,6 +176,8 @@ impl Play {
             said: Vec::new(),
             introduction: None,
             at_door: false,
+            is_guarded: false,
+            views_asked: 0,
             unanswered: "(none)",
             script,
         };
@@ -210,7 +236,7 @@ impl Play {
             return true;
         }
         self.stage.tell(Input::ReplicaLeased(facts(REPLICA)));
-        self.at_door = true;
+        (self.at_door, self.is_guarded) = (true, false);
         let mut payload = Vec::new();
         self.greeting.encode(&mut payload);
         assert_eq!(self.stage.show(Side::Replica, &packet(0, &payload)), b"");
@@ -236,7 +262,12 @@ impl Play {
             0x0E => "PING".to_owned(),
             _ => text,
         };
-        self.said.push((side, text.clone()));
+        let text = if side == Side::Replica { self.unguarded(text) } else { text };
+        if text.contains("information_schema.views") {
+            self.views_asked += 1;
+        } else if text != "SET " {
+            self.said.push((side, text.clone()));
+        }
         if text.contains(self.unanswered) || code == 0x19 {
             return None;
         }
@@ -250,12 +281,27 @@ impl Play {
         })
     }
 
+    /// What is said to a replica without what every one is told, and that it was told so.
+    fn unguarded(&mut self, text: String) -> String {
+        let name = if self.script.is_mysql { "transaction_read_only" } else { "tx_read_only" };
+        let guard = format!("SESSION session_track_state_change=1, SESSION {name}=1");
+        match text.strip_suffix(&guard) {
+            Some(settings) => {
+                self.is_guarded = true;
+                settings.strip_suffix(", ").unwrap_or(settings).to_owned()
+            }
+            None => text,
+        }
+    }
+
     fn answer_to_text(&self, text: &str) -> Vec<u8> {
         let values = |values: &[&str]| self.row(values);
         if text.starts_with("SELECT @@SESSION.session_track") {
             values(&[&self.script.home_tells[..], &self.script.home_values[..]].concat())
         } else if text.starts_with("SELECT @@SESSION.") {
             values(&self.script.replica_values)
+        } else if text.contains("information_schema.views") {
+            self.rows(1, &self.script.views)
         } else if text.starts_with("SELECT @@GLOBAL.gtid") {
             self.rows(1, self.script.position.as_slice())
         } else if text.contains("GTID_WAIT") || text.contains("WAIT_FOR_EXECUTED") {
@@ -270,14 +316,14 @@ impl Play {
         self.rows(values.len(), values)
     }
 
-    /// A result of no row or one.
+    /// A result of as many rows as the values fill.
     fn rows(&self, columns: usize, values: &[&str]) -> Vec<u8> {
         let mut payloads = vec![vec![columns as u8]];
         payloads.resize(columns + 1, column("v"));
         if self.script.lacking.contains(Capabilities::DEPRECATE_EOF) {
             payloads.push(eof(AUTOCOMMIT));
         }
-        if !values.is_empty() {
+        for values in values.chunks(columns) {
             let mut row = Vec::new();
             values.iter().for_each(|value| Writer::new(&mut row).lenenc_bytes(value.as_bytes()));
             payloads.push(row);
@@ -317,7 +363,10 @@ impl Play {
         assert_eq!(self.waiting, b"", "the command was taken; said: {:?}", self.said);
         match (std::mem::take(&mut self.stage.to_server), std::mem::take(&mut self.stage.to_replica)) {
             (at_home, at_replica) if at_home == command && at_replica.is_empty() => Side::Server,
-            (at_home, at_replica) if at_replica == command && at_home.is_empty() => Side::Replica,
+            (at_home, at_replica) if at_replica == command && at_home.is_empty() => {
+                assert!(self.is_guarded, "no read is run by a replica that may write");
+                Side::Replica
+            }
             both => panic!("{command:?} came out as {both:?}; said: {:?}", self.said),
         }
     }

@@ -157,6 +157,7 @@ fn a_read_only_transaction_that_has_read_at_home_stays_there() {
     play.reply(Side::Server, &rows);
     assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Server, "it has a snapshot there");
 }
+
 #[test]
 fn a_hint_does_not_send_a_write_to_a_replica() {
     for text in [
@@ -165,6 +166,12 @@ fn a_hint_does_not_send_a_write_to_a_replica() {
         "/* sqluice: server=db1 */ DELETE FROM t",
         "/* sqluice: replica */ SELECT a FROM t FOR UPDATE",
         "/* sqluice: replica */ SELECT NEXT VALUE FOR s",
+        // Another reason comes first.
+        "/* sqluice: replica */ WITH x AS (SELECT f() AS a) DELETE FROM t",
+        "/* sqluice: replica */ SELECT stored(a) FROM t FOR UPDATE",
+        "/* sqluice: replica */ SELECT @@hostname, a FROM t LOCK IN SHARE MODE",
+        "/* sqluice: replica */ SELECT stored(a) FROM t INTO OUTFILE '/tmp/a'",
+        "/* sqluice: replica */ SELECT stored(a), NEXTVAL(s) FROM t",
         "/* sqluice: replica */ KILL QUERY 5",
         "/* sqluice: replica */ FLUSH TABLES",
     ] {

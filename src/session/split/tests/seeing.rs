@@ -143,7 +143,7 @@ fn mysqls_texts_with_attributes_and_its_positions_are_understood() {
     const GTID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:23";
     let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
     for cut in [1, 3, usize::MAX] {
-        let mut play = Play::of(Script { is_mysql: true, cut, ..Script::default() });
+        let mut play = Play::of(Script { cut, ..Script::of(true) });
         assert_eq!(play.goes(&text("INSERT INTO t VALUES (1)")), Side::Server);
         play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &mysql_position(GTID))));
         assert_eq!(play.stage.take_client(), packet(1, &ok(AUTOCOMMIT)), "nobody asked for it");
@@ -164,7 +164,7 @@ fn mysqls_texts_with_attributes_and_its_positions_are_understood() {
 #[test]
 fn a_client_that_asks_mysql_for_positions_gets_them() {
     let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
-    let mut play = Play::of(Script { is_mysql: true, ..Script::default() });
+    let mut play = Play::of(Script::of(true));
     play.goes(&text("SET session_track_gtids = OWN_GTID"));
     play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &variable("session_track_gtids", "OWN_GTID"))));
     play.stage.take_client();

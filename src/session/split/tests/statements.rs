@@ -6,10 +6,11 @@ const PREPARE: u8 = 0x16;
 const EXECUTE: u8 = 0x17;
 const LONG_DATA: u8 = 0x18;
 const CLOSE: u8 = 0x19;
-const ID: u8 = 7;
+const RESET: u8 = 0x1A;
+pub(super) const ID: u8 = 7;
 
 /// The client prepares a statement, which home knows as [`ID`].
-fn prepare(play: &mut Play, text: &str) {
+pub(super) fn prepare(play: &mut Play, text: &str) {
     prepare_as(play, text, ID);
 }
 
@@ -22,7 +23,7 @@ fn prepare_as(play: &mut Play, text: &str, id: u8) {
 }
 
 /// An execution with one parameter, an INT of 7, with its type or without; or without parameters.
-fn execute(id: u8, binds: Option<bool>) -> Vec<u8> {
+pub(super) fn execute(id: u8, binds: Option<bool>) -> Vec<u8> {
     let mut rest = vec![id, 0, 0, 0, 0, 1, 0, 0, 0];
     if let Some(binds) = binds {
         rest.extend([0, u8::from(binds)]);
@@ -117,6 +118,25 @@ fn cursors_and_parameters_sent_in_parts_stay_at_home() {
         assert_eq!(play.goes(&part), Side::Server);
         assert_eq!(run(&mut play, &execute(ID, Some(true))).0, Side::Server, "{length} bytes are there only");
         assert_eq!(run(&mut play, &execute(ID, Some(true))).0, Side::Replica, "they were used up");
+    }
+}
+
+#[test]
+fn an_execution_that_closes_a_cursor_closes_it_where_it_is() {
+    for resets in [false, true] {
+        let mut play = any();
+        prepare(&mut play, "SELECT a FROM t");
+        let mut cursor = execute(ID, None);
+        cursor[HEADER_LENGTH + 5] = 1;
+        assert_eq!(run(&mut play, &cursor).0, Side::Server);
+        if resets {
+            assert_eq!(play.goes(&command(RESET, &[ID, 0, 0, 0])), Side::Server);
+            play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+            play.stage.take_client();
+        } else {
+            assert_eq!(run(&mut play, &execute(ID, None)).0, Side::Server, "a FETCH behind it must find no cursor");
+        }
+        assert_eq!(run(&mut play, &execute(ID, None)).0, Side::Replica);
     }
 }
 

@@ -1,0 +1,40 @@
+//! Where load and candidates are pointed at.
+
+use std::net::SocketAddr;
+
+use crate::reply::Comparison;
+
+/// The database with the tables, at a real server. Made at the start, dropped at the end.
+pub(crate) const SCHEMA: &str = "sqluice_bench";
+
+/// Whom the load logs in as.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+/// Where requests go, and what is expected of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// The server's own, whatever stands before it.
+    pub(crate) primary: SocketAddr,
+    /// Where the same data is read, if it is a cluster.
+    pub(crate) replica: Option<SocketAddr>,
+    pub(crate) account: Account,
+    pub(crate) comparison: Comparison,
+}
+
+impl Target {
+    /// The stand-in server, which lets everybody in; the account is for the candidates that authenticate.
+    pub(crate) fn stand_in(address: SocketAddr) -> Target {
+        let account = Account { user: "bench".to_owned(), password: "bench-password".to_owned() };
+        Target { address, primary: address, replica: None, account, comparison: Comparison::Bytes }
+    }
+
+    /// The same server, reached through what listens there.
+    pub(crate) fn through(&self, address: SocketAddr) -> Target {
+        Target { address, ..self.clone() }
+    }
+}

@@ -1,0 +1,102 @@
+//! Where the warnings and errors are that SHOW WARNINGS and GET DIAGNOSTICS tell of.
+//!
+//! They stay at the server whose statement left them. MySQL forgets them with the next statement. MariaDB keeps them until
+//! a statement uses a table, or leaves some of its own: `SELECT 1` in between does not make them go away.
+
+use super::super::Side;
+
+/// Which of a session's servers have conditions of its statements, and whose count.
+#[derive(Debug)]
+pub(super) struct Conditions {
+    /// Where the last statement ran that left some, or made those before it forgotten.
+    at: Side,
+    at_home: bool,
+    at_replica: bool,
+}
+
+impl Default for Conditions {
+    fn default() -> Conditions {
+        Conditions { at: Side::Server, at_home: false, at_replica: false }
+    }
+}
+
+impl Conditions {
+    /// Where they are asked for.
+    pub(super) fn at(&self) -> Side {
+        self.at
+    }
+
+    /// Whether any server has some; also those that count no more.
+    pub(super) fn are_anywhere(&self) -> bool {
+        self.at_home || self.at_replica
+    }
+
+    /// A statement left some there, or made those before it forgotten.
+    pub(super) fn left(&mut self, at: Side, some: bool) {
+        self.at = at;
+        match at {
+            Side::Replica => self.at_replica = some,
+            _ => self.at_home = some,
+        }
+    }
+
+    /// The replica's last read was run at home, too.
+    pub(super) fn repeated(&mut self) {
+        self.left(Side::Server, self.at_replica);
+    }
+
+    /// The replica's connection is gone.
+    pub(super) fn forget_replica(&mut self) {
+        self.at_replica = false;
+    }
+}
+
+/// Whether a statement of MariaDB that leaves no conditions leaves those before it alone. When in doubt, it does not: the
+/// conditions are asked for where the last statement ran.
+pub(super) fn uses_no_table(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 12] = [
+        b"SELECT",
+        b"SET",
+        b"DO",
+        b"BEGIN",
+        b"START",
+        b"COMMIT",
+        b"ROLLBACK",
+        b"SAVEPOINT",
+        b"RELEASE",
+        b"UNLOCK",
+        b"USE",
+        b"DEALLOCATE",
+    ];
+    let text = text.trim_ascii_start();
+    let end = text.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len());
+    let begins_so = WORDS.iter().any(|word| word.eq_ignore_ascii_case(&text[..end]));
+    begins_so && !text[end..].windows(b"FROM".len()).any(|word| word.eq_ignore_ascii_case(b"FROM"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_named_behind_from_or_by_the_kind_of_statement() {
+        for text in ["SELECT 1", " select @a", "SET @a = 1", "COMMIT", "USE shop", "SELECT f(1)"] {
+            assert!(uses_no_table(text.as_bytes()), "{text}");
+        }
+        for text in ["SELECT a FROM t", "select 1\nfrom t", "INSERT INTO t VALUES (1)", "SHOW TABLES", "", "TABLE t"] {
+            assert!(!uses_no_table(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn conditions_of_a_lost_replica_count_still_and_are_found_at_home() {
+        let mut conditions = Conditions::default();
+        conditions.left(Side::Replica, true);
+        assert!(conditions.are_anywhere());
+        conditions.repeated();
+        conditions.forget_replica();
+        assert_eq!((conditions.at(), conditions.are_anywhere()), (Side::Server, true));
+        conditions.left(Side::Server, false);
+        assert!(!conditions.are_anywhere());
+    }
+}

@@ -1,0 +1,102 @@
+//! Warnings and errors are asked for where they are, and home knows of every error.
+
+use super::*;
+
+fn any() -> Play {
+    Play::of(Script { user: "any", ..Script::default() })
+}
+
+/// The end of rows with this many warnings.
+fn end_with_warnings(warnings: u16) -> Vec<u8> {
+    encoded(EOF_HEADER, OkPacket { status: AUTOCOMMIT, warnings, ..OkPacket::default() }, true)
+}
+
+/// Runs a query that leaves warnings; says where.
+fn warns(play: &mut Play, text: &str) -> Side {
+    let side = play.goes(&query(text));
+    let rows = stream(&[vec![1], column("a"), end_with_warnings(1)]);
+    play.reply(side, &rows);
+    assert_eq!(play.stage.take_client(), rows);
+    side
+}
+
+#[test]
+fn a_read_that_fails_at_a_replica_is_homes_to_answer() {
+    for code in [1146, 1054, 1064, 1242, 1213] {
+        for cut in [1, 3, usize::MAX] {
+            let mut play = Play::of(Script { cut, user: "any", ..Script::default() });
+            assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Replica);
+            play.reply(Side::Replica, &error(1, code));
+            assert_eq!(play.stage.take_server(), query("SELECT a FROM t"), "{code}, cut at {cut}");
+            let answer = error(1, code + 1);
+            play.reply(Side::Server, &answer);
+            assert_eq!(play.stage.take_client(), answer, "the client hears home's");
+            for text in ["SHOW WARNINGS", "SHOW COUNT(*) ERRORS", "SELECT @@error_count"] {
+                assert_eq!(play.read(text), Side::Server, "{text}");
+            }
+            play.said();
+            assert_eq!(play.goes(&query("GET DIAGNOSTICS @n = NUMBER")), Side::Server);
+            assert_eq!(play.said(), [], "it knows already");
+        }
+    }
+}
+
+#[test]
+fn a_read_that_was_ended_by_force_is_not_begun_again() {
+    for code in [1317, 1927, 1969, 3024] {
+        let mut play = any();
+        assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Replica);
+        play.reply(Side::Replica, &error(1, code));
+        assert_eq!((play.stage.take_client(), play.stage.take_server()), (error(1, code), vec![]));
+    }
+}
+
+#[test]
+fn a_question_about_the_last_statement_is_not_answered_by_another_server() {
+    let mut play = any();
+    assert_eq!(play.read("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"), Side::Replica);
+    assert_eq!(play.goes(&query("SELECT FOUND_ROWS()")), Side::Replica);
+    play.closed(Side::Replica);
+    let (_, code, _) = error_of(&play.stage.take_client());
+    assert_eq!((code, play.stage.take_server(), play.activity()), (1158, vec![], "idle"));
+}
+
+#[test]
+fn what_only_shows_warnings_is_not_what_left_them() {
+    let mut play = any();
+    assert_eq!(warns(&mut play, "SELECT CAST(a AS SIGNED) FROM t"), Side::Replica);
+    assert_eq!(play.read("SHOW WARNINGS"), Side::Replica);
+    play.said();
+    play.send(&query("GET DIAGNOSTICS @n = NUMBER"));
+    assert_eq!(play.said_to_home(), ["SELECT CAST(a AS SIGNED) FROM t"]);
+}
+
+#[test]
+fn conditions_outlive_statements_without_a_table_where_the_family_has_it_so() {
+    let mut play = any();
+    play.at_home("SET @a = 1", AUTOCOMMIT, b"");
+    assert_eq!(play.read("SELECT 1"), Side::Replica, "there is nothing to outlive anything");
+    assert_eq!(warns(&mut play, "INSERT IGNORE INTO t VALUES (1)"), Side::Server);
+    assert_eq!(play.read("SELECT 1"), Side::Server);
+    assert_eq!(play.read("SHOW WARNINGS"), Side::Server);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    play.at_home("SET @a = 1", AUTOCOMMIT, b"");
+    assert_eq!(play.read("SHOW WARNINGS"), Side::Replica, "home has those of the INSERT still");
+    assert_eq!(warns(&mut play, "SELECT CAST(a AS SIGNED) FROM t"), Side::Replica);
+    play.at_home("SET @a = 1", AUTOCOMMIT, b"");
+    assert_eq!(play.read("SHOW WARNINGS"), Side::Replica);
+}
+
+#[test]
+fn elsewhere_the_next_statement_makes_conditions_forgotten() {
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    let mut play = Play::of(Script { user: "any", ..Script::of(true) });
+    assert_eq!(play.goes(&text("INSERT IGNORE INTO t VALUES (1)")), Side::Server);
+    let rows = encoded(OK_HEADER, OkPacket { status: AUTOCOMMIT, warnings: 1, ..OkPacket::default() }, true);
+    play.reply(Side::Server, &packet(1, &rows));
+    for text_of in ["SELECT 1", "SHOW WARNINGS"] {
+        assert_eq!(play.goes(&text(text_of)), Side::Replica, "{text_of}");
+        let result = play.result();
+        play.reply(Side::Replica, &result);
+    }
+}

@@ -1,0 +1,108 @@
+//! Statements that hide what they do: views over stored functions, transactions that are prepared elsewhere, one-shot
+//! settings. Each on real servers, with reads seen to reach the replicas.
+
+use crate::harness::{Client, fresh_name, wire::capability as cap};
+use crate::splitting::{Session, account, on_each_set};
+
+/// What a session finds in its schema beside the table.
+const CODE: [&str; 9] = [
+    "CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
+    "CREATE FUNCTION f_set (a INT) RETURNS INT NO SQL BEGIN SET @u1 = a; RETURN a; END",
+    "CREATE FUNCTION f_into (a INT) RETURNS INT READS SQL DATA BEGIN SELECT a INTO @u2; RETURN a; END",
+    "CREATE FUNCTION f_write (a INT) RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO log (v) VALUES (a); RETURN a; END",
+    "CREATE VIEW v_plain AS SELECT id, n FROM t",
+    "CREATE VIEW v_set AS SELECT f_set(9) AS w",
+    "CREATE VIEW v_into AS SELECT f_into(5) AS w",
+    "CREATE VIEW v_write AS SELECT id, f_write(id) AS w FROM t WHERE id < 3",
+    "CREATE VIEW v_outer AS SELECT w FROM v_set",
+];
+
+/// Makes the schema's code, and has every framing of results go through the same steps.
+fn in_each_framing(test: impl Fn(&mut Session<'_>)) {
+    on_each_set(|session| {
+        let mut primary = session.trio.primary().direct();
+        primary.execute(&format!("USE {}", session.database));
+        CODE.iter().for_each(|text| drop(primary.execute(text)));
+        session.trio.await_replicas();
+        for without in [0, cap::DEPRECATE_EOF] {
+            let name = session.database.clone();
+            let usual = account(&name).capabilities | cap::DEPRECATE_EOF;
+            session.client =
+                session.sqluice.login(&account(&name).capabilities(usual & !without)).expect("app logs in");
+            test(session);
+        }
+    });
+}
+
+#[test]
+fn what_a_view_sets_is_set_for_the_session() {
+    in_each_framing(|session| {
+        for (view, variable, value) in [("v_set", "@u1", "9"), ("v_outer", "@u1", "9"), ("v_into", "@u2", "5")] {
+            session.assert_reads_leave();
+            session.client.execute(&format!("SET {variable} = 1"));
+            assert_eq!(session.client.value(&format!("SELECT w FROM {view}")), value);
+            assert_eq!(session.client.value(&format!("SELECT {variable}")), value, "{view}");
+            session.client.ask(crate::harness::Shape::Single, &[0x1F]).ok();
+        }
+    });
+}
+
+#[test]
+fn what_a_view_writes_is_written_at_the_primary_once() {
+    in_each_framing(|session| {
+        session.assert_reads_leave();
+        let rows = |client: &mut Client| client.value("SELECT COUNT(*) FROM log").parse::<u32>().expect("a number");
+        let before = rows(&mut session.client);
+        for _ in 0..2 {
+            assert_eq!(session.client.rows("SELECT id, w FROM v_write ORDER BY id").len(), 2);
+        }
+        assert_eq!(rows(&mut session.client), before + 4);
+        session.trio.await_replicas();
+        for replica in session.trio.replicas() {
+            let count = replica.direct().value(&format!("SELECT COUNT(*) FROM {}.log", session.database));
+            assert_eq!(count, (before + 4).to_string(), "a replica has what the primary wrote, and nothing of its own");
+        }
+    });
+}
+
+#[test]
+fn a_view_that_only_reads_is_read_at_a_replica() {
+    in_each_framing(|session| {
+        session.assert_reads_leave();
+        let text = fresh_name("plain_view");
+        assert_eq!(session.client.rows(&format!("SELECT id, '{text}' FROM v_plain")).len(), 3);
+        assert_eq!(session.trio.heard(&text), (0, 1));
+    });
+}
+
+#[test]
+fn a_view_that_was_just_made_is_known() {
+    in_each_framing(|session| {
+        session.assert_reads_leave();
+        let name = fresh_name("v");
+        session.client.execute(&format!("CREATE VIEW {name} AS SELECT f_set(7) AS w"));
+        assert_eq!(session.client.value(&format!("SELECT w FROM {name}")), "7");
+        assert_eq!(session.client.value("SELECT @u1"), "7");
+    });
+}
+
+#[test]
+fn what_a_session_may_write_is_not_what_its_replica_may() {
+    on_each_set(|session| {
+        session.assert_reads_leave();
+        let name = if session.trio.primary().flavour.is_mariadb() { "tx_read_only" } else { "transaction_read_only" };
+        assert_eq!(session.client.value(&format!("SELECT @@{name}")), "0");
+        assert_eq!(session.client.value(&format!("SELECT @@session.{name}")), "0");
+        let shown = session.client.rows(&format!("SHOW VARIABLES LIKE '{name}'"));
+        assert_eq!(shown[0][1].as_deref(), Some("OFF"));
+        session.client.execute("SET SESSION TRANSACTION READ ONLY");
+        assert_eq!(session.client.value(&format!("SELECT @@{name}")), "1");
+        session.client.execute("SET SESSION TRANSACTION READ WRITE");
+        session.assert_reads_leave();
+        session.client.execute("START TRANSACTION READ ONLY");
+        assert_eq!(session.client.value("SELECT COUNT(*) FROM t"), "3");
+        session.client.execute("COMMIT");
+        session.client.execute("INSERT INTO t (n) VALUES (4)");
+        assert_eq!(session.client.value("SELECT COUNT(*) FROM t"), "4");
+    });
+}
