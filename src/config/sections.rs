@@ -500,7 +500,8 @@ static USER: Section = Section {
                   session's schema, variables and role are put on the next one. So many sessions share the \
                   `max_connections` of a server; who waits for one longer than `hold_timeout` gets error 1040. What \
                   cannot be put on keeps the connection: temporary tables, locks, prepared statements, computed user \
-                  variables and others, which `sqluice sessions` shows. With `pool` as well as with `split`.",
+                  variables and others, which `sqluice sessions` shows. User variables that triggers assign without SET \
+                  are not carried. With `pool` as well as with `split`.",
         },
     ],
 };

@@ -157,7 +157,12 @@ fn work(client: &mut Client, house: &House, number: usize, round: usize) {
     client.execute("COMMIT");
     assert_eq!(client.value("SELECT LAST_INSERT_ID()"), id);
     client.execute(&format!("INSERT INTO t (client, n) VALUES ({number}, {round}), ({number}, {round})"));
-    assert_eq!(client.value("SELECT ROW_COUNT()"), "2", "right after its statement");
+    // A client that was slow to ask is told that it was, and never another's number.
+    let asked = client.query("SELECT ROW_COUNT()");
+    match asked.error.as_ref().map(|error| error.code) {
+        Some(code) => assert_eq!(code, 1235),
+        None => assert_eq!(asked.text_rows()[0][0].as_deref(), Some("2")),
+    }
     let second = client.value("SELECT LAST_INSERT_ID()");
     assert_eq!(client.value(&format!("SELECT client FROM t WHERE id = {second}")), number.to_string());
     assert_eq!(
@@ -211,7 +216,7 @@ fn who_waits_too_long_for_a_connection_is_told_so_and_may_try_again() {
     for flavour in FLAVOURS {
         on_both_engines(|engine| {
             let server = Server::shared(flavour);
-            let house = House::before(engine, server, server.address, 1, "300ms");
+            let house = House::before(engine, server, server.address, 1, "1s");
             let [mut first, mut second] = [house.client(), house.client()];
             first.execute("BEGIN");
             let error = second.query("SELECT 1").failed();
@@ -229,7 +234,7 @@ fn state_of_the_connection_keeps_it_until_it_is_gone() {
     for flavour in FLAVOURS {
         on_both_engines(|engine| {
             let server = Server::shared(flavour);
-            let house = House::before(engine, server, server.address, 1, "300ms");
+            let house = House::before(engine, server, server.address, 1, "1s");
             let [mut first, mut second] = [house.client(), house.client()];
             let bound = [
                 ("CREATE TEMPORARY TABLE mine (a INT)", "DROP TEMPORARY TABLE mine", "temporary table"),
@@ -359,6 +364,23 @@ fn a_client_may_reset_its_session_or_go_on_as_another() {
         first.change_user(&Account::new("app", "app")).expect("app is still app");
         assert_eq!(second.value("SELECT @mine IS NULL"), "1");
         assert_eq!(first.value("SELECT @mine IS NULL AND DATABASE() IS NULL"), "1");
+    });
+}
+
+#[test]
+fn writes_outside_of_transactions_take_turns_too() {
+    in_houses(1, |house| {
+        let [mut first, mut second] = [house.client(), house.client()];
+        for round in 1..=3 {
+            for (client, number) in [(&mut first, 1), (&mut second, 2)] {
+                client.execute(&format!("INSERT INTO t (client, n) VALUES ({number}, {round})"));
+            }
+            for (client, number) in [(&mut first, 1), (&mut second, 2)] {
+                let text = "SELECT client FROM t WHERE id = LAST_INSERT_ID()";
+                assert_eq!(client.value(text), number.to_string(), "round {round}");
+                assert_eq!(client.execute(&format!("UPDATE t SET n = 0 WHERE client = {number}")).packets.len(), 1);
+            }
+        }
     });
 }
 

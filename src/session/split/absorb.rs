@@ -20,6 +20,7 @@ use super::{
     Home, Kind, Split, Tracking,
     conditions::Conditions,
     journal::Noted,
+    lent::Lent,
     plan::{TOLD_BY_TEXT, text_of},
 };
 
@@ -110,6 +111,10 @@ impl Split {
     fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
         if name == b"last_gtid" {
             return self.committed(value);
+        }
+        if name == b"last_insert_id" && self.lent.is_some() {
+            // Asked for before the connection goes; MariaDB tells of ours, too.
+            return self.with_lent(Lent::has_another_insert_id);
         }
         match self.journal.variable_changed(name, value) {
             Noted::ServerBound => self.pins.bind_to_server(name),
@@ -255,8 +260,10 @@ impl Split {
             }
             Some(_) => {}
         }
-        if effects.intersects(HIDDEN) {
-            self.journal.forget_user_variables();
+        match effects.intersects(HIDDEN) {
+            true if self.only_triggers_may_run() => self.journal.doubt_user_variables(),
+            true => self.journal.forget_user_variables(),
+            false => {}
         }
         let says_more = self.current.state_changed || self.has_unexplained(status);
         if says_more && (effects.intersects(HIDDEN) || !effects.intersects(EXPLAINED)) && !self.is_plain_command() {

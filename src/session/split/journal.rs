@@ -23,6 +23,8 @@ pub(super) struct Variable {
 struct UserVariable {
     name: Vec<u8>,
     literal: Option<Vec<u8>>,
+    /// A trigger may have changed it since.
+    is_doubted: bool,
 }
 
 /// The state of a session that goes with it to another server.
@@ -39,6 +41,8 @@ pub(super) struct Journal {
     user_variables: Vec<UserVariable>,
     /// Any user variable may have been changed by code that nobody has seen.
     user_variables_unknown: bool,
+    /// A trigger may have changed any of them, without a SET, of which the server would have told.
+    user_variables_doubted: bool,
     /// The statement that set the role.
     role: Option<Vec<u8>>,
     /// Counts changes.
@@ -178,6 +182,13 @@ impl Journal {
         self.user_variables = Vec::new();
     }
 
+    /// A trigger may have run. Those do not assign user variables as a rule, and the server tells of it if one does with a
+    /// SET: the values are kept, and not relied on where they need not be.
+    pub(super) fn doubt_user_variables(&mut self) {
+        self.user_variables_doubted = true;
+        self.user_variables.iter_mut().for_each(|variable| variable.is_doubted = true);
+    }
+
     fn set_user_variable(&mut self, name: &[u8], literal: Option<&[u8]>) {
         let name = plain_name(name);
         // To a server, names that differ in case and accents only are the same. Of too many, none is kept.
@@ -186,8 +197,8 @@ impl Journal {
         }
         let literal = literal.map(<[u8]>::to_vec);
         match self.user_variables.iter_mut().find(|known| known.name == name) {
-            Some(known) => known.literal = literal,
-            None => self.user_variables.push(UserVariable { name, literal }),
+            Some(known) => (known.literal, known.is_doubted) = (literal, false),
+            None => self.user_variables.push(UserVariable { name, literal, is_doubted: false }),
         }
     }
 
@@ -196,9 +207,9 @@ impl Journal {
         sql::user_variables(text, dialect).all(|name| {
             let name = plain_name(name.of(text));
             match self.user_variables.iter().find(|known| known.name == name) {
-                Some(known) => known.literal.is_some(),
+                Some(known) => known.literal.is_some() && !known.is_doubted,
                 // One that was never set is NULL everywhere.
-                None => !self.user_variables_unknown,
+                None => !self.user_variables_unknown && !self.user_variables_doubted,
             }
         })
     }

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// How long a connection is kept for a statement that may ask what the one before it left there.
-pub(super) const HOLD: Duration = Duration::from_millis(100);
+pub(super) const HOLD: Duration = Duration::from_millis(250);
 
 /// Home connections in a row that may be lost while they are made ready for one command.
 const LOSSES_MAX: u32 = 3;
@@ -195,6 +195,11 @@ impl Lent {
 
     pub(super) fn has_collation(&mut self) {
         self.fit.needs_collation = false;
+    }
+
+    /// The connection has a LAST_INSERT_ID() that nobody else knows.
+    pub(super) fn has_another_insert_id(&mut self) {
+        self.insert_id = InsertId::Unasked;
     }
 
     /// The statement before was repeated: what it leaves is there.
@@ -387,6 +392,13 @@ impl Split {
     pub(super) fn is_farewell(&self, payload: &[u8]) -> bool {
         let ends = |code: &u8| matches!(Command::from(*code), Command::Quit | Command::ChangeUser);
         self.lent.is_some() && payload.first().is_some_and(ends)
+    }
+
+    /// Whether what a statement may do unseen is what triggers do: then a session that gives its connection back goes on.
+    pub(super) fn only_triggers_may_run(&self) -> bool {
+        let hides = Effects::ANYTHING.with(Effects::UNSEEN).with(Effects::EXECUTES);
+        let classification = &self.current.classification;
+        self.lent.is_some() && classification.reason == Reason::NotARead && !classification.effects.intersects(hides)
     }
 
     /// What binds the session to its home connection outside of transactions.
