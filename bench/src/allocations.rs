@@ -55,10 +55,8 @@ impl Row {
 
     /// Whether the promise of no allocation is broken where it is given: for statements with short replies.
     pub(crate) fn breaks_promise(&self) -> bool {
-        // Where reads are split, an execution at the replica is written anew.
         let is_promised = match self.case {
-            Case::PointSelect => true,
-            Case::Prepared => !self.candidate.splits(),
+            Case::PointSelect | Case::Prepared => true,
             Case::Row4K | Case::Result64K | Case::Result1M | Case::Short | Case::Idle | Case::ReadWrite => false,
         };
         match self.outcome {
@@ -169,8 +167,6 @@ mod tests {
     #[test]
     fn only_short_replies_are_promised_to_cost_nothing() {
         assert!(row(Case::PointSelect, 1).breaks_promise() && row(Case::Prepared, 1).breaks_promise());
-        let split = |case| Row { candidate: Candidate::SqluiceSplit, ..row(case, 1) };
-        assert!(split(Case::PointSelect).breaks_promise() && !split(Case::Prepared).breaks_promise());
         assert!(!row(Case::PointSelect, 0).breaks_promise() && !row(Case::Result1M, 1).breaks_promise());
     }
 }

@@ -25,7 +25,7 @@ use crate::{allocations, idle_memory, login_cost, progress, run, spread, steps};
 /// One part alone.
 #[derive(Subcommand)]
 pub(crate) enum Part {
-    /// Count how often a worker allocates for a query; exits with 1 when it does so for point selects
+    /// Count how often a worker allocates for a query; exits with 1 when it does so for point selects or prepared ones
     Allocations {
         /// Of each case; a tenth of that where the result has a megabyte
         #[arg(long, default_value_t = FULL.queries)]

@@ -59,11 +59,20 @@ pub const SEND_SPANS_MAX: usize = 16;
 pub const OVERFLOW_HIGH_WATER: usize = 128 << 10;
 /// Bytes of it left when the other end is read again. A gap between the two keeps a slow peer from flapping.
 pub const OVERFLOW_LOW_WATER: usize = 32 << 10;
+/// Bytes that one turn may bring of one socket before it can be stopped: all the free buffers of a group.
+pub const BURST_BYTES: usize = SMALL_BUFFERS * SMALL_BUFFER_BYTES;
 /// Bytes of one packet of a login: 64 KiB of connection attributes and 1 KiB of all the rest. No connection keeps more
 /// bytes that its session cannot use yet.
 pub const LOGIN_PACKET_MAX: usize = (64 << 10) + (1 << 10);
 /// Servers that a session is connected to where its user's statements are split: the primary and a replica.
 pub const SPLIT_SERVERS: usize = 2;
+/// Bytes of the prepared statements that a session with two servers keeps to prepare them at the second; further ones
+/// stay at the first.
+pub const SPLIT_STATEMENTS_BYTES: usize = 256 << 10;
+/// Bytes of the variables that such a session has changed; one with more stays at its first server.
+pub const SPLIT_SETTINGS_BYTES: usize = 16 << 10;
+/// Bytes of the longest command that such a session looks into, and keeps until the next one, to say it again.
+pub const SPLIT_COMMAND_BYTES: usize = LOGIN_PACKET_MAX;
 /// Sessions of a worker that may wait for a server at once; the next one is refused.
 pub const WAITERS_MAX: usize = 16 << 10;
 /// Orders from the control thread that a worker may have unread.
@@ -77,6 +86,8 @@ pub const REPORTS_MAX: usize = 1024;
 pub const SESSION_STATE_BYTES: usize = 4 << 10;
 /// A worker's ring: 512 submissions of 64 bytes and 4096 completions of 16, and where the buffers are on offer.
 pub const RING_BYTES: usize = 512 * 64 + 4096 * 16 + (SMALL_BUFFERS + LARGE_BUFFERS) * 16;
+/// What a session with two servers keeps beside that.
+pub const SPLIT_BYTES: usize = SPLIT_STATEMENTS_BYTES + SPLIT_SETTINGS_BYTES + SPLIT_COMMAND_BYTES;
 /// One order in a mailbox.
 pub const ORDER_BYTES: usize = 128;
 /// One report to the health checks.
@@ -129,6 +140,7 @@ const fn bound(name: &'static str, value: usize, unit: &'static str, at_the_boun
 const _: () =
     assert!(OVERFLOW_LOW_WATER < OVERFLOW_HIGH_WATER, "a paused peer must be resumed below the mark it was paused at");
 const _: () = assert!(LARGE_BUFFER_BYTES <= OVERFLOW_LOW_WATER, "one receive must fit between the marks");
+const _: () = assert!(LARGE_BUFFERS * LARGE_BUFFER_BYTES <= BURST_BYTES, "a burst may come in either group");
 
 /// One line of the sum: so many, of so many bytes each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,6 +184,7 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
     // A session has its client's connection and its servers', and now and then one more to log in or to kill.
     let is_split = config.users.iter().any(|user| user.split.is_some());
     let servers = if is_split { SPLIT_SERVERS } else { 1 };
+    let splits = if is_split { sessions } else { 0 };
     let (connections, logins) = (sessions.saturating_mul(1 + servers), sessions.saturating_mul(2 + servers));
     let share = |what, count, bytes_each| Share { what, count, bytes_each };
     let shares = vec![
@@ -180,8 +193,10 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
         share("rings", workers, RING_BYTES),
         share("sessions", sessions, SESSION_STATE_BYTES),
         share("packets of logins", logins, LOGIN_PACKET_MAX),
-        // The receive that comes up to the mark is kept as a whole.
-        share("bytes for peers that do not read", connections, OVERFLOW_HIGH_WATER + LARGE_BUFFER_BYTES),
+        share("bytes for peers that do not read", connections, OVERFLOW_HIGH_WATER),
+        // What comes up to the mark in one turn is kept as a whole.
+        share("the same, behind a burst of a turn", connections, BURST_BYTES),
+        share("statements and settings of sessions with two servers", splits, SPLIT_BYTES),
         share("sessions waiting for a server", waiters, WAITER_BYTES),
         share("orders to workers", workers.saturating_mul(MAILBOX_ORDERS), ORDER_BYTES),
         share("reports to the health checks", REPORTS_MAX, REPORT_BYTES),

@@ -103,6 +103,19 @@ impl Span {
         self.length -= length as u16;
     }
 
+    /// Puts `bytes` in the place of those from `at` on.
+    ///
+    /// # Panics
+    /// When they reach beyond the span.
+    pub fn overwrite(&mut self, at: usize, bytes: &[u8]) {
+        assert!(at <= self.len() && bytes.len() <= self.len() - at, "{} bytes at {at} of {}", bytes.len(), self.len());
+        let place = self.as_ptr().wrapping_add(at).cast_mut();
+        // SAFETY: the range lies inside this span by the assertion, and so inside its buffer. No other span has these
+        // bytes: spans of one buffer come from `split_to`, which gives each byte to one of the two. Nobody reads them
+        // through this one, which is borrowed mutably; and the kernel writes to no buffer that is out of the pool.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
+    }
+
     pub(super) fn as_ptr(&self) -> *const u8 {
         self.pool.address(self.buffer).wrapping_add(usize::from(self.start))
     }
@@ -404,6 +417,28 @@ mod tests {
         assert_eq!(pool.available(Group::Small), 1);
         drop(first);
         assert_eq!(pool.available(Group::Small), 2);
+    }
+
+    #[test]
+    fn what_is_written_over_one_piece_leaves_the_others_alone() {
+        let pool = Pool::new(TINY, TINY);
+        let mut rest = pool.take(Group::Small).expect("a free buffer");
+        write(&mut rest, b"selectinsertupdate");
+        let first = rest.split_to(6);
+        let mut second = rest.split_to(6);
+        second.overwrite(0, b"IN");
+        second.overwrite(4, b"RT");
+        second.overwrite(6, b"");
+        assert_eq!((first.bytes(), second.bytes(), rest.bytes()), (&b"select"[..], &b"INseRT"[..], &b"update"[..]));
+    }
+
+    #[test]
+    #[should_panic(expected = "3 bytes at 4 of 6")]
+    fn nothing_is_written_beyond_a_piece() {
+        let pool = Pool::new(TINY, TINY);
+        let mut rest = pool.take(Group::Small).expect("a free buffer");
+        write(&mut rest, b"selectinsert");
+        rest.split_to(6).overwrite(4, b"xyz");
     }
 
     #[test]

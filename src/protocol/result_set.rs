@@ -110,6 +110,8 @@ pub struct ReplyEnd {
     pub error: Option<u16>,
     /// Warnings that its last packet counts; 0 where that has no status.
     pub warnings: u16,
+    /// Its last result has rows, or could have.
+    pub has_rows: bool,
 }
 
 /// The server broke the protocol; the stream cannot be followed any further.
@@ -199,6 +201,8 @@ pub(super) enum Expected {
     Prepared,
     /// The OK that ends rows.
     RowsEnd,
+    /// An EOF packet, or a row.
+    Eof,
     /// Nothing that says anything of the session.
     Nothing,
 }
@@ -287,6 +291,11 @@ impl Reply {
             State::First | State::Only => Expected::Answer,
             State::Prepare => Expected::Prepared,
             State::Row | State::OutParameters if self.framing.deprecate_eof => Expected::RowsEnd,
+            State::Row
+            | State::OutParameters
+            | State::DefinitionsEnd
+            | State::PreparedEnd { .. }
+            | State::PreparedEndOfParameters => Expected::Eof,
             _ => Expected::Nothing,
         }
     }
@@ -571,7 +580,7 @@ fn end_of(header: Header, head: &[u8]) -> Result<ReplyEnd, ReplyError> {
     } else {
         return Err(ReplyError::Unexpected { first_byte: Some(first_byte) });
     }
-    Ok(ReplyEnd { status: Some(StatusFlags(status)), error: None, warnings })
+    Ok(ReplyEnd { status: Some(StatusFlags(status)), error: None, warnings, has_rows: first_byte == EOF_HEADER })
 }
 
 const _: () = assert!(PAYLOAD_MAX > HEAD_MAX, "the head of a packet lies in its first piece");
@@ -672,10 +681,12 @@ mod tests {
         stream
     }
 
-    /// The reply must end with the last of the packets, with this status or error, in any cut.
+    /// The reply must end with the last of the packets, with this status or error, in any cut. Rows are not looked at.
     fn check(shape: ReplyShape, framing: Framing, payloads: &[&[u8]], expected: ReplyEnd) {
         let stream = packets(payloads);
         let whole = follow_all(Reply::new(shape, framing), &stream, usize::MAX);
+        let has_rows = whole.end.is_some_and(|(_, end, _)| end.has_rows);
+        let expected = ReplyEnd { has_rows, ..expected };
         let pieces = payloads.iter().map(|payload| payload.len() / PAYLOAD_MAX + 1).sum::<usize>() as u8;
         assert_eq!(whole.end, Some((stream.len(), expected, pieces.wrapping_add(1))), "{payloads:02x?}");
         for step in if stream.len() < 1000 { 1..40 } else { 65_535..65_537 } {
@@ -695,7 +706,7 @@ mod tests {
         ReplyEnd { status: Some(StatusFlags(bits)), ..ReplyEnd::default() }
     }
 
-    const NO_STATUS: ReplyEnd = ReplyEnd { status: None, error: None, warnings: 0 };
+    const NO_STATUS: ReplyEnd = ReplyEnd { status: None, error: None, warnings: 0, has_rows: false };
 
     fn error(code: u16) -> ReplyEnd {
         ReplyEnd { error: Some(code), ..ReplyEnd::default() }
@@ -711,6 +722,18 @@ mod tests {
         check(ReplyShape::ResultSet, EOF_MODE, &[&[1], b"def", &[0xFE, 0, 0, 2, 0], &eof], with(265));
         check(ReplyShape::ResultSet, OK_MODE, &[&ok], with(265));
         check(ReplyShape::ResultSet, OK_MODE, &[&[0, 0, 0, 0x0A, 0, 9, 1], &[0, 0, 0, 2, 0, 0, 0]], with(0));
+    }
+
+    #[test]
+    fn a_reply_tells_whether_its_last_result_had_rows() {
+        let has_rows = |framing, payloads: &[&[u8]]| {
+            let outcome = follow_all(Reply::new(ReplyShape::ResultSet, framing), &packets(payloads), usize::MAX);
+            outcome.end.map(|(_, end, _)| end.has_rows)
+        };
+        assert_eq!(has_rows(EOF_MODE, &[&[1], b"def", &eof(2), &eof(2)]), Some(true));
+        assert_eq!(has_rows(OK_MODE, &[&[1], b"def", &ok(0xFE, 2)]), Some(true));
+        assert_eq!(has_rows(OK_MODE, &[&ok(0, 2)]), Some(false));
+        assert_eq!(has_rows(OK_MODE, &[SYNTAX_ERROR]), Some(false));
     }
 
     #[test]
@@ -1021,7 +1044,8 @@ mod tests {
             let stream = packets(&payloads);
             let outcome = follow_all(Reply::new(ReplyShape::ResultSet, framing), &stream, step);
             prop_assert_eq!(outcome.error, None);
-            prop_assert_eq!(outcome.end.map(|end| (end.0, end.1)), Some((stream.len(), status(2))));
+            let expected = ReplyEnd { has_rows: true, ..status(2) };
+            prop_assert_eq!(outcome.end.map(|end| (end.0, end.1)), Some((stream.len(), expected)));
         }
 
         #[test]

@@ -31,6 +31,13 @@ pub struct Trackers<'a> {
     reader: Reader<'a>,
 }
 
+impl Trackers<'_> {
+    /// Bytes of the changes that come next.
+    pub fn left(&self) -> usize {
+        self.reader.len()
+    }
+}
+
 impl<'a> Iterator for Trackers<'a> {
     type Item = Result<Tracker<'a>, Malformed>;
 
@@ -65,7 +72,7 @@ fn parse_tracker<'a>(reader: &mut Reader<'a>) -> Result<Tracker<'a>, Malformed> 
     })
 }
 
-/// Pairs of name and value; MariaDB puts several into one change.
+/// Pairs of name and value. Servers send one pair a change; there may be more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VariableChanges<'a> {
     data: &'a [u8],

@@ -19,6 +19,8 @@ pub const HELD_MAX: usize = 1 << 20;
 pub struct Watch {
     /// An error in place of a reply.
     pub errors: bool,
+    /// EOF packets with the flag of state changes, which they have no room to tell of.
+    pub changes_in_eof: bool,
 }
 
 /// How far [`Reply::follow_watched`] came.
@@ -58,6 +60,8 @@ pub enum Held {
     Error,
     /// The first one of a prepare reply.
     Prepared,
+    /// EOF.
+    Eof,
 }
 
 impl Reply {
@@ -94,7 +98,7 @@ enum Look {
 /// Looks at the packet at the start of `rest`. The state and the first byte together tell what it is.
 #[inline]
 fn look(expected: Expected, rest: &[u8], watch: Watch) -> Look {
-    if expected == Expected::Nothing {
+    if expected == Expected::Nothing || (expected == Expected::Eof && !watch.changes_in_eof) {
         return Look::Pass;
     }
     let Some(&[a, b, c, d, first_byte]) = rest.first_chunk() else {
@@ -109,12 +113,14 @@ fn look(expected: Expected, rest: &[u8], watch: Watch) -> Look {
         (Expected::Answer | Expected::RowsEnd, EOF_HEADER) if header.payload_length as usize > EofPacket::LENGTH => {
             Held::Ok
         }
+        (Expected::Eof, EOF_HEADER) if header.payload_length as usize == EofPacket::LENGTH => Held::Eof,
         _ => return Look::Pass,
     };
     let length = HEADER_LENGTH + header.payload_length as usize;
     match rest.get(HEADER_LENGTH..length) {
         None => Look::NeedBytes { at_least: length },
         Some(payload) if packet == Held::Ok && !says_something(payload) => Look::Pass,
+        Some(payload) if packet == Held::Eof && !eof_says_something(payload) => Look::Pass,
         Some(_) => Look::Hold { length, packet },
     }
 }
@@ -122,6 +128,10 @@ fn look(expected: Expected, rest: &[u8], watch: Watch) -> Look {
 /// Whether an OK packet has state changes.
 fn says_something(payload: &[u8]) -> bool {
     read_status(payload).is_ok_and(|status| status.contains(StatusFlags::SESSION_STATE_CHANGED))
+}
+
+fn eof_says_something(payload: &[u8]) -> bool {
+    EofPacket::parse(payload).is_ok_and(|eof| eof.status.contains(StatusFlags::SESSION_STATE_CHANGED))
 }
 
 fn read_status(payload: &[u8]) -> Result<StatusFlags, Malformed> {
@@ -144,7 +154,8 @@ mod tests {
         result_set::{Framing, ReplyShape},
     };
 
-    const WATCH: Watch = Watch { errors: true };
+    const WATCH: Watch = Watch { errors: true, changes_in_eof: false };
+    const WATCH_EOF: Watch = Watch { errors: false, changes_in_eof: true };
 
     fn framing(deprecate_eof: bool) -> Framing {
         Framing { deprecate_eof, ..Framing::default() }
@@ -199,7 +210,7 @@ mod tests {
 
     fn check(shape: ReplyShape, deprecate_eof: bool, watch: Watch, payloads: &[&[u8]], expected: &[Held]) {
         let stream = stream(payloads);
-        for step in 1..=stream.len() {
+        for step in (1..=stream.len()).take(100) {
             assert_eq!(held(shape, deprecate_eof, watch, &stream, step), (expected.to_vec(), stream.len()), "{step}");
         }
     }
@@ -221,11 +232,27 @@ mod tests {
     }
 
     #[test]
+    fn eofs_are_held_only_when_they_say_something_and_somebody_wants_to_know() {
+        let (plain, changed): (&[u8], &[u8]) = (b"\xFE\0\0\x02\0", b"\xFE\0\0\x02\x40");
+        let rows = |first, last| [&b"\x01"[..], b"\x03def definition", first, b"\x011", b"\xFB", last];
+        check(ReplyShape::ResultSet, false, WATCH_EOF, &rows(plain, plain), &[]);
+        check(ReplyShape::ResultSet, false, WATCH_EOF, &rows(plain, changed), &[Held::Eof]);
+        check(ReplyShape::ResultSet, false, WATCH_EOF, &rows(changed, changed), &[Held::Eof; 2]);
+        check(ReplyShape::ResultSet, false, WATCH, &rows(changed, changed), &[]);
+        // A row of a value of 16 KiB begins with what would be the flag.
+        let long = [&[0xFC, 0, 0x40][..], &[0; 0x4000]].concat();
+        check(ReplyShape::ResultSet, false, WATCH_EOF, &[b"\x01", b"\x03def", plain, &long, plain], &[]);
+        let prepared: &[u8] = &[0, 9, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0];
+        let reply = [prepared, b"\x03def", changed, b"\x03def", changed];
+        check(ReplyShape::Prepare, false, WATCH_EOF, &reply, &[Held::Prepared, Held::Eof, Held::Eof]);
+    }
+
+    #[test]
     fn errors_and_statement_ids_are_held() {
         let error: &[u8] = b"\xFF\x0A\x05#HY000read only";
         check(ReplyShape::ResultSet, true, WATCH, &[error], &[Held::Error]);
         check(ReplyShape::Prepare, true, WATCH, &[error], &[Held::Error]);
-        check(ReplyShape::ResultSet, true, Watch { errors: false }, &[error], &[]);
+        check(ReplyShape::ResultSet, true, Watch { errors: false, ..WATCH }, &[error], &[]);
         check(ReplyShape::Prepare, true, WATCH, &[&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], &[Held::Prepared]);
     }
 

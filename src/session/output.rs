@@ -17,6 +17,17 @@ pub enum Step {
         /// Bytes to pass on.
         length: usize,
     },
+    /// Pass the first `length` bytes on with another number in them. `at + 4 <= length`.
+    Renumber {
+        /// Who gets them.
+        to: Side,
+        /// Bytes to pass on.
+        length: usize,
+        /// Where the number stands.
+        at: usize,
+        /// Its bytes.
+        number: [u8; 4],
+    },
     /// The session has used up the first `length` bytes. `length > 0`.
     Consume {
         /// Bytes to drop.

@@ -269,6 +269,7 @@ impl Session {
         let State::Relay(relay) = &mut self.state else { unreachable!("the caller looked at the state") };
         let what = match from {
             Side::Client => relay.client(bytes, surroundings),
+            Side::Replica if relay.has_unwanted_rest() => return self.rest_step(bytes, surroundings),
             Side::Server if relay.awaits_pong() => return self.pong_step(bytes),
             Side::Server | Side::Replica if matches!(relay.exchange, Exchange::Preparing(_)) => {
                 return self.preparing_step(from, bytes, surroundings);

@@ -45,7 +45,7 @@ pub struct TablesNamed<'a> {
     is_at_end: bool,
 }
 
-fn is_word(lexer: &Lexer<'_>, token: Token, word: &str) -> bool {
+pub(super) fn is_word(lexer: &Lexer<'_>, token: Token, word: &str) -> bool {
     token.kind == Kind::Word && token.span.of(lexer.text).eq_ignore_ascii_case(word.as_bytes())
 }
 
@@ -111,16 +111,17 @@ mod tests {
     use super::*;
     use crate::sql::{ClientCharset, Family};
 
+    const DIALECT: Dialect = Dialect {
+        no_backslash_escapes: false,
+        ansi_quotes: false,
+        family: Family::MariaDb { version: 101_119 },
+        charset: ClientCharset::Utf8,
+    };
+
     fn check(text: &str, expected: &[(Option<&str>, &str)]) {
-        let dialect = Dialect {
-            no_backslash_escapes: false,
-            ansi_quotes: false,
-            family: Family::MariaDb { version: 101_119 },
-            charset: ClientCharset::Utf8,
-        };
         let part = |span: Span| std::str::from_utf8(span.of(text.as_bytes())).unwrap();
         let found: Vec<_> =
-            tables_named(text.as_bytes(), dialect).map(|name| (name.schema.map(part), part(name.table))).collect();
+            tables_named(text.as_bytes(), DIALECT).map(|name| (name.schema.map(part), part(name.table))).collect();
         assert_eq!(found, expected, "{text}");
     }
 

@@ -50,6 +50,12 @@ impl Worker {
                     tenant.forward(&mut self.io, side, to, span.split_to(length));
                     Some(span)
                 }
+                Step::Renumber { to, length, at, number } => {
+                    let mut first = span.split_to(length);
+                    first.overwrite(at, &number);
+                    tenant.forward(&mut self.io, side, to, first);
+                    (!span.is_empty()).then_some(span)
+                }
                 Step::Consume { length } => {
                     span.advance(length);
                     (!span.is_empty()).then_some(span)
@@ -102,6 +108,12 @@ impl Worker {
         match session.step(side, connection.inbox.bytes(), surroundings) {
             Step::Forward { to, length } => {
                 let bytes = connection.inbox.bytes()[..length].to_vec();
+                connection.inbox.advance(length);
+                self.forward_copy(key, side, to, bytes);
+            }
+            Step::Renumber { to, length, at, number } => {
+                let mut bytes = connection.inbox.bytes()[..length].to_vec();
+                bytes[at..at + number.len()].copy_from_slice(&number);
                 connection.inbox.advance(length);
                 self.forward_copy(key, side, to, bytes);
             }

@@ -1,7 +1,7 @@
 //! Statements that hide what they do: views over stored functions, transactions that are prepared elsewhere, one-shot
 //! settings. Each on real servers, with reads seen to reach the replicas.
 
-use crate::harness::{Client, fresh_name, wire::capability as cap};
+use crate::harness::{Client, Shape, fresh_name, wire::capability as cap};
 use crate::splitting::{Session, account, on_each_set};
 
 /// What a session finds in its schema beside the table.
@@ -42,7 +42,7 @@ fn what_a_view_sets_is_set_for_the_session() {
             session.client.execute(&format!("SET {variable} = 1"));
             assert_eq!(session.client.value(&format!("SELECT w FROM {view}")), value);
             assert_eq!(session.client.value(&format!("SELECT {variable}")), value, "{view}");
-            session.client.ask(crate::harness::Shape::Single, &[0x1F]).ok();
+            session.client.ask(Shape::Single, &[0x1F]).ok();
         }
     });
 }
@@ -104,5 +104,90 @@ fn what_a_session_may_write_is_not_what_its_replica_may() {
         session.client.execute("COMMIT");
         session.client.execute("INSERT INTO t (n) VALUES (4)");
         assert_eq!(session.client.value("SELECT COUNT(*) FROM t"), "4");
+    });
+}
+
+/// What the servers say of each text, directly and through sqluice: a value or the code of an error.
+fn answers(client: &mut Client, texts: &[&str]) -> Vec<String> {
+    let answer = |text: &&str| {
+        let reply = client.query(text);
+        match &reply.error {
+            Some(error) => format!("error {}", error.code),
+            None => reply.text_rows().first().map_or("ok".to_owned(), |row| row[0].clone().unwrap_or_default()),
+        }
+    };
+    texts.iter().map(answer).collect()
+}
+
+/// The same texts in both ways, each in a schema of its own that has the same table.
+#[track_caller]
+fn assert_answered_as_directly(session: &mut Session<'_>, texts: &[&str]) {
+    session.assert_reads_leave();
+    let mut direct = session.trio.primary().direct();
+    let database = fresh_name("direct");
+    direct.execute(&format!("CREATE DATABASE {database}"));
+    direct.execute(&format!("USE {database}"));
+    direct.execute("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, n INT)");
+    direct.execute(&format!("INSERT INTO t (n) SELECT n FROM {}.t", session.database));
+    let expected = answers(&mut direct, texts);
+    let heard = answers(&mut session.client, texts);
+    let both: Vec<_> = texts.iter().zip(expected.iter().zip(&heard)).collect();
+    assert!(expected == heard, "direct and through: {both:#?}");
+}
+
+#[test]
+fn what_is_set_for_the_next_transaction_is_used_up_by_it() {
+    on_each_set(|session| {
+        assert_answered_as_directly(
+            session,
+            &[
+                "SET TRANSACTION READ ONLY",
+                "SELECT COUNT(*) FROM t",
+                "INSERT INTO t (n) VALUES (6)",
+                "SET TRANSACTION READ ONLY",
+                "SELECT 1",
+                "INSERT INTO t (n) VALUES (7)",
+                "SELECT COUNT(*) FROM t",
+                "INSERT INTO t (n) VALUES (8)",
+                "SELECT COUNT(*) FROM t",
+                "SET TRANSACTION READ ONLY",
+                "BEGIN",
+                "SELECT COUNT(*) FROM t",
+                "INSERT INTO t (n) VALUES (9)",
+                "COMMIT",
+                "INSERT INTO t (n) VALUES (10)",
+                "SELECT COUNT(*) FROM t",
+            ],
+        );
+        session.assert_reads_leave();
+    });
+}
+
+#[test]
+fn a_prepared_transaction_is_in_the_way_of_reads_as_at_one_server() {
+    on_each_set(|session| {
+        let name = fresh_name("xa");
+        let [start, end, prepare] = ["START", "END", "PREPARE"].map(|word| format!("XA {word} '{name}'"));
+        let rollback = format!("XA ROLLBACK '{name}'");
+        let read = "SELECT COUNT(*) FROM t";
+        let write = "INSERT INTO t (n) VALUES (4)";
+        assert_answered_as_directly(
+            session,
+            &[&start, write, read, &end, read, "SELECT 1", &prepare, "SELECT 1", read, "DO 1", read, &rollback, read],
+        );
+        session.assert_reads_leave();
+    });
+}
+
+#[test]
+fn a_lock_is_released_by_its_own_name() {
+    on_each_set(|session| {
+        session.assert_reads_leave();
+        let name = fresh_name("lock");
+        assert_eq!(session.client.value(&format!("SELECT GET_LOCK('{name}', 0)")), "1");
+        session.client.execute(&format!("SELECT RELEASE_LOCK('another_{name}')"));
+        session.assert_reads_stay();
+        assert_eq!(session.client.value(&format!("SELECT RELEASE_LOCK('{name}')")), "1");
+        session.assert_reads_leave();
     });
 }

@@ -25,3 +25,4 @@ mod routing;
 mod sets;
 mod splitting;
 mod sql;
+mod trackers;

@@ -1,26 +1,16 @@
-//! What replies say of the session: learnt, and kept from a client that did not ask for it.
+//! What the session learns from replies, beside what servers tell of it (`trackers`).
 
 use std::time::Instant;
 
 use crate::{
-    protocol::{
-        error_code::Error,
-        response::OkPacket,
-        result_set::ReplyEnd,
-        session_track::{self, Tracker},
-        statement::Prepared,
-        status::StatusFlags,
-        writer::Writer,
-    },
+    protocol::{error_code::Error, result_set::ReplyEnd, statement::Prepared, status::StatusFlags},
     sql::{self, Class, Classification, Effects, Reason},
 };
 
 use super::{
     super::Side,
-    Home, Kind, Split, Tracking,
+    Home, Kind, Split,
     conditions::Conditions,
-    journal::Noted,
-    lent::Lent,
     plan::{TOLD_BY_TEXT, text_of},
 };
 
@@ -76,73 +66,6 @@ pub(in crate::session) enum After {
 }
 
 impl Split {
-    /// Learns from an OK packet of the command under way, and writes it as the client must see it.
-    pub(in crate::session) fn absorb(&mut self, ok: &mut OkPacket) {
-        let trackers = ok.trackers.take().unwrap_or_default();
-        self.current.has_trackers = !trackers.is_empty();
-        match self.current.at {
-            Side::Server => self.learn(&trackers),
-            _ => self.current.state_changed |= tells_of_state(&trackers),
-        }
-        let wanted = match &self.home {
-            Home::Silent(tracking) | Home::Telling(tracking) if self.client_tracks => filter(&trackers, tracking),
-            _ => Vec::new(),
-        };
-        ok.trackers = (!wanted.is_empty()).then_some(wanted);
-    }
-
-    fn learn(&mut self, trackers: &[u8]) {
-        for tracker in session_track::iterate(trackers) {
-            match tracker {
-                Ok(Tracker::SystemVariables(changes)) => {
-                    for (name, value) in changes.iterate() {
-                        self.variable_changed(name, value);
-                    }
-                }
-                Ok(Tracker::Schema(schema)) => self.journal.set_schema(schema),
-                Ok(Tracker::StateChange) => self.current.state_changed = true,
-                Ok(Tracker::Gtids(gtids)) => self.committed(gtids),
-                Ok(Tracker::TransactionCharacteristics(_) | Tracker::TransactionState(_) | Tracker::Unknown(_)) => {}
-                Err(_) => self.pins.hidden(),
-            }
-        }
-    }
-
-    fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
-        if name == b"last_gtid" {
-            return self.committed(value);
-        }
-        if name == b"last_insert_id" && self.lent.is_some() {
-            // Asked for before the connection goes; MariaDB tells of ours, too.
-            return self.with_lent(Lent::has_another_insert_id);
-        }
-        match self.journal.variable_changed(name, value) {
-            Noted::ServerBound => self.pins.bind_to_server(name),
-            Noted::Tracking => self.tracking_changed(name, value),
-            Noted::Portable | Noted::Ignored => {}
-        }
-    }
-
-    /// The client chooses what it is told of.
-    fn tracking_changed(&mut self, name: &[u8], value: &[u8]) {
-        self.pins.own_tracking();
-        let (Home::Silent(tracking) | Home::Telling(tracking)) = &mut self.home else { return };
-        match name {
-            b"session_track_system_variables" => tracking.variables = value.to_vec(),
-            b"session_track_schema" => tracking.schema = is_on(value),
-            b"session_track_state_change" => tracking.state_change = is_on(value),
-            b"session_track_gtids" => tracking.gtids = !value.eq_ignore_ascii_case(b"OFF"),
-            _ => {}
-        }
-    }
-
-    fn committed(&mut self, gtids: &[u8]) {
-        if let Some(position) = self.parse_position(gtids) {
-            self.sight.committed(position);
-            self.current.has_position = true;
-        }
-    }
-
     /// The first packet of a prepare reply.
     pub(in crate::session) fn prepared(&mut self, payload: &[u8]) {
         if let (Kind::Prepare(preparation), Ok(prepared)) = (&mut self.current.kind, Prepared::parse(payload)) {
@@ -185,6 +108,7 @@ impl Split {
     /// The read under way is repeated at home: what home must get.
     pub(in crate::session) fn repeat_at_home(&mut self) -> Vec<u8> {
         self.current.at = Side::Server;
+        self.current.changes_unseen = true;
         self.counts.count_repeated();
         self.repetition()
     }
@@ -234,7 +158,13 @@ impl Split {
             Kind::Other => return,
             // It leaves conditions, and no count of rows.
             Kind::Prepare(_) => {}
-            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => self.last = at,
+            Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
+                self.last = at;
+                self.last_counts_none = end.has_rows || end.error.is_some();
+                if end.error.is_none() && !self.current.keeps_found_rows {
+                    self.found = at;
+                }
+            }
         }
         let leaves_some = end.error.is_some() || end.warnings > 0;
         if leaves_some || !self.current.keeps_conditions {
@@ -249,6 +179,7 @@ impl Split {
             None => {
                 self.pins.executed(effects);
                 self.note_views(effects);
+                self.note_locks(effects);
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
@@ -279,9 +210,23 @@ impl Split {
             self.sight.looked_home(self.current.classification.class != Class::Read, now);
         }
         self.looked_in_transaction |= self.looks_at_data() || self.may_have_snapshot();
-        let may_be_next = !effects.contains(Effects::NEXT_TRANSACTION) && !self.is_plain_command();
-        if may_be_next && !status.contains(StatusFlags::IN_TRANS) {
-            self.pins.transaction_over();
+        if !self.is_plain_command() {
+            let is_done = error.is_none();
+            let has_ended = is_done && (self.current.has_position || effects.contains(Effects::ENDS_TRANSACTION));
+            let is_for_next = is_done && effects.contains(Effects::NEXT_TRANSACTION);
+            self.pins.transaction(is_for_next, status.contains(StatusFlags::IN_TRANS), has_ended);
+        }
+    }
+
+    /// Locks that a statement took or released.
+    fn note_locks(&mut self, effects: Effects) {
+        if !effects.intersects(Effects::TAKES_USER_LOCK.with(Effects::RELEASES_USER_LOCK)) {
+            return;
+        }
+        match self.executed_text() {
+            Some(text) => self.pins.user_locks.called(&text, self.reading),
+            None if effects.contains(Effects::TAKES_USER_LOCK) => self.pins.user_locks.took_some(),
+            None => {}
         }
     }
 
@@ -314,9 +259,12 @@ impl Split {
                 true => self.journal.set_role(text),
                 false => {}
             }
+            if effects.contains(Effects::CHARACTER_SETS) {
+                self.journal.named(text, dialect);
+            }
             self.note_tables(text, effects, dialect);
-            if effects.contains(Effects::SESSION_VARIABLES) && self.sets_what_is_not_told(text, dialect) {
-                self.pins.bind_for_good();
+            if !self.current.has_trackers {
+                self.learn_untold(&[]);
             }
             if effects.contains(Effects::SERVER_BOUND) {
                 self.note_bound_variables(text, dialect);
@@ -348,8 +296,9 @@ impl Split {
 
     /// The text that was executed; none of a command without any.
     pub(super) fn executed_text(&self) -> Option<Vec<u8>> {
+        let command = if self.current.at == Side::Replica { &self.retained } else { &self.at_home };
         match self.current.kind {
-            Kind::Query => text_of(&self.retained, self.query_attributes).map(<[u8]>::to_vec),
+            Kind::Query => text_of(command, self.query_attributes).map(<[u8]>::to_vec),
             Kind::Execute => {
                 self.executing.and_then(|id| self.statements.find(id)).map(|statement| statement.text.clone())
             }
@@ -371,19 +320,6 @@ impl Split {
             let full = [plain(schema), b".", plain(name.table.of(text))].concat();
             if makes { self.pins.temporary_table_made(full) } else { self.pins.table_dropped(&full) }
         }
-    }
-
-    /// Whether a SET names a variable that the server does not tell of.
-    fn sets_what_is_not_told(&self, text: &[u8], dialect: sql::Dialect) -> bool {
-        let of_session = |scope| matches!(scope, sql::Scope::Session);
-        matches!(self.family, sql::Family::MySql { .. })
-            && sql::assignments(text, dialect).any(|assignment| {
-                let name = assignment.name.of(text);
-                // It tells of characteristics under the names of two variables.
-                let is_told = matches!(assignment.value, sql::ValueKind::Characteristics(_))
-                    || super::words::is_told_by_mysql(name);
-                of_session(assignment.scope) && !sql::is_server_bound(name) && !is_told
-            })
     }
 
     /// Whether the statement may have seen or changed data.
@@ -415,70 +351,22 @@ impl Split {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
         self.statements.clear();
+        self.told_transaction = false;
+        if let Some(replica) = self.replicas.get_mut() {
+            replica.home_was_reset();
+        }
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
-        if let Home::Telling(_) | Home::Silent(_) = self.home {
-            self.home = Home::Unknown;
+        match self.home {
+            Home::Telling(_) | Home::Silent(_) | Home::Returned => self.home = Home::Unknown,
+            Home::Unknown | Home::Unable => {}
         }
         After::Reset
     }
-}
-
-fn tells_of_state(trackers: &[u8]) -> bool {
-    session_track::iterate(trackers).any(|tracker| tracker == Ok(Tracker::StateChange))
 }
 
 /// A name without its quotes.
 fn plain(name: &[u8]) -> &[u8] {
     let unquoted = |quote: &[u8]| name.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     unquoted(b"`").or(unquoted(b"\"")).unwrap_or(name)
-}
-
-/// Those trackers that the server would have sent the client without us.
-fn filter(trackers: &[u8], tracking: &Tracking) -> Vec<u8> {
-    let mut out = Vec::new();
-    for tracker in session_track::iterate(trackers) {
-        match tracker {
-            Ok(Tracker::SystemVariables(changes)) => {
-                for (name, value) in changes.iterate().filter(|(name, _)| tracking.names(name)) {
-                    let mut inner = Vec::new();
-                    let mut writer = Writer::new(&mut inner);
-                    writer.lenenc_bytes(name);
-                    writer.lenenc_bytes(value);
-                    write_tracker(&mut out, 0, &inner);
-                }
-            }
-            Ok(Tracker::Schema(schema)) if tracking.schema => write_text_tracker(&mut out, 1, b"", schema),
-            Ok(Tracker::StateChange) if tracking.state_change => write_tracker(&mut out, 2, b"1"),
-            Ok(Tracker::Gtids(gtids)) if tracking.gtids => write_text_tracker(&mut out, 3, b"\0", gtids),
-            // Nobody but the client asks for these.
-            Ok(Tracker::TransactionCharacteristics(text)) => write_text_tracker(&mut out, 4, b"", text),
-            Ok(Tracker::TransactionState(text)) => write_text_tracker(&mut out, 5, b"", text),
-            _ => {}
-        }
-    }
-    out
-}
-
-fn write_text_tracker(out: &mut Vec<u8>, kind: u8, head: &[u8], text: &[u8]) {
-    let mut data = head.to_vec();
-    Writer::new(&mut data).lenenc_bytes(text);
-    write_tracker(out, kind, &data);
-}
-
-fn write_tracker(out: &mut Vec<u8>, kind: u8, data: &[u8]) {
-    let mut writer = Writer::new(out);
-    writer.u8(kind);
-    writer.lenenc_bytes(data);
-}
-
-/// Whether a variable's value, as servers write it, means yes.
-pub(super) fn is_on(value: &[u8]) -> bool {
-    value == b"1" || value.eq_ignore_ascii_case(b"ON")
-}
-
-impl Tracking {
-    fn names(&self, name: &[u8]) -> bool {
-        self.variables == b"*" || self.variables.split(|byte| *byte == b',').any(|known| known.trim_ascii() == name)
-    }
 }

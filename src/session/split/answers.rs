@@ -7,10 +7,10 @@ use crate::protocol::{statement::StatementId, status::StatusFlags};
 use super::{
     super::Side,
     Home, Split, Tracking,
-    absorb::is_on,
     chore::{Answer, Chore, Unsayable},
     lent::Lent,
-    variables::compared,
+    trackers::is_on,
+    values::Values,
 };
 
 impl Split {
@@ -31,10 +31,13 @@ impl Split {
                 }
             }
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
+            (Chore::ReturnTracking, Answer::Done) => self.tracking_returned(),
+            // Most likely somebody killed it. The command finds our own values, as any command that hides what it does.
+            (Chore::ReturnTracking, _) => self.current.is_about_tracking = false,
             (Chore::Ping, _) => {}
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
-                self.last = Side::Server;
+                (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
                 self.conditions.repeated();
                 self.home_caught_up();
                 self.with_lent(Lent::was_repeated);
@@ -57,7 +60,11 @@ impl Split {
             (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
             (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
             (Chore::HomeSchema, Answer::Done) => self.home_has_schema(),
-            (Chore::HomeTheirs, Answer::Row(values)) => self.with_lent(|lent| lent.has_values(values)),
+            (Chore::HomeTheirs, Answer::Row(values)) => {
+                let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
+                values.share(self.journal.baseline());
+                self.with_lent(|lent| lent.has_values(values));
+            }
             (Chore::HomeSettings, Answer::Done) => self.home_has_settings(status),
             (Chore::HomeRole, Answer::Done) => self.home_has_role(),
             (Chore::InsertId, Answer::Row(values)) => {
@@ -86,8 +93,11 @@ impl Split {
         let replica = self.replicas.get_mut().ok_or(Unsayable)?;
         match (chore, answer) {
             (Chore::ReplicaValues, Answer::Row(values)) => {
-                replica.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
+                let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
+                values.share(self.journal.baseline());
+                replica.values = Some(values);
             }
+            (Chore::Reset, Answer::Done) => replica.must_reset = false,
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.role = role,
@@ -104,8 +114,9 @@ impl Split {
         let mut values = values.into_iter().map(Option::unwrap_or_default);
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
-        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids: false };
-        self.journal.set_baseline(compared(self.family), values.collect());
+        let gtids = if self.knows_gtid_tracker() { next() } else { Vec::new() };
+        let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
+        self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);
     }
 

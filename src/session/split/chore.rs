@@ -21,6 +21,10 @@ pub(super) enum Chore {
     HomeValues,
     /// Have home tell of changes.
     Tracking,
+    /// Have home tell what the client asked for, and nothing else.
+    ReturnTracking,
+    /// Make the replica's connection as after its login, as home's was made.
+    Reset,
     /// Ask the replica for its values.
     ReplicaValues,
     /// Give the replica the session's schema.
@@ -66,6 +70,7 @@ impl Chore {
         match self {
             Chore::HomeValues
             | Chore::Tracking
+            | Chore::ReturnTracking
             | Chore::Position
             | Chore::Ping
             | Chore::Repeat
@@ -76,7 +81,8 @@ impl Chore {
             | Chore::HomeSettings
             | Chore::HomeRole
             | Chore::InsertId => Side::Server,
-            Chore::ReplicaValues
+            Chore::Reset
+            | Chore::ReplicaValues
             | Chore::Schema
             | Chore::Settings
             | Chore::Role
@@ -90,7 +96,7 @@ impl Chore {
 
     pub(super) fn shape(self) -> ReplyShape {
         match self {
-            Chore::Schema | Chore::Ping | Chore::HomeReset | Chore::HomeSchema => ReplyShape::Simple,
+            Chore::Reset | Chore::Schema | Chore::Ping | Chore::HomeReset | Chore::HomeSchema => ReplyShape::Simple,
             Chore::Prepare(_) => ReplyShape::Prepare,
             _ => ReplyShape::ResultSet,
         }

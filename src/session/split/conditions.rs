@@ -51,42 +51,9 @@ impl Conditions {
     }
 }
 
-/// Whether a statement of MariaDB that leaves no conditions leaves those before it alone. When in doubt, it does not: the
-/// conditions are asked for where the last statement ran.
-pub(super) fn uses_no_table(text: &[u8]) -> bool {
-    const WORDS: [&[u8]; 12] = [
-        b"SELECT",
-        b"SET",
-        b"DO",
-        b"BEGIN",
-        b"START",
-        b"COMMIT",
-        b"ROLLBACK",
-        b"SAVEPOINT",
-        b"RELEASE",
-        b"UNLOCK",
-        b"USE",
-        b"DEALLOCATE",
-    ];
-    let text = text.trim_ascii_start();
-    let end = text.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len());
-    let begins_so = WORDS.iter().any(|word| word.eq_ignore_ascii_case(&text[..end]));
-    begins_so && !text[end..].windows(b"FROM".len()).any(|word| word.eq_ignore_ascii_case(b"FROM"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tables_are_named_behind_from_or_by_the_kind_of_statement() {
-        for text in ["SELECT 1", " select @a", "SET @a = 1", "COMMIT", "USE shop", "SELECT f(1)"] {
-            assert!(uses_no_table(text.as_bytes()), "{text}");
-        }
-        for text in ["SELECT a FROM t", "select 1\nfrom t", "INSERT INTO t VALUES (1)", "SHOW TABLES", "", "TABLE t"] {
-            assert!(!uses_no_table(text.as_bytes()), "{text}");
-        }
-    }
 
     #[test]
     fn conditions_of_a_lost_replica_count_still_and_are_found_at_home() {

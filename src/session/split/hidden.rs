@@ -4,19 +4,14 @@
 //! refuses. A hidden change of the session cannot be prevented. The replica tells of it, behind the reply: then home runs
 //! the read too, for the sake of that change alone, and the replica's connection, which has it as well, is given up.
 
-use crate::{protocol::status::StatusFlags, sql};
+use crate::protocol::status::StatusFlags;
 
-use super::{Split, absorb::After};
+use super::{Split, absorb::After, variables::has_new_names};
 
 impl Split {
     /// What a replica's connection is told behind all other settings, so that none of them undoes it.
     pub(super) fn guarded(&self, settings: Option<Vec<u8>>) -> Vec<u8> {
-        /// Before that, MySQL knows the variable by the name that MariaDB kept.
-        const RENAMED_BY_MYSQL: u32 = 50_720;
-        let read_only = match self.family {
-            sql::Family::MySql { version } if version == 0 || version >= RENAMED_BY_MYSQL => "transaction_read_only",
-            sql::Family::MySql { .. } | sql::Family::MariaDb { .. } => "tx_read_only",
-        };
+        let read_only = if has_new_names(self.family) { "transaction_read_only" } else { "tx_read_only" };
         let begun = settings.map_or_else(|| b"SET ".to_vec(), |settings| [&*settings, b", "].concat());
         let guard = format!("SESSION session_track_state_change=1, SESSION {read_only}=1");
         [begun, guard.into_bytes()].concat()

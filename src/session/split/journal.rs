@@ -4,18 +4,31 @@
 //! System variables come from the home server's own trackers, with the values that it understood. User variables have no
 //! tracker: only those set to a literal are known, until a statement runs that may have changed them unseen.
 
-use crate::sql::{self, ClientCharset, Dialect};
+use crate::{
+    config::limits,
+    sql::{self, ClientCharset, Dialect},
+};
 
-use super::variables::is_server_bound;
+use super::{
+    values::Values,
+    variables::{is_server_bound, is_set_by_another, is_set_by_names},
+};
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
-const BYTES_MAX: usize = 16 << 10;
+const BYTES_MAX: usize = limits::SPLIT_SETTINGS_BYTES;
 
 /// A name with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Variable {
     pub(super) name: Vec<u8>,
     pub(super) value: Vec<u8>,
+}
+
+/// What SET NAMES has set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Names {
+    charset: Vec<u8>,
+    collation: Vec<u8>,
 }
 
 /// A user variable. Without a literal it has a value that only the home server knows.
@@ -32,10 +45,13 @@ struct UserVariable {
 pub(super) struct Journal {
     schema: Option<Vec<u8>>,
     /// The variables that are compared, as the home server had them when the session began.
-    baseline: Vec<Variable>,
-    /// COM_RESET_CONNECTION gave the session the server's own character sets. Their names do not tell of the collation in
-    /// the definitions of columns, which is then not the login's.
-    has_servers_charsets: bool,
+    baseline: Option<Values>,
+    /// The session is as COM_RESET_CONNECTION left it: with the server's own character sets in place of the login's, which
+    /// may have the same names.
+    was_reset: bool,
+    /// Character set and collation of a SET NAMES. It gives results a collation that no variable shows and no other
+    /// statement would give them.
+    names: Option<Names>,
     /// What was changed since.
     changed: Vec<Variable>,
     user_variables: Vec<UserVariable>,
@@ -71,10 +87,13 @@ impl Journal {
         Journal { schema, ..Journal::default() }
     }
 
-    /// The home server's values of these variables.
-    pub(super) fn set_baseline(&mut self, names: impl Iterator<Item = &'static str>, values: Vec<Vec<u8>>) {
-        let names = names.map(|name| name.as_bytes().to_vec());
-        self.baseline = names.zip(values).map(|(name, value)| Variable { name, value }).collect();
+    /// The home server's values of the variables that are compared.
+    pub(super) fn baseline(&self) -> Option<&Values> {
+        self.baseline.as_ref()
+    }
+
+    pub(super) fn set_baseline(&mut self, values: Values) {
+        self.baseline = Some(values);
         self.version += 1;
         self.meaning += 1;
     }
@@ -83,7 +102,12 @@ impl Journal {
     pub(super) fn reset(&mut self) {
         let (schema, baseline) = (self.schema.take(), std::mem::take(&mut self.baseline));
         let (version, meaning) = (self.version + 1, self.meaning + 1);
-        *self = Journal { schema, baseline, version, meaning, has_servers_charsets: true, ..Journal::default() };
+        *self = Journal { schema, baseline, version, meaning, was_reset: true, ..Journal::default() };
+    }
+
+    /// Whether a connection that has just been logged in is another than home's for want of a reset.
+    pub(super) fn was_reset(&self) -> bool {
+        self.was_reset
     }
 
     pub(super) fn schema(&self) -> Option<&[u8]> {
@@ -126,6 +150,24 @@ impl Journal {
         }
         self.changes();
         Noted::Portable
+    }
+
+    /// A statement with a SET NAMES was executed, and the home server has told what it set.
+    pub(super) fn named(&mut self, text: &[u8], dialect: Dialect) {
+        let mut assignments = sql::assignments(text, dialect).filter(|assignment| {
+            let is_named = matches!(assignment.value, sql::ValueKind::Names { .. } | sql::ValueKind::CharacterSet(_));
+            is_named || is_set_by_names(&assignment.name.of(text).to_ascii_lowercase())
+        });
+        let first = assignments.next().map(|assignment| assignment.value);
+        if !matches!((first, assignments.next()), (Some(sql::ValueKind::Names { .. }), None)) {
+            return;
+        }
+        let known = |name: &[u8]| self.value(name).filter(|value| value.iter().all(|byte| is_of_word(*byte)));
+        if let (Some(charset), Some(collation)) = (known(b"character_set_client"), known(b"collation_connection")) {
+            self.names = Some(Names { charset: charset.to_vec(), collation: collation.to_vec() });
+            self.changed.retain(|variable| !is_set_by_names(&variable.name));
+            self.changes();
+        }
     }
 
     /// After these the same text may be read in another way; and a string kept as text may be another string.
@@ -221,12 +263,19 @@ impl Journal {
 
     /// Whether all that the session has set can be written as SQL.
     pub(super) fn is_writable(&self) -> bool {
-        self.baseline.iter().chain(&self.changed).all(|variable| setting(variable).is_ok())
+        let is_writable = |name: &[u8], value: &[u8]| setting(name, value).is_ok();
+        self.baseline.iter().flat_map(Values::iterate).all(|(name, value)| is_writable(name, value))
+            && self.changed.iter().all(|variable| is_writable(&variable.name, &variable.value))
     }
 
     /// What character set and quotes the session's texts are read with.
     pub(super) fn charset(&self) -> ClientCharset {
         self.value(b"character_set_client").map_or(ClientCharset::Unknown, ClientCharset::from_name)
+    }
+
+    /// Whether `IS NULL` finds the row that the connection made last.
+    pub(super) fn finds_last_insert(&self) -> bool {
+        self.value(b"sql_auto_is_null").is_some_and(|value| value == b"1" || value.eq_ignore_ascii_case(b"ON"))
     }
 
     /// MySQL tells of ANSI quotes by `sql_mode` alone.
@@ -235,10 +284,13 @@ impl Journal {
     }
 
     fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let find = |list: &'_ [Variable]| list.iter().position(|variable| variable.name == name);
-        match find(&self.changed) {
-            Some(place) => Some(&self.changed[place].value),
-            None => find(&self.baseline).map(|place| &*self.baseline[place].value),
+        if let Some(variable) = self.changed.iter().find(|variable| variable.name == name) {
+            return Some(&variable.value);
+        }
+        match &self.names {
+            Some(names) if name == b"collation_connection" => Some(&names.collation),
+            Some(names) if is_set_by_names(name) => Some(&names.charset),
+            Some(_) | None => self.baseline.as_ref()?.of(name),
         }
     }
 
@@ -246,17 +298,26 @@ impl Journal {
     /// `extra` goes with it. `None` when nothing differs; an error when it cannot be written.
     pub(super) fn settings(
         &self,
-        theirs: &[Vec<u8>],
+        theirs: Option<&Values>,
         extra: impl Iterator<Item = &'static str>,
     ) -> Result<Option<Vec<u8>>, Unwritable> {
-        let is_said = |mine: &Variable| self.has_servers_charsets && is_of_charsets(&mine.name);
-        let differing =
-            self.baseline.iter().zip(theirs).filter(|(mine, theirs)| mine.value != **theirs || is_said(mine));
+        let mine = self.baseline.iter().flat_map(Values::iterate);
+        let theirs = theirs.into_iter().flat_map(Values::iterate);
+        let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs);
         let differing = differing.map(|(mine, _)| mine);
-        let untouched = differing.filter(|mine| self.changed.iter().all(|changed| changed.name != mine.name));
-        let mut parts: Vec<Vec<u8>> = extra.map(|extra| extra.as_bytes().to_vec()).collect();
-        for variable in untouched.chain(&self.changed) {
-            parts.push(setting(variable)?);
+        let is_named = |name: &[u8]| self.names.is_some() && is_set_by_names(name);
+        let is_changed = |name: &[u8]| self.changed.iter().any(|changed| changed.name == name);
+        let untouched = differing.filter(|(name, _)| !is_named(name) && !is_changed(name));
+        let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
+        let mut variables: Vec<(&[u8], &[u8])> = untouched.chain(changed).collect();
+        variables.sort_by_key(|(name, _)| is_set_by_another(name));
+        let names = self
+            .names
+            .iter()
+            .map(|Names { charset, collation }| [b"NAMES '", &**charset, b"' COLLATE '", collation, b"'"].concat());
+        let mut parts: Vec<Vec<u8>> = names.chain(extra.map(|extra| extra.as_bytes().to_vec())).collect();
+        for (name, value) in variables {
+            parts.push(setting(name, value)?);
         }
         for variable in &self.user_variables {
             if let Some(literal) = &variable.literal {
@@ -281,23 +342,21 @@ impl UserVariable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unwritable;
 
-fn setting(variable: &Variable) -> Result<Vec<u8>, Unwritable> {
-    let Variable { name, value } = variable;
+fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\`".contains(byte));
     if !is_plain(name) || !is_plain(value) {
         return Err(Unwritable);
     }
     let is_number = !value.is_empty() && value.iter().all(|byte| is_number(*byte));
-    Ok(match value.as_slice() {
-        b"" if name == b"character_set_results" => [b"SESSION ", &**name, b"=NULL"].concat(),
-        value if is_number => [b"SESSION ", &**name, b"=", value].concat(),
-        value => [b"SESSION ", &**name, b"='", value, b"'"].concat(),
+    Ok(match value {
+        b"" if name == b"character_set_results" => [b"SESSION ", name, b"=NULL"].concat(),
+        value if is_number => [b"SESSION ", name, b"=", value].concat(),
+        value => [b"SESSION ", name, b"='", value, b"'"].concat(),
     })
 }
 
-/// Whether a variable names a character set or collation of the connection.
-fn is_of_charsets(name: &[u8]) -> bool {
-    name.starts_with(b"character_set_") || name == b"collation_connection"
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 fn is_number(byte: u8) -> bool {
@@ -337,18 +396,18 @@ mod tests {
         compared(DIALECT.family)
     }
 
-    fn baseline() -> Vec<Vec<u8>> {
-        names().map(|_| b"1".to_vec()).collect()
+    fn baseline() -> Values {
+        Values::new(DIALECT.family, names().map(|_| b"1".to_vec()))
     }
 
     fn journal() -> Journal {
         let mut journal = Journal::new(None);
-        journal.set_baseline(names(), baseline());
+        journal.set_baseline(baseline());
         journal
     }
 
-    fn settings(journal: &Journal, theirs: &[Vec<u8>]) -> String {
-        let statement = journal.settings(theirs, std::iter::empty()).expect("writable");
+    fn settings(journal: &Journal, theirs: &Values) -> String {
+        let statement = journal.settings(Some(theirs), std::iter::empty()).expect("writable");
         String::from_utf8(statement.unwrap_or_default()).unwrap()
     }
 
@@ -360,8 +419,8 @@ mod tests {
     #[test]
     fn other_defaults_and_changes_are_made_the_same() {
         let mut journal = journal();
-        let mut theirs = baseline();
-        theirs[1] = b"SYSTEM".to_vec();
+        let value = |name: &&str| if *name == "time_zone" { b"SYSTEM".to_vec() } else { b"1".to_vec() };
+        let theirs = Values::new(DIALECT.family, names().map(|name| value(&name)));
         assert_eq!(settings(&journal, &theirs), "SET SESSION time_zone=1");
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.variable_changed(b"sort_buffer_size", b"300000");
@@ -369,6 +428,36 @@ mod tests {
         assert_eq!(
             settings(&journal, &theirs),
             "SET SESSION time_zone='+02:00', SESSION sort_buffer_size=300000, SESSION character_set_results=NULL"
+        );
+    }
+
+    #[test]
+    fn what_another_variable_sets_anew_is_set_behind_it() {
+        let mut journal = journal();
+        journal.variable_changed(b"collation_connection", b"latin1_bin");
+        journal.variable_changed(b"character_set_connection", b"latin1");
+        assert_eq!(
+            settings(&journal, &baseline()),
+            "SET SESSION character_set_connection='latin1', SESSION collation_connection='latin1_bin'"
+        );
+    }
+
+    #[test]
+    fn names_go_with_the_session_as_names() {
+        let mut journal = journal();
+        for (name, value) in [("character_set_client", "latin1"), ("collation_connection", "latin1_bin")] {
+            journal.variable_changed(name.as_bytes(), value.as_bytes());
+        }
+        journal.named(b"SET NAMES latin1 COLLATE latin1_bin", DIALECT);
+        let value = |name| if name == "character_set_results" { b"other".to_vec() } else { b"1".to_vec() };
+        let theirs = Values::new(DIALECT.family, names().map(value));
+        assert_eq!(settings(&journal, &theirs), "SET NAMES 'latin1' COLLATE 'latin1_bin'");
+        assert_eq!(journal.charset(), ClientCharset::from_name(b"latin1"));
+        journal.variable_changed(b"character_set_results", b"ascii");
+        journal.named(b"SET character_set_results = ascii", DIALECT);
+        assert_eq!(
+            settings(&journal, &theirs),
+            "SET NAMES 'latin1' COLLATE 'latin1_bin', SESSION character_set_results='ascii'"
         );
     }
 
@@ -428,7 +517,7 @@ mod tests {
     fn a_value_that_modes_could_change_is_not_written() {
         let mut journal = journal();
         journal.variable_changed(b"init_connect", b"it's");
-        assert_eq!(journal.settings(&baseline(), std::iter::empty()), Err(Unwritable));
+        assert_eq!(journal.settings(Some(&baseline()), std::iter::empty()), Err(Unwritable));
     }
 
     #[test]
@@ -438,8 +527,6 @@ mod tests {
         journal.variable_changed(b"time_zone", b"+02:00");
         journal.assigned(b"SET @a = 5", DIALECT);
         journal.reset();
-        let charsets = "SET SESSION character_set_client=1, SESSION character_set_results=1, \
-                        SESSION character_set_connection=1, SESSION collation_connection=1";
-        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), charsets));
+        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), ""));
     }
 }

@@ -20,6 +20,7 @@ use super::{
     missing::Next,
     plan::{OF_THE_LAST, text_of},
     stay::Bond,
+    values::Values,
 };
 
 /// How long a connection is kept for a statement that may ask what the one before it left there.
@@ -64,7 +65,7 @@ struct Fit {
     is_tainted: bool,
     schema: Option<Vec<u8>>,
     /// Its values of the variables that are compared; none until it was asked.
-    values: Option<Vec<Vec<u8>>>,
+    values: Option<Values>,
     /// The journal's version.
     applied: Option<u32>,
     autocommit: bool,
@@ -189,8 +190,8 @@ impl Lent {
         self.fit.applied = None;
     }
 
-    pub(super) fn has_values(&mut self, values: Vec<Option<Vec<u8>>>) {
-        self.fit.values = Some(values.into_iter().map(Option::unwrap_or_default).collect());
+    pub(super) fn has_values(&mut self, values: Values) {
+        self.fit.values = Some(values);
     }
 
     pub(super) fn has_collation(&mut self) {
@@ -288,11 +289,11 @@ impl Split {
     /// has set, or had from its first connection.
     pub(super) fn home_settings(&self, status: StatusFlags) -> Result<Vec<u8>, super::journal::Unwritable> {
         let autocommit = if status.contains(StatusFlags::AUTOCOMMIT) { 1 } else { 0 };
-        let mut statement = format!("{}, SESSION autocommit={autocommit}", self.tracking_statement()).into_bytes();
+        let mut statement = format!("{}, SESSION autocommit={autocommit}", self.full_tracking_statement()).into_bytes();
         if let Some(Lent { insert_id: InsertId::Known(id @ 1..), .. }) = self.lent.as_deref() {
             statement.extend_from_slice(format!(", SESSION last_insert_id={id}").as_bytes());
         }
-        let theirs = self.lent.as_deref().and_then(|lent| lent.fit.values.as_deref()).unwrap_or_default();
+        let theirs = self.lent.as_deref().and_then(|lent| lent.fit.values.as_ref());
         if let Some(settings) = self.journal.settings(theirs, std::iter::empty())? {
             statement.extend_from_slice(b", ");
             statement.extend_from_slice(settings.strip_prefix(b"SET ").unwrap_or(&settings));

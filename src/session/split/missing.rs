@@ -59,8 +59,10 @@ impl Split {
     fn next_with_home(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         match self.home {
             Home::Unknown => return Next::Say(Chore::HomeValues),
+            Home::Silent(_) if self.current.is_about_tracking => self.tracking_returned(),
             Home::Silent(_) => return Next::Say(Chore::Tracking),
-            Home::Telling(_) | Home::Unable => {}
+            Home::Telling(_) if self.current.is_about_tracking => return Next::Say(Chore::ReturnTracking),
+            Home::Telling(_) | Home::Returned | Home::Unable => {}
         }
         match goal {
             Side::Replica if self.has_home() && self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
@@ -78,6 +80,7 @@ impl Split {
             return Next::Say(Chore::Repeat);
         }
         match self.replicas.get() {
+            Some(replica) if replica.must_commit(status) && replica.rest.is_some() => Next::Leave,
             Some(replica) if replica.must_commit(status) => Next::Say(Chore::Commit),
             _ => Next::Ready(Side::Server),
         }
@@ -85,9 +88,12 @@ impl Split {
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         let of_the_last = self.current.classification.class == sql::Class::ReadOfConnection;
-        if self.replicas.get().is_none() {
+        if self.replicas.get().is_none_or(|replica| replica.rest.is_some() && of_the_last) {
             // What the last statement left behind went with its connection.
             return if of_the_last { self.next_at_home(status) } else { Next::Lease };
+        }
+        if self.replicas.get().is_some_and(|replica| replica.rest.is_some()) {
+            return Next::Ready(Side::Server);
         }
         if of_the_last {
             return self.next_about_the_last(status);
@@ -99,6 +105,9 @@ impl Split {
         }
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
         let Some(replica) = self.replicas.get() else { return Next::Lease };
+        if replica.must_reset {
+            return Next::Say(Chore::Reset);
+        }
         if replica.refused == Some((self.journal.version(), self.journal.meaning())) {
             return Next::Refuse;
         }
@@ -163,7 +172,7 @@ impl Split {
         let needs = self.current.classification.needs;
         match self.executed_statement() {
             _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
-            Some(statement) if statement.is_unfit => self.next_at_home(status),
+            Some(statement) if statement.is_unfit || statement.is_told_anew => self.next_at_home(status),
             // Preparing it there would take away the warnings that it asks for.
             Some(statement) if !statement.is_at_replica() && needs.contains(Needs::WARNINGS) => {
                 self.next_at_home(status)
@@ -175,11 +184,9 @@ impl Split {
 
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
         let table = surroundings.table;
-        let user = table.user(&self.login.user).map(|user| table.user_config(user));
-        match user.and_then(|user| user.split) {
-            Some(split) => self.replicas.may_keep(table, split.read),
-            None => true,
-        }
+        let user = &self.login.user;
+        let pool = || table.user_config(table.user(user)?).split.map(|split| split.read);
+        self.replicas.may_keep(table, pool)
     }
 
     fn executed_statement(&self) -> Option<&Statement> {

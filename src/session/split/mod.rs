@@ -8,7 +8,7 @@
 //! - `plan` says where a command goes;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back;
-//! - `absorb` learns from replies, and takes out of them what the client did not ask for;
+//! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `statements` are the prepared ones; `replica` is the second server.
 
@@ -21,15 +21,20 @@ mod hidden;
 mod journal;
 mod lending;
 mod lent;
+mod locks;
 mod missing;
+mod one_shot;
 mod pins;
 mod plan;
 mod readying;
 mod replica;
 mod reply;
+mod retold;
 mod sight;
 mod statements;
 mod stay;
+mod trackers;
+mod values;
 mod variables;
 mod views;
 mod words;
@@ -58,9 +63,10 @@ use replica::Replicas;
 use sight::Sight;
 use statements::{Preparation, Statements};
 pub use stay::{Bond, RouteCounts, Stay};
+use trackers::Tracking;
 
 /// The longest command that is looked into; a longer one goes home.
-const COMMAND_MAX: usize = limits::LOGIN_PACKET_MAX;
+const COMMAND_MAX: usize = limits::SPLIT_COMMAND_BYTES;
 
 /// What a session with two servers is, beside what every session is.
 pub(super) struct Split {
@@ -73,6 +79,8 @@ pub(super) struct Split {
     client_tracks: bool,
     /// COM_QUERY carries a block of attributes before the text.
     query_attributes: bool,
+    /// The client chose by command whether a text may hold several statements: replicas know only of its login.
+    chose_statements: bool,
     /// Results end with EOF packets, which have no room to say what changed.
     eof_tells_nothing: bool,
     home: Home,
@@ -97,15 +105,21 @@ pub(super) struct Split {
     wanted: Option<ServerId>,
     /// What it leaves to be done.
     after: After,
-    /// The last read, as the client sent it: to be repeated if a replica fails it.
+    /// The last read at the replica, as the client sent it: to be repeated if it fails there, or is asked about at home.
     retained: Vec<u8>,
+    /// The command under way at home, as the client sent it, if it does anything to the session.
+    at_home: Vec<u8>,
     /// Fingerprints of texts that a replica refused.
     refused: Vec<u64>,
     counts: Arc<RouteCounts>,
     /// What the last statements had to say beside their results.
     conditions: Conditions,
-    /// Where the last statement ran: there are its counts of rows.
+    /// Where the last statement ran: there is its ROW_COUNT().
     last: Side,
+    /// It had rows, or failed.
+    last_counts_none: bool,
+    /// Where FOUND_ROWS() is that of the last query.
+    found: Side,
     /// What keeps home from closing the session.
     awake: Awake,
     /// What all sessions of the user share.
@@ -118,6 +132,8 @@ pub(super) struct Split {
     ready: Option<Side>,
     /// Data was read at home in the transaction under way.
     looked_in_transaction: bool,
+    /// The last that home told of transactions is that one was begun.
+    told_transaction: bool,
     /// How texts are read.
     reading: Dialect,
     /// What that was made from: the journal's count of changes of meaning, and the server's flags.
@@ -136,19 +152,10 @@ enum Home {
     Silent(Tracking),
     /// It tells of every change that matters.
     Telling(Tracking),
+    /// It tells again what the client asked for, who wants to decide about it: everything stays at home.
+    Returned,
     /// It cannot: everything stays at home.
     Unable,
-}
-
-/// What a server would tell the client of changes without us.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Tracking {
-    /// Names between commas, or `*`.
-    variables: Vec<u8>,
-    schema: bool,
-    state_change: bool,
-    /// MySQL's. Those are off unless the client asks for them.
-    gtids: bool,
 }
 
 /// The command under way.
@@ -156,10 +163,16 @@ struct Tracking {
 struct Current {
     kind: Kind,
     classification: Classification,
+    /// It is about what servers tell of their sessions.
+    is_about_tracking: bool,
     /// Where it runs.
     at: Side,
     /// Conditions of statements before it outlive it, if it leaves none.
     keeps_conditions: bool,
+    /// FOUND_ROWS() of a query before it outlives it.
+    keeps_found_rows: bool,
+    /// It may change what its reply need not tell of.
+    changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
     /// Its reply said what changed.
@@ -173,7 +186,7 @@ struct Current {
 /// What a command is to the session.
 #[derive(Debug)]
 enum Kind {
-    /// A text; it stands in `retained` if it does anything to the session.
+    /// A text; it stands in `at_home` if it does anything to the session.
     Query,
     /// A text to prepare.
     Prepare(Preparation),
@@ -208,6 +221,7 @@ impl Split {
                 && config.freshness == Freshness::OwnWrites,
             client_tracks: capabilities.contains(Capabilities::SESSION_TRACK),
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
+            chose_statements: false,
             eof_tells_nothing: !capabilities.contains(Capabilities::DEPRECATE_EOF),
             home: Home::Unknown,
             lent: None,
@@ -226,7 +240,10 @@ impl Split {
             refused: Vec::new(),
             counts,
             retained: Vec::new(),
+            at_home: Vec::new(),
             last: Side::Server,
+            last_counts_none: false,
+            found: Side::Server,
             conditions: Conditions::default(),
             awake: Awake::default(),
             user: table.user(&login.user).map(|user| Arc::clone(table.user_load(user))),
@@ -234,6 +251,7 @@ impl Split {
             owes_home: false,
             ready: None,
             looked_in_transaction: false,
+            told_transaction: false,
             login,
         }
     }
@@ -291,8 +309,11 @@ impl Current {
         Current {
             kind,
             classification,
+            is_about_tracking: false,
             at: Side::Server,
             keeps_conditions: false,
+            keeps_found_rows: false,
+            changes_unseen: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

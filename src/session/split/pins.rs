@@ -2,7 +2,7 @@
 
 use crate::sql::Effects;
 
-use super::{stay::Bond, variables::is_released_by_default};
+use super::{locks::Locks, one_shot::OneShot, stay::Bond, variables::is_released_by_default};
 
 /// State that exists on the home server's connection and nowhere else. Each ends when its cause ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,11 +10,10 @@ pub(super) struct Pins {
     temporary_tables: TemporaryTables,
     locked_tables: bool,
     locked_instance: bool,
-    /// User locks taken and not released, as far as statements tell.
-    user_locks: u32,
+    pub(super) user_locks: Locks,
     text_statements: u32,
     handlers: u32,
-    next_transaction: bool,
+    next_transaction: OneShot,
     xa: bool,
     server_bound: Bound,
     own_tracking: bool,
@@ -69,21 +68,23 @@ impl Pins {
         self.locked_tables = (self.locked_tables || has(Effects::LOCKS_TABLES)) && !has(Effects::UNLOCKS_TABLES);
         self.locked_instance =
             (self.locked_instance || has(Effects::LOCKS_INSTANCE)) && !has(Effects::UNLOCKS_INSTANCE);
-        count(&mut self.user_locks, has(Effects::TAKES_USER_LOCK), has(Effects::RELEASES_USER_LOCK));
         if has(Effects::RELEASES_ALL_USER_LOCKS) {
-            self.user_locks = 0;
+            self.user_locks.all_released();
         }
         count(&mut self.text_statements, has(Effects::PREPARES), has(Effects::DEALLOCATES));
         count(&mut self.handlers, has(Effects::OPENS_HANDLER), has(Effects::CLOSES_HANDLER));
         self.xa |= has(Effects::XA);
         self.server_bound.is_for_good |= has(Effects::LAST_INSERT_ID);
-        self.next_transaction |= has(Effects::NEXT_TRANSACTION);
     }
 
-    /// A statement that could be the next transaction, or its end, was executed outside of one.
-    pub(super) fn transaction_over(&mut self) {
-        self.next_transaction = false;
-        self.xa = false;
+    /// What a statement was to transactions: whether it set what the next one is like, whether one is open behind it,
+    /// whether one certainly ended with it. An XA transaction that still needs its session counts as open.
+    pub(super) fn transaction(&mut self, is_for_next: bool, is_open: bool, has_ended: bool) {
+        match is_for_next {
+            true => self.next_transaction = OneShot::Waiting,
+            false => self.next_transaction.executed(is_open, has_ended),
+        }
+        self.xa &= is_open;
     }
 
     pub(super) fn temporary_table_made(&mut self, name: Vec<u8>) {
@@ -134,8 +135,8 @@ impl Pins {
             (self.temporary_tables.any(), Bond::TemporaryTable),
             (self.locked_tables, Bond::LockedTables),
             (self.locked_instance, Bond::LockedInstance),
-            (self.user_locks > 0, Bond::UserLock),
-            (self.next_transaction, Bond::NextTransaction),
+            (self.user_locks.any(), Bond::UserLock),
+            (self.next_transaction.is_set(), Bond::NextTransaction),
             (self.xa, Bond::Xa),
             (self.server_bound.is_for_good || !self.server_bound.names.is_empty(), Bond::ServerBound),
             (self.own_tracking, Bond::OwnTracking),
@@ -183,14 +184,6 @@ mod tests {
     fn a_pin_ends_when_its_cause_ends() {
         assert_eq!(after(&[Effects::LOCKS_TABLES]), Some(Bond::LockedTables));
         assert_eq!(after(&[Effects::LOCKS_TABLES, Effects::UNLOCKS_TABLES]), None);
-        assert_eq!(
-            after(&[Effects::TAKES_USER_LOCK, Effects::TAKES_USER_LOCK, Effects::RELEASES_USER_LOCK]),
-            Some(Bond::UserLock)
-        );
-        assert_eq!(
-            after(&[Effects::TAKES_USER_LOCK, Effects::TAKES_USER_LOCK, Effects::RELEASES_ALL_USER_LOCKS]),
-            None
-        );
     }
 
     #[test]
@@ -219,14 +212,5 @@ mod tests {
         let mut pins = Pins::default();
         pins.executed(Effects::PREPARES);
         assert_eq!(pins.names().collect::<Vec<_>>(), ["prepared statement"]);
-    }
-
-    #[test]
-    fn a_one_shot_ends_with_the_next_transaction() {
-        let mut pins = Pins::default();
-        pins.executed(Effects::NEXT_TRANSACTION);
-        assert!(pins.binding_reads().is_some());
-        pins.transaction_over();
-        assert_eq!(pins.binding_reads(), None);
     }
 }

@@ -19,9 +19,9 @@ use super::{
         relay::{Move, Relay},
     },
     COMMAND_MAX, Current, Home, Kind, Split,
-    conditions::uses_no_table,
-    statements::{Definitions, Execution, Preparation},
+    statements::{Definitions, Execution, ForReplica, Preparation},
     stay::{Bond, Stay},
+    trackers,
 };
 
 /// Texts that replicas refused and a session remembers.
@@ -51,6 +51,8 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::CHARACTER_SETS)
     .with(Effects::CREATES_TEMPORARY_TABLE)
     .with(Effects::SERVER_BOUND)
+    .with(Effects::TAKES_USER_LOCK)
+    .with(Effects::RELEASES_USER_LOCK)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -98,6 +100,7 @@ impl Relay {
     fn begin_at_home(&mut self, payload: &[u8], bytes: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         split.current.at = Side::Server;
+        split.current.changes_unseen = split.may_change_unseen(payload);
         split.retain_for_home(payload);
         match split.bound_elsewhere(payload) {
             Some(rewritten) => {
@@ -113,13 +116,22 @@ impl Relay {
         split.current.at = Side::Replica;
         split.retain_for_repetition(payload);
         let length = HEADER_LENGTH + payload.len();
-        if let Kind::Execute = split.current.kind
-            && let Some(rewritten) = split.execution_for_replica(payload)
-        {
-            return Move::Say { side: Side::Replica, packet: rewritten, shape, length };
-        }
+        let execution = match split.current.kind {
+            Kind::Execute => split.execution_for_replica(payload),
+            _ => None,
+        };
+        let step = match execution {
+            Some(ForReplica::Payload(rewritten)) => {
+                return Move::Say { side: Side::Replica, packet: packet(&rewritten), shape, length };
+            }
+            Some(ForReplica::Number(id)) => {
+                let at = HEADER_LENGTH + StatementId::OFFSET;
+                Step::Renumber { to: Side::Replica, length, at, number: id.0.to_le_bytes() }
+            }
+            None => Step::Forward { to: Side::Replica, length },
+        };
         self.begin_whole(Side::Replica, shape);
-        Move::Begin(Step::Forward { to: Side::Replica, length })
+        Move::Begin(step)
     }
 
     fn execute_shape(&self, payload: &[u8]) -> ReplyShape {
@@ -193,9 +205,19 @@ impl Split {
     /// Looks into a command: sets `current`, and says what its reply looks like where it may run at a replica.
     fn look(&mut self, payload: &[u8], status: StatusFlags) -> ReplyShape {
         self.read_as_home(status);
+        let mut is_about_tracking = false;
         let (kind, classification) = match payload.first().map(|code| Command::from(*code)) {
-            Some(Command::Query) => (Kind::Query, self.classify(self.text_in(payload))),
-            Some(Command::StmtPrepare) => (Kind::Prepare(self.preparation(&payload[1..])), NOTHING),
+            Some(Command::Query) => {
+                let text = self.text_in(payload);
+                let classification = self.classify(text);
+                is_about_tracking = trackers::is_about_tracking(text, &classification);
+                (Kind::Query, classification)
+            }
+            Some(Command::StmtPrepare) => {
+                let preparation = self.preparation(&payload[1..]);
+                is_about_tracking = trackers::is_about_tracking(Some(&preparation.text), &preparation.classification);
+                (Kind::Prepare(preparation), NOTHING)
+            }
             Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
             Some(
@@ -210,10 +232,12 @@ impl Split {
             ) => (Kind::Other, NOTHING),
             Some(_) | None => (Kind::Unseen, UNSEEN),
         };
+        self.chose_statements |= payload.first().is_some_and(|code| Command::from(*code) == Command::SetOption);
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
-        self.current = Current::new(kind, classification);
+        self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.current.keeps_conditions = self.keeps_conditions(payload);
+        self.current.keeps_found_rows = self.keeps_found_rows(payload);
         if self.lent.is_some() {
             self.look_for_lent(payload);
         }
@@ -222,16 +246,30 @@ impl Split {
 
     /// Whether conditions of the statements before this one outlive it, if it leaves none.
     fn keeps_conditions(&self, payload: &[u8]) -> bool {
-        if self.current.classification.needs.contains(Needs::WARNINGS) {
+        let may_outlive = matches!(self.family, sql::Family::MariaDb { .. });
+        let needs = match &self.current.kind {
+            Kind::Prepare(preparation) => preparation.classification.needs,
+            _ => self.current.classification.needs,
+        };
+        if needs.contains(Needs::WARNINGS) && (may_outlive || !matches!(self.current.kind, Kind::Prepare(_))) {
             return true;
         }
-        let may_keep = matches!(self.family, sql::Family::MariaDb { .. }) && self.conditions.are_anywhere();
+        let may_keep = may_outlive && self.conditions.are_anywhere();
         let text = match self.current.kind {
             Kind::Query | Kind::Execute if may_keep => self.text_of_statement(payload),
             Kind::Prepare(_) if may_keep => payload.get(1..),
             Kind::Query | Kind::Execute | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
         };
-        text.is_some_and(uses_no_table)
+        text.is_some_and(|text| !sql::may_use_a_table(text, self.reading))
+    }
+
+    /// Whether FOUND_ROWS() of the queries before this statement outlives it. Of no matter to one that runs at home behind
+    /// a query there.
+    fn keeps_found_rows(&self, payload: &[u8]) -> bool {
+        let Classification { class, statements, .. } = self.current.classification;
+        let may_matter = self.found == Side::Replica || class <= Class::ReadOfConnection;
+        let text = if may_matter && statements == 1 { self.text_of_statement(payload) } else { None };
+        text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
     }
 
     /// The text that a command runs.
@@ -348,6 +386,9 @@ impl Split {
         if let Some(bond) = self.bond_of_transaction(status) {
             return Some(bond);
         }
+        if self.journal.finds_last_insert() {
+            return Some(Bond::ServerBound);
+        }
         if let Kind::Execute = self.current.kind
             && let Some(bond) = self.bond_of_execution(payload)
         {
@@ -366,6 +407,9 @@ impl Split {
         if !self.journal.is_portable() || !matches!(self.home, Home::Telling(_)) {
             return Some(Bond::Hidden);
         }
+        if self.chose_statements && self.current.classification.statements > 1 {
+            return Some(Bond::OtherSettings);
+        }
         if self.reads_hidden_view(payload) {
             return Some(Bond::View);
         }
@@ -382,7 +426,7 @@ impl Split {
         match Execution::parse(payload, statement.parameters, self.query_attributes) {
             None => Some(Bond::QueryAttributes),
             Some(execution) if execution.wants_cursor || statement.has_cursor => Some(Bond::Cursor),
-            Some(_) if statement.is_unfit => Some(Bond::Unfit),
+            Some(_) if statement.is_unfit || statement.is_told_anew => Some(Bond::Unfit),
             Some(_) if statement.long_data => Some(Bond::LongData),
             Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
             Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {
@@ -405,7 +449,7 @@ impl Split {
     }
 
     /// A replica refused this statement, though its text is a read: perhaps a view of it writes.
-    fn was_refused(&self, payload: &[u8]) -> bool {
+    pub(super) fn was_refused(&self, payload: &[u8]) -> bool {
         !self.refused.is_empty() && self.refused.contains(&self.fingerprint(payload))
     }
 
@@ -437,7 +481,12 @@ impl Split {
 
     /// Where that statement ran which another one asks about.
     pub(super) fn last_for(&self, needs: Needs) -> Side {
-        if needs.contains(Needs::WARNINGS) { self.conditions.at() } else { self.last }
+        match needs {
+            needs if needs.contains(Needs::WARNINGS) => self.conditions.at(),
+            needs if needs.contains(Needs::ROW_COUNT) && !self.last_counts_none => self.last,
+            needs if needs.contains(Needs::FOUND_ROWS) => self.found,
+            _ => self.last,
+        }
     }
 
     fn knows_user_variables(&self, payload: &[u8]) -> bool {
@@ -460,8 +509,8 @@ impl Split {
         let effects = self.current.classification.effects;
         let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
         if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
-            self.retained.clear();
-            self.retained.extend_from_slice(payload);
+            self.at_home.clear();
+            self.at_home.extend_from_slice(payload);
         }
     }
 
@@ -475,33 +524,31 @@ impl Split {
         };
         statement.long_data = false;
         statement.has_cursor = execution.wants_cursor;
-        let rewritten = statement.bind(payload, &execution, true)?;
-        let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
-        write_packet(&mut packet, 0, &rewritten);
-        Some(packet)
+        statement.bind(payload, &execution, true).map(|rewritten| packet(&rewritten))
     }
 
-    fn execution_for_replica(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+    fn execution_for_replica(&mut self, payload: &[u8]) -> Option<ForReplica> {
         let id = StatementId::of_command(payload)?;
         let statement = self.statements.find_mut(id)?;
         let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
         statement.bind(payload, &execution, false);
-        let rewritten = self.statements.for_replica(id, payload, &execution)?;
-        let mut packet = Vec::with_capacity(rewritten.len() + HEADER_LENGTH);
-        write_packet(&mut packet, 0, &rewritten);
-        Some(packet)
+        self.statements.for_replica(id, payload, &execution)
     }
 
     /// What home must get of a read that a replica did not answer.
     pub(super) fn repetition(&mut self) -> Vec<u8> {
         let payload = std::mem::take(&mut self.retained);
-        let mut packet = self.bound_elsewhere(&payload).unwrap_or_default();
-        if packet.is_empty() {
-            write_packet(&mut packet, 0, &payload);
-        }
+        let said = self.bound_elsewhere(&payload).unwrap_or_else(|| packet(&payload));
         self.retained = payload;
-        packet
+        said
     }
+}
+
+/// A command that is no longer than those that are looked into.
+fn packet(payload: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(HEADER_LENGTH + payload.len());
+    write_packet(&mut packet, 0, payload);
+    packet
 }
 
 /// Not a read only because it calls what may be a stored function.

@@ -208,9 +208,8 @@ impl Session {
         };
         self.deadline = Some(surroundings.now + facts.login_timeout);
         if let Some(split) = self.split_mut() {
-            let schema = split.journal.schema().map(<[u8]>::to_vec);
-            split.login.database.clone_from(&schema);
-            split.replicas.leased(facts, schema, surroundings.table);
+            split.login.database = split.journal.schema().map(<[u8]>::to_vec);
+            split.replicas.leased(facts, &split.journal, surroundings.table);
         }
         self.set_stage(Stage::AtDoor(Box::new(Door::Connected)));
     }

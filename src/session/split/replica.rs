@@ -4,12 +4,16 @@ use std::time::{Duration, Instant};
 
 use crate::{
     config::PoolIndex,
-    protocol::{capability::Capabilities, gtid::GtidPosition, status::StatusFlags},
+    protocol::{capability::Capabilities, gtid::GtidPosition, result_set::Reply, status::StatusFlags},
     route,
     topology::{RoutingTable, ServerId},
 };
 
-use super::super::{ReplicaWant, ServerFacts};
+use super::{
+    super::{ReplicaWant, ServerFacts},
+    journal::Journal,
+    values::Values,
+};
 
 /// How long a replica that failed the session is left alone, and all of them when there was none.
 const REST: Duration = Duration::from_secs(1);
@@ -30,8 +34,10 @@ pub(super) struct Replicas {
 pub(super) struct Replica {
     pub(super) facts: ServerFacts,
     pub(super) schema: Option<Vec<u8>>,
+    /// It lacks a COM_RESET_CONNECTION that home has had.
+    pub(super) must_reset: bool,
     /// Its values of the variables that are compared; none until it was asked.
-    pub(super) values: Option<Vec<Vec<u8>>>,
+    pub(super) values: Option<Values>,
     /// The journal's version that was put on.
     pub(super) applied: Option<u32>,
     pub(super) role: Option<Vec<u8>>,
@@ -39,6 +45,8 @@ pub(super) struct Replica {
     pub(super) lacks_autocommit: bool,
     /// The version of the session's sight that it is known to have.
     pub(super) had: u32,
+    /// The rest of a reply that nobody wants; until it has come, nothing else may be asked.
+    pub(super) rest: Option<Reply>,
     /// The session has read from it.
     pub(super) was_read: bool,
     /// A read-only transaction is open on it, in step with home's.
@@ -58,6 +66,13 @@ impl Replica {
     /// A transaction of its own must end before anything else: home's has ended.
     pub(super) fn must_commit(&self, status: StatusFlags) -> bool {
         self.in_transaction && (self.is_outlived || !status.contains(StatusFlags::IN_TRANS))
+    }
+
+    /// Home was told COM_RESET_CONNECTION.
+    pub(super) fn home_was_reset(&mut self) {
+        self.must_reset = true;
+        (self.values, self.applied, self.role, self.refused) = (None, None, None, None);
+        self.set_transaction(false);
     }
 
     /// A read-only transaction was begun or ended.
@@ -99,16 +114,18 @@ impl Replicas {
         self.current.take()
     }
 
-    /// A replica is connected and will be logged in to with this schema.
-    pub(super) fn leased(&mut self, facts: ServerFacts, schema: Option<Vec<u8>>, table: &RoutingTable) {
+    /// A replica is connected and will be logged in to with the session's schema.
+    pub(super) fn leased(&mut self, facts: ServerFacts, journal: &Journal, table: &RoutingTable) {
         self.current = Some(Box::new(Replica {
             facts,
-            schema,
+            schema: journal.schema().map(<[u8]>::to_vec),
+            must_reset: journal.was_reset(),
             values: None,
             applied: None,
             role: None,
             lacks_autocommit: false,
             had: 0,
+            rest: None,
             was_read: false,
             in_transaction: false,
             has_snapshot: false,
@@ -148,14 +165,15 @@ impl Replicas {
     }
 
     /// A read begins. Whether the session may keep its replica for it: looked at now and then, and when the routing
-    /// table has changed.
-    pub(super) fn may_keep(&mut self, table: &RoutingTable, pool: PoolIndex) -> bool {
+    /// table has changed. `pool` finds where the session's reads go, if they still go anywhere else than home.
+    pub(super) fn may_keep(&mut self, table: &RoutingTable, pool: impl FnOnce() -> Option<PoolIndex>) -> bool {
         let Some(replica) = self.current.as_deref_mut() else { return true };
         replica.reads = replica.reads.wrapping_add(1);
         if replica.in_transaction || (replica.epoch == table.epoch && replica.reads % READS_BETWEEN_LOOKS != 0) {
             return true;
         }
         replica.epoch = table.epoch;
+        let Some(pool) = pool() else { return true };
         table.place(replica.facts.id).is_some_and(|place| route::is_fair(table, pool, place))
     }
 }

@@ -5,8 +5,9 @@ use std::time::Instant;
 use crate::protocol::{
     capability::Capabilities,
     packet::{HEADER_LENGTH, write_packet},
-    response::{ErrPacket, OkPacket},
+    response::{EofPacket, ErrPacket, OkPacket},
     result_set::{Progress, ReplyShape},
+    status::StatusFlags,
     watch::{Event, Held, Watch},
 };
 
@@ -28,12 +29,16 @@ impl Relay {
 
     /// Bytes of the server that the command under way went to.
     pub(in crate::session) fn split_reply(&mut self, bytes: &[u8], now: Instant) -> Move {
+        if let Some(instead) = self.look_for_definitions(bytes) {
+            return instead;
+        }
         let Some((busy, split)) = self.busy_split() else { return Move::ServerFault };
         let Some(reply) = &mut busy.reply else { return Move::ServerFault };
         if reply.wants_file() {
             reply.infile_sent();
         }
-        let watch = Watch { errors: split.may_repeat() && !busy.is_answered };
+        let watch =
+            Watch { errors: split.may_repeat() && !busy.is_answered, changes_in_eof: split.hides_changes_in_eof() };
         let Ok(watched) = reply.follow_watched(bytes, watch) else { return self.fault() };
         if watched.consumed > 0 {
             busy.is_answered = true;
@@ -80,6 +85,7 @@ impl Relay {
             },
             Held::Prepared => split.prepared(payload),
             Held::Ok => return self.held_ok(packet, now),
+            Held::Eof => return self.held_eof(packet, now),
         }
         self.passed(packet, now)
     }
@@ -110,9 +116,26 @@ impl Relay {
         if rewritten == payload {
             return self.passed(packet, now);
         }
+        self.rewritten(packet, &rewritten, now)
+    }
+
+    /// The flag of state changes that only we asked for.
+    fn held_eof(&mut self, packet: &[u8], now: Instant) -> Move {
+        let Ok(eof) = EofPacket::parse(&packet[HEADER_LENGTH..]) else { return self.fault() };
+        let status = eof.status.without(StatusFlags::SESSION_STATE_CHANGED);
+        let mut rewritten = Vec::with_capacity(EofPacket::LENGTH);
+        EofPacket { status, ..eof }.encode(&mut rewritten);
+        self.rewritten(packet, &rewritten, now)
+    }
+
+    /// The client gets this payload in place of the packet's own.
+    fn rewritten(&mut self, packet: &[u8], payload: &[u8], now: Instant) -> Move {
         let Some(progress) = self.follow_held(packet) else { return self.fault() };
-        let mut out = Vec::with_capacity(packet.len());
-        write_packet(&mut out, packet[HEADER_LENGTH - 1], &rewritten);
+        let mut out = Vec::with_capacity(HEADER_LENGTH + payload.len());
+        write_packet(&mut out, packet[HEADER_LENGTH - 1], payload);
+        if let Some((_, split)) = self.busy_split() {
+            split.described(&out);
+        }
         let is_over = matches!(self.split_progressed(packet.len(), progress, now), Move::Over(_));
         Move::Rewritten { length: packet.len(), packet: out, is_over }
     }
@@ -143,15 +166,11 @@ impl Session {
     pub(in crate::session) fn command_over(&mut self, surroundings: Surroundings<'_>) {
         match self.split_mut().map_or(After::Nothing, |split| std::mem::take(&mut split.after)) {
             After::Nothing => {}
-            After::Reset => {
-                self.leave_replica();
-                self.make_ready(Side::Server, false, surroundings);
-            }
             After::Repeat => {
                 self.leave_replica();
                 self.make_ready(Side::Server, false, surroundings);
             }
-            After::Commit => self.make_ready(Side::Server, false, surroundings),
+            After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
         self.leave_if_asked();
         self.let_home_go(Some(surroundings.now));

@@ -2,6 +2,7 @@
 //! and a replica learns it when it is first executed there.
 
 use crate::{
+    config::limits,
     protocol::{
         command::Command,
         packet::build_packet,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Bytes of text and parameter types that a session keeps of its statements. Those beyond are executed at home.
-const BYTES_MAX: usize = 256 << 10;
+const BYTES_MAX: usize = limits::SPLIT_STATEMENTS_BYTES;
 
 /// Statements that a session has prepared at its replica at once; the one not used for longest makes room.
 pub(super) const AT_REPLICA_MAX: usize = 128;
@@ -27,6 +28,7 @@ const PARAMETER_COUNT_AVAILABLE: u8 = 0x08;
 /// The statements that may be executed elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
+    /// Invariant: in the order of their numbers, each of which is there once. Servers count up, so a new one is the last.
     list: Vec<Statement>,
     bytes: usize,
     /// Prepared, and not in the list for want of room.
@@ -59,6 +61,8 @@ pub(super) struct Statement {
     /// It has a cursor at home, which its next execution closes.
     pub(super) has_cursor: bool,
     replica: Option<AtReplica>,
+    /// An execution told the definitions of its columns anew.
+    pub(super) is_told_anew: bool,
     /// The replica did not prepare it, or not as home did.
     pub(super) is_unfit: bool,
     /// Bytes that it counts for.
@@ -108,12 +112,14 @@ impl Statements {
         self.last = Some(id);
         let types = 2 * usize::from(preparation.parameters);
         let bytes = preparation.text.len() + types + size_of::<Statement>();
+        // The server has given the number anew.
+        self.close(id);
         if self.bytes + bytes > BYTES_MAX {
             self.unkept = self.unkept.saturating_add(1);
             return;
         }
         self.bytes += bytes;
-        self.list.push(Statement {
+        let statement = Statement {
             id,
             text: preparation.text,
             classification: preparation.classification,
@@ -125,9 +131,18 @@ impl Statements {
             long_data: false,
             has_cursor: false,
             replica: None,
+            is_told_anew: false,
             is_unfit: false,
             kept: bytes,
-        });
+        };
+        if let Err(place) = self.place(id) {
+            self.list.insert(place, statement);
+        }
+    }
+
+    /// Where it is in the list, or else would be.
+    fn place(&self, id: StatementId) -> Result<usize, usize> {
+        self.list.binary_search_by_key(&id.0, |statement| statement.id.0)
     }
 
     /// Nothing is prepared at home.
@@ -149,20 +164,19 @@ impl Statements {
     }
 
     pub(super) fn find(&self, id: StatementId) -> Option<&Statement> {
-        let id = self.resolve(id);
-        self.list.iter().find(|statement| statement.id == id)
+        let place = self.place(self.resolve(id)).ok()?;
+        Some(&self.list[place])
     }
 
     pub(super) fn find_mut(&mut self, id: StatementId) -> Option<&mut Statement> {
-        let id = self.resolve(id);
-        self.list.iter_mut().find(|statement| statement.id == id)
+        let place = self.place(self.resolve(id)).ok()?;
+        Some(&mut self.list[place])
     }
 
     /// The client closes a statement.
     pub(super) fn close(&mut self, id: StatementId) {
-        let id = self.resolve(id);
-        if let Some(place) = self.list.iter().position(|statement| statement.id == id) {
-            let statement = self.list.swap_remove(place);
+        if let Ok(place) = self.place(self.resolve(id)) {
+            let statement = self.list.remove(place);
             self.bytes -= statement.kept;
             self.closed.extend(statement.replica.map(|replica| replica.id));
         }
@@ -215,8 +229,8 @@ impl Statements {
         }
     }
 
-    /// The packet's payload as the replica must get it; `None` if the statement is not there.
-    pub(super) fn for_replica(&mut self, id: StatementId, payload: &[u8], execution: &Execution) -> Option<Vec<u8>> {
+    /// What the replica must get of an execution; `None` if the statement is not there.
+    pub(super) fn for_replica(&mut self, id: StatementId, payload: &[u8], execution: &Execution) -> Option<ForReplica> {
         self.clock += 1;
         let clock = self.clock;
         let statement = self.find_mut(id)?;
@@ -224,8 +238,10 @@ impl Statements {
         replica.used = clock;
         let must_add = !execution.binds && !replica.has_types && statement.parameters > 0;
         replica.has_types = true;
-        let types = must_add.then_some(&*statement.types);
-        Some(execution.write(payload, replica.id, types))
+        Some(match must_add {
+            true => ForReplica::Payload(execution.write(payload, replica.id, &statement.types)),
+            false => ForReplica::Number(replica.id),
+        })
     }
 
     pub(super) fn clear(&mut self) {
@@ -255,7 +271,8 @@ impl Statement {
     /// get instead, where the types were told to the replica only.
     pub(super) fn bind(&mut self, payload: &[u8], execution: &Execution, goes_home: bool) -> Option<Vec<u8>> {
         if execution.binds {
-            self.types = payload[execution.types.clone()].to_vec();
+            self.types.clear();
+            self.types.extend_from_slice(&payload[execution.types.clone()]);
             self.home_has_types = goes_home;
             if let Some(replica) = &mut self.replica {
                 replica.has_types = !goes_home;
@@ -266,8 +283,17 @@ impl Statement {
             return None;
         }
         self.home_has_types = true;
-        Some(execution.write(payload, self.id, Some(&self.types)))
+        Some(execution.write(payload, self.id, &self.types))
     }
+}
+
+/// What a replica must get of a client's execution.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ForReplica {
+    /// The same, with this number in it.
+    Number(StatementId),
+    /// This payload, with types that the client has not sent this time.
+    Payload(Vec<u8>),
 }
 
 /// Where the parts of a COM_STMT_EXECUTE are.
@@ -326,21 +352,16 @@ impl Execution {
         Ok(Some(Execution { wants_cursor, bitmap, binds, types: first_type..values, values }))
     }
 
-    /// The payload with another statement id, and with `types` where it has none.
-    fn write(&self, payload: &[u8], id: StatementId, types: Option<&[u8]>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(payload.len() + types.map_or(0, <[u8]>::len));
+    /// The payload with another statement id, and with `types` in place of those that it does not have.
+    fn write(&self, payload: &[u8], id: StatementId, types: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(payload.len() + types.len());
         let mut writer = Writer::new(&mut out);
         writer.bytes(&payload[..1]);
         writer.u32(id.0);
         writer.bytes(&payload[5..self.bitmap.end]);
-        match types {
-            Some(types) => {
-                writer.u8(1);
-                writer.bytes(types);
-                writer.bytes(&payload[self.values..]);
-            }
-            None => writer.bytes(&payload[self.bitmap.end..]),
-        }
+        writer.u8(1);
+        writer.bytes(types);
+        writer.bytes(&payload[self.values..]);
         out
     }
 }
@@ -392,7 +413,7 @@ mod tests {
         let payload = execute(5, true);
         let execution = Execution::parse(&payload, 1, false).unwrap();
         let sent = statements.for_replica(StatementId(5), &payload, &execution);
-        assert_eq!(sent, Some(execute(1, true)));
+        assert_eq!(sent, Some(ForReplica::Number(StatementId(1))));
     }
 
     #[test]
@@ -403,8 +424,9 @@ mod tests {
         assert_eq!(statements.find_mut(StatementId(5)).unwrap().bind(&binding, &execution, true), None);
         statements.prepared_at_replica(StatementId(5), StatementId(1));
         let execution = Execution::parse(&bare, 1, false).unwrap();
-        assert_eq!(statements.for_replica(StatementId(5), &bare, &execution), Some(execute(1, true)));
-        assert_eq!(statements.for_replica(StatementId(5), &bare, &execution), Some(execute(1, false)));
+        let mut sent = || statements.for_replica(StatementId(5), &bare, &execution);
+        assert_eq!(sent(), Some(ForReplica::Payload(execute(1, true))));
+        assert_eq!(sent(), Some(ForReplica::Number(StatementId(1))));
         // Bound anew at the replica: home has the old ones.
         let execution = Execution::parse(&binding, 1, false).unwrap();
         statements.find_mut(StatementId(5)).unwrap().bind(&binding, &execution, false);
@@ -416,6 +438,22 @@ mod tests {
     fn minus_one_is_the_statement_prepared_last() {
         let statements = one();
         assert_eq!(statements.find(StatementId::LAST_PREPARED).unwrap().id, StatementId(5));
+    }
+
+    #[test]
+    fn each_statement_is_found_in_whatever_order_they_come_and_go() {
+        let mut statements = Statements::default();
+        for id in [5, 1, 9, 3, 7, 3] {
+            statements.prepared(preparation(id, &format!("SELECT {id}"), 0));
+        }
+        statements.close(StatementId(5));
+        let text = |id| statements.find(StatementId(id)).map(|statement| statement.text.clone());
+        for id in [1, 3, 7, 9] {
+            assert_eq!(text(id), Some(format!("SELECT {id}").into_bytes()));
+        }
+        assert_eq!((text(5), text(4), statements.list.len()), (None, None, 4));
+        let kept: usize = statements.list.iter().map(|statement| statement.kept).sum();
+        assert_eq!(statements.bytes, kept);
     }
 
     #[test]
@@ -448,10 +486,12 @@ mod tests {
     fn with_query_attributes_parameters_have_a_count_and_names() {
         let payload = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0xFE, 0, 0, 2, b'v', b'3'];
         let execution = Execution::parse(&payload, 1, true).unwrap();
+        assert_eq!(execution.types, 13..16);
+        let bare = [0x17, 5, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 2, b'v', b'3'];
         let mut sent = payload.to_vec();
         sent[1] = 7;
-        assert_eq!(execution.write(&payload, StatementId(7), None), sent);
-        assert_eq!(execution.types, 13..16);
+        let execution = Execution::parse(&bare, 1, true).unwrap();
+        assert_eq!(execution.write(&bare, StatementId(7), &payload[13..16]), sent);
     }
 
     #[test]

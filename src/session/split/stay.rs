@@ -66,7 +66,7 @@ bonds! {
     PreviousStatement => "about the statement before";
     /// A prepared statement that is not kept.
     UnknownStatement => "unknown prepared statement";
-    /// It was prepared under settings that the session has changed since.
+    /// It was prepared under settings that the session has changed since, or is for others than the replica has.
     OtherSettings => "prepared under other settings";
     /// It opens a cursor, or closes one.
     Cursor => "cursor";

@@ -7,7 +7,7 @@ use crate::sql::Family;
 ///
 /// `optimizer_switch` is not among them: it decides how rows are found and not which, and servers of two versions do not
 /// have the same switches to set.
-const OF_BOTH: [&str; 19] = [
+const OF_BOTH: [&str; 20] = [
     "sql_mode",
     "time_zone",
     "character_set_client",
@@ -29,11 +29,12 @@ const OF_BOTH: [&str; 19] = [
     "sql_safe_updates",
     "sql_quote_show_create",
     "sql_notes",
+    // Clients are told of the transactions of the server that they read from.
+    "session_track_transaction_info",
 ];
 
 /// Those of MariaDB, from 10.2 on.
-const OF_MARIADB: [&str; 5] =
-    ["tx_isolation", "old_mode", "max_statement_time", "max_recursive_iterations", "standard_compliant_cte"];
+const OF_MARIADB: [&str; 4] = ["old_mode", "max_statement_time", "max_recursive_iterations", "standard_compliant_cte"];
 
 /// Those of MySQL, from 5.7 on.
 const OF_MYSQL: [&str; 5] = [
@@ -52,11 +53,32 @@ const OF_MYSQL_8: [&str; 3] =
 pub(super) fn compared(family: Family) -> impl Iterator<Item = &'static str> {
     const MYSQL_8: u32 = 80_011;
     let (own, newer): (&[&str], &[&str]) = match family {
-        Family::MariaDb { .. } => (&OF_MARIADB, &[]),
+        Family::MariaDb { .. } if has_new_names(family) => (&OF_MARIADB, &["transaction_isolation"]),
+        Family::MariaDb { .. } => (&OF_MARIADB, &["tx_isolation"]),
         Family::MySql { version } if version >= MYSQL_8 => (&OF_MYSQL, &OF_MYSQL_8),
         Family::MySql { .. } => (&OF_MYSQL, &[]),
     };
     OF_BOTH.iter().chain(own).chain(newer).copied()
+}
+
+/// Whether servers have `transaction_isolation` and `transaction_read_only`, and warn of the names that these had before.
+/// What no server is known of is new.
+pub(super) fn has_new_names(family: Family) -> bool {
+    match family {
+        Family::MariaDb { version } => version >= 110_101,
+        Family::MySql { version } => version == 0 || version >= 50_720,
+    }
+}
+
+/// Whether setting another variable sets this one anew: it must be set behind that.
+pub(super) fn is_set_by_another(name: &[u8]) -> bool {
+    is_one_of(&["collation_connection", "sql_big_selects"], name)
+}
+
+/// Whether SET NAMES sets a variable.
+pub(super) fn is_set_by_names(name: &[u8]) -> bool {
+    name == b"collation_connection"
+        || is_one_of(&["character_set_client", "character_set_connection", "character_set_results"], name)
 }
 
 /// Variables whose value means something at one server, or for one statement, only.
@@ -95,7 +117,15 @@ pub(super) fn is_server_bound(name: &[u8]) -> bool {
 /// Whether a session is as before once the variable has its default again. Others leave something behind: what was written
 /// without `sql_log_bin` is at no replica, `rand_seed1` has numbers follow that no other server would give.
 pub(super) fn is_released_by_default(name: &[u8]) -> bool {
-    is_one_of(&["timestamp", "auto_increment_increment", "auto_increment_offset", "binlog_format", "sql_log_off"], name)
+    const RELEASED: [&str; 6] = [
+        "timestamp",
+        "auto_increment_increment",
+        "auto_increment_offset",
+        "binlog_format",
+        "sql_log_off",
+        "sql_auto_is_null",
+    ];
+    is_one_of(&RELEASED, name)
 }
 
 fn is_one_of(names: &[&str], name: &[u8]) -> bool {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    Split,
+    Home, Split, Tracking,
     chore::{Chore, Unsayable},
     sight::{Demand, PATIENCE},
     variables::compared,
@@ -16,7 +16,7 @@ use super::{
 
 /// What MySQL is asked to tell of: naming all would have it tell the number of every statement. Other variables that a
 /// statement sets keep the session's reads at home.
-const TRACKED_BY_MYSQL: &str = "character_set_client,character_set_connection,character_set_results,\
+const TRACKED_BY_MYSQL: &str = "autocommit,character_set_client,character_set_connection,character_set_results,\
     collation_connection,sql_mode,time_zone,lc_time_names,div_precision_increment,group_concat_max_len,\
     sql_select_limit,default_week_format,sql_auto_is_null,sql_safe_updates,sql_big_selects,max_join_size,\
     max_sort_length,optimizer_switch,optimizer_search_depth,optimizer_prune_level,transaction_isolation,lc_messages,\
@@ -29,11 +29,6 @@ const TRACKED_BY_MYSQL: &str = "character_set_client,character_set_connection,ch
     block_encryption_mode,show_create_table_verbosity,explain_format,default_collation_for_utf8mb4,\
     session_track_system_variables,session_track_schema,session_track_state_change,session_track_gtids,timestamp";
 
-/// Whether MySQL tells of a variable when it is set.
-pub(super) fn is_told_by_mysql(name: &[u8]) -> bool {
-    TRACKED_BY_MYSQL.split(',').any(|told| told.as_bytes().eq_ignore_ascii_case(name))
-}
-
 impl Split {
     /// What is said for a chore; `None` if nothing needs to be.
     pub(super) fn words(
@@ -45,12 +40,17 @@ impl Split {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
-            Chore::HomeValues => query(values_statement(self.family, true).as_bytes()),
-            Chore::ReplicaValues => query(values_statement(self.family, false).as_bytes()),
-            Chore::Tracking => query(self.tracking_statement().as_bytes()),
+            Chore::Reset => Some(vec![Command::ResetConnection.byte()]),
+            Chore::HomeValues => query(self.values_statement(self.tracking_variables()).as_bytes()),
+            Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
+            Chore::Tracking | Chore::ReturnTracking => match &self.home {
+                Home::Silent(tracking) => query(self.tracking_statement(&self.more_than(tracking)).as_bytes()),
+                Home::Telling(tracking) => query(self.tracking_statement(tracking).as_bytes()),
+                Home::Unknown | Home::Returned | Home::Unable => return Err(Unsayable),
+            },
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
             Chore::Settings => {
-                let values = self.replicas.get().and_then(|replica| replica.values.as_deref()).unwrap_or_default();
+                let values = self.replicas.get().and_then(|replica| replica.values.as_ref());
                 let lacks_autocommit = self.replicas.get().is_some_and(|replica| replica.lacks_autocommit);
                 let extra = [
                     self.replicas_wait.then_some("SESSION wsrep_sync_wait=1"),
@@ -77,22 +77,71 @@ impl Split {
             Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
             Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
-            Chore::HomeTheirs => query(values_statement(self.family, false).as_bytes()),
+            Chore::HomeTheirs => query(self.values_statement(&[]).as_bytes()),
             Chore::HomeSettings => query(&self.home_settings(status).map_err(|_| Unsayable)?),
             Chore::HomeRole => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
             Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
         })
     }
 
-    pub(super) fn tracking_statement(&self) -> String {
-        let (variables, gtids) = match self.family {
-            sql::Family::MariaDb { .. } => ("*", ""),
-            sql::Family::MySql { .. } => (TRACKED_BY_MYSQL, ", SESSION session_track_gtids='OWN_GTID'"),
+    /// What home is asked to tell of: what the client asked for, so that this is told as to the client, and the rest.
+    fn more_than(&self, asked: &Tracking) -> Tracking {
+        let ours: &str = match self.family {
+            sql::Family::MariaDb { .. } => "*",
+            sql::Family::MySql { .. } => TRACKED_BY_MYSQL,
         };
-        format!(
-            "SET SESSION session_track_system_variables='{variables}', SESSION session_track_schema=ON, \
-             SESSION session_track_state_change=ON{gtids}"
-        )
+        // MySQL takes all only alone.
+        let others = ours.split(',').filter(|name| asked.names().all(|known| known != *name && known != "*"));
+        let variables = asked.names().chain(others).collect::<Vec<_>>().join(",").into_bytes();
+        let gtids = if asked.has_gtids() { asked.gtids.clone() } else { b"OWN_GTID".to_vec() };
+        Tracking { variables, schema: true, state_change: true, gtids }
+    }
+
+    /// What home is asked to tell of while it tells all that the session needs.
+    pub(super) fn full_tracking_statement(&self) -> String {
+        let asked = match &self.home {
+            Home::Silent(tracking) | Home::Telling(tracking) => tracking.clone(),
+            Home::Unknown | Home::Returned | Home::Unable => Tracking::default(),
+        };
+        self.tracking_statement(&self.more_than(&asked))
+    }
+
+    fn tracking_statement(&self, tracking: &Tracking) -> String {
+        let switch = |is_on| if is_on { "ON" } else { "OFF" };
+        let mut statement = format!(
+            "SET SESSION session_track_system_variables='{}', SESSION session_track_schema={}, \
+             SESSION session_track_state_change={}",
+            tracking.names().collect::<Vec<_>>().join(","),
+            switch(tracking.schema),
+            switch(tracking.state_change),
+        );
+        if self.knows_gtid_tracker() {
+            let gtids = String::from_utf8_lossy(&tracking.gtids);
+            statement += &format!(", SESSION session_track_gtids='{gtids}'");
+        }
+        statement
+    }
+
+    /// MariaDB tells of its positions as of a system variable.
+    pub(super) fn knows_gtid_tracker(&self) -> bool {
+        matches!(self.family, sql::Family::MySql { .. })
+    }
+
+    fn tracking_variables(&self) -> &'static [&'static str] {
+        const VARIABLES: [&str; 4] = [
+            "session_track_system_variables",
+            "session_track_schema",
+            "session_track_state_change",
+            "session_track_gtids",
+        ];
+        if self.knows_gtid_tracker() { &VARIABLES } else { &VARIABLES[..3] }
+    }
+
+    /// Asks for these variables and for those that are [`compared`].
+    fn values_statement(&self, first: &[&'static str]) -> String {
+        let names = first.iter().copied().chain(compared(self.family));
+        let names: Vec<String> = names.map(|name| format!("@@SESSION.{name}")).collect();
+        format!("SELECT {}", names.join(", "))
     }
 
     fn position_statement(&self) -> &'static str {
@@ -119,12 +168,4 @@ fn collation_statement(collation: u16) -> String {
 fn com_query(query_attributes: bool, text: &[u8]) -> Vec<u8> {
     let attributes: &[u8] = if query_attributes { &[0, 1] } else { &[] };
     [&[Command::Query.byte()], attributes, text].concat()
-}
-
-/// Asks for the variables that are [`compared`]; of home also for what it tells clients by itself.
-fn values_statement(family: sql::Family, is_home: bool) -> String {
-    let tracking = ["session_track_system_variables", "session_track_schema", "session_track_state_change"];
-    let names = tracking.into_iter().filter(|_| is_home).chain(compared(family));
-    let names: Vec<String> = names.map(|name| format!("@@SESSION.{name}")).collect();
-    format!("SELECT {}", names.join(", "))
 }

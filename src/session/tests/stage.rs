@@ -219,6 +219,11 @@ impl Stage {
                         assert_eq!(side == Side::Client, to != Side::Client, "the client's bytes go up, others down");
                         self.sent(to).extend(bytes);
                     }
+                    Step::Renumber { to, length, at, number } => {
+                        let mut bytes: Vec<u8> = waiting.drain(..length).collect();
+                        bytes[at..at + number.len()].copy_from_slice(&number);
+                        self.sent(to).extend(bytes);
+                    }
                     Step::Consume { length } => {
                         assert!(length > 0, "a step makes progress");
                         waiting.drain(..length);

@@ -73,9 +73,13 @@ impl Query {
                     continue;
                 }
                 step @ (Step::Name | Step::TellingName) => {
-                    let passed = word(text, at, last);
-                    let tells = |word: Passed| self.is_told(&text[word.start..word.end]);
-                    passed.filter(|word| step == Step::Name || !tells(*word))
+                    let Some(end) = name_end(text, at) else { break };
+                    if step == Step::TellingName && self.is_told(&text[at..end]) {
+                        break;
+                    }
+                    last = Passed { kind: Kind::Word, place: last.next_place(), start: at, end };
+                    at = end;
+                    continue;
                 }
                 Step::Sign => Some(sign(first, at)),
                 Step::Digit => number(text, at),
@@ -89,16 +93,18 @@ impl Query {
                 }
                 Step::Open => {
                     self.open(reader, last, at);
-                    Some(sign(first, at))
+                    last = sign(first, at);
+                    at += 1;
+                    if self.is_in_last_insert_id {
+                        break;
+                    }
+                    continue;
                 }
                 Step::Other => None,
             };
             let Some(passed) = passed else { break };
             last = passed;
             at = passed.end;
-            if self.is_in_last_insert_id {
-                break;
-            }
         }
         reader.lexer.at = at;
         if last.end != before.end {
@@ -134,12 +140,6 @@ fn previous(last: Passed, text: &[u8]) -> Previous {
 #[inline]
 fn sign(byte: u8, at: usize) -> Passed {
     Passed { kind: Kind::Sign(byte), place: Place::Other, start: at, end: at + 1 }
-}
-
-#[inline]
-fn word(text: &[u8], start: usize, last: Passed) -> Option<Passed> {
-    let end = name_end(text, start)?;
-    Some(Passed { kind: Kind::Word, place: last.next_place(), start, end })
 }
 
 /// Where the bytes of an ASCII name end; none if bytes from 0x80 go on with it.

@@ -104,6 +104,30 @@ fn the_token_that_decides_is_named() {
 }
 
 #[test]
+fn a_doubled_backtick_is_a_part_of_its_name_wherever_it_stands() {
+    for (text, expected) in [
+        ("SELECT `a``b` FROM `t`", "read"),
+        ("SELECT ```a`, `b```, ````, `c` FROM t", "read"),
+        ("SELECT `a`` FOR UPDATE` FROM t", "read"),
+        ("SELECT a AS `b``; DELETE FROM t; ``c` FROM t", "read"),
+        ("SELECT t.`a``b`.`c``(1)` FROM t", "read"),
+        ("SELECT * FROM `a``mysql`.user", "read"),
+        ("SELECT * FROM `mysql```.user", "read"),
+        ("SELECT `a``b` FROM t FOR UPDATE", "FOR UPDATE"),
+        ("SELECT `a```, ```b` FROM t FOR UPDATE", "FOR UPDATE"),
+        ("SELECT `a``b`(1)", "stored function"),
+        ("SELECT s.`a``b`(1)", "stored function"),
+        ("SELECT `s``t`.nextval FROM t", "sequence"),
+        ("SELECT `a`` FROM t", "unterminated text"),
+    ] {
+        for dialect in [MARIADB, MYSQL] {
+            let found = classify(text.as_bytes(), dialect, true);
+            assert_eq!(verdict(&found), expected, "{text}");
+        }
+    }
+}
+
+#[test]
 fn statements_are_counted_without_the_empty_ones() {
     let count = |text: &str| classify(text.as_bytes(), MYSQL, true).statements;
     assert_eq!(count(""), 0);

@@ -49,6 +49,9 @@ impl Mirror {
                 (0x03, 0) if text.starts_with("SELECT") => peer.row(&[name]),
                 (0x03, variables) if text.starts_with("SELECT") => peer.row(&vec!["1"; variables]),
                 (0x01, _) => return,
+                // The number of a statement is the length of the server's name; it has neither parameters nor columns.
+                (0x16, _) => peer.send(1, &[0, name.len() as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+                (0x17, _) => peer.row(&[&format!("{name} {}", command[1])]),
                 _ => peer.send(1, OK),
             }
         }
@@ -72,6 +75,10 @@ impl Client {
     /// The one value of a query's one row.
     fn value_of(&mut self, text: &str) -> String {
         self.query(text);
+        self.value()
+    }
+
+    fn value(&mut self) -> String {
         let packets: Vec<Vec<u8>> = (0..4).map(|_| self.receive().expect("a result").1).collect();
         String::from_utf8_lossy(&packets[2][1..]).into_owned()
     }
@@ -114,6 +121,12 @@ fn split_house(engine: Engine, home: &Mirror, replica: SocketAddr, more_of_repli
 }
 
 impl House {
+    /// Bytes that clients have sent, as far as workers have seen them.
+    fn client_bytes(&self) -> u64 {
+        let handles = self.company.handles.get().expect("hired");
+        handles.iter().map(|handle| handle.counters().client_bytes.load(Ordering::SeqCst)).sum()
+    }
+
     fn connections_at(&self, place: usize) -> u32 {
         self.table.servers[place].load.connections()
     }
@@ -194,5 +207,34 @@ fn a_client_that_goes_while_its_replica_is_being_had_takes_nothing_with_it() {
         eventually("the replica is being asked", || house.connections_at(1) == 1);
         client.reset();
         eventually("nothing is taken", || house.is_empty());
+    }
+}
+
+#[test]
+fn an_execution_reaches_the_replica_under_its_number_there_however_it_is_cut() {
+    for engine in ENGINES {
+        let home = Mirror::start("home", Manner::Answers);
+        let replica = Mirror::start("replica", Manner::Answers);
+        let house = split_house(engine, &home, replica.address, "");
+        let mut client = house.logged_in();
+        client.send(0, b"\x16SELECT a FROM t");
+        assert_eq!(client.receive().expect("a number").1[1], 4);
+        let mut execute = Vec::new();
+        write_packet(&mut execute, 0, &[0x17, 4, 0, 0, 0, 0, 1, 0, 0, 0]);
+        for cut in 1..execute.len() {
+            let sent = house.client_bytes() + cut as u64;
+            client.stream.write_all(&execute[..cut]).expect("the other end reads");
+            eventually("the first piece is there", || house.client_bytes() == sent);
+            client.stream.write_all(&execute[cut..]).expect("the other end reads");
+            assert_eq!(client.value(), "replica 7", "{engine:?}, cut at {cut}");
+        }
+        // Several in one buffer, and a read and a ping behind them.
+        let mut many = execute.repeat(3);
+        write_packet(&mut many, 0, b"\x03SELECT a FROM t");
+        write_packet(&mut many, 0, &[0x0E]);
+        client.stream.write_all(&many).expect("the other end reads");
+        let answers: Vec<String> = (0..4).map(|_| client.value()).collect();
+        assert_eq!(answers, ["replica 7", "replica 7", "replica 7", "replica"]);
+        assert_eq!(client.receive().expect("an answer").1[0], 0x00, "OK");
     }
 }

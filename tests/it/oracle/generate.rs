@@ -111,7 +111,7 @@ const PREPARED: &[(&str, usize)] = &[
     ("SELECT LAST_INSERT_ID(), ROW_COUNT(), FOUND_ROWS()", 0),
     ("SELECT * FROM t1 WHERE id = ? FOR UPDATE", 1),
     ("SELECT GET_LOCK('<db>', 0), RELEASE_LOCK('<db>')", 0),
-    ("SELECT SQL_CALC_FOUND_ROWS id FROM t1 LIMIT ?", 1),
+    ("SELECT SQL_CALC_FOUND_ROWS id FROM t1 ORDER BY id LIMIT ?", 1),
     ("SELECT f_pure(?), f_write(?)", 2),
     ("CALL p_rows(?)", 1),
     ("CALL p_out(?, @u1, @u2)", 1),

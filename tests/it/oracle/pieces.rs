@@ -99,7 +99,7 @@ pub(super) const READS: &[&str] = &[
     "DO 1",
     "SELECT 1; SELECT 2, 3",
     "SELECT * FROM t1 WHERE id = 1; SELECT * FROM t2 WHERE id = 2; SELECT FOUND_ROWS()",
-    "SELECT ';', \";\", `id` FROM t1 LIMIT 1; SELECT 'two'",
+    "SELECT ';', \";\", `id` FROM t1 ORDER BY id LIMIT 1; SELECT 'two'",
 ];
 
 /// For both families: runs of statements that have to stay together.

@@ -181,11 +181,13 @@ impl Player {
 
     /// Takes out what two sessions on one server do not have in common: the names of their schemas, which have one
     /// length, and the numbers of statements, which MariaDB counts over all connections that one of its threads served.
-    /// Those are in the reply to a PREPARE and in the text of two errors.
+    /// Those are in the reply to a PREPARE and in the text of two errors, also where SHOW WARNINGS tells of them.
     fn comparable(&self, shape: Shape, mut reply: Reply) -> Vec<Vec<u8>> {
         match &reply.error {
             None if shape == Shape::Prepare => reply.packets[0][1..5].fill(0),
             Some(error) if matches!(error.code, 1243 | 1421) => reply.packets[0].truncate(9),
+            // The same errors, told again.
+            None if shape == Shape::Results => reply.packets.iter_mut().for_each(without_statement_number),
             _ => {}
         }
         let placeholder = "?".repeat(self.database.len());
@@ -274,6 +276,19 @@ fn append_value(payload: &mut Vec<u8>, value: &Value) {
             payload.extend_from_slice(&year.to_le_bytes());
             payload.extend_from_slice(&[*month, *day]);
         }
+    }
+}
+
+/// Takes the number out of a row that ends with "The statement (5) has no open cursor" or "Unknown prepared statement
+/// handler (5) given to" and the name of a function.
+fn without_statement_number(packet: &mut Vec<u8>) {
+    for before in [&b"The statement ("[..], b"Unknown prepared statement handler ("] {
+        let Some(at) = packet.windows(before.len()).position(|window| window == before) else { continue };
+        let from = at + before.len();
+        let digits = packet[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        packet.drain(from..from + digits);
+        // The text's length stands before it.
+        packet[at - 1] -= digits as u8;
     }
 }
 

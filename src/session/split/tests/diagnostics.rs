@@ -1,4 +1,4 @@
-//! Warnings and errors are asked for where they are, and home knows of every error.
+//! What is asked about earlier statements is asked where it is, and home knows of every error.
 
 use super::*;
 
@@ -99,4 +99,56 @@ fn elsewhere_the_next_statement_makes_conditions_forgotten() {
         let result = play.result();
         play.reply(Side::Replica, &result);
     }
+}
+
+/// A query that finds rows at the replica.
+fn finds(play: &mut Play) {
+    assert_eq!(play.read("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"), Side::Replica);
+}
+
+#[test]
+fn found_rows_are_those_of_the_last_query_whatever_came_behind_it() {
+    for text in ["INSERT INTO t VALUES (1)", "SET @a = 1", "BEGIN", "UPDATE t SET a = 1"] {
+        let mut play = any();
+        finds(&mut play);
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica, "{text}");
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.read("SELECT ROW_COUNT()"), Side::Server, "{text}");
+    }
+    for text in ["INSERT INTO t SELECT 1", "CALL p()", "SET @a = (SELECT 1)"] {
+        let mut play = any();
+        finds(&mut play);
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server, "{text}");
+    }
+    let mut play = any();
+    finds(&mut play);
+    assert_eq!(play.goes(&query("DELETE FROM t")), Side::Server);
+    play.reply(Side::Server, &error(1, 1451));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica, "what fails finds nothing");
+}
+
+#[test]
+fn what_ran_at_home_is_not_run_again_for_a_question() {
+    let mut play = any();
+    finds(&mut play);
+    play.at_home("SET @a = @a + 1", AUTOCOMMIT, b"");
+    play.closed(Side::Replica);
+    play.said();
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
+}
+
+#[test]
+fn several_statements_in_a_text_stay_where_they_were_allowed_or_forbidden() {
+    let mut play = any();
+    assert_eq!(play.goes(&query("SELECT a FROM t; SELECT b FROM t")), Side::Replica);
+    let mut play = any();
+    assert_eq!(play.goes(&command(0x1B, &[1, 0])), Side::Server);
+    play.reply(Side::Server, &packet(1, &eof(AUTOCOMMIT)));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert_eq!(play.goes(&query("SELECT a FROM t; SELECT b FROM t")), Side::Server);
 }

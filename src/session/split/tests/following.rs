@@ -213,31 +213,27 @@ fn a_prepared_statement_makes_a_temporary_table_too() {
 }
 
 #[test]
-fn a_reset_asks_home_anew_and_begins_again_at_a_fresh_replica() {
-    let mut play = Play::of(Script { user: "any", schema: Some("shop"), ..Script::default() });
-    play.sets("SET time_zone = '+02:00'", "time_zone", "+02:00");
-    assert_eq!(told(&mut play), ["SET SESSION time_zone='+02:00'"]);
-    play.stage.wishes.clear();
-    reset(&mut play);
-    assert!(play.stage.wishes.iter().any(|wish| matches!(wish, Output::ReleaseReplica)));
-    let said = play.said_to_home();
-    assert!(
-        said.iter().any(|text| text.starts_with("SELECT @@SESSION.")),
-        "its values are the defaults of now: {said:?}"
-    );
-    assert!(said.iter().any(|text| text.starts_with("SET SESSION session_track")), "{said:?}");
-    assert!(!told(&mut play).iter().any(|text| text.contains("time_zone")));
-    assert_eq!(play.introduction.take().expect("a login").database.as_deref(), Some(&b"shop"[..]));
-}
-
-#[test]
-fn the_servers_own_character_sets_are_the_replicas_after_a_reset() {
-    let mut play = Play::of(Script { user: "any", ..Script::default() });
-    assert_eq!(told(&mut play), [""; 0]);
-    reset(&mut play);
-    let said = told(&mut play);
-    assert!(said[0].contains("SESSION character_set_results='utf8mb4', "), "their names do not tell all: {said:?}");
-    assert_eq!(told(&mut play), [""; 0]);
+fn a_reset_asks_home_anew_and_reaches_the_replica() {
+    for is_lost in [false, true] {
+        let mut play = Play::of(Script { user: "any", schema: Some("shop"), ..Script::default() });
+        play.sets("SET time_zone = '+02:00'", "time_zone", "+02:00");
+        assert_eq!(told(&mut play), ["SET SESSION time_zone='+02:00'"]);
+        reset(&mut play);
+        let said = play.said_to_home();
+        assert!(
+            said.iter().any(|text| text.starts_with("SELECT @@SESSION.")),
+            "its values are the defaults of now: {said:?}"
+        );
+        assert!(said.iter().any(|text| text.starts_with("SET SESSION session_track")), "{said:?}");
+        play.introduction = None;
+        if is_lost {
+            play.closed(Side::Replica);
+        }
+        // The login's character sets may have the names of the server's own, and are others.
+        assert_eq!(told(&mut play), ["RESET"]);
+        assert_eq!(play.introduction.take().map(|login| login.database), is_lost.then(|| Some(b"shop".to_vec())));
+        assert_eq!(told(&mut play), [""; 0]);
+    }
 }
 
 #[test]
@@ -335,4 +331,32 @@ fn characteristics_of_all_transactions_are_told_by_mysql() {
     play.reply(Side::Server, &packet(1, &ok_with(AUTOCOMMIT, &variable("transaction_read_only", "ON"))));
     command = query("\0\x01SELECT a FROM t");
     assert_eq!(play.goes(&command), Side::Replica);
+}
+
+#[test]
+fn mariadb_tells_nothing_of_a_variable_with_two_signs_and_no_scope() {
+    for (text, expected) in [
+        ("SET @@time_zone = '+02:00'", "SET SESSION time_zone='+02:00'"),
+        ("SET @@`Sql_Notes` = false, @u = 1", "SET SESSION sql_notes=0, @`u`=1"),
+        ("SET @@max_sort_length=64", "SET SESSION max_sort_length=64"),
+    ] {
+        let mut play = Play::new();
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "{text}");
+        assert_eq!(play.said_to_replica()[1..], [expected], "{text}");
+    }
+    for text in [
+        "SET @@time_zone = DEFAULT",
+        "SET @@time_zone = @@global.time_zone",
+        "SET @@character_set_results = NULL",
+        "SET @@sql_mode = 'it''s'",
+        "SET @u = 1; SET @@time_zone = '+01:00'",
+    ] {
+        let mut play = Play::new();
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Server, "{text}");
+    }
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.at_home("SET @@session.time_zone = DEFAULT", AUTOCOMMIT, &variable("time_zone", "SYSTEM"));
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "it is told of this");
 }

@@ -128,3 +128,33 @@ fn a_server_that_does_not_tell_of_views_is_asked_again_later() {
     }
     assert_eq!(play.views_asked, 1);
 }
+
+#[test]
+fn where_a_missing_key_means_the_last_row_made_reads_stay_at_home() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.sets("SET sql_auto_is_null = 1", "sql_auto_is_null", "ON");
+    assert_eq!(play.read("SELECT a FROM t WHERE id IS NULL"), Side::Server);
+    play.sets("SET sql_auto_is_null = 0", "sql_auto_is_null", "OFF");
+    assert_eq!(play.read("SELECT a FROM t WHERE id IS NULL"), Side::Replica);
+}
+
+#[test]
+fn a_one_shot_keeps_reads_at_home_until_its_transaction_is_certainly_over() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.at_home("SET TRANSACTION READ ONLY", AUTOCOMMIT, b"");
+    assert_eq!(play.goes(&query("INSERT INTO t VALUES (1)")), Side::Server);
+    play.reply(Side::Server, &error(1, 1792));
+    play.stage.take_client();
+    for _ in 0..2 {
+        assert_eq!(play.read("SELECT 1"), Side::Server, "perhaps the server still has it");
+    }
+    play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, &position("0-1-5"));
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    play.at_home("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", AUTOCOMMIT, b"");
+    play.at_home("BEGIN", TRANSACTION, b"");
+    assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Server);
+    let rows = stream(&[vec![1], column("a"), end_with(TRANSACTION, b"")]);
+    play.reply(Side::Server, &rows);
+    play.at_home("COMMIT", AUTOCOMMIT, b"");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+}

@@ -92,7 +92,7 @@ fn what_the_session_has_set_is_put_on_a_connection_of_another() {
     play.said();
     play.runs_on(Lender::Other(Some("elsewhere")), "COMMIT", COMMITTED, b"");
     let said = play.said_to_home();
-    assert_eq!((said[0].as_str(), said[1].as_str()), ("", "USE shop"), "a reset comes first: {said:?}");
+    assert_eq!((said[0].as_str(), said[1].as_str()), ("RESET", "USE shop"), "a reset comes first: {said:?}");
     let settings = said.last().expect("settings");
     for part in ["session_track_state_change=ON", "autocommit=1", "SESSION time_zone='+02:00'", "@`a`=5"] {
         assert!(settings.contains(part), "{part} is not in {settings}");

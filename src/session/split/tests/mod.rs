@@ -8,6 +8,7 @@ mod lending;
 mod routing;
 mod seeing;
 mod statements;
+mod trackers;
 
 use super::{
     super::{stage::*, *},
@@ -68,6 +69,8 @@ struct Script {
     lacking: Capabilities,
     /// What home tells clients by itself: names of variables, then whether of schema and of other changes.
     home_tells: [&'static str; 3],
+    /// And whether of positions, which only MySQL's is asked for.
+    home_tells_gtids: &'static str,
     home_values: Vec<&'static str>,
     replica_values: Vec<&'static str>,
     /// Status of a fresh connection to a replica.
@@ -104,6 +107,7 @@ impl Script {
             cut: usize::MAX,
             lacking: Capabilities::NONE,
             home_tells: ["autocommit,character_set_client,time_zone", "1", "0"],
+            home_tells_gtids: "OFF",
             home_values: values.clone(),
             replica_values: values,
             replica_status: AUTOCOMMIT,
@@ -133,6 +137,7 @@ fn value_of(variable: &str) -> &'static str {
         name if name.starts_with("character_set") => "utf8mb4",
         name if name.starts_with("collation") => "utf8mb4_general_ci",
         "lc_time_names" => "en_US",
+        "sql_auto_is_null" => "0",
         _ => "1",
     }
 }
@@ -264,6 +269,7 @@ impl Play {
             0x16 => format!("PREPARE {text}"),
             0x19 => format!("CLOSE {}", payload[1]),
             0x0E => "PING".to_owned(),
+            0x1F => "RESET".to_owned(),
             _ => text,
         };
         let text = if side == Side::Replica { self.unguarded(text) } else { text };
@@ -301,7 +307,8 @@ impl Play {
     fn answer_to_text(&self, text: &str) -> Vec<u8> {
         let values = |values: &[&str]| self.row(values);
         if text.starts_with("SELECT @@SESSION.session_track") {
-            values(&[&self.script.home_tells[..], &self.script.home_values[..]].concat())
+            let gtids: &[&str] = if self.script.is_mysql { &[self.script.home_tells_gtids] } else { &[] };
+            values(&[&self.script.home_tells[..], gtids, &self.script.home_values[..]].concat())
         } else if text.starts_with("SELECT @@SESSION.") {
             values(&self.script.replica_values)
         } else if text.contains("information_schema.views") {

@@ -141,6 +141,33 @@ fn an_execution_that_closes_a_cursor_closes_it_where_it_is() {
 }
 
 #[test]
+fn definitions_that_a_replica_tells_anew_are_homes_to_tell() {
+    let anew = stream(&[vec![1, 1], column("b"), b"\x011".to_vec(), end_with(AUTOCOMMIT, b"")]);
+    let known = stream(&[vec![1, 0], b"\x011".to_vec(), end_with(AUTOCOMMIT, b"")]);
+    for cut in [1, 5, 30, usize::MAX] {
+        let mut play = any();
+        if let State::Relay(relay) = &mut play.stage.session.state {
+            relay.framing.cache_metadata = true;
+        }
+        prepare(&mut play, "SELECT ? FROM t");
+        play.send(&execute(ID, Some(true)));
+        assert_eq!(std::mem::take(&mut play.stage.to_replica), execute(REPLICA_STATEMENT, Some(true)));
+        play.reply(Side::Replica, &known);
+        assert_eq!(play.stage.take_client(), known, "what the client knows is known to both");
+        play.send(&execute(ID, Some(true)));
+        play.stage.to_replica.clear();
+        let (first, rest) = anew.split_at(cut.max(6).min(anew.len()));
+        play.reply(Side::Replica, first);
+        assert_eq!(play.stage.take_server(), execute(ID, Some(true)), "cut at {cut}");
+        play.reply(Side::Server, &anew);
+        rest.chunks(cut).for_each(|bytes| play.reply(Side::Replica, bytes));
+        assert_eq!(play.stage.take_client(), anew);
+        assert_eq!(run(&mut play, &execute(ID, Some(true))).0, Side::Server);
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica, "the replica is kept");
+    }
+}
+
+#[test]
 fn types_that_were_not_seen_are_not_made_up() {
     let mut play = any();
     prepare(&mut play, "SELECT a FROM t WHERE a = ?");

@@ -1,0 +1,231 @@
+//! What the client sees of what its server tells: what it asked for, byte for byte, whatever we asked for.
+
+use super::*;
+
+/// Home says OK with these trackers; what the client hears in place of all of them.
+fn heard(play: &mut Play, text: &str, status: StatusFlags, trackers: &[u8]) -> Vec<u8> {
+    play.at_home(text, status, trackers)
+}
+
+fn plain(status: StatusFlags) -> Vec<u8> {
+    packet(1, &ok(status))
+}
+
+fn with(status: StatusFlags, trackers: &[u8]) -> Vec<u8> {
+    packet(1, &ok_with(status, trackers))
+}
+
+fn mysql() -> Script {
+    Script { is_mysql: true, user: "any", ..Script::default() }
+}
+
+fn with_attributes(text: &str) -> Vec<u8> {
+    command(0x03, &[&[0, 1], text.as_bytes()].concat())
+}
+
+/// As [`Play::at_home`], where texts have attributes before them.
+fn at_mysql(play: &mut Play, text: &str, status: StatusFlags, trackers: &[u8]) -> Vec<u8> {
+    assert_eq!(play.goes(&with_attributes(text)), Side::Server, "{text}");
+    // An empty block is one, too.
+    let ok = OkPacket { status, trackers: Some(trackers.to_vec()), ..OkPacket::default() };
+    play.reply(Side::Server, &packet(1, &encoded(OK_HEADER, ok, true)));
+    play.stage.take_client()
+}
+
+fn transaction_state(state: &str) -> Vec<u8> {
+    let mut data = Vec::new();
+    Writer::new(&mut data).lenenc_bytes(state.as_bytes());
+    tracker(5, &data)
+}
+
+fn no_trackers(status: StatusFlags) -> Vec<u8> {
+    packet(1, &encoded(OK_HEADER, OkPacket { status, trackers: Some(Vec::new()), ..OkPacket::default() }, true))
+}
+
+#[test]
+fn home_is_asked_for_what_the_client_has_and_for_more() {
+    for (is_mysql, tells, begins, ends) in [
+        (false, "redirect_url,autocommit", "'redirect_url,autocommit,*', ", "state_change=ON"),
+        (false, "*", "'*', ", "state_change=ON"),
+        (false, "", "'*', ", "state_change=ON"),
+        (true, "my_own, autocommit", "'my_own,autocommit,character_set_client,", "gtids='ALL_GTIDS'"),
+        (true, "*", "'*', ", "gtids='ALL_GTIDS'"),
+    ] {
+        let script = Script { is_mysql, home_tells: [tells, "0", "0"], home_tells_gtids: "ALL_GTIDS", ..mysql() };
+        let mut play = Play::entering(script);
+        play.serve();
+        play.send(&if is_mysql { with_attributes("INSERT") } else { query("INSERT") });
+        let said = play.said_to_home();
+        let told = said[1].strip_prefix("SET SESSION session_track_system_variables=").expect("the second is about it");
+        assert!(told.starts_with(begins) && told.ends_with(ends), "{tells}: {told}");
+    }
+}
+
+#[test]
+fn an_end_of_results_has_no_flag_that_only_we_asked_for() {
+    let changed = StatusFlags(AUTOCOMMIT.0 | StatusFlags::SESSION_STATE_CHANGED.0);
+    let rows = |status| stream(&[vec![1], column("a"), eof(status), b"\x011".to_vec(), eof(status)]);
+    for cut in [1, 2, 3, 7, usize::MAX] {
+        let mut play = Play::of(Script { cut, lacking: Capabilities::DEPRECATE_EOF, ..Script::default() });
+        assert_eq!(play.goes(&query("SELECT @a := 1")), Side::Server);
+        play.reply(Side::Server, &rows(changed));
+        assert_eq!(play.stage.take_client(), rows(AUTOCOMMIT), "cut at {cut}");
+        assert_eq!(play.activity(), "idle");
+        assert_eq!(play.goes(&query("SELECT * FROM mysql.user")), Side::Server);
+        play.reply(Side::Server, &rows(changed));
+        assert_eq!(play.stage.take_client(), rows(changed), "that one is MariaDB's own");
+    }
+}
+
+#[test]
+fn a_change_that_an_end_of_results_does_not_tell_is_still_known_to_us() {
+    let mut play = Play::of(Script { user: "any", lacking: Capabilities::DEPRECATE_EOF, ..Script::default() });
+    let changed = StatusFlags(AUTOCOMMIT.0 | StatusFlags::SESSION_STATE_CHANGED.0);
+    assert_eq!(play.goes(&query("SELECT stored()")), Side::Server);
+    play.reply(Side::Server, &stream(&[vec![1], column("a"), eof(changed), b"\x011".to_vec(), eof(changed)]));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Server);
+}
+
+#[test]
+fn what_servers_tell_all_their_clients_passes() {
+    let mut play = Play::of(Script { home_tells: ["sort_buffer_size", "0", "1"], ..Script::default() });
+    let size = variable("sort_buffer_size", "1");
+    let all =
+        [variable("time_zone", "+02:00"), size.clone(), schema("shop"), state_change(), position("0-1-5")].concat();
+    let expected = with(AUTOCOMMIT, &[size, state_change()].concat());
+    assert_eq!(heard(&mut play, "SET sort_buffer_size = 1", AUTOCOMMIT, &all), expected);
+    let mut play = Play::of(Script { home_tells_gtids: "OWN_GTID", ..mysql() });
+    let position = mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23");
+    assert_eq!(at_mysql(&mut play, "INSERT INTO t VALUES (1)", AUTOCOMMIT, &position), with(AUTOCOMMIT, &position));
+}
+
+#[test]
+fn of_several_variables_in_one_tracker_the_wanted_ones_pass() {
+    let pair = |name: &str, value: &str| {
+        let mut pair = Vec::new();
+        Writer::new(&mut pair).lenenc_bytes(name.as_bytes());
+        Writer::new(&mut pair).lenenc_bytes(value.as_bytes());
+        pair
+    };
+    let mut play = Play::new();
+    let own = [pair("time_zone", "SYSTEM"), pair("autocommit", "ON")].concat();
+    let all = [pair("sql_mode", ""), own.clone()].concat();
+    assert_eq!(
+        heard(&mut play, "SET sql_mode = ''", AUTOCOMMIT, &tracker(0, &all)),
+        with(AUTOCOMMIT, &tracker(0, &own))
+    );
+}
+
+#[test]
+fn an_empty_block_is_the_servers_own() {
+    let mut play = Play::of(mysql());
+    let begun = transaction_state("T_______");
+    assert_eq!(at_mysql(&mut play, "START TRANSACTION", TRANSACTION, &begun), with(TRANSACTION, &begun));
+    assert_eq!(at_mysql(&mut play, "COMMIT AND CHAIN", TRANSACTION, b""), no_trackers(TRANSACTION));
+    let position = mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23");
+    assert_eq!(at_mysql(&mut play, "COMMIT AND CHAIN", TRANSACTION, &position), no_trackers(TRANSACTION));
+    assert_eq!(at_mysql(&mut play, "SET @a = 1", TRANSACTION, &state_change()), plain(TRANSACTION));
+    // Into a table that knows no transactions.
+    assert_eq!(at_mysql(&mut play, "INSERT INTO t VALUES (1)", TRANSACTION, &position), plain(TRANSACTION));
+    let over = transaction_state("________");
+    let both = [position.clone(), over.clone()].concat();
+    assert_eq!(at_mysql(&mut play, "COMMIT", AUTOCOMMIT, &both), with(AUTOCOMMIT, &over));
+    assert_eq!(at_mysql(&mut play, "INSERT INTO t VALUES (1)", AUTOCOMMIT, &position), plain(AUTOCOMMIT));
+}
+
+#[test]
+fn a_client_that_names_what_decides_gets_its_own_back_first() {
+    const BACK: &str = "SET SESSION session_track_system_variables='autocommit,character_set_client,time_zone', \
+                        SESSION session_track_schema=ON, SESSION session_track_state_change=OFF";
+    for text in [
+        "SET session_track_system_variables = 'time_zone,sql_mode'",
+        "SELECT @@SESSION_TRACK_SYSTEM_VARIABLES",
+        "SHOW VARIABLES LIKE 'session_track%'",
+        "PREPARE s FROM 'SET session_track_schema = OFF'",
+        "SELECT 1; SET session_track_schema = OFF",
+        "SET STATEMENT session_track_schema = OFF FOR SELECT 1",
+    ] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+        play.said();
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert_eq!(play.said_to_home(), [BACK], "{text}");
+        let mode = variable("sql_mode", "");
+        assert_eq!(heard(&mut play, "SET sql_mode = ''", AUTOCOMMIT, &mode), with(AUTOCOMMIT, &mode));
+        assert_eq!(play.read("SELECT a FROM t"), Side::Server, "nobody tells us any more");
+        assert_eq!(play.said(), []);
+    }
+}
+
+#[test]
+fn a_prepared_text_that_names_what_decides_counts_when_it_is_prepared() {
+    let mut play = Play::new();
+    play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    play.said();
+    play.send(&command(0x16, b"SET session_track_state_change = ?"));
+    assert!(play.said_to_home()[0].starts_with("SET SESSION session_track_system_variables='autocommit"));
+}
+
+#[test]
+fn a_server_that_does_not_give_it_back_runs_the_command_all_the_same() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    play.unanswered = "SET SESSION session_track";
+    play.send(&query("SET session_track_schema = OFF"));
+    play.stage.to_server.clear();
+    play.reply(Side::Server, &error(1, 1317));
+    assert_eq!(play.stage.take_server(), query("SET session_track_schema = OFF"));
+}
+
+#[test]
+fn a_home_that_cannot_be_asked_tells_what_the_client_wants() {
+    let mut play = Play::entering(Script { user: "any", ..Script::default() });
+    play.unanswered = "SET SESSION session_track";
+    play.send(&query("SET @a = 1"));
+    play.stage.to_server.clear();
+    play.reply(Side::Server, &error(1, 1231));
+    play.stage.take_server();
+    let answer = with(AUTOCOMMIT, &[variable("sort_buffer_size", "1"), state_change()].concat());
+    play.reply(Side::Server, &answer);
+    assert_eq!(play.stage.take_client(), answer);
+}
+
+#[test]
+fn a_variable_that_another_one_stands_for_goes_with_the_session() {
+    for (text, expected) in [
+        ("SET sql_safe_updates = 1", Some("SET SESSION sql_safe_updates=1")),
+        ("SET @@session.sql_notes = 'off'", Some("SET SESSION sql_notes='off'")),
+        ("SET sql_notes = DEFAULT", None),
+        ("SET NAMES latin1, sql_notes = @@global.sql_notes", None),
+    ] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        play.sets(text, "autocommit", "ON");
+        let side = play.read("SELECT a FROM t");
+        let said = play.said_to_replica();
+        match expected {
+            Some(setting) => assert_eq!((side, &*said[1]), (Side::Replica, setting), "{text}"),
+            None => assert_eq!(side, Side::Server, "{text}"),
+        }
+    }
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.sets("SET sql_mode = ''; SET sql_notes = 0", "autocommit", "ON");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Server, "which of them, nobody knows");
+}
+
+#[test]
+fn a_condition_that_means_the_last_insert_is_one_for_home() {
+    for told in ["sql_auto_is_null", "autocommit"] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        play.sets("SET sql_auto_is_null = 1", told, "ON");
+        assert_eq!(play.read("SELECT a FROM t WHERE id IS NULL"), Side::Server);
+        play.sets("SET sql_auto_is_null = 0", told, "OFF");
+        assert_eq!(play.read("SELECT a FROM t WHERE id IS NULL"), Side::Replica);
+    }
+}
+
+#[test]
+fn a_position_that_an_end_of_results_did_not_tell_does_not_show_as_nothing() {
+    let mut play = Play::of(Script { lacking: Capabilities::DEPRECATE_EOF, ..mysql() });
+    assert_eq!(at_mysql(&mut play, "DO 1", AUTOCOMMIT, b""), plain(AUTOCOMMIT));
+}

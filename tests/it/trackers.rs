@@ -1,0 +1,215 @@
+//! What servers tell of their sessions on the side, in status flags and session trackers: sqluice has its servers tell
+//! more than clients ask for, and no client may notice.
+
+use crate::compare::{Parameter, Recorder, same};
+use crate::harness::wire::capability as cap;
+use crate::harness::{ALL_FLAVOURS, Account, Engine, Flavour, Sqluice, Start, Trio, on_both_engines, split_trio};
+
+const BASE: u64 = cap::USUAL | cap::MULTI_STATEMENTS;
+
+/// Clients that are told nothing, that are told in EOF packets as well, and that are told at the end of rows, too.
+const MODES: [u64; 4] =
+    [BASE, BASE | cap::SESSION_TRACK, BASE | cap::DEPRECATE_EOF, BASE | cap::DEPRECATE_EOF | cap::SESSION_TRACK];
+
+/// The scenario directly and through sqluice must give the same bytes. Each begins with a read at a replica, so that
+/// sqluice has told its servers all that it ever tells them.
+#[track_caller]
+fn same_on_trio(trio: &Trio, sqluice: &Sqluice, scenario: impl Fn(&mut Recorder)) {
+    for capabilities in MODES {
+        eprintln!("{:?}, capabilities {capabilities:#x}", trio.primary().flavour);
+        same(trio.primary(), sqluice, capabilities, &|session: &mut Recorder| {
+            session.query("SELECT 'a read'");
+            scenario(session);
+        });
+    }
+}
+
+fn sqluice(engine: Engine, trio: &Trio) -> Sqluice {
+    Start::new(engine, split_trio(trio)).run_with_servers_up(3)
+}
+
+fn same_everywhere(scenario: impl Fn(Flavour, &mut Recorder)) {
+    for flavour in ALL_FLAVOURS {
+        let trio = Trio::shared(flavour);
+        on_both_engines(|engine| {
+            same_on_trio(trio, &sqluice(engine, trio), |session| scenario(flavour, session));
+        });
+    }
+}
+
+fn say(session: &mut Recorder, texts: &[&str]) {
+    for text in texts {
+        session.query(text);
+    }
+}
+
+#[test]
+fn ends_of_results_have_no_flag_that_the_client_did_not_ask_for() {
+    same_everywhere(|flavour, session| {
+        say(
+            session,
+            &[
+                "CREATE TABLE t (n INT)",
+                "CREATE FUNCTION f_write (a INT) RETURNS INT MODIFIES SQL DATA \
+                 BEGIN INSERT INTO t VALUES (a); RETURN a; END",
+                "CREATE PROCEDURE p () BEGIN SELECT 1; SET @a = 2; SELECT @a; END",
+                // The first use of stored code reads it, and MariaDB says so by itself.
+                "SELECT f_write(1)",
+                "CALL p()",
+                "SELECT f_write(10)",
+                "SELECT n, @a := n FROM t",
+                "CALL p()",
+            ],
+        );
+        let statement = session.prepare("SELECT ?, f_write(11)");
+        session.execute(statement, 0, &[Parameter::Number(1)]);
+        session.execute(statement, 0, &[Parameter::Number(2)]);
+        if flavour.is_mariadb() {
+            say(
+                session,
+                &["SET STATEMENT sql_mode = 'ANSI_QUOTES' FOR SELECT \"n\" FROM t", "INSERT INTO t VALUES (1)"],
+            );
+        }
+        // A view of another schema, of which MariaDB says by itself that something changed.
+        session.query("SELECT * FROM mysql.user LIMIT 0");
+    });
+}
+
+#[test]
+fn variables_that_servers_tell_of_by_themselves_are_told_as_they_are() {
+    same_everywhere(|_, session| {
+        say(
+            session,
+            &[
+                "SET @@autocommit = 1",
+                "SET foreign_key_checks = 0, unique_checks = OFF",
+                "SET sql_auto_is_null = 1",
+                "SET sql_mode = ''",
+                "SET time_zone = '+01:00'",
+                "SET SESSION sort_buffer_size = 300000",
+                "SET NAMES latin1",
+                "CREATE PROCEDURE p_manual () SET autocommit = 0",
+                "CALL p_manual()",
+                "SET autocommit = ON",
+            ],
+        );
+    });
+}
+
+#[test]
+fn transactions_are_told_as_servers_tell_them() {
+    same_everywhere(|_, session| {
+        say(
+            session,
+            &[
+                "CREATE TABLE t (n INT)",
+                "CREATE TABLE other (n INT) ENGINE = MyISAM",
+                "BEGIN",
+                "INSERT INTO other VALUES (1)",
+                "COMMIT",
+                "START TRANSACTION",
+                "COMMIT AND CHAIN",
+                "INSERT INTO t VALUES (1)",
+                "COMMIT AND CHAIN",
+                "ROLLBACK",
+                "START TRANSACTION READ ONLY",
+                "SELECT * FROM t",
+                "COMMIT",
+                "INSERT INTO t VALUES (1)",
+            ],
+        );
+    });
+}
+
+#[test]
+fn what_the_client_asks_for_it_gets_and_nothing_else() {
+    same_everywhere(|flavour, session| {
+        say(
+            session,
+            &[
+                "CREATE TABLE t (n INT)",
+                "SELECT @@session_track_system_variables, @@session_track_schema, @@session_track_state_change",
+                "SET session_track_system_variables = 'time_zone,sql_mode'",
+                "SET sql_mode = ''",
+                "SET @@autocommit = 1",
+                "INSERT INTO t VALUES (1)",
+                "SELECT @@session_track_system_variables",
+                "SET SESSION SESSION_TRACK_STATE_CHANGE = ON",
+                "SET @a = 1",
+                "INSERT INTO t VALUES (1)",
+                "SHOW VARIABLES LIKE 'session_track%'",
+            ],
+        );
+        // To MariaDB's clients that know no trackers, ends of results say for ever that such a change was not told yet.
+        if session.client.capabilities & cap::SESSION_TRACK != 0 {
+            say(
+                session,
+                &[
+                    "SET session_track_transaction_info = 'CHARACTERISTICS'",
+                    "START TRANSACTION READ ONLY",
+                    "SELECT * FROM t",
+                    "COMMIT",
+                ],
+            );
+        }
+        if flavour.is_mariadb() {
+            say(
+                session,
+                &["SET STATEMENT sql_mode = 'ANSI_QUOTES' FOR SELECT \"n\" FROM t", "INSERT INTO t VALUES (1)"],
+            );
+        } else {
+            // The numbers of transactions differ; that they are told does not.
+            say(session, &["SET session_track_gtids = OWN_GTID", "SET session_track_gtids = OFF"]);
+        }
+    });
+}
+
+#[test]
+fn what_servers_tell_all_their_clients_is_told() {
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        let trio = Trio::start(flavour);
+        for server in &trio.servers {
+            server.root("SET GLOBAL session_track_state_change = ON, GLOBAL session_track_schema = OFF");
+            // See above.
+            if !flavour.is_mariadb() {
+                server.root("SET GLOBAL session_track_transaction_info = 'STATE'");
+            }
+            server.root("SET GLOBAL session_track_system_variables = 'sql_mode,sort_buffer_size'");
+        }
+        on_both_engines(|engine| {
+            let sqluice = sqluice(engine, &trio);
+            same_on_trio(&trio, &sqluice, |session| {
+                say(
+                    session,
+                    &[
+                        "CREATE TABLE t (n INT)",
+                        "USE test",
+                        "SET @a = 1",
+                        "SET sql_mode = ''",
+                        "SET time_zone = '+01:00'",
+                        "SET sort_buffer_size = 300000",
+                        "BEGIN",
+                        "COMMIT",
+                        "SELECT @a",
+                    ],
+                );
+            });
+        });
+    }
+}
+
+#[test]
+fn positions_that_a_mysql_server_tells_all_its_clients_are_told() {
+    let trio = Trio::start(Flavour::MySql97);
+    trio.primary().root("SET GLOBAL session_track_gtids = 'OWN_GTID'");
+    on_both_engines(|engine| {
+        let sqluice = sqluice(engine, &trio);
+        let database = trio.primary().fresh_database();
+        let account = Account::new("app", "app").database(&database).capabilities(MODES[3]);
+        let mut client = sqluice.login(&account).unwrap_or_else(|error| panic!("app logs in: {error}"));
+        let reply = client.query("CREATE TABLE t (n INT)").ok();
+        let uuid = trio.primary().direct().value("SELECT @@server_uuid");
+        let packet = String::from_utf8_lossy(&reply.packets[0]);
+        assert!(packet.contains(&uuid), "{packet:?} tells of a transaction of {uuid}");
+    });
+}
