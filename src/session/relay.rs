@@ -340,8 +340,7 @@ impl Session {
                 self.commands += 1;
                 let refusal = self.split_mut().and_then(|split| split.refusal.take());
                 self.send_error(sequence, &refusal.unwrap_or_else(|| errors::refused_command(error)));
-                self.leave_if_asked();
-                self.let_home_go(None);
+                self.command_over(surroundings);
                 Step::Consume { length }
             }
             Move::Own { command, length } => {

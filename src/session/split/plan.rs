@@ -71,6 +71,7 @@ impl Relay {
         if split.is_farewell(payload) {
             return self.command(bytes);
         }
+        let head = bytes.get(HEADER_LENGTH..).unwrap_or_default();
         let side = match split.ready.take() {
             // What the view does was not known when its replica was chosen.
             Some(Side::Replica) if split.reads_hidden_view(payload) => {
@@ -86,6 +87,9 @@ impl Relay {
         if side == Side::Server && split.has_lost_the_last() {
             split.refusal = Some(super::super::errors::aftermath_lost());
             return self.refuse(bytes, Error::NOT_SUPPORTED_YET);
+        }
+        if side == Side::Server && split.would_read_anew(payload, head) {
+            return self.refuse_transaction(bytes);
         }
         split.count(side);
         match side {
@@ -445,7 +449,8 @@ impl Split {
             return None;
         }
         let cannot_write = status.contains(StatusFlags::IN_TRANS_READONLY);
-        (!cannot_write || (self.looked_in_transaction && !self.replicas.have_snapshot())).then_some(Bond::Transaction)
+        let has_begun_here = self.looked_in_transaction || self.keeps_transactions_home();
+        (!cannot_write || (has_begun_here && !self.replicas.have_snapshot())).then_some(Bond::Transaction)
     }
 
     /// A replica refused this statement, though its text is a read: perhaps a view of it writes.

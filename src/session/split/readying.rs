@@ -270,6 +270,11 @@ impl Session {
             };
         }
         self.take_status(chore, told.status);
+        if chore == Chore::RollBack
+            && let State::Relay(relay) = &mut self.state
+        {
+            relay.status = relay.status.without(StatusFlags::IN_TRANS | StatusFlags::IN_TRANS_READONLY);
+        }
         let Some((relay, _)) = self.preparing() else { return };
         let status = relay.status;
         let outcome = match relay.split.as_deref_mut() {

@@ -7,6 +7,7 @@ mod hidden;
 mod lending;
 mod routing;
 mod seeing;
+mod snapshot;
 mod statements;
 mod trackers;
 
