@@ -270,6 +270,12 @@ impl Journal {
         self.value(b"character_set_client").map_or(ClientCharset::Unknown, ClientCharset::from_name)
     }
 
+    /// Whether every statement reads what is committed, and no transaction has a snapshot.
+    pub(super) fn reads_what_is_committed(&self) -> bool {
+        let level = self.value(b"transaction_isolation").or(self.value(b"tx_isolation")).unwrap_or_default();
+        level == b"READ-COMMITTED" || level == b"READ-UNCOMMITTED"
+    }
+
     /// MySQL tells of ANSI quotes by `sql_mode` alone.
     pub(super) fn has_ansi_quotes(&self) -> bool {
         self.value(b"sql_mode").is_none_or(|modes| memchr::memmem::find(modes, b"ANSI_QUOTES").is_some())
