@@ -5,7 +5,7 @@
 //! runs there, the replica's connection is made like home's (`journal`), and must have what the session has seen
 //! (`sight`). Whatever cannot be made the same keeps reads at home (`pins`), and is never an error.
 //!
-//! - `plan` says where a command goes;
+//! - `plan` says where a command goes, `bonds` what keeps it at home;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
@@ -15,6 +15,7 @@
 mod absorb;
 mod answers;
 mod awake;
+mod bonds;
 mod chore;
 mod conditions;
 mod hidden;
