@@ -88,7 +88,7 @@ impl Relay {
         self.exchange = Exchange::Busy(Busy { at, ..Busy::sent(shape, self.framing) });
     }
 
-    fn refuse(&mut self, bytes: &[u8], error: Error) -> Move {
+    pub(super) fn refuse(&mut self, bytes: &[u8], error: Error) -> Move {
         self.exchange = Exchange::Refusing(Walker::new(), error);
         self.swallow(bytes)
     }

@@ -69,10 +69,12 @@ pub(super) fn unknown_session(id: SessionId) -> ErrPacket {
 }
 
 pub(super) fn refused_command(kind: Error) -> ErrPacket {
-    let words = if kind == Error::UNKNOWN_COMMAND {
-        "Unknown command"
-    } else {
-        "This command is not available through the load balancer"
+    let words = match kind {
+        Error::UNKNOWN_COMMAND => "Unknown command",
+        Error::DEADLOCK => {
+            "The read-only transaction has its snapshot at a replica, where this cannot run; try restarting transaction"
+        }
+        _ => "This command is not available through the load balancer",
     };
     ErrPacket::new(kind, words)
 }

@@ -334,7 +334,7 @@ impl Session {
             Move::Refuse { length, sequence, error } => {
                 self.commands += 1;
                 self.send_error(sequence, &errors::refused_command(error));
-                self.leave_if_asked();
+                self.command_over(surroundings);
                 Step::Consume { length }
             }
             Move::Own { command, length } => {

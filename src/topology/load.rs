@@ -5,7 +5,7 @@
 //! that takes it back when it is dropped: a session that ends by a panic gives its place back too.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::Views;
 
@@ -90,6 +90,7 @@ pub struct UserLoad {
     /// Logged-in sessions; `<= max_connections` of the user where that is set.
     sessions: AtomicU32,
     views: Views,
+    transactions_stay_home: AtomicBool,
 }
 
 impl UserLoad {
@@ -101,6 +102,16 @@ impl UserLoad {
     /// Logged-in sessions of this user.
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// One of this user's read-only transactions needed its snapshot at the primary, and had it at a replica.
+    pub fn keep_transactions_home(&self) {
+        self.transactions_stay_home.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether read-only transactions of this user do all their reads at the primary.
+    pub fn keeps_transactions_home(&self) -> bool {
+        self.transactions_stay_home.load(Ordering::Relaxed)
     }
 
     /// Takes the place of one session; none when `max` are taken (absent: unlimited).

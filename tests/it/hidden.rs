@@ -191,3 +191,27 @@ fn a_lock_is_released_by_its_own_name() {
         session.assert_reads_leave();
     });
 }
+
+#[test]
+fn a_read_only_transaction_never_reads_two_snapshots() {
+    on_each_set(|session| {
+        session.assert_reads_leave();
+        let count = fresh_name("count");
+        let run = |session: &mut Session<'_>| {
+            session.client.execute("START TRANSACTION READ ONLY");
+            let before = session.client.value(&format!("SELECT COUNT(*) + LENGTH('{count}') * 0 FROM t"));
+            let write = format!("INSERT INTO {}.t (n) VALUES (7)", session.database);
+            session.trio.primary().direct().execute(&write);
+            (before, session.client.query("SELECT COUNT(*) INTO @rows FROM t").error.map(|error| error.code))
+        };
+        let (_, error) = run(session);
+        assert_eq!((error, session.heard(&count)), (Some(1213), (0, 1)), "home would count a row more");
+        // As after a deadlock, the transaction is over, and is run again.
+        session.client.execute("COMMIT");
+        let (before, error) = run(session);
+        assert_eq!((error, session.heard(&count)), (None, (1, 1)), "and is at home from its beginning");
+        assert_eq!(session.client.value("SELECT @rows"), before);
+        session.client.execute("COMMIT");
+        session.assert_reads_leave();
+    });
+}

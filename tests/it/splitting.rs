@@ -23,7 +23,7 @@ pub(crate) struct Session<'a> {
 
 impl Session<'_> {
     /// How many statements with this text reached the primary, and any replica.
-    fn heard(&self, text: &str) -> (usize, usize) {
+    pub(crate) fn heard(&self, text: &str) -> (usize, usize) {
         self.trio.heard(text)
     }
 

@@ -61,6 +61,8 @@ pub(in crate::session) enum After {
     Reset,
     /// The transaction is over, and one in step with it is open at the replica.
     Commit,
+    /// The transaction is refused, and must be rolled back.
+    RollBack,
     /// The replica's connection is not as home's any more: home must run what made it so.
     Repeat,
 }
@@ -348,6 +350,7 @@ impl Split {
     fn was_reset(&mut self) -> After {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
+        self.stained = false;
         self.statements.clear();
         self.told_transaction = false;
         if let Some(replica) = self.replicas.get_mut() {

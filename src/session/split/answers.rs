@@ -27,6 +27,7 @@ impl Split {
             // Most likely somebody killed it. The command finds our own values, as any command that hides what it does.
             (Chore::ReturnTracking, _) => self.current.is_about_tracking = false,
             (Chore::Ping, _) => {}
+            (Chore::RollBack, _) => self.rolled_back(),
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
                 (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);

@@ -42,6 +42,8 @@ pub(super) enum Chore {
     Wait,
     /// Ask the replica for views that do more than read.
     Views,
+    /// Roll back at home a transaction whose snapshot is at the replica.
+    RollBack,
     /// Prepare a statement of the client there.
     Prepare(StatementId),
     /// Show home that the session is not idle, while it reads elsewhere.
@@ -58,6 +60,7 @@ impl Chore {
             | Chore::ReturnTracking
             | Chore::Position
             | Chore::Ping
+            | Chore::RollBack
             | Chore::Repeat => Side::Server,
             Chore::Reset
             | Chore::ReplicaValues

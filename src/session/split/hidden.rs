@@ -26,6 +26,10 @@ impl Split {
             return After::Nothing;
         }
         self.learn_refusal();
+        if self.replicas.have_snapshot() {
+            self.stained = true;
+            return After::Nothing;
+        }
         self.owes_home = true;
         After::Repeat
     }

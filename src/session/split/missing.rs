@@ -52,6 +52,9 @@ impl Split {
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {
+        if self.owes_rollback {
+            return Next::Say(Chore::RollBack);
+        }
         if self.owes_home {
             return Next::Say(Chore::Repeat);
         }

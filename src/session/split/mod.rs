@@ -29,6 +29,7 @@ mod replica;
 mod reply;
 mod retold;
 mod sight;
+mod snapshot;
 mod statements;
 mod stay;
 mod trackers;
@@ -116,6 +117,10 @@ pub(super) struct Split {
     user: Option<Arc<UserLoad>>,
     /// The session has made or changed what may be a view since the servers were asked for views.
     made_views: bool,
+    /// The transaction has to be rolled back at home.
+    owes_rollback: bool,
+    /// The transaction under way changed the session at the replica, and home does not know how.
+    stained: bool,
     /// Home has not run the last read yet, which changed the session.
     owes_home: bool,
     /// Where the command that waits was found to go.
@@ -233,6 +238,8 @@ impl Split {
             awake: Awake::default(),
             user: table.user(&login.user).map(|user| Arc::clone(table.user_load(user))),
             made_views: false,
+            owes_rollback: false,
+            stained: false,
             owes_home: false,
             ready: None,
             looked_in_transaction: false,

@@ -225,6 +225,11 @@ impl Session {
         if chore.side() == Side::Server && answer == Answer::Malformed {
             return self.server_left(Ending::ServerProtocol);
         }
+        if chore == Chore::RollBack
+            && let State::Relay(relay) = &mut self.state
+        {
+            relay.status = relay.status.without(StatusFlags::IN_TRANS | StatusFlags::IN_TRANS_READONLY);
+        }
         let outcome = match self.split_mut() {
             Some(split) => split.answered(chore, answer, surroundings.now),
             None => return,

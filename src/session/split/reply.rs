@@ -167,6 +167,12 @@ impl Session {
                 self.leave_replica();
                 self.make_ready(Side::Server, false, surroundings);
             }
+            After::RollBack => {
+                if self.split_mut().is_some_and(|split| std::mem::take(&mut split.stained)) {
+                    self.leave_replica();
+                }
+                self.make_ready(Side::Server, false, surroundings);
+            }
             After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
         self.leave_if_asked();

@@ -57,6 +57,7 @@ impl Split {
             Chore::Role => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
             Chore::Begin => query(b"START TRANSACTION READ ONLY"),
             Chore::Commit => query(b"COMMIT"),
+            Chore::RollBack => query(b"ROLLBACK"),
             Chore::Ping => Some(vec![Command::Ping.byte()]),
             Chore::Position => query(self.position_statement().as_bytes()),
             Chore::Wait => match self.sight.demand(0, now) {

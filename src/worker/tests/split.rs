@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A server that lets everybody in, has 1 in all its variables, and gives its name for all that it is asked.
+/// A server that lets everybody in, has 0 in all its variables, and gives its name for all that it is asked.
 struct Mirror {
     address: SocketAddr,
 }
@@ -47,7 +47,7 @@ impl Mirror {
             match (command[0], text.matches("@@SESSION.").count()) {
                 (0x03, 0) if text.starts_with("SELECT") && manner == Manner::HangsUp => return,
                 (0x03, 0) if text.starts_with("SELECT") => peer.row(&[name]),
-                (0x03, variables) if text.starts_with("SELECT") => peer.row(&vec!["1"; variables]),
+                (0x03, variables) if text.starts_with("SELECT") => peer.row(&vec!["0"; variables]),
                 (0x01, _) => return,
                 // The number of a statement is the length of the server's name; it has neither parameters nor columns.
                 (0x16, _) => peer.send(1, &[0, name.len() as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),

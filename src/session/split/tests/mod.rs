@@ -6,6 +6,7 @@ mod following;
 mod hidden;
 mod routing;
 mod seeing;
+mod snapshot;
 mod statements;
 mod trackers;
 
