@@ -50,6 +50,10 @@ pub fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
     let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
     let first = lexer.next();
     let is_one_of = |words: &[&str]| words.iter().any(|word| is_word(&lexer, first, word));
+    // Most reads are told by that; the lists are long.
+    if is_one_of(&["select"]) {
+        return true;
+    }
     let is_mariadb = matches!(dialect.family, Family::MariaDb { .. });
     if is_one_of(&["explain", "describe", "desc"]) {
         // Of a table, it is a SHOW COLUMNS.

@@ -101,7 +101,7 @@ pub(super) const VERSION: &str = "8.0.40-stand-in";
 const SERVER_UUID: &str = "00000000-0000-0000-0000-000000000001";
 
 /// As a MySQL server of that version has them where nobody has set any.
-const VARIABLES: [(&str, &str); 35] = [
+const VARIABLES: [(&str, &str); 50] = [
     ("1", "1"),
     ("version()", VERSION),
     ("version", VERSION),
@@ -137,6 +137,21 @@ const VARIABLES: [(&str, &str); 35] = [
     ("default_week_format", "0"),
     ("sql_auto_is_null", "0"),
     ("max_sort_length", "1024"),
+    ("lc_messages", "en_US"),
+    ("max_join_size", "18446744073709551615"),
+    ("sql_big_selects", "1"),
+    ("sql_safe_updates", "0"),
+    ("sql_quote_show_create", "1"),
+    ("sql_notes", "1"),
+    ("session_track_transaction_info", "OFF"),
+    ("transaction_isolation", "REPEATABLE-READ"),
+    ("max_execution_time", "0"),
+    ("block_encryption_mode", "aes-128-ecb"),
+    ("end_markers_in_json", "0"),
+    ("show_create_table_verbosity", "0"),
+    ("cte_max_recursion_depth", "1000"),
+    ("windowing_use_high_precision", "1"),
+    ("default_collation_for_utf8mb4", "utf8mb4_0900_ai_ci"),
 ];
 
 #[cfg(test)]
