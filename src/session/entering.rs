@@ -17,6 +17,7 @@ use crate::{
         handshake::{Greeting, HandshakeResponse, ServerHello},
         packet::{Peeked, peek_packet},
         response::{ErrPacket, OK_HEADER, OkPacket},
+        session_track::{self, Tracker},
         version::{Family, ServerVersion},
     },
     topology::Failure,
@@ -310,6 +311,11 @@ impl Session {
     fn entered(&mut self, entry: Entry, mut ok: OkPacket, thread_id: u32, surroundings: Surroundings<'_>) {
         // MariaDB puts a hash over its own certificate here, which a client must not hold against ours.
         ok.info.clear();
+        // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
+        if self.last_server.is_some() {
+            let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
+            ok.trackers = trackers.filter(|trackers| !trackers.is_empty());
+        }
         let status = ok.status;
         let mut payload = Vec::with_capacity(64);
         ok.encode(OK_HEADER, self.capabilities, &mut payload);
@@ -408,6 +414,21 @@ impl Session {
             self.outputs.push_back(Output::Report(server.id, failure));
         }
     }
+}
+
+/// Trackers but for those of system variables.
+fn without_variables(trackers: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut rest = session_track::iterate(trackers);
+    let mut start = 0;
+    while let Some(Ok(tracker)) = rest.next() {
+        let end = trackers.len() - rest.left();
+        if !matches!(tracker, Tracker::SystemVariables(_)) {
+            kept.extend_from_slice(&trackers[start..end]);
+        }
+        start = end;
+    }
+    kept
 }
 
 /// A refusal is about the server, and not about the user.

@@ -7,6 +7,7 @@ use crate::{
     protocol::{
         auth::Login as ServerLogin,
         packet::{HEADER_LENGTH, Header},
+        response::{OK_HEADER, OkPacket},
         status::StatusFlags,
     },
     topology::{Failure, ServerId},
@@ -342,6 +343,28 @@ fn change_user_proves_the_new_user_on_a_new_salt_and_gets_a_server_of_its_own() 
     stage.leased(1);
     assert_eq!(stage.server_lets_in().user, b"other");
     assert_eq!(stage.take_client(), packet(3, &ok(StatusFlags::AUTOCOMMIT)));
+}
+
+#[test]
+fn behind_a_change_of_user_nothing_is_told_of_variables() {
+    let of_variables = [0, 4, 1, b'a', 1, b'1'];
+    let of_schema = [1, 5, 4, b's', b'h', b'o', b'p'];
+    for (sent, expected) in [(of_variables.to_vec(), None), ([&of_variables[..], &of_schema].concat(), Some(of_schema))]
+    {
+        let mut stage = Stage::working();
+        stage.change_user("mapped", "secret");
+        stage.leased(1);
+        stage.show(Side::Server, &greeting_packet());
+        stage.take_client();
+        let ok = |trackers| {
+            let mut payload = Vec::new();
+            let ok = OkPacket { status: StatusFlags::AUTOCOMMIT, trackers, ..OkPacket::default() };
+            ok.encode(OK_HEADER, SERVER_CAPABILITIES, &mut payload);
+            payload
+        };
+        stage.show(Side::Server, &packet(2, &ok(Some(sent))));
+        assert_eq!(stage.take_client(), packet(3, &ok(expected.map(|trackers| trackers.to_vec()))));
+    }
 }
 
 #[test]

@@ -10,9 +10,13 @@ use crate::{
 };
 
 use super::{
+    trackers::is_on,
     values::Values,
     variables::{is_server_bound, is_set_by_another, is_set_by_names},
 };
+
+/// With this, `WHERE id IS NULL` means the last row that was inserted.
+const AUTO_IS_NULL: &[u8] = b"sql_auto_is_null";
 
 /// Variables and their values in bytes that a session may have changed; a session with more stays at home.
 const BYTES_MAX: usize = limits::SPLIT_SETTINGS_BYTES;
@@ -28,7 +32,8 @@ pub(super) struct Variable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Names {
     charset: Vec<u8>,
-    collation: Vec<u8>,
+    /// If it named one.
+    collation: Option<Vec<u8>>,
 }
 
 /// A user variable. Without a literal it has a value that only the home server knows.
@@ -57,6 +62,8 @@ pub(super) struct Journal {
     user_variables_unknown: bool,
     /// The statement that set the role.
     role: Option<Vec<u8>>,
+    /// A read that asks for NULL finds the last row that home gave a number to.
+    finds_last_insert: bool,
     /// Counts changes.
     version: u32,
     /// Counts changes after which the same text may mean something else.
@@ -89,6 +96,7 @@ impl Journal {
     }
 
     pub(super) fn set_baseline(&mut self, values: Values) {
+        self.finds_last_insert = values.of(AUTO_IS_NULL).is_some_and(is_on);
         self.baseline = Some(values);
         self.version += 1;
         self.meaning += 1;
@@ -123,6 +131,11 @@ impl Journal {
         self.meaning
     }
 
+    /// Whether `IS NULL` finds the row that the connection made last.
+    pub(super) fn finds_last_insert(&self) -> bool {
+        self.finds_last_insert
+    }
+
     pub(super) fn is_portable(&self) -> bool {
         !self.unportable
     }
@@ -139,6 +152,9 @@ impl Journal {
             return Noted::ServerBound;
         }
         self.note_meaning(name);
+        if name == AUTO_IS_NULL {
+            self.finds_last_insert = is_on(value);
+        }
         let variable = Variable { name: name.to_vec(), value: value.to_vec() };
         match self.changed.iter_mut().find(|known| known.name == name) {
             Some(known) => *known = variable,
@@ -154,13 +170,17 @@ impl Journal {
             let is_named = matches!(assignment.value, sql::ValueKind::Names { .. } | sql::ValueKind::CharacterSet(_));
             is_named || is_set_by_names(&assignment.name.of(text).to_ascii_lowercase())
         });
-        let first = assignments.next().map(|assignment| assignment.value);
-        if !matches!((first, assignments.next()), (Some(sql::ValueKind::Names { .. }), None)) {
-            return;
-        }
-        let known = |name: &[u8]| self.value(name).filter(|value| value.iter().all(|byte| is_of_word(*byte)));
-        if let (Some(charset), Some(collation)) = (known(b"character_set_client"), known(b"collation_connection")) {
-            self.names = Some(Names { charset: charset.to_vec(), collation: collation.to_vec() });
+        let (first, second) = (assignments.next(), assignments.next());
+        let Some(sql::ValueKind::Names { charset, collation }) = first.map(|first| first.value) else { return };
+        let plain = |span: sql::Span| {
+            let name = unquoted(span.of(text));
+            name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').then(|| name.to_ascii_lowercase())
+        };
+        let collation = collation.map(plain);
+        if let (Some(charset), None) = (plain(charset), second)
+            && collation != Some(None)
+        {
+            self.names = Some(Names { charset, collation: collation.flatten() });
             self.changed.retain(|variable| !is_set_by_names(&variable.name));
             self.changes();
         }
@@ -256,11 +276,6 @@ impl Journal {
         level == b"READ-COMMITTED" || level == b"READ-UNCOMMITTED"
     }
 
-    /// Whether `IS NULL` finds the row that the connection made last.
-    pub(super) fn finds_last_insert(&self) -> bool {
-        self.value(b"sql_auto_is_null").is_some_and(|value| value == b"1" || value.eq_ignore_ascii_case(b"ON"))
-    }
-
     /// MySQL tells of ANSI quotes by `sql_mode` alone.
     pub(super) fn has_ansi_quotes(&self) -> bool {
         self.value(b"sql_mode").is_none_or(|modes| memchr::memmem::find(modes, b"ANSI_QUOTES").is_some())
@@ -271,8 +286,7 @@ impl Journal {
             return Some(&variable.value);
         }
         match &self.names {
-            Some(names) if name == b"collation_connection" => Some(&names.collation),
-            Some(names) if is_set_by_names(name) => Some(&names.charset),
+            Some(names) if name == b"character_set_client" => Some(&names.charset),
             Some(_) | None => self.baseline.as_ref()?.of(name),
         }
     }
@@ -294,10 +308,10 @@ impl Journal {
         let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
         let mut variables: Vec<(&[u8], &[u8])> = untouched.chain(changed).collect();
         variables.sort_by_key(|(name, _)| is_set_by_another(name));
-        let names = self
-            .names
-            .iter()
-            .map(|Names { charset, collation }| [b"NAMES '", &**charset, b"' COLLATE '", collation, b"'"].concat());
+        let names = self.names.iter().map(|Names { charset, collation }| match collation {
+            Some(collation) => [b"NAMES '", &**charset, b"' COLLATE '", collation, b"'"].concat(),
+            None => [b"NAMES '", &**charset, b"'"].concat(),
+        });
         let mut parts: Vec<Vec<u8>> = names.chain(extra.map(|extra| extra.as_bytes().to_vec())).collect();
         for (name, value) in variables {
             parts.push(setting(name, value)?);
@@ -338,10 +352,6 @@ fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     })
 }
 
-fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
 fn is_number(byte: u8) -> bool {
     byte.is_ascii_digit() || byte == b'.' || byte == b'-'
 }
@@ -358,9 +368,12 @@ fn portable_literal(literal: &[u8]) -> Option<&[u8]> {
 /// The name of a user variable without its quotes, in lower case: names are the same in any case.
 fn plain_name(name: &[u8]) -> Vec<u8> {
     let name = name.strip_prefix(b"@").unwrap_or(name);
+    unquoted(name).to_ascii_lowercase()
+}
+
+fn unquoted(name: &[u8]) -> &[u8] {
     let quoted = |quote: &[u8]| name.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
-    let bare = [&b"`"[..], b"'", b"\""].into_iter().find_map(quoted).unwrap_or(name);
-    bare.to_ascii_lowercase()
+    [&b"`"[..], b"'", b"\""].into_iter().find_map(quoted).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -428,10 +441,9 @@ mod tests {
     #[test]
     fn names_go_with_the_session_as_names() {
         let mut journal = journal();
-        for (name, value) in [("character_set_client", "latin1"), ("collation_connection", "latin1_bin")] {
-            journal.variable_changed(name.as_bytes(), value.as_bytes());
-        }
-        journal.named(b"SET NAMES latin1 COLLATE latin1_bin", DIALECT);
+        // MariaDB does not tell of the collation.
+        journal.variable_changed(b"character_set_client", b"latin1");
+        journal.named(b"SET NAMES 'latin1' COLLATE Latin1_bin", DIALECT);
         let value = |name| if name == "character_set_results" { b"other".to_vec() } else { b"1".to_vec() };
         let theirs = Values::new(DIALECT.family, names().map(value));
         assert_eq!(settings(&journal, &theirs), "SET NAMES 'latin1' COLLATE 'latin1_bin'");
