@@ -186,7 +186,8 @@ fn replicas_that_lag_cannot_be_told_from_their_primary() {
         let trio = Trio::start(flavour);
         trio.replicas()[0].lag(1);
         trio.replicas()[1].lag(1);
-        let set = Set { pace: Pace::Lagging, ..Set::of_trio(&trio, &|| trio.await_replicas()) };
+        let settle = || trio.await_replicas();
+        let set = Set { pace: Pace::Lagging, ..Set::of_trio(&trio, &settle) };
         set.prove(seeds(10));
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::harness::{Engine, Flavour, Server, Sqluice, Start, Trio, eventually};
 
+/// A check that takes too long makes a position unknown until the next one; here it may take as long as anything may.
 fn config(servers: &[Server]) -> String {
     let mut text = String::from(
         "[cluster.shop]\ntopology = \"replication\"\nmonitor = { user = \"monitor\", password = \"monitor\" }\n\
-         check_interval = \"50ms\"\ncheck_timeout = \"5s\"\n\n",
+         check_interval = \"50ms\"\ncheck_timeout = \"60s\"\n\n",
     );
     for (index, server) in servers.iter().enumerate() {
         text += &format!("[[cluster.shop.server]]\nname = \"db{}\"\naddress = \"{}\"\n\n", index + 1, server.address);
@@ -49,7 +50,6 @@ fn check_explained(sqluice: &Sqluice) {
 }
 
 #[test]
-#[ignore = "failed once on a busy machine, for a reason that is not known yet"]
 fn replicas_are_seen_where_they_are() {
     for flavour in [Flavour::MariaDb10, Flavour::MariaDb11, Flavour::MySql97] {
         let trio = Trio::start(flavour);
@@ -65,7 +65,7 @@ fn replicas_are_seen_where_they_are() {
         assert_ne!(before, after);
         await_seen(&sqluice, 0, &after);
         await_seen(&sqluice, 2, &after);
-        assert_eq!(seen(&sqluice, 1).as_deref(), Some(before.as_str()));
+        await_seen(&sqluice, 1, &before);
         trio.replicas()[0].start_applying();
         await_seen(&sqluice, 1, &after);
 

@@ -347,7 +347,7 @@ impl Split {
         match (classification.class, classification.hint) {
             (_, Some(Hint::Primary)) => return Some(Stay::Read(Bond::Hint)),
             (Class::Read, _) => {}
-            (Class::ReadOfConnection, _) if self.asks_replica_of_its_last(classification.needs) => {}
+            (Class::ReadOfConnection, _) if self.asks_replica_of_its_last(payload) => {}
             // Whatever it calls, it reads in the one snapshot, and cannot write.
             (_, None) if self.replicas.have_snapshot() && may_call_stored_code(&classification) => {}
             (_, Some(Hint::Replica | Hint::Server(_))) if may_be_forced(&classification) => {}
@@ -464,10 +464,18 @@ impl Split {
         self.refused.push(fingerprint);
     }
 
-    /// Only the replica where the last statement ran can say what became of it.
-    fn asks_replica_of_its_last(&self, needs: Needs) -> bool {
+    /// Only the replica where the last statement ran can say what became of it. It is asked as it is, and of nothing more.
+    fn asks_replica_of_its_last(&self, payload: &[u8]) -> bool {
+        let Classification { needs, statements, .. } = self.current.classification;
+        let of_session = Needs::USER_VARIABLES.with(Needs::SESSION_VARIABLES);
+        let is_as_home = || self.replicas.get().is_none_or(|known| known.applied == Some(self.journal.version()));
+        let uses_no_table =
+            || self.text_of_statement(payload).is_some_and(|text| !sql::may_use_a_table(text, self.reading));
         self.last_for(needs) == Side::Replica
-            && needs.without(OF_THE_LAST).without(Needs::USER_VARIABLES).without(Needs::SESSION_VARIABLES).is_empty()
+            && needs.without(OF_THE_LAST).without(of_session).is_empty()
+            && statements == 1
+            && (!needs.intersects(of_session) || is_as_home())
+            && (needs.contains(Needs::WARNINGS) || uses_no_table())
     }
 
     /// Where that statement ran which another one asks about.

@@ -242,7 +242,7 @@ fn names_variable(trackers: &[u8], name: &[u8]) -> bool {
     })
 }
 
-/// A value that a server takes as it is written: a number, a switch, a string without anything to escape.
+/// A value that a server takes as it is written: a number, a word, a string without anything to escape.
 fn plain_value(value: sql::ValueKind, text: &[u8]) -> Option<&[u8]> {
     let sql::ValueKind::Literal(literal) = value else { return None };
     let literal = literal.of(text);
@@ -254,7 +254,8 @@ fn plain_value(value: sql::ValueKind, text: &[u8]) -> Option<&[u8]> {
         _ if is("TRUE") => Some(b"1"),
         _ if is("FALSE") => Some(b"0"),
         _ if is("ON") || is("OFF") => Some(literal),
-        _ => (!literal.is_empty() && literal.iter().all(u8::is_ascii_digit)).then_some(literal),
+        _ if is("DEFAULT") || is("NULL") => None,
+        _ => literal.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').then_some(literal),
     }
 }
 

@@ -152,3 +152,13 @@ fn several_statements_in_a_text_stay_where_they_were_allowed_or_forbidden() {
     assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
     assert_eq!(play.goes(&query("SELECT a FROM t; SELECT b FROM t")), Side::Server);
 }
+
+#[test]
+fn a_question_that_reads_data_as_well_is_no_mere_question() {
+    for text in ["SELECT a FROM t; SELECT FOUND_ROWS()", "SELECT a, FOUND_ROWS() FROM t"] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        assert_eq!(play.read("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"), Side::Replica);
+        play.at_home("USE shop", AUTOCOMMIT, &schema("shop"));
+        assert_eq!(play.read(text), Side::Server, "{text}: the replica is in another schema");
+    }
+}

@@ -229,3 +229,13 @@ fn a_position_that_an_end_of_results_did_not_tell_does_not_show_as_nothing() {
     let mut play = Play::of(Script { lacking: Capabilities::DEPRECATE_EOF, ..mysql() });
     assert_eq!(at_mysql(&mut play, "DO 1", AUTOCOMMIT, b""), plain(AUTOCOMMIT));
 }
+
+#[test]
+fn a_collation_of_which_its_character_set_is_told_goes_with_the_session() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.sets("SET collation_connection = utf8mb4_bin", "character_set_connection", "utf8mb4");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    let said = play.said_to_replica();
+    let expected = "connection='utf8mb4', SESSION collation_connection='utf8mb4_bin'";
+    assert!(said.iter().any(|text| text.contains(expected)), "MariaDB 11: {said:?}");
+}
