@@ -37,6 +37,7 @@ fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerSt
         since_seconds: now.saturating_duration_since(entry.health.since).as_secs(),
         weight: entry.weight,
         connections: entry.load.connections(),
+        resting: entry.load.resting(),
         waiting: entry.load.waiting(),
         max_connections: (entry.max_connections != 0).then_some(entry.max_connections),
         version: greeting.map(|greeting| String::from_utf8_lossy(&greeting.version_text).into_owned()),

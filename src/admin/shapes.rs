@@ -125,8 +125,11 @@ pub struct ServerStatus {
     pub since_seconds: u64,
     /// Its share of the connections, relative to the other servers of a pool.
     pub weight: u32,
-    /// Connections to it that belong to sessions now. A session holds one, so this is also its number of sessions.
+    /// Connections to it that stand or are being made.
     pub connections: u32,
+    /// Of those, the ones that rest between two sessions, where connections are shared.
+    #[serde(default)]
+    pub resting: u32,
     /// Sessions that wait for one of its connections to become free.
     pub waiting: u32,
     /// How many connections it may be given; `null` is no bound.
@@ -294,6 +297,7 @@ pub(super) mod tests {
             since_seconds: 90,
             weight: 100,
             connections: 3,
+            resting: 0,
             waiting: 0,
             max_connections: None,
             version: Some("10.11.19-MariaDB".into()),

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::shapes::{Explanation, Phase, Reloaded, SessionStatus, SplitCounts, StatementExplanation, Status, Verdict};
+use super::shapes::{
+    Explanation, Phase, Reloaded, ServerStatus, SessionStatus, SplitCounts, StatementExplanation, Status, Verdict,
+};
 
 /// Where the text of a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +100,7 @@ fn servers(status: &Status) -> String {
                 server.address.clone(),
                 server.role.clone(),
                 server.state.clone(),
-                server.connections.to_string(),
+                connections(server),
                 or_dash(server.max_connections),
                 server.weight.to_string(),
                 duration(server.since_seconds),
@@ -108,6 +110,19 @@ fn servers(status: &Status) -> String {
         })
     });
     columns(&header, rows)
+}
+
+/// How many connections, and what is not as with one for each session: those that rest, and sessions that wait for one.
+fn connections(server: &ServerStatus) -> String {
+    let more: Vec<String> = [(server.resting, "resting"), (server.waiting, "waiting")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    match more.as_slice() {
+        [] => server.connections.to_string(),
+        more => format!("{} ({})", server.connections, more.join(", ")),
+    }
 }
 
 /// A position that fits a column: of a server's UUID the first part, and of many sources the first ones.
@@ -297,6 +312,16 @@ write  shop     primary  least-connections  -         db1
 read   shop     replica  round-robin        write     none
 ";
         assert_eq!(status(&a_status()), expected);
+    }
+
+    #[test]
+    fn connections_that_rest_and_sessions_that_wait_are_shown_where_there_are_any() {
+        let mut server = a_status().clusters[0].servers[0].clone();
+        assert_eq!(connections(&server), "3");
+        server.waiting = 12;
+        assert_eq!(connections(&server), "3 (12 waiting)");
+        server.resting = 2;
+        assert_eq!(connections(&server), "3 (2 resting, 12 waiting)");
     }
 
     #[test]

@@ -224,6 +224,7 @@ fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
     };
     let mut values = vec![("name", Shown::display(&user.name)), (password, Shown::Verifier(&user.verifier))];
     values.extend(destination(config, user));
+    values.push(("backend_reuse", Shown::of(user.reuse)));
     values.push(("max_connections", Shown::Count(user.max_connections.unwrap_or(0))));
     values.extend(user.backend_user.iter().map(|name| ("backend_user", Shown::display(name))));
     values.extend(user.backend_password.iter().map(|secret| ("backend_password", Shown::Secret(secret))));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress, Topology,
+    Balance, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting, ServerAddress, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
 
@@ -93,6 +93,7 @@ pub(crate) struct UserSection {
     pub(crate) freshness: Option<At<Freshness>>,
     /// Settings that mean nothing without a split, with their places.
     pub(crate) written_for_split: Vec<(&'static str, Range<usize>)>,
+    pub(crate) reuse: Option<At<Reuse>>,
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) backend_user: Option<At<String>>,
     pub(crate) backend_password: PasswordForms,
@@ -265,12 +266,12 @@ impl UserSection {
             split: table.optional_table("split", SplitSection::read),
             has_split: table.place_of("split").is_some(),
             freshness: table.freshness("read_your_writes"),
-            written_for_split: written(&table, &["read_your_writes", "backend_reuse"]),
+            written_for_split: written(&table, &["read_your_writes"]),
+            reuse: table.choice("backend_reuse"),
             max_connections: table.count("max_connections"),
             backend_user: table.text("backend_user"),
             backend_password: PasswordForms::read_backend(&table),
         };
-        table.only("backend_reuse");
         table.finish();
         section
     }

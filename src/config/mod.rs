@@ -289,8 +289,19 @@ pub struct User {
     pub pool: PoolIndex,
     /// Where reads go; absent: where everything goes.
     pub split: Option<Split>,
+    /// How long a session keeps its connections to the servers.
+    pub reuse: Reuse,
     /// Sessions this user may have at once; absent: unlimited.
     pub max_connections: Option<u32>,
+}
+
+/// `backend_reuse`: how long a session keeps a connection to a server before another one may have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// As long as the session lasts.
+    Session,
+    /// As long as a transaction lasts, and as long as the connection has state that cannot be put on another one.
+    Transaction,
 }
 
 /// `split` of a `[[user]]`: reads may go to another pool.

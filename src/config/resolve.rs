@@ -155,6 +155,7 @@ impl Resolver<'_> {
             },
             pool,
             split,
+            reuse: inner(written.reuse)?,
             max_connections: inner(written.max_connections).filter(|count| *count > 0),
         })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::limits;
 use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
-use super::{Balance, IoEngine, LogFormat, LogLevel, Role, RoleSetting, Topology};
+use super::{Balance, IoEngine, LogFormat, LogLevel, Reuse, Role, RoleSetting, Topology};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -492,11 +492,16 @@ static USER: Section = Section {
         },
         Setting {
             name: "backend_reuse",
-            form: Form::Only("session"),
+            form: Form::Choice { words: words::<Reuse>, not_yet: &[] },
             absent: Absent::Is("\"session\""),
             reload: Reload::NewSessions,
-            doc: "With `split`: how long a session keeps its connections to the servers. `\"transaction\"` is not available \
-                  yet.",
+            doc: "How long a session keeps its connection to the server that it writes at. `\"transaction\"`: until the end of \
+                  its transaction or statement; then other sessions of the user get it, after COM_RESET_CONNECTION, and a \
+                  session's schema, variables and role are put on the next one. So many sessions share the \
+                  `max_connections` of a server; who waits for one longer than `hold_timeout` gets error 1040. What \
+                  cannot be put on keeps the connection: temporary tables, locks, prepared statements, computed user \
+                  variables and others, which `sqluice sessions` shows. User variables that triggers assign without SET \
+                  are not carried. With `pool` as well as with `split`.",
         },
     ],
 };

@@ -423,10 +423,17 @@ fn what_is_about_a_split_is_refused_without_one() {
         "read_your_writes = false\n",
         "20:20: `read_your_writes` means nothing without `split`: leave it out, or write `split`",
     );
-    check_documented(
-        "read_your_writes = true",
-        "backend_reuse = \"transaction\"",
-        &["66:17: `backend_reuse` is not available yet: write `backend_reuse = \"session\"` or leave it out"],
+}
+
+#[test]
+fn connections_are_kept_for_a_session_or_for_a_transaction() {
+    let of = |added: &str| right(&format!("{MINIMAL}{added}")).users[0].reuse;
+    assert_eq!(of(""), Reuse::Session);
+    assert_eq!(of("backend_reuse = \"session\"\n"), Reuse::Session);
+    assert_eq!(of("backend_reuse = \"transaction\"\n"), Reuse::Transaction);
+    check_added(
+        "backend_reuse = \"statement\"\n",
+        "20:17: `backend_reuse` cannot be \"statement\": write \"session\" or \"transaction\"",
     );
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::limits::SOCKET_PATH_BYTES_MAX;
-use super::{Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Role, RoleSetting, ServerAddress, Topology};
+use super::{Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting, ServerAddress, Topology};
 
 /// What is wrong with a value, and what to write instead; goes on after the setting's name.
 pub(crate) type Problem = String;
@@ -60,6 +60,10 @@ impl Choice for RoleSetting {
 
 impl Choice for Role {
     const ALL: &'static [(&'static str, Self)] = &[("primary", Role::Primary), ("replica", Role::Replica)];
+}
+
+impl Choice for Reuse {
+    const ALL: &'static [(&'static str, Self)] = &[("session", Reuse::Session), ("transaction", Reuse::Transaction)];
 }
 
 impl Choice for Balance {

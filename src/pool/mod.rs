@@ -1,8 +1,10 @@
-//! Who waits for a server on one worker.
+//! Who waits for a server on one worker, and which connections rest there.
 //!
-//! Every session has a server connection of its own, made at its login and closed with it, so nothing is kept idle
-//! here and nothing is shared.
+//! A session whose user has `backend_reuse = "session"` has a connection of its own, made at its login and closed with
+//! it. With `"transaction"`, connections rest here between the transactions of different sessions.
 
+mod resting;
 mod waiters;
 
+pub use resting::{Owner, Rest, Resting};
 pub use waiters::{Served, TooManyWait, Waiters, Waiting};

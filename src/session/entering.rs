@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
+    config::{self, Reuse},
     protocol::{
         attributes,
         auth::{Credential, Login as ServerLogin, LoginStep},
@@ -27,7 +28,7 @@ use super::{
     Ending, LeaseFailure, Output, ServerFacts, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
     relay::Relay,
-    split::Split,
+    split::{Split, told_of},
 };
 
 /// What a client was promised, and what the server must therefore be able to do.
@@ -69,7 +70,7 @@ pub(super) fn required(capabilities: Capabilities) -> Capabilities {
 
 /// A client that is proven and waits until a server has it.
 pub(super) struct Entry {
-    login: Login,
+    pub(super) login: Login,
     /// The sequence id of our next packet to the client.
     pub(super) client_sequence: u8,
     required: Capabilities,
@@ -84,7 +85,7 @@ impl Entry {
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
-        Want { required: self.required, avoid }
+        Want { required: self.required, avoid, has_schema: self.login.database.is_some(), last: None }
     }
 }
 
@@ -221,6 +222,9 @@ fn introduce(greeting: &Greeting, who: &Introduction<'_>) -> (HandshakeResponse,
 impl Session {
     /// A server is connected.
     pub(super) fn leased(&mut self, server: ServerFacts, surroundings: Surroundings<'_>) {
+        if let State::Relay(_) = &self.state {
+            return self.home_connected(server, surroundings);
+        }
         let State::Leasing(mut entry) = std::mem::replace(&mut self.state, State::Ended) else {
             unreachable!("a lease answers `Output::Lease`, which only this state gives")
         };
@@ -240,13 +244,10 @@ impl Session {
         if let Some(refusal) = refusal {
             return self.deny(sequence, refusal, Ending::ServerDenied);
         }
-        let user = self.user().unwrap_or_default();
-        let (error, ending) = match &failure {
-            LeaseFailure::UserFull { limit } => (errors::user_limit(user, *limit), Ending::Limit),
-            LeaseFailure::ServersFull(why) => (errors::servers_full(why), Ending::Limit),
-            LeaseFailure::NoServer(why) => (errors::no_server(why), Ending::NoServer),
-            LeaseFailure::UserGone => (errors::shutdown(), Ending::Drained),
-        };
+        let (error, ending) = told_of(&failure, self.user().unwrap_or_default());
+        if let State::Relay(_) = &self.state {
+            return self.home_not_found(error, ending);
+        }
         self.deny(sequence, error, ending);
     }
 
@@ -321,7 +322,12 @@ impl Session {
         ok.encode(OK_HEADER, self.capabilities, &mut payload);
         self.send_packet(Side::Client, entry.client_sequence, &payload);
         self.deadline = None;
-        let split = self.split_of(entry.login, surroundings).map(Box::new);
+        let schema = entry.login.database.clone();
+        let mut split = self.split_of(entry.login, surroundings).map(Box::new);
+        if let Some(split) = split.as_deref_mut().filter(|_| self.shares_home(surroundings)) {
+            let server = self.server.as_ref().map(|server| server.id);
+            split.share_home(schema, server, status);
+        }
         let is_split = split.is_some();
         self.state = State::Relay(Relay::new(self.capabilities, status, split));
         if let Some(server) = &mut self.server {
@@ -337,18 +343,29 @@ impl Session {
     }
 
     /// How the session's reads are split off, if they are and its server can tell of its state.
-    fn split_of(&self, login: Login, surroundings: Surroundings<'_>) -> Option<Split> {
+    pub(super) fn split_of(&self, login: Login, surroundings: Surroundings<'_>) -> Option<Split> {
         self.tracks(surroundings).then_some(())?;
         let table = surroundings.table;
-        let config = table.user_config(table.user(&login.user)?).split?;
-        Some(Split::new(login, config, self.capabilities, table, Arc::clone(&self.counts)))
+        let user = table.user_config(table.user(&login.user)?);
+        let config = user.split.or((user.reuse == Reuse::Transaction)
+            .then_some(config::Split { read: user.pool, freshness: config::Freshness::OwnWrites }))?;
+        let counts = Arc::clone(&self.counts);
+        let split = Split::new(login, config, self.capabilities, table, counts);
+        Some(if user.split.is_some() { split } else { split.with_one_pool() })
+    }
+
+    /// Whether the user's sessions give their home connections back between transactions.
+    fn shares_home(&self, surroundings: Surroundings<'_>) -> bool {
+        let table = surroundings.table;
+        let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
+        user.is_some_and(|user| user.reuse == Reuse::Transaction)
     }
 
     /// The server is asked to tell of the session's state, whatever the client asked for.
     fn tracks(&self, surroundings: Surroundings<'_>) -> bool {
         let table = surroundings.table;
-        let is_split =
-            self.user().and_then(|user| table.user(user)).is_some_and(|user| table.user_config(user).split.is_some());
+        let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
+        let is_split = user.is_some_and(|user| user.split.is_some() || user.reuse == Reuse::Transaction);
         let place = self.server.as_ref().and_then(|server| table.place(server.id));
         let offered = place.and_then(|place| table.server(place).capabilities());
         is_split && offered.is_some_and(|offered| offered.contains(Capabilities::SESSION_TRACK))
@@ -443,7 +460,7 @@ pub(super) fn concerns_operator(error: &ErrPacket) -> bool {
 }
 
 /// The server cannot take anybody, or not us: another may.
-fn is_about_server(code: ErrorCode) -> bool {
+pub(super) fn is_about_server(code: ErrorCode) -> bool {
     [
         Error::TOO_MANY_CONNECTIONS,
         Error::TOO_MANY_USER_CONNECTIONS,

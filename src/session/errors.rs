@@ -52,6 +52,13 @@ pub(super) fn server_unusable(name: &str, why: &str) -> ErrPacket {
     ErrPacket::new(Error::NET_READ_ERROR, format!("Cannot use server '{name}': {why}"))
 }
 
+/// FOUND_ROWS() and its like, asked when the connection of the statement before has been given to another session.
+pub(super) fn aftermath_lost() -> ErrPacket {
+    let words = "What the statement before left on its connection was given up with that: ask at once, in a transaction, \
+                 or set backend_reuse = \"session\" for this user";
+    ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
+}
+
 pub(super) fn shutdown() -> ErrPacket {
     ErrPacket::new(Error::SERVER_SHUTDOWN, "Server shutdown in progress")
 }

@@ -41,6 +41,14 @@ pub struct Surroundings<'a> {
 pub enum Input {
     /// The server asked for by `Output::Lease` is connected; its greeting comes next.
     Leased(ServerFacts),
+    /// A home connection of the worker's is lent, in answer to `Output::Lease` or `Output::LeaseHome`. A new one is told
+    /// of by `Leased`.
+    Lent(Loan),
+    /// The answer to `Output::Yield`: whether somebody waits for the connection.
+    Yield {
+        /// Somebody does.
+        is_wanted: bool,
+    },
     /// No server could be leased within the time that a session may wait.
     LeaseFailed(LeaseFailure),
     /// The replica asked for by `Output::LeaseReplica` is connected; its greeting comes next.
@@ -74,6 +82,17 @@ pub struct ServerFacts {
     pub thread_id: u32,
     /// The connection is a UNIX socket: a password may be sent in clear.
     pub is_local: bool,
+}
+
+/// A connection that is lent to a session.
+#[derive(Clone, Debug)]
+pub struct Loan {
+    /// Its server.
+    pub facts: ServerFacts,
+    /// The session had it last, and nobody else since.
+    pub is_own: bool,
+    /// Its schema.
+    pub schema: Option<Vec<u8>>,
 }
 
 /// Why there is no server for a session.

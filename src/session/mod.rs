@@ -32,8 +32,8 @@ use std::{
 };
 
 pub use ending::Ending;
-pub use input::{DrainReason, Input, KillTarget, KillTargets, LeaseFailure, ServerFacts, Side, Surroundings};
-pub use output::{Output, ReplicaWant, Step, Want};
+pub use input::{DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings};
+pub use output::{HomeWant, Output, Parking, ReplicaWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
 use crate::protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket};
@@ -195,6 +195,8 @@ impl Session {
     pub fn handle(&mut self, input: Input, surroundings: Surroundings<'_>) {
         match input {
             Input::Leased(server) => self.leased(server, surroundings),
+            Input::Lent(loan) => self.lent(loan, surroundings),
+            Input::Yield { is_wanted } => self.yielded(is_wanted, surroundings),
             Input::LeaseFailed(failure) => self.lease_failed(failure),
             Input::ReplicaLeased(server) => self.replica_leased(server, surroundings),
             Input::ReplicaFailed => self.no_replica(surroundings),
@@ -289,6 +291,7 @@ impl Session {
             && relay.is_idle()
         {
             self.leave_replica();
+            self.leave_home_behind();
             self.say_goodbye_to_server();
         }
         self.close(Ending::ClientGone);
@@ -297,6 +300,7 @@ impl Session {
     fn server_closed(&mut self, surroundings: Surroundings<'_>) {
         match &self.state {
             State::Entering(_) => self.server_left_during_login(surroundings),
+            State::Relay(_) if self.may_do_without_home() => self.home_lost(surroundings),
             State::Relay(_) => self.server_left(Ending::ServerGone),
             State::Frontend(_) | State::Leasing(_) | State::Ended => {}
         }
@@ -331,6 +335,7 @@ impl Session {
             State::Frontend(_) => self.deny(self.login_sequence(), errors::login_timeout(), Ending::LoginTimeout),
             State::Entering(_) => self.server_login_timed_out(surroundings),
             State::Relay(relay) if relay.is_preparing() => self.preparing_timed_out(surroundings),
+            State::Relay(relay) if relay.is_idle() => self.hold_is_over(surroundings),
             State::Relay(_) => {
                 self.errand_failed();
                 self.wake_home(surroundings);

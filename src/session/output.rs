@@ -5,7 +5,7 @@ use crate::{
     topology::{Failure, ServerId},
 };
 
-use super::{Ending, SessionId, Side};
+use super::{Ending, ServerFacts, SessionId, Side};
 
 /// How the bytes just shown to [`Session::step`](super::Session::step) are to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,12 @@ pub enum Output {
     Lease(Want),
     /// Give up the server connection, after what was sent to it is written.
     Release,
+    /// Lend a home connection of the session's user for some statements: one that rests, or a new one.
+    LeaseHome(HomeWant, Option<ServerId>),
+    /// The home connection rests until the session, or another one of its user, needs it.
+    Park(Box<Parking>),
+    /// Somebody may wait for the home connection that the session keeps: answered by `Input::Yield`.
+    Yield,
     /// Find, reserve and connect a replica for the reads of the session's user. The wait for it must be short: the
     /// answer may be that there is none.
     LeaseReplica(ReplicaWant),
@@ -77,6 +83,36 @@ pub struct Want {
     pub required: Capabilities,
     /// The server tried last, when it turned the session away: try another.
     pub avoid: Option<ServerId>,
+    /// The session has a schema; matters where connections are lent.
+    pub has_schema: bool,
+    /// The count of the connection that the session gave back last.
+    pub last: Option<u64>,
+}
+
+/// What a home connection must be like that is lent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeWant {
+    /// Capabilities that the client was promised: it has these, and no others of the kind.
+    pub required: Capabilities,
+    /// The session has a schema. One without cannot have a connection with one: no command takes it away.
+    pub has_schema: bool,
+    /// The count of the connection that the session gave back last, which is the best to have.
+    pub last: u64,
+}
+
+/// A home connection that rests.
+#[derive(Clone, Debug)]
+pub struct Parking {
+    /// Its server.
+    pub facts: ServerFacts,
+    /// What the client was promised when it was opened.
+    pub required: Capabilities,
+    /// Its schema.
+    pub schema: Option<Vec<u8>>,
+    /// Other sessions may have it after a reset.
+    pub is_for_others: bool,
+    /// The count by which its last session knows it.
+    pub count: u64,
 }
 
 /// What a leased replica must be like.

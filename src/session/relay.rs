@@ -262,6 +262,10 @@ fn goodbye(bytes: &[u8]) -> Move {
 impl Session {
     /// Bytes of either side in the command phase.
     pub(super) fn relay_step(&mut self, from: Side, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
+        if from == Side::Server && self.server.is_none() {
+            // Said behind the last reply of a connection that was given back: its end follows, and is seen there.
+            return Step::Consume { length: bytes.len() };
+        }
         let State::Relay(relay) = &mut self.state else { unreachable!("the caller looked at the state") };
         let what = match from {
             Side::Client => relay.client(bytes, surroundings),
@@ -327,13 +331,15 @@ impl Session {
             }
             Move::Quit => {
                 self.leave_replica();
+                self.leave_home_behind();
                 self.say_goodbye_to_server();
                 self.close(Ending::Quit);
                 Step::Consume { length: bytes.len() }
             }
             Move::Refuse { length, sequence, error } => {
                 self.commands += 1;
-                self.send_error(sequence, &errors::refused_command(error));
+                let refusal = self.split_mut().and_then(|split| split.refusal.take());
+                self.send_error(sequence, &refusal.unwrap_or_else(|| errors::refused_command(error)));
                 self.command_over(surroundings);
                 Step::Consume { length }
             }
@@ -352,6 +358,10 @@ impl Session {
             Move::OutOfOrder => {
                 self.say_goodbye_to_server();
                 self.deny(0, errors::packets_out_of_order(), Ending::ClientProtocol);
+                Step::Consume { length: bytes.len() }
+            }
+            Move::ServerGoodbye { .. } | Move::ServerFault if self.may_do_without_home() => {
+                self.home_lost(surroundings);
                 Step::Consume { length: bytes.len() }
             }
             Move::ServerGoodbye { length } => {
@@ -409,5 +419,6 @@ impl Session {
             relay.exchange = Exchange::Idle;
         }
         self.leave_if_asked();
+        self.let_home_go(None);
     }
 }

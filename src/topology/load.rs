@@ -18,6 +18,8 @@ use super::Views;
 pub struct ServerLoad {
     /// Connections that stand or are being made; `<= max_connections` where that is not 0.
     connections: AtomicU32,
+    /// Of those, the ones that rest between two sessions.
+    resting: AtomicU32,
     /// Sessions that wait for one of those connections to become free.
     waiting: AtomicU32,
 }
@@ -26,6 +28,17 @@ impl ServerLoad {
     /// Connections that stand or are being made.
     pub fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections that rest between two sessions: no session has them.
+    pub fn resting(&self) -> u32 {
+        self.resting.load(Ordering::Relaxed)
+    }
+
+    /// Counts one connection among those that rest, for as long as the guard lives.
+    pub fn rest(self: &Arc<Self>) -> Resting {
+        self.resting.fetch_add(1, Ordering::Relaxed);
+        Resting(Arc::clone(self))
     }
 
     /// Sessions that wait for a place here.
@@ -80,6 +93,17 @@ pub struct Waiter(Arc<ServerLoad>);
 impl Drop for Waiter {
     fn drop(&mut self) {
         decrement(&self.0.waiting);
+    }
+}
+
+/// One connection that rests; in use again, or gone, when this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Resting(Arc<ServerLoad>);
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        decrement(&self.0.resting);
     }
 }
 

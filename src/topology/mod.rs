@@ -30,7 +30,7 @@ pub(crate) use greeting::captured;
 pub use health::{
     Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, FollowUp, Health, Report, Thresholds, Writable,
 };
-pub use load::{Place, Seat, ServerLoad, UserLoad, Waiter};
+pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
 pub use progress::{Progress, Seen};
 pub use registry::Registry;

@@ -228,6 +228,9 @@ impl Worker {
             }
             Output::Lease(want) => self.lease(key, want),
             Output::Release => self.release(key),
+            Output::LeaseHome(want, avoid) => self.lease_home(key, &want, avoid),
+            Output::Park(parking) => self.park(key, *parking),
+            Output::Yield => self.answer_yield(key),
             Output::LeaseReplica(want) => self.lease_replica(key, &want),
             Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession(id) => self.find_session(key, id),
@@ -267,11 +270,12 @@ impl Worker {
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
         let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let server_farewell = lease.farewell();
         let (place, replica_place) = lease.into_places();
         let client_hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
         self.depart(client, None, if client_hears { Farewell::UntilPeerCloses } else { Farewell::WhenWritten });
         match server {
-            Some(server) => self.depart(server, place, Farewell::WhenWritten),
+            Some(server) => self.depart(server, place, server_farewell),
             None => self.free(place),
         }
         match replica {

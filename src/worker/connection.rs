@@ -175,6 +175,11 @@ impl Connection {
         }
     }
 
+    /// Nothing that came from it waits, and it can be written to.
+    pub(super) fn may_rest(&self) -> bool {
+        self.inbox.is_empty() && self.out.writing != Writing::Broken
+    }
+
     /// So much waits to be written that the other side must not be read.
     pub(super) fn is_congested(&self) -> bool {
         self.out.queued > OVERFLOW_HIGH_WATER

@@ -29,10 +29,16 @@ pub(super) enum Farewell {
     /// When the peer has closed, too: if bytes of it arrive at a closed socket, the kernel resets the connection, and
     /// the peer may lose the error that it was sent.
     UntilPeerCloses,
+    /// The same; and its place is free only when the server has had the time to forget it, too.
+    UntilForgotten,
 }
 
 /// A peer that does not take its last bytes, or does not close, is not waited for longer.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A server closes a connection first, and takes it from its list of threads then: a new one that is made in between
+/// would be one more than it may have.
+const FORGETTING: Duration = Duration::from_millis(20);
 
 impl Worker {
     /// Lets a socket go, after what was written to it.
@@ -65,7 +71,7 @@ impl Worker {
         }
         match departing.farewell {
             Farewell::WhenWritten => self.departed(key),
-            Farewell::UntilPeerCloses => {
+            Farewell::UntilPeerCloses | Farewell::UntilForgotten => {
                 self.io.shutdown_write(departing.connection.socket);
                 departing.connection.resume(&mut self.io);
             }
@@ -76,7 +82,21 @@ impl Worker {
     pub(super) fn departed(&mut self, key: Key) {
         let Some(departing) = self.departing.remove(key) else { return };
         self.shut(departing.connection.socket);
-        self.free(departing.place);
+        match (departing.farewell, departing.place) {
+            (Farewell::UntilForgotten, Some(place)) => {
+                self.forgetting.push_back((self.now + FORGETTING, place));
+                self.timers.set(self.now + FORGETTING, Timer::Forgetting);
+            }
+            (_, place) => self.free(place),
+        }
+    }
+
+    /// Servers have had the time to forget connections that they have closed.
+    pub(super) fn forgotten(&mut self) {
+        while self.forgetting.front().is_some_and(|(at, _)| *at <= self.now) {
+            let place = self.forgetting.pop_front().map(|(_, place)| place);
+            self.free(place);
+        }
     }
 
     /// Closes a socket now.

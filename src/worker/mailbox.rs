@@ -68,6 +68,8 @@ pub enum Order {
     },
     /// A server has a free place, and somebody waits for one.
     PlaceFreed,
+    /// Another worker's sessions wait for a place at a server.
+    PlaceWanted,
 }
 
 /// A session of some worker.

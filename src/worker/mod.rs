@@ -2,7 +2,8 @@
 //!
 //! - `turn` is the loop: wait for the kernel, handle everything that happened, read the mail, submit once;
 //! - `conduct` moves bytes between a session's sockets as its steps say, and carries out its outputs;
-//! - `lease` finds, reserves and connects servers, and lets sessions wait for one;
+//! - `lease` finds and reserves servers, `connecting` connects them, `waiting` serves who waits for one;
+//! - `lending` keeps home connections that rest between the transactions of different sessions;
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers;
@@ -11,15 +12,18 @@
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
 
 mod conduct;
+mod connecting;
 mod connection;
 mod counters;
 mod departing;
 mod lease;
+mod lending;
 mod mailbox;
 mod post;
 mod reception;
 mod timers;
 mod turn;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,7 @@ impl Worker {
                 self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, target)));
             }
             Order::PlaceFreed => self.serve_waiters(),
+            Order::PlaceWanted => self.place_wanted(),
         }
     }
 
@@ -67,6 +68,7 @@ impl Worker {
         self.table = table;
         if config_changed {
             // They leave as soon as they can.
+            self.reconfigured();
             self.send_away(removed);
             self.requeue_waiters();
         }
@@ -75,6 +77,7 @@ impl Worker {
 
     fn drain(&mut self) {
         self.stage = Stage::Draining;
+        self.dismiss_all();
         for key in self.listeners.keys().copied().collect::<Vec<_>>() {
             self.listeners.remove(&key);
             self.io.stop_listening(key);

@@ -1,7 +1,7 @@
 //! The loop: wait for the kernel, handle everything that happened, submit once.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -12,14 +12,21 @@ use tracing::{error, warn};
 use crate::{
     config::{PoolIndex, limits},
     io::{Event, Io, SocketId},
-    pool::Waiters,
-    session::{Ending, Input, Session, SessionId, Side, Surroundings},
+    pool::{Resting, Waiters},
+    session::{Ending, Input, Loan, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
-    topology::RoutingTable,
+    topology::{Place, RoutingTable},
 };
 
 use super::{
-    Company, connection::Connection, counters, departing::Departing, lease::Lease, mailbox::Mailbox, timers::Timers,
+    Company,
+    connection::Connection,
+    counters,
+    departing::Departing,
+    lease::Lease,
+    lending::{Kind, Lendable},
+    mailbox::Mailbox,
+    timers::Timers,
 };
 
 /// One worker.
@@ -48,6 +55,20 @@ pub(super) struct Worker {
     pub(super) tie_break: u32,
     pub(super) listeners: HashMap<u32, Arc<str>>,
     pub(super) stage: Stage,
+    /// Home connections between two sessions.
+    pub(super) resting: Resting<Kind, Lendable>,
+    /// Connections that sessions were just lent and have not been told of.
+    pub(super) loans: Vec<(Key, Loan)>,
+    /// Places of connections that their servers have closed, and when they are free.
+    pub(super) forgetting: VecDeque<(Instant, Place)>,
+    /// The waiting are served at the end of this turn.
+    pub(super) serve_soon: bool,
+    /// The other workers are told at the end of this turn that somebody waits here.
+    pub(super) asks_others: bool,
+    /// A timer is set for connections that rest too long.
+    pub(super) is_sweeping: bool,
+    /// Counts configurations.
+    pub(super) config_count: u64,
 }
 
 /// How far the worker's life has come.
@@ -105,6 +126,7 @@ impl Tenant {
 pub(super) enum Owner {
     Session(Key, Side),
     Departing(Key),
+    Resting(Key),
 }
 
 /// What a deadline concerns.
@@ -113,6 +135,8 @@ pub(super) enum Timer {
     Session(Key),
     Connecting(Key),
     Departing(Key),
+    Sweep,
+    Forgetting,
 }
 
 impl Worker {
@@ -136,6 +160,13 @@ impl Worker {
             tie_break: index as u32,
             listeners: HashMap::new(),
             stage: Stage::Open,
+            resting: Resting::default(),
+            loans: Vec::new(),
+            forgetting: VecDeque::new(),
+            serve_soon: false,
+            asks_others: false,
+            is_sweeping: false,
+            config_count: 0,
             company,
         }
     }
@@ -153,7 +184,7 @@ impl Worker {
                 let owner = event.socket().and_then(|socket| self.owner(socket));
                 let concerned = match owner {
                     Some(Owner::Session(key, _)) => Some(key),
-                    Some(Owner::Departing(_)) | None => None,
+                    Some(Owner::Departing(_) | Owner::Resting(_)) | None => None,
                 };
                 self.guarded(concerned, |worker| worker.happened(event, owner));
             }
@@ -194,12 +225,19 @@ impl Worker {
         match event {
             Event::Received { span, .. } => match owner {
                 Some(Owner::Session(key, side)) => self.received(key, side, span),
+                // It says why it hangs up.
+                Some(Owner::Resting(key)) => self.resting_failed(key),
                 // Whatever a departing peer still says, nobody hears it.
                 Some(Owner::Departing(_)) | None => {}
             },
             Event::Sent { unsent, .. } => match owner {
                 Some(Owner::Session(key, side)) => self.sent(key, side, &unsent),
                 Some(Owner::Departing(key)) => self.departing_sent(key, &unsent),
+                Some(Owner::Resting(key)) => {
+                    if let Some(lendable) = self.resting.get_mut(key) {
+                        lendable.connection.sent(&mut self.io, &unsent);
+                    }
+                }
                 None => {}
             },
             Event::SentBytes { result: Ok(()), buffer, .. } => self.bytes_sent(owner, buffer.len()),
@@ -225,6 +263,11 @@ impl Worker {
                 self.relieve(key, side);
             }
             Some(Owner::Departing(key)) => self.departing_sent_bytes(key, written),
+            Some(Owner::Resting(key)) => {
+                if let Some(lendable) = self.resting.get_mut(key) {
+                    lendable.connection.sent_bytes(&mut self.io, written);
+                }
+            }
             None => {}
         }
     }
@@ -247,6 +290,7 @@ impl Worker {
         match owner {
             Some(Owner::Session(key, side)) => self.closed(key, side),
             Some(Owner::Departing(key)) => self.departed(key),
+            Some(Owner::Resting(key)) => self.resting_failed(key),
             None => {}
         }
     }
@@ -257,6 +301,8 @@ impl Worker {
                 Timer::Session(key) => self.guarded(Some(key), |worker| worker.session_due(key, at)),
                 Timer::Connecting(key) => self.guarded(Some(key), |worker| worker.connecting_due(key, at)),
                 Timer::Departing(key) => self.departed(key),
+                Timer::Forgetting => self.guarded(None, Worker::forgotten),
+                Timer::Sweep => self.guarded(None, Worker::sweep),
             }
         }
         self.guarded(None, Worker::waiters_due);

@@ -20,6 +20,7 @@ mod oracle;
 mod positions;
 mod pressure;
 mod reload;
+mod reuse;
 mod routing;
 mod sets;
 mod splitting;

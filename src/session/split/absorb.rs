@@ -193,8 +193,10 @@ impl Split {
             }
             Some(_) => {}
         }
-        if effects.intersects(HIDDEN) {
-            self.journal.forget_user_variables();
+        match effects.intersects(HIDDEN) {
+            true if self.only_triggers_may_run() => self.journal.doubt_user_variables(),
+            true => self.journal.forget_user_variables(),
+            false => {}
         }
         let says_more = self.current.state_changed || self.has_unexplained(status);
         if says_more && (effects.intersects(HIDDEN) || !effects.intersects(EXPLAINED)) && !self.is_plain_command() {

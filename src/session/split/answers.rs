@@ -2,22 +2,30 @@
 
 use std::time::Instant;
 
-use crate::protocol::statement::StatementId;
+use crate::protocol::{statement::StatementId, status::StatusFlags};
 
 use super::{
     super::Side,
     Home, Split, Tracking,
     chore::{Answer, Chore, Unsayable},
+    lent::Lent,
     trackers::is_on,
     values::Values,
 };
 
 impl Split {
     /// Takes in an answer. An error sends the command home.
-    pub(super) fn answered(&mut self, chore: Chore, answer: Answer, now: Instant) -> Result<(), Unsayable> {
+    pub(super) fn answered(
+        &mut self,
+        chore: Chore,
+        answer: Answer,
+        status: StatusFlags,
+        now: Instant,
+    ) -> Result<(), Unsayable> {
         match (chore, answer) {
             (Chore::HomeValues, Answer::Row(values)) => self.learn_home(values),
             (Chore::Tracking, Answer::Done) => {
+                self.home_has_settings(status);
                 if let Home::Silent(tracking) = &mut self.home {
                     self.home = Home::Telling(std::mem::take(tracking));
                 }
@@ -33,6 +41,7 @@ impl Split {
                 (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
                 self.conditions.repeated();
                 self.home_caught_up();
+                self.with_lent(Lent::was_repeated);
             }
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
@@ -49,6 +58,30 @@ impl Split {
                 self.prepared_there(id, there, definitions.0);
             }
             (Chore::Prepare(id), Answer::Refused(_)) => self.statements.is_unfit(id),
+            (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
+            (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
+            (Chore::HomeSchema, Answer::Done) => self.home_has_schema(),
+            (Chore::HomeTheirs, Answer::Row(values)) => {
+                let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
+                values.share(self.journal.baseline());
+                self.with_lent(|lent| lent.has_values(values));
+            }
+            (Chore::HomeSettings, Answer::Done) => self.home_has_settings(status),
+            (Chore::HomeRole, Answer::Done) => self.home_has_role(),
+            (Chore::InsertId, Answer::Row(values)) => {
+                let id = position_in(&values).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+                self.with_lent(|lent| lent.has_insert_id(id.unwrap_or(0)));
+            }
+            (
+                Chore::HomeReset
+                | Chore::HomeCollation
+                | Chore::HomeSchema
+                | Chore::HomeTheirs
+                | Chore::HomeSettings
+                | Chore::HomeRole
+                | Chore::InsertId,
+                _,
+            ) => return Err(Unsayable),
             (_, answer) => return self.replica_answered(chore, answer),
         }
         Ok(())

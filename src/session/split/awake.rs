@@ -81,7 +81,7 @@ impl Session {
         let State::Relay(relay) = &mut self.state else { return };
         let framing = relay.framing;
         let is_busy = relay.is_busy_at(Side::Replica);
-        let Some(split) = relay.split.as_deref_mut().filter(|_| is_busy) else { return };
+        let Some(split) = relay.split.as_deref_mut().filter(|split| is_busy && split.has_home()) else { return };
         if split.awake.ping(framing, surroundings.now) {
             let ping = vec![1, 0, 0, 0, Command::Ping.byte()];
             self.outputs.push_back(Output::Send(Side::Server, ping));

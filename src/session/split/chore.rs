@@ -3,9 +3,10 @@
 use crate::protocol::{
     packet::{HEADER_LENGTH, Header},
     reader::Reader,
-    response::{EOF_HEADER, ERR_HEADER, OK_HEADER},
+    response::{EOF_HEADER, ERR_HEADER, ErrPacket, OK_HEADER},
     result_set::{Framing, Progress, Reply, ReplyShape},
     statement::{Prepared, StatementId},
+    status::StatusFlags,
 };
 
 use super::{super::Side, statements::Definitions};
@@ -50,6 +51,20 @@ pub(super) enum Chore {
     Ping,
     /// Run the last read at home, too: a statement asks what it left behind.
     Repeat,
+    /// Take another session's state off a home connection that was lent.
+    HomeReset,
+    /// Give it the character set that the client logged in with.
+    HomeCollation,
+    /// Give it the session's schema.
+    HomeSchema,
+    /// Ask it for its values.
+    HomeTheirs,
+    /// Have it tell of changes, and give it the session's variables.
+    HomeSettings,
+    /// Give it the session's role.
+    HomeRole,
+    /// Ask home for LAST_INSERT_ID(), before its connection goes.
+    InsertId,
 }
 
 impl Chore {
@@ -61,7 +76,14 @@ impl Chore {
             | Chore::Position
             | Chore::Ping
             | Chore::RollBack
-            | Chore::Repeat => Side::Server,
+            | Chore::Repeat
+            | Chore::HomeReset
+            | Chore::HomeCollation
+            | Chore::HomeSchema
+            | Chore::HomeTheirs
+            | Chore::HomeSettings
+            | Chore::HomeRole
+            | Chore::InsertId => Side::Server,
             Chore::Reset
             | Chore::ReplicaValues
             | Chore::Schema
@@ -77,7 +99,7 @@ impl Chore {
 
     pub(super) fn shape(self) -> ReplyShape {
         match self {
-            Chore::Reset | Chore::Schema | Chore::Ping => ReplyShape::Simple,
+            Chore::Reset | Chore::Schema | Chore::Ping | Chore::HomeReset | Chore::HomeSchema => ReplyShape::Simple,
             Chore::Prepare(_) => ReplyShape::Prepare,
             _ => ReplyShape::ResultSet,
         }
@@ -94,6 +116,8 @@ pub(super) struct Asked {
     framing: Framing,
     answer: Vec<u8>,
     overflowed: bool,
+    /// What the server says of the session at the end.
+    pub(super) status: Option<StatusFlags>,
 }
 
 /// What a server answered.
@@ -116,7 +140,12 @@ pub(super) enum Answer {
 impl Asked {
     pub(super) fn new(chore: Chore, framing: Framing) -> Asked {
         let reply = Reply::new(chore.shape(), framing);
-        Asked { chore, reply, framing, answer: Vec::new(), overflowed: false }
+        Asked { chore, reply, framing, answer: Vec::new(), overflowed: false, status: None }
+    }
+
+    /// The error that the server answered with.
+    pub(super) fn refusal(&self) -> Option<ErrPacket> {
+        packets(&self.answer).next().and_then(|payload| ErrPacket::parse(payload).ok())
     }
 
     /// Takes in bytes of the server: how many, and the answer when it is complete.
@@ -128,6 +157,7 @@ impl Asked {
             Progress::More => (followed.consumed, None),
             Progress::LocalInfile => (bytes.len(), Some(Answer::Malformed)),
             Progress::Done(end) => {
+                self.status = end.status;
                 let answer = end.error.map_or_else(|| self.read(), Answer::Refused);
                 (followed.consumed, Some(answer))
             }

@@ -41,6 +41,8 @@ struct Names {
 struct UserVariable {
     name: Vec<u8>,
     literal: Option<Vec<u8>>,
+    /// A trigger may have changed it since.
+    is_doubted: bool,
 }
 
 /// The state of a session that goes with it to another server.
@@ -60,6 +62,8 @@ pub(super) struct Journal {
     user_variables: Vec<UserVariable>,
     /// Any user variable may have been changed by code that nobody has seen.
     user_variables_unknown: bool,
+    /// A trigger may have changed any of them, without a SET, of which the server would have told.
+    user_variables_doubted: bool,
     /// The statement that set the role.
     role: Option<Vec<u8>>,
     /// A read that asks for NULL finds the last row that home gave a number to.
@@ -240,6 +244,13 @@ impl Journal {
         self.user_variables = Vec::new();
     }
 
+    /// A trigger may have run. Those do not assign user variables as a rule, and the server tells of it if one does with a
+    /// SET: the values are kept, and not relied on where they need not be.
+    pub(super) fn doubt_user_variables(&mut self) {
+        self.user_variables_doubted = true;
+        self.user_variables.iter_mut().for_each(|variable| variable.is_doubted = true);
+    }
+
     fn set_user_variable(&mut self, name: &[u8], literal: Option<&[u8]>) {
         let name = plain_name(name);
         // To a server, names that differ in case and accents only are the same. Of too many, none is kept.
@@ -248,8 +259,8 @@ impl Journal {
         }
         let literal = literal.map(<[u8]>::to_vec);
         match self.user_variables.iter_mut().find(|known| known.name == name) {
-            Some(known) => known.literal = literal,
-            None => self.user_variables.push(UserVariable { name, literal }),
+            Some(known) => (known.literal, known.is_doubted) = (literal, false),
+            None => self.user_variables.push(UserVariable { name, literal, is_doubted: false }),
         }
     }
 
@@ -258,11 +269,23 @@ impl Journal {
         sql::user_variables(text, dialect).all(|name| {
             let name = plain_name(name.of(text));
             match self.user_variables.iter().find(|known| known.name == name) {
-                Some(known) => known.literal.is_some(),
+                Some(known) => known.literal.is_some() && !known.is_doubted,
                 // One that was never set is NULL everywhere.
-                None => !self.user_variables_unknown,
+                None => !self.user_variables_unknown && !self.user_variables_doubted,
             }
         })
+    }
+
+    /// Whether every user variable that the session may have set is known here.
+    pub(super) fn knows_all_user_variables(&self) -> bool {
+        !self.user_variables_unknown && self.user_variables.iter().all(|variable| variable.literal.is_some())
+    }
+
+    /// Whether all that the session has set can be written as SQL.
+    pub(super) fn is_writable(&self) -> bool {
+        let is_writable = |name: &[u8], value: &[u8]| setting(name, value).is_ok();
+        self.baseline.iter().flat_map(Values::iterate).all(|(name, value)| is_writable(name, value))
+            && self.changed.iter().all(|variable| is_writable(&variable.name, &variable.value))
     }
 
     /// What character set and quotes the session's texts are read with.

@@ -28,6 +28,12 @@ pub(super) enum Next {
     Say(Chore),
     /// The replica cannot take the session on as it is now.
     Refuse,
+    /// A home connection.
+    LeaseHome,
+    /// The one that was kept goes to whoever waits for it.
+    Yield,
+    /// The one that there is cannot be made like the session's.
+    LeaveHome,
 }
 
 impl Split {
@@ -36,7 +42,21 @@ impl Split {
         self.next(goal, status, surroundings) == Next::Ready(goal)
     }
 
+    /// What is missing. Of a home connection that is lent, first what it lacks itself.
     pub(super) fn next(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
+        let next = self.next_with_home(goal, status, surroundings);
+        let is_at_home = match &next {
+            Next::Ready(side) => *side == Side::Server,
+            Next::Say(chore) => chore.side() == Side::Server,
+            Next::Lease | Next::Leave | Next::Refuse | Next::LeaseHome | Next::Yield | Next::LeaveHome => false,
+        };
+        if !is_at_home {
+            return next;
+        }
+        self.home_lacks(status).unwrap_or(next)
+    }
+
+    fn next_with_home(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         match self.home {
             Home::Unknown => return Next::Say(Chore::HomeValues),
             Home::Silent(_) if self.current.is_about_tracking => self.tracking_returned(),
@@ -45,7 +65,7 @@ impl Split {
             Home::Telling(_) | Home::Returned | Home::Unable => {}
         }
         match goal {
-            Side::Replica if self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
+            Side::Replica if self.has_home() && self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
             Side::Replica => self.next_at_replica(status, surroundings),
             _ => self.next_at_home(status),
         }
@@ -181,7 +201,7 @@ impl Split {
 }
 
 /// Whether the health checks saw a server past a position.
-fn is_seen_past(surroundings: Surroundings<'_>, server: ServerId, position: &GtidPosition) -> bool {
+pub(super) fn is_seen_past(surroundings: Surroundings<'_>, server: ServerId, position: &GtidPosition) -> bool {
     let table = surroundings.table;
     table.place(server).is_some_and(|place| table.server(place).progress.has_applied(position))
 }

@@ -19,6 +19,8 @@ mod chore;
 mod conditions;
 mod hidden;
 mod journal;
+mod lending;
+mod lent;
 mod locks;
 mod missing;
 mod one_shot;
@@ -42,7 +44,7 @@ use std::sync::Arc;
 
 use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
-    protocol::{capability::Capabilities, status::StatusFlags, version},
+    protocol::{capability::Capabilities, response::ErrPacket, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
     topology::{RoutingTable, ServerId, UserLoad},
 };
@@ -54,6 +56,8 @@ use absorb::After;
 use awake::Awake;
 use conditions::Conditions;
 use journal::Journal;
+pub(super) use lending::told_of;
+use lent::Lent;
 use pins::Pins;
 pub(super) use readying::Preparing;
 use replica::Replicas;
@@ -81,6 +85,12 @@ pub(super) struct Split {
     /// Results end with EOF packets, which have no room to say what changed.
     eof_tells_nothing: bool,
     home: Home,
+    /// The home connection goes back between transactions.
+    lent: Option<Box<Lent>>,
+    /// What the command that waits is refused with.
+    pub(super) refusal: Option<ErrPacket>,
+    /// There is another pool for reads.
+    reads_leave: bool,
     replicas: Replicas,
     journal: Journal,
     pins: Pins,
@@ -174,6 +184,8 @@ struct Current {
     has_trackers: bool,
     /// Its reply brought the position of its transaction.
     has_position: bool,
+    /// It may leave a LAST_INSERT_ID() behind.
+    may_insert: bool,
 }
 
 /// What a command is to the session.
@@ -217,6 +229,9 @@ impl Split {
             chose_statements: false,
             eof_tells_nothing: !capabilities.contains(Capabilities::DEPRECATE_EOF),
             home: Home::Unknown,
+            lent: None,
+            refusal: None,
+            reads_leave: true,
             replicas: Replicas::default(),
             journal,
             pins: Pins::default(),
@@ -246,6 +261,16 @@ impl Split {
             told_transaction: false,
             login,
         }
+    }
+
+    /// For a user with one pool: reads go where everything goes.
+    pub(super) fn with_one_pool(self) -> Split {
+        Split { reads_leave: false, ..self }
+    }
+
+    /// The session has just logged in at this home connection, and gives it back between transactions.
+    pub(super) fn share_home(&mut self, schema: Option<Vec<u8>>, server: Option<ServerId>, status: StatusFlags) {
+        self.lent = Some(Box::new(Lent::logged_in(schema, server, status)));
     }
 
     /// The replica, if there is one.
@@ -299,6 +324,7 @@ impl Current {
             state_changed: false,
             has_trackers: false,
             has_position: false,
+            may_insert: false,
         }
     }
 }

@@ -145,6 +145,12 @@ impl Pins {
         binding.into_iter().find_map(|(is_set, bond)| is_set.then_some(bond))
     }
 
+    /// Why a session that gives its home connection back between transactions must keep it.
+    pub(super) fn binding_home(&self) -> Option<Bond> {
+        let others = [(self.text_statements > 0, Bond::PreparedStatement), (self.handlers > 0, Bond::OpenHandler)];
+        self.binding_reads().or_else(|| others.into_iter().find_map(|(is_set, bond)| is_set.then_some(bond)))
+    }
+
     /// All of them, for listings.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         let others = [(self.text_statements > 0, "prepared statement"), (self.handlers > 0, "open handler")];

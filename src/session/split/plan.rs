@@ -3,6 +3,7 @@
 use crate::{
     protocol::{
         command::Command,
+        error_code::Error,
         packet::{HEADER_LENGTH, Header, write_packet},
         result_set::ReplyShape,
         statement::StatementId,
@@ -67,6 +68,9 @@ impl Relay {
             }
         };
         let shape = split.look(payload, self.status);
+        if split.is_farewell(payload) {
+            return self.command(bytes);
+        }
         let head = bytes.get(HEADER_LENGTH..).unwrap_or_default();
         let side = match split.ready.take() {
             // What the view does was not known when its replica was chosen.
@@ -80,6 +84,10 @@ impl Relay {
                 goal => return Move::Ready(goal),
             },
         };
+        if side == Side::Server && split.has_lost_the_last() {
+            split.refusal = Some(super::super::errors::aftermath_lost());
+            return self.refuse(bytes, Error::NOT_SUPPORTED_YET);
+        }
         if side == Side::Server && split.would_read_anew(payload, head) {
             return self.refuse_transaction(bytes);
         }
@@ -234,6 +242,9 @@ impl Split {
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.current.keeps_conditions = self.keeps_conditions(payload);
         self.current.keeps_found_rows = self.keeps_found_rows(payload);
+        if self.lent.is_some() {
+            self.look_for_lent(payload);
+        }
         ReplyShape::ResultSet
     }
 
@@ -370,6 +381,9 @@ impl Split {
     /// What keeps a read at home.
     fn bond(&self, payload: &[u8], status: StatusFlags, surroundings: Surroundings<'_>) -> Option<Bond> {
         let needs = self.current.classification.needs;
+        if !self.reads_leave {
+            return Some(Bond::OnePool);
+        }
         if let Some(pin) = self.pins.binding_reads() {
             return Some(pin);
         }

@@ -3,11 +3,12 @@
 //! `missing` looks at what is missing and names one thing; that is done, and it looks again. Whatever goes wrong at a
 //! replica sends the command home.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     protocol::{
         packet::{Peeked, peek_packet},
+        response::ErrPacket,
         status::StatusFlags,
     },
     topology::Failure,
@@ -40,20 +41,39 @@ pub(in crate::session) struct Preparing {
     stage: Stage,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// About to see what is missing.
     Looking,
     /// The worker looks for a replica.
     Leasing,
     /// A replica is connected; we log in.
     AtDoor(Box<Door>),
+    /// The worker looks for a home connection.
+    Borrowing,
+    /// The worker is asked whether somebody waits for the one that there is.
+    Yielding,
+    /// A new one is connected; we log in.
+    AtHomeDoor(Box<Door>),
     /// One of our commands was said.
     Asking(Box<Asked>),
+}
+
+/// What the end of an answer says beside it.
+struct Told {
+    refusal: Option<ErrPacket>,
+    status: Option<StatusFlags>,
 }
 
 impl Preparing {
     pub(in crate::session) fn command_waits(&self) -> bool {
         self.command_waits
+    }
+
+    pub(super) fn home_door(&mut self) -> Option<&mut Door> {
+        match &mut self.stage {
+            Stage::AtHomeDoor(door) => Some(door),
+            _ => None,
+        }
     }
 }
 
@@ -67,7 +87,14 @@ impl Session {
         }
     }
 
-    fn look_what_is_missing(&mut self, surroundings: Surroundings<'_>) {
+    /// A server is made ready, though no command waits for it.
+    pub(super) fn make_ready_from(&mut self, stage: Stage, goal: Side) {
+        if let State::Relay(relay) = &mut self.state {
+            relay.exchange = Exchange::Preparing(Box::new(Preparing { goal, command_waits: false, stage }));
+        }
+    }
+
+    pub(super) fn look_what_is_missing(&mut self, surroundings: Surroundings<'_>) {
         loop {
             let Some((relay, goal)) = self.preparing() else { return };
             let status = relay.status;
@@ -77,18 +104,22 @@ impl Session {
                 Next::Lease => return self.lease_replica(surroundings),
                 Next::Leave => self.leave_replica(),
                 Next::Refuse => return self.ready(Side::Server),
-                Next::Say(chore) => match split.words(chore, surroundings.now) {
-                    Ok(Some(words)) => return self.say(chore, &words, surroundings),
+                Next::LeaseHome => return self.borrow_home(None),
+                Next::Yield => return self.yield_home(),
+                Next::LeaveHome => self.drop_home(),
+                Next::Say(chore) => match split.words(chore, status, surroundings.now) {
+                    Ok(Some(words)) => return self.say(chore, &words, surroundings.now),
                     Ok(None) => {
                         let _ = split.replica_answered(chore, Answer::Done);
                     }
+                    Err(Unsayable) if chore.side() == Side::Server => return self.home_is_unfit(None),
                     Err(Unsayable) => return self.ready(Side::Server),
                 },
             }
         }
     }
 
-    fn preparing(&mut self) -> Option<(&mut Relay, Side)> {
+    pub(super) fn preparing(&mut self) -> Option<(&mut Relay, Side)> {
         match &mut self.state {
             State::Relay(relay) => match &relay.exchange {
                 Exchange::Preparing(preparing) => {
@@ -101,7 +132,7 @@ impl Session {
         }
     }
 
-    fn set_stage(&mut self, stage: Stage) {
+    pub(super) fn set_stage(&mut self, stage: Stage) {
         if let State::Relay(relay) = &mut self.state
             && let Exchange::Preparing(preparing) = &mut relay.exchange
         {
@@ -118,22 +149,25 @@ impl Session {
             let command_waits = preparing.command_waits;
             if let Some(split) = relay.split.as_deref_mut() {
                 split.ready = command_waits.then_some(side);
+                split.lent.iter_mut().for_each(|lent| lent.is_ready());
             }
             relay.exchange = Exchange::Idle;
         }
+        self.welcome();
         // A command that has been waited for is answered before anybody leaves.
         if self.split().is_some_and(|split| split.ready.is_none()) {
             self.leave_if_asked();
+            self.let_home_go(None);
         }
     }
 
-    fn say(&mut self, chore: Chore, words: &[u8], surroundings: Surroundings<'_>) {
+    pub(super) fn say(&mut self, chore: Chore, words: &[u8], now: Instant) {
         if let State::Relay(relay) = &mut self.state {
             let asked = Asked::new(chore, relay.framing);
             if let Some(split) = relay.split.as_deref_mut()
                 && chore.side() == Side::Server
             {
-                split.awake.heard(surroundings.now);
+                split.awake.heard(now);
             }
             if let Some(split) = relay.split.as_deref_mut()
                 && chore.side() == Side::Replica
@@ -146,7 +180,7 @@ impl Session {
             self.set_stage(Stage::Asking(Box::new(asked)));
         }
         self.send_packet(chore.side(), 0, words);
-        self.deadline = Some(surroundings.now + if chore == Chore::Repeat { REPEAT_TIME } else { CHORE_TIME });
+        self.deadline = Some(now + if chore == Chore::Repeat { REPEAT_TIME } else { CHORE_TIME });
     }
 
     fn lease_replica(&mut self, surroundings: Surroundings<'_>) {
@@ -197,6 +231,7 @@ impl Session {
         bytes: &[u8],
         surroundings: Surroundings<'_>,
     ) -> Step {
+        let may_do_without = self.may_do_without_home();
         let State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) = &mut self.state else {
             unreachable!("the caller looked at the exchange")
         };
@@ -205,9 +240,15 @@ impl Session {
                 let (length, answer) = asked.hear(bytes);
                 let chore = asked.chore;
                 if let Some(answer) = answer {
-                    self.chore_answered(chore, answer, surroundings);
+                    let (refusal, status) = (asked.refusal(), asked.status);
+                    self.chore_answered(chore, answer, Told { refusal, status }, surroundings);
                 }
                 Step::Consume { length }
+            }
+            Stage::AtHomeDoor(_) if from == Side::Server => self.home_door_step(bytes, surroundings),
+            _ if from == Side::Server && may_do_without => {
+                self.home_lost(surroundings);
+                Step::Consume { length: bytes.len() }
             }
             Stage::AtDoor(_) if from == Side::Replica => self.door_step(bytes, surroundings),
             _ if from == Side::Server => {
@@ -221,17 +262,23 @@ impl Session {
         }
     }
 
-    fn chore_answered(&mut self, chore: Chore, answer: Answer, surroundings: Surroundings<'_>) {
+    fn chore_answered(&mut self, chore: Chore, answer: Answer, told: Told, surroundings: Surroundings<'_>) {
         if chore.side() == Side::Server && answer == Answer::Malformed {
-            return self.server_left(Ending::ServerProtocol);
+            return match self.may_do_without_home() {
+                true => self.home_lost(surroundings),
+                false => self.server_left(Ending::ServerProtocol),
+            };
         }
+        self.take_status(chore, told.status);
         if chore == Chore::RollBack
             && let State::Relay(relay) = &mut self.state
         {
             relay.status = relay.status.without(StatusFlags::IN_TRANS | StatusFlags::IN_TRANS_READONLY);
         }
-        let outcome = match self.split_mut() {
-            Some(split) => split.answered(chore, answer, surroundings.now),
+        let Some((relay, _)) = self.preparing() else { return };
+        let status = relay.status;
+        let outcome = match relay.split.as_deref_mut() {
+            Some(split) => split.answered(chore, answer, status, surroundings.now),
             None => return,
         };
         match outcome {
@@ -239,6 +286,8 @@ impl Session {
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);
             }
+            Err(Unsayable) if chore == Chore::HomeReset => self.home_lost(surroundings),
+            Err(Unsayable) if chore.side() == Side::Server => self.home_is_unfit(told.refusal),
             Err(Unsayable) => self.replica_lost(surroundings),
         }
     }
@@ -328,7 +377,7 @@ impl Session {
         }
     }
 
-    fn stage(&self) -> Option<&Stage> {
+    pub(super) fn stage(&self) -> Option<&Stage> {
         match &self.state {
             State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) => Some(&preparing.stage),
             _ => None,
@@ -375,9 +424,15 @@ impl Session {
     pub(in crate::session) fn preparing_timed_out(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) = &self.state else { return };
         match &preparing.stage {
-            Stage::Asking(asked) if asked.chore.side() == Side::Server => self.server_left(Ending::ServerGone),
+            Stage::Asking(asked) if asked.chore.side() == Side::Server => match self.may_do_without_home() {
+                true => self.home_lost(surroundings),
+                false => self.server_left(Ending::ServerGone),
+            },
+            Stage::AtHomeDoor(_) => self.home_failed(Some(Failure::TimedOut), surroundings),
             Stage::AtDoor(_) => self.replica_failed(Some(Failure::TimedOut), surroundings),
             Stage::Asking(_) | Stage::Looking | Stage::Leasing => self.replica_lost(surroundings),
+            // The worker has a deadline of its own, and answers.
+            Stage::Borrowing | Stage::Yielding => {}
         }
     }
 

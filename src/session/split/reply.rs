@@ -152,6 +152,9 @@ impl Relay {
             let status = end.status.unwrap_or(self.status);
             if let Some(split) = self.split.as_deref_mut() {
                 split.after = split.finished(end, status, now);
+                if split.current.at == Side::Server {
+                    split.home_is_in_step(status);
+                }
             }
         }
         what
@@ -176,6 +179,7 @@ impl Session {
             After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
         self.leave_if_asked();
+        self.let_home_go(Some(surroundings.now));
     }
 
     /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.

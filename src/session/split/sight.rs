@@ -135,6 +135,16 @@ impl Sight {
         }
     }
 
+    /// Whether the session may go on at another server, of which `has` tells what it has: all that the session wrote must
+    /// be there, as far as anybody knows.
+    pub(super) fn may_move(&self, has: impl Fn(&GtidPosition) -> bool) -> bool {
+        match (&self.seen, self.last_write) {
+            (_, None) => true,
+            (Seen::Position(position), Some(_)) => has(position),
+            (Seen::Nothing | Seen::Unknown { .. }, Some(_)) => false,
+        }
+    }
+
     /// What a read demands at a replica that is known to have what was seen at version `had`.
     pub(super) fn demand(&self, had: u32, now: Instant) -> Demand<'_> {
         match self.freshness {

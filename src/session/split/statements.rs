@@ -31,6 +31,8 @@ pub(super) struct Statements {
     /// Invariant: in the order of their numbers, each of which is there once. Servers count up, so a new one is the last.
     list: Vec<Statement>,
     bytes: usize,
+    /// Prepared, and not in the list for want of room.
+    unkept: u32,
     /// Prepared at the replica and not needed there any more.
     closed: Vec<StatementId>,
     /// Prepared last: what MariaDB's clients mean by -1.
@@ -113,6 +115,7 @@ impl Statements {
         // The server has given the number anew.
         self.close(id);
         if self.bytes + bytes > BYTES_MAX {
+            self.unkept = self.unkept.saturating_add(1);
             return;
         }
         self.bytes += bytes;
@@ -140,6 +143,11 @@ impl Statements {
     /// Where it is in the list, or else would be.
     fn place(&self, id: StatementId) -> Result<usize, usize> {
         self.list.binary_search_by_key(&id.0, |statement| statement.id.0)
+    }
+
+    /// Nothing is prepared at home.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.unkept == 0
     }
 
     /// A statement was not prepared, or not seen: none is the last one.

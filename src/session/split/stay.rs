@@ -86,6 +86,12 @@ bonds! {
     NoReplica => "no replica";
     /// No replica has what the session has seen.
     NotFresh => "no replica is fresh enough";
+    /// The user's reads go where its writes go.
+    OnePool => "one pool";
+    /// A prepared statement that only one connection knows.
+    PreparedStatement => "prepared statement";
+    /// HANDLER.
+    OpenHandler => "open handler";
 }
 
 /// How many statements of split sessions ran where. Counted by one worker, read by all.

@@ -14,7 +14,7 @@ use crate::{
     sql::{self, Classification, Effects, Needs, Reason},
 };
 
-use super::{super::Side, Home, Split, journal::Noted};
+use super::{super::Side, Home, Split, journal::Noted, lent::Lent};
 
 /// The beginning of the names of all variables that decide what a server tells. A pattern may end behind it.
 const TRACKING_VARIABLES: &[u8] = b"session_track";
@@ -171,6 +171,8 @@ impl Split {
     fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
         match name {
             b"last_gtid" => return self.committed(value),
+            // Asked for before the connection goes; MariaDB tells of ours, too.
+            b"last_insert_id" if self.lent.is_some() => return self.with_lent(Lent::has_another_insert_id),
             // It may stand for another variable that one of several statements has set: see `learn_untold`.
             b"autocommit" if self.sets_variables() && self.current.classification.statements > 1 => self.pins.hidden(),
             // With it, a condition means the row that was inserted last, which only home knows.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::{
-    protocol::{command::Command, gtid::GtidPosition, packet::HEADER_LENGTH},
+    protocol::{command::Command, gtid::GtidPosition, packet::HEADER_LENGTH, status::StatusFlags},
     sql,
 };
 
@@ -31,7 +31,12 @@ const TRACKED_BY_MYSQL: &str = "autocommit,character_set_client,character_set_co
 
 impl Split {
     /// What is said for a chore; `None` if nothing needs to be.
-    pub(super) fn words(&mut self, chore: Chore, now: Instant) -> Result<Option<Vec<u8>>, Unsayable> {
+    pub(super) fn words(
+        &mut self,
+        chore: Chore,
+        status: StatusFlags,
+        now: Instant,
+    ) -> Result<Option<Vec<u8>>, Unsayable> {
         let attributes = self.query_attributes;
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
@@ -70,6 +75,13 @@ impl Split {
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())
             }
             Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
+            Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
+            Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
+            Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
+            Chore::HomeTheirs => query(self.values_statement(&[]).as_bytes()),
+            Chore::HomeSettings => query(&self.home_settings(status).map_err(|_| Unsayable)?),
+            Chore::HomeRole => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
+            Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
         })
     }
 
@@ -84,6 +96,15 @@ impl Split {
         let variables = asked.names().chain(others).collect::<Vec<_>>().join(",").into_bytes();
         let gtids = if asked.has_gtids() { asked.gtids.clone() } else { b"OWN_GTID".to_vec() };
         Tracking { variables, schema: true, state_change: true, gtids }
+    }
+
+    /// What home is asked to tell of while it tells all that the session needs.
+    pub(super) fn full_tracking_statement(&self) -> String {
+        let asked = match &self.home {
+            Home::Silent(tracking) | Home::Telling(tracking) => tracking.clone(),
+            Home::Unknown | Home::Returned | Home::Unable => Tracking::default(),
+        };
+        self.tracking_statement(&self.more_than(&asked))
     }
 
     fn tracking_statement(&self, tracking: &Tracking) -> String {
@@ -138,6 +159,11 @@ impl Split {
         };
         position.ok().filter(|position| !position.is_empty())
     }
+}
+
+/// What a login with this collation does to a session.
+fn collation_statement(collation: u16) -> String {
+    format!("SET character_set_client={collation}, character_set_results={collation}, collation_connection={collation}")
 }
 
 fn com_query(query_attributes: bool, text: &[u8]) -> Vec<u8> {

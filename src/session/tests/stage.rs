@@ -72,6 +72,11 @@ name = "any"
 password = "secret"
 split = { write = "home", read = "main" }
 read_your_writes = false
+[[user]]
+name = "lent"
+password = "secret"
+pool = "home"
+backend_reuse = "transaction"
 "#;
 
 pub(super) const SERVER_CAPABILITIES: Capabilities = Capabilities(0x81ff_f7df & !0x20);

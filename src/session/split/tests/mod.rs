@@ -4,6 +4,7 @@ mod diagnostics;
 mod failing;
 mod following;
 mod hidden;
+mod lending;
 mod routing;
 mod seeing;
 mod snapshot;
@@ -85,6 +86,8 @@ struct Script {
     views: Vec<&'static str>,
     /// Column of a statement prepared at the replica.
     column: &'static str,
+    /// LAST_INSERT_ID() at home.
+    insert_id: &'static str,
     /// A text of ours that the replica refuses, with this code.
     refused: (&'static str, u16),
 }
@@ -114,6 +117,7 @@ impl Script {
             position: Some("0-1-100"),
             views: Vec::new(),
             column: "a",
+            insert_id: "0",
             refused: ("", 0),
         }
     }
@@ -310,6 +314,8 @@ impl Play {
             values(&self.script.replica_values)
         } else if text.contains("information_schema.views") {
             self.rows(1, &self.script.views)
+        } else if text == "SELECT LAST_INSERT_ID()" {
+            values(&[self.script.insert_id])
         } else if text.starts_with("SELECT @@GLOBAL.gtid") {
             self.rows(1, self.script.position.as_slice())
         } else if text.contains("GTID_WAIT") || text.contains("WAIT_FOR_EXECUTED") {

@@ -1,0 +1,458 @@
+//! The home connection of a session that gives it back between transactions (`backend_reuse = "transaction"`).
+//!
+//! Between two statements such a session has no home connection, unless something is left on it that the next one
+//! cannot be given (`pins`), or that the next statement may ask for (`Aftermath`). The connection that it gets may be the
+//! one it had, which is as it left it; or another session's, which is reset first; or a new one. What the session has set
+//! is in the `journal`, and is put on.
+
+use std::time::Duration;
+
+use crate::{
+    protocol::{command::Command, gtid::GtidPosition, status::StatusFlags},
+    sql::{Class, Effects, Needs, Reason},
+    topology::ServerId,
+};
+
+use super::{
+    super::{HomeWant, Loan, Side},
+    Home, Kind, Split,
+    chore::Chore,
+    missing::Next,
+    plan::{OF_THE_LAST, text_of},
+    stay::Bond,
+    values::Values,
+};
+
+/// How long a connection is kept for a statement that may ask what the one before it left there.
+pub(super) const HOLD: Duration = Duration::from_millis(250);
+
+/// Home connections in a row that may be lost while they are made ready for one command.
+const LOSSES_MAX: u32 = 3;
+
+/// How a session with lent home connections stands to them.
+#[derive(Debug, Default)]
+pub(super) struct Lent {
+    /// It has one.
+    is_here: bool,
+    fit: Fit,
+    /// Kept although nothing of the session binds it: for a statement that asks about the last one.
+    is_held: bool,
+    /// Nothing of the session was on it, beside what it may be kept for, when the last command was over.
+    is_free: bool,
+    aftermath: Aftermath,
+    insert_id: InsertId,
+    /// Where the last one was.
+    server: Option<ServerId>,
+    /// Counts the connections given back: together with the session's number it names the last one.
+    parked: u64,
+    losses: u32,
+    /// Something of the connection changed that nothing can put on another.
+    is_stuck: bool,
+    /// The journal's version that was looked at, and whether it can be written as SQL.
+    written: Option<(u32, bool)>,
+    /// The client waits for the end of its login: the sequence id of that packet.
+    pub(super) welcome: Option<u8>,
+}
+
+/// What was put on a connection.
+#[derive(Debug, Default)]
+struct Fit {
+    /// It was another session's.
+    needs_reset: bool,
+    /// It has the character set of whoever logged in there.
+    needs_collation: bool,
+    /// A reset does not make it as new: a role stays.
+    is_tainted: bool,
+    schema: Option<Vec<u8>>,
+    /// Its values of the variables that are compared; none until it was asked.
+    values: Option<Values>,
+    /// The journal's version.
+    applied: Option<u32>,
+    autocommit: bool,
+    role: Option<Vec<u8>>,
+    insert_id: u64,
+}
+
+/// What the last statement left on its connection: counts of rows, warnings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Aftermath {
+    /// Nothing that anybody asks for.
+    #[default]
+    Nothing,
+    /// It is there as long as the connection is.
+    There,
+    /// The connection is another one now.
+    Lost,
+}
+
+/// What LAST_INSERT_ID() is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum InsertId {
+    /// Never made, or asked for: this.
+    Known(u64),
+    /// A statement may have made one that only the connection knows.
+    #[default]
+    Unasked,
+    /// It was on a connection that was lost.
+    Lost,
+}
+
+impl Lent {
+    /// A session that logged in at a connection of its own, which goes back when it is ready.
+    pub(super) fn logged_in(schema: Option<Vec<u8>>, server: Option<ServerId>, status: StatusFlags) -> Lent {
+        let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
+        let fit = Fit { schema, autocommit, ..Fit::default() };
+        Lent { is_here: true, fit, server, insert_id: InsertId::Known(0), ..Lent::default() }
+    }
+
+    /// A session whose client waits for its OK, and that is lent its first connection.
+    pub(super) fn borrowing(sequence: u8) -> Lent {
+        Lent { welcome: Some(sequence), is_free: true, insert_id: InsertId::Known(0), ..Lent::default() }
+    }
+
+    pub(super) fn is_here(&self) -> bool {
+        self.is_here
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    pub(super) fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    /// It is not only kept, but used again.
+    pub(super) fn stay(&mut self) {
+        self.is_held = false;
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.is_free
+    }
+
+    /// A new connection was logged in to.
+    pub(super) fn opened(&mut self, schema: Option<Vec<u8>>, status: StatusFlags) {
+        let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
+        self.fit = Fit { schema, autocommit, ..Fit::default() };
+        self.is_here = true;
+    }
+
+    /// A connection of the worker's was lent.
+    pub(super) fn borrowed(&mut self, loan: &Loan, is_first: bool) {
+        self.is_here = true;
+        if !loan.is_own {
+            self.fit =
+                Fit { needs_reset: true, needs_collation: is_first, schema: loan.schema.clone(), ..Fit::default() };
+        }
+    }
+
+    /// Another connection than the last one: what the last statement left is not there.
+    pub(super) fn is_another(&mut self) {
+        if self.aftermath == Aftermath::There {
+            self.aftermath = Aftermath::Lost;
+        }
+    }
+
+    /// The connection was lost or given up. Whether another may be tried for the command that waits.
+    pub(super) fn lost(&mut self) -> bool {
+        self.gone();
+        self.losses += 1;
+        self.losses <= LOSSES_MAX
+    }
+
+    /// The connection is not here any more.
+    pub(super) fn gone(&mut self) {
+        (self.is_here, self.is_held) = (false, false);
+        if self.insert_id == InsertId::Unasked {
+            self.insert_id = InsertId::Lost;
+        }
+        self.is_another();
+    }
+
+    pub(super) fn is_ready(&mut self) {
+        self.losses = 0;
+    }
+
+    /// The connection goes back: whether others may have it after a reset, its schema, and its name for this session.
+    pub(super) fn park(&mut self) -> (bool, Option<Vec<u8>>, u64) {
+        (self.is_here, self.is_held) = (false, false);
+        self.parked += 1;
+        (!self.fit.is_tainted, self.fit.schema.clone(), self.parked)
+    }
+
+    pub(super) fn parked(&self) -> u64 {
+        self.parked
+    }
+
+    pub(super) fn was_reset(&mut self) {
+        self.fit.needs_reset = false;
+        self.fit.applied = None;
+    }
+
+    pub(super) fn has_values(&mut self, values: Values) {
+        self.fit.values = Some(values);
+    }
+
+    pub(super) fn has_collation(&mut self) {
+        self.fit.needs_collation = false;
+    }
+
+    /// The connection has a LAST_INSERT_ID() that nobody else knows.
+    pub(super) fn has_another_insert_id(&mut self) {
+        self.insert_id = InsertId::Unasked;
+    }
+
+    /// The statement before was repeated: what it leaves is there.
+    pub(super) fn was_repeated(&mut self) {
+        self.aftermath = Aftermath::There;
+    }
+
+    pub(super) fn has_insert_id(&mut self, id: u64) {
+        self.insert_id = InsertId::Known(id);
+        self.fit.insert_id = id;
+        // To ask for it was a statement, too.
+        self.is_another();
+    }
+
+    /// The client changed the connection in a way that nothing can repeat elsewhere.
+    pub(super) fn stick(&mut self) {
+        self.is_stuck = true;
+        self.fit.is_tainted = true;
+    }
+
+    /// The command under way puts an end to what the last statement left.
+    fn asks_insert_id(&self) -> bool {
+        self.insert_id == InsertId::Unasked
+    }
+}
+
+impl Split {
+    pub(super) fn with_lent(&mut self, change: impl FnOnce(&mut Lent)) {
+        if let Some(lent) = self.lent.as_deref_mut() {
+            change(lent);
+        }
+    }
+
+    /// What home lacks before a command may go there; `None` also for a session whose home is its own.
+    pub(super) fn home_lacks(&self, status: StatusFlags) -> Option<Next> {
+        let lent = self.lent.as_deref()?;
+        if !lent.is_here {
+            return Some(Next::LeaseHome);
+        }
+        if lent.is_held && self.is_void() {
+            return Some(Next::Yield);
+        }
+        let fit = &lent.fit;
+        if fit.needs_reset {
+            return Some(Next::Say(Chore::HomeReset));
+        }
+        if fit.needs_collation {
+            return Some(Next::Say(Chore::HomeCollation));
+        }
+        match self.journal.schema() {
+            None if fit.schema.is_some() => return Some(Next::LeaveHome),
+            schema if schema != fit.schema.as_deref() => return Some(Next::Say(Chore::HomeSchema)),
+            _ => {}
+        }
+        if !matches!(self.home, Home::Telling(_)) {
+            return None;
+        }
+        let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
+        if fit.applied != Some(self.journal.version()) && fit.values.is_none() {
+            return Some(Next::Say(Chore::HomeTheirs));
+        }
+        let has_id = matches!(lent.insert_id, InsertId::Known(id) if id != fit.insert_id);
+        if fit.applied != Some(self.journal.version()) || fit.autocommit != autocommit || has_id {
+            return Some(Next::Say(Chore::HomeSettings));
+        }
+        (fit.role.as_deref() != self.journal.role()).then_some(Next::Say(Chore::HomeRole))
+    }
+
+    /// Whether what is asked about is gone with the connection of the last statement.
+    pub(super) fn has_lost_the_last(&self) -> bool {
+        let needs = self.current.classification.needs;
+        self.lent.as_deref().is_some_and(|lent| {
+            let is_of_home = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Server;
+            let is_lost = is_of_home && lent.aftermath == Aftermath::Lost;
+            lent.is_here && (is_lost || needs.contains(Needs::LAST_INSERT_ID) && lent.insert_id == InsertId::Lost)
+        })
+    }
+
+    /// The command under way does not ask about the statement before, and puts an end to what that left.
+    fn is_void(&self) -> bool {
+        let asks = self.current.classification.needs.intersects(OF_THE_LAST);
+        !asks && !matches!(self.current.kind, Kind::Other)
+    }
+
+    /// The statement that makes a lent connection like the one before: what home is made to tell, and what the session
+    /// has set, or had from its first connection.
+    pub(super) fn home_settings(&self, status: StatusFlags) -> Result<Vec<u8>, super::journal::Unwritable> {
+        let autocommit = if status.contains(StatusFlags::AUTOCOMMIT) { 1 } else { 0 };
+        let mut statement = format!("{}, SESSION autocommit={autocommit}", self.full_tracking_statement()).into_bytes();
+        if let Some(Lent { insert_id: InsertId::Known(id @ 1..), .. }) = self.lent.as_deref() {
+            statement.extend_from_slice(format!(", SESSION last_insert_id={id}").as_bytes());
+        }
+        let theirs = self.lent.as_deref().and_then(|lent| lent.fit.values.as_ref());
+        if let Some(settings) = self.journal.settings(theirs, std::iter::empty())? {
+            statement.extend_from_slice(b", ");
+            statement.extend_from_slice(settings.strip_prefix(b"SET ").unwrap_or(&settings));
+        }
+        Ok(statement)
+    }
+
+    /// Home was made like the journal says.
+    pub(super) fn home_has_settings(&mut self, status: StatusFlags) {
+        let version = self.journal.version();
+        if let Some(lent) = self.lent.as_deref_mut() {
+            lent.fit.applied = Some(version);
+            lent.fit.autocommit = status.contains(StatusFlags::AUTOCOMMIT);
+            if let InsertId::Known(id) = lent.insert_id {
+                lent.fit.insert_id = id;
+            }
+        }
+    }
+
+    pub(super) fn home_has_schema(&mut self) {
+        if let Some(lent) = self.lent.as_deref_mut() {
+            lent.fit.schema = self.journal.schema().map(<[u8]>::to_vec);
+        }
+    }
+
+    pub(super) fn home_has_role(&mut self) {
+        if let Some(lent) = self.lent.as_deref_mut() {
+            lent.fit.role = self.journal.role().map(<[u8]>::to_vec);
+            lent.fit.is_tainted |= lent.fit.role.is_some();
+        }
+    }
+
+    /// A command ran at home: whatever it changed holds there.
+    pub(super) fn home_is_in_step(&mut self, status: StatusFlags) {
+        let leaves = self.leaves_aftermath();
+        let may_insert = self.current.may_insert;
+        let Some(lent) = self.lent.as_deref_mut() else { return };
+        lent.aftermath = leaves.unwrap_or(lent.aftermath);
+        if may_insert {
+            lent.insert_id = InsertId::Unasked;
+        }
+        if matches!(self.home, Home::Telling(_)) {
+            lent.fit.applied = Some(self.journal.version());
+        }
+        lent.fit.autocommit = status.contains(StatusFlags::AUTOCOMMIT);
+        if lent.fit.schema.as_deref() != self.journal.schema() {
+            self.home_has_schema();
+        }
+        self.home_has_role();
+    }
+
+    /// What the command leaves for the next one to ask; `None` where it leaves what was there.
+    fn leaves_aftermath(&self) -> Option<Aftermath> {
+        match self.current.kind {
+            Kind::Other => None,
+            Kind::Prepare(_) | Kind::Reset => Some(Aftermath::Nothing),
+            Kind::Query | Kind::Execute | Kind::Unseen => Some(match self.current.classification.reason {
+                Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
+                    Aftermath::Nothing
+                }
+                _ => Aftermath::There,
+            }),
+        }
+    }
+
+    /// Whether a text may leave a LAST_INSERT_ID() that only its connection knows.
+    pub(super) fn may_insert(&self, text: Option<&[u8]>) -> bool {
+        let classification = &self.current.classification;
+        let only_changes = |first: &u8| matches!(first.to_ascii_lowercase(), b'u' | b'd');
+        let hides = classification.effects.intersects(Effects::ANYTHING.with(Effects::UNSEEN).with(Effects::EXECUTES));
+        let writes = classification.class != Class::Read && classification.reason == Reason::NotARead;
+        hides || (writes && !text.and_then(<[u8]>::first).is_some_and(only_changes))
+    }
+
+    /// Whether there is a home connection now.
+    pub(super) fn has_home(&self) -> bool {
+        self.lent.as_deref().is_none_or(Lent::is_here)
+    }
+
+    /// What a command means for a connection that is lent.
+    pub(super) fn look_for_lent(&mut self, payload: &[u8]) {
+        let Some((&code, rest)) = payload.split_first() else { return self.current.may_insert = true };
+        let prepared = self.executing.and_then(|id| self.statements.find(id));
+        self.current.may_insert = match Command::from(code) {
+            Command::Query => self.may_insert(text_of(payload, self.query_attributes)),
+            Command::StmtExecute => self.may_insert(prepared.map(|statement| statement.text.as_slice())),
+            // The server keeps that for the connection, whoever has it.
+            Command::SetOption => {
+                self.lent.iter_mut().for_each(|lent| lent.stick());
+                false
+            }
+            _ => rest.is_empty() && matches!(self.current.kind, Kind::Unseen),
+        };
+    }
+
+    /// A command that no server is needed for.
+    pub(super) fn is_farewell(&self, payload: &[u8]) -> bool {
+        let ends = |code: &u8| matches!(Command::from(*code), Command::Quit | Command::ChangeUser);
+        self.lent.is_some() && payload.first().is_some_and(ends)
+    }
+
+    /// Whether what a statement may do unseen is what triggers do: then a session that gives its connection back goes on.
+    pub(super) fn only_triggers_may_run(&self) -> bool {
+        let hides = Effects::ANYTHING.with(Effects::UNSEEN).with(Effects::EXECUTES);
+        let classification = &self.current.classification;
+        self.lent.is_some() && classification.reason == Reason::NotARead && !classification.effects.intersects(hides)
+    }
+
+    /// What binds the session to its home connection outside of transactions.
+    pub(super) fn binding_home(&mut self) -> Option<Bond> {
+        let bound = self.pins.binding_home();
+        let version = self.journal.version();
+        let lent = self.lent.as_deref_mut()?;
+        if lent.written.is_none_or(|(looked_at, _)| looked_at != version) {
+            lent.written = Some((version, self.journal.is_writable()));
+        }
+        let is_portable = self.journal.is_portable() && lent.written.is_some_and(|(_, is_writable)| is_writable);
+        bound
+            .or((!is_portable || lent.is_stuck).then_some(Bond::Hidden))
+            .or((!self.journal.knows_all_user_variables()).then_some(Bond::UserVariable))
+            .or((!self.statements.is_empty()).then_some(Bond::PreparedStatement))
+            .or((!matches!(self.home, Home::Telling(_))).then_some(Bond::Hidden))
+    }
+
+    /// Whether the home connection may go back now, after a command.
+    pub(super) fn lets_home_go(&mut self, status: StatusFlags) -> bool {
+        let is_here = self.lent.as_deref().is_some_and(|lent| lent.is_here && lent.welcome.is_none());
+        let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
+        let is_quiet = is_here && !in_step && !self.awake.awaits_pong();
+        let is_free = is_quiet && !status.contains(StatusFlags::IN_TRANS) && self.binding_home().is_none();
+        self.with_lent(|lent| (lent.is_free, lent.is_held) = (is_free, false));
+        is_free
+    }
+
+    /// Whether the connection should be kept a moment for what the last statement left on it.
+    pub(super) fn has_aftermath(&self) -> bool {
+        self.lent.as_deref().is_some_and(|lent| lent.aftermath == Aftermath::There)
+    }
+
+    /// Whether the connection must be asked for LAST_INSERT_ID() before it goes.
+    pub(super) fn must_ask_insert_id(&self) -> bool {
+        self.lent.as_deref().is_some_and(Lent::asks_insert_id)
+    }
+
+    /// What the next home connection must be like.
+    pub(super) fn want_home(&self, required: crate::protocol::capability::Capabilities) -> HomeWant {
+        let last = self.lent.as_deref().map_or(0, Lent::parked);
+        HomeWant { required, has_schema: self.journal.schema().is_some(), last }
+    }
+
+    /// Whether the session may go on at this server: what it wrote must be there.
+    pub(super) fn may_move_to(&self, server: ServerId, has: impl Fn(&GtidPosition) -> bool) -> bool {
+        let before = self.lent.as_deref().and_then(|lent| lent.server);
+        before.is_none_or(|before| before == server) || self.sight.may_move(has)
+    }
+
+    pub(super) fn moved_to(&mut self, server: ServerId) {
+        if let Some(lent) = self.lent.as_deref_mut() {
+            lent.server = Some(server);
+        }
+    }
+}

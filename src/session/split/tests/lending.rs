@@ -1,0 +1,256 @@
+//! Home connections that come for a command and go behind it.
+
+use super::*;
+use crate::session::{HomeWant, LeaseFailure, Loan, Parking};
+
+/// Who a connection is lent by.
+enum Lender {
+    /// It is the session's own.
+    Own,
+    /// Another session had it, with this schema.
+    Other(Option<&'static str>),
+}
+
+impl Play {
+    /// A session that has logged in, and has given its first connection back.
+    fn lent() -> Play {
+        let mut play = Play::of(Script { user: "lent", schema: Some("shop"), ..Script::default() });
+        let parking = play.parked().expect("nothing keeps the connection of a login");
+        assert!(parking.is_for_others);
+        assert_eq!(parking.schema.as_deref(), Some(&b"shop"[..]));
+        play
+    }
+
+    fn wish<T>(&mut self, read: impl Fn(&Output) -> Option<T>) -> Option<T> {
+        let place = self.stage.wishes.iter().position(|wish| read(wish).is_some())?;
+        read(&self.stage.wishes.remove(place))
+    }
+
+    fn parked(&mut self) -> Option<Parking> {
+        self.wish(|wish| match wish {
+            Output::Park(parking) => Some((**parking).clone()),
+            _ => None,
+        })
+    }
+
+    fn wants_home(&mut self) -> Option<HomeWant> {
+        self.wish(|wish| match wish {
+            Output::LeaseHome(want, _) => Some(want.clone()),
+            _ => None,
+        })
+    }
+
+    /// The worker lends a connection, and the server answers what is said on it.
+    fn lend(&mut self, lender: Lender) {
+        self.wants_home().expect("a connection is wanted");
+        let (is_own, schema) = match lender {
+            Lender::Own => (true, Some("shop")),
+            Lender::Other(schema) => (false, schema),
+        };
+        let schema = schema.map(|schema| schema.as_bytes().to_vec());
+        self.stage.tell(Input::Lent(Loan { facts: facts(HOME), is_own, schema }));
+        self.serve();
+    }
+
+    /// A query runs on a connection of this lender, and is answered with OK.
+    fn runs_on(&mut self, lender: Lender, text: &str, status: StatusFlags, trackers: &[u8]) {
+        self.send(&query(text));
+        self.lend(lender);
+        assert_eq!(self.stage.take_server(), query(text), "said: {:?}", self.said);
+        self.answered(status, trackers);
+    }
+
+    fn answered(&mut self, status: StatusFlags, trackers: &[u8]) {
+        self.reply(Side::Server, &packet(1, &ok_with(status, trackers)));
+        let heard = self.stage.take_client();
+        assert_eq!((heard[4], heard[7]), (0x00, status.0 as u8), "{heard:?}");
+    }
+}
+
+const COMMITTED: StatusFlags = AUTOCOMMIT;
+
+#[test]
+fn a_transaction_has_one_connection_and_the_next_one_its_own_without_a_word() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+    assert!(play.parked().is_none());
+    assert_eq!(play.goes(&query("UPDATE t SET a = 1")), Side::Server);
+    play.answered(TRANSACTION, b"");
+    assert!(play.parked().is_none());
+    assert_eq!(play.goes(&query("COMMIT")), Side::Server);
+    play.answered(COMMITTED, b"");
+    assert_eq!(play.parked().map(|parking| parking.count), Some(2));
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+    assert_eq!(play.said(), []);
+}
+
+#[test]
+fn what_the_session_has_set_is_put_on_a_connection_of_another() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "SET time_zone = '+02:00', @a = 5", AUTOCOMMIT, &variable("time_zone", "+02:00"));
+    assert!(play.parked().is_some(), "nothing is left on it that anybody asks for");
+    play.said();
+    play.runs_on(Lender::Other(Some("elsewhere")), "COMMIT", COMMITTED, b"");
+    let said = play.said_to_home();
+    assert_eq!((said[0].as_str(), said[1].as_str()), ("RESET", "USE shop"), "a reset comes first: {said:?}");
+    let settings = said.last().expect("settings");
+    for part in ["session_track_state_change=ON", "autocommit=1", "SESSION time_zone='+02:00'", "@`a`=5"] {
+        assert!(settings.contains(part), "{part} is not in {settings}");
+    }
+}
+
+#[test]
+fn state_that_cannot_be_put_on_keeps_the_connection() {
+    for (begin, end) in [
+        ("CREATE TEMPORARY TABLE mine (a INT)", "DROP TEMPORARY TABLE mine"),
+        ("LOCK TABLES t READ", "UNLOCK TABLES"),
+        ("HANDLER t OPEN", "HANDLER t CLOSE"),
+        ("PREPARE s FROM 'SELECT 1'", "DEALLOCATE PREPARE s"),
+    ] {
+        let mut play = Play::lent();
+        play.runs_on(Lender::Own, begin, AUTOCOMMIT, b"");
+        assert!(play.parked().is_none() && play.stage.session.poll_timeout().is_none(), "{begin}");
+        assert_eq!(play.goes(&query(end)), Side::Server);
+        play.answered(AUTOCOMMIT, b"");
+        if play.stage.session.poll_timeout().is_some() {
+            play.time_out();
+        }
+        assert!(play.parked().is_some(), "{end}");
+    }
+}
+
+#[test]
+fn a_connection_is_kept_a_moment_for_who_asks_about_the_last_statement() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "UPDATE t SET a = 1", AUTOCOMMIT, b"");
+    assert!(play.parked().is_none());
+    assert_eq!(play.goes(&query("SELECT ROW_COUNT()")), Side::Server);
+    let result = play.result();
+    play.reply(Side::Server, &result);
+    assert_eq!(play.stage.take_client(), result);
+    play.time_out();
+    assert!(play.parked().is_some(), "nobody asked");
+    // The connection is another one: what is asked about is not there.
+    play.send(&query("SELECT ROW_COUNT()"));
+    play.lend(Lender::Other(Some("shop")));
+    let refusal = play.stage.take_client();
+    assert_eq!((refusal[4], u16::from_le_bytes([refusal[5], refusal[6]])), (0xFF, 1235));
+}
+
+#[test]
+fn the_next_command_asks_whether_somebody_waits_for_a_connection_that_is_kept() {
+    for is_wanted in [false, true] {
+        let mut play = Play::lent();
+        play.runs_on(Lender::Own, "UPDATE t SET a = 1", AUTOCOMMIT, b"");
+        play.send(&query("UPDATE t SET a = 2"));
+        assert!(play.wish(|wish| matches!(wish, Output::Yield).then_some(())).is_some());
+        play.stage.tell(Input::Yield { is_wanted });
+        play.serve();
+        assert_eq!(play.parked().is_some(), is_wanted);
+        if is_wanted {
+            play.lend(Lender::Own);
+        }
+        assert_eq!(play.stage.take_server(), query("UPDATE t SET a = 2"));
+    }
+}
+
+#[test]
+fn last_insert_id_is_asked_for_before_the_connection_goes_and_put_on_the_next_one() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+    assert_eq!(play.goes(&query("INSERT INTO t VALUES (1)")), Side::Server);
+    play.answered(TRANSACTION, b"");
+    assert_eq!(play.goes(&query("COMMIT")), Side::Server);
+    play.script.insert_id = "42";
+    play.answered(COMMITTED, b"");
+    assert_eq!(play.said_to_home(), ["SELECT LAST_INSERT_ID()"]);
+    assert!(play.parked().is_some());
+    play.runs_on(Lender::Other(Some("shop")), "BEGIN", TRANSACTION, b"");
+    let said = play.said_to_home();
+    assert!(said.last().is_some_and(|settings| settings.contains("last_insert_id=42")), "{said:?}");
+}
+
+#[test]
+fn a_connection_that_was_kept_for_an_insert_is_asked_for_its_id_and_goes() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    play.script.insert_id = "43";
+    play.time_out();
+    assert_eq!(play.said_to_home(), ["SELECT LAST_INSERT_ID()"]);
+    assert!(play.parked().is_some());
+    assert_eq!(play.activity(), "idle");
+    play.send(&query("SELECT a FROM t WHERE id = LAST_INSERT_ID()"));
+    play.lend(Lender::Other(Some("shop")));
+    assert_eq!(play.stage.take_server(), query("SELECT a FROM t WHERE id = LAST_INSERT_ID()"));
+}
+
+#[test]
+fn a_connection_that_breaks_with_nothing_on_it_is_replaced() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "UPDATE t SET a = 1", AUTOCOMMIT, b"");
+    play.closed(Side::Server);
+    assert_eq!(play.activity(), "idle", "it was only kept");
+    play.send(&query("UPDATE t SET a = 2"));
+    play.unanswered = "@@SESSION";
+    play.lend(Lender::Other(Some("shop")));
+    play.closed(Side::Server);
+    play.unanswered = "(none)";
+    play.stage.to_server.clear();
+    play.lend(Lender::Other(Some("shop")));
+    assert_eq!(play.stage.take_server(), query("UPDATE t SET a = 2"), "sent once, to the one that was ready");
+    play.closed(Side::Server);
+    assert_eq!(play.activity(), "closing", "nobody knows whether it was executed");
+}
+
+#[test]
+fn a_command_for_which_there_is_no_connection_gets_an_error_and_the_session_goes_on() {
+    let mut play = Play::lent();
+    play.send(&query("SELECT 1"));
+    assert!(play.wants_home().is_some());
+    play.stage.tell(Input::LeaseFailed(LeaseFailure::ServersFull("all are taken".into())));
+    play.serve();
+    let error = play.stage.take_client();
+    assert_eq!((error[3], error[4], u16::from_le_bytes([error[5], error[6]])), (1, 0xFF, 1040));
+    play.runs_on(Lender::Own, "COMMIT", COMMITTED, b"");
+}
+
+#[test]
+fn a_goodbye_needs_no_connection_and_leaves_one_that_was_kept() {
+    let mut play = Play::lent();
+    play.send(&packet(0, &[0x01]));
+    assert!(play.wants_home().is_none());
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "UPDATE t SET a = 1", AUTOCOMMIT, b"");
+    play.send(&packet(0, &[0x01]));
+    assert!(play.parked().is_some(), "the next session has it");
+}
+
+#[test]
+fn a_login_may_be_at_a_connection_that_another_session_left() {
+    let mut stage = Stage::between(beliefs(&server_greeting()).table(), Admission::Welcome);
+    stage.log_in("lent", "secret", Some("shop"));
+    stage.wishes.clear();
+    let loan = Loan { facts: facts(HOME), is_own: false, schema: None };
+    stage.tell(Input::Lent(loan));
+    assert_eq!(stage.take_client(), b"", "the schema may not exist");
+    let mut play = Play {
+        stage,
+        beliefs: beliefs(&server_greeting()),
+        greeting: server_greeting(),
+        waiting: Vec::new(),
+        said: Vec::new(),
+        introduction: None,
+        at_door: false,
+        unanswered: "(none)",
+        is_guarded: false,
+        views_asked: 0,
+        script: Script::default(),
+    };
+    play.serve();
+    let said = play.said_to_home();
+    assert!(said[1].contains("character_set_client=45"), "{said:?}");
+    assert_eq!(said[2], "USE shop");
+    assert_eq!(play.stage.take_client(), packet(2, &ok(AUTOCOMMIT)));
+    assert!(play.parked().is_some());
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+}

@@ -1,0 +1,280 @@
+//! Home connections that rest between the transactions of different sessions, and are lent.
+//!
+//! A connection rests on the worker whose session had it last. Each session goes for its own first, then for the one that
+//! has rested longest, then for a new one; where the server has as many as it may have, it waits. Of a server that is
+//! full, a worker keeps its share: what it has beyond that goes when others wait.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    config::Reuse,
+    pool::{Owner as Last, Rest},
+    protocol::capability::Capabilities,
+    session::{HomeWant, Input, Loan, Parking, ServerFacts, Side, Want},
+    slab::Key,
+    topology::{Place, Resting, ServerId, UserIndex},
+};
+
+use super::{
+    connection::Connection,
+    departing::Farewell,
+    lease::Search,
+    mailbox::Order,
+    turn::{Owner, Stage, Timer, Worker},
+};
+
+/// Who may share a connection: sessions of one user whose clients were promised the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    user: UserIndex,
+    capabilities: Capabilities,
+}
+
+/// A connection that rests.
+#[derive(Debug)]
+pub(super) struct Lendable {
+    pub(super) connection: Connection,
+    facts: ServerFacts,
+    schema: Option<Vec<u8>>,
+    place: Place,
+    _counted: Resting,
+}
+
+/// Connections that nobody has wanted for this long are closed.
+const REST_MAX: Duration = Duration::from_secs(60);
+
+/// How often those are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// A connection that rests so long is not missed by its worker's own sessions when others wait for its place.
+const UNUSED: Duration = Duration::from_secs(1);
+
+const COM_QUIT: [u8; 5] = [1, 0, 0, 0, 0x01];
+
+impl Worker {
+    /// A session needs a home connection for a command.
+    pub(super) fn lease_home(&mut self, key: Key, want: &HomeWant, avoid: Option<ServerId>) {
+        match avoid {
+            Some(failed) => self.search_on(key, failed),
+            None => self.begin_search_for_home(key, want),
+        }
+        self.find_or_wait(key);
+        self.hand_over(key);
+    }
+
+    fn begin_search_for_home(&mut self, key: Key, want: &HomeWant) {
+        let Some(pool) = self.pool_of(key) else { return };
+        let cluster = self.table.config.pool(pool).cluster;
+        let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        let want = Want { required: want.required, avoid: None, has_schema: want.has_schema, last: Some(want.last) };
+        tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
+    }
+
+    /// Tells the session of what it was just lent.
+    pub(super) fn hand_over(&mut self, key: Key) {
+        if let Some(place) = self.loans.iter().position(|(borrower, _)| *borrower == key) {
+            let (_, loan) = self.loans.swap_remove(place);
+            self.answer(key, Input::Lent(loan));
+        }
+    }
+
+    /// Lends a resting connection to a session that searches for one, if there is one that fits.
+    pub(super) fn lend(&mut self, key: Key) -> Option<()> {
+        let tenant = self.tenants.get(key)?;
+        let user = self.table.user(tenant.session.user()?)?;
+        let config = self.table.user_config(user);
+        if config.reuse != Reuse::Transaction || self.resting.is_empty() {
+            return None;
+        }
+        let search = tenant.lease.search.as_ref()?;
+        let servers = self.usable_servers(key)?;
+        let kind = Kind { user, capabilities: search.want.required };
+        let has_schema = search.want.has_schema;
+        let fits = |rest: &Rest<Kind, Lendable>| rest.kind == kind && servers.contains(&rest.connection.facts.id);
+        let last = search.want.last.map(|count| Last { session: tenant.session.id().0, count });
+        if let Some(own) = last.and_then(|last| self.resting.take_own(last, fits)) {
+            return self.attach(key, own.connection, true);
+        }
+        let lent = self.resting.take_longest(|rest| {
+            fits(rest) && rest.is_for_others && (has_schema || rest.connection.schema.is_none())
+        })?;
+        self.attach(key, lent.connection, false)
+    }
+
+    /// The members of the session's pool, or of the first fallback that has any, without those that have failed it.
+    fn usable_servers(&self, key: Key) -> Option<Vec<ServerId>> {
+        let search = self.tenants.get(key)?.lease.search.as_ref()?;
+        let has_failed = |id: &ServerId| search.tried.iter().any(|(server, _)| server == id);
+        let members = self.table.chain(self.pool_of(key)?).map(|pool| {
+            let members = self.table.pool(pool).members.iter();
+            members.map(|index| self.table.server(*index).id).filter(|id| !has_failed(id)).collect::<Vec<_>>()
+        });
+        members.into_iter().find(|members| !members.is_empty())
+    }
+
+    fn attach(&mut self, key: Key, lendable: Lendable, is_own: bool) -> Option<()> {
+        let Lendable { connection, facts, schema, place, _counted } = lendable;
+        self.own(connection.socket, Owner::Session(key, Side::Server));
+        let config_count = self.config_count;
+        let tenant = self.tenants.get_mut(key)?;
+        tenant.server = Some(connection);
+        tenant.lease.place = Some(place);
+        tenant.lease.config_count = config_count;
+        tenant.lease.is_lent = true;
+        self.loans.push((key, Loan { facts, is_own, schema }));
+        Some(())
+    }
+
+    /// A session gives its home connection back.
+    pub(super) fn park(&mut self, key: Key, parking: Parking) {
+        let user = self.tenants.get(key).and_then(|tenant| self.table.user(tenant.session.user()?));
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
+        tenant.lease.search = None;
+        tenant.lease.is_lent = true;
+        let (Some(connection), Some(place)) = (tenant.server.take(), tenant.lease.place.take()) else { return };
+        let is_of_now = tenant.lease.config_count == self.config_count;
+        let owner = Last { session: tenant.session.id().0, count: parking.count };
+        // Whatever was too much for that server, nobody else would have the client read again.
+        self.read_on(key, Side::Client);
+        let Parking { facts, required, schema, is_for_others, .. } = parking;
+        let _counted = place.load().rest();
+        let server = facts.id;
+        let lendable = Lendable { connection, facts, schema, place, _counted };
+        let user = user.filter(|user| self.table.user_config(*user).reuse == Reuse::Transaction);
+        match user {
+            Some(user) if is_of_now && self.stage == Stage::Open && lendable.connection.may_rest() => {
+                let kind = Kind { user, capabilities: required };
+                match self.must_share(server) {
+                    true => self.dismiss(lendable),
+                    false => {
+                        self.lay_to_rest(Rest { owner, kind, is_for_others, since: self.now, connection: lendable })
+                    }
+                }
+            }
+            Some(_) | None => self.dismiss(lendable),
+        }
+        self.serve_soon |= !self.waiters.is_empty();
+    }
+
+    fn lay_to_rest(&mut self, mut rest: Rest<Kind, Lendable>) {
+        // Its end must be noticed.
+        rest.connection.connection.resume(&mut self.io);
+        let socket = rest.connection.connection.socket;
+        let key = self.resting.push(rest);
+        self.own(socket, Owner::Resting(key));
+        if !self.is_sweeping {
+            self.is_sweeping = true;
+            self.timers.set(self.now + SWEEP, Timer::Sweep);
+        }
+    }
+
+    /// Says goodbye to a server. The place is free when the server has closed, too: until then it counts the connection.
+    fn dismiss(&mut self, lendable: Lendable) {
+        let Lendable { mut connection, place, _counted, .. } = lendable;
+        connection.write(&mut self.io, COM_QUIT.to_vec());
+        self.depart(connection, Some(place), Farewell::UntilForgotten);
+    }
+
+    /// Whether others wait for this server while this worker has more than its share of it.
+    fn must_share(&self, server: ServerId) -> bool {
+        let Some(index) = self.table.place(server) else { return true };
+        let entry = self.table.server(index);
+        let others_wait = entry.load.waiting() as usize > self.waiters.len();
+        others_wait && entry.max_connections > 0 && self.places_at(server) + 1 > self.share_of(entry.max_connections)
+    }
+
+    fn share_of(&self, max_connections: u32) -> usize {
+        let workers = self.company.handles.get().map_or(1, Vec::len).max(1);
+        max_connections as usize / workers
+    }
+
+    /// Home connections of this worker at a server.
+    fn places_at(&self, server: ServerId) -> usize {
+        let is_there = |facts: &ServerFacts| facts.id == server;
+        let lent = self.tenants.iter().filter(|(_, tenant)| tenant.session.server().is_some_and(is_there)).count();
+        lent + self.resting.iter().filter(|rest| is_there(&rest.connection.facts)).count()
+    }
+
+    /// All places are taken that a session may use: one that rests and is of no use to it makes room.
+    pub(super) fn make_room(&mut self, key: Key) {
+        let Some(servers) = self.usable_servers(key) else { return };
+        if let Some(rest) = self.resting.take_longest(|rest| servers.contains(&rest.connection.facts.id)) {
+            self.dismiss(rest.connection);
+        }
+    }
+
+    /// Another worker's sessions wait for a place: one that rests here unused, or beyond this worker's share, goes.
+    pub(super) fn place_wanted(&mut self) {
+        let waited_for = |server: ServerId| {
+            let index = self.table.place(server)?;
+            let entry = self.table.server(index);
+            let is_beyond = self.places_at(server) > self.share_of(entry.max_connections);
+            (entry.load.waiting() > 0 && entry.max_connections > 0).then_some(is_beyond)
+        };
+        let now = self.now;
+        let may_go: Vec<(ServerId, bool)> =
+            self.table.servers.iter().filter_map(|server| Some((server.id, waited_for(server.id)?))).collect();
+        let goes = |rest: &Rest<Kind, Lendable>| {
+            let of = may_go.iter().find(|(server, _)| *server == rest.connection.facts.id);
+            of.is_some_and(|(_, is_beyond)| *is_beyond || rest.since + UNUSED <= now)
+        };
+        if let Some(rest) = self.resting.take_longest(goes) {
+            self.dismiss(rest.connection);
+        }
+    }
+
+    /// Tells the other workers that somebody waits here.
+    pub(super) fn ask_for_places(&mut self) {
+        for (index, handle) in self.company.handles.get().into_iter().flatten().enumerate() {
+            if index != self.index {
+                // With a full mailbox it is asked again with the next retry.
+                let _ = handle.send(Order::PlaceWanted);
+            }
+        }
+    }
+
+    /// Whether somebody waits for a place at the server where the session is at home.
+    pub(super) fn answer_yield(&mut self, key: Key) {
+        let server = self.tenants.get(key).and_then(|tenant| tenant.session.server());
+        let load = server.and_then(|server| self.table.place(server.id)).map(|index| &self.table.server(index).load);
+        // Without its server in the table nobody may keep it.
+        let is_wanted = load.is_none_or(|load| load.waiting() > 0);
+        self.answer(key, Input::Yield { is_wanted });
+    }
+
+    /// Its server has closed a connection that rests, or says something that nobody asked for.
+    pub(super) fn resting_failed(&mut self, key: Key) {
+        let Some(Rest { connection: Lendable { connection, place, _counted, .. }, .. }) = self.resting.take(key) else {
+            return;
+        };
+        self.shut(connection.socket);
+        self.free(Some(place));
+    }
+
+    /// Closes what has rested for too long.
+    pub(super) fn sweep(&mut self) {
+        self.dismiss_since(self.now.checked_sub(REST_MAX).unwrap_or(self.now));
+        self.is_sweeping = !self.resting.is_empty();
+        if self.is_sweeping {
+            self.timers.set(self.now + SWEEP, Timer::Sweep);
+        }
+    }
+
+    /// Closes all that rest: the configuration they were made by is gone, or the worker ends.
+    pub(super) fn dismiss_all(&mut self) {
+        self.dismiss_since(self.now);
+    }
+
+    fn dismiss_since(&mut self, since: Instant) {
+        while let Some(rest) = self.resting.take_longest(|rest| rest.since <= since) {
+            self.dismiss(rest.connection);
+        }
+    }
+
+    /// The configuration is another one.
+    pub(super) fn reconfigured(&mut self) {
+        self.config_count += 1;
+        self.dismiss_all();
+    }
+}
