@@ -428,6 +428,8 @@ impl Reply {
         match self.state {
             State::First => self.after_first(header, head),
             State::Definition { left } => Ok(self.before_definitions(left - 1)),
+            // MySQL 9.7, where a statement that had a cursor is executed without one: an OK in place of rows and both ends.
+            State::DefinitionsEnd if first_byte == OK_HEADER => Ok(self.after_result(end_of(header, head)?)),
             State::DefinitionsEnd => Ok(self.after_definitions(end_of(header, head)?)),
             State::Row if self.is_row(header, first_byte)? => Ok(State::Row),
             State::Row => Ok(self.after_result(end_of(header, head)?)),
@@ -822,6 +824,11 @@ mod tests {
         check(ReplyShape::Cursor, OK_MODE, &[b"\x01", b"d", &ok(0xFE, 0x42)], status(0x42));
         check(ReplyShape::Fetch, EOF_MODE, &[b"\x00\x00", &eof(0xC2)], status(0xC2));
         check(ReplyShape::Fetch, EOF_MODE, &[SYNTAX_ERROR], error(1064));
+    }
+
+    #[test]
+    fn an_ok_behind_column_definitions_ends_a_result() {
+        check(ReplyShape::ResultSet, EOF_MODE, &[b"\x01", b"d", &ok(0, 2)], status(2));
     }
 
     #[test]
