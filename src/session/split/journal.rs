@@ -11,6 +11,7 @@ use crate::{
 
 use super::{
     trackers::is_on,
+    statements::Definitions,
     values::Values,
     variables::{is_server_bound, is_set_by_another, is_set_by_names},
 };
@@ -192,13 +193,28 @@ impl Journal {
 
     /// After these the same text may be read in another way; and a string kept as text may be another string.
     fn note_meaning(&mut self, name: &[u8]) {
-        let decides = name.starts_with(b"character_set_") || name.starts_with(b"collation_") || name == b"sql_mode";
-        if decides {
+        if decides_reading(name) {
             self.meaning += 1;
             for variable in &mut self.user_variables {
                 variable.literal.take_if(|literal| !literal.iter().all(|byte| is_number(*byte)));
             }
         }
+    }
+
+    /// A hash of what was set of that which decides, beside the schema, how a text is read.
+    pub(super) fn reading(&self) -> u64 {
+        let hash = |parts: [&[u8]; 2]| {
+            let mut hash = Definitions::default();
+            for part in parts {
+                hash.add(part);
+                hash.add(b"\0");
+            }
+            hash.0
+        };
+        let decisive = self.changed.iter().filter(|variable| decides_reading(&variable.name));
+        let variables = decisive.map(|variable| hash([&variable.name, &variable.value]));
+        let names = self.names.iter().map(|names| hash([&names.charset, names.collation.as_deref().unwrap_or_default()]));
+        variables.chain(names).fold(0, u64::wrapping_add)
     }
 
     fn changes(&mut self) {
@@ -386,6 +402,10 @@ fn portable_literal(literal: &[u8]) -> Option<&[u8]> {
     let is_string =
         inner.is_some_and(|inner| inner.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte)));
     (is_word || is_string).then_some(literal)
+}
+
+fn decides_reading(name: &[u8]) -> bool {
+    name.starts_with(b"character_set_") || name.starts_with(b"collation_") || name == b"sql_mode"
 }
 
 /// The name of a user variable without its quotes, in lower case: names are the same in any case.

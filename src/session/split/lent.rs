@@ -208,6 +208,11 @@ impl Lent {
         self.aftermath = Aftermath::There;
     }
 
+    /// A statement was prepared on the connection: the warnings of the one before are gone.
+    pub(super) fn lost_warnings(&mut self) {
+        self.is_another();
+    }
+
     pub(super) fn has_insert_id(&mut self, id: u64) {
         self.insert_id = InsertId::Known(id);
         self.fit.insert_id = id;
@@ -250,7 +255,7 @@ impl Split {
         if fit.needs_collation {
             return Some(Next::Say(Chore::HomeCollation));
         }
-        match self.journal.schema() {
+        match self.schema_for_home() {
             None if fit.schema.is_some() => return Some(Next::LeaveHome),
             schema if schema != fit.schema.as_deref() => return Some(Next::Say(Chore::HomeSchema)),
             _ => {}
@@ -280,7 +285,7 @@ impl Split {
     }
 
     /// The command under way does not ask about the statement before, and puts an end to what that left.
-    fn is_void(&self) -> bool {
+    pub(super) fn is_void(&self) -> bool {
         let asks = self.current.classification.needs.intersects(OF_THE_LAST);
         !asks && !matches!(self.current.kind, Kind::Other)
     }
@@ -319,6 +324,12 @@ impl Split {
         }
     }
 
+    /// It was given a schema.
+    pub(super) fn home_took_schema(&mut self) {
+        let schema = self.schema_for_home().map(<[u8]>::to_vec);
+        self.with_lent(|lent| lent.fit.schema = schema);
+    }
+
     pub(super) fn home_has_role(&mut self) {
         if let Some(lent) = self.lent.as_deref_mut() {
             lent.fit.role = self.journal.role().map(<[u8]>::to_vec);
@@ -349,7 +360,8 @@ impl Split {
     fn leaves_aftermath(&self) -> Option<Aftermath> {
         match self.current.kind {
             Kind::Other => None,
-            Kind::Prepare(_) | Kind::Reset => Some(Aftermath::Nothing),
+            Kind::Prepare(_) => self.current.leaves_conditions.then_some(Aftermath::There),
+            Kind::Reset => Some(Aftermath::Nothing),
             Kind::Query | Kind::Execute | Kind::Unseen => Some(match self.current.classification.reason {
                 Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
                     Aftermath::Nothing
@@ -379,7 +391,7 @@ impl Split {
         let prepared = self.executing.and_then(|id| self.statements.find(id));
         self.current.may_insert = match Command::from(code) {
             Command::Query => self.may_insert(text_of(payload, self.query_attributes)),
-            Command::StmtExecute => self.may_insert(prepared.map(|statement| statement.text.as_slice())),
+            Command::StmtExecute | Command::StmtBulkExecute => self.may_insert(prepared.map(|statement| statement.text.as_slice())),
             // The server keeps that for the connection, whoever has it.
             Command::SetOption => {
                 self.lent.iter_mut().for_each(|lent| lent.stick());
@@ -414,7 +426,7 @@ impl Split {
         bound
             .or((!is_portable || lent.is_stuck).then_some(Bond::Hidden))
             .or((!self.journal.knows_all_user_variables()).then_some(Bond::UserVariable))
-            .or((!self.statements.is_empty()).then_some(Bond::PreparedStatement))
+            .or(self.statements.bind_home().then_some(Bond::PreparedStatement))
             .or((!matches!(self.home, Home::Telling(_))).then_some(Bond::Hidden))
     }
 

@@ -1,0 +1,239 @@
+//! Prepared statements of a session whose home connection is lent: numbers of ours, and connections that learn them.
+
+use super::{
+    lending::Lender,
+    statements::{execute_as, prepare_at},
+    *,
+};
+
+/// The server's number on the connection where the client prepared.
+const THERE: u8 = 7;
+
+/// The client prepares a statement on a connection of its own; gives the number that it gets.
+fn prepare(play: &mut Play, text: &str) -> u32 {
+    play.send(&command(0x16, text.as_bytes()));
+    play.lend(Lender::Own);
+    assert_eq!(play.stage.take_server(), command(0x16, text.as_bytes()));
+    prepare_at(play, text, THERE)
+}
+
+fn execution(id: u32, binds: Option<bool>) -> Vec<u8> {
+    execute_as(id, binds)
+}
+
+fn closes(id: u32) -> Vec<u8> {
+    command(0x19, &id.to_le_bytes())
+}
+
+impl Play {
+    /// A command comes out under the number of the statement there, and is answered with a row.
+    fn executes(&mut self, lender: Lender, sent: &[u8], expected: &[u8]) {
+        self.send(sent);
+        self.lend(lender);
+        self.is_executed(expected);
+    }
+
+    fn is_executed(&mut self, expected: &[u8]) {
+        assert_eq!(self.waiting, b"", "said: {:?}", self.said);
+        assert_eq!(self.stage.take_server(), expected, "said: {:?}", self.said);
+        let result = self.result();
+        self.reply(Side::Server, &result);
+        assert_eq!(self.stage.take_client(), result);
+    }
+
+    fn prepares_said(&mut self) -> Vec<String> {
+        self.said_to_home().into_iter().filter(|text| text.starts_with("PREPARE")).collect()
+    }
+
+    /// Nobody asks about the last statement, and the connection goes.
+    fn lets_go(&mut self) {
+        self.time_out();
+        assert!(self.parked().is_some(), "an open statement keeps no connection");
+    }
+}
+
+const TEXT: &str = "SELECT a FROM t WHERE a = ?";
+
+#[test]
+fn an_open_statement_keeps_no_connection_and_has_a_number_of_ours() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    assert!(play.parked().is_some());
+    assert_ne!(id, u32::from(THERE));
+    play.executes(Lender::Own, &execution(id, Some(true)), &execution(THERE.into(), Some(true)));
+    play.lets_go();
+    assert_eq!(play.prepares_said(), [""; 0], "it is still there");
+}
+
+#[test]
+fn another_connection_learns_the_statement_and_the_types_of_its_parameters() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.executes(Lender::Own, &execution(id, Some(true)), &execution(THERE.into(), Some(true)));
+    play.lets_go();
+    let there = u32::from(REPLICA_STATEMENT);
+    play.executes(Lender::Other(Some("shop")), &execution(id, Some(false)), &execution(there, Some(true)));
+    assert_eq!(play.prepares_said(), [format!("PREPARE {TEXT}")]);
+    play.lets_go();
+    play.executes(Lender::Own, &execution(id, Some(false)), &execution(there, Some(false)));
+    assert_eq!(play.prepares_said(), [""; 0]);
+}
+
+#[test]
+fn minus_one_is_the_statement_prepared_last_wherever_it_is() {
+    let mut play = Play::lent();
+    prepare(&mut play, TEXT);
+    play.parked();
+    let there = u32::from(REPLICA_STATEMENT);
+    play.executes(Lender::Other(Some("shop")), &execution(u32::MAX, Some(true)), &execution(there, Some(true)));
+}
+
+#[test]
+fn a_statement_is_closed_without_a_connection_and_where_it_is() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.send(&closes(id));
+    assert_eq!((play.waiting.len(), play.wants_home().is_some()), (0, false));
+    play.send(&execution(id, Some(true)));
+    play.lend(Lender::Own);
+    play.is_executed(&execution(id, Some(true)));
+    play.lets_go();
+
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.executes(Lender::Own, &execution(id, Some(true)), &execution(THERE.into(), Some(true)));
+    play.send(&closes(id));
+    assert_eq!(play.stage.take_server(), closes(THERE.into()));
+    play.lets_go();
+}
+
+#[test]
+fn closed_statements_do_not_gather_on_a_connection() {
+    let mut play = Play::lent();
+    for _ in 0..32 {
+        let id = prepare(&mut play, TEXT);
+        assert!(play.parked().is_some());
+        play.send(&closes(id));
+    }
+    play.said();
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+    let said = play.said_to_home();
+    assert_eq!(said.iter().filter(|text| text.as_str() == "CLOSE 7").count(), 32, "{said:?}");
+}
+
+#[test]
+fn parts_of_parameters_and_cursors_keep_the_connection() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    let part = |id: u32| command(0x18, &[&id.to_le_bytes()[..], &[0, 0, b'x']].concat());
+    play.send(&part(id));
+    play.lend(Lender::Other(Some("shop")));
+    assert_eq!(play.stage.take_server(), part(REPLICA_STATEMENT.into()));
+    assert!(play.parked().is_none() && play.stage.session.poll_timeout().is_none());
+    play.send(&execution(id, Some(true)));
+    play.is_executed(&execution(REPLICA_STATEMENT.into(), Some(true)));
+    play.lets_go();
+    let mut cursor = execution(id, Some(true));
+    cursor[HEADER_LENGTH + 5] = 1;
+    play.send(&cursor);
+    play.lend(Lender::Own);
+    play.stage.take_server();
+    let rows = stream(&[vec![1], column("a"), end_with(AUTOCOMMIT, b"")]);
+    play.reply(Side::Server, &rows);
+    assert!(play.parked().is_none() && play.stage.session.poll_timeout().is_none());
+}
+
+#[test]
+fn parts_that_no_connection_could_be_had_for_are_missed_at_the_execution() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.send(&command(0x18, &[&id.to_le_bytes()[..], &[0, 0, b'x']].concat()));
+    assert!(play.wants_home().is_some());
+    play.stage.tell(Input::LeaseFailed(crate::session::LeaseFailure::ServersFull("all are taken".into())));
+    play.serve();
+    assert_eq!((play.stage.take_client(), play.waiting.len()), (Vec::new(), 0), "nobody answers such a command");
+    play.send(&execution(id, Some(true)));
+    play.lend(Lender::Own);
+    let error = play.stage.take_client();
+    assert_eq!((error[4], u16::from_le_bytes([error[5], error[6]])), (0xFF, 1040));
+}
+
+#[test]
+fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.runs_on(Lender::Own, "USE elsewhere", AUTOCOMMIT, &schema("elsewhere"));
+    play.parked().expect("nothing keeps it");
+    play.said();
+    let there = u32::from(REPLICA_STATEMENT);
+    play.executes(Lender::Other(Some("elsewhere")), &execution(id, Some(true)), &execution(there, Some(true)));
+    let said = play.said_to_home();
+    let places: Vec<&str> =
+        said.iter().map(String::as_str).filter(|text| text.starts_with("USE") || text.starts_with("PREPARE")).collect();
+    assert_eq!(places, ["USE shop", &format!("PREPARE {TEXT}"), "USE elsewhere"]);
+}
+
+#[test]
+fn a_statement_that_would_be_read_otherwise_now_is_refused_and_never_executed_otherwise() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.runs_on(Lender::Own, "SET sql_mode = 'ANSI_QUOTES'", AUTOCOMMIT, &variable("sql_mode", "ANSI_QUOTES"));
+    play.parked().expect("nothing keeps it");
+    play.send(&execution(id, Some(true)));
+    play.lend(Lender::Other(Some("shop")));
+    let error = play.stage.take_client();
+    assert_eq!((error[4], u16::from_le_bytes([error[5], error[6]])), (0xFF, 1615));
+    assert!(play.parked().is_some(), "the session goes on");
+}
+
+#[test]
+fn an_error_of_the_server_at_the_second_preparation_is_the_clients_and_ends_no_transaction() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.runs_on(Lender::Other(Some("shop")), "BEGIN", TRANSACTION, b"");
+    play.unanswered = "PREPARE";
+    play.send(&execution(id, Some(true)));
+    play.reply(Side::Server, &error(1, 1146));
+    let heard = play.stage.take_client();
+    assert_eq!((heard[4], u16::from_le_bytes([heard[5], heard[6]])), (0xFF, 1146));
+    assert_eq!(play.activity(), "in transaction");
+    assert!(play.parked().is_none());
+}
+
+#[test]
+fn a_long_execution_without_types_has_them_put_in() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.executes(Lender::Own, &execution(id, Some(true)), &execution(THERE.into(), Some(true)));
+    play.lets_go();
+    let long = |id: u32, types: &[u8]| {
+        let head = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0, 0, u8::from(!types.is_empty())], types].concat();
+        command(0x17, &[&head[..], &vec![b'x'; super::super::COMMAND_MAX]].concat())
+    };
+    play.executes(Lender::Other(Some("shop")), &long(id, &[]), &long(REPLICA_STATEMENT.into(), &[3, 0]));
+    play.lets_go();
+    play.executes(Lender::Own, &long(id, &[]), &long(REPLICA_STATEMENT.into(), &[]));
+}
+
+#[test]
+fn a_bulk_execution_is_renumbered_and_told_the_types() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, "INSERT INTO t VALUES (?)");
+    play.parked();
+    let bulk = |id: u32, types: &[u8]| {
+        let flags = if types.is_empty() { 0 } else { 0x80 };
+        command(0xFA, &[&id.to_le_bytes()[..], &[flags, 0], types, &[0, 5, 0, 0, 0]].concat())
+    };
+    play.executes(Lender::Other(Some("shop")), &bulk(id, &[3, 0]), &bulk(REPLICA_STATEMENT.into(), &[3, 0]));
+    play.script.insert_id = "9";
+    play.lets_go();
+    play.executes(Lender::Other(Some("shop")), &bulk(id, &[]), &bulk(REPLICA_STATEMENT.into(), &[3, 0]));
+}
