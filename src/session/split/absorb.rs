@@ -361,7 +361,7 @@ impl Split {
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         match self.home {
-            Home::Telling(_) | Home::Silent(_) | Home::Returned => self.home = Home::Unknown,
+            Home::Telling(_) | Home::Silent(_) | Home::Returned | Home::Owing(_) => self.home = Home::Unknown,
             Home::Unknown | Home::Unable => {}
         }
         After::Reset

@@ -62,7 +62,8 @@ impl Split {
             Home::Silent(_) if self.current.is_about_tracking => self.tracking_returned(),
             Home::Silent(_) => return Next::Say(Chore::Tracking),
             Home::Telling(_) if self.current.is_about_tracking => return Next::Say(Chore::ReturnTracking),
-            Home::Telling(_) | Home::Returned | Home::Unable => {}
+            Home::Owing(_) if !status.contains(StatusFlags::IN_TRANS) => return Next::Say(Chore::ReturnTracking),
+            Home::Telling(_) | Home::Returned | Home::Owing(_) | Home::Unable => {}
         }
         match goal {
             Side::Replica if self.has_home() && self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),

@@ -159,6 +159,23 @@ fn a_client_that_names_what_decides_gets_its_own_back_first() {
 }
 
 #[test]
+fn in_a_transaction_mysql_gives_all_back_but_positions() {
+    let mut play = Play::of(mysql());
+    at_mysql(&mut play, "BEGIN", TRANSACTION, b"");
+    play.said();
+    let set = "SET session_track_transaction_info = 'STATE'";
+    assert_eq!(at_mysql(&mut play, set, TRANSACTION, b""), no_trackers(TRANSACTION), "which is all that MySQL tells");
+    let back = play.said_to_home();
+    assert!(back[0].ends_with("SESSION session_track_state_change=OFF"), "{back:?}");
+    let (position, over) = (mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23"), transaction_state("________"));
+    let both = [position, over.clone()].concat();
+    assert_eq!(at_mysql(&mut play, "COMMIT", AUTOCOMMIT, &both), with(AUTOCOMMIT, &over));
+    at_mysql(&mut play, "SELECT a FROM t", AUTOCOMMIT, b"");
+    at_mysql(&mut play, "SELECT a FROM t", AUTOCOMMIT, b"");
+    assert_eq!(play.said_to_home(), ["SET SESSION session_track_gtids='OFF'"], "once");
+}
+
+#[test]
 fn a_prepared_text_that_names_what_decides_counts_when_it_is_prepared() {
     let mut play = Play::new();
     play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
