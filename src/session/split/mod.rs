@@ -202,6 +202,8 @@ enum Kind {
     Execute,
     /// Everything is as after the login again.
     Reset,
+    /// Rows of a cursor.
+    Fetch,
     /// Nothing that reads or writes data.
     Other,
     /// May be anything.

@@ -124,6 +124,9 @@ impl Split {
             match tracker {
                 Ok(Tracker::SystemVariables(changes)) => {
                     for (name, value) in changes.iterate() {
+                        if name == b"character_set_connection" && !names_variable(trackers, b"collation_connection") {
+                            self.journal.collation_follows();
+                        }
                         self.variable_changed(name, value);
                     }
                 }

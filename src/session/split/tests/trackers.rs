@@ -248,6 +248,16 @@ fn a_position_that_an_end_of_results_did_not_tell_does_not_show_as_nothing() {
 }
 
 #[test]
+fn a_character_set_brings_its_own_collation() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.sets("SET collation_connection = utf8mb4_bin", "collation_connection", "utf8mb4_bin");
+    play.sets("SET character_set_connection = latin1", "character_set_connection", "latin1");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    let said = play.said_to_replica();
+    assert!(said.contains(&"SET SESSION character_set_connection='latin1'".to_owned()), "{said:?}");
+}
+
+#[test]
 fn a_collation_of_which_its_character_set_is_told_goes_with_the_session() {
     let mut play = Play::of(Script { user: "any", ..Script::default() });
     play.sets("SET collation_connection = utf8mb4_bin", "character_set_connection", "utf8mb4");
