@@ -282,7 +282,7 @@ impl Split {
     /// The command under way does not ask about the statement before, and puts an end to what that left.
     fn is_void(&self) -> bool {
         let asks = self.current.classification.needs.intersects(OF_THE_LAST);
-        !asks && !matches!(self.current.kind, Kind::Other)
+        !asks && !matches!(self.current.kind, Kind::Fetch | Kind::Other)
     }
 
     /// The statement that makes a lent connection like the one before: what home is made to tell, and what the session
@@ -350,12 +350,14 @@ impl Split {
         match self.current.kind {
             Kind::Other => None,
             Kind::Prepare(_) | Kind::Reset => Some(Aftermath::Nothing),
-            Kind::Query | Kind::Execute | Kind::Unseen => Some(match self.current.classification.reason {
-                Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
-                    Aftermath::Nothing
-                }
-                _ => Aftermath::There,
-            }),
+            Kind::Query | Kind::Execute | Kind::Fetch | Kind::Unseen => {
+                Some(match self.current.classification.reason {
+                    Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
+                        Aftermath::Nothing
+                    }
+                    _ => Aftermath::There,
+                })
+            }
         }
     }
 
