@@ -149,7 +149,7 @@ pub(crate) struct RunOptions {
     /// Length of a measured window
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// How often each candidate is measured under each load; 5 where nothing is given, with `--record` 3
+    /// How often each candidate is measured under each load; 5 where nothing is given, with `--record` 7
     #[arg(long)]
     rounds: Option<usize>,
     /// Numbers of connections; in the case `idle`, of idle ones

@@ -510,7 +510,14 @@ static SPLIT: Section = Section {
     title: "[[user]] split",
     noun: "split",
     doc: "Two pools of one cluster, usually written on one line: `split = { write = \"write\", read = \"read\" }`. \
-          What is surely a read that any replica can answer goes to `read`, everything else to `write`.",
+          What is surely a read that any replica can answer goes to `read`, everything else to `write`.\n\n\
+          Views over stored code are read at home. A session knows those that it makes itself; those that others make, \
+          after at most a minute (it asks `information_schema.views` as its user; a view whose text the user may not see \
+          counts as one of them). Until then a write hidden in such a view is refused by the replica and run at home, and \
+          a change of the session is repeated there.\n\n\
+          A READ ONLY transaction reads one snapshot. If it has read at a replica and comes to a statement that only the \
+          primary can run, it is rolled back with error 1213 (SQLSTATE 40001), which clients answer by running it again; \
+          the user's READ ONLY transactions stay at the primary from then on.",
     settings: &[
         Setting {
             name: "write",

@@ -165,20 +165,22 @@ fn replicas_of_mariadb_11_cannot_be_told_from_their_primary() {
 }
 
 #[test]
-#[ignore = "finds differences that remain: views over stored functions, state flags in EOF packets, some trackers"]
 fn replicas_of_mysql_cannot_be_told_from_their_primary() {
     replicas_cannot_be_told(Flavour::MySql97);
 }
 
 #[test]
-#[ignore = "finds differences that remain: views over stored functions, state flags in EOF packets, some trackers"]
 fn nodes_of_a_galera_cluster_cannot_be_told_from_one() {
     let galera = Galera::start();
+    // In steps of three, a table's next number depends on whether the server has it open.
+    galera.primary().root(
+        "SET GLOBAL wsrep_auto_increment_control = OFF; \
+         SET GLOBAL auto_increment_increment = 1, GLOBAL auto_increment_offset = 1",
+    );
     Set::of_galera(&galera, &|| galera.await_all()).prove(seeds(40));
 }
 
 #[test]
-#[ignore = "finds differences that remain: views over stored functions, state flags in EOF packets, some trackers"]
 fn replicas_that_lag_cannot_be_told_from_their_primary() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         let trio = Trio::start(flavour);

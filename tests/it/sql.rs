@@ -4,7 +4,6 @@
 use crate::harness::{ALL_FLAVOURS, Client, Flavour, Server, Shape};
 
 #[path = "../../src/sql/tests/table.rs"]
-#[allow(dead_code)]
 mod table;
 
 /// A write in a read-only transaction, on a read-only server, and on a server in some other read-only mode.
@@ -53,7 +52,11 @@ fn no_read_of_the_table_writes() {
             client.execute(&set_mode(&row));
             client.execute("START TRANSACTION READ ONLY");
             let error = error_of(&mut client, &row.text);
-            assert!(!error.is_some_and(|code| REFUSED_AS_WRITES.contains(&code)), "{flavour:?} {error:?} {row:?}");
+            assert!(
+                !error.is_some_and(|code| REFUSED_AS_WRITES.contains(&code)),
+                "line {}, {flavour:?} {error:?} {row:?}",
+                row.line
+            );
             executed += usize::from(error.is_none());
             client.execute("ROLLBACK");
         }
@@ -73,7 +76,7 @@ fn servers_end_strings_where_the_table_does() {
             if is_constant || is_open {
                 client.execute(&set_mode(&row));
                 let error = error_of(&mut client, &row.text);
-                assert_eq!(error == Some(1064), is_open, "{flavour:?} {error:?} {row:?}");
+                assert_eq!(error == Some(1064), is_open, "line {}, {flavour:?} {error:?} {row:?}", row.line);
             }
         }
     }

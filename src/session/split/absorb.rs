@@ -3,7 +3,12 @@
 use std::time::Instant;
 
 use crate::{
-    protocol::{error_code::Error, result_set::ReplyEnd, statement::{Prepared, StatementId}, status::StatusFlags},
+    protocol::{
+        error_code::Error,
+        result_set::ReplyEnd,
+        statement::{Prepared, StatementId},
+        status::StatusFlags,
+    },
     sql::{self, Class, Classification, Effects, Reason},
 };
 
@@ -165,6 +170,8 @@ impl Split {
             Kind::Other => return,
             // It leaves conditions, and no count of rows.
             Kind::Prepare(_) => {}
+            // FOUND_ROWS() is still that of the query.
+            Kind::Fetch => (self.last, self.last_counts_none) = (at, true),
             Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
                 self.last = at;
                 self.last_counts_none = end.has_rows || end.error.is_some();
@@ -310,7 +317,7 @@ impl Split {
             Kind::Execute => {
                 self.executing.and_then(|id| self.statements.find(id)).map(|statement| statement.text.clone())
             }
-            Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+            Kind::Prepare(_) | Kind::Reset | Kind::Fetch | Kind::Other | Kind::Unseen => None,
         }
     }
 
@@ -334,7 +341,8 @@ impl Split {
     fn looks_at_data(&self) -> bool {
         let classification = &self.current.classification;
         match self.current.kind {
-            Kind::Other | Kind::Prepare(_) | Kind::Reset => false,
+            // The rows of a cursor were found when it was opened.
+            Kind::Fetch | Kind::Other | Kind::Prepare(_) | Kind::Reset => false,
             Kind::Unseen => true,
             Kind::Query | Kind::Execute => {
                 let is_about_session = matches!(
@@ -367,7 +375,7 @@ impl Split {
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         match self.home {
-            Home::Telling(_) | Home::Silent(_) | Home::Returned => self.home = Home::Unknown,
+            Home::Telling(_) | Home::Silent(_) | Home::Returned | Home::Owing(_) => self.home = Home::Unknown,
             Home::Unknown | Home::Unable => {}
         }
         After::Reset

@@ -31,7 +31,9 @@ impl Split {
                 }
             }
             (Chore::HomeValues | Chore::Tracking, _) => self.home = Home::Unable,
+            (Chore::ReturnTracking, Answer::Done) if self.may_not_speak_of_gtids(status) => self.owe_gtids(),
             (Chore::ReturnTracking, Answer::Done) => self.tracking_returned(),
+            (Chore::ReturnTracking, _) if matches!(self.home, Home::Owing(_)) => self.tracking_returned(),
             // Most likely somebody killed it. The command finds our own values, as any command that hides what it does.
             (Chore::ReturnTracking, _) => self.current.is_about_tracking = false,
             (Chore::Ping, _) => {}

@@ -155,7 +155,15 @@ pub(super) enum Answer {
 impl Asked {
     pub(super) fn new(chore: Chore, framing: Framing) -> Asked {
         let reply = Reply::new(chore.shape(), framing);
-        Asked { chore, reply, framing, answer: Vec::new(), definitions: Definitions::default(), overflowed: false, status: None }
+        Asked {
+            chore,
+            reply,
+            framing,
+            answer: Vec::new(),
+            definitions: Definitions::default(),
+            overflowed: false,
+            status: None,
+        }
     }
 
     /// The error that the server answered with.
@@ -304,6 +312,9 @@ mod tests {
         assert_eq!(hear(Chore::Settings, true, &[b"\0\0\0\x02\0\0\0"]), Some(Answer::Done));
         assert_eq!(hear(Chore::Settings, true, &[b"\xFF\xA9\x04#42000no"]), Some(Answer::Refused(1193)));
         let prepared = hear(Chore::Prepare(StatementId(1)), true, &[&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]);
-        assert_eq!(prepared, Some(Answer::Prepared { id: StatementId(9), parameters: 0, definitions: Definitions::default() }));
+        assert_eq!(
+            prepared,
+            Some(Answer::Prepared { id: StatementId(9), parameters: 0, definitions: Definitions::default() })
+        );
     }
 }

@@ -10,8 +10,8 @@ use crate::{
 };
 
 use super::{
-    trackers::is_on,
     statements::Definitions,
+    trackers::is_on,
     values::Values,
     variables::{is_server_bound, is_set_by_another, is_set_by_names},
 };
@@ -169,6 +169,11 @@ impl Journal {
         Noted::Portable
     }
 
+    /// The home server tells of the connection's character set, and not of the collation, which is that set's own now.
+    pub(super) fn collation_follows(&mut self) {
+        self.changed.retain(|variable| variable.name != b"collation_connection");
+    }
+
     /// A statement with a SET NAMES was executed, and the home server has told what it set.
     pub(super) fn named(&mut self, text: &[u8], dialect: Dialect) {
         let mut assignments = sql::assignments(text, dialect).filter(|assignment| {
@@ -213,7 +218,8 @@ impl Journal {
         };
         let decisive = self.changed.iter().filter(|variable| decides_reading(&variable.name));
         let variables = decisive.map(|variable| hash([&variable.name, &variable.value]));
-        let names = self.names.iter().map(|names| hash([&names.charset, names.collation.as_deref().unwrap_or_default()]));
+        let names =
+            self.names.iter().map(|names| hash([&names.charset, names.collation.as_deref().unwrap_or_default()]));
         variables.chain(names).fold(0, u64::wrapping_add)
     }
 
@@ -342,7 +348,10 @@ impl Journal {
         let differing = mine.zip(theirs).filter(|(mine, theirs)| mine != theirs);
         let differing = differing.map(|(mine, _)| mine);
         let is_named = |name: &[u8]| self.names.is_some() && is_set_by_names(name);
-        let is_changed = |name: &[u8]| self.changed.iter().any(|changed| changed.name == name);
+        let is_changed = |name: &[u8]| {
+            let decisive: &[u8] = if name == b"collation_connection" { b"character_set_connection" } else { name };
+            self.changed.iter().any(|changed| changed.name == name || changed.name == decisive)
+        };
         let untouched = differing.filter(|(name, _)| !is_named(name) && !is_changed(name));
         let changed = self.changed.iter().map(|variable| (&*variable.name, &*variable.value));
         let mut variables: Vec<(&[u8], &[u8])> = untouched.chain(changed).collect();
@@ -420,151 +429,4 @@ fn unquoted(name: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::variables::compared, *};
-    use crate::sql::Family;
-
-    const DIALECT: Dialect = Dialect {
-        no_backslash_escapes: false,
-        ansi_quotes: false,
-        family: Family::MariaDb { version: 101_119 },
-        charset: ClientCharset::Utf8,
-    };
-
-    fn names() -> impl Iterator<Item = &'static str> {
-        compared(DIALECT.family)
-    }
-
-    fn baseline() -> Values {
-        Values::new(DIALECT.family, names().map(|_| b"1".to_vec()))
-    }
-
-    fn journal() -> Journal {
-        let mut journal = Journal::new(None);
-        journal.set_baseline(baseline());
-        journal
-    }
-
-    fn settings(journal: &Journal, theirs: &Values) -> String {
-        let statement = journal.settings(Some(theirs), std::iter::empty()).expect("writable");
-        String::from_utf8(statement.unwrap_or_default()).unwrap()
-    }
-
-    #[test]
-    fn a_session_that_changed_nothing_needs_nothing_where_servers_are_alike() {
-        assert_eq!(settings(&journal(), &baseline()), "");
-    }
-
-    #[test]
-    fn other_defaults_and_changes_are_made_the_same() {
-        let mut journal = journal();
-        let value = |name: &&str| if *name == "time_zone" { b"SYSTEM".to_vec() } else { b"1".to_vec() };
-        let theirs = Values::new(DIALECT.family, names().map(|name| value(&name)));
-        assert_eq!(settings(&journal, &theirs), "SET SESSION time_zone=1");
-        journal.variable_changed(b"time_zone", b"+02:00");
-        journal.variable_changed(b"sort_buffer_size", b"300000");
-        journal.variable_changed(b"character_set_results", b"");
-        assert_eq!(
-            settings(&journal, &theirs),
-            "SET SESSION time_zone='+02:00', SESSION sort_buffer_size=300000, SESSION character_set_results=NULL"
-        );
-    }
-
-    #[test]
-    fn what_another_variable_sets_anew_is_set_behind_it() {
-        let mut journal = journal();
-        journal.variable_changed(b"collation_connection", b"latin1_bin");
-        journal.variable_changed(b"character_set_connection", b"latin1");
-        assert_eq!(
-            settings(&journal, &baseline()),
-            "SET SESSION character_set_connection='latin1', SESSION collation_connection='latin1_bin'"
-        );
-    }
-
-    #[test]
-    fn names_go_with_the_session_as_names() {
-        let mut journal = journal();
-        // MariaDB does not tell of the collation.
-        journal.variable_changed(b"character_set_client", b"latin1");
-        journal.named(b"SET NAMES 'latin1' COLLATE Latin1_bin", DIALECT);
-        let value = |name| if name == "character_set_results" { b"other".to_vec() } else { b"1".to_vec() };
-        let theirs = Values::new(DIALECT.family, names().map(value));
-        assert_eq!(settings(&journal, &theirs), "SET NAMES 'latin1' COLLATE 'latin1_bin'");
-        assert_eq!(journal.charset(), ClientCharset::from_name(b"latin1"));
-        journal.variable_changed(b"character_set_results", b"ascii");
-        journal.named(b"SET character_set_results = ascii", DIALECT);
-        assert_eq!(
-            settings(&journal, &theirs),
-            "SET NAMES 'latin1' COLLATE 'latin1_bin', SESSION character_set_results='ascii'"
-        );
-    }
-
-    #[test]
-    fn literals_of_user_variables_go_with_the_session() {
-        let mut journal = journal();
-        journal.assigned(b"SET @a = 5, @`B` := 'text', @c = 1 + 1", DIALECT);
-        assert_eq!(settings(&journal, &baseline()), "SET @`a`=5, @`b`='text'");
-        let knows = |text: &str| journal.knows_user_variables(text.as_bytes(), DIALECT);
-        assert!(knows("SELECT @A, @b, @never_set"));
-        assert!(!knows("SELECT @c"));
-    }
-
-    #[test]
-    fn strings_are_forgotten_when_the_session_reads_texts_in_another_way() {
-        let mut journal = journal();
-        journal.assigned(b"SET @a = 5, @b = 'text'", DIALECT);
-        let before = journal.meaning();
-        journal.variable_changed(b"character_set_client", b"latin1");
-        assert!(journal.meaning() > before);
-        assert!(journal.knows_user_variables(b"SELECT @a", DIALECT));
-        assert!(!journal.knows_user_variables(b"SELECT @b", DIALECT));
-    }
-
-    #[test]
-    fn code_that_nobody_saw_makes_all_user_variables_unknown() {
-        let mut journal = journal();
-        journal.assigned(b"SET @a = 5", DIALECT);
-        journal.forget_user_variables();
-        assert!(!journal.knows_user_variables(b"SELECT @a", DIALECT));
-        journal.assigned(b"SET @a = 6", DIALECT);
-        assert!(journal.knows_user_variables(b"SELECT @a", DIALECT));
-        assert!(!journal.knows_user_variables(b"SELECT @other", DIALECT));
-    }
-
-    #[test]
-    fn of_too_many_user_variables_none_is_kept() {
-        let mut journal = journal();
-        for count in 0..2000 {
-            journal.assigned(format!("SET @variable_{count} = 1").as_bytes(), DIALECT);
-            assert!(journal.user_variables.iter().map(UserVariable::bytes).sum::<usize>() <= BYTES_MAX + 100);
-        }
-        assert!(!journal.is_portable());
-        assert!(!journal.knows_user_variables(b"SELECT @variable_1", DIALECT));
-    }
-
-    #[test]
-    fn what_is_bound_to_a_server_is_not_carried() {
-        let mut journal = journal();
-        assert_eq!(journal.variable_changed(b"timestamp", b"1000.0"), Noted::ServerBound);
-        assert_eq!(journal.variable_changed(b"session_track_schema", b"OFF"), Noted::Tracking);
-        assert_eq!(journal.variable_changed(b"last_gtid", b"0-1-2"), Noted::Ignored);
-        assert_eq!(settings(&journal, &baseline()), "");
-    }
-
-    #[test]
-    fn a_value_that_modes_could_change_is_not_written() {
-        let mut journal = journal();
-        journal.variable_changed(b"init_connect", b"it's");
-        assert_eq!(journal.settings(Some(&baseline()), std::iter::empty()), Err(Unwritable));
-    }
-
-    #[test]
-    fn a_reset_keeps_the_schema_and_the_defaults() {
-        let mut journal = journal();
-        journal.set_schema(b"shop");
-        journal.variable_changed(b"time_zone", b"+02:00");
-        journal.assigned(b"SET @a = 5", DIALECT);
-        journal.reset();
-        assert_eq!((journal.schema(), settings(&journal, &baseline()).as_str()), (Some(&b"shop"[..]), ""));
-    }
-}
+mod tests;

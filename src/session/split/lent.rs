@@ -287,7 +287,7 @@ impl Split {
     /// The command under way does not ask about the statement before, and puts an end to what that left.
     pub(super) fn is_void(&self) -> bool {
         let asks = self.current.classification.needs.intersects(OF_THE_LAST);
-        !asks && !matches!(self.current.kind, Kind::Other)
+        !asks && !matches!(self.current.kind, Kind::Fetch | Kind::Other)
     }
 
     /// The statement that makes a lent connection like the one before: what home is made to tell, and what the session
@@ -362,12 +362,14 @@ impl Split {
             Kind::Other => None,
             Kind::Prepare(_) => self.current.leaves_conditions.then_some(Aftermath::There),
             Kind::Reset => Some(Aftermath::Nothing),
-            Kind::Query | Kind::Execute | Kind::Unseen => Some(match self.current.classification.reason {
-                Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
-                    Aftermath::Nothing
-                }
-                _ => Aftermath::There,
-            }),
+            Kind::Query | Kind::Execute | Kind::Fetch | Kind::Unseen => {
+                Some(match self.current.classification.reason {
+                    Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
+                        Aftermath::Nothing
+                    }
+                    _ => Aftermath::There,
+                })
+            }
         }
     }
 
@@ -391,7 +393,9 @@ impl Split {
         let prepared = self.executing.and_then(|id| self.statements.find(id));
         self.current.may_insert = match Command::from(code) {
             Command::Query => self.may_insert(text_of(payload, self.query_attributes)),
-            Command::StmtExecute | Command::StmtBulkExecute => self.may_insert(prepared.map(|statement| statement.text.as_slice())),
+            Command::StmtExecute | Command::StmtBulkExecute => {
+                self.may_insert(prepared.map(|statement| statement.text.as_slice()))
+            }
             // The server keeps that for the connection, whoever has it.
             Command::SetOption => {
                 self.lent.iter_mut().for_each(|lent| lent.stick());

@@ -65,7 +65,8 @@ impl Split {
             Home::Silent(_) if self.current.is_about_tracking => self.tracking_returned(),
             Home::Silent(_) => return Next::Say(Chore::Tracking),
             Home::Telling(_) if self.current.is_about_tracking => return Next::Say(Chore::ReturnTracking),
-            Home::Telling(_) | Home::Returned | Home::Unable => {}
+            Home::Owing(_) if !status.contains(StatusFlags::IN_TRANS) => return Next::Say(Chore::ReturnTracking),
+            Home::Telling(_) | Home::Returned | Home::Owing(_) | Home::Unable => {}
         }
         match goal {
             Side::Replica if self.has_home() && self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
@@ -116,7 +117,7 @@ impl Split {
         if replica.must_reset {
             return Next::Say(Chore::Reset);
         }
-        if replica.refused == Some((self.journal.version(), self.journal.meaning())) {
+        if self.was_refused_settings() {
             return Next::Refuse;
         }
         if replica.must_commit(status) {
@@ -178,8 +179,15 @@ impl Split {
     /// The statement asks about the last one, which ran at the replica.
     fn next_about_the_last(&self, status: StatusFlags) -> Next {
         let needs = self.current.classification.needs;
+        let is_as_home = self.replicas.get().is_none_or(|known| known.applied == Some(self.journal.version()));
         match self.executed_statement() {
             _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
+            // A SET leaves FOUND_ROWS() and, where a SET at home has, conditions. How the answer looks depends on modes and
+            // character sets.
+            _ if !is_as_home && !self.was_refused_settings() && !needs.contains(Needs::ROW_COUNT) => {
+                Next::Say(Chore::Settings)
+            }
+            _ if !is_as_home => self.next_at_home(status),
             Some(statement) if statement.is_unfit || statement.is_told_anew => self.next_at_home(status),
             // Preparing it there would take away the warnings that it asks for.
             Some(statement) if !statement.is_at_replica() && needs.contains(Needs::WARNINGS) => {
@@ -188,6 +196,12 @@ impl Split {
             Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
             Some(_) | None => Next::Ready(Side::Replica),
         }
+    }
+
+    /// Whether the replica could not take the session on as it is now.
+    fn was_refused_settings(&self) -> bool {
+        let now = Some((self.journal.version(), self.journal.meaning()));
+        self.replicas.get().is_some_and(|replica| replica.refused == now)
     }
 
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
@@ -200,7 +214,7 @@ impl Split {
     fn executed_statement(&self) -> Option<&Statement> {
         match self.current.kind {
             Kind::Execute => self.executing.and_then(|id| self.statements.find(id)),
-            Kind::Query | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+            Kind::Query | Kind::Prepare(_) | Kind::Reset | Kind::Fetch | Kind::Other | Kind::Unseen => None,
         }
     }
 }

@@ -165,6 +165,8 @@ enum Home {
     Telling(Tracking),
     /// It tells again what the client asked for, who wants to decide about it: everything stays at home.
     Returned,
+    /// As that, but for positions: MySQL takes no word about them in a transaction.
+    Owing(Tracking),
     /// It cannot: everything stays at home.
     Unable,
 }
@@ -211,6 +213,8 @@ enum Kind {
     Execute,
     /// Everything is as after the login again.
     Reset,
+    /// Rows of a cursor.
+    Fetch,
     /// Nothing that reads or writes data.
     Other,
     /// May be anything.

@@ -244,6 +244,7 @@ impl Split {
             // The rows of a cursor are there since it was opened.
             Some(Command::StmtFetch) if self.lent.is_some() => (Kind::Other, NOTHING),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
+            Some(Command::StmtFetch) => (Kind::Fetch, NOTHING),
             Some(
                 Command::InitDb
                 | Command::Ping
@@ -278,11 +279,15 @@ impl Split {
         if needs.contains(Needs::WARNINGS) && (may_outlive || !matches!(self.current.kind, Kind::Prepare(_))) {
             return true;
         }
+        if may_outlive && matches!(self.current.kind, Kind::Fetch) {
+            return true;
+        }
         let may_keep = may_outlive && self.conditions.are_anywhere();
         let text = match self.current.kind {
             Kind::Query | Kind::Execute if may_keep => self.text_of_statement(payload),
             Kind::Prepare(_) if may_keep => payload.get(1..),
-            Kind::Query | Kind::Execute | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+            Kind::Query | Kind::Execute | Kind::Prepare(_) => None,
+            Kind::Reset | Kind::Fetch | Kind::Other | Kind::Unseen => None,
         };
         text.is_some_and(|text| !sql::may_use_a_table(text, self.reading))
     }
@@ -301,7 +306,7 @@ impl Split {
         match self.current.kind {
             Kind::Query => self.text_in(payload),
             Kind::Execute => self.executing.and_then(|id| self.statements.find(id)).map(|known| known.text.as_slice()),
-            Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => None,
+            Kind::Prepare(_) | Kind::Reset | Kind::Fetch | Kind::Other | Kind::Unseen => None,
         }
     }
 

@@ -16,8 +16,9 @@ use crate::{
 
 use super::{
     super::{
-        Ending, Output, Session, Side, State, Step, Surroundings, errors,
+        Ending, Output, Session, Side, State, Step, Surroundings,
         entering::{Door, Introduction, Knock, concerns_operator, required},
+        errors,
         exchange::Exchange,
         frontend::LOGIN_PACKET_MAX,
         relay::Relay,

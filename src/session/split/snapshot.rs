@@ -41,7 +41,7 @@ impl Split {
                 let command = head.first().map(|code| Command::from(*code));
                 matches!(command, Some(Command::Query | Command::StmtExecute))
             }
-            Kind::Prepare(_) | Kind::Reset | Kind::Other => false,
+            Kind::Prepare(_) | Kind::Reset | Kind::Fetch | Kind::Other => false,
         }
     }
 

@@ -89,14 +89,14 @@ impl Split {
         let is_chained = self.told_transaction && begins && status.contains(StatusFlags::IN_TRANS);
         let has_position = || session_track::iterate(trackers).any(|tracker| matches!(tracker, Ok(Tracker::Gtids(_))));
         // Where EOF packets had no room for a position, it is told of behind them as of nothing.
-        let is_own = trackers.is_empty() && !self.eof_tells_nothing;
+        let is_own = trackers.is_empty() && (!self.eof_tells_nothing || matches!(self.home, Home::Owing(_)));
         is_own || (is_chained && (trackers.is_empty() || has_position()))
     }
 
     /// What the client asked for, if its server was asked for more.
     fn asked_for(&self) -> Option<&Tracking> {
         match &self.home {
-            Home::Silent(tracking) | Home::Telling(tracking) => Some(tracking),
+            Home::Silent(tracking) | Home::Telling(tracking) | Home::Owing(tracking) => Some(tracking),
             Home::Unknown | Home::Returned | Home::Unable => None,
         }
     }
@@ -124,6 +124,9 @@ impl Split {
             match tracker {
                 Ok(Tracker::SystemVariables(changes)) => {
                     for (name, value) in changes.iterate() {
+                        if name == b"character_set_connection" && !names_variable(trackers, b"collation_connection") {
+                            self.journal.collation_follows();
+                        }
                         self.variable_changed(name, value);
                     }
                 }
@@ -206,6 +209,20 @@ impl Split {
     pub(super) fn tracking_returned(&mut self) {
         self.home = Home::Returned;
         self.pins.own_tracking();
+    }
+
+    /// Whether home would refuse a SET of what it tells of positions.
+    pub(super) fn may_not_speak_of_gtids(&self, status: StatusFlags) -> bool {
+        self.knows_gtid_tracker() && status.contains(StatusFlags::IN_TRANS)
+    }
+
+    /// Home tells again what the client asked for, and of positions as long as its transaction lasts.
+    pub(super) fn owe_gtids(&mut self) {
+        if let Home::Telling(Tracking { gtids, .. }) = &mut self.home {
+            let gtids = std::mem::take(gtids);
+            self.home = Home::Owing(Tracking { variables: b"*".to_vec(), schema: true, state_change: true, gtids });
+            self.pins.own_tracking();
+        }
     }
 }
 

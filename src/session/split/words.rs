@@ -45,7 +45,11 @@ impl Split {
             Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
             Chore::Tracking | Chore::ReturnTracking => match &self.home {
                 Home::Silent(tracking) => query(self.tracking_statement(&self.more_than(tracking)).as_bytes()),
+                Home::Telling(tracking) if self.may_not_speak_of_gtids(status) => {
+                    query(reporting_statement(tracking).as_bytes())
+                }
                 Home::Telling(tracking) => query(self.tracking_statement(tracking).as_bytes()),
+                Home::Owing(tracking) => query(format!("SET {}", gtids_setting(tracking)).as_bytes()),
                 Home::Unknown | Home::Returned | Home::Unable => return Err(Unsayable),
             },
             Chore::Schema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
@@ -106,25 +110,17 @@ impl Split {
     pub(super) fn full_tracking_statement(&self) -> String {
         let asked = match &self.home {
             Home::Silent(tracking) | Home::Telling(tracking) => tracking.clone(),
-            Home::Unknown | Home::Returned | Home::Unable => Tracking::default(),
+            Home::Unknown | Home::Returned | Home::Owing(_) | Home::Unable => Tracking::default(),
         };
         self.tracking_statement(&self.more_than(&asked))
     }
 
     fn tracking_statement(&self, tracking: &Tracking) -> String {
-        let switch = |is_on| if is_on { "ON" } else { "OFF" };
-        let mut statement = format!(
-            "SET SESSION session_track_system_variables='{}', SESSION session_track_schema={}, \
-             SESSION session_track_state_change={}",
-            tracking.names().collect::<Vec<_>>().join(","),
-            switch(tracking.schema),
-            switch(tracking.state_change),
-        );
-        if self.knows_gtid_tracker() {
-            let gtids = String::from_utf8_lossy(&tracking.gtids);
-            statement += &format!(", SESSION session_track_gtids='{gtids}'");
+        let statement = reporting_statement(tracking);
+        match self.knows_gtid_tracker() {
+            true => format!("{statement}, {}", gtids_setting(tracking)),
+            false => statement,
         }
-        statement
     }
 
     /// MariaDB tells of its positions as of a system variable.
@@ -163,6 +159,22 @@ impl Split {
         };
         position.ok().filter(|position| !position.is_empty())
     }
+}
+
+/// What is said of everything but positions.
+fn reporting_statement(tracking: &Tracking) -> String {
+    let switch = |is_on| if is_on { "ON" } else { "OFF" };
+    format!(
+        "SET SESSION session_track_system_variables='{}', SESSION session_track_schema={}, \
+         SESSION session_track_state_change={}",
+        tracking.names().collect::<Vec<_>>().join(","),
+        switch(tracking.schema),
+        switch(tracking.state_change),
+    )
+}
+
+fn gtids_setting(tracking: &Tracking) -> String {
+    format!("SESSION session_track_gtids='{}'", String::from_utf8_lossy(&tracking.gtids))
 }
 
 /// What a login with this collation does to a session.

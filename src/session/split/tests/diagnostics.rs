@@ -131,6 +131,27 @@ fn found_rows_are_those_of_the_last_query_whatever_came_behind_it() {
 }
 
 #[test]
+fn rows_of_a_cursor_are_not_those_that_were_found() {
+    let mut play = any();
+    finds(&mut play);
+    assert_eq!(play.goes(&command(0x1C, &[7, 0, 0, 0, 1, 0, 0, 0])), Side::Server);
+    play.reply(Side::Server, &error(1, 1421));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica);
+    assert_eq!(play.read("SELECT @@error_count"), Side::Server);
+}
+
+#[test]
+fn a_question_is_answered_with_the_settings_of_its_time() {
+    let mut play = any();
+    finds(&mut play);
+    play.said();
+    play.sets("SET sql_mode = 'ANSI_QUOTES'", "sql_mode", "ANSI_QUOTES");
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica);
+    assert_eq!(play.said_to_replica(), ["SET SESSION sql_mode='ANSI_QUOTES'"]);
+}
+
+#[test]
 fn what_ran_at_home_is_not_run_again_for_a_question() {
     let mut play = any();
     finds(&mut play);

@@ -159,6 +159,23 @@ fn a_client_that_names_what_decides_gets_its_own_back_first() {
 }
 
 #[test]
+fn in_a_transaction_mysql_gives_all_back_but_positions() {
+    let mut play = Play::of(mysql());
+    at_mysql(&mut play, "BEGIN", TRANSACTION, b"");
+    play.said();
+    let set = "SET session_track_transaction_info = 'STATE'";
+    assert_eq!(at_mysql(&mut play, set, TRANSACTION, b""), no_trackers(TRANSACTION), "which is all that MySQL tells");
+    let back = play.said_to_home();
+    assert!(back[0].ends_with("SESSION session_track_state_change=OFF"), "{back:?}");
+    let (position, over) = (mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23"), transaction_state("________"));
+    let both = [position, over.clone()].concat();
+    assert_eq!(at_mysql(&mut play, "COMMIT", AUTOCOMMIT, &both), with(AUTOCOMMIT, &over));
+    at_mysql(&mut play, "SELECT a FROM t", AUTOCOMMIT, b"");
+    at_mysql(&mut play, "SELECT a FROM t", AUTOCOMMIT, b"");
+    assert_eq!(play.said_to_home(), ["SET SESSION session_track_gtids='OFF'"], "once");
+}
+
+#[test]
 fn a_prepared_text_that_names_what_decides_counts_when_it_is_prepared() {
     let mut play = Play::new();
     play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
@@ -228,6 +245,16 @@ fn a_condition_that_means_the_last_insert_is_one_for_home() {
 fn a_position_that_an_end_of_results_did_not_tell_does_not_show_as_nothing() {
     let mut play = Play::of(Script { lacking: Capabilities::DEPRECATE_EOF, ..mysql() });
     assert_eq!(at_mysql(&mut play, "DO 1", AUTOCOMMIT, b""), plain(AUTOCOMMIT));
+}
+
+#[test]
+fn a_character_set_brings_its_own_collation() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.sets("SET collation_connection = utf8mb4_bin", "collation_connection", "utf8mb4_bin");
+    play.sets("SET character_set_connection = latin1", "character_set_connection", "latin1");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    let said = play.said_to_replica();
+    assert!(said.contains(&"SET SESSION character_set_connection='latin1'".to_owned()), "{said:?}");
 }
 
 #[test]
