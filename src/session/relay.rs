@@ -261,7 +261,10 @@ impl Relay {
             Exchange::Busy(busy) => busy,
             // A command of one packet that nobody has answered.
             Exchange::Killing(_) => return Some(1),
-            Exchange::Preparing(preparing) => return preparing.command_waits().then_some(1),
+            Exchange::Preparing(preparing) => {
+                let repeats = self.split.as_deref().is_some_and(Split::repeats_read);
+                return (preparing.command_waits() || repeats).then_some(1);
+            }
             Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Tunnel => return None,
         };
         let reply = busy.reply.as_ref()?;

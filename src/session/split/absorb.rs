@@ -146,6 +146,7 @@ impl Split {
         if is_over {
             self.looked_in_transaction = false;
         }
+        self.note_cursor(error, status);
         self.executed(error, status, now);
         self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
         match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {

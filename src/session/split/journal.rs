@@ -206,21 +206,28 @@ impl Journal {
         }
     }
 
-    /// A hash of what was set of that which decides, beside the schema, how a text is read.
+    /// A hash of what decides, beside the schema, how a text is read.
     pub(super) fn reading(&self) -> u64 {
-        let hash = |parts: [&[u8]; 2]| {
-            let mut hash = Definitions::default();
-            for part in parts {
-                hash.add(part);
-                hash.add(b"\0");
-            }
-            hash.0
-        };
-        let decisive = self.changed.iter().filter(|variable| decides_reading(&variable.name));
-        let variables = decisive.map(|variable| hash([&variable.name, &variable.value]));
-        let names =
-            self.names.iter().map(|names| hash([&names.charset, names.collation.as_deref().unwrap_or_default()]));
-        variables.chain(names).fold(0, u64::wrapping_add)
+        let mut hash = Definitions::default();
+        for name in [&b"sql_mode"[..], b"character_set_client", b"character_set_connection"] {
+            hash.add(self.value(name).unwrap_or_default());
+            hash.add(b"\0");
+        }
+        hash.add(self.collation().unwrap_or_default());
+        hash.0
+    }
+
+    /// The collation of literals; `None` where it is that of the character set, whatever that is at the server.
+    fn collation(&self) -> Option<&[u8]> {
+        let changed = |name: &[u8]| self.changed.iter().find(|variable| variable.name == name);
+        if let Some(collation) = changed(b"collation_connection") {
+            return Some(&collation.value);
+        }
+        match (changed(b"character_set_connection"), &self.names) {
+            (Some(_), _) => None,
+            (None, Some(names)) => names.collation.as_deref(),
+            (None, None) => self.baseline.as_ref()?.of(b"collation_connection"),
+        }
     }
 
     fn changes(&mut self) {
@@ -331,7 +338,9 @@ impl Journal {
             return Some(&variable.value);
         }
         match &self.names {
-            Some(names) if name == b"character_set_client" => Some(&names.charset),
+            Some(names) if name == b"character_set_client" || name == b"character_set_connection" => {
+                Some(&names.charset)
+            }
             Some(_) | None => self.baseline.as_ref()?.of(name),
         }
     }

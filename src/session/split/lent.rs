@@ -359,8 +359,8 @@ impl Split {
     /// What the command leaves for the next one to ask; `None` where it leaves what was there.
     fn leaves_aftermath(&self) -> Option<Aftermath> {
         match self.current.kind {
-            Kind::Other => None,
-            Kind::Prepare(_) => self.current.leaves_conditions.then_some(Aftermath::There),
+            // A command to prepare has become a statement by now: it may have left warnings, and no count of rows.
+            Kind::Other | Kind::Prepare(_) => self.current.leaves_conditions.then_some(Aftermath::There),
             Kind::Reset => Some(Aftermath::Nothing),
             Kind::Query | Kind::Execute | Kind::Fetch | Kind::Unseen => {
                 Some(match self.current.classification.reason {
@@ -430,7 +430,7 @@ impl Split {
         bound
             .or((!is_portable || lent.is_stuck).then_some(Bond::Hidden))
             .or((!self.journal.knows_all_user_variables()).then_some(Bond::UserVariable))
-            .or(self.statements.bind_home().then_some(Bond::PreparedStatement))
+            .or(self.statements.bind_home(&self.journal).then_some(Bond::PreparedStatement))
             .or((!matches!(self.home, Home::Telling(_))).then_some(Bond::Hidden))
     }
 

@@ -301,6 +301,11 @@ impl Split {
         self.ready.is_some()
     }
 
+    /// Whether a read that the replica did not run waits for home.
+    pub(super) fn repeats_read(&self) -> bool {
+        self.repeats
+    }
+
     /// Why the session's reads, or the session, may not leave home.
     pub(super) fn pins(&self) -> impl Iterator<Item = &'static str> {
         self.pins.names()

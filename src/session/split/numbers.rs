@@ -13,6 +13,7 @@ use crate::protocol::{
     response::ErrPacket,
     result_set::{Reply, ReplyShape},
     statement::StatementId,
+    status::StatusFlags,
 };
 use crate::sql::Needs;
 
@@ -36,19 +37,19 @@ const BULK_SENDS_TYPES: u8 = 0x80;
 const LONG_PARAMETERS_MAX: usize = 4096;
 
 impl Relay {
-    /// The client closes a statement of ours: home hears of it now, or when there is a connection that knows it.
-    pub(super) fn close_statement(&mut self, id: StatementId) -> Move {
-        const LENGTH: usize = HEADER_LENGTH + StatementId::OFFSET + 4;
+    /// The client closes a statement, in a packet of this length: home hears of it now, or when there is a
+    /// connection that knows it.
+    pub(super) fn close_statement(&mut self, id: StatementId, length: usize) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         let at_home = split.statements.at_home(id).filter(|_| split.has_home());
         match at_home {
             Some(number) => {
                 split.statements.close(id);
-                Move::Silent(Step::Forward { to: Side::Server, length: LENGTH }).under(number)
+                Move::Silent(Step::Forward { to: Side::Server, length }).under(number)
             }
             None => {
                 split.statements.close_later(id);
-                Move::Silent(Step::Consume { length: LENGTH })
+                Move::Silent(Step::Consume { length })
             }
         }
     }
@@ -107,11 +108,11 @@ impl Relay {
 }
 
 impl Split {
-    /// The statement that a COM_STMT_CLOSE is about, if the client knows it by a number of ours.
-    pub(super) fn statement_of_ours_to_close(&self, payload: &[u8]) -> Option<StatementId> {
+    /// The statement that a COM_STMT_CLOSE is about, where home is lent.
+    pub(super) fn statement_to_close(&self, payload: &[u8]) -> Option<StatementId> {
         let is_close = payload.first().is_some_and(|code| Command::from(*code) == Command::StmtClose);
         let id = StatementId::of_command(payload).filter(|_| is_close && self.lent.is_some())?;
-        self.statements.find(id).map(|statement| statement.id)
+        self.statements.known(id)
     }
 
     /// Whether this is the head of an execution of a statement that is kept.
@@ -232,6 +233,19 @@ impl Split {
             return Err(Unsayable);
         }
         Ok(())
+    }
+
+    /// An execution or a fetch at home is over: a cursor is open behind it, or not any more.
+    pub(super) fn note_cursor(&mut self, error: Option<u16>, status: StatusFlags) {
+        let Some(id) = self.current.statement else { return };
+        let has_cursor = match self.current.kind {
+            Kind::Execute => error.is_none() && status.contains(StatusFlags::CURSOR_EXISTS),
+            Kind::Fetch => error.is_none() && !status.contains(StatusFlags::LAST_ROW_SENT),
+            Kind::Query | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => return,
+        };
+        if self.statements.find(id).is_some_and(|statement| statement.has_cursor) {
+            self.statements.change(id, |statement| statement.has_cursor = has_cursor);
+        }
     }
 
     /// Why the command is refused whose statement cannot be executed.

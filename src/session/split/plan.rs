@@ -63,8 +63,8 @@ impl Relay {
             Beginning::Unseen(head) if split.knows_statement_of_ours(head) => (head, head),
             Beginning::Unseen(head) => (&[], head),
         };
-        if let Some(id) = split.statement_of_ours_to_close(named) {
-            return self.close_statement(id);
+        if let Some(id) = split.statement_to_close(payload) {
+            return self.close_statement(id, HEADER_LENGTH + payload.len());
         }
         if payload.is_empty() {
             split.note_unseen(named);
@@ -241,8 +241,6 @@ impl Split {
             }
             Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
             Some(Command::StmtBulkExecute) if self.lent.is_some() => (Kind::Execute, self.classification_of(payload)),
-            // The rows of a cursor are there since it was opened.
-            Some(Command::StmtFetch) if self.lent.is_some() => (Kind::Other, NOTHING),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
             Some(Command::StmtFetch) => (Kind::Fetch, NOTHING),
             Some(
@@ -329,6 +327,7 @@ impl Split {
                 self.statements.change(id, |statement| {
                     statement.long_data = has_parts;
                     statement.has_cursor &= has_parts;
+                    statement.lost_data.take_if(|_| !has_parts);
                 });
             }
             Command::StmtClose => self.statements.close(id),

@@ -18,7 +18,7 @@ use crate::{
     sql::Classification,
 };
 
-use super::numbers::LongExecution;
+use super::{journal::Journal, numbers::LongExecution};
 
 /// Bytes of text and parameter types that a session keeps of its statements. Those beyond are executed at home.
 const BYTES_MAX: usize = limits::SPLIT_STATEMENTS_BYTES;
@@ -31,6 +31,12 @@ pub(super) const AT_HOME_MAX: usize = 128;
 
 /// Statements that home may not know yet to be closed.
 const CLOSED_MAX: usize = 32;
+
+/// Statements that are not kept and of which each is known.
+const UNKEPT_MAX: usize = 256;
+
+/// Servers count from 1: the number of no statement.
+const NO_STATEMENT: StatementId = StatementId(0);
 
 /// Where numbers of ours begin. Servers begin at 1 on each connection, and never come so far; drivers that read a signed
 /// number find it positive.
@@ -49,19 +55,51 @@ pub(super) struct Statements {
     list: Vec<Statement>,
     bytes: usize,
     /// Prepared, and not in the list for want of room.
-    unkept: u32,
+    unkept: Unkept,
     /// Prepared at the replica and not needed there any more.
     closed: Vec<StatementId>,
     /// Prepared at home and not needed there any more.
     closed_at_home: Vec<StatementId>,
     /// Those of which home has what another connection would lack: see [`Statement::is_bound`].
     bound: Vec<StatementId>,
+    /// Whether home has a statement that another connection would read otherwise, and at which of the journal's counts of
+    /// changes of meaning that was looked for; none since what home has is another.
+    outdated: Option<(u32, bool)>,
     /// Counts the numbers of ours that were given.
     given: u32,
     /// Prepared last: what MariaDB's clients mean by -1.
     last: Option<StatementId>,
     /// Counts executions where statements make room for each other.
     clock: u64,
+}
+
+/// Statements that keep the server's number for the client, and their connection.
+#[derive(Debug, Default)]
+struct Unkept {
+    ids: Vec<StatementId>,
+    /// There were more than are counted, and nobody knows when the last one is closed.
+    are_uncounted: bool,
+}
+
+impl Unkept {
+    fn add(&mut self, id: StatementId) {
+        self.are_uncounted |= self.ids.len() == UNKEPT_MAX;
+        if !self.are_uncounted {
+            self.ids.push(id);
+        }
+    }
+
+    fn close(&mut self, id: StatementId) {
+        self.ids.retain(|known| *known != id);
+    }
+
+    fn are_any(&self) -> bool {
+        self.are_uncounted || !self.ids.is_empty()
+    }
+
+    fn may_have(&self, id: StatementId) -> bool {
+        self.are_uncounted || self.ids.contains(&id)
+    }
 }
 
 /// One prepared statement.
@@ -160,7 +198,7 @@ impl Statements {
         // The server has given the number anew.
         self.close(id);
         if self.bytes + bytes > BYTES_MAX {
-            self.unkept = self.unkept.saturating_add(1);
+            self.unkept.add(id);
             return;
         }
         self.bytes += bytes;
@@ -208,8 +246,23 @@ impl Statements {
     }
 
     /// Whether a home connection has what cannot be prepared on another one.
-    pub(super) fn bind_home(&self) -> bool {
-        self.unkept > 0 || !self.bound.is_empty()
+    pub(super) fn bind_home(&mut self, journal: &Journal) -> bool {
+        self.unkept.are_any() || !self.bound.is_empty() || self.are_outdated(journal)
+    }
+
+    /// Whether home has a statement that was read with other settings than the session has now.
+    fn are_outdated(&mut self, journal: &Journal) -> bool {
+        if let Some((meaning, are_any)) = self.outdated
+            && meaning == journal.meaning()
+        {
+            return are_any;
+        }
+        let reading = if self.list.is_empty() { 0 } else { journal.reading() };
+        let is_outdated = |origin: &Origin| origin.reading != reading;
+        let mut at_home = self.list.iter().filter(|statement| statement.is_at_home());
+        let are_any = at_home.any(|statement| statement.origin.as_ref().is_some_and(is_outdated));
+        self.outdated = Some((journal.meaning(), are_any));
+        are_any
     }
 
     /// A statement was not prepared, or not seen: none is the last one.
@@ -228,6 +281,12 @@ impl Statements {
     pub(super) fn find(&self, id: StatementId) -> Option<&Statement> {
         let place = self.place(self.resolve(id)).ok()?;
         Some(&self.list[place])
+    }
+
+    /// The number of a statement that the client has prepared, kept or not.
+    pub(super) fn known(&self, id: StatementId) -> Option<StatementId> {
+        let id = self.resolve(id);
+        (self.place(id).is_ok() || self.unkept.may_have(id)).then_some(id)
     }
 
     /// Changes what is known of a statement, if it is.
@@ -250,11 +309,16 @@ impl Statements {
 
     /// The client closes a statement.
     pub(super) fn close(&mut self, id: StatementId) {
-        if let Ok(place) = self.place(self.resolve(id)) {
-            let statement = self.list.remove(place);
-            self.bytes -= statement.kept;
-            self.bound.retain(|known| *known != statement.id);
-            self.closed.extend(statement.replica.map(|replica| replica.id));
+        let id = self.resolve(id);
+        match self.place(id) {
+            Ok(place) => {
+                let statement = self.list.remove(place);
+                self.bytes -= statement.kept;
+                self.bound.retain(|known| *known != statement.id);
+                self.closed.extend(statement.replica.map(|replica| replica.id));
+                self.outdated = None;
+            }
+            Err(_) => self.unkept.close(id),
         }
     }
 
@@ -280,12 +344,15 @@ impl Statements {
         self.closed_at_home.len() >= CLOSED_MAX
     }
 
-    /// The number that home's connection knows a statement by; `None` if it does not know it.
+    /// The number that home's connection knows a statement by; `None` if it does not know it. A number that the client was
+    /// not given must not name a statement that is there under it.
     pub(super) fn at_home(&self, id: StatementId) -> Option<StatementId> {
-        match self.find(id) {
-            Some(statement) => statement.home.as_ref().map(|home| home.id),
-            None => Some(self.resolve(id)),
+        if let Some(statement) = self.find(id) {
+            return statement.home.as_ref().map(|home| home.id);
         }
+        let id = self.resolve(id);
+        let is_known = self.unkept.may_have(id) || (OWN_NUMBERS..2 * OWN_NUMBERS).contains(&id.0);
+        Some(if is_known { id } else { NO_STATEMENT })
     }
 
     /// A command at home names it.
@@ -309,6 +376,7 @@ impl Statements {
     pub(super) fn leave_home(&mut self, id: StatementId) {
         let there = self.change(id, |statement| statement.home.take()).flatten();
         self.closed_at_home.extend(there.map(|home| home.id));
+        self.outdated = None;
     }
 
     /// The statement that was not used for longest makes room, but for those that are bound.
@@ -321,6 +389,7 @@ impl Statements {
         let last_use = |statement: &&mut Statement| statement.home.as_ref().map_or(u64::MAX, |home| home.used);
         if let Some(oldest) = self.list.iter_mut().filter(may_go).min_by_key(last_use) {
             self.closed_at_home.extend(oldest.home.take().map(|home| home.id));
+            self.outdated = None;
         }
     }
 
@@ -332,7 +401,7 @@ impl Statements {
         }
         self.bound.clear();
         self.closed_at_home.clear();
-        self.unkept = 0;
+        (self.unkept, self.outdated) = (Unkept::default(), None);
     }
 
     /// The replica is gone, and what was prepared there.
@@ -385,8 +454,9 @@ impl Statements {
         })
     }
 
+    /// The session was reset. A number that was given before still means nothing else.
     pub(super) fn clear(&mut self) {
-        *self = Statements::default();
+        *self = Statements { given: self.given, ..Statements::default() };
     }
 }
 

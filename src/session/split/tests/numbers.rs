@@ -45,6 +45,12 @@ impl Play {
         self.said_to_home().into_iter().filter(|text| text.starts_with("PREPARE")).collect()
     }
 
+    /// The connection was kept for a moment, and nobody else waits for it.
+    fn is_not_wanted(&mut self) {
+        self.stage.tell(Input::Yield { is_wanted: false });
+        self.serve();
+    }
+
     /// Nobody asks about the last statement, and the connection goes.
     fn lets_go(&mut self) {
         self.time_out();
@@ -94,19 +100,18 @@ fn a_statement_is_closed_without_a_connection_and_where_it_is() {
     let mut play = Play::lent();
     let id = prepare(&mut play, TEXT);
     play.parked();
-    play.send(&closes(id));
-    assert_eq!((play.waiting.len(), play.wants_home().is_some()), (0, false));
-    play.send(&execution(id, Some(true)));
-    play.lend(Lender::Own);
-    play.is_executed(&execution(id, Some(true)));
-    play.lets_go();
-
-    let id = prepare(&mut play, TEXT);
-    play.parked();
     play.executes(Lender::Own, &execution(id, Some(true)), &execution(THERE.into(), Some(true)));
     play.send(&closes(id));
     assert_eq!(play.stage.take_server(), closes(THERE.into()));
     play.lets_go();
+
+    let id = prepare(&mut play, TEXT);
+    play.lets_go();
+    play.send(&closes(id));
+    assert_eq!((play.waiting.len(), play.wants_home().is_some()), (0, false));
+    play.send(&execution(id, Some(true)));
+    play.lend(Lender::Own);
+    assert_eq!(play.stage.take_server(), execution(id, Some(true)), "the server complains of it");
 }
 
 #[test]
@@ -141,9 +146,15 @@ fn parts_of_parameters_and_cursors_keep_the_connection() {
     play.send(&cursor);
     play.lend(Lender::Own);
     play.stage.take_server();
-    let rows = stream(&[vec![1], column("a"), end_with(AUTOCOMMIT, b"")]);
+    let is_open = StatusFlags(AUTOCOMMIT.0 | StatusFlags::CURSOR_EXISTS.0);
+    let rows = stream(&[vec![1], column("a"), end_with(is_open, b"")]);
     play.reply(Side::Server, &rows);
     assert!(play.parked().is_none() && play.stage.session.poll_timeout().is_none());
+    let fetch = |id: u32| command(0x1C, &[id.to_le_bytes(), 9u32.to_le_bytes()].concat());
+    play.send(&fetch(id));
+    assert_eq!(play.stage.take_server(), fetch(REPLICA_STATEMENT.into()));
+    play.reply(Side::Server, &packet(1, &end_with(StatusFlags(AUTOCOMMIT.0 | StatusFlags::LAST_ROW_SENT.0), b"")));
+    play.lets_go();
 }
 
 #[test]
@@ -183,13 +194,52 @@ fn a_statement_that_would_be_read_otherwise_now_is_refused_and_never_executed_ot
     let mut play = Play::lent();
     let id = prepare(&mut play, TEXT);
     play.parked();
-    play.runs_on(Lender::Own, "SET sql_mode = 'ANSI_QUOTES'", AUTOCOMMIT, &variable("sql_mode", "ANSI_QUOTES"));
+    let shop = || Lender::Other(Some("shop"));
+    play.runs_on(shop(), "SET sql_mode = 'ANSI_QUOTES'", AUTOCOMMIT, &variable("sql_mode", "ANSI_QUOTES"));
     play.parked().expect("nothing keeps it");
     play.send(&execution(id, Some(true)));
-    play.lend(Lender::Other(Some("shop")));
+    play.lend(shop());
     let error = play.stage.take_client();
     assert_eq!((error[4], u16::from_le_bytes([error[5], error[6]])), (0xFF, 1615));
     assert!(play.parked().is_some(), "the session goes on");
+    play.runs_on(shop(), "SET sql_mode = DEFAULT", AUTOCOMMIT, &variable("sql_mode", "STRICT_TRANS_TABLES"));
+    play.parked().expect("nothing keeps it");
+    play.executes(shop(), &execution(id, Some(true)), &execution(REPLICA_STATEMENT.into(), Some(true)));
+}
+
+#[test]
+fn a_statement_that_would_be_read_otherwise_elsewhere_keeps_its_connection_until_it_is_closed() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.runs_on(Lender::Own, "SET sql_mode = 'ANSI_QUOTES'", AUTOCOMMIT, &variable("sql_mode", "ANSI_QUOTES"));
+    assert!(play.parked().is_none() && play.stage.session.poll_timeout().is_none());
+    play.send(&execution(id, Some(true)));
+    play.is_executed(&execution(THERE.into(), Some(true)));
+    play.send(&closes(id));
+    play.lets_go();
+}
+
+#[test]
+fn character_sets_that_are_set_to_what_they_were_keep_nothing() {
+    let mut play = Play::lent();
+    prepare(&mut play, TEXT);
+    play.parked();
+    let told = [variable("character_set_client", "utf8mb4"), variable("character_set_connection", "utf8mb4")].concat();
+    let text = "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci";
+    play.runs_on(Lender::Own, text, AUTOCOMMIT, &told);
+    assert!(play.parked().is_some());
+}
+
+#[test]
+fn warnings_of_a_preparation_are_kept_for_a_moment() {
+    let mut play = Play::lent();
+    play.send(&command(0x16, b"SELECT 1"));
+    play.lend(Lender::Own);
+    play.stage.take_server();
+    play.reply(Side::Server, &stream(&[vec![0, THERE, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], column("1")]));
+    assert!(play.parked().is_none());
+    play.lets_go();
 }
 
 #[test]
@@ -236,4 +286,29 @@ fn a_bulk_execution_is_renumbered_and_told_the_types() {
     play.script.insert_id = "9";
     play.lets_go();
     play.executes(Lender::Other(Some("shop")), &bulk(id, &[]), &bulk(REPLICA_STATEMENT.into(), &[3, 0]));
+}
+
+#[test]
+fn a_number_that_the_client_was_not_given_names_nothing() {
+    let mut play = Play::lent();
+    prepare(&mut play, TEXT);
+    play.parked();
+    play.send(&execution(THERE.into(), Some(true)));
+    play.lend(Lender::Own);
+    assert_eq!(play.stage.take_server(), execution(0, Some(true)));
+}
+
+#[test]
+fn behind_a_failed_preparation_minus_one_is_no_statement_of_ours() {
+    let mut play = Play::lent();
+    prepare(&mut play, TEXT);
+    play.parked();
+    play.send(&command(0x16, b"SELEKT"));
+    play.lend(Lender::Own);
+    play.stage.take_server();
+    play.reply(Side::Server, &error(1, 1064));
+    play.stage.take_client();
+    play.send(&execution(u32::MAX, Some(true)));
+    play.is_not_wanted();
+    assert_eq!(play.stage.take_server(), execution(0, Some(true)));
 }
