@@ -63,7 +63,9 @@ impl Split {
             (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
             (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
             (Chore::HomeSchema, Answer::Done) => self.home_took_schema(),
+            (Chore::HomeReading(id), answer) => return self.home_reads_as(id, answer == Answer::Done),
             (Chore::HomePrepare(id), Answer::Prepared { id: there, parameters, definitions }) => {
+                self.with_lent(Lent::is_done_with_reading);
                 return self.prepared_for_home(id, there, parameters, definitions);
             }
             (Chore::HomeTheirs, Answer::Row(values)) => {
@@ -77,6 +79,10 @@ impl Split {
                 let id = position_in(&values).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
                 self.with_lent(|lent| lent.has_insert_id(id.unwrap_or(0)));
             }
+            (Chore::HomePrepare(_), _) => {
+                self.with_lent(Lent::is_done_with_reading);
+                return Err(Unsayable);
+            }
             (
                 Chore::HomeReset
                 | Chore::HomeCollation
@@ -84,7 +90,6 @@ impl Split {
                 | Chore::HomeTheirs
                 | Chore::HomeSettings
                 | Chore::HomeRole
-                | Chore::HomePrepare(_)
                 | Chore::InsertId,
                 _,
             ) => return Err(Unsayable),

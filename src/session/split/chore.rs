@@ -63,6 +63,8 @@ pub(super) enum Chore {
     HomeSettings,
     /// Give it the session's role.
     HomeRole,
+    /// Have it read texts as when a statement of the client was prepared.
+    HomeReading(StatementId),
     /// Prepare a statement of the client on a home connection that was lent.
     HomePrepare(StatementId),
     /// Ask home for LAST_INSERT_ID(), before its connection goes.
@@ -85,6 +87,7 @@ impl Chore {
             | Chore::HomeTheirs
             | Chore::HomeSettings
             | Chore::HomeRole
+            | Chore::HomeReading(_)
             | Chore::HomePrepare(_)
             | Chore::InsertId => Side::Server,
             Chore::Reset
@@ -102,7 +105,7 @@ impl Chore {
 
     /// What goes wrong with it concerns the statement, and not the connection.
     pub(super) fn is_of_statement(self) -> bool {
-        matches!(self, Chore::HomePrepare(_))
+        matches!(self, Chore::HomeReading(_) | Chore::HomePrepare(_))
     }
 
     /// The client would wait for it as long.

@@ -10,7 +10,6 @@ use crate::{
 };
 
 use super::{
-    statements::Definitions,
     trackers::is_on,
     values::Values,
     variables::{is_server_bound, is_set_by_another, is_set_by_names},
@@ -206,19 +205,8 @@ impl Journal {
         }
     }
 
-    /// A hash of what decides, beside the schema, how a text is read.
-    pub(super) fn reading(&self) -> u64 {
-        let mut hash = Definitions::default();
-        for name in [&b"sql_mode"[..], b"character_set_client", b"character_set_connection"] {
-            hash.add(self.value(name).unwrap_or_default());
-            hash.add(b"\0");
-        }
-        hash.add(self.collation().unwrap_or_default());
-        hash.0
-    }
-
     /// The collation of literals; `None` where it is that of the character set, whatever that is at the server.
-    fn collation(&self) -> Option<&[u8]> {
+    pub(super) fn collation(&self) -> Option<&[u8]> {
         let changed = |name: &[u8]| self.changed.iter().find(|variable| variable.name == name);
         if let Some(collation) = changed(b"collation_connection") {
             return Some(&collation.value);
@@ -333,7 +321,7 @@ impl Journal {
         self.value(b"sql_mode").is_none_or(|modes| memchr::memmem::find(modes, b"ANSI_QUOTES").is_some())
     }
 
-    fn value(&self, name: &[u8]) -> Option<&[u8]> {
+    pub(super) fn value(&self, name: &[u8]) -> Option<&[u8]> {
         if let Some(variable) = self.changed.iter().find(|variable| variable.name == name) {
             return Some(&variable.value);
         }
@@ -396,7 +384,7 @@ impl UserVariable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unwritable;
 
-fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
+pub(super) fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\`".contains(byte));
     if !is_plain(name) || !is_plain(value) {
         return Err(Unwritable);

@@ -10,7 +10,8 @@
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
-//! - `statements` are the prepared ones, `numbers` what they are called where home is lent; `replica` is the second server.
+//! - `statements` are the prepared ones, `numbers` what they are called where home is lent, and `reading` what they mean
+//!   there; `replica` is the second server.
 
 mod absorb;
 mod answers;
@@ -28,6 +29,7 @@ mod numbers;
 mod one_shot;
 mod pins;
 mod plan;
+mod reading;
 mod readying;
 mod replica;
 mod reply;
@@ -308,7 +310,9 @@ impl Split {
 
     /// Why the session's reads, or the session, may not leave home.
     pub(super) fn pins(&self) -> impl Iterator<Item = &'static str> {
-        self.pins.names()
+        let bond = self.lent.as_deref().and_then(Lent::bond).map(Bond::text);
+        let other = bond.filter(|bond| self.pins.names().all(|name| name != *bond));
+        self.pins.names().chain(other)
     }
 
     /// Sees to it that texts are read as the session's server reads them now.

@@ -23,10 +23,11 @@ use super::{
         exchange::{Busy, Exchange, Upload},
         relay::{Move, Relay},
     },
-    Kind, Split,
+    Home, Kind, Split,
     chore::{Chore, Unsayable},
     lent::Lent,
     missing::Next,
+    reading::Reading,
     statements::{Definitions, Origin, Preparation, Statement},
 };
 
@@ -163,7 +164,8 @@ impl Split {
     /// What decides how a text is read that is prepared now.
     pub(super) fn origin(&self) -> Option<Origin> {
         self.lent.as_ref()?;
-        Some(Origin { schema: self.journal.schema().map(<[u8]>::to_vec), reading: self.journal.reading() })
+        let reading = self.statements.share(Reading::of(&self.journal));
+        Some(Origin { schema: self.journal.schema().map(<[u8]>::to_vec), reading })
     }
 
     /// A statement of the client was prepared at home.
@@ -199,17 +201,45 @@ impl Split {
     pub(super) fn home_lacks_statement(&self) -> Option<Next> {
         self.lent.as_ref()?;
         match self.missing_at_home() {
+            // Only with what it tells of can home be made as it was.
+            Some(statement) if !self.reads_as(statement) && matches!(self.home, Home::Telling(_)) => {
+                Some(Next::Say(Chore::HomeReading(statement.id)))
+            }
             Some(statement) => Some(Next::Say(Chore::HomePrepare(statement.id))),
             None if self.statements.must_close_at_home() && self.is_void() => Some(Next::Say(Chore::Ping)),
             None => None,
         }
     }
 
-    /// The text of a statement, if home would read it now as it did when the client prepared it.
+    /// Whether home would read a statement's text now as it did when the client prepared it.
+    fn reads_as(&self, statement: &Statement) -> bool {
+        let Some(origin) = &statement.origin else { return true };
+        match self.lent.as_deref().and_then(Lent::reading) {
+            Some(reading) => *reading == *origin.reading,
+            None => *origin.reading == Reading::of(&self.journal),
+        }
+    }
+
+    /// The text of a statement, if home would read it as it did.
     pub(super) fn text_to_prepare(&self, id: StatementId) -> Option<&[u8]> {
         let statement = self.statements.find(id)?;
-        let is_as_then = statement.origin.as_ref().is_none_or(|origin| origin.reading == self.journal.reading());
-        is_as_then.then_some(&*statement.text)
+        self.reads_as(statement).then_some(&*statement.text)
+    }
+
+    /// The statement that has home read a text as it did when the client prepared it.
+    pub(super) fn reading_statement(&self, id: StatementId) -> Option<Vec<u8>> {
+        self.statements.find(id)?.origin.as_ref()?.reading.statement().ok()
+    }
+
+    /// Home was told how to read a text. If it did not take that on, nobody knows how it reads texts now.
+    pub(super) fn home_reads_as(&mut self, id: StatementId, is_done: bool) -> Result<(), Unsayable> {
+        let origin = self.statements.find(id).and_then(|statement| statement.origin.clone()).ok_or(Unsayable)?;
+        self.with_lent(|lent| lent.has_reading(origin.reading));
+        if !is_done {
+            self.with_lent(Lent::is_done_with_reading);
+            return Err(Unsayable);
+        }
+        Ok(())
     }
 
     /// Home has prepared a statement that the client knows already. What the client was told of it must still be true,

@@ -301,7 +301,8 @@ impl Session {
             }
             Err(Unsayable) if chore == Chore::HomeReset => self.home_lost(surroundings),
             Err(Unsayable) if chore.is_of_statement() || is_for_statement => {
-                self.refuse_waiting(told.refusal.unwrap_or_else(errors::needs_prepare), Ending::ServerDenied);
+                let refusal = told.refusal.filter(|_| !matches!(chore, Chore::HomeReading(_)));
+                self.refuse_waiting(refusal.unwrap_or_else(errors::needs_prepare), Ending::ServerDenied);
             }
             Err(Unsayable) if chore.side() == Side::Server => self.home_is_unfit(told.refusal),
             Err(Unsayable) => self.replica_lost(surroundings),

@@ -5,6 +5,8 @@
 //! ours. A connection that lacks a statement learns it before the first command that names it. A statement that is not
 //! kept has the server's number for the client, too, and keeps its connection.
 
+use std::sync::Arc;
+
 use crate::{
     config::limits,
     protocol::{
@@ -18,7 +20,7 @@ use crate::{
     sql::Classification,
 };
 
-use super::{journal::Journal, numbers::LongExecution};
+use super::{numbers::LongExecution, reading::Reading};
 
 /// Bytes of text and parameter types that a session keeps of its statements. Those beyond are executed at home.
 const BYTES_MAX: usize = limits::SPLIT_STATEMENTS_BYTES;
@@ -62,9 +64,6 @@ pub(super) struct Statements {
     closed_at_home: Vec<StatementId>,
     /// Those of which home has what another connection would lack: see [`Statement::is_bound`].
     bound: Vec<StatementId>,
-    /// Whether home has a statement that another connection would read otherwise, and at which of the journal's counts of
-    /// changes of meaning that was looked for; none since what home has is another.
-    outdated: Option<(u32, bool)>,
     /// Counts the numbers of ours that were given.
     given: u32,
     /// Prepared last: what MariaDB's clients mean by -1.
@@ -159,15 +158,14 @@ pub(super) struct Preparation {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) schema: Option<Vec<u8>>,
-    /// Of `sql_mode`, character sets and collations.
-    pub(super) reading: u64,
+    pub(super) reading: Arc<Reading>,
 }
 
 impl Preparation {
     /// Bytes that the statement will count for.
     fn bytes(&self) -> usize {
         let schema = self.origin.as_ref().and_then(|origin| origin.schema.as_ref()).map_or(0, Vec::len);
-        self.text.len() + schema + 2 * usize::from(self.parameters) + size_of::<Statement>()
+        self.text.len() + schema + 2 * usize::from(self.parameters) + size_of::<Statement>() + size_of::<Reading>()
     }
 }
 
@@ -246,23 +244,17 @@ impl Statements {
     }
 
     /// Whether a home connection has what cannot be prepared on another one.
-    pub(super) fn bind_home(&mut self, journal: &Journal) -> bool {
-        self.unkept.are_any() || !self.bound.is_empty() || self.are_outdated(journal)
+    pub(super) fn bind_home(&self) -> bool {
+        self.unkept.are_any() || !self.bound.is_empty()
     }
 
-    /// Whether home has a statement that was read with other settings than the session has now.
-    fn are_outdated(&mut self, journal: &Journal) -> bool {
-        if let Some((meaning, are_any)) = self.outdated
-            && meaning == journal.meaning()
-        {
-            return are_any;
+    /// Settings that a text is read with now; the same piece of memory as for the statement before, if they are the same.
+    pub(super) fn share(&self, reading: Reading) -> Arc<Reading> {
+        let last = self.list.last().and_then(|statement| statement.origin.as_ref());
+        match last.filter(|origin| *origin.reading == reading) {
+            Some(origin) => Arc::clone(&origin.reading),
+            None => Arc::new(reading),
         }
-        let reading = if self.list.is_empty() { 0 } else { journal.reading() };
-        let is_outdated = |origin: &Origin| origin.reading != reading;
-        let mut at_home = self.list.iter().filter(|statement| statement.is_at_home());
-        let are_any = at_home.any(|statement| statement.origin.as_ref().is_some_and(is_outdated));
-        self.outdated = Some((journal.meaning(), are_any));
-        are_any
     }
 
     /// A statement was not prepared, or not seen: none is the last one.
@@ -316,7 +308,6 @@ impl Statements {
                 self.bytes -= statement.kept;
                 self.bound.retain(|known| *known != statement.id);
                 self.closed.extend(statement.replica.map(|replica| replica.id));
-                self.outdated = None;
             }
             Err(_) => self.unkept.close(id),
         }
@@ -376,7 +367,6 @@ impl Statements {
     pub(super) fn leave_home(&mut self, id: StatementId) {
         let there = self.change(id, |statement| statement.home.take()).flatten();
         self.closed_at_home.extend(there.map(|home| home.id));
-        self.outdated = None;
     }
 
     /// The statement that was not used for longest makes room, but for those that are bound.
@@ -389,7 +379,6 @@ impl Statements {
         let last_use = |statement: &&mut Statement| statement.home.as_ref().map_or(u64::MAX, |home| home.used);
         if let Some(oldest) = self.list.iter_mut().filter(may_go).min_by_key(last_use) {
             self.closed_at_home.extend(oldest.home.take().map(|home| home.id));
-            self.outdated = None;
         }
     }
 
@@ -401,7 +390,7 @@ impl Statements {
         }
         self.bound.clear();
         self.closed_at_home.clear();
-        (self.unkept, self.outdated) = (Unkept::default(), None);
+        self.unkept = Unkept::default();
     }
 
     /// The replica is gone, and what was prepared there.
@@ -469,10 +458,11 @@ impl Statement {
         self.home.is_some()
     }
 
-    /// Home has what another connection would lack: parts of parameters, a cursor, types that nobody saw.
+    /// Home has what another connection would lack: parts of parameters, a cursor, types that nobody saw. Or it has told
+    /// definitions that another would not know the client to have.
     fn is_bound(&self) -> bool {
         let has_unseen_types = self.parameters > 0 && self.types.is_empty() && self.home_has_types();
-        self.long_data || self.has_cursor || has_unseen_types
+        self.long_data || self.has_cursor || has_unseen_types || self.is_told_anew
     }
 
     pub(super) fn home_has_types(&self) -> bool {

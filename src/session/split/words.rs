@@ -85,6 +85,7 @@ impl Split {
             Chore::HomeTheirs => query(self.values_statement(&[]).as_bytes()),
             Chore::HomeSettings => query(&self.home_settings(status).map_err(|_| Unsayable)?),
             Chore::HomeRole => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
+            Chore::HomeReading(id) => query(&self.reading_statement(id).ok_or(Unsayable)?),
             Chore::HomePrepare(id) => {
                 let text = self.text_to_prepare(id).ok_or(Unsayable)?;
                 Some([&[Command::StmtPrepare.byte()], text].concat())

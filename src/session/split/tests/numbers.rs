@@ -190,45 +190,60 @@ fn a_statement_is_prepared_under_the_schema_it_was_prepared_under() {
 }
 
 #[test]
-fn a_statement_that_would_be_read_otherwise_now_is_refused_and_never_executed_otherwise() {
-    let mut play = Play::lent();
-    let id = prepare(&mut play, TEXT);
-    play.parked();
-    let shop = || Lender::Other(Some("shop"));
-    play.runs_on(shop(), "SET sql_mode = 'ANSI_QUOTES'", AUTOCOMMIT, &variable("sql_mode", "ANSI_QUOTES"));
-    play.parked().expect("nothing keeps it");
-    play.send(&execution(id, Some(true)));
-    play.lend(shop());
-    let error = play.stage.take_client();
-    assert_eq!((error[4], u16::from_le_bytes([error[5], error[6]])), (0xFF, 1615));
-    assert!(play.parked().is_some(), "the session goes on");
-    play.runs_on(shop(), "SET sql_mode = DEFAULT", AUTOCOMMIT, &variable("sql_mode", "STRICT_TRANS_TABLES"));
-    play.parked().expect("nothing keeps it");
-    play.executes(shop(), &execution(id, Some(true)), &execution(REPLICA_STATEMENT.into(), Some(true)));
-}
-
-#[test]
-fn a_statement_that_would_be_read_otherwise_elsewhere_keeps_its_connection_until_it_is_closed() {
+fn a_statement_is_prepared_with_the_settings_that_it_was_prepared_with() {
     let mut play = Play::lent();
     let id = prepare(&mut play, TEXT);
     play.parked();
     play.runs_on(Lender::Own, "SET sql_mode = 'ANSI_QUOTES'", AUTOCOMMIT, &variable("sql_mode", "ANSI_QUOTES"));
-    assert!(play.parked().is_none() && play.stage.session.poll_timeout().is_none());
-    play.send(&execution(id, Some(true)));
-    play.is_executed(&execution(THERE.into(), Some(true)));
-    play.send(&closes(id));
-    play.lets_go();
+    play.parked().expect("nothing keeps it");
+    play.said();
+    let there = u32::from(REPLICA_STATEMENT);
+    play.executes(Lender::Other(Some("shop")), &execution(id, Some(true)), &execution(there, Some(true)));
+    let said = play.said_to_home();
+    let place = said.iter().position(|text| text.starts_with("PREPARE")).expect("it is prepared there");
+    assert_eq!(
+        said[place - 1],
+        "SET SESSION sql_mode='STRICT_TRANS_TABLES', SESSION character_set_client='utf8mb4', \
+         SESSION character_set_connection='utf8mb4', SESSION collation_connection='utf8mb4_general_ci'"
+    );
+    assert!(said[place + 1].starts_with("SELECT @@SESSION"), "what it has now is not known: {said:?}");
+    assert!(said[place + 2].contains("SESSION sql_mode='ANSI_QUOTES'"), "{said:?}");
+    assert_eq!(said.len(), place + 3);
 }
 
 #[test]
-fn character_sets_that_are_set_to_what_they_were_keep_nothing() {
+fn settings_that_a_server_does_not_take_for_a_statement_are_an_error_and_not_the_sessions() {
     let mut play = Play::lent();
-    prepare(&mut play, TEXT);
+    let id = prepare(&mut play, TEXT);
+    play.parked();
+    play.runs_on(Lender::Own, "SET sql_mode = 'ANSI_QUOTES'", AUTOCOMMIT, &variable("sql_mode", "ANSI_QUOTES"));
+    play.parked().expect("nothing keeps it");
+    play.unanswered = "SET SESSION sql_mode='STRICT";
+    play.send(&execution(id, Some(true)));
+    play.lend(Lender::Other(Some("shop")));
+    play.reply(Side::Server, &error(1, 1231));
+    let heard = play.stage.take_client();
+    assert_eq!((heard[4], u16::from_le_bytes([heard[5], heard[6]])), (0xFF, 1615));
+    play.parked().expect("nothing keeps it");
+    play.said();
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+    assert!(play.said_to_home().last().is_some_and(|text| text.contains("SESSION sql_mode='ANSI_QUOTES'")));
+}
+
+#[test]
+fn character_sets_that_are_set_to_what_they_were_change_no_statement() {
+    let mut play = Play::lent();
+    let id = prepare(&mut play, TEXT);
     play.parked();
     let told = [variable("character_set_client", "utf8mb4"), variable("character_set_connection", "utf8mb4")].concat();
     let text = "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci";
     play.runs_on(Lender::Own, text, AUTOCOMMIT, &told);
     assert!(play.parked().is_some());
+    play.said();
+    let there = u32::from(REPLICA_STATEMENT);
+    play.executes(Lender::Other(Some("shop")), &execution(id, Some(true)), &execution(there, Some(true)));
+    let said = play.said_to_home();
+    assert!(said.iter().all(|text| !text.starts_with("SET SESSION sql_mode")), "{said:?}");
 }
 
 #[test]
