@@ -9,7 +9,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connection::{self, Connection, Told};
-use crate::config::{Cluster, Config, Monitor, Server, ServerAddress};
+use crate::config::{self, Cluster, Config, Server, ServerAddress};
 use crate::protocol::auth::Secret;
 use crate::topology::{Answer, CheckResult, Contact, Seen, ServerId};
 
@@ -44,7 +44,8 @@ impl Target {
     }
 
     fn new(cluster: &Cluster, server: &Server, id: ServerId) -> Target {
-        let account = |monitor: &Monitor| Account { user: monitor.user.clone(), password: monitor.password.clone() };
+        let account =
+            |monitor: &config::Account| Account { user: monitor.user.clone(), password: monitor.password.clone() };
         Target {
             server: id,
             name: format!("{}/{}", cluster.name, server.name),
