@@ -9,6 +9,7 @@ mod compare;
 mod demo;
 mod drivers;
 mod failure;
+mod galera;
 mod harness;
 mod hidden;
 mod killing;
