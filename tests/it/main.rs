@@ -4,11 +4,13 @@
 //! where it is missing; nothing is ever skipped.
 
 mod admin;
+mod checking;
 mod commands;
 mod compare;
 mod demo;
 mod drivers;
 mod failure;
+mod galera;
 mod harness;
 mod hidden;
 mod killing;
