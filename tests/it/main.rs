@@ -22,6 +22,7 @@ mod oracle;
 mod positions;
 mod pressure;
 mod reload;
+mod replicating;
 mod reuse;
 mod routing;
 mod sets;
