@@ -16,7 +16,9 @@ use crate::{
         status::StatusFlags,
         version::ServerVersion,
     },
-    topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, ServerId, Writable},
+    topology::{
+        Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, ServerId, View, Writable,
+    },
 };
 
 pub(super) const CONFIG: &str = r#"
@@ -105,7 +107,11 @@ pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
         };
         let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3307 + place as u16).into());
         let contact = Some(Contact { endpoint, greeting: Arc::new(facts) });
-        beliefs.check(id, &CheckResult::Answered(Answer { writable: Some(Writable::Yes), contact }), now);
+        beliefs.check(
+            id,
+            &CheckResult::Answered(Answer { writable: Some(Writable::Yes), view: View::Unasked, contact }),
+            now,
+        );
     }
     beliefs
 }
