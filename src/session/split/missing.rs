@@ -110,7 +110,7 @@ impl Split {
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
         let Some(replica) = self.replicas.get() else { return Next::Lease };
         if replica.must_reset {
-            return Next::Say(Chore::Reset);
+            return if self.resets_replicas() { Next::Say(Chore::Reset) } else { Next::Leave };
         }
         if self.was_refused_settings() {
             return Next::Refuse;
@@ -169,6 +169,12 @@ impl Split {
             want.avoid.extend(others);
         }
         Some(want)
+    }
+
+    /// Whether a replica's connection may be reset. A node of a Galera cluster waits for nothing any more on a connection
+    /// that was, whatever its `wsrep_sync_wait` says: there, a new connection takes its place.
+    pub(super) fn resets_replicas(&self) -> bool {
+        !self.replicas_wait
     }
 
     /// The statement asks about the last one, which ran at the replica.

@@ -209,7 +209,8 @@ impl Session {
         self.deadline = Some(surroundings.now + facts.login_timeout);
         if let Some(split) = self.split_mut() {
             split.login.database = split.journal.schema().map(<[u8]>::to_vec);
-            split.replicas.leased(facts, &split.journal, surroundings.table);
+            let must_reset = split.journal.was_reset() && split.resets_replicas();
+            split.replicas.leased(facts, split.journal.schema(), must_reset, surroundings.table);
         }
         self.set_stage(Stage::AtDoor(Box::new(Door::Connected)));
     }
