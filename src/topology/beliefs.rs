@@ -1,5 +1,6 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +23,8 @@ pub struct Beliefs {
     registry: Registry,
     users: Arc<Users>,
     known: Vec<Known>,
+    /// Names of the clusters whose primary is being changed: nobody may begin to write there.
+    changing: HashSet<String>,
     /// Of the table made last.
     epoch: u64,
 }
@@ -44,7 +47,7 @@ impl Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
-        Beliefs { config, registry, users, known, epoch: 0 }
+        Beliefs { config, registry, users, known, changing: HashSet::new(), epoch: 0 }
     }
 
     /// Takes another configuration. What is known of a server is kept while its name and address stay the same.
@@ -94,6 +97,16 @@ impl Beliefs {
         }
     }
 
+    /// From now on no server of the cluster of that name gets new writes, whatever it says, until [`Beliefs::let_write`].
+    pub fn hold_writes(&mut self, cluster: &str) {
+        self.changing.insert(cluster.to_owned());
+    }
+
+    /// Whoever is the primary of that cluster gets its writes again.
+    pub fn let_write(&mut self, cluster: &str) {
+        self.changing.remove(cluster);
+    }
+
     /// The ids of all servers, in the order of the table.
     pub fn ids(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.known.iter().map(|known| known.registered.id)
@@ -128,7 +141,13 @@ impl Beliefs {
         let mut entries = Vec::with_capacity(self.known.len());
         for (index, cluster) in self.config.clusters.iter().enumerate() {
             let members: Vec<&Known> = self.known.iter().filter(|known| known.cluster == ClusterIndex(index)).collect();
-            let roles = writer::roles(cluster, members.iter().map(|known| &known.belief));
+            let mut roles = writer::roles(cluster, members.iter().map(|known| &known.belief));
+            if self.changing.contains(&cluster.name) {
+                roles
+                    .iter_mut()
+                    .filter(|role| **role == ServerRole::Primary)
+                    .for_each(|role| *role = ServerRole::Yielding);
+            }
             let servers = members.iter().zip(&cluster.servers).zip(&roles);
             entries.extend(servers.map(|((known, server), &role)| known.entry(server, role)));
         }
@@ -182,6 +201,7 @@ impl Known {
     fn health(&self, role: ServerRole) -> Health {
         let condition = self.belief.condition();
         let reason = match (condition, role) {
+            (Condition::Up, ServerRole::Yielding) => Arc::from("another server is being made the primary"),
             (Condition::Up, ServerRole::Contested) => {
                 Arc::from("takes writes, and is not the only one: no certain primary")
             }
@@ -289,6 +309,31 @@ mod tests {
         beliefs.apply(config(&[DB2]), now);
         beliefs.apply(config(&[DB2, DB1]), now);
         assert_ne!(ids(&beliefs)[1], id, "nobody remembers an unused name");
+    }
+
+    #[test]
+    fn nobody_begins_to_write_while_the_primary_changes() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let ids = ids(&beliefs);
+        let say = |beliefs: &mut Beliefs, writable: [Writable; 2]| {
+            ids.iter().zip(writable).for_each(|(&id, writable)| beliefs.check(id, &answers(writable), now));
+        };
+        let writers = |beliefs: &mut Beliefs| {
+            let table = beliefs.table();
+            let write = table.config.pool_by_name("write").unwrap();
+            table.pool(write).members.iter().map(|member| member.0).collect::<Vec<_>>()
+        };
+        say(&mut beliefs, [Writable::Yes, Writable::No]);
+        assert_eq!(writers(&mut beliefs), [0]);
+        beliefs.hold_writes("shop");
+        assert!(writers(&mut beliefs).is_empty());
+        assert_eq!(beliefs.table().servers[0].health.role, ServerRole::Yielding);
+        beliefs.apply(config(&[DB1, DB2]), now);
+        say(&mut beliefs, [Writable::No, Writable::Yes]);
+        assert!(writers(&mut beliefs).is_empty(), "the new one waits for the word, too");
+        beliefs.let_write("shop");
+        assert_eq!(writers(&mut beliefs), [1]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod load;
 mod offer;
 mod progress;
 mod registry;
+mod succession;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -35,6 +36,7 @@ pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
 pub use progress::{Progress, Seen};
 pub use registry::Registry;
+pub use succession::{Phases, Succession, Successions};
 pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};
 pub use views::Views;
 pub use writer::ServerRole;
