@@ -189,7 +189,7 @@ fn role(role: ServerRole) -> &'static str {
         ServerRole::Primary => "primary",
         ServerRole::Yielding => "yields",
         ServerRole::Replica => "replica",
-        ServerRole::Contested => "contested",
+        ServerRole::Contested | ServerRole::Deposed => "contested",
         ServerRole::ReadOnlyPrimary => "read-only",
         ServerRole::Unknown => "-",
     }

@@ -231,13 +231,19 @@ impl World {
         }
     }
 
-    /// All is well again: one server takes writes, all answer, and everything in flight has arrived.
+    /// All is well again: one server takes writes, all answer, and everything in flight has arrived. Whoever it is was
+    /// seen read-only before, as an operator would make sure of.
     fn heal(&mut self) {
         let primary = self.random.below(self.servers.len());
-        for (index, server) in self.servers.iter_mut().enumerate() {
-            server.state = State::Alive;
-            server.writable = if index == primary { Writable::Yes } else { Writable::No };
+        for server in &mut self.servers {
+            (server.state, server.writable) = (State::Alive, Writable::No);
         }
+        self.hear_all();
+        self.servers[primary].writable = Writable::Yes;
+        self.hear_all();
+    }
+
+    fn hear_all(&mut self) {
         for _ in 0..RISE {
             (0..self.servers.len()).for_each(|server| self.ask(server));
             while !self.in_flight.is_empty() {
