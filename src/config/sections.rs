@@ -286,7 +286,8 @@ static CLUSTER: Section = Section {
             form: Form::Count { min: 1, max: 100 },
             absent: Absent::Is("3"),
             reload: Reload::AtOnce,
-            doc: "Failed checks in a row after which a server is down.",
+            doc: "Failed checks in a row after which a server is down. One that does not answer at all is down after `check_timeout` \
+                  twice, if that is sooner.",
         },
         Setting {
             name: "rise",

@@ -88,6 +88,10 @@ pub(super) struct Watcher {
     link: Link,
     /// Logins refused in a row.
     refusals: u32,
+    /// Checks in a row that had no answer.
+    silent_checks: u32,
+    /// When it last answered.
+    answered: Option<Instant>,
     /// How much the next check asks.
     extent: Extent,
     /// Checks since one was cut short, while they ask less; 0: none was.
@@ -106,7 +110,17 @@ enum Link {
 
 impl Watcher {
     pub(super) fn new(target: Target, poke: Arc<Notify>, findings: mpsc::Sender<Finding>) -> Watcher {
-        Watcher { target, poke, findings, link: Link::Closed, refusals: 0, extent: Extent::Everything, unheard: 0 }
+        Watcher {
+            target,
+            poke,
+            findings,
+            link: Link::Closed,
+            refusals: 0,
+            silent_checks: 0,
+            answered: None,
+            extent: Extent::Everything,
+            unheard: 0,
+        }
     }
 
     /// Runs until it is stopped.
@@ -114,7 +128,8 @@ impl Watcher {
         tokio::time::sleep(delay).await;
         loop {
             let begun = Instant::now();
-            let (result, seen) = self.check(begun + self.target.timeout).await;
+            let (result, seen) = self.check(self.deadline(begun)).await;
+            self.note_silence(&result);
             self.refusals = if connection::is_refused_account(&result) { self.refusals.saturating_add(1) } else { 0 };
             let pause = self.pause(&result);
             let finding =
@@ -123,6 +138,22 @@ impl Watcher {
                 return;
             }
             self.wait(begun + pause).await;
+        }
+    }
+
+    /// When a check has failed. The one behind a first silent one ends when the server has been silent for twice that time.
+    fn deadline(&self, begun: Instant) -> Instant {
+        let usual = begun + self.target.timeout;
+        let limit =
+            self.answered.filter(|_| self.silent_checks == 1).map(|answered| answered + self.target.timeout * 2);
+        limit.filter(|limit| *limit > begun + self.target.timeout / 4).map_or(usual, |limit| limit.min(usual))
+    }
+
+    fn note_silence(&mut self, result: &CheckResult) {
+        match result {
+            CheckResult::TimedOut => self.silent_checks = self.silent_checks.saturating_add(1),
+            CheckResult::Answered(_) => (self.silent_checks, self.answered) = (0, Some(Instant::now())),
+            _ => self.silent_checks = 0,
         }
     }
 
@@ -203,6 +234,8 @@ impl Watcher {
         }
         match (result, &self.target.account) {
             (CheckResult::Answered(_), None) => interval.max(DOOR_INTERVAL),
+            // Whether that was chance is asked at once.
+            (CheckResult::TimedOut, _) if self.silent_checks == 1 => Duration::ZERO,
             _ => interval,
         }
     }

@@ -227,7 +227,12 @@ impl Known {
             cluster,
             name: Arc::from(server.name.as_str()),
             address: server.address.clone(),
-            thresholds: Thresholds { fall: settings.fall, rise: settings.rise },
+            thresholds: Thresholds {
+                fall: settings.fall,
+                rise: settings.rise,
+                // The last check is cut short at twice its time, give or take what hearing of it takes.
+                silence: settings.check_timeout * 2 - settings.check_timeout / 8,
+            },
             belief: Belief::new(now),
             contact: None,
             standing: Standing::new(ServerRole::Unknown),

@@ -296,6 +296,11 @@ impl Server {
 }
 
 fn answered(writable: Writable) -> CheckResult {
+    CheckResult::Answered(Answer { writable: Some(writable), view: View::Unasked, contact: Some(contact()) })
+}
+
+/// What a new connection to a server tells.
+pub(crate) fn contact() -> Contact {
     let text = b"5.5.5-10.11.19-MariaDB-0+deb12u1";
     let greeting = GreetingFacts {
         version_text: text.to_vec(),
@@ -304,20 +309,15 @@ fn answered(writable: Writable) -> CheckResult {
         collation: 8,
         plugin: b"mysql_native_password".to_vec(),
     };
-    let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3306).into());
-    CheckResult::Answered(Answer {
-        writable: Some(writable),
-        view: View::Unasked,
-        contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }),
-    })
+    Contact { endpoint: Endpoint::Tcp(([127, 0, 0, 1], 3306).into()), greeting: Arc::new(greeting) }
 }
 
-fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'static> {
+pub(crate) fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'static> {
     let pool = table.config.pool_by_name(pool).expect("it is in the configuration");
     Question { pool, excluded: &[], required: Capabilities::PROTOCOL_41, fresh: None, tie_break }
 }
 
-fn config(servers: usize) -> Arc<Config> {
+pub(crate) fn config(servers: usize) -> Arc<Config> {
     let server = |number| {
         format!(
             "[[cluster.shop.server]]\nname = \"db{number}\"\naddress = \"10.0.0.{number}:3306\"\nmax_connections = {}\n",
