@@ -100,6 +100,21 @@ impl Chore {
         }
     }
 
+    /// Whether it is a query, which takes the place of the last one.
+    pub(super) fn is_question(self) -> bool {
+        matches!(
+            self,
+            Chore::HomeValues
+                | Chore::HomeChanges
+                | Chore::ReplicaValues
+                | Chore::Position
+                | Chore::Wait
+                | Chore::Views
+                | Chore::HomeTheirs
+                | Chore::InsertId
+        )
+    }
+
     pub(super) fn shape(self) -> ReplyShape {
         match self {
             Chore::Reset | Chore::Schema | Chore::Ping | Chore::HomeReset | Chore::HomeSchema => ReplyShape::Simple,
