@@ -7,12 +7,16 @@
 //! [`Progress`] of each server.
 
 mod beliefs;
+mod cluster;
 mod greeting;
 mod health;
 mod load;
 mod offer;
 mod progress;
 mod registry;
+pub mod replication;
+mod standing;
+mod succession;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -24,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
+pub use cluster::ClusterEntry;
 pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;
@@ -35,6 +40,7 @@ pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
 pub use progress::{Progress, Seen};
 pub use registry::Registry;
+pub use succession::{Phases, Succession, Successions};
 pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};
 pub use views::Views;
 pub use writer::ServerRole;
