@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
 use super::{Mode, Promoter};
 use crate::config::{Cluster, ClusterIndex, Failover};
 use crate::topology::{Condition, RoutingTable, ServerEntry, ServerRole};
@@ -33,21 +36,33 @@ enum Need {
     Rejoin,
 }
 
-/// Runs until the process ends.
+/// Runs until the process ends. Each cluster has a task of its own: a server that does not answer delays no other cluster.
 pub(super) async fn watch(promoter: Promoter) {
-    let mut memories: HashMap<String, Memory> = HashMap::new();
+    let mut watched: HashMap<String, JoinHandle<()>> = HashMap::new();
+    loop {
+        watched.retain(|_, task| !task.is_finished());
+        let table = promoter.table.load_full();
+        for cluster in table.config.clusters.iter().filter(|cluster| is_automatic(cluster)) {
+            let name = cluster.name.clone();
+            watched.entry(name.clone()).or_insert_with(|| tokio::spawn(watch_cluster(promoter.clone(), name)));
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn is_automatic(cluster: &Cluster) -> bool {
+    cluster.promotion.as_ref().is_some_and(|promotion| promotion.failover == Failover::Automatic)
+}
+
+/// Runs until the configuration says otherwise.
+async fn watch_cluster(promoter: Promoter, name: String) {
+    let mut memory = Memory::default();
     loop {
         let table = promoter.table.load_full();
-        let automatic = |cluster: &Cluster| {
-            cluster.promotion.as_ref().is_some_and(|promotion| promotion.failover == Failover::Automatic)
-        };
-        let clusters = table.config.clusters.iter().enumerate().filter(|(_, cluster)| automatic(cluster));
-        for (index, cluster) in clusters {
-            let memory = memories.entry(cluster.name.clone()).or_default();
-            look_after(&promoter, &table, ClusterIndex(index), memory).await;
-        }
-        memories.retain(|name, _| table.config.clusters.iter().any(|cluster| cluster.name == *name));
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        let is_it = |cluster: &Cluster| cluster.name == name && is_automatic(cluster);
+        let Some(index) = table.config.clusters.iter().position(is_it) else { return };
+        look_after(&promoter, &table, ClusterIndex(index), &mut memory).await;
+        sleep(LOOK_INTERVAL).await;
     }
 }
 
