@@ -139,3 +139,44 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Between two attempts that come to nothing.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::testing::{answers, config_with, table};
+    use crate::topology::{CheckResult, Writable};
+
+    /// What a cluster of three needs, in which each server was asked once, some time later.
+    #[track_caller]
+    fn check(results: [CheckResult; 3], settled: bool, later: Duration, expected: Need) {
+        let settings = "topology = \"replication\"\nmonitor = { user = \"m\", password = \"m\" }\n\
+                        failover = \"automatic\"\nreplication = { user = \"r\", password = \"r\" }";
+        let servers: Vec<String> =
+            (1..4).map(|number| format!("name = \"db{number}\"\naddress = \"10.0.0.{number}:3306\"")).collect();
+        let table = table(config_with(settings, &servers.iter().map(String::as_str).collect::<Vec<_>>()), &results);
+        let now = Instant::now();
+        let cluster = &table.config.clusters[0];
+        assert_eq!(need(cluster, table.servers.iter(), settled.then_some(now), now + later), expected, "{results:?}");
+    }
+
+    #[test]
+    fn a_primary_is_replaced_when_it_was_down_for_some_checks_and_not_before() {
+        let (writes, reads) = (|| answers(Writable::Yes), || answers(Writable::No));
+        let (soon, late) = (Duration::ZERO, Duration::from_secs(60));
+        check([writes(), reads(), reads()], true, late, Need::Nothing);
+        check([CheckResult::Refused, reads(), reads()], true, soon, Need::Nothing);
+        check([CheckResult::Refused, reads(), reads()], true, late, Need::Primary);
+        check([writes(), CheckResult::Refused, reads()], true, late, Need::Nothing);
+        // With nobody up, nobody can take its place.
+        check([CheckResult::Refused, CheckResult::Refused, CheckResult::Refused], true, late, Need::Nothing);
+        // Nothing is lost that is only closed.
+        check([reads(), reads(), reads()], true, late, Need::Nothing);
+    }
+
+    #[test]
+    fn who_comes_back_is_looked_at() {
+        let (writes, reads) = (|| answers(Writable::Yes), || answers(Writable::No));
+        check([writes(), writes(), reads()], true, Duration::ZERO, Need::Rejoin);
+        check([writes(), reads(), reads()], false, Duration::ZERO, Need::Rejoin);
+    }
+}
