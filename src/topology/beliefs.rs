@@ -391,8 +391,13 @@ mod tests {
         };
         say(&mut beliefs, [Writable::Yes, Writable::No]);
         assert_eq!(writers(&mut beliefs), [0]);
+        let before = beliefs.table();
         beliefs.hold_writes("shop");
+        let during = beliefs.next_table(&before).expect("the workers have to be told");
         assert!(writers(&mut beliefs).is_empty());
+        beliefs.let_write("shop");
+        assert!(beliefs.next_table(&during).is_some(), "and again");
+        beliefs.hold_writes("shop");
         assert_eq!(beliefs.table().servers[0].health.role, ServerRole::Yielding);
         beliefs.apply(config(&[DB1, DB2]), now);
         say(&mut beliefs, [Writable::No, Writable::Yes]);
