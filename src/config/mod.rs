@@ -158,7 +158,8 @@ pub struct Cluster {
     pub name: String,
     /// Where the servers' roles come from.
     pub topology: Topology,
-    /// The account the health checks use; always there with [`Topology::Replication`].
+    /// The account the health checks use; always there with [`Topology::Replication`] and
+    /// [`Topology::GroupReplication`].
     pub monitor: Option<Account>,
     /// Who may make another server the primary, and how; absent: nobody here does.
     pub promotion: Option<Promotion>,
@@ -185,6 +186,8 @@ pub struct Cluster {
 pub enum Topology {
     /// Asynchronous or semi-synchronous replication: the servers' own `read_only` tells.
     Replication,
+    /// Group Replication: the members of the group tell.
+    GroupReplication,
     /// The configuration tells: each server's `role` is primary or replica.
     Static,
     /// The same, for the nodes of a Galera cluster: all could take writes, and a read may wait at any of them until
@@ -257,7 +260,8 @@ pub enum ServerAddress {
 /// What the configuration says of a server's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoleSetting {
-    /// The server itself tells; only with [`Topology::Replication`].
+    /// The server itself tells; only with [`Topology::Replication`] and
+    /// [`Topology::GroupReplication`].
     Auto,
     /// The primary, whatever it says.
     Primary,

@@ -76,9 +76,14 @@ impl Resolver<'_> {
 
     fn cluster(&self, written: ClusterSection) -> Option<Cluster> {
         let topology = inner(written.topology);
-        if topology == Some(Topology::Replication) && !written.has_monitor {
-            let problem = "topology \"replication\" needs an account for the health checks: \
-                           write `monitor = { user = \"…\", password = \"…\" }`, or make the topology \"static\"";
+        if let Some(topology @ (Topology::Replication | Topology::GroupReplication)) = topology
+            && !written.has_monitor
+        {
+            let problem = format!(
+                "topology \"{}\" needs an account for the health checks: \
+                 write `monitor = {{ user = \"…\", password = \"…\" }}`, or make the topology \"static\"",
+                topology.word()
+            );
             self.complaints.missing(&written.name.span(), problem);
         }
         let account = |written: Option<AccountSection>, what| written.map(|account| self.account(account, what));

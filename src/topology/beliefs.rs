@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::group;
 use super::registry::Registered;
 use super::replication::Line;
 use super::standing::{Member, Standing};
@@ -25,8 +26,8 @@ pub struct Beliefs {
     registry: Registry,
     users: Arc<Users>,
     known: Vec<Known>,
-    /// Parallel to the clusters of `config`: what outlives an answer in those that replicate.
-    lines: Vec<Line>,
+    /// Parallel to the clusters of `config`: what outlives an answer.
+    memories: Vec<Memory>,
     /// Names of the clusters whose primary is being changed: nobody may begin to write there.
     changing: HashSet<String>,
     /// Of the table made last.
@@ -47,14 +48,46 @@ struct Known {
     standing: Standing,
 }
 
+/// What is remembered of a cluster beyond what its servers say now.
+#[derive(Debug)]
+enum Memory {
+    /// Roles are configured.
+    Nothing,
+    Line(Line),
+    Group(group::Memory),
+}
+
+impl Memory {
+    fn new(topology: Topology) -> Memory {
+        match topology {
+            Topology::Static | Topology::Galera => Memory::Nothing,
+            Topology::Replication => Memory::Line(Line::default()),
+            Topology::GroupReplication => Memory::Group(group::Memory::default()),
+        }
+    }
+
+    /// What was remembered before, if it is of the same kind.
+    fn or_older(self, old: Option<Memory>) -> Memory {
+        old.filter(|old| std::mem::discriminant(old) == std::mem::discriminant(&self)).unwrap_or(self)
+    }
+
+    fn alarms(&self) -> &[String] {
+        match self {
+            Memory::Nothing => &[],
+            Memory::Line(line) => line.alarms(),
+            Memory::Group(group) => group.alarms(),
+        }
+    }
+}
+
 impl Beliefs {
     /// Nothing is known of any server yet.
     pub fn new(config: Arc<Config>, now: Instant) -> Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
-        let lines = config.clusters.iter().map(|_| Line::default()).collect();
-        let mut beliefs = Beliefs { config, registry, users, known, lines, changing: HashSet::new(), epoch: 0 };
+        let memories = config.clusters.iter().map(|cluster| Memory::new(cluster.topology)).collect();
+        let mut beliefs = Beliefs { config, registry, users, known, memories, changing: HashSet::new(), epoch: 0 };
         beliefs.conclude_all();
         beliefs
     }
@@ -65,9 +98,10 @@ impl Beliefs {
         self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
         self.registry.forget_unused(&config);
         let old = self.config.clusters.iter().map(|cluster| cluster.name.as_str());
-        let mut old: HashMap<&str, Line> = old.zip(std::mem::take(&mut self.lines)).collect();
+        let mut old: HashMap<&str, Memory> = old.zip(std::mem::take(&mut self.memories)).collect();
         let clusters = config.clusters.iter();
-        self.lines = clusters.map(|cluster| old.remove(cluster.name.as_str()).unwrap_or_default()).collect();
+        let memory = |cluster: &Cluster| Memory::new(cluster.topology).or_older(old.remove(cluster.name.as_str()));
+        self.memories = clusters.map(memory).collect();
         self.config = config;
         self.conclude_all();
     }
@@ -142,7 +176,7 @@ impl Beliefs {
     /// The table that follows from what is believed now.
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
-        let clusters = self.lines.iter().map(|line| ClusterEntry { alarms: line.alarms().to_vec() }).collect();
+        let clusters = self.memories.iter().map(|memory| ClusterEntry { alarms: memory.alarms().to_vec() }).collect();
         RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), clusters, Arc::clone(&self.users))
     }
 
@@ -163,15 +197,23 @@ impl Beliefs {
     /// Takes in an answer together with what it means to the rest of its cluster.
     fn hear(&mut self, cluster: ClusterIndex, id: ServerId) {
         let settings = self.config.cluster(cluster);
-        if settings.topology != Topology::Replication {
-            return;
-        }
         let seen = self.known.iter().find(|known| known.registered.id == id);
         let seen = seen.and_then(|known| known.registered.progress.last());
-        let line = &mut self.lines[cluster.0];
-        line.hear(settings, &members(&self.known, cluster, settings), id, seen.as_deref());
+        let members = members(&self.known, cluster, settings);
+        let lag = match &mut self.memories[cluster.0] {
+            Memory::Nothing => return,
+            Memory::Line(line) => {
+                line.hear(settings, &members, id, seen.as_deref());
+                line.lag(id)
+            }
+            Memory::Group(group) => {
+                let member = members.iter().find(|member| member.id == id);
+                member.into_iter().for_each(|member| group.hear(settings, member, seen.as_deref()));
+                group.lag(id)
+            }
+        };
         if let Some(known) = self.known.iter().find(|known| known.registered.id == id) {
-            known.registered.progress.note_lag(line.lag(id));
+            known.registered.progress.note_lag(lag);
         }
     }
 
@@ -183,9 +225,10 @@ impl Beliefs {
     fn conclude(&mut self, cluster: ClusterIndex) {
         let settings = self.config.cluster(cluster);
         let members = members(&self.known, cluster, settings);
-        let standings = match settings.topology {
-            Topology::Replication => self.lines[cluster.0].judge(settings, &members),
-            Topology::Static | Topology::Galera => {
+        let standings = match &mut self.memories[cluster.0] {
+            Memory::Line(line) => line.judge(settings, &members),
+            Memory::Group(group) => group.judge(settings, &members),
+            Memory::Nothing => {
                 let role = |member: &Member<'_>| writer::own_role(settings.topology, member.server.role, member.belief);
                 members.iter().map(|member| Standing::new(role(member))).collect()
             }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, GreetingFacts, ServerId, ServerRole, replication};
+use super::{Endpoint, GreetingFacts, ServerId, ServerRole, group, replication};
 
 /// Whether a server is used, for what, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +136,8 @@ pub enum View {
     Unasked,
     /// Whom it replicates from.
     Replication(replication::View),
+    /// The group that it is a member of.
+    Group(group::View),
 }
 
 /// Whether a server says that it takes writes.

@@ -9,6 +9,7 @@
 mod beliefs;
 mod cluster;
 mod greeting;
+pub mod group;
 mod health;
 mod load;
 mod offer;

@@ -1,5 +1,6 @@
 //! What a server is asked in each check, in the words of its family and as its cluster's topology wants to know it.
 
+mod group;
 mod replication;
 mod role;
 
@@ -10,6 +11,7 @@ use mysql_async::Conn;
 use crate::config::Topology;
 use crate::protocol::version::ServerVersion;
 use crate::topology::{CheckResult, Seen, View, Writable};
+use group::Group;
 use replication::Replication;
 use role::Role;
 
@@ -41,12 +43,15 @@ pub(super) enum Asking {
     Role(Role),
     /// Roles follow from who replicates from whom.
     Replication(Replication),
+    /// The members of a group say who is what.
+    Group(Group),
 }
 
 impl Asking {
     pub(super) fn new(topology: Topology, version: ServerVersion) -> Asking {
         match topology {
             Topology::Replication => Asking::Replication(Replication::new(version)),
+            Topology::GroupReplication => Asking::Group(Group::new(version)),
             Topology::Static | Topology::Galera => Asking::Role(Role::new(version)),
         }
     }
@@ -61,13 +66,14 @@ impl Asking {
         match self {
             Asking::Role(role) => role.ask(client).await,
             Asking::Replication(replication) => replication.ask(client, extent, deadline).await,
+            Asking::Group(group) => group.ask(client).await,
         }
     }
 
     /// Whether a new connection may be told more than this one.
     pub(super) fn is_outdated(&self) -> bool {
         match self {
-            Asking::Role(_) => false,
+            Asking::Role(_) | Asking::Group(_) => false,
             Asking::Replication(replication) => replication.is_outdated(),
         }
     }

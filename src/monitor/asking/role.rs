@@ -133,7 +133,7 @@ fn position_of(family: Family, columns: &[Value], asked: Instant) -> Option<Seen
     }
 }
 
-fn text(value: &Value) -> Option<&[u8]> {
+pub(super) fn text(value: &Value) -> Option<&[u8]> {
     match value {
         Value::Bytes(bytes) => Some(bytes),
         _ => None,
