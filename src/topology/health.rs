@@ -140,6 +140,11 @@ pub enum Failure {
     },
     /// It said something that is not the protocol.
     Malformed,
+    /// It refused a statement in a way that says something of its role.
+    StatementRefused {
+        /// The server's error code.
+        code: u16,
+    },
 }
 
 /// What a worker's report asks for.
@@ -269,7 +274,7 @@ impl Belief {
     pub fn report(&mut self, failure: Failure, now: Instant) -> FollowUp {
         match failure {
             Failure::Refused => self.fail_by_report("connection refused".to_owned(), now),
-            Failure::Reset | Failure::TimedOut | Failure::Malformed => FollowUp::Check,
+            Failure::Reset | Failure::TimedOut | Failure::Malformed | Failure::StatementRefused { .. } => FollowUp::Check,
             Failure::LoginRefused { code } => match Blame::of(code) {
                 Blame::Full => FollowUp::Nothing,
                 Blame::Credentials => FollowUp::Alarm,

@@ -16,6 +16,7 @@ mod connecting;
 mod connection;
 mod counters;
 mod departing;
+mod displacing;
 mod lease;
 mod lending;
 mod mailbox;

@@ -72,6 +72,9 @@ impl Worker {
             self.send_away(removed);
             self.requeue_waiters();
         }
+        for key in self.tenants.keys() {
+            self.guarded(Some(key), |worker| worker.look_at_servers(key));
+        }
         self.serve_waiters();
     }
 

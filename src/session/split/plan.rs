@@ -69,6 +69,9 @@ impl Relay {
             return self.command(bytes);
         }
         let head = bytes.get(HEADER_LENGTH..).unwrap_or_default();
+        if split.is_of_lost_transaction(head, self.status) {
+            return self.refuse_lost_transaction(bytes);
+        }
         let side = match split.ready.take() {
             // What the view does was not known when its replica was chosen.
             Some(Side::Replica) if split.reads_hidden_view(payload) => {
@@ -103,6 +106,7 @@ impl Relay {
         split.current.at = Side::Server;
         split.current.changes_unseen = split.may_change_unseen(payload);
         split.retain_for_home(payload);
+        split.keep_for_another_home(payload, self.status);
         match split.bound_elsewhere(payload) {
             Some(rewritten) => {
                 let shape = self.execute_shape(payload);
@@ -238,9 +242,10 @@ impl Split {
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
+        self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);
         self.current.keeps_found_rows = self.keeps_found_rows(payload);
-        if self.lent.is_some() {
+        if self.may_change_home() {
             self.look_for_lent(payload);
         }
         ReplyShape::ResultSet
