@@ -274,7 +274,9 @@ impl Belief {
     pub fn report(&mut self, failure: Failure, now: Instant) -> FollowUp {
         match failure {
             Failure::Refused => self.fail_by_report("connection refused".to_owned(), now),
-            Failure::Reset | Failure::TimedOut | Failure::Malformed | Failure::StatementRefused { .. } => FollowUp::Check,
+            Failure::Reset | Failure::TimedOut | Failure::Malformed | Failure::StatementRefused { .. } => {
+                FollowUp::Check
+            }
             Failure::LoginRefused { code } => match Blame::of(code) {
                 Blame::Full => FollowUp::Nothing,
                 Blame::Credentials => FollowUp::Alarm,

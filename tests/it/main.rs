@@ -19,6 +19,7 @@ mod offline;
 mod oracle;
 mod positions;
 mod pressure;
+mod rehoming;
 mod reload;
 mod reuse;
 mod routing;

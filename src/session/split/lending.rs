@@ -196,6 +196,10 @@ impl Session {
             self.deadline = None;
             return;
         }
+        // What a replica was asked is answered before anything else is said.
+        if self.is_replica_asked() {
+            return;
+        }
         match self.split_mut().and_then(|split| split.lent.as_deref_mut()).is_some_and(Lent::lost) {
             true => {
                 self.set_stage(Stage::Looking);

@@ -507,7 +507,6 @@ impl Split {
         HomeWant { required, has_schema: self.journal.schema().is_some(), last }
     }
 
-
     pub(super) fn moved_to(&mut self, server: ServerId) {
         if let Some(lent) = self.lent.as_deref_mut() {
             lent.server = Some(server);

@@ -398,6 +398,18 @@ impl Session {
         }
     }
 
+    /// What is under way concerns the replica alone.
+    pub(super) fn is_replica_asked(&self) -> bool {
+        match self.stage() {
+            Some(Stage::Asking(asked)) => asked.chore.side() == Side::Replica,
+            Some(Stage::AtDoor(_) | Stage::Leasing) => true,
+            Some(Stage::Looking | Stage::Borrowing | Stage::Yielding | Stage::AtHomeDoor(_) | Stage::CatchingUp(_)) => {
+                false
+            }
+            None => false,
+        }
+    }
+
     fn is_home_asked(&self) -> bool {
         matches!(self.stage(), Some(Stage::Asking(asked)) if asked.chore.side() == Side::Server)
     }

@@ -9,11 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     protocol::{
-        error_code::Error,
-        packet::write_packet,
-        response::ErrPacket,
-        result_set::ReplyShape,
-        status::StatusFlags,
+        error_code::Error, packet::write_packet, response::ErrPacket, result_set::ReplyShape, status::StatusFlags,
     },
     sql::{Class, Effects},
     topology::Failure,
@@ -85,6 +81,11 @@ impl Kept {
     /// How long whatever waits for a home may wait.
     pub(super) fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// The command has waited for another home before.
+    pub(super) fn has_waited(&self) -> bool {
+        self.refused.is_some()
     }
 
     fn keep(&mut self, payload: &[u8]) {
@@ -217,7 +218,8 @@ mod tests {
         let mysql = "The MySQL server is running with the --super-read-only option so it cannot execute this statement";
         assert!(says(Error::OPTION_PREVENTS_STATEMENT, mariadb));
         assert!(says(Error::OPTION_PREVENTS_STATEMENT, mysql));
-        let files = "The MySQL server is running with the --secure-file-priv option so it cannot execute this statement";
+        let files =
+            "The MySQL server is running with the --secure-file-priv option so it cannot execute this statement";
         assert!(!says(Error::OPTION_PREVENTS_STATEMENT, files));
         assert!(says(Error::UNKNOWN_COMMAND, "WSREP has not yet prepared node for application use"));
         assert!(!says(Error::UNKNOWN_COMMAND, "Unknown command"));

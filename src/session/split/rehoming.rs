@@ -89,9 +89,8 @@ impl Split {
         match is_open {
             true if !may_commit || self.current.rolls_back => Fate::RolledBack,
             true => Fate::InDoubt,
-            false if self.kept.is_under_way() && classification.class == Class::Read && !is_answered => {
-                Fate::MayBeRunAgain
-            }
+            false if classification.class != Class::Read || is_answered => Fate::Unknown,
+            false if self.kept.is_under_way() && !self.kept.has_waited() => Fate::MayBeRunAgain,
             false => Fate::Unknown,
         }
     }
@@ -221,7 +220,9 @@ impl Session {
         };
         match &relay.exchange {
             Exchange::Idle => self.doom(),
-            Exchange::Busy(busy) if busy.at == Side::Replica && !status.contains(StatusFlags::IN_TRANS) => self.drop_home(),
+            Exchange::Busy(busy) if busy.at == Side::Replica && !status.contains(StatusFlags::IN_TRANS) => {
+                self.drop_home()
+            }
             Exchange::Busy(busy) if busy.at == Side::Server => match split.fate(status, busy.is_answered) {
                 Fate::MayBeRunAgain => self.hold_for_another_home(surroundings),
                 Fate::RolledBack => self.answer_lost_transaction(surroundings),

@@ -5,6 +5,7 @@ mod failing;
 mod following;
 mod hidden;
 mod lending;
+mod rehoming;
 mod routing;
 mod seeing;
 mod snapshot;
@@ -65,6 +66,8 @@ struct Script {
     /// Servers are MySQL's, and texts have attributes before them.
     is_mysql: bool,
     user: &'static str,
+    /// Where it is at home first.
+    home: u32,
     schema: Option<&'static str>,
     cut: usize,
     lacking: Capabilities,
@@ -104,6 +107,7 @@ impl Script {
         Script {
             is_mysql,
             user: "split",
+            home: HOME,
             schema: None,
             cut: usize::MAX,
             lacking: Capabilities::NONE,
@@ -175,7 +179,7 @@ impl Play {
         stage.cut = script.cut;
         stage.lacking = script.lacking;
         stage.log_in(script.user, "secret", script.schema);
-        stage.leased(HOME);
+        stage.leased(script.home);
         stage.server_lets_in_with(&greeting);
         stage.wishes.clear();
         let mut play = Play {
