@@ -19,7 +19,7 @@ use sqluice::protocol::status::StatusFlags;
 use sqluice::protocol::version::ServerVersion;
 use sqluice::route::{Question, decide};
 use sqluice::sql::{self, ClientCharset, Dialect, Family};
-use sqluice::topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable};
+use sqluice::topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, View};
 
 /// A step and how to get ready for it.
 #[derive(Clone, Copy)]
@@ -226,7 +226,11 @@ fn answer() -> CheckResult {
         plugin: greeting.plugin,
     };
     let endpoint = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 10_000)));
-    CheckResult::Answered(Answer { writable: None, contact: Some(Contact { endpoint, greeting: Arc::new(facts) }) })
+    CheckResult::Answered(Answer {
+        writable: None,
+        view: View::Unasked,
+        contact: Some(Contact { endpoint, greeting: Arc::new(facts) }),
+    })
 }
 
 fn greeting(plugin: Plugin) -> Greeting {

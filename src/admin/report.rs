@@ -33,6 +33,7 @@ fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerSt
         address: server.address.to_string(),
         role: entry.health.role.to_string(),
         state: entry.health.condition.to_string(),
+        fitness: entry.health.fitness.to_string(),
         reason: entry.health.reason.to_string(),
         since_seconds: now.saturating_duration_since(entry.health.since).as_secs(),
         weight: entry.weight,

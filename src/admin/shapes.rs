@@ -119,7 +119,10 @@ pub struct ServerStatus {
     pub role: String,
     /// `up`, `down`, `unknown`, …
     pub state: String,
-    /// Why this state and role are believed, in words.
+    /// How well it does what its role asks: `fit`, `last resort` (used where nobody is fit) or `unfit` (not used).
+    #[serde(default)]
+    pub fitness: String,
+    /// Why this state, role and fitness are believed, in words.
     pub reason: String,
     /// How long they have been believed.
     pub since_seconds: u64,
@@ -293,6 +296,7 @@ pub(super) mod tests {
             address: address.into(),
             role: "primary".into(),
             state: "up".into(),
+            fitness: "fit".into(),
             reason: "read_only=0".into(),
             since_seconds: 90,
             weight: 100,

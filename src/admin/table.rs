@@ -46,6 +46,14 @@ fn process_lines(status: &Status) -> String {
     )
 }
 
+/// Whether it is used, and how fit it is for that where it could be fitter.
+fn state(server: &ServerStatus) -> String {
+    match (&*server.state, &*server.fitness) {
+        ("up", fitness) if fitness != "fit" && !fitness.is_empty() => format!("up, {fitness}"),
+        (state, _) => state.to_owned(),
+    }
+}
+
 /// Where the reads of split users ran, and what kept the others at the primary: the most frequent reason first.
 fn split(counts: &SplitCounts) -> String {
     let Some(share) = counts.share_at_replicas() else { return "no reads of split users yet\n\n".to_owned() };
@@ -99,7 +107,7 @@ fn servers(status: &Status) -> String {
                 server.name.clone(),
                 server.address.clone(),
                 server.role.clone(),
-                server.state.clone(),
+                state(server),
                 connections(server),
                 or_dash(server.max_connections),
                 server.weight.to_string(),

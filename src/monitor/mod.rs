@@ -9,6 +9,7 @@
 //! handshake finished and every connection ended by COM_QUIT, one login attempt at a time, never given up in its middle
 //! because a check is over, and pauses that grow while a server refuses the account.
 
+mod asking;
 mod connection;
 mod introduction;
 mod keeper;

@@ -8,8 +8,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::connection::{self, Connection, Told};
-use crate::config::{Cluster, Config, Monitor, Server, ServerAddress};
+use super::asking::Told;
+use super::connection::{self, Connection};
+use crate::config::{self, Cluster, Config, Server, ServerAddress, Topology};
 use crate::protocol::auth::Secret;
 use crate::topology::{Answer, CheckResult, Contact, Seen, ServerId};
 
@@ -20,6 +21,8 @@ pub(super) struct Target {
     /// `cluster/server`, for the log.
     name: String,
     pub(super) address: ServerAddress,
+    /// What the server is asked about.
+    pub(super) topology: Topology,
     /// Absent where roles are configured and nobody gave an account: then only the door is looked at.
     pub(super) account: Option<Account>,
     /// From the start of one check to the start of the next.
@@ -44,11 +47,13 @@ impl Target {
     }
 
     fn new(cluster: &Cluster, server: &Server, id: ServerId) -> Target {
-        let account = |monitor: &Monitor| Account { user: monitor.user.clone(), password: monitor.password.clone() };
+        let account =
+            |monitor: &config::Account| Account { user: monitor.user.clone(), password: monitor.password.clone() };
         Target {
             server: id,
             name: format!("{}/{}", cluster.name, server.name),
             address: server.address.clone(),
+            topology: cluster.topology,
             account: cluster.monitor.as_ref().map(account),
             interval: cluster.check_interval,
             timeout: cluster.check_timeout,
@@ -201,7 +206,7 @@ impl Watcher {
 }
 
 fn answered(told: Told, contact: Option<Contact>) -> (CheckResult, Option<Seen>) {
-    (CheckResult::Answered(Answer { writable: told.writable, contact }), told.seen)
+    (CheckResult::Answered(Answer { writable: told.writable, view: told.view, contact }), told.seen)
 }
 
 /// How long one attempt to connect may take, over several checks. Then the other end has most likely forgotten it.
@@ -219,6 +224,7 @@ const DOOR_INTERVAL: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::View;
 
     /// The pause after `result`, `refusals` of which came in a row.
     fn check(account: bool, result: &CheckResult, refusals: u32, expected: Duration) {
@@ -227,6 +233,7 @@ mod tests {
             server: ServerId(0),
             name: "shop/db1".to_owned(),
             address: ServerAddress::Unix("/run/db1.sock".into()),
+            topology: Topology::Replication,
             account,
             interval: Duration::from_millis(500),
             timeout: Duration::from_millis(800),
@@ -249,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_door_is_looked_at_seldom_once_it_was_seen_open() {
-        let answered = CheckResult::Answered(Answer { writable: None, contact: None });
+        let answered = CheckResult::Answered(Answer { writable: None, view: View::Unasked, contact: None });
         check(false, &answered, 0, DOOR_INTERVAL);
         check(true, &answered, 0, Duration::from_millis(500));
         check(false, &CheckResult::Refused, 0, Duration::from_millis(500));

@@ -7,7 +7,7 @@ use super::freshness::Sight;
 use crate::config::PoolIndex;
 use crate::protocol::capability::Capabilities;
 use crate::protocol::gtid::GtidPosition;
-use crate::topology::{Condition, RoutingTable, ServerId, ServerIndex, ServerRole};
+use crate::topology::{Condition, Fitness, RoutingTable, ServerId, ServerIndex, ServerRole};
 
 /// What is asked of [`decide`].
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +103,10 @@ pub enum Obstacle {
     NotUp(Condition),
     /// It is up and has another role than the pool.
     OtherRole(ServerRole),
+    /// It is up and has the role, and its data are old, or it does not let itself be used.
+    Unfit,
+    /// It is used only where nobody is fit, and somebody is.
+    LastResort,
     /// Its name has not been looked up.
     NoAddress,
     /// It has just failed this session.
@@ -125,6 +129,8 @@ pub fn verdict(table: &RoutingTable, pool: PoolIndex, server: ServerIndex, quest
         Obstacle::NotUp(entry.health.condition)
     } else if !entry.serves(table.config.pool(pool).role) {
         Obstacle::OtherRole(entry.health.role)
+    } else if !table.pool(pool).takes(entry.health.fitness) {
+        unfitness(entry.health.fitness)
     } else if entry.endpoint.is_none() {
         Obstacle::NoAddress
     } else if question.excluded.contains(&entry.id) {
@@ -137,6 +143,13 @@ pub fn verdict(table: &RoutingTable, pool: PoolIndex, server: ServerIndex, quest
         return Verdict::Usable { connections, weight: entry.weight, sight: Sight::of(entry, question.fresh) };
     };
     Verdict::Unusable(obstacle)
+}
+
+fn unfitness(fitness: Fitness) -> Obstacle {
+    match fitness {
+        Fitness::Unfit => Obstacle::Unfit,
+        Fitness::LastResort | Fitness::Fit => Obstacle::LastResort,
+    }
 }
 
 /// What was promised and is not offered. Bit 0 is no promise: to MySQL it means long passwords, to MariaDB that the
@@ -179,6 +192,8 @@ impl fmt::Display for Obstacle {
         match self {
             Obstacle::NotUp(condition) => write!(out, "{condition}"),
             Obstacle::OtherRole(role) => write!(out, "{role}"),
+            Obstacle::Unfit => out.write_str("unfit"),
+            Obstacle::LastResort => out.write_str("a last resort, and others are fit"),
             Obstacle::NoAddress => out.write_str("its name has not been looked up"),
             Obstacle::Excluded => out.write_str("it has just failed this session"),
             Obstacle::Lacks(missing) => write!(out, "lacks capabilities the client was promised ({missing:?})"),

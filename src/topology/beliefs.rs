@@ -8,8 +8,8 @@ use super::registry::Registered;
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable, Seen,
-    ServerEntry, ServerId, Thresholds,
+    Belief, CheckResult, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Registry, RoutingTable,
+    Seen, ServerEntry, ServerId, Thresholds,
 };
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress};
 
@@ -191,7 +191,7 @@ impl Known {
             }
             _ => Arc::clone(self.belief.reason()),
         };
-        Health { condition, role, reason, since: self.belief.since() }
+        Health { condition, role, fitness: Fitness::Fit, reason, since: self.belief.since() }
     }
 }
 
@@ -227,9 +227,9 @@ mod tests {
 
     use super::*;
     use crate::protocol::gtid::GtidPosition;
-    use crate::topology::Writable;
     use crate::topology::greeting::captured::mysql_9_7;
     use crate::topology::testing::{answers, config, config_with, introduces, table};
+    use crate::topology::{View, Writable};
 
     const DB1: &str = "name = \"db1\"\naddress = \"10.0.0.1:3306\"";
     const DB2: &str = "name = \"db2\"\naddress = \"db2.example.com:3306\"";
@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn a_static_cluster_needs_no_answer_about_writes() {
         let server = format!("{DB1}\nrole = \"primary\"");
-        let answer = crate::topology::Answer { writable: None, contact: None };
+        let answer = crate::topology::Answer { writable: None, view: View::Unasked, contact: None };
         let table = table(
             config_with("topology = \"static\"", &[&server, &format!("{DB2}\nrole = \"replica\"")]),
             &[CheckResult::Answered(answer), CheckResult::TimedOut],

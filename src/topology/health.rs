@@ -21,7 +21,10 @@ pub struct Health {
     pub condition: Condition,
     /// For what.
     pub role: ServerRole,
-    /// A phrase for people: what was last heard of it. Never empty.
+    /// How well it can do that.
+    pub fitness: Fitness,
+    /// A phrase for people: what was last heard of it, or why it is not fit. Never empty. It holds no measure that
+    /// changes with each check, since a change of it makes a new routing table.
     pub reason: Arc<str>,
     /// Since when it is in this condition.
     pub since: Instant,
@@ -30,7 +33,12 @@ pub struct Health {
 impl fmt::Display for Health {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.condition {
-            Condition::Up => write!(out, "{}, {}", self.condition, self.role),
+            Condition::Up => match self.fitness {
+                Fitness::Fit => write!(out, "{}, {}", self.condition, self.role),
+                Fitness::LastResort | Fitness::Unfit => {
+                    write!(out, "{}, {}, {}", self.condition, self.role, self.fitness)
+                }
+            },
             Condition::Unknown | Condition::Down => self.condition.fmt(out),
         }
     }
@@ -53,6 +61,27 @@ impl fmt::Display for Condition {
             Condition::Unknown => "unknown",
             Condition::Up => "up",
             Condition::Down => "down",
+        })
+    }
+}
+
+/// How well a server that is up can do what its role asks of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fitness {
+    /// It would only do harm: its data are old, or it does not let itself be used. Never a member of a pool.
+    Unfit,
+    /// A member of its pools only where nobody is fit.
+    LastResort,
+    /// Nothing speaks against it.
+    Fit,
+}
+
+impl fmt::Display for Fitness {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Fitness::Unfit => "unfit",
+            Fitness::LastResort => "last resort",
+            Fitness::Fit => "fit",
         })
     }
 }
@@ -93,8 +122,18 @@ pub enum CheckResult {
 pub struct Answer {
     /// Whether it takes writes; absent where the cluster has no monitor account to ask with.
     pub writable: Option<Writable>,
+    /// How it sees the servers it belongs to.
+    pub view: View,
     /// What a new connection to it told; absent when an old one was asked.
     pub contact: Option<Contact>,
+}
+
+/// How a server sees itself among the others of its cluster; what it is asked for depends on the cluster's topology.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum View {
+    /// It was not asked, or its cluster's topology has nothing to ask for.
+    #[default]
+    Unasked,
 }
 
 /// Whether a server says that it takes writes.
@@ -179,6 +218,8 @@ pub struct Belief {
     reason: Arc<str>,
     /// What it last said of writes; silence does not change it.
     writable: Option<Writable>,
+    /// How it last saw the others; silence does not change it.
+    view: View,
     /// Failed checks in a row.
     failures: u32,
     /// Good checks in a row since it was down.
@@ -225,6 +266,7 @@ impl Belief {
             cause: Cause::NeverChecked,
             reason: Arc::from("not checked yet"),
             writable: None,
+            view: View::Unasked,
             failures: 0,
             successes: 0,
             answered: None,
@@ -240,6 +282,11 @@ impl Belief {
     /// What it last said of writes.
     pub fn writable(&self) -> Option<Writable> {
         self.writable
+    }
+
+    /// How it last saw the others of its cluster.
+    pub fn view(&self) -> &View {
+        &self.view
     }
 
     /// Whether any check has ended, well or not.
@@ -260,6 +307,9 @@ impl Belief {
     /// Takes in what a check found.
     pub fn check(&mut self, result: &CheckResult, thresholds: Thresholds, now: Instant) {
         self.checked = true;
+        if let CheckResult::Answered(answer) = result {
+            self.view = answer.view.clone();
+        }
         match weigh(result) {
             Weight::Good(writable) => self.succeed(writable, thresholds, now),
             Weight::Excused(what) => self.excuse(what, now),
@@ -463,7 +513,7 @@ mod tests {
     }
 
     fn answer(writable: Writable) -> Heard {
-        Heard::Check(CheckResult::Answered(Answer { writable: Some(writable), contact: None }))
+        Heard::Check(CheckResult::Answered(Answer { writable: Some(writable), view: View::Unasked, contact: None }))
     }
 
     fn silence() -> Heard {
@@ -633,7 +683,8 @@ mod tests {
             belief.check(&result, THRESHOLDS, begin + STEP * step);
             belief.since()
         };
-        let answered = || CheckResult::Answered(Answer { writable: Some(Writable::Yes), contact: None });
+        let answered =
+            || CheckResult::Answered(Answer { writable: Some(Writable::Yes), view: View::Unasked, contact: None });
         assert_eq!(hear(answered(), 1), begin + STEP);
         assert_eq!(hear(answered(), 2), begin + STEP);
         assert_eq!(hear(CheckResult::Refused, 3), begin + STEP * 3);

@@ -28,7 +28,8 @@ pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;
 pub use health::{
-    Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, FollowUp, Health, Report, Thresholds, Writable,
+    Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, Fitness, FollowUp, Health, Report, Thresholds,
+    View, Writable,
 };
 pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;

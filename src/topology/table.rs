@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Condition, Endpoint, GreetingFacts, Health, Offer, Progress, Registry, ServerId, ServerIndex, ServerLoad,
+    Condition, Endpoint, Fitness, GreetingFacts, Health, Offer, Progress, Registry, ServerId, ServerIndex, ServerLoad,
     ServerRole, UserIndex, UserLoad,
 };
 use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
@@ -64,8 +64,10 @@ pub struct ServerEntry {
 pub struct PoolEntry {
     /// All servers of the pool's cluster: a range of [`RoutingTable::servers`].
     candidates: Range<usize>,
-    /// Those that are up and have the pool's role.
+    /// Those that are up, have the pool's role and are fit; if there are none, the last resorts.
     pub members: Vec<ServerIndex>,
+    /// What a member is, at least.
+    least: Fitness,
     needs_cleartext: bool,
 }
 
@@ -169,7 +171,7 @@ impl RoutingTable {
 }
 
 impl ServerEntry {
-    /// Whether it may be used as a server of that role now.
+    /// Whether it is up and has that role. Whether it is fit for it decides whether a pool takes it.
     pub fn serves(&self, role: Role) -> bool {
         self.health.condition == Condition::Up && self.health.role.serves(role)
     }
@@ -193,11 +195,19 @@ impl PoolEntry {
         let first = servers.partition_point(|server| server.cluster.0 < settings.cluster.0);
         let count = config.cluster(settings.cluster).servers.len();
         let candidates = first..first + count;
-        let members =
-            candidates.clone().filter(|&index| servers[index].serves(settings.role)).map(ServerIndex).collect();
+        let serving = candidates.clone().filter(|&index| servers[index].serves(settings.role));
+        let best = serving.clone().map(|index| servers[index].health.fitness).max().unwrap_or(Fitness::Fit);
+        // Whoever is unfit is none, also where nobody else is left.
+        let least = best.max(Fitness::LastResort);
+        let members = serving.filter(|&index| servers[index].health.fitness >= least).map(ServerIndex).collect();
         let mut greetings = servers[candidates.clone()].iter().filter_map(|server| server.greeting.as_ref());
         let needs_cleartext = greetings.any(|greeting| greeting.needs_cleartext());
-        PoolEntry { candidates, members, needs_cleartext }
+        PoolEntry { candidates, members, least, needs_cleartext }
+    }
+
+    /// Whether a server of the pool's role that is up is a member now.
+    pub fn takes(&self, fitness: Fitness) -> bool {
+        fitness >= self.least
     }
 
     /// All servers of the pool's cluster, members or not.
@@ -258,5 +268,36 @@ pub struct Change {
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "server {}/{}: {} -> {}: {}", self.cluster, self.server, self.from, self.to, self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::Writable;
+    use crate::topology::testing::{answers, config, table};
+
+    /// The members of the pool of replicas whose two servers are that fit.
+    fn members(fitness: [Fitness; 2]) -> Vec<usize> {
+        let servers = ["db0", "db1", "db2"].map(|name| format!("name = \"{name}\"\naddress = \"{name}:3306\""));
+        let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
+        let table = table(config(&servers), &[answers(Writable::Yes), answers(Writable::No), answers(Writable::No)]);
+        let mut servers = table.servers.clone();
+        servers[1].health.fitness = fitness[0];
+        servers[2].health.fitness = fitness[1];
+        let table = RoutingTable::new(table.epoch, Arc::clone(&table.config), servers, Arc::clone(&table.users));
+        let read = table.config.pool_by_name("read").expect("it is in the configuration");
+        table.pool(read).members.iter().map(|member| member.0).collect()
+    }
+
+    #[test]
+    fn a_last_resort_serves_where_nobody_is_fit_and_the_unfit_nowhere() {
+        use Fitness::{Fit, LastResort, Unfit};
+        assert_eq!(members([Fit, Fit]), [1, 2]);
+        assert_eq!(members([Fit, LastResort]), [1]);
+        assert_eq!(members([LastResort, Unfit]), [1]);
+        assert_eq!(members([LastResort, LastResort]), [1, 2]);
+        assert_eq!(members([Unfit, Unfit]), [0_usize; 0]);
+        assert_eq!(members([Fit, Unfit]), [1]);
     }
 }

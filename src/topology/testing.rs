@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::greeting::captured;
-use super::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, Seen, ServerId, Writable};
+use super::{
+    Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, Seen, ServerId, View, Writable,
+};
 use crate::config::{Config, Environment};
 use crate::protocol::gtid::GtidPosition;
 
@@ -44,6 +46,7 @@ pub(crate) fn introduces(writable: Writable, greeting: GreetingFacts) -> CheckRe
     let endpoint = Endpoint::Tcp("127.0.0.1:3306".parse().expect("a literal address"));
     CheckResult::Answered(Answer {
         writable: Some(writable),
+        view: View::Unasked,
         contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }),
     })
 }

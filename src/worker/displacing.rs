@@ -37,10 +37,11 @@ impl Worker {
             return Some(Displacement::Down);
         }
         let pool = self.pool_of(key)?;
-        let entry = self.table.server(self.table.place(home)?);
+        let place = self.table.place(home)?;
         let is_for_writes = self.table.config.pool(pool).role == Role::Primary;
-        let still_serves = self.table.chain(pool).any(|pool| entry.serves(self.table.config.pool(pool).role));
-        (is_for_writes && entry.health.condition == Condition::Up && !still_serves).then_some(Displacement::Demoted)
+        let is_up = self.table.server(place).health.condition == Condition::Up;
+        let is_member = |pool| self.table.pool(pool).members.contains(&place);
+        (is_for_writes && is_up && !self.table.chain(pool).any(is_member)).then_some(Displacement::Demoted)
     }
 
     fn is_down(&self, server: ServerId) -> bool {

@@ -26,7 +26,7 @@ use crate::{
     session::Ending,
     slab::Key,
     standin::{Account, Options, StandIn},
-    topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, Writable, testing},
+    topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, View, Writable, testing},
 };
 
 /// io_uring where the kernel has it, and epoll everywhere.
@@ -151,7 +151,7 @@ fn table(config: Arc<Config>, servers: &[SocketAddr]) -> RoutingTable {
     let ids: Vec<_> = beliefs.ids().collect();
     for (id, &address) in ids.into_iter().zip(servers) {
         let contact = Contact { endpoint: Endpoint::Tcp(address), greeting: Arc::new(greeting_facts(address)) };
-        let answer = Answer { writable: Some(Writable::No), contact: Some(contact) };
+        let answer = Answer { writable: Some(Writable::No), view: View::Unasked, contact: Some(contact) };
         beliefs.check(id, &CheckResult::Answered(answer), now);
     }
     beliefs.table()

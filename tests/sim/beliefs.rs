@@ -11,7 +11,7 @@ use sqluice::protocol::version::ServerVersion;
 use sqluice::route::{Question, Refusal, decide};
 use sqluice::topology::{
     Answer, Beliefs, CheckResult, Condition, Contact, Endpoint, Failure, GreetingFacts, Place, RoutingTable, ServerId,
-    Writable,
+    View, Writable,
 };
 
 use crate::for_each_seed;
@@ -301,6 +301,7 @@ fn answered(writable: Writable) -> CheckResult {
     let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3306).into());
     CheckResult::Answered(Answer {
         writable: Some(writable),
+        view: View::Unasked,
         contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }),
     })
 }

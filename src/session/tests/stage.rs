@@ -16,7 +16,9 @@ use crate::{
         status::StatusFlags,
         version::ServerVersion,
     },
-    topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, ServerId, Writable},
+    topology::{
+        Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, ServerId, View, Writable,
+    },
 };
 
 pub(super) const CONFIG: &str = r#"
@@ -129,8 +131,9 @@ pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
         let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3307 + place as u16).into());
         let contact = Some(Contact { endpoint, greeting: Arc::new(facts) });
         // Of those with roles of their own, the first is the primary.
-        let writable = if place < 4 { Writable::Yes } else { Writable::No };
-        beliefs.check(id, &CheckResult::Answered(Answer { writable: Some(writable), contact }), now);
+        let writable = Some(if place < 4 { Writable::Yes } else { Writable::No });
+        let answer = Answer { writable, view: View::Unasked, contact };
+        beliefs.check(id, &CheckResult::Answered(answer), now);
     }
     beliefs
 }

@@ -114,7 +114,7 @@ fn split_house(engine: Engine, home: &Mirror, replica: SocketAddr, more_of_repli
     let ids: Vec<_> = beliefs.ids().collect();
     for (id, address) in ids.into_iter().zip([home, replica]) {
         let contact = Contact { endpoint: Endpoint::Tcp(address), greeting: Arc::new(greeting_facts(home)) };
-        let answer = Answer { writable: Some(Writable::Yes), contact: Some(contact) };
+        let answer = Answer { writable: Some(Writable::Yes), view: View::Unasked, contact: Some(contact) };
         beliefs.check(id, &CheckResult::Answered(answer), now);
     }
     House::over(engine, beliefs.table())

@@ -174,13 +174,9 @@ impl Server {
     pub(crate) fn follow(&self, primary: &Server) {
         let word = self.replica_word();
         self.root(&format!("STOP {word}"));
-        self.root(
-            &match self.flavour.is_mariadb() {
-                true => "SET GLOBAL gtid_slave_pos = @@gtid_current_pos",
-                false => "DO 0",
-            }
-            .to_owned(),
-        );
+        if self.flavour.is_mariadb() {
+            self.root("SET GLOBAL gtid_slave_pos = @@gtid_current_pos");
+        }
         server_script(&["replicate", self.folder_text(), &primary.address.port().to_string()]);
     }
 

@@ -1,0 +1,170 @@
+//! Whether a server takes writes, and how far it is in its primary's history: one statement.
+
+use std::time::Instant;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row, Value};
+
+use super::Told;
+use crate::monitor::connection::statement_failure;
+use crate::protocol::gtid::GtidPosition;
+use crate::protocol::version::{Family, ServerVersion};
+use crate::topology::{CheckResult, Seen, View, Writable};
+
+/// The question for role and position.
+#[derive(Debug)]
+pub(super) struct Role {
+    version: ServerVersion,
+    subject: Subject,
+}
+
+/// What a server is asked about, in one statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    RoleAndPosition,
+    /// It has said that it does not know positions.
+    Role,
+}
+
+impl Role {
+    pub(super) fn new(version: ServerVersion) -> Role {
+        Role { version, subject: Subject::RoleAndPosition }
+    }
+
+    pub(super) async fn ask(&mut self, client: &mut Conn) -> Result<Told, CheckResult> {
+        let asked = Instant::now();
+        let mut answer = client.query_first(question(self.version, self.subject)).await;
+        if self.subject == Subject::RoleAndPosition && answer.as_ref().is_err_and(is_unknown_variable) {
+            self.subject = Subject::Role;
+            answer = client.query_first(question(self.version, self.subject)).await;
+        }
+        let values = answer.map_err(statement_failure)?.map(Row::unwrap).unwrap_or_default();
+        let (role, position) = values.split_at(ROLE_COLUMNS.min(values.len()));
+        if role.is_empty() {
+            return Err(CheckResult::Malformed("no row for its read_only".to_owned()));
+        }
+        let writable = if role.iter().any(is_on) { Writable::No } else { Writable::Yes };
+        let seen = position_of(self.version.family, position, asked);
+        Ok(Told { writable: Some(writable), view: View::Unasked, seen })
+    }
+}
+
+/// Columns of every [`question`] that are on where the server takes no writes; what follows is about its position.
+const ROLE_COLUMNS: usize = 2;
+
+/// `super_read_only` came with MySQL 5.7.8 and does not exist in MariaDB. A position is cut one byte behind the longest
+/// that is read, so that no set of GTIDs, however long, makes an answer too large for a check.
+fn question(version: ServerVersion, subject: Subject) -> &'static str {
+    let has_super_read_only = (version.major, version.minor, version.patch) >= (5, 7, 8);
+    match (version.family, subject) {
+        (Family::MariaDb, Subject::RoleAndPosition) => {
+            "SELECT @@read_only, 0, @@log_bin, LEFT(@@GLOBAL.gtid_slave_pos, 65537), LEFT(@@GLOBAL.gtid_current_pos, 65537)"
+        }
+        (Family::MySql, Subject::RoleAndPosition) if has_super_read_only => {
+            "SELECT @@read_only, @@super_read_only, @@GLOBAL.gtid_mode, LEFT(@@GLOBAL.gtid_executed, 65537)"
+        }
+        (Family::MySql, Subject::Role) if has_super_read_only => "SELECT @@read_only, @@super_read_only",
+        (Family::MariaDb, Subject::Role) | (Family::MySql, _) => "SELECT @@read_only, 0",
+    }
+}
+
+fn is_unknown_variable(error: &mysql_async::Error) -> bool {
+    matches!(error, mysql_async::Error::Server(error) if error.code == UNKNOWN_SYSTEM_VARIABLE)
+}
+
+/// What the columns of a [`question`] behind the role say; nothing, where there are none.
+fn position_of(family: Family, columns: &[Value], asked: Instant) -> Option<Seen> {
+    match (family, columns) {
+        (Family::MariaDb, [log_bin, applied, committed]) => {
+            let applied = GtidPosition::parse_mariadb(text(applied)?).ok()?;
+            // Without a binary log there is no history, and its position stands still.
+            let committed = text(committed).filter(|_| is_on(log_bin));
+            let committed = committed.and_then(|text| GtidPosition::parse_mariadb(text).ok());
+            Some(Seen { asked, applied, committed })
+        }
+        // In every other mode there may be transactions without a GTID, which no position tells of.
+        (Family::MySql, [Value::Bytes(mode), executed]) if mode.eq_ignore_ascii_case(b"ON") => {
+            let executed = GtidPosition::parse_mysql(text(executed)?).ok()?;
+            Some(Seen { asked, applied: executed.clone(), committed: Some(executed) })
+        }
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// Whether a variable is on. It is a number; later versions of MariaDB have words for it, of which all but OFF forbid writes.
+fn is_on(value: &Value) -> bool {
+    match value {
+        Value::Int(number) => *number != 0,
+        Value::UInt(number) => *number != 0,
+        Value::Bytes(text) => text != b"0" && !text.eq_ignore_ascii_case(b"OFF"),
+        Value::NULL | Value::Float(_) | Value::Double(_) | Value::Date(..) | Value::Time(..) => true,
+    }
+}
+
+/// `ER_UNKNOWN_SYSTEM_VARIABLE`: before MariaDB 10.0.2 and MySQL 5.6.5 there were no GTIDs.
+const UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::gtid::GTID_TEXT_BYTES_MAX;
+
+    fn question_to(text: &str, subject: Subject) -> &'static str {
+        let version = ServerVersion::parse(text.as_bytes()).unwrap();
+        question(version, subject)
+    }
+
+    #[test]
+    fn super_read_only_is_asked_where_it_exists() {
+        assert_eq!(question_to("9.7.4-2", Subject::Role), "SELECT @@read_only, @@super_read_only");
+        assert_eq!(question_to("5.7.7", Subject::Role), "SELECT @@read_only, 0");
+        assert_eq!(question_to("11.8.6-MariaDB", Subject::Role), "SELECT @@read_only, 0");
+    }
+
+    #[test]
+    fn no_answer_is_too_long_and_a_cut_position_is_none() {
+        let cut = format!(", {})", GTID_TEXT_BYTES_MAX + 1);
+        assert_eq!(question_to("11.8.6-MariaDB", Subject::RoleAndPosition).matches(&cut).count(), 2);
+        assert_eq!(question_to("9.7.4-2", Subject::RoleAndPosition).matches(&cut).count(), 1);
+        let long = "0-1-1,".repeat(GTID_TEXT_BYTES_MAX);
+        let columns = [Value::Int(1), bytes(&long[..=GTID_TEXT_BYTES_MAX]), bytes("0-1-1")];
+        assert_eq!(position_of(Family::MariaDb, &columns, Instant::now()), None);
+    }
+
+    fn bytes(text: &str) -> Value {
+        Value::Bytes(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_position_is_what_surely_tells_of_every_transaction() {
+        let asked = Instant::now();
+        let mariadb = |text: &str| GtidPosition::parse_mariadb(text.as_bytes()).unwrap();
+        let check = |log_bin: &str, committed| {
+            let columns = [bytes(log_bin), bytes("0-1-4"), bytes("0-1-9")];
+            let seen = Seen { asked, applied: mariadb("0-1-4"), committed };
+            assert_eq!(position_of(Family::MariaDb, &columns, asked), Some(seen));
+        };
+        check("1", Some(mariadb("0-1-9")));
+        check("0", None);
+        let executed = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5,\n4e11fa47-71ca-11e1-9e33-c80aa9429562:7";
+        let seen = |mode| position_of(Family::MySql, &[bytes(mode), bytes(executed)], asked);
+        let position = GtidPosition::parse_mysql(executed.as_bytes()).unwrap();
+        assert_eq!(seen("ON"), Some(Seen { asked, applied: position.clone(), committed: Some(position) }));
+        assert_eq!((seen("OFF"), seen("ON_PERMISSIVE"), seen("OFF_PERMISSIVE")), (None, None, None));
+        assert_eq!(position_of(Family::MySql, &[], asked), None);
+    }
+
+    #[test]
+    fn only_what_is_surely_off_is_off() {
+        let text = |text: &str| is_on(&Value::Bytes(text.as_bytes().to_vec()));
+        assert!(!text("0") && !text("OFF") && !is_on(&Value::Int(0)));
+        assert!(text("1") && text("ON") && text("NO_LOCK_NO_ADMIN") && is_on(&Value::UInt(1)) && is_on(&Value::NULL));
+    }
+}
