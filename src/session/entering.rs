@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
-    config::{self, Reuse, Role, Topology},
+    config::{self, Reuse},
     protocol::{
         attributes,
         auth::{Credential, Login as ServerLogin, LoginStep},
@@ -21,7 +21,7 @@ use crate::{
         session_track::{self, Tracker},
         version::{Family, ServerVersion},
     },
-    topology::{Failure, RoutingTable},
+    topology::Failure,
 };
 
 use super::{
@@ -350,7 +350,7 @@ impl Session {
         let alone = config::Split { read: user.pool, freshness: config::Freshness::OwnWrites };
         let split = Split::new(login, user.split.unwrap_or(alone), self.capabilities, table, Arc::clone(&self.counts));
         let split = if user.split.is_some() { split } else { split.with_one_pool() };
-        Some(if may_be_replaced(table, user) { split.following() } else { split })
+        Some(if table.config.may_be_moved(user) { split.following() } else { split })
     }
 
     /// When the user's sessions let their home connections go, if ever.
@@ -359,7 +359,7 @@ impl Session {
         let user = table.user_config(table.user(self.user()?)?);
         match user.reuse {
             Reuse::Transaction => Some(Tenure::Transaction),
-            Reuse::Session => may_be_replaced(table, user).then_some(Tenure::Session),
+            Reuse::Session => table.config.may_be_moved(user).then_some(Tenure::Session),
         }
     }
 
@@ -368,7 +368,7 @@ impl Session {
         let table = surroundings.table;
         let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
         let is_tracked = user.is_some_and(|user| {
-            user.split.is_some() || user.reuse == Reuse::Transaction || may_be_replaced(table, user)
+            user.split.is_some() || user.reuse == Reuse::Transaction || table.config.may_be_moved(user)
         });
         let place = self.server.as_ref().and_then(|server| table.place(server.id));
         let offered = place.and_then(|place| table.server(place).capabilities());
@@ -435,12 +435,6 @@ impl Session {
             self.outputs.push_back(Output::Report(server.id, failure));
         }
     }
-}
-
-/// Whether the server that a user's writes go to may be another one some day: then its sessions go along.
-fn may_be_replaced(table: &RoutingTable, user: &config::User) -> bool {
-    let pool = table.config.pool(user.pool);
-    pool.role == Role::Primary && table.config.cluster(pool.cluster).topology != Topology::Static
 }
 
 /// Trackers but for those of system variables.

@@ -20,6 +20,7 @@ mod displacing;
 mod lease;
 mod lending;
 mod mailbox;
+mod pace;
 mod post;
 mod reception;
 mod timers;

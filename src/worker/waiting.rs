@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    lease::{REST, RETRY},
+    lease::{Miss, REST, RETRY},
     turn::Worker,
 };
 
@@ -32,10 +32,13 @@ impl Worker {
             self.guarded(Some(waiting.session), |worker| found = worker.find(waiting.session));
             match found {
                 Ok(()) => Served::Yes,
-                Err(_) if route::decide(&self.table, &Question::without_a_session(waiting.pool)).is_ok() => {
+                Err(Miss::Paced) => Served::Nobody,
+                Err(Miss::Refused)
+                    if route::decide(&self.table, &Question::without_a_session(waiting.pool)).is_ok() =>
+                {
                     Served::NotThis
                 }
-                Err(_) => Served::Nobody,
+                Err(Miss::Refused) => Served::Nobody,
             }
         });
         self.waiters = waiters;
