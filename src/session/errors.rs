@@ -72,6 +72,13 @@ pub(super) fn commit_in_doubt() -> ErrPacket {
     ErrPacket { state: Some(*b"08007"), ..ErrPacket::new(Error::NET_READ_ERROR, words) }
 }
 
+/// A statement cannot be prepared on another connection as it was prepared for the client.
+pub(super) fn needs_prepare() -> ErrPacket {
+    let words = "The statement or its settings have changed since it was prepared, and its connection was given up: \
+                 prepare it again, or set backend_reuse = \"session\" for this user";
+    ErrPacket::new(Error::NEEDS_PREPARE, words)
+}
+
 pub(super) fn shutdown() -> ErrPacket {
     ErrPacket::new(Error::SERVER_SHUTDOWN, "Server shutdown in progress")
 }

@@ -3,7 +3,12 @@
 use std::time::Instant;
 
 use crate::{
-    protocol::{error_code::Error, result_set::ReplyEnd, statement::Prepared, status::StatusFlags},
+    protocol::{
+        error_code::Error,
+        result_set::ReplyEnd,
+        statement::{Prepared, StatementId},
+        status::StatusFlags,
+    },
     sql::{self, Class, Classification, Effects, Reason},
 };
 
@@ -70,12 +75,17 @@ pub(in crate::session) enum After {
 }
 
 impl Split {
-    /// The first packet of a prepare reply.
-    pub(in crate::session) fn prepared(&mut self, payload: &[u8]) {
-        if let (Kind::Prepare(preparation), Ok(prepared)) = (&mut self.current.kind, Prepared::parse(payload)) {
-            preparation.id = Some(prepared.id);
-            preparation.parameters = prepared.parameters;
-        }
+    /// The first packet of a prepare reply. Gives the number that the client gets in place of the server's.
+    pub(in crate::session) fn prepared(&mut self, payload: &[u8]) -> Option<StatementId> {
+        let (Kind::Prepare(preparation), Ok(prepared)) = (&mut self.current.kind, Prepared::parse(payload)) else {
+            return None;
+        };
+        self.current.leaves_conditions = prepared.warnings > 0;
+        preparation.at_home = Some(prepared.id);
+        preparation.parameters = prepared.parameters;
+        let number = if self.lent.is_some() { self.statements.number_for(preparation) } else { None };
+        preparation.id = Some(number.unwrap_or(prepared.id));
+        number
     }
 
     /// More of a reply that tells what a statement's parameters and columns look like.
@@ -129,7 +139,7 @@ impl Split {
         }
         if let Kind::Prepare(_) = self.current.kind {
             match (std::mem::replace(&mut self.current.kind, Kind::Other), error) {
-                (Kind::Prepare(preparation), None) => self.statements.prepared(preparation),
+                (Kind::Prepare(preparation), None) => self.prepared_by_client(preparation),
                 _ => self.statements.forget_last(),
             }
             return After::Nothing;
@@ -138,6 +148,7 @@ impl Split {
         if is_over {
             self.looked_in_transaction = false;
         }
+        self.note_cursor(error, status);
         self.executed(error, status, now);
         self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
         match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {
@@ -173,6 +184,7 @@ impl Split {
             }
         }
         let leaves_some = end.error.is_some() || end.warnings > 0;
+        self.current.leaves_conditions |= leaves_some;
         if leaves_some || !self.current.keeps_conditions {
             self.conditions.left(at, leaves_some);
         }

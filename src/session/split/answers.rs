@@ -56,13 +56,18 @@ impl Split {
             (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
             (Chore::Views, Answer::Column(names)) => self.views_answered(Some(names), now),
             (Chore::Views, Answer::Refused(_) | Answer::Done) => self.views_answered(None, now),
-            (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
+            (Chore::Prepare(id), Answer::Prepared { id: there, definitions, .. }) => {
                 self.prepared_there(id, there, definitions.0);
             }
             (Chore::Prepare(id), Answer::Refused(_)) => self.statements.is_unfit(id),
             (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
             (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
-            (Chore::HomeSchema, Answer::Done) => self.home_has_schema(),
+            (Chore::HomeSchema, Answer::Done) => self.home_took_schema(),
+            (Chore::HomeReading(id), answer) => return self.home_reads_as(id, answer == Answer::Done),
+            (Chore::HomePrepare(id), Answer::Prepared { id: there, parameters, definitions }) => {
+                self.with_lent(Lent::is_done_with_reading);
+                return self.prepared_for_home(id, there, parameters, definitions);
+            }
             (Chore::HomeTheirs, Answer::Row(values)) => {
                 let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
                 values.share(self.journal.baseline());
@@ -73,6 +78,10 @@ impl Split {
             (Chore::InsertId, Answer::Row(values)) => {
                 let id = position_in(&values).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
                 self.with_lent(|lent| lent.has_insert_id(id.unwrap_or(0)));
+            }
+            (Chore::HomePrepare(_), _) => {
+                self.with_lent(Lent::is_done_with_reading);
+                return Err(Unsayable);
             }
             (
                 Chore::HomeReset

@@ -8,9 +8,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    protocol::{
-        error_code::Error, packet::write_packet, response::ErrPacket, result_set::ReplyShape, status::StatusFlags,
-    },
+    protocol::{error_code::Error, response::ErrPacket, result_set::ReplyShape, status::StatusFlags},
     sql::{Class, Effects},
     topology::Failure,
 };
@@ -22,6 +20,7 @@ use super::{
     },
     Kind, Split,
     readying::Stage,
+    statements::{Execution, Statement},
 };
 
 /// Effects of which some may have been had when an error comes.
@@ -115,11 +114,36 @@ impl Kept {
 impl Split {
     /// Keeps the command that goes home, if another home may run it in this one's place.
     pub(super) fn keep_for_another_home(&mut self, payload: &[u8], status: StatusFlags) {
-        let may_be_run_elsewhere = self.follows && matches!(self.current.kind, Kind::Query);
-        match may_be_run_elsewhere && !status.contains(StatusFlags::IN_TRANS) {
+        let is_outside = self.follows && !status.contains(StatusFlags::IN_TRANS);
+        match is_outside && self.is_all_of_it(payload) {
             true => self.kept.keep(payload),
             false => self.kept.forget(),
         }
+    }
+
+    /// Whether the payload is all that another home needs to run the command.
+    fn is_all_of_it(&self, payload: &[u8]) -> bool {
+        match self.current.kind {
+            Kind::Query => true,
+            Kind::Execute => {
+                let statement = self.executing.and_then(|id| self.statements.find(id));
+                let is_whole = |statement: &Statement| {
+                    let execution = Execution::parse(payload, statement.parameters, self.query_attributes);
+                    !statement.long_data && execution.is_some_and(|execution| !execution.wants_cursor)
+                };
+                self.long_execution(payload).is_none() && statement.is_some_and(is_whole)
+            }
+            Kind::Prepare(_) | Kind::Reset | Kind::Fetch | Kind::Other | Kind::Unseen => false,
+        }
+    }
+
+    /// The command that was kept, as the next home must get it.
+    fn again(&mut self) -> Vec<u8> {
+        let payload = std::mem::take(&mut self.kept.payload);
+        let said = self.for_home(&payload);
+        self.kept.payload = payload;
+        self.kept.stage = Keeping::UnderWay;
+        said
     }
 
     /// Whether an error in place of a reply may mean something else to the session than to its client.
@@ -185,9 +209,7 @@ impl Session {
         let State::Relay(relay) = &mut self.state else { return false };
         let framing = relay.framing;
         let Some(split) = relay.split.as_deref_mut().filter(|split| split.kept.waits()) else { return false };
-        split.kept.stage = Keeping::UnderWay;
-        let mut packet = Vec::with_capacity(split.kept.payload.len() + 4);
-        write_packet(&mut packet, 0, &split.kept.payload);
+        let packet = split.again();
         relay.exchange = Exchange::Busy(Busy::sent(ReplyShape::ResultSet, framing));
         self.outputs.push_back(Output::Send(Side::Server, packet));
         true

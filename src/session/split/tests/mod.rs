@@ -5,6 +5,7 @@ mod failing;
 mod following;
 mod hidden;
 mod lending;
+mod numbers;
 mod rehoming;
 mod routing;
 mod seeing;
