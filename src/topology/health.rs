@@ -184,6 +184,8 @@ pub enum Failure {
         /// The server's error code.
         code: u16,
     },
+    /// It did not fail: sessions wait for a server, and it may be the next one that takes them.
+    Awaited,
 }
 
 /// What a worker's report asks for.
@@ -324,9 +326,11 @@ impl Belief {
     pub fn report(&mut self, failure: Failure, now: Instant) -> FollowUp {
         match failure {
             Failure::Refused => self.fail_by_report("connection refused".to_owned(), now),
-            Failure::Reset | Failure::TimedOut | Failure::Malformed | Failure::StatementRefused { .. } => {
-                FollowUp::Check
-            }
+            Failure::Reset
+            | Failure::TimedOut
+            | Failure::Malformed
+            | Failure::StatementRefused { .. }
+            | Failure::Awaited => FollowUp::Check,
             Failure::LoginRefused { code } => match Blame::of(code) {
                 Blame::Full => FollowUp::Nothing,
                 Blame::Credentials => FollowUp::Alarm,
