@@ -209,6 +209,9 @@ impl Split {
             }
             Some(_) => {}
         }
+        // Of `SET @@name` MariaDB tells only by its text. A connection that is lent is not asked behind every such statement.
+        let may_set = effects.intersects(Effects::ANYTHING) && matches!(self.family, sql::Family::MariaDb { .. });
+        self.may_have_set_unseen |= may_set && self.lent.is_none();
         match effects.intersects(HIDDEN) {
             true if self.only_triggers_may_run() => self.journal.doubt_user_variables(),
             true => self.journal.forget_user_variables(),
@@ -369,7 +372,7 @@ impl Split {
     fn was_reset(&mut self) -> After {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
-        self.stained = false;
+        (self.stained, self.may_have_set_unseen) = (false, false);
         self.statements.clear();
         self.told_transaction = false;
         if let Some(replica) = self.replicas.get_mut() {

@@ -24,6 +24,8 @@ impl Split {
     ) -> Result<(), Unsayable> {
         match (chore, answer) {
             (Chore::HomeValues, Answer::Row(values)) => self.learn_home(values),
+            (Chore::HomeChanges, Answer::Row(values)) => self.learn_unseen(values),
+            (Chore::HomeChanges, _) => self.pins.hidden(),
             (Chore::Tracking, Answer::Done) => {
                 self.home_has_settings(status);
                 if let Home::Silent(tracking) = &mut self.home {
@@ -130,6 +132,17 @@ impl Split {
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
         self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);
+    }
+
+    /// What code that nobody saw has set, and home did not tell of.
+    fn learn_unseen(&mut self, values: Vec<Option<Vec<u8>>>) {
+        self.may_have_set_unseen = false;
+        let values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
+        for (name, value) in values.iterate() {
+            if !self.journal.has(name, value) {
+                self.variable_changed(name, value);
+            }
+        }
     }
 
     pub(super) fn replica_has_all(&mut self) {

@@ -19,6 +19,8 @@ const ANSWER_MAX: usize = 256 << 10;
 pub(super) enum Chore {
     /// Ask home for its values and for what it tells clients of changes.
     HomeValues,
+    /// Ask home for its values again: some may have changed unseen.
+    HomeChanges,
     /// Have home tell of changes.
     Tracking,
     /// Have home tell what the client asked for, and nothing else.
@@ -75,6 +77,7 @@ impl Chore {
     pub(super) fn side(self) -> Side {
         match self {
             Chore::HomeValues
+            | Chore::HomeChanges
             | Chore::Tracking
             | Chore::ReturnTracking
             | Chore::Position

@@ -333,6 +333,23 @@ impl Journal {
         }
     }
 
+    /// Whether the session is known to have this value, as a query shows it.
+    pub(super) fn has(&self, name: &[u8], value: &[u8]) -> bool {
+        let is_changed = self.changed.iter().any(|variable| variable.name == name);
+        match &self.names {
+            Some(Names { collation, .. }) if name == b"collation_connection" && !is_changed => {
+                collation.as_ref().is_none_or(|known| known == value)
+            }
+            Some(Names { charset, .. }) if is_set_by_names(name) && !is_changed => charset == value,
+            Some(_) | None => self.value(name).is_some_and(|known| match known {
+                // A tracker has words where a query has numbers.
+                b"ON" => value == b"1" || value == known,
+                b"OFF" => value == b"0" || value == known,
+                _ => value == known,
+            }),
+        }
+    }
+
     /// The statement that makes a connection like the home server's, whose values of the variables compared are `theirs`.
     /// `extra` goes with it. `None` when nothing differs; an error when it cannot be written.
     pub(super) fn settings(

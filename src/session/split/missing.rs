@@ -107,6 +107,13 @@ impl Split {
         if of_the_last {
             return self.next_about_the_last(status);
         }
+        if self.may_have_set_unseen {
+            // The question is a query, too: what was found before it must not be asked about any more.
+            let must_keep = self.current.keeps_found_rows && self.found == Side::Server;
+            // It had no answer.
+            let is_given_up = self.pins.binding_reads().is_some();
+            return if must_keep || is_given_up { Next::Ready(Side::Server) } else { Next::Say(Chore::HomeChanges) };
+        }
         let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
         let may_leave = !self.replicas.have_snapshot();
         if (may_leave && self.wanted.is_some_and(is_another)) || !self.may_keep_replica(surroundings) {

@@ -149,6 +149,8 @@ pub(super) struct Split {
     owes_rollback: bool,
     /// The transaction under way changed the session at the replica, and home does not know how.
     stained: bool,
+    /// Code that nobody saw may have set variables of which home did not tell.
+    may_have_set_unseen: bool,
     /// Home has not run the last read yet, which changed the session.
     owes_home: bool,
     /// Where the command that waits was found to go.
@@ -290,6 +292,7 @@ impl Split {
             made_views: false,
             owes_rollback: false,
             stained: false,
+            may_have_set_unseen: false,
             owes_home: false,
             ready: None,
             looked_in_transaction: false,

@@ -46,7 +46,7 @@ impl Split {
         Ok(match chore {
             Chore::Reset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeValues => query(self.values_statement(self.tracking_variables()).as_bytes()),
-            Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
+            Chore::HomeChanges | Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
             Chore::Tracking | Chore::ReturnTracking => match &self.home {
                 Home::Silent(tracking) => query(self.tracking_statement(&self.more_than(tracking)).as_bytes()),
                 Home::Telling(tracking) if self.may_not_speak_of_gtids(status) => {
