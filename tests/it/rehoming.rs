@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Account, Client, Flavour, Server, Sqluice, Start, Trio, eventually, on_both_engines, split_trio};
+use crate::compare::execute_payload;
+use crate::harness::{
+    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, eventually, on_both_engines, split_trio,
+};
 
 /// Each kind of session: reads to the replicas, and all by name to the primary.
 const USERS: [&str; 2] = ["app", "other"];
@@ -25,7 +28,7 @@ impl Set {
         &self.trio.servers[self.primary.get()]
     }
 
-    fn in_front(&self, engine: crate::harness::Engine) -> Sqluice {
+    fn in_front(&self, engine: Engine) -> Sqluice {
         let by_name = "[[user]]\nname = \"other\"\npassword = \"other\"\npool = \"write\"\n";
         let sqluice = Start::new(engine, split_trio(&self.trio) + by_name).workers(2).run_with_servers_up(3);
         sqluice.await_role(&self.name(), "primary");
@@ -67,6 +70,8 @@ struct Writer {
     number: usize,
     rows: usize,
     longest: Duration,
+    /// A prepared statement, by its number.
+    prepared: u32,
 }
 
 impl Writer {
@@ -74,7 +79,10 @@ impl Writer {
         let user = USERS[number % USERS.len()];
         let mut client = sqluice.login(&Account::new(user, user).database("test")).expect("the user logs in");
         client.execute(&format!("SET @who = 'client {number}', time_zone = '+03:00'"));
-        Writer { client, number, rows: 0, longest: Duration::ZERO }
+        let payload = [&[0x16][..], b"SELECT CONCAT(@who, ' ', @@time_zone, ' ', DATABASE())"].concat();
+        let reply = client.ask(Shape::Prepare, &payload).ok();
+        let prepared = u32::from_le_bytes(reply.packets[0][1..5].try_into().expect("four bytes"));
+        Writer { client, number, rows: 0, longest: Duration::ZERO, prepared }
     }
 
     /// Writes a row, and reads it.
@@ -91,6 +99,9 @@ impl Writer {
     fn keeps_what_it_has_set(&mut self) {
         let kept = self.client.value("SELECT CONCAT(@who, ' ', @@time_zone, ' ', DATABASE())");
         assert_eq!(kept, format!("client {} +03:00 test", self.number));
+        let payload = execute_payload(self.client.capabilities, self.prepared, 0, &[]);
+        let reply = self.client.ask(Shape::Results, &payload).ok();
+        assert!(reply.rows[0].ends_with(kept.as_bytes()), "{reply:?}");
     }
 }
 
@@ -138,11 +149,11 @@ fn another_tools_promotion_costs_a_pause_and_no_error() {
                     })
                 });
                 let load: Vec<_> = load.collect();
-                let _ends = Ends(&is_over);
+                let ends = Ends(&is_over);
                 let before = more(ENOUGH);
                 set.promote();
                 more(before + ENOUGH);
-                drop(_ends);
+                drop(ends);
                 load.into_iter().map(|client| client.join().expect("no client sees an error")).collect()
             });
             let gap = writers.iter().map(|writer| writer.longest).max();
