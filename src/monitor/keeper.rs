@@ -93,10 +93,10 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         if !is_current {
             return;
         }
-        self.beliefs.check(finding.server, &finding.result, Instant::now());
         if let CheckResult::Answered(_) = finding.result {
             self.beliefs.see(finding.server, finding.seen.take());
         }
+        self.beliefs.check(finding.server, &finding.result, Instant::now());
         self.publish_changes();
         self.note_refusal(&finding);
         let all_checked = self.beliefs.all_checked();
@@ -135,6 +135,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let Some(next) = self.beliefs.next_table(&current) else { return false };
         let changes = next.changes_since(&current);
         changes.iter().for_each(log);
+        new_alarms(&current, &next).for_each(|alarm| tracing::warn!("{alarm}"));
         let contested: Vec<ServerId> = newly_contested(&current, &next).collect();
         self.publish.store(Arc::new(next));
         (self.wake)();
@@ -205,9 +206,19 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
 fn log(change: &Change) {
     match (change.condition, change.role) {
         (Condition::Down, _) => tracing::warn!("{change}"),
-        (_, ServerRole::Contested | ServerRole::ReadOnlyPrimary) => tracing::warn!("{change}"),
+        (_, ServerRole::Contested | ServerRole::Deposed | ServerRole::ReadOnlyPrimary) => tracing::warn!("{change}"),
         (Condition::Unknown | Condition::Up, _) => tracing::info!("{change}"),
     }
+}
+
+/// What is wrong with the clusters and was not before. A configuration that names other ones makes all of it new.
+fn new_alarms<'a>(old: &'a RoutingTable, new: &'a RoutingTable) -> impl Iterator<Item = String> + 'a {
+    let clusters = new.config.clusters.iter().zip(&new.clusters).enumerate();
+    clusters.flat_map(move |(index, (cluster, entry))| {
+        let was_told = move |alarm: &&String| old.clusters.get(index).is_some_and(|old| old.alarms.contains(*alarm));
+        let alarms = entry.alarms.iter().filter(move |alarm| !was_told(alarm));
+        alarms.map(move |alarm| format!("cluster {}: {alarm}", cluster.name))
+    })
 }
 
 /// Servers of clusters in which somebody has just become one of several that take writes. In a change of primaries the

@@ -1,17 +1,20 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::registry::Registered;
+use super::replication::Line;
+use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Registry, RoutingTable,
+    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable,
     Seen, ServerEntry, ServerId, Thresholds,
 };
-use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress};
+use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
 
 /// What is believed of each configured server.
 ///
@@ -22,6 +25,8 @@ pub struct Beliefs {
     registry: Registry,
     users: Arc<Users>,
     known: Vec<Known>,
+    /// Parallel to the clusters of `config`: what outlives an answer in those that replicate.
+    lines: Vec<Line>,
     /// Of the table made last.
     epoch: u64,
 }
@@ -36,6 +41,8 @@ struct Known {
     thresholds: Thresholds,
     belief: Belief,
     contact: Option<Contact>,
+    /// What follows from all that was heard in its cluster.
+    standing: Standing,
 }
 
 impl Beliefs {
@@ -44,7 +51,10 @@ impl Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
-        Beliefs { config, registry, users, known, epoch: 0 }
+        let lines = config.clusters.iter().map(|_| Line::default()).collect();
+        let mut beliefs = Beliefs { config, registry, users, known, lines, epoch: 0 };
+        beliefs.conclude_all();
+        beliefs
     }
 
     /// Takes another configuration. What is known of a server is kept while its name and address stay the same.
@@ -52,7 +62,12 @@ impl Beliefs {
         self.users = Arc::new(Users::new(&config, &mut self.registry));
         self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
         self.registry.forget_unused(&config);
+        let old = self.config.clusters.iter().map(|cluster| cluster.name.as_str());
+        let mut old: HashMap<&str, Line> = old.zip(std::mem::take(&mut self.lines)).collect();
+        let clusters = config.clusters.iter();
+        self.lines = clusters.map(|cluster| old.remove(cluster.name.as_str()).unwrap_or_default()).collect();
         self.config = config;
+        self.conclude_all();
     }
 
     /// The configuration in force.
@@ -74,6 +89,11 @@ impl Beliefs {
         {
             known.contact = Some(contact.clone());
         }
+        let cluster = known.cluster;
+        if let CheckResult::Answered(_) = result {
+            self.hear(cluster, server);
+        }
+        self.conclude(cluster);
     }
 
     /// Takes in that a server failed a session, and says what to do about it.
@@ -84,7 +104,10 @@ impl Beliefs {
         if matches!(failure, Failure::Refused | Failure::Reset) {
             known.registered.progress.note(None);
         }
-        known.belief.report(failure, now)
+        let cluster = known.cluster;
+        let follow_up = known.belief.report(failure, now);
+        self.conclude(cluster);
+        follow_up
     }
 
     /// Takes in how far a server that answered said it is; nothing, if it did not tell. Makes no new table.
@@ -107,7 +130,8 @@ impl Beliefs {
     /// The table that follows from what is believed now.
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
-        RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), Arc::clone(&self.users))
+        let clusters = self.lines.iter().map(|line| ClusterEntry { alarms: line.alarms().to_vec() }).collect();
+        RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), clusters, Arc::clone(&self.users))
     }
 
     /// The table that follows from what is believed now, if it says anything else than `current`.
@@ -124,16 +148,52 @@ impl Beliefs {
         self.known.iter_mut().find(|known| known.registered.id == server)
     }
 
-    fn entries(&self) -> Vec<ServerEntry> {
-        let mut entries = Vec::with_capacity(self.known.len());
-        for (index, cluster) in self.config.clusters.iter().enumerate() {
-            let members: Vec<&Known> = self.known.iter().filter(|known| known.cluster == ClusterIndex(index)).collect();
-            let roles = writer::roles(cluster, members.iter().map(|known| &known.belief));
-            let servers = members.iter().zip(&cluster.servers).zip(&roles);
-            entries.extend(servers.map(|((known, server), &role)| known.entry(server, role)));
+    /// Takes in an answer together with what it means to the rest of its cluster.
+    fn hear(&mut self, cluster: ClusterIndex, id: ServerId) {
+        let settings = self.config.cluster(cluster);
+        if settings.topology != Topology::Replication {
+            return;
         }
-        entries
+        let seen = self.known.iter().find(|known| known.registered.id == id);
+        let seen = seen.and_then(|known| known.registered.progress.last());
+        let line = &mut self.lines[cluster.0];
+        line.hear(settings, &members(&self.known, cluster, settings), id, seen.as_deref());
+        if let Some(known) = self.known.iter().find(|known| known.registered.id == id) {
+            known.registered.progress.note_lag(line.lag(id));
+        }
     }
+
+    fn conclude_all(&mut self) {
+        (0..self.config.clusters.len()).for_each(|cluster| self.conclude(ClusterIndex(cluster)));
+    }
+
+    /// Draws the conclusions from all that was heard in a cluster, in the order in which it was.
+    fn conclude(&mut self, cluster: ClusterIndex) {
+        let settings = self.config.cluster(cluster);
+        let members = members(&self.known, cluster, settings);
+        let standings = match settings.topology {
+            Topology::Replication => self.lines[cluster.0].judge(settings, &members),
+            Topology::Static | Topology::Galera => {
+                let role = |member: &Member<'_>| writer::own_role(settings.topology, member.server.role, member.belief);
+                members.iter().map(|member| Standing::new(role(member))).collect()
+            }
+        };
+        let known = self.known.iter_mut().filter(|known| known.cluster == cluster);
+        known.zip(standings).for_each(|(known, standing)| known.standing = standing);
+    }
+
+    fn entries(&self) -> Vec<ServerEntry> {
+        let servers = self.config.clusters.iter().flat_map(|cluster| &cluster.servers);
+        self.known.iter().zip(servers).map(|(known, server)| known.entry(server)).collect()
+    }
+}
+
+/// The servers of a cluster, in the order of the configuration.
+fn members<'a>(known: &'a [Known], cluster: ClusterIndex, settings: &'a Cluster) -> Vec<Member<'a>> {
+    let known = known.iter().filter(|known| known.cluster == cluster);
+    let member =
+        |(known, server): (&'a Known, &'a Server)| Member { id: known.registered.id, server, belief: &known.belief };
+    known.zip(&settings.servers).map(member).collect()
 }
 
 impl Known {
@@ -143,9 +203,15 @@ impl Known {
             cluster,
             name: Arc::from(server.name.as_str()),
             address: server.address.clone(),
-            thresholds: Thresholds { fall: settings.fall, rise: settings.rise },
+            thresholds: Thresholds {
+                fall: settings.fall,
+                rise: settings.rise,
+                // The last check is cut short at twice its time, give or take what hearing of it takes.
+                silence: settings.check_timeout * 2 - settings.check_timeout / 8,
+            },
             belief: Belief::new(now),
             contact: None,
+            standing: Standing::new(ServerRole::Unknown),
         }
     }
 
@@ -160,7 +226,7 @@ impl Known {
         }
     }
 
-    fn entry(&self, server: &Server, role: ServerRole) -> ServerEntry {
+    fn entry(&self, server: &Server) -> ServerEntry {
         ServerEntry {
             id: self.registered.id,
             name: Arc::clone(&self.name),
@@ -172,26 +238,21 @@ impl Known {
                 .or_else(|| literal_endpoint(&self.address)),
             weight: server.weight,
             max_connections: server.max_connections,
-            health: self.health(role),
+            health: self.health(),
             greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
             load: Arc::clone(&self.registered.load),
             progress: Arc::clone(&self.registered.progress),
         }
     }
 
-    fn health(&self, role: ServerRole) -> Health {
+    fn health(&self) -> Health {
         let condition = self.belief.condition();
-        let reason = match (condition, role) {
-            (Condition::Up, ServerRole::Contested) => {
-                Arc::from("takes writes, and is not the only one: no certain primary")
-            }
-            (Condition::Up, ServerRole::ReadOnlyPrimary) => Arc::from("configured as primary, but it says read_only"),
-            (Condition::Up, ServerRole::Unknown) => {
-                Arc::from("takes writes; waits until the other servers were asked too")
-            }
-            _ => Arc::clone(self.belief.reason()),
+        let Standing { role, fitness, note } = &self.standing;
+        let reason = match (condition, note) {
+            (Condition::Up, Some(note)) => Arc::clone(note),
+            (Condition::Up, None) | (Condition::Unknown | Condition::Down, _) => Arc::clone(self.belief.reason()),
         };
-        Health { condition, role, fitness: Fitness::Fit, reason, since: self.belief.since() }
+        Health { condition, role: *role, fitness: *fitness, reason, since: self.belief.since() }
     }
 }
 

@@ -7,12 +7,15 @@
 //! [`Progress`] of each server.
 
 mod beliefs;
+mod cluster;
 mod greeting;
 mod health;
 mod load;
 mod offer;
 mod progress;
 mod registry;
+pub mod replication;
+mod standing;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -24,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
+pub use cluster::ClusterEntry;
 pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;

@@ -372,3 +372,19 @@ fn what_a_replica_was_asked_is_answered_before_anything_else_is_said_there() {
     play.reply(Side::Replica, &result);
     assert_eq!(play.stage.take_client(), result);
 }
+
+#[test]
+fn a_session_that_keeps_its_home_says_nothing_there_that_others_do_not() {
+    let said = [("split", HOME), ("moving", FIRST)].map(|(user, home)| {
+        let mut play = Play::entering(Script { user, home, ..Script::default() });
+        play.serve();
+        play.read("SELECT a FROM t");
+        play.sets("SET NAMES latin1", "character_set_client", "latin1");
+        play.at_home("CALL p()", AUTOCOMMIT, b"");
+        play.sets("SET time_zone = '+01:00'", "time_zone", "+01:00");
+        play.at_home("BEGIN", TRANSACTION, b"");
+        play.at_home("COMMIT", AUTOCOMMIT, b"");
+        play.said_to_home()
+    });
+    assert_eq!(said[0], said[1]);
+}
