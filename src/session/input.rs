@@ -131,6 +131,8 @@ pub enum DrainReason {
 pub enum Displacement {
     /// It is not the server that the session's writes go to any more.
     Demoted,
+    /// It is about to hand that over: transactions may end there, and none may begin.
+    Yields,
     /// It does not answer.
     Down,
 }

@@ -4,7 +4,7 @@ use crate::{
     config::Role,
     session::{Displacement, Input, Side},
     slab::Key,
-    topology::{Condition, ServerId},
+    topology::{Condition, ServerId, ServerRole},
 };
 
 use super::turn::Worker;
@@ -39,9 +39,12 @@ impl Worker {
         let pool = self.pool_of(key)?;
         let place = self.table.place(home)?;
         let is_for_writes = self.table.config.pool(pool).role == Role::Primary;
-        let is_up = self.table.server(place).health.condition == Condition::Up;
+        let health = &self.table.server(place).health;
         let is_member = |pool| self.table.pool(pool).members.contains(&place);
-        (is_for_writes && is_up && !self.table.chain(pool).any(is_member)).then_some(Displacement::Demoted)
+        if !is_for_writes || health.condition != Condition::Up || self.table.chain(pool).any(is_member) {
+            return None;
+        }
+        Some(if health.role == ServerRole::Yielding { Displacement::Yields } else { Displacement::Demoted })
     }
 
     fn is_down(&self, server: ServerId) -> bool {

@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) enum Standing {
     #[default]
     Sound,
+    /// Its server hands over: the session leaves behind the transaction.
+    Yielding,
     /// Its server is not the one that writes go to any more: the session leaves as soon as it can.
     Displaced,
     /// It was lost with a transaction on it, of which the client has not heard yet.
@@ -68,6 +70,10 @@ impl Split {
             Needed::Position(position) => has(&|progress| progress.has(position)),
             Needed::AnyPosition => has(&|progress| progress.is_known()),
         }
+    }
+
+    fn leaves_home(&self) -> bool {
+        matches!(self.standing, Standing::Displaced | Standing::Yielding)
     }
 
     /// The home is left while it stands: the session may have seen all that it has.
@@ -108,7 +114,7 @@ impl Split {
     /// Whether the command at hand, of which this is the beginning, belongs to a transaction that is lost, or will be.
     pub(super) fn is_of_lost_transaction(&mut self, head: &[u8], status: StatusFlags) -> bool {
         match self.standing {
-            Standing::Sound => return false,
+            Standing::Sound | Standing::Yielding => return false,
             // It ends at its home what cannot be committed there.
             Standing::Displaced if self.current.rolls_back => return false,
             Standing::Displaced if !status.contains(StatusFlags::IN_TRANS) || self.is_bound() => return false,
@@ -156,20 +162,24 @@ impl Session {
         match (&self.state, why) {
             (State::Entering(_), _) => self.search_on(),
             (State::Relay(_), Displacement::Down) => self.home_is_down(surroundings),
-            (State::Relay(_), Displacement::Demoted) => self.home_is_demoted(surroundings),
+            (State::Relay(_), Displacement::Demoted) => self.home_is_demoted(Standing::Displaced, surroundings),
+            (State::Relay(_), Displacement::Yields) => self.home_is_demoted(Standing::Yielding, surroundings),
             (State::Frontend(_) | State::Leasing(_) | State::Ended, _) => {}
         }
     }
 
     /// Nobody stays with a server that takes no writes: not even whoever cannot take its state along.
-    fn home_is_demoted(&mut self, surroundings: Surroundings<'_>) {
+    fn home_is_demoted(&mut self, standing: Standing, surroundings: Surroundings<'_>) {
         let Some(server) = self.server.as_ref().map(|server| server.id) else { return };
         let Some(split) = self.split_mut().filter(|split| split.follows && split.may_change_home()) else {
             return self.handle(super::super::Input::Drain(DrainReason::ServerDemoted), surroundings);
         };
-        if split.standing == Standing::Sound {
-            split.standing = Standing::Displaced;
-            split.leaves_home_at(server, surroundings.table);
+        match split.standing {
+            Standing::Sound | Standing::Yielding => {
+                split.standing = standing;
+                split.leaves_home_at(server, surroundings.table);
+            }
+            Standing::Displaced | Standing::Doomed => {}
         }
         self.move_if_asked(surroundings);
     }
@@ -177,7 +187,7 @@ impl Session {
     /// Leaves a home that writes do not go to any more, if nothing of the session is under way there.
     pub(in crate::session) fn move_if_asked(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &self.state else { return };
-        let Some(split) = relay.split.as_deref().filter(|split| split.standing == Standing::Displaced) else { return };
+        let Some(split) = relay.split.as_deref().filter(|split| split.leaves_home()) else { return };
         let is_between_statements = relay.may_leave() && !split.is_decided();
         match &relay.exchange {
             Exchange::Preparing(_) if self.may_do_without_home() => {

@@ -388,3 +388,15 @@ fn a_session_that_keeps_its_home_says_nothing_there_that_others_do_not() {
     });
     assert_eq!(said[0], said[1]);
 }
+
+#[test]
+fn a_transaction_at_a_home_that_hands_over_may_end_there() {
+    let mut play = Play::followed();
+    play.at_home("BEGIN", TRANSACTION, b"");
+    play.displace(Displacement::Yields);
+    play.at_home("UPDATE t SET a = 1", TRANSACTION, b"");
+    play.at_home("COMMIT", AUTOCOMMIT, &position("0-1-5"));
+    assert!(play.was_released());
+    play.see(SECOND, "0-1-5");
+    play.goes_on("BEGIN");
+}
