@@ -77,6 +77,9 @@ pub const SPLIT_SETTINGS_BYTES: usize = 16 << 10;
 pub const SPLIT_COMMAND_BYTES: usize = LOGIN_PACKET_MAX;
 /// Sessions of a worker that may wait for a server at once; the next one is refused.
 pub const WAITERS_MAX: usize = 16 << 10;
+/// Sessions of a worker that log in at one server at once; the next ones wait, so that a server that has just become the
+/// primary is not met by all of them together.
+pub const LOGINS_AT_SERVER_MAX: usize = 64;
 /// Orders from the control thread that a worker may have unread.
 pub const MAILBOX_ORDERS: usize = 1024;
 /// Reports from all workers that the health checks may have unread; further ones are dropped, as checks find out anyway.
@@ -88,8 +91,8 @@ pub const REPORTS_MAX: usize = 1024;
 pub const SESSION_STATE_BYTES: usize = 4 << 10;
 /// A worker's ring: 512 submissions of 64 bytes and 4096 completions of 16, and where the buffers are on offer.
 pub const RING_BYTES: usize = 512 * 64 + 4096 * 16 + (SMALL_BUFFERS + LARGE_BUFFERS) * 16;
-/// What a session with two servers keeps beside that.
-pub const SPLIT_BYTES: usize = SPLIT_STATEMENTS_BYTES + SPLIT_SETTINGS_BYTES + SPLIT_COMMAND_BYTES;
+/// What a session that uses several servers keeps beside that: of commands one for its replica and one for another home.
+pub const SPLIT_BYTES: usize = SPLIT_STATEMENTS_BYTES + SPLIT_SETTINGS_BYTES + 2 * SPLIT_COMMAND_BYTES;
 /// One order in a mailbox.
 pub const ORDER_BYTES: usize = 128;
 /// One report to the health checks.
@@ -127,6 +130,7 @@ pub const BOUNDS: &[Bound] = &[
     bound("users", USERS_MAX, "users", "the configuration is refused"),
     bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
     bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),
+    bound("sessions of a worker logging in at one server", LOGINS_AT_SERVER_MAX, "sessions", "the next one waits"),
     bound(
         "bytes kept for a peer that does not read",
         OVERFLOW_HIGH_WATER,
@@ -186,7 +190,7 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
     // A session has its client's connection and its servers', and now and then one more to log in or to kill.
     let is_split = config.users.iter().any(|user| user.split.is_some());
     let servers = if is_split { SPLIT_SERVERS } else { 1 };
-    let splits = if is_split { sessions } else { 0 };
+    let splits = if is_split || config.users.iter().any(|user| config.may_be_moved(user)) { sessions } else { 0 };
     let (connections, logins) = (sessions.saturating_mul(1 + servers), sessions.saturating_mul(2 + servers));
     let share = |what, count, bytes_each| Share { what, count, bytes_each };
     let shares = vec![
@@ -198,7 +202,7 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
         share("bytes for peers that do not read", connections, OVERFLOW_HIGH_WATER),
         // What comes up to the mark in one turn is kept as a whole.
         share("the same, behind a burst of a turn", connections, BURST_BYTES),
-        share("statements and settings of sessions with two servers", splits, SPLIT_BYTES),
+        share("statements and settings of sessions that use several servers", splits, SPLIT_BYTES),
         share("sessions waiting for a server", waiters, WAITER_BYTES),
         share("orders to workers", workers.saturating_mul(MAILBOX_ORDERS), ORDER_BYTES),
         share("reports to the health checks", REPORTS_MAX, REPORT_BYTES),

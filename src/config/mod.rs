@@ -383,6 +383,13 @@ impl Config {
         &self.pools[index.0]
     }
 
+    /// Whether the server that a user's statements go to may be another one some day, and its sessions go along: where it
+    /// is a primary whose role is not fixed.
+    pub fn may_be_moved(&self, user: &User) -> bool {
+        let pool = self.pool(user.pool);
+        pool.role == Role::Primary && self.cluster(pool.cluster).topology != Topology::Static
+    }
+
     /// The pool of that name.
     pub fn pool_by_name(&self, name: &str) -> Option<PoolIndex> {
         self.pools.iter().position(|pool| pool.name == name).map(PoolIndex)

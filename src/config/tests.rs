@@ -995,9 +995,13 @@ fn the_worst_case_grows_with_the_sessions_and_workers() {
     let more = right(&format!("{MINIMAL}[process]\nmax_sessions = 1_000_000\nworkers = 256\n"));
     assert!(limits::worst_case_bytes(&more).bytes() > worst.bytes());
     let split = right(&MINIMAL.replace("pool = \"write\"", "split = { write = \"write\", read = \"write\" }"));
-    let of_a_split = of_a_connection + limits::SPLIT_STATEMENTS_BYTES + limits::SPLIT_SETTINGS_BYTES;
+    let sessions = config.process.max_sessions as usize;
     let more = limits::worst_case_bytes(&split).bytes() - worst.bytes();
-    assert!(more > of_a_split * config.process.max_sessions as usize, "a session may have two servers");
+    assert!(more >= of_a_connection * sessions, "a session may have two servers");
+    let fixed = MINIMAL.replace("topology = \"replication\"", "topology = \"static\"");
+    let fixed = right(&fixed.replace("[pool.write]", "role = \"primary\"\n[pool.write]"));
+    let more = worst.bytes() - limits::worst_case_bytes(&fixed).bytes();
+    assert!(more >= limits::SPLIT_BYTES * sessions, "a session may change its server");
 }
 
 proptest! {

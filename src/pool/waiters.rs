@@ -84,6 +84,17 @@ impl<K: Copy + PartialEq, P: Copy + PartialEq> Waiters<K, P> {
         self.queue.iter().any(|waiting| waiting.pool == pool)
     }
 
+    /// The pools that anybody waits for, each once.
+    pub fn pools(&self) -> Vec<P> {
+        let mut pools = Vec::new();
+        for waiting in &self.queue {
+            if !pools.contains(&waiting.pool) {
+                pools.push(waiting.pool);
+            }
+        }
+        pools
+    }
+
     /// Offers the servers to the waiting in their order. Who is not served keeps its place.
     pub fn serve(&mut self, mut serve: impl FnMut(&Waiting<K, P>) -> Served) {
         let mut refused: Vec<P> = Vec::new();
@@ -164,6 +175,7 @@ mod tests {
         assert_eq!(asked, [1, 3]);
         assert_eq!(waiters.len(), 2);
         assert!(waiters.any_for(0) && !waiters.any_for(1));
+        assert_eq!(waiters.pools(), [0]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::{
     Ending, LeaseFailure, Output, ServerFacts, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
     relay::Relay,
-    split::{Split, told_of},
+    split::{Split, Tenure, told_of},
 };
 
 /// What a client was promised, and what the server must therefore be able to do.
@@ -324,9 +324,9 @@ impl Session {
         self.deadline = None;
         let schema = entry.login.database.clone();
         let mut split = self.split_of(entry.login, surroundings).map(Box::new);
-        if let Some(split) = split.as_deref_mut().filter(|_| self.shares_home(surroundings)) {
+        if let (Some(split), Some(tenure)) = (split.as_deref_mut(), self.tenure(surroundings)) {
             let server = self.server.as_ref().map(|server| server.id);
-            split.share_home(schema, server, status);
+            split.settle(tenure, schema, server, status);
         }
         let is_split = split.is_some();
         self.state = State::Relay(Relay::new(self.capabilities, status, split));
@@ -347,28 +347,32 @@ impl Session {
         self.tracks(surroundings).then_some(())?;
         let table = surroundings.table;
         let user = table.user_config(table.user(&login.user)?);
-        let config = user.split.or((user.reuse == Reuse::Transaction)
-            .then_some(config::Split { read: user.pool, freshness: config::Freshness::OwnWrites }))?;
-        let counts = Arc::clone(&self.counts);
-        let split = Split::new(login, config, self.capabilities, table, counts);
-        Some(if user.split.is_some() { split } else { split.with_one_pool() })
+        let alone = config::Split { read: user.pool, freshness: config::Freshness::OwnWrites };
+        let split = Split::new(login, user.split.unwrap_or(alone), self.capabilities, table, Arc::clone(&self.counts));
+        let split = if user.split.is_some() { split } else { split.with_one_pool() };
+        Some(if table.config.may_be_moved(user) { split.following() } else { split })
     }
 
-    /// Whether the user's sessions give their home connections back between transactions.
-    fn shares_home(&self, surroundings: Surroundings<'_>) -> bool {
+    /// When the user's sessions let their home connections go, if ever.
+    fn tenure(&self, surroundings: Surroundings<'_>) -> Option<Tenure> {
         let table = surroundings.table;
-        let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
-        user.is_some_and(|user| user.reuse == Reuse::Transaction)
+        let user = table.user_config(table.user(self.user()?)?);
+        match user.reuse {
+            Reuse::Transaction => Some(Tenure::Transaction),
+            Reuse::Session => table.config.may_be_moved(user).then_some(Tenure::Session),
+        }
     }
 
     /// The server is asked to tell of the session's state, whatever the client asked for.
     fn tracks(&self, surroundings: Surroundings<'_>) -> bool {
         let table = surroundings.table;
         let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
-        let is_split = user.is_some_and(|user| user.split.is_some() || user.reuse == Reuse::Transaction);
+        let is_tracked = user.is_some_and(|user| {
+            user.split.is_some() || user.reuse == Reuse::Transaction || table.config.may_be_moved(user)
+        });
         let place = self.server.as_ref().and_then(|server| table.place(server.id));
         let offered = place.and_then(|place| table.server(place).capabilities());
-        is_split && offered.is_some_and(|offered| offered.contains(Capabilities::SESSION_TRACK))
+        is_tracked && offered.is_some_and(|offered| offered.contains(Capabilities::SESSION_TRACK))
     }
 
     /// A server's refusal is either about the server, then another may do, or about the account, then it is the

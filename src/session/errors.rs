@@ -59,6 +59,19 @@ pub(super) fn aftermath_lost() -> ErrPacket {
     ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
 }
 
+/// The transaction under way was lost with its server, which rolls it back.
+pub(super) fn transaction_lost() -> ErrPacket {
+    let words = "The server of the transaction was lost or takes no writes any more, and the transaction is rolled back; \
+                 try restarting transaction";
+    ErrPacket::new(Error::DEADLOCK, words)
+}
+
+/// The server was lost while it committed.
+pub(super) fn commit_in_doubt() -> ErrPacket {
+    let words = "Lost connection to the server during a commit: whether the transaction is committed is unknown";
+    ErrPacket { state: Some(*b"08007"), ..ErrPacket::new(Error::NET_READ_ERROR, words) }
+}
+
 /// A statement cannot be prepared on another connection as it was prepared for the client.
 pub(super) fn needs_prepare() -> ErrPacket {
     let words = "The statement or its settings have changed since it was prepared, and its connection was given up: \

@@ -65,6 +65,8 @@ pub enum Input {
     Closed(Side),
     /// Leave at the next moment outside a transaction.
     Drain(DrainReason),
+    /// The home server is not what it was when it was leased.
+    Displaced(Displacement),
     /// The time given by `poll_timeout` has come.
     Timeout,
 }
@@ -120,6 +122,19 @@ pub enum DrainReason {
     UserRemoved,
     /// Its server is no longer in the configuration.
     ServerRemoved,
+    /// Its server does not take writes any more, and the session cannot take its state along.
+    ServerDemoted,
+}
+
+/// Why a session cannot stay with its home server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Displacement {
+    /// It is not the server that the session's writes go to any more.
+    Demoted,
+    /// It is about to hand that over: transactions may end there, and none may begin.
+    Yields,
+    /// It does not answer.
+    Down,
 }
 
 /// The connections of the session that a client wants to kill.

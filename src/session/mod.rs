@@ -32,7 +32,9 @@ use std::{
 };
 
 pub use ending::Ending;
-pub use input::{DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings};
+pub use input::{
+    Displacement, DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings,
+};
 pub use output::{HomeWant, Output, Parking, ReplicaWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
@@ -208,6 +210,7 @@ impl Session {
             Input::Closed(Side::Replica) => self.replica_closed(surroundings),
             Input::Closed(Side::Errand) => self.errand_failed(),
             Input::Drain(reason) => self.drain(reason),
+            Input::Displaced(why) => self.displaced(why, surroundings),
             Input::Timeout => self.timed_out(surroundings),
         }
     }
@@ -300,8 +303,7 @@ impl Session {
     fn server_closed(&mut self, surroundings: Surroundings<'_>) {
         match &self.state {
             State::Entering(_) => self.server_left_during_login(surroundings),
-            State::Relay(_) if self.may_do_without_home() => self.home_lost(surroundings),
-            State::Relay(_) => self.server_left(Ending::ServerGone),
+            State::Relay(_) => self.home_broke(surroundings),
             State::Frontend(_) | State::Leasing(_) | State::Ended => {}
         }
     }

@@ -68,6 +68,8 @@ pub enum Output {
     Errand(ServerId),
     /// The errand is over: close its connection.
     EndErrand,
+    /// What was leased or lent is ready for use: the search for it is over.
+    Settled,
     /// Tell the monitor that a server failed this session.
     Report(ServerId, Failure),
     /// The client is logged in at a server: its first or next account works.

@@ -67,6 +67,10 @@ pub(super) enum Move {
     Rewritten { length: usize, packet: Vec<u8>, is_over: bool },
     /// The replica did not run the read: home must.
     Repeat { length: usize },
+    /// Home did not run the statement: another home must.
+    RefusedAtHome { length: usize, code: u16 },
+    /// Home runs no more of the transaction.
+    TransactionRefused { length: usize, sequence: u8 },
     /// The replica said what it must not.
     ReplicaFault,
     /// A whole command that the session itself must handle.
@@ -363,6 +367,14 @@ impl Session {
                 self.repeat_read(surroundings);
                 Step::Consume { length }
             }
+            Move::RefusedAtHome { length, code } => {
+                self.refused_at_home(code, surroundings);
+                Step::Consume { length }
+            }
+            Move::TransactionRefused { length, sequence } => {
+                self.lose_transaction(sequence, surroundings);
+                Step::Consume { length }
+            }
             Move::ReplicaFault => {
                 self.replica_closed(surroundings);
                 Step::Consume { length: bytes.len() }
@@ -401,7 +413,11 @@ impl Session {
                 Step::Consume { length: bytes.len() }
             }
             Move::ServerGoodbye { .. } | Move::ServerFault if self.may_do_without_home() => {
-                self.home_lost(surroundings);
+                self.home_broke(surroundings);
+                Step::Consume { length: bytes.len() }
+            }
+            Move::ServerGoodbye { .. } if self.outlives_home() => {
+                self.home_broke(surroundings);
                 Step::Consume { length: bytes.len() }
             }
             Move::ServerGoodbye { length } => {

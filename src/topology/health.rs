@@ -183,6 +183,13 @@ pub enum Failure {
     },
     /// It said something that is not the protocol.
     Malformed,
+    /// It refused a statement in a way that says something of its role.
+    StatementRefused {
+        /// The server's error code.
+        code: u16,
+    },
+    /// It did not fail: sessions wait for a server, and it may be the next one that takes them.
+    Awaited,
 }
 
 /// What a worker's report asks for.
@@ -325,7 +332,11 @@ impl Belief {
     pub fn report(&mut self, failure: Failure, now: Instant) -> FollowUp {
         match failure {
             Failure::Refused => self.fail_by_report("connection refused".to_owned(), now),
-            Failure::Reset | Failure::TimedOut | Failure::Malformed => FollowUp::Check,
+            Failure::Reset
+            | Failure::TimedOut
+            | Failure::Malformed
+            | Failure::StatementRefused { .. }
+            | Failure::Awaited => FollowUp::Check,
             Failure::LoginRefused { code } => match Blame::of(code) {
                 Blame::Full => FollowUp::Nothing,
                 Blame::Credentials => FollowUp::Alarm,

@@ -41,6 +41,20 @@ impl Progress {
         self.last.load().as_ref().is_some_and(|seen| seen.applied.covers(position))
     }
 
+    /// Whether all of `position` was seen here, applied or in its own history: what a server that writes go to must have.
+    pub fn has(&self, position: &GtidPosition) -> bool {
+        let covers = |seen: &Arc<Seen>| {
+            let own = seen.committed.as_ref().is_some_and(|committed| committed.covers(position));
+            own || seen.applied.covers(position)
+        };
+        self.last.load().as_ref().is_some_and(covers)
+    }
+
+    /// Whether it told of any position.
+    pub fn is_known(&self) -> bool {
+        self.last.load().is_some()
+    }
+
     /// How far it is behind its primary, as far as that can be measured; none, too, at a primary.
     pub fn lag(&self) -> Option<Duration> {
         self.lag.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)

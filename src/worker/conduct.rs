@@ -236,6 +236,7 @@ impl Worker {
             Output::FindSession(id) => self.find_session(key, id),
             Output::Errand(server) => self.errand(key, server),
             Output::EndErrand => self.end_errand(key),
+            Output::Settled => self.settled(key),
             Output::Report(server, failure) => self.report(Report { server, failure }),
             Output::Entered => self.entered(key),
             Output::Close(ending) => self.end(key, ending),
@@ -262,6 +263,13 @@ impl Worker {
         if self.table.user(user).is_none() {
             self.answer(key, Input::Drain(DrainReason::UserRemoved));
         }
+        self.look_at_home(key);
+    }
+
+    /// The session has another home.
+    fn settled(&mut self, key: Key) {
+        self.end_search(key);
+        self.look_at_home(key);
     }
 
     /// The session is over: what was written to its peers is still delivered, then their sockets are closed.

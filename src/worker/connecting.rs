@@ -122,6 +122,7 @@ impl Worker {
     fn give_up_server(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let (connection, place) = (tenant.server.take(), tenant.lease.place.take());
+        tenant.lease.login = None;
         if let Some(connection) = connection {
             self.shut(connection.socket);
         }

@@ -13,7 +13,7 @@ use crate::{
     topology::{self, Place, ServerEntry, ServerId},
 };
 
-use super::{connecting::Connecting, departing::Farewell, mailbox::Order, turn::Worker};
+use super::{connecting::Connecting, departing::Farewell, mailbox::Order, pace::LoginPlace, turn::Worker};
 
 /// What a session holds, and how far it is on its way to a server.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub(super) struct Lease {
     pub(super) config_count: u64,
     /// The session has been lent a connection to the server, or has given one back.
     pub(super) is_lent: bool,
+    /// Its place among those who log in at its server.
+    pub(super) login: Option<LoginPlace>,
     /// Wanted, and not yet had.
     pub(super) search: Option<Search>,
     /// The server that is being connected, for the session or its errand.
@@ -44,6 +46,15 @@ pub(super) struct Search {
     pub(super) tried: Vec<(ServerId, Instant)>,
     /// When the session gives up.
     pub(super) deadline: Instant,
+}
+
+/// Why a session was not given a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Miss {
+    /// There is none for it now.
+    Refused,
+    /// As many log in already as may at once.
+    Paced,
 }
 
 /// How often the waiting are offered the servers although nobody said that there is a place.
@@ -152,41 +163,53 @@ impl Worker {
     }
 
     /// Picks a server, takes a place at it and begins to connect.
-    pub(super) fn find(&mut self, key: Key) -> Result<(), Refusal> {
+    pub(super) fn find(&mut self, key: Key) -> Result<(), Miss> {
         if self.lend(key).is_some() {
             return Ok(());
         }
+        let Some(search) = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref()) else {
+            return Ok(());
+        };
+        let mut resting: Vec<ServerId> = search.tried.iter().map(|(server, _)| *server).collect();
+        let mut is_paced = false;
         loop {
             let tie_break = self.next_tie_break();
-            let pool = self.pool_of(key).ok_or(Refusal::NoServer)?;
+            let pool = self.pool_of(key).ok_or(Miss::Refused)?;
             let Some(search) = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref()) else {
                 return Ok(());
             };
-            let resting: Vec<ServerId> = search.tried.iter().map(|(server, _)| *server).collect();
             let question =
                 Question { pool, excluded: &resting, required: search.want.required, fresh: None, tie_break };
             let server = match route::decide(&self.table, &question) {
                 Ok(decision) => decision.server,
+                Err(_) if is_paced => return Err(Miss::Paced),
                 Err(refusal) => {
                     if refusal == Refusal::AllFull {
                         self.make_room(key);
                     }
-                    return Err(refusal);
+                    return Err(Miss::Refused);
                 }
             };
+            let id = self.table.server(server).id;
+            let Some(login) = self.paces.login(id) else {
+                is_paced = true;
+                resting.push(id);
+                continue;
+            };
             let entry = self.table.server(server);
-            let id = entry.id;
             // Another worker may have taken the last place meanwhile: then the next decision sees it full.
             let Some(place) = entry.load.reserve(entry.max_connections) else { continue };
             match self.connect(key, Side::Server, server) {
                 Ok(()) => {
                     if let Some(tenant) = self.tenants.get_mut(key) {
                         tenant.lease.place = Some(place);
+                        tenant.lease.login = Some(login);
                     }
                     return Ok(());
                 }
                 Err(error) => {
                     drop(place);
+                    resting.push(id);
                     self.search_on(key, id);
                     let server = &*self.table.server(server).name;
                     warn!(server, %error, "cannot make a socket for a server; raise the limit of open files");
@@ -205,6 +228,7 @@ impl Worker {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let farewell = tenant.lease.farewell();
         let place = tenant.lease.place.take();
+        self.serve_soon |= tenant.lease.login.take().is_some() && !self.waiters.is_empty();
         let connection = tenant.server.take();
         // Whatever was too much for that server, nobody else would have the client read again.
         self.read_on(key, Side::Client);
@@ -301,6 +325,7 @@ impl Worker {
     pub(super) fn end_search(&mut self, key: Key) {
         if let Some(tenant) = self.tenants.get_mut(key) {
             tenant.lease.search = None;
+            self.serve_soon |= tenant.lease.login.take().is_some() && !self.waiters.is_empty();
         }
     }
 }

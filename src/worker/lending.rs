@@ -54,9 +54,12 @@ const COM_QUIT: [u8; 5] = [1, 0, 0, 0, 0x01];
 impl Worker {
     /// A session needs a home connection for a command.
     pub(super) fn lease_home(&mut self, key: Key, want: &HomeWant, avoid: Option<ServerId>) {
-        match avoid {
-            Some(failed) => self.search_on(key, failed),
-            None => self.begin_search_for_home(key, want),
+        let searches = self.tenants.get(key).is_some_and(|tenant| tenant.lease.search.is_some());
+        if avoid.is_none() || !searches {
+            self.begin_search_for_home(key, want);
+        }
+        if let Some(failed) = avoid {
+            self.search_on(key, failed);
         }
         self.find_or_wait(key);
         self.hand_over(key);

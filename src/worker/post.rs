@@ -71,6 +71,9 @@ impl Worker {
             self.reconfigured();
             self.send_away(removed);
         }
+        for key in self.tenants.keys() {
+            self.guarded(Some(key), |worker| worker.look_at_servers(key));
+        }
         // A server that is back may be full: whoever has its connections must know of those who wait.
         self.requeue_waiters();
         self.serve_waiters();

@@ -26,6 +26,7 @@ use super::{
     lease::Lease,
     lending::{Kind, Lendable},
     mailbox::Mailbox,
+    pace::Paces,
     timers::Timers,
 };
 
@@ -49,6 +50,8 @@ pub(super) struct Worker {
     pub(super) waiters_retry: Option<Instant>,
     /// Not later than the first deadline of those who wait, so that a turn need not look at all of them.
     pub(super) waiters_deadline: Option<Instant>,
+    /// Who logs in where just now.
+    pub(super) paces: Paces,
     pub(super) timers: Timers<Timer>,
     pub(super) sessions_made: u32,
     /// Turns the choice among equally loaded servers.
@@ -155,6 +158,7 @@ impl Worker {
             waiters: Waiters::new(limits::WAITERS_MAX),
             waiters_retry: None,
             waiters_deadline: None,
+            paces: Paces::new(limits::LOGINS_AT_SERVER_MAX),
             timers: Timers::new(),
             sessions_made: 0,
             tie_break: index as u32,

@@ -5,12 +5,16 @@ use crate::{
     route::{self, Explanation, Question, Refusal},
     session::{Input, LeaseFailure},
     slab::Key,
+    topology::{Failure, Report},
 };
 
 use super::{
-    lease::{REST, RETRY},
+    lease::{Miss, REST, RETRY},
     turn::Worker,
 };
+
+/// Servers of one cluster that are looked at more often while somebody waits for one.
+const AWAITED_MAX: usize = 16;
 
 impl Worker {
     /// Offers the servers to the waiting, first come, first served.
@@ -32,10 +36,13 @@ impl Worker {
             self.guarded(Some(waiting.session), |worker| found = worker.find(waiting.session));
             match found {
                 Ok(()) => Served::Yes,
-                Err(_) if route::decide(&self.table, &Question::without_a_session(waiting.pool)).is_ok() => {
+                Err(Miss::Paced) => Served::Nobody,
+                Err(Miss::Refused)
+                    if route::decide(&self.table, &Question::without_a_session(waiting.pool)).is_ok() =>
+                {
                     Served::NotThis
                 }
-                Err(_) => Served::Nobody,
+                Err(Miss::Refused) => Served::Nobody,
             }
         });
         self.waiters = waiters;
@@ -58,6 +65,7 @@ impl Worker {
             self.serve_waiters();
         }
         if is_retry {
+            self.ask_for_checks();
             self.waiters_retry = (!self.waiters.is_empty()).then_some(self.now + RETRY);
         }
         if std::mem::take(&mut self.asks_others) || (is_retry && !self.waiters.is_empty()) {
@@ -71,6 +79,20 @@ impl Worker {
         for key in expired {
             let failure = self.failure(key);
             self.guarded(Some(key), |worker| worker.tell(key, Input::LeaseFailed(failure)));
+        }
+    }
+
+    /// Where no server can be used, those who wait for one have its cluster looked at more often than at each interval.
+    fn ask_for_checks(&self) {
+        for pool in self.waiters.pools() {
+            if route::decide(&self.table, &Question::without_a_session(pool)) != Err(Refusal::NoServer) {
+                continue;
+            }
+            for server in self.table.pool(pool).candidates().take(AWAITED_MAX) {
+                let report = Report { server: self.table.server(server).id, failure: Failure::Awaited };
+                // When the monitor has no room for more it has enough to check.
+                let _ = self.company.settings.reports.try_send(report);
+            }
         }
     }
 

@@ -68,6 +68,8 @@ pub(in crate::session) enum After {
     Commit,
     /// The transaction is refused, and must be rolled back.
     RollBack,
+    /// The client was told that its transaction is lost.
+    Abandon,
     /// The replica's connection is not as home's any more: home must run what made it so.
     Repeat,
 }

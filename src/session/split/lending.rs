@@ -24,7 +24,6 @@ use super::{
     Current, Kind, Lent,
     chore::Chore,
     lent::HOLD,
-    missing::is_seen_past,
     plan,
     readying::Stage,
 };
@@ -84,15 +83,21 @@ impl Session {
 
     /// A home connection is there. What the session wrote must be there, too.
     fn settled(&mut self, is_own: bool, surroundings: Surroundings<'_>) {
-        let Some(server) = self.server.as_ref().map(|server| server.id) else { return };
-        let Some(split) = self.split_mut() else { return };
-        if !split.may_move_to(server, |position| is_seen_past(surroundings, server, position)) {
-            return self.server_left(Ending::ServerGone);
-        }
-        split.moved_to(server);
-        if !is_own {
+        if !is_own && let Some(split) = self.split_mut() {
             split.with_lent(Lent::is_another);
         }
+        self.settle_since(surroundings.now, surroundings);
+    }
+
+    /// The same, for a session that has waited for that `since`.
+    pub(super) fn settle_since(&mut self, since: Instant, surroundings: Surroundings<'_>) {
+        let Some(server) = self.server.as_ref().map(|server| server.id) else { return };
+        let Some(split) = self.split_mut() else { return };
+        if !split.may_move_to(server, surroundings.table) {
+            return self.catch_up(since, surroundings);
+        }
+        split.moved_to(server);
+        self.outputs.push_back(Output::Settled);
         self.set_stage(Stage::Looking);
         self.look_what_is_missing(surroundings);
     }
@@ -195,6 +200,10 @@ impl Session {
             self.deadline = None;
             return;
         }
+        // What a replica was asked is answered before anything else is said.
+        if self.is_replica_asked() {
+            return;
+        }
         match self.split_mut().and_then(|split| split.lent.as_deref_mut()).is_some_and(Lent::lost) {
             true => {
                 self.set_stage(Stage::Looking);
@@ -240,6 +249,9 @@ impl Session {
     /// Answers what waits with an error: a command, or the login.
     pub(super) fn refuse_waiting(&mut self, error: ErrPacket, ending: Ending) {
         self.deadline = None;
+        if self.answer_kept(&error) {
+            return;
+        }
         let State::Relay(relay) = &mut self.state else { return };
         let Some(split) = relay.split.as_deref_mut() else { return };
         if let Some(sequence) = split.lent.as_deref_mut().and_then(|lent| lent.welcome.take()) {
@@ -361,7 +373,8 @@ impl Session {
     /// The session ends: a connection with nothing of it left serves the next one.
     pub(in crate::session) fn leave_home_behind(&mut self) {
         let is_idle = matches!(&self.state, State::Relay(relay) if relay.is_idle());
-        if is_idle && self.may_do_without_home() {
+        let goes_back = self.split().is_some_and(|split| split.gives_home_back());
+        if is_idle && goes_back && self.may_do_without_home() {
             self.park_home();
         }
     }
@@ -369,8 +382,11 @@ impl Session {
     /// Whether nothing of the session would be lost with its home connection.
     pub(in crate::session) fn may_do_without_home(&self) -> bool {
         let State::Relay(relay) = &self.state else { return false };
-        let Some(lent) = relay.split.as_deref().and_then(|split| split.lent.as_deref()) else { return false };
+        let Some(split) = relay.split.as_deref() else { return false };
+        let Some(lent) = split.lent.as_deref() else { return false };
+        let is_free = || !relay.status.contains(StatusFlags::IN_TRANS) && !split.is_bound();
         match &relay.exchange {
+            Exchange::Idle | Exchange::Preparing(_) if !lent.goes_back() => is_free(),
             Exchange::Idle => lent.is_held(),
             Exchange::Preparing(_) => lent.is_free(),
             Exchange::OneWay(_)

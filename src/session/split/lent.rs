@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    protocol::{command::Command, gtid::GtidPosition, status::StatusFlags},
+    protocol::{command::Command, status::StatusFlags},
     sql::{Class, Effects, Needs, Reason},
     topology::ServerId,
 };
@@ -30,11 +30,24 @@ pub(super) const HOLD: Duration = Duration::from_millis(250);
 /// Home connections in a row that may be lost while they are made ready for one command.
 const LOSSES_MAX: u32 = 3;
 
-/// How a session with lent home connections stands to them.
+/// When a session lets its home connection go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::session) enum Tenure {
+    /// Behind each transaction: other sessions use it, too.
+    #[default]
+    Transaction,
+    /// Only when its server fails the session, or is not the one to write to any more.
+    Session,
+}
+
+/// How a session that may change its home connection stands to it.
 #[derive(Debug, Default)]
 pub(super) struct Lent {
+    tenure: Tenure,
     /// It has one.
     is_here: bool,
+    /// The one that it has was made ready, and whatever it was told since is on it.
+    is_settled: bool,
     fit: Fit,
     /// Kept although nothing of the session binds it: for a statement that asks about the last one.
     is_held: bool,
@@ -104,10 +117,26 @@ enum InsertId {
 
 impl Lent {
     /// A session that logged in at a connection of its own, which goes back when it is ready.
-    pub(super) fn logged_in(schema: Option<Vec<u8>>, server: Option<ServerId>, status: StatusFlags) -> Lent {
+    pub(super) fn logged_in(
+        tenure: Tenure,
+        schema: Option<Vec<u8>>,
+        server: Option<ServerId>,
+        status: StatusFlags,
+    ) -> Lent {
         let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
         let fit = Fit { schema, autocommit, ..Fit::default() };
-        Lent { is_here: true, fit, server, insert_id: InsertId::Known(0), ..Lent::default() }
+        let is_settled = tenure == Tenure::Session;
+        Lent { tenure, is_here: true, is_settled, fit, server, insert_id: InsertId::Known(0), ..Lent::default() }
+    }
+
+    /// Where it was, or is.
+    pub(super) fn server(&self) -> Option<ServerId> {
+        self.server
+    }
+
+    /// Whether it goes back between transactions.
+    pub(super) fn goes_back(&self) -> bool {
+        self.tenure == Tenure::Transaction
     }
 
     /// A session whose client waits for its OK, and that is lent its first connection.
@@ -172,7 +201,7 @@ impl Lent {
 
     /// The connection is not here any more.
     pub(super) fn gone(&mut self) {
-        (self.is_here, self.is_held) = (false, false);
+        (self.is_here, self.is_held, self.is_settled) = (false, false, false);
         if self.insert_id == InsertId::Unasked {
             self.insert_id = InsertId::Lost;
         }
@@ -181,6 +210,7 @@ impl Lent {
 
     pub(super) fn is_ready(&mut self) {
         self.losses = 0;
+        self.is_settled = self.is_here && self.tenure == Tenure::Session;
     }
 
     /// The connection goes back: whether others may have it after a reset, its schema, and its name for this session.
@@ -225,6 +255,7 @@ impl Lent {
     /// Settings were put on for a statement: what it has then is not known, and what the last one left is gone.
     pub(super) fn has_reading(&mut self, reading: Arc<Reading>) {
         (self.fit.reading, self.fit.values) = (Some(reading), None);
+        self.is_settled = false;
         self.is_another();
     }
 
@@ -270,6 +301,9 @@ impl Split {
         let lent = self.lent.as_deref()?;
         if !lent.is_here {
             return Some(Next::LeaseHome);
+        }
+        if lent.is_settled && self.missing_at_home().is_none() {
+            return None;
         }
         if lent.is_held && self.is_void() {
             return Some(Next::Yield);
@@ -355,12 +389,14 @@ impl Split {
         let schema = self.schema_for_home().map(<[u8]>::to_vec);
         self.with_lent(|lent| {
             lent.fit.schema = schema;
+            lent.is_settled = false;
             lent.is_another();
         });
     }
 
     pub(super) fn home_has_role(&mut self) {
-        if let Some(lent) = self.lent.as_deref_mut() {
+        let role = self.journal.role();
+        if let Some(lent) = self.lent.as_deref_mut().filter(|lent| lent.fit.role.as_deref() != role) {
             lent.fit.role = self.journal.role().map(<[u8]>::to_vec);
             lent.fit.is_tainted |= lent.fit.role.is_some();
         }
@@ -444,7 +480,7 @@ impl Split {
     pub(super) fn only_triggers_may_run(&self) -> bool {
         let hides = Effects::ANYTHING.with(Effects::UNSEEN).with(Effects::EXECUTES);
         let classification = &self.current.classification;
-        self.lent.is_some() && classification.reason == Reason::NotARead && !classification.effects.intersects(hides)
+        self.may_change_home() && classification.reason == Reason::NotARead && !classification.effects.intersects(hides)
     }
 
     /// What binds the session to its home connection outside of transactions.
@@ -455,17 +491,42 @@ impl Split {
         if lent.written.is_none_or(|(looked_at, _)| looked_at != version) {
             lent.written = Some((version, self.journal.is_writable()));
         }
-        let is_portable = self.journal.is_portable() && lent.written.is_some_and(|(_, is_writable)| is_writable);
-        bound
-            .or((!is_portable || lent.is_stuck).then_some(Bond::Hidden))
+        let is_written = lent.written.is_some_and(|(_, is_writable)| is_writable);
+        let is_stuck = lent.is_stuck;
+        let is_telling = matches!(self.home, Home::Telling(_));
+        self.binding(bound, is_written && !is_stuck && is_telling)
+    }
+
+    fn binding(&self, pinned: Option<Bond>, is_known: bool) -> Option<Bond> {
+        pinned
+            .or((!self.journal.is_portable() || !is_known).then_some(Bond::Hidden))
             .or((!self.journal.knows_all_user_variables()).then_some(Bond::UserVariable))
             .or(self.statements.bind_home().then_some(Bond::PreparedStatement))
-            .or((!matches!(self.home, Home::Telling(_))).then_some(Bond::Hidden))
+    }
+
+    /// Whether the session would lose something with its home connection, outside of transactions.
+    pub(super) fn is_bound(&self) -> bool {
+        let Some(lent) = self.lent.as_deref() else { return true };
+        // Before its first command a session has nothing that its next home would lack.
+        let is_fresh = matches!(self.home, Home::Unknown | Home::Silent(_)) && !self.journal.was_reset();
+        let is_known = is_fresh || (matches!(self.home, Home::Telling(_)) && self.journal.is_writable());
+        self.binding(self.pins.binding_home(), is_known && !lent.is_stuck).is_some()
+    }
+
+    /// Whether the session may get another home connection.
+    pub(super) fn may_change_home(&self) -> bool {
+        self.lent.is_some()
+    }
+
+    /// Whether the home connection goes back between transactions.
+    pub(super) fn gives_home_back(&self) -> bool {
+        self.lent.as_deref().is_some_and(Lent::goes_back)
     }
 
     /// Whether the home connection may go back now, after a command.
     pub(super) fn lets_home_go(&mut self, status: StatusFlags) -> bool {
-        let is_here = self.lent.as_deref().is_some_and(|lent| lent.is_here && lent.welcome.is_none());
+        let goes_back = |lent: &Lent| lent.goes_back() && lent.is_here && lent.welcome.is_none();
+        let is_here = self.lent.as_deref().is_some_and(goes_back);
         let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
         let is_quiet = is_here && !in_step && !self.awake.awaits_pong();
         let is_outside = is_quiet && !status.contains(StatusFlags::IN_TRANS);
@@ -489,12 +550,6 @@ impl Split {
     pub(super) fn want_home(&self, required: crate::protocol::capability::Capabilities) -> HomeWant {
         let last = self.lent.as_deref().map_or(0, Lent::parked);
         HomeWant { required, has_schema: self.journal.schema().is_some(), last }
-    }
-
-    /// Whether the session may go on at this server: what it wrote must be there.
-    pub(super) fn may_move_to(&self, server: ServerId, has: impl Fn(&GtidPosition) -> bool) -> bool {
-        let before = self.lent.as_deref().and_then(|lent| lent.server);
-        before.is_none_or(|before| before == server) || self.sight.may_move(has)
     }
 
     pub(super) fn moved_to(&mut self, server: ServerId) {

@@ -31,6 +31,8 @@ mod pins;
 mod plan;
 mod reading;
 mod readying;
+mod refused;
+mod rehoming;
 mod replica;
 mod reply;
 mod retold;
@@ -62,8 +64,11 @@ use conditions::Conditions;
 use journal::Journal;
 pub(super) use lending::told_of;
 use lent::Lent;
+pub(super) use lent::Tenure;
 use pins::Pins;
 pub(super) use readying::Preparing;
+use refused::Kept;
+use rehoming::Standing;
 use replica::Replicas;
 use sight::Sight;
 use statements::{Preparation, Statements};
@@ -93,6 +98,11 @@ pub(super) struct Split {
     home: Home,
     /// The home connection goes back between transactions.
     lent: Option<Box<Lent>>,
+    /// Another server of its cluster may become the one that writes go to.
+    follows: bool,
+    /// The command under way at home, for another home.
+    kept: Kept,
+    standing: Standing,
     /// What the command that waits is refused with.
     pub(super) refusal: Option<ErrPacket>,
     /// A read that the replica did not run waits for the home connection.
@@ -190,6 +200,8 @@ struct Current {
     is_about_tracking: bool,
     /// Where it runs.
     at: Side,
+    /// It ends the transaction with nothing of it left.
+    rolls_back: bool,
     /// Conditions of statements before it outlive it, if it leaves none.
     keeps_conditions: bool,
     /// FOUND_ROWS() of a query before it outlives it.
@@ -251,6 +263,9 @@ impl Split {
             caches_metadata: Framing::of(capabilities).cache_metadata,
             home: Home::Unknown,
             lent: None,
+            follows: false,
+            kept: Kept::new(table.config.cluster(cluster).hold_timeout),
+            standing: Standing::default(),
             refusal: None,
             repeats: false,
             reads_leave: true,
@@ -286,14 +301,25 @@ impl Split {
         }
     }
 
+    /// For a user whose writes may go to another server one day.
+    pub(super) fn following(self) -> Split {
+        Split { follows: true, ..self }
+    }
+
     /// For a user with one pool: reads go where everything goes.
     pub(super) fn with_one_pool(self) -> Split {
         Split { reads_leave: false, ..self }
     }
 
-    /// The session has just logged in at this home connection, and gives it back between transactions.
-    pub(super) fn share_home(&mut self, schema: Option<Vec<u8>>, server: Option<ServerId>, status: StatusFlags) {
-        self.lent = Some(Box::new(Lent::logged_in(schema, server, status)));
+    /// The session has just logged in at this home connection, and may get another one.
+    pub(super) fn settle(
+        &mut self,
+        tenure: Tenure,
+        schema: Option<Vec<u8>>,
+        server: Option<ServerId>,
+        status: StatusFlags,
+    ) {
+        self.lent = Some(Box::new(Lent::logged_in(tenure, schema, server, status)));
     }
 
     /// The replica, if there is one.
@@ -351,6 +377,7 @@ impl Current {
             leaves_conditions: false,
             is_about_tracking: false,
             at: Side::Server,
+            rolls_back: false,
             keeps_conditions: false,
             keeps_found_rows: false,
             changes_unseen: false,

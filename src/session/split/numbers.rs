@@ -177,7 +177,7 @@ impl Split {
     }
 
     /// The statement that home has to know for what it will be told next, and does not.
-    fn missing_at_home(&self) -> Option<&Statement> {
+    pub(super) fn missing_at_home(&self) -> Option<&Statement> {
         self.lent.as_ref()?;
         let id = match self.repeats_before() {
             true => StatementId::of_command(&self.retained),

@@ -75,6 +75,9 @@ impl Relay {
             return self.command(bytes);
         }
         let head = bytes.get(HEADER_LENGTH..).unwrap_or_default();
+        if split.is_of_lost_transaction(head, self.status) {
+            return self.refuse_lost_transaction(bytes);
+        }
         let side = match split.ready.take() {
             // What the view does was not known when its replica was chosen.
             Some(Side::Replica) if split.reads_hidden_view(payload) => {
@@ -113,6 +116,7 @@ impl Relay {
         split.current.at = Side::Server;
         split.current.changes_unseen = split.may_change_unseen(payload);
         split.retain_for_home(payload);
+        split.keep_for_another_home(payload, self.status);
         if let Some(id) = split.long_execution(payload) {
             return self.begin_long_execution(id, bytes);
         }
@@ -259,9 +263,10 @@ impl Split {
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
+        self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);
         self.current.keeps_found_rows = self.keeps_found_rows(payload);
-        if self.lent.is_some() {
+        if self.may_change_home() {
             self.look_for_lent(payload);
         }
         ReplyShape::ResultSet
@@ -438,13 +443,18 @@ impl Split {
     /// What home must get of a read that a replica did not answer.
     pub(super) fn repetition(&mut self) -> Vec<u8> {
         let payload = std::mem::take(&mut self.retained);
-        let said = self.bound_elsewhere(&payload).unwrap_or_else(|| {
-            let mut said = packet(&payload);
-            self.renumber(&mut said);
-            said
-        });
+        let said = self.for_home(&payload);
         self.retained = payload;
         said
+    }
+
+    /// What home must get of a command that was kept as the client sent it.
+    pub(super) fn for_home(&mut self, payload: &[u8]) -> Vec<u8> {
+        self.bound_elsewhere(payload).unwrap_or_else(|| {
+            let mut said = packet(payload);
+            self.renumber(&mut said);
+            said
+        })
     }
 }
 

@@ -55,6 +55,8 @@ pub(super) enum Stage {
     Yielding,
     /// A new one is connected; we log in.
     AtHomeDoor(Box<Door>),
+    /// It is there, and lacks something of what the session wrote or saw; since then.
+    CatchingUp(Instant),
     /// One of our commands was said.
     Asking(Box<Asked>),
 }
@@ -95,16 +97,24 @@ impl Session {
         }
     }
 
+    /// A home is wanted for a command that does not wait at the client's side any more.
+    pub(super) fn wait_for_home(&mut self, stage: Stage) {
+        if let State::Relay(relay) = &mut self.state {
+            let preparing = Preparing { goal: Side::Server, command_waits: true, stage };
+            relay.exchange = Exchange::Preparing(Box::new(preparing));
+        }
+    }
+
     pub(super) fn look_what_is_missing(&mut self, surroundings: Surroundings<'_>) {
         loop {
             let Some((relay, goal)) = self.preparing() else { return };
             let status = relay.status;
             let Some(split) = relay.split.as_deref_mut() else { return };
             match split.next(goal, status, surroundings) {
-                Next::Ready(side) => return self.ready(side),
+                Next::Ready(side) => return self.ready(side, surroundings),
                 Next::Lease => return self.lease_replica(surroundings),
                 Next::Leave => self.leave_replica(),
-                Next::Refuse => return self.ready(Side::Server),
+                Next::Refuse => return self.ready(Side::Server, surroundings),
                 Next::LeaseHome => return self.borrow_home(None),
                 Next::Yield => return self.yield_home(),
                 Next::LeaveHome => self.drop_home(),
@@ -117,7 +127,7 @@ impl Session {
                         return self.refuse_waiting(errors::needs_prepare(), Ending::ServerDenied);
                     }
                     Err(Unsayable) if chore.side() == Side::Server => return self.home_is_unfit(None),
-                    Err(Unsayable) => return self.ready(Side::Server),
+                    Err(Unsayable) => return self.ready(Side::Server, surroundings),
                 },
             }
         }
@@ -145,17 +155,20 @@ impl Session {
     }
 
     /// Nothing is missing: the command that waits is shown again, and goes there.
-    fn ready(&mut self, side: Side) {
+    fn ready(&mut self, side: Side, surroundings: Surroundings<'_>) {
         self.deadline = None;
         if let State::Relay(relay) = &mut self.state
             && let Exchange::Preparing(preparing) = &relay.exchange
         {
             let command_waits = preparing.command_waits;
             if let Some(split) = relay.split.as_deref_mut() {
-                split.ready = command_waits.then_some(side);
+                split.ready = (command_waits && !split.kept.waits()).then_some(side);
                 split.lent.iter_mut().for_each(|lent| lent.is_ready());
             }
             relay.exchange = Exchange::Idle;
+        }
+        if self.run_again() {
+            return;
         }
         self.welcome();
         if self.split_mut().is_some_and(|split| std::mem::take(&mut split.repeats)) {
@@ -164,6 +177,7 @@ impl Session {
         // A command that has been waited for is answered before anybody leaves.
         if self.split().is_some_and(|split| split.ready.is_none()) {
             self.leave_if_asked();
+            self.move_if_asked(surroundings);
             self.let_home_go(None);
         }
     }
@@ -204,7 +218,7 @@ impl Session {
                 self.deadline = None;
                 self.outputs.push_back(Output::LeaseReplica(want));
             }
-            None => self.ready(Side::Server),
+            None => self.ready(Side::Server, surroundings),
         }
     }
 
@@ -232,7 +246,7 @@ impl Session {
             split.replicas.none_found(surroundings.now);
         }
         if let Some(Stage::Leasing) = self.stage() {
-            self.ready(Side::Server);
+            self.ready(Side::Server, surroundings);
         }
     }
 
@@ -391,7 +405,7 @@ impl Session {
         self.give_up_replica(surroundings);
         // What home was asked is answered before it is told anything else.
         if self.preparing().is_some() && !self.is_home_asked() {
-            self.ready(Side::Server);
+            self.ready(Side::Server, surroundings);
         }
     }
 
@@ -399,6 +413,18 @@ impl Session {
         match &self.state {
             State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) => Some(&preparing.stage),
             _ => None,
+        }
+    }
+
+    /// What is under way concerns the replica alone.
+    pub(super) fn is_replica_asked(&self) -> bool {
+        match self.stage() {
+            Some(Stage::Asking(asked)) => asked.chore.side() == Side::Replica,
+            Some(Stage::AtDoor(_) | Stage::Leasing) => true,
+            Some(Stage::Looking | Stage::Borrowing | Stage::Yielding | Stage::AtHomeDoor(_) | Stage::CatchingUp(_)) => {
+                false
+            }
+            None => false,
         }
     }
 
@@ -449,6 +475,10 @@ impl Session {
             Stage::AtHomeDoor(_) => self.home_failed(Some(Failure::TimedOut), surroundings),
             Stage::AtDoor(_) => self.replica_failed(Some(Failure::TimedOut), surroundings),
             Stage::Asking(_) | Stage::Looking | Stage::Leasing => self.replica_lost(surroundings),
+            Stage::CatchingUp(since) => {
+                let since = *since;
+                self.settle_since(since, surroundings);
+            }
             // The worker has a deadline of its own, and answers.
             Stage::Borrowing | Stage::Yielding => {}
         }

@@ -19,6 +19,7 @@ use super::{
     },
     Split,
     absorb::After,
+    refused::Refusal,
 };
 
 impl Relay {
@@ -38,7 +39,7 @@ impl Relay {
             reply.infile_sent();
         }
         let watch =
-            Watch { errors: split.may_repeat() && !busy.is_answered, changes_in_eof: split.hides_changes_in_eof() };
+            Watch { errors: split.minds_errors() && !busy.is_answered, changes_in_eof: split.hides_changes_in_eof() };
         let Ok(watched) = reply.follow_watched(bytes, watch) else { return self.fault() };
         if watched.consumed > 0 {
             busy.is_answered = true;
@@ -69,8 +70,19 @@ impl Relay {
     /// A whole packet that was stopped at.
     fn held(&mut self, kind: Held, packet: &[u8], now: Instant) -> Move {
         let payload = &packet[HEADER_LENGTH..];
+        let status = self.status;
         let Some((_, split)) = self.busy_split() else { return Move::ServerFault };
         match kind {
+            Held::Error if split.current.at == Side::Server => {
+                let Ok(error) = ErrPacket::parse(payload) else { return self.passed(packet, now) };
+                match split.weigh_refusal(&error, status, now) {
+                    Refusal::Final => {}
+                    Refusal::OfStatement => return Move::RefusedAtHome { length: packet.len(), code: error.code.0 },
+                    Refusal::OfTransaction => {
+                        return Move::TransactionRefused { length: packet.len(), sequence: packet[HEADER_LENGTH - 1] };
+                    }
+                }
+            }
             Held::Error => match ErrPacket::parse(payload) {
                 Ok(error) if Split::is_not_here(error.code.0) => {
                     split.learn_refusal();
@@ -174,6 +186,7 @@ impl Session {
                 self.leave_replica();
                 self.make_ready(Side::Server, false, surroundings);
             }
+            After::Abandon => self.abandon_transaction(),
             After::RollBack => {
                 if self.split_mut().is_some_and(|split| std::mem::take(&mut split.stained)) {
                     self.leave_replica();
@@ -183,6 +196,7 @@ impl Session {
             After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
         self.leave_if_asked();
+        self.move_if_asked(surroundings);
         self.let_home_go(Some(surroundings.now));
     }
 

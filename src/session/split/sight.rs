@@ -51,6 +51,17 @@ pub(super) enum Demand<'a> {
     StayHome,
 }
 
+/// What another home must have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Needed<'a> {
+    /// Nothing.
+    Nothing,
+    /// This.
+    Position(&'a GtidPosition),
+    /// The session wrote, and was told of no position: nothing was written, or nothing is known of positions at all.
+    AnyPosition,
+}
+
 impl Sight {
     pub(super) fn new(freshness: Freshness) -> Sight {
         Sight { freshness, seen: Seen::Nothing, version: 1, last_write: None, resting_until: None }
@@ -135,13 +146,19 @@ impl Sight {
         }
     }
 
-    /// Whether the session may go on at another server, of which `has` tells what it has: all that the session wrote must
-    /// be there, as far as anybody knows.
-    pub(super) fn may_move(&self, has: impl Fn(&GtidPosition) -> bool) -> bool {
+    /// What another server must have before the session may go on there: all that it is known to have written and seen.
+    pub(super) fn needs_of_another_home(&self) -> Needed<'_> {
         match (&self.seen, self.last_write) {
-            (_, None) => true,
-            (Seen::Position(position), Some(_)) => has(position),
-            (Seen::Nothing | Seen::Unknown { .. }, Some(_)) => false,
+            (Seen::Position(position) | Seen::Unknown { before: Some(position), .. }, _) => Needed::Position(position),
+            (Seen::Nothing | Seen::Unknown { before: None, .. }, None) => Needed::Nothing,
+            (Seen::Nothing | Seen::Unknown { before: None, .. }, Some(_)) => Needed::AnyPosition,
+        }
+    }
+
+    /// Home is left, which was at this position: the session may have seen all of it.
+    pub(super) fn left_home(&mut self, position: GtidPosition) {
+        if self.freshness == Freshness::OwnWrites {
+            self.committed(position);
         }
     }
 
@@ -223,6 +240,22 @@ mod tests {
             assert!(all.covers(&parse(format!("{home}:10"))) && all.covers(&parse(format!("{home}:2008"))));
         }
         assert!(all.to_string().len() < 4000, "{all}");
+    }
+
+    #[test]
+    fn another_home_must_have_what_was_written_and_seen() {
+        let mut sight = Sight::new(Freshness::OwnWrites);
+        let now = Instant::now();
+        assert_eq!(sight.needs_of_another_home(), Needed::Nothing);
+        sight.looked_home(false, now);
+        assert_eq!(sight.needs_of_another_home(), Needed::Nothing, "nobody can tell what a reader saw");
+        sight.looked_home(true, now);
+        assert_eq!(sight.needs_of_another_home(), Needed::AnyPosition);
+        sight.committed(position("0-1-4"));
+        sight.looked_home(false, now);
+        assert_eq!(sight.needs_of_another_home(), Needed::Position(&position("0-1-4")));
+        sight.left_home(position("0-1-6"));
+        assert_eq!(sight.needs_of_another_home(), Needed::Position(&position("0-1-6")));
     }
 
     #[test]

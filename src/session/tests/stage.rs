@@ -79,6 +79,29 @@ name = "lent"
 password = "secret"
 pool = "home"
 backend_reuse = "transaction"
+[cluster.moving]
+topology = "replication"
+monitor = { user = "monitor", password = "m" }
+[[cluster.moving.server]]
+name = "db4"
+address = "127.0.0.1:3310"
+[[cluster.moving.server]]
+name = "db5"
+address = "127.0.0.1:3311"
+[pool.writer]
+cluster = "moving"
+role = "primary"
+[pool.reader]
+cluster = "moving"
+role = "replica"
+[[user]]
+name = "followed"
+password = "secret"
+pool = "writer"
+[[user]]
+name = "moving"
+password = "secret"
+split = { write = "writer", read = "reader" }
 "#;
 
 pub(super) const SERVER_CAPABILITIES: Capabilities = Capabilities(0x81ff_f7df & !0x20);
@@ -107,11 +130,10 @@ pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
         };
         let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3307 + place as u16).into());
         let contact = Some(Contact { endpoint, greeting: Arc::new(facts) });
-        beliefs.check(
-            id,
-            &CheckResult::Answered(Answer { writable: Some(Writable::Yes), view: View::Unasked, contact }),
-            now,
-        );
+        // Of those with roles of their own, the first is the primary.
+        let writable = Some(if place < 4 { Writable::Yes } else { Writable::No });
+        let answer = Answer { writable, view: View::Unasked, contact };
+        beliefs.check(id, &CheckResult::Answered(answer), now);
     }
     beliefs
 }

@@ -204,6 +204,13 @@ impl Sqluice {
         eventually(&format!("{server} is {health}"), || (self.health(server) == health).then_some(()));
     }
 
+    /// Until a server is believed to have a role.
+    #[track_caller]
+    pub(crate) fn await_role(&self, server: &str, role: &str) {
+        let has_it = |row: &Value| row["name"] == server && row["role"] == role;
+        eventually(&format!("{server} is {role}"), || servers_of(&self.status()).iter().any(has_it).then_some(()));
+    }
+
     #[track_caller]
     pub(crate) fn await_servers_up(&self, count: usize) {
         eventually(&format!("{count} servers are up"), || {

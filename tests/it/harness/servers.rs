@@ -44,7 +44,7 @@ impl Flavour {
 pub(crate) struct Server {
     pub(crate) flavour: Flavour,
     pub(crate) address: SocketAddr,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 impl Server {
@@ -188,7 +188,7 @@ pub(super) fn script(path: &str, arguments: &[&str]) -> String {
     run(Command::new(in_tests(path)).args(arguments)).expect_success(&what)
 }
 
-fn running(folder: &Path) -> Option<Process> {
+pub(super) fn running(folder: &Path) -> Option<Process> {
     let finished = run(Command::new(in_tests("servers/server")).arg("status").arg(folder));
     finished.stdout.trim().parse().ok().map(Process)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 
-use super::servers::{Flavour, Server, free_address, script, server_script};
+use super::servers::{Flavour, Server, free_address, running, script, server_script};
 use super::statements::heard;
 
 /// What is committed survives a kill: otherwise a replica's data and its binary log disagree, and it stops for good.
@@ -69,13 +69,19 @@ impl Trio {
         server.restart(if index == 0 { &OPTIONS } else { &options });
     }
 
+    /// [`Trio::restart`] of a server that is no primary any more.
+    pub(crate) fn restart_as_replica(&self, index: usize) {
+        let server = &self.servers[index];
+        let read_only = if server.flavour.is_mariadb() { "--read-only=ON" } else { "--super-read-only=ON" };
+        let [durable, trusting] = OPTIONS;
+        server.restart(&[durable, trusting, read_only]);
+    }
+
     /// Until both replicas have applied everything that the primary has committed by now.
     #[track_caller]
     pub(crate) fn await_replicas(&self) {
-        let position = position(self.primary());
-        for replica in self.replicas() {
-            await_position(replica, &position);
-        }
+        let position = self.primary().position();
+        self.replicas().iter().for_each(|replica| replica.await_position(&position));
     }
 }
 
@@ -127,23 +133,56 @@ impl Server {
     }
 }
 
-/// All that a primary has committed, as GTIDs.
-fn position(primary: &Server) -> String {
-    let sql = match primary.flavour.is_mariadb() {
-        true => "SELECT @@gtid_binlog_pos",
-        false => "SELECT REPLACE(@@GLOBAL.gtid_executed, '\\n', '')",
-    };
-    primary.root(sql).trim().to_owned()
-}
+/// What makes a server a primary, or a replica of another one, by hand.
+impl Server {
+    /// All that it has committed as a primary, as GTIDs.
+    pub(crate) fn position(&self) -> String {
+        let sql = match self.flavour.is_mariadb() {
+            true => "SELECT @@gtid_binlog_pos",
+            false => "SELECT REPLACE(@@GLOBAL.gtid_executed, '\\n', '')",
+        };
+        self.root(sql).trim().to_owned()
+    }
 
-#[track_caller]
-fn await_position(replica: &Server, position: &str) {
-    let sql = match replica.flavour.is_mariadb() {
-        true => format!("SELECT MASTER_GTID_WAIT('{position}', 60)"),
-        false => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{position}', 60)"),
-    };
-    let why = || replica.root(if replica.flavour.is_mariadb() { "SHOW SLAVE STATUS" } else { "SHOW REPLICA STATUS" });
-    assert_eq!(replica.root(&sql).trim(), "0", "{} does not get to {position}: {}", replica.address, why());
+    /// Until it has applied all of a position.
+    #[track_caller]
+    pub(crate) fn await_position(&self, position: &str) {
+        let sql = match self.flavour.is_mariadb() {
+            true => format!("SELECT MASTER_GTID_WAIT('{position}', 60)"),
+            false => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{position}', 60)"),
+        };
+        let why = || self.root(if self.flavour.is_mariadb() { "SHOW SLAVE STATUS" } else { "SHOW REPLICA STATUS" });
+        assert_eq!(self.root(&sql).trim(), "0", "{} does not get to {position}: {}", self.address, why());
+    }
+
+    pub(crate) fn set_read_only(&self, is_read_only: bool) {
+        let value = if is_read_only { "ON" } else { "OFF" };
+        self.root(&match self.flavour.is_mariadb() {
+            true => format!("SET GLOBAL read_only = {value}"),
+            false => format!("SET GLOBAL super_read_only = {value}; SET GLOBAL read_only = {value}"),
+        });
+    }
+
+    /// A replica that has everything takes writes from now on.
+    pub(crate) fn make_primary(&self) {
+        let word = self.replica_word();
+        self.root(&format!("STOP {word}; RESET {word} ALL"));
+        self.set_read_only(false);
+    }
+
+    /// Replicates from another server, after whatever it has.
+    pub(crate) fn follow(&self, primary: &Server) {
+        let word = self.replica_word();
+        self.root(&format!("STOP {word}"));
+        if self.flavour.is_mariadb() {
+            self.root("SET GLOBAL gtid_slave_pos = @@gtid_current_pos");
+        }
+        server_script(&["replicate", self.folder_text(), &primary.address.port().to_string()]);
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        running(&self.folder).is_some()
+    }
 }
 
 /// Three members of a replication group of MySQL, the first of which takes writes.

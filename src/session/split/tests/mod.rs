@@ -6,6 +6,7 @@ mod following;
 mod hidden;
 mod lending;
 mod numbers;
+mod rehoming;
 mod routing;
 mod seeing;
 mod snapshot;
@@ -66,6 +67,8 @@ struct Script {
     /// Servers are MySQL's, and texts have attributes before them.
     is_mysql: bool,
     user: &'static str,
+    /// Where it is at home first.
+    home: u32,
     schema: Option<&'static str>,
     cut: usize,
     lacking: Capabilities,
@@ -105,6 +108,7 @@ impl Script {
         Script {
             is_mysql,
             user: "split",
+            home: HOME,
             schema: None,
             cut: usize::MAX,
             lacking: Capabilities::NONE,
@@ -176,7 +180,7 @@ impl Play {
         stage.cut = script.cut;
         stage.lacking = script.lacking;
         stage.log_in(script.user, "secret", script.schema);
-        stage.leased(HOME);
+        stage.leased(script.home);
         stage.server_lets_in_with(&greeting);
         stage.wishes.clear();
         let mut play = Play {

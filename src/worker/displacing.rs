@@ -1,0 +1,54 @@
+//! Sessions whose servers are not what they were when the sessions came to them.
+
+use crate::{
+    config::Role,
+    session::{Displacement, Input, Side},
+    slab::Key,
+    topology::{Condition, ServerId, ServerRole},
+};
+
+use super::turn::Worker;
+
+impl Worker {
+    /// The routing table is another one: whether the session may stay at its servers.
+    pub(super) fn look_at_servers(&mut self, key: Key) {
+        let Some(tenant) = self.tenants.get(key) else { return };
+        let replica = tenant.session.replica().map(|replica| replica.id);
+        let is_at_replica = tenant.session.works_at().is_some_and(|server| Some(server.id) == replica);
+        if is_at_replica && replica.is_some_and(|replica| self.is_down(replica)) {
+            self.closed(key, Side::Replica);
+        }
+        if let Some(why) = self.displacement(key) {
+            self.tell(key, Input::Displaced(why));
+        }
+    }
+
+    /// The session has just come to its home, while the table may have changed.
+    pub(super) fn look_at_home(&mut self, key: Key) {
+        if let Some(why) = self.displacement(key) {
+            self.answer(key, Input::Displaced(why));
+        }
+    }
+
+    /// Why the session cannot stay with its home server, if it cannot.
+    fn displacement(&self, key: Key) -> Option<Displacement> {
+        let home = self.tenants.get(key)?.session.server()?.id;
+        if self.is_down(home) {
+            return Some(Displacement::Down);
+        }
+        let pool = self.pool_of(key)?;
+        let place = self.table.place(home)?;
+        let is_for_writes = self.table.config.pool(pool).role == Role::Primary;
+        let health = &self.table.server(place).health;
+        let is_member = |pool| self.table.pool(pool).members.contains(&place);
+        if !is_for_writes || health.condition != Condition::Up || self.table.chain(pool).any(is_member) {
+            return None;
+        }
+        Some(if health.role == ServerRole::Yielding { Displacement::Yields } else { Displacement::Demoted })
+    }
+
+    fn is_down(&self, server: ServerId) -> bool {
+        let place = self.table.place(server);
+        place.is_some_and(|place| self.table.server(place).health.condition == Condition::Down)
+    }
+}
