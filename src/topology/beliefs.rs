@@ -1,5 +1,6 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +25,8 @@ pub struct Beliefs {
     known: Vec<Known>,
     /// Of the table made last.
     epoch: u64,
+    /// Whether the table made last says all that is believed: most checks find nothing new, and a table has every server.
+    is_told: bool,
 }
 
 /// One server and what is believed of it.
@@ -44,7 +47,7 @@ impl Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
-        Beliefs { config, registry, users, known, epoch: 0 }
+        Beliefs { config, registry, users, known, epoch: 0, is_told: false }
     }
 
     /// Takes another configuration. What is known of a server is kept while its name and address stay the same.
@@ -53,6 +56,7 @@ impl Beliefs {
         self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
         self.registry.forget_unused(&config);
         self.config = config;
+        self.is_told = false;
     }
 
     /// The configuration in force.
@@ -65,15 +69,19 @@ impl Beliefs {
         let Some(known) = self.find(server) else {
             return;
         };
+        let before = known.belief.clone();
         known.belief.check(result, known.thresholds, now);
+        let mut is_told = known.belief.is_told_like(&before);
         if !matches!(result, CheckResult::Answered(_) | CheckResult::TimedOut) {
             known.registered.progress.note(None);
         }
         if let CheckResult::Answered(answer) = result
             && let Some(contact) = &answer.contact
         {
+            is_told &= known.contact.as_ref() == Some(contact);
             known.contact = Some(contact.clone());
         }
+        self.is_told &= is_told;
     }
 
     /// Takes in that a server failed a session, and says what to do about it.
@@ -84,7 +92,11 @@ impl Beliefs {
         if matches!(failure, Failure::Refused | Failure::Reset) {
             known.registered.progress.note(None);
         }
-        known.belief.report(failure, now)
+        let before = known.belief.clone();
+        let follow_up = known.belief.report(failure, now);
+        let is_told = known.belief.is_told_like(&before);
+        self.is_told &= is_told;
+        follow_up
     }
 
     /// Takes in how far a server that answered said it is; nothing, if it did not tell. Makes no new table.
@@ -107,11 +119,15 @@ impl Beliefs {
     /// The table that follows from what is believed now.
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
+        self.is_told = true;
         RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), Arc::clone(&self.users))
     }
 
     /// The table that follows from what is believed now, if it says anything else than `current`.
     pub fn next_table(&mut self, current: &RoutingTable) -> Option<RoutingTable> {
+        if self.is_told && current.epoch == self.epoch {
+            return None;
+        }
         let next = self.table();
         if next.agrees_with(current) {
             self.epoch -= 1;
@@ -126,8 +142,10 @@ impl Beliefs {
 
     fn entries(&self) -> Vec<ServerEntry> {
         let mut entries = Vec::with_capacity(self.known.len());
-        for (index, cluster) in self.config.clusters.iter().enumerate() {
-            let members: Vec<&Known> = self.known.iter().filter(|known| known.cluster == ClusterIndex(index)).collect();
+        let mut rest = &self.known[..];
+        for cluster in &self.config.clusters {
+            let (members, others) = rest.split_at(cluster.servers.len());
+            rest = others;
             let roles = writer::roles(cluster, members.iter().map(|known| &known.belief));
             let servers = members.iter().zip(&cluster.servers).zip(&roles);
             entries.extend(servers.map(|((known, server), &role)| known.entry(server, role)));
@@ -197,14 +215,13 @@ impl Known {
 
 /// The servers of `config`, with what `old` knew of them.
 fn known(config: &Config, registry: &mut Registry, old: Vec<Known>, now: Instant) -> Vec<Known> {
-    let mut old: Vec<Option<Known>> = old.into_iter().map(Some).collect();
+    let mut old: HashMap<ServerId, Known> = old.into_iter().map(|known| (known.registered.id, known)).collect();
     let mut known = Vec::new();
     for (index, cluster) in config.clusters.iter().enumerate() {
         for server in &cluster.servers {
             let new = Known::new(ClusterIndex(index), cluster, server, registry, now);
-            let same =
-                old.iter_mut().find(|old| old.as_ref().is_some_and(|old| old.registered.id == new.registered.id));
-            known.push(new.remember(same.and_then(Option::take)));
+            let same = old.remove(&new.registered.id);
+            known.push(new.remember(same));
         }
     }
     known
@@ -303,6 +320,10 @@ mod tests {
         assert!(second.epoch > first.epoch);
         beliefs.check(id, &answers(Writable::No), now + Duration::from_secs(1));
         assert!(beliefs.next_table(&second).is_none());
+        beliefs.check(id, &CheckResult::TimedOut, now + Duration::from_secs(1));
+        let doubted = beliefs.next_table(&second).expect("what was heard last is another");
+        assert!(beliefs.next_table(&doubted).is_none());
+        assert!(beliefs.next_table(&first).is_some(), "an older one says something else");
         beliefs.check(id, &introduces(Writable::No, mysql_9_7()), now + Duration::from_secs(2));
         assert!(beliefs.next_table(&second).is_some(), "it was upgraded");
     }

@@ -299,6 +299,14 @@ impl Belief {
         self.since
     }
 
+    /// Whether a table says the same by this as by `other`. What only counts towards a change is told once it made one.
+    pub(super) fn is_told_like(&self, other: &Belief) -> bool {
+        let Belief { condition, since, cause, writable, view, checked, .. } = self;
+        let same_state = (*condition, *since, *checked) == (other.condition, other.since, other.checked);
+        // The reason follows from the cause, and is a text of its own only where the cause changed.
+        same_state && *writable == other.writable && *cause == other.cause && *view == other.view
+    }
+
     /// Takes in what a check found.
     pub fn check(&mut self, result: &CheckResult, thresholds: Thresholds, now: Instant) {
         self.checked = true;
