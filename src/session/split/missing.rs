@@ -53,7 +53,10 @@ impl Split {
         if !is_at_home {
             return next;
         }
-        self.home_lacks(status).unwrap_or(next)
+        match self.home_lacks(status).unwrap_or(next) {
+            next @ (Next::Ready(_) | Next::Say(Chore::Repeat)) => self.home_lacks_statement().unwrap_or(next),
+            next => next,
+        }
     }
 
     fn next_with_home(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
@@ -76,11 +79,7 @@ impl Split {
         if self.owes_rollback {
             return Next::Say(Chore::RollBack);
         }
-        if self.owes_home {
-            return Next::Say(Chore::Repeat);
-        }
-        let needs = self.current.classification.needs;
-        if needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica {
+        if self.repeats_before() {
             return Next::Say(Chore::Repeat);
         }
         match self.replicas.get() {
@@ -88,6 +87,12 @@ impl Split {
             Some(replica) if replica.must_commit(status) => Next::Say(Chore::Commit),
             _ => Next::Ready(Side::Server),
         }
+    }
+
+    /// Whether home must run the last read first.
+    pub(super) fn repeats_before(&self) -> bool {
+        let needs = self.current.classification.needs;
+        self.owes_home || needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica
     }
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
@@ -101,6 +106,13 @@ impl Split {
         }
         if of_the_last {
             return self.next_about_the_last(status);
+        }
+        if self.may_have_set_unseen {
+            // The question is a query, too: what was found before it must not be asked about any more.
+            let must_keep = self.current.keeps_found_rows && self.found == Side::Server;
+            // It had no answer.
+            let is_given_up = self.pins.binding_reads().is_some();
+            return if must_keep || is_given_up { Next::Ready(Side::Server) } else { Next::Say(Chore::HomeChanges) };
         }
         let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
         let may_leave = !self.replicas.have_snapshot();

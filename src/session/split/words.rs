@@ -46,7 +46,7 @@ impl Split {
         Ok(match chore {
             Chore::Reset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeValues => query(self.values_statement(self.tracking_variables()).as_bytes()),
-            Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
+            Chore::HomeChanges | Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
             Chore::Tracking | Chore::ReturnTracking => match &self.home {
                 Home::Silent(tracking) => query(self.tracking_statement(&self.more_than(tracking)).as_bytes()),
                 Home::Telling(tracking) if self.may_not_speak_of_gtids(status) => {
@@ -83,10 +83,15 @@ impl Split {
             Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
             Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
-            Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
+            Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.schema_for_home().unwrap_or_default()].concat()),
             Chore::HomeTheirs => query(self.values_statement(&[]).as_bytes()),
             Chore::HomeSettings => query(&self.home_settings(status).map_err(|_| Unsayable)?),
             Chore::HomeRole => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
+            Chore::HomeReading(id) => query(&self.reading_statement(id).ok_or(Unsayable)?),
+            Chore::HomePrepare(id) => {
+                let text = self.text_to_prepare(id).ok_or(Unsayable)?;
+                Some([&[Command::StmtPrepare.byte()], text].concat())
+            }
             Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
         })
     }
