@@ -12,6 +12,7 @@ mod health;
 mod load;
 mod offer;
 mod progress;
+mod publication;
 mod registry;
 mod table;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use health::{
 pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
 pub use progress::{Progress, Seen};
+pub use publication::Publication;
 pub use registry::Registry;
 pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};
 pub use views::Views;
