@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::shapes::{ClusterStatus, PoolStatus, ServerStatus};
+use super::shapes::{ClusterStatus, PoolStatus, ServerStatus, SuccessionStatus};
 use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, Role, Server, Topology};
-use crate::topology::{RoutingTable, ServerEntry, ServerRole};
+use crate::topology::{RoutingTable, ServerEntry, ServerRole, Succession};
 
 /// What is believed of each server at `now`, in the order of the configuration.
 pub fn clusters(table: &RoutingTable, now: Instant) -> Vec<ClusterStatus> {
@@ -22,6 +22,7 @@ fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, 
     ClusterStatus {
         name: cluster.name.clone(),
         topology: topology.to_string(),
+        alarms: table.clusters[index.0].alarms.clone(),
         servers: entries.zip(&cluster.servers).map(|(entry, server)| server_status(entry, server, now)).collect(),
     }
 }
@@ -43,6 +44,7 @@ fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerSt
         max_connections: (entry.max_connections != 0).then_some(entry.max_connections),
         version: greeting.map(|greeting| String::from_utf8_lossy(&greeting.version_text).into_owned()),
         position: position(entry),
+        lag_seconds: entry.progress.lag().map(|lag| lag.as_secs_f64()),
     }
 }
 
@@ -50,10 +52,34 @@ fn position(entry: &ServerEntry) -> Option<String> {
     let seen = entry.progress.last()?;
     match entry.health.role {
         ServerRole::Replica => Some(seen.applied.to_string()),
-        ServerRole::Unknown | ServerRole::Primary | ServerRole::Contested | ServerRole::ReadOnlyPrimary => {
-            seen.committed.as_ref().map(ToString::to_string)
-        }
+        ServerRole::Unknown
+        | ServerRole::Primary
+        | ServerRole::Yielding
+        | ServerRole::Contested
+        | ServerRole::Deposed
+        | ServerRole::ReadOnlyPrimary => seen.committed.as_ref().map(ToString::to_string),
     }
+}
+
+/// How each change of a primary went.
+pub fn successions(kept: &[Succession], now: Instant) -> Vec<SuccessionStatus> {
+    let status = |change: &Succession| {
+        let phases = &change.phases;
+        let begin = phases.last_good_reply.unwrap_or(phases.detected);
+        let after = |moment: Instant| moment.saturating_duration_since(begin).as_secs_f64();
+        SuccessionStatus {
+            cluster: change.cluster.clone(),
+            from: change.from.clone(),
+            to: change.to.clone(),
+            seconds_ago: now.saturating_duration_since(phases.rerouted).as_secs(),
+            last_good_reply: phases.last_good_reply.map(after),
+            detected: after(phases.detected),
+            decided: phases.decided.map(after),
+            rerouted: after(phases.rerouted),
+            first_reply: phases.first_reply.map(after),
+        }
+    };
+    kept.iter().map(status).collect()
 }
 
 /// Each pool and who can be picked in it, in the order of the configuration.

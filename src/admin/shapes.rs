@@ -23,6 +23,32 @@ pub struct Status {
     pub clusters: Vec<ClusterStatus>,
     /// Pools, in the order of the configuration.
     pub pools: Vec<PoolStatus>,
+    /// The latest changes of primaries, the last one last.
+    #[serde(default)]
+    pub successions: Vec<SuccessionStatus>,
+}
+
+/// How one change of a primary went. Times are in seconds after its first moment that is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuccessionStatus {
+    /// The cluster.
+    pub cluster: String,
+    /// The old primary.
+    pub from: String,
+    /// The new primary.
+    pub to: String,
+    /// How long ago writes went to the new one.
+    pub seconds_ago: u64,
+    /// The old one's last answer to a check before it was taken out of use; 0, or `null` if there was none.
+    pub last_good_reply: Option<f64>,
+    /// The old one was taken out of use.
+    pub detected: f64,
+    /// This process began to make another one the primary; `null` if somebody else did.
+    pub decided: Option<f64>,
+    /// Writes went to the new one.
+    pub rerouted: f64,
+    /// The new one's first answer to a check after that.
+    pub first_reply: Option<f64>,
 }
 
 /// The process itself.
@@ -104,6 +130,9 @@ pub struct ClusterStatus {
     pub name: String,
     /// How roles are found: `replication`, `static`, …
     pub topology: String,
+    /// What is wrong with it and what to do, a sentence each.
+    #[serde(default)]
+    pub alarms: Vec<String>,
     /// Its servers, in the order of the configuration.
     pub servers: Vec<ServerStatus>,
 }
@@ -142,6 +171,9 @@ pub struct ServerStatus {
     /// The GTIDs it was last seen to have: of a replica what it has applied, of others all that is in their history.
     /// `null` when it cannot tell, or since it was last in trouble.
     pub position: Option<String>,
+    /// How far it is behind its primary, beyond what it is meant to be; `null` where that cannot be measured.
+    #[serde(default)]
+    pub lag_seconds: Option<f64>,
 }
 
 /// The members of a cluster with one role.
@@ -272,6 +304,13 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
 }
 
+/// `POST /v1/switchover?server=S[&rehearse=true]`, when it worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switchover {
+    /// What was done, or would be, one line each.
+    pub lines: Vec<String>,
+}
+
 /// Any answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -306,6 +345,7 @@ pub(super) mod tests {
             max_connections: None,
             version: Some("10.11.19-MariaDB".into()),
             position: Some("0-1-4,1-1-20".into()),
+            lag_seconds: None,
         };
         let pool = |name: &str, role: &str| PoolStatus {
             name: name.into(),
@@ -338,6 +378,7 @@ pub(super) mod tests {
             clusters: vec![ClusterStatus {
                 name: "shop".into(),
                 topology: "replication".into(),
+                alarms: vec!["db2 is a replica and takes writes".into()],
                 servers: vec![
                     server("db1", "10.0.0.11:3306"),
                     ServerStatus {
@@ -363,6 +404,17 @@ pub(super) mod tests {
                     ..pool("read", "replica")
                 },
             ],
+            successions: vec![SuccessionStatus {
+                cluster: "shop".into(),
+                from: "db2".into(),
+                to: "db1".into(),
+                seconds_ago: 90,
+                last_good_reply: Some(0.0),
+                detected: 0.25,
+                decided: Some(1.0),
+                rerouted: 1.5,
+                first_reply: None,
+            }],
         }
     }
 

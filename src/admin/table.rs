@@ -23,8 +23,10 @@ pub fn status(status: &Status) -> String {
     page.push_str(&listeners(status));
     page.push('\n');
     page.push_str(&servers(status));
+    page.push_str(&alarms(status));
     page.push('\n');
     page.push_str(&pools(status));
+    page.push_str(&successions(status));
     page
 }
 
@@ -44,6 +46,15 @@ fn process_lines(status: &Status) -> String {
         workers(status),
         process.engine,
     )
+}
+
+/// What is wrong with the clusters, a line each.
+fn alarms(status: &Status) -> String {
+    let alarms = status.clusters.iter().flat_map(|cluster| cluster.alarms.iter().map(move |alarm| (cluster, alarm)));
+    alarms.fold(String::new(), |mut lines, (cluster, alarm)| {
+        let _ = writeln!(lines, "ALARM    {}: {alarm}", cluster.name);
+        lines
+    })
 }
 
 /// Whether it is used, and how fit it is for that where it could be fitter.
@@ -97,6 +108,7 @@ fn servers(status: &Status) -> String {
         ("MAX", Right),
         ("WEIGHT", Right),
         ("SINCE", Right),
+        ("LAG", Right),
         ("POSITION", Left),
         ("REASON", Left),
     ];
@@ -112,6 +124,7 @@ fn servers(status: &Status) -> String {
                 or_dash(server.max_connections),
                 server.weight.to_string(),
                 duration(server.since_seconds),
+                or_dash(server.lag_seconds.map(|lag| duration(lag as u64))),
                 or_dash(server.position.as_deref().map(short_position)),
                 server.reason.clone(),
             ]
@@ -162,6 +175,39 @@ fn pools(status: &Status) -> String {
         ]
     });
     columns(&header, rows)
+}
+
+/// How the changes of primaries went; nothing while there was none.
+fn successions(status: &Status) -> String {
+    if status.successions.is_empty() {
+        return String::new();
+    }
+    let header = [
+        ("NEW PRIMARY", Left),
+        ("OF", Left),
+        ("AFTER", Left),
+        ("AGO", Right),
+        ("LAST GOOD REPLY", Right),
+        ("DETECTED", Right),
+        ("DECIDED", Right),
+        ("REROUTED", Right),
+        ("FIRST REPLY", Right),
+    ];
+    let moment = |seconds: Option<f64>| or_dash(seconds.map(|seconds| format!("{seconds:.3} s")));
+    let rows = status.successions.iter().map(|change| {
+        vec![
+            change.to.clone(),
+            change.cluster.clone(),
+            change.from.clone(),
+            duration(change.seconds_ago),
+            moment(change.last_good_reply),
+            moment(Some(change.detected)),
+            moment(change.decided),
+            moment(Some(change.rerouted)),
+            moment(change.first_reply),
+        ]
+    });
+    format!("\n{}", columns(&header, rows))
 }
 
 /// One row a session.
@@ -311,13 +357,17 @@ LISTENER  ADDRESS         FOR
 app       127.0.0.1:3306  clients
 extra     unix:/run/x     administration
 
-CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  POSITION      REASON
-shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s  0-1-4,1-1-20  read_only=0
-shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s  -             not checked yet
+CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  LAG  POSITION      REASON
+shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s    -  0-1-4,1-1-20  read_only=0
+shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s    -  -             not checked yet
+ALARM    shop: db2 is a replica and takes writes
 
 POOL   CLUSTER  ROLE     BALANCE            FALLBACK  USABLE
 write  shop     primary  least-connections  -         db1
 read   shop     replica  round-robin        write     none
+
+NEW PRIMARY  OF    AFTER     AGO  LAST GOOD REPLY  DETECTED  DECIDED  REROUTED  FIRST REPLY
+db1          shop  db2    1m 30s          0.000 s   0.250 s  1.000 s   1.500 s            -
 ";
         assert_eq!(status(&a_status()), expected);
     }

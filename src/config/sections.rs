@@ -231,7 +231,7 @@ static CLUSTER: Section = Section {
             form: Form::Choice { words: words::<Topology>, not_yet: &["group-replication"] },
             absent: Absent::Refused,
             reload: Reload::AtOnce,
-            doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`. `\"static\"`: each server's `role`. \
+            doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`, and who replicates from whom. `\"static\"`: each server's `role`. \
                   `\"galera\"`: each node's `role`; the node with the role `\"primary\"` takes the writes, so that two never \
                   conflict. `\"group-replication\"` is not available yet.",
         },
@@ -286,7 +286,8 @@ static CLUSTER: Section = Section {
             form: Form::Count { min: 1, max: 100 },
             absent: Absent::Is("3"),
             reload: Reload::AtOnce,
-            doc: "Failed checks in a row after which a server is down.",
+            doc: "Failed checks in a row after which a server is down. One that does not answer at all is down after `check_timeout` \
+                  twice, if that is sooner.",
         },
         Setting {
             name: "rise",
@@ -307,7 +308,8 @@ static CLUSTER: Section = Section {
             form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"10s\""),
             reload: Reload::AtOnce,
-            doc: "A replica further behind than this is to get no statements. Checked and kept; this release does not measure lag yet.",
+            doc: "A replica further behind than this, beyond the delay it is configured with, gets no statements until it is closer than \
+                  half of it. Measured by what the replica says and by its GTIDs.",
         },
         Setting {
             name: "hold_timeout",
@@ -338,7 +340,8 @@ static MONITOR: Section = Section {
     noun: "monitor",
     doc: "The account that health checks log in with, usually written on one line: \
           `monitor = { user = \"monitor\", password_file = \"monitor.password\" }`. Exactly one of the passwords. \
-          It needs no privileges beyond those to log in.",
+          With topology `\"replication\"` it needs `REPLICA MONITOR` \
+          (MariaDB) or `REPLICATION CLIENT` (MySQL) to see how far replicas are behind; else only to log in.",
     settings: &[
         Setting {
             name: "user",
@@ -356,9 +359,9 @@ static MONITOR: Section = Section {
 static ADMIN_ACCOUNT: Section = Section {
     title: "[cluster.NAME] admin",
     noun: "admin account",
-    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICA MONITOR, BINLOG MONITOR, \
-          READ_ONLY ADMIN, BINLOG ADMIN, CONNECTION ADMIN, REPLICATION MASTER ADMIN, PROCESS ON *.*`. MySQL: `GRANT REPLICATION CLIENT, \
-          REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`.",
+    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICA MONITOR, READ_ONLY \
+          ADMIN, PROCESS, RELOAD ON *.*`. MySQL: `GRANT REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, \
+          SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`.",
     settings: &[
         Setting {
             name: "user",

@@ -1,18 +1,20 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::registry::Registered;
+use super::replication::Line;
+use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Registry, RoutingTable,
+    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable,
     Seen, ServerEntry, ServerId, Thresholds,
 };
-use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress};
+use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
 
 /// What is believed of each configured server.
 ///
@@ -23,6 +25,10 @@ pub struct Beliefs {
     registry: Registry,
     users: Arc<Users>,
     known: Vec<Known>,
+    /// Parallel to the clusters of `config`: what outlives an answer in those that replicate.
+    lines: Vec<Line>,
+    /// Names of the clusters whose primary is being changed: nobody may begin to write there.
+    changing: HashSet<String>,
     /// Of the table made last.
     epoch: u64,
     /// Whether the table made last says all that is believed: most checks find nothing new, and a table has every server.
@@ -39,6 +45,8 @@ struct Known {
     thresholds: Thresholds,
     belief: Belief,
     contact: Option<Contact>,
+    /// What follows from all that was heard in its cluster.
+    standing: Standing,
 }
 
 impl Beliefs {
@@ -47,7 +55,11 @@ impl Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
-        Beliefs { config, registry, users, known, epoch: 0, is_told: false }
+        let lines = config.clusters.iter().map(|_| Line::default()).collect();
+        let changing = HashSet::new();
+        let mut beliefs = Beliefs { config, registry, users, known, lines, changing, epoch: 0, is_told: false };
+        beliefs.conclude_all();
+        beliefs
     }
 
     /// Takes another configuration. What is known of a server is kept while its name and address stay the same.
@@ -55,8 +67,13 @@ impl Beliefs {
         self.users = Arc::new(Users::new(&config, &mut self.registry));
         self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
         self.registry.forget_unused(&config);
+        let old = self.config.clusters.iter().map(|cluster| cluster.name.as_str());
+        let mut old: HashMap<&str, Line> = old.zip(std::mem::take(&mut self.lines)).collect();
+        let clusters = config.clusters.iter();
+        self.lines = clusters.map(|cluster| old.remove(cluster.name.as_str()).unwrap_or_default()).collect();
         self.config = config;
         self.is_told = false;
+        self.conclude_all();
     }
 
     /// The configuration in force.
@@ -66,36 +83,44 @@ impl Beliefs {
 
     /// Takes in what a check of a server found. A server that is no longer configured is ignored.
     pub fn check(&mut self, server: ServerId, result: &CheckResult, now: Instant) {
+        let Some(cluster) = self.find(server).map(|known| known.cluster) else {
+            return;
+        };
+        let before = self.said(cluster);
         let Some(known) = self.find(server) else {
             return;
         };
-        let before = known.belief.clone();
         known.belief.check(result, known.thresholds, now);
-        let mut is_told = known.belief.is_told_like(&before);
         if !matches!(result, CheckResult::Answered(_) | CheckResult::TimedOut) {
             known.registered.progress.note(None);
         }
         if let CheckResult::Answered(answer) = result
             && let Some(contact) = &answer.contact
         {
-            is_told &= known.contact.as_ref() == Some(contact);
             known.contact = Some(contact.clone());
         }
-        self.is_told &= is_told;
+        if let CheckResult::Answered(_) = result {
+            self.hear(cluster, server);
+        }
+        self.conclude(cluster);
+        self.is_told &= self.said(cluster) == before;
     }
 
     /// Takes in that a server failed a session, and says what to do about it.
     pub fn report(&mut self, server: ServerId, failure: Failure, now: Instant) -> FollowUp {
+        let Some(cluster) = self.find(server).map(|known| known.cluster) else {
+            return FollowUp::Nothing;
+        };
+        let before = self.said(cluster);
         let Some(known) = self.find(server) else {
             return FollowUp::Nothing;
         };
         if matches!(failure, Failure::Refused | Failure::Reset) {
             known.registered.progress.note(None);
         }
-        let before = known.belief.clone();
         let follow_up = known.belief.report(failure, now);
-        let is_told = known.belief.is_told_like(&before);
-        self.is_told &= is_told;
+        self.conclude(cluster);
+        self.is_told &= self.said(cluster) == before;
         follow_up
     }
 
@@ -104,6 +129,18 @@ impl Beliefs {
         if let Some(known) = self.find(server) {
             known.registered.progress.note(seen);
         }
+    }
+
+    /// From now on no server of the cluster of that name gets new writes, whatever it says, until [`Beliefs::let_write`].
+    pub fn hold_writes(&mut self, cluster: &str) {
+        self.changing.insert(cluster.to_owned());
+        self.is_told = false;
+    }
+
+    /// Whoever is the primary of that cluster gets its writes again.
+    pub fn let_write(&mut self, cluster: &str) {
+        self.changing.remove(cluster);
+        self.is_told = false;
     }
 
     /// The ids of all servers, in the order of the table.
@@ -120,7 +157,8 @@ impl Beliefs {
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
         self.is_told = true;
-        RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), Arc::clone(&self.users))
+        let clusters = self.lines.iter().map(|line| ClusterEntry { alarms: line.alarms().to_vec() }).collect();
+        RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), clusters, Arc::clone(&self.users))
     }
 
     /// The table that follows from what is believed now, if it says anything else than `current`.
@@ -140,18 +178,71 @@ impl Beliefs {
         self.known.iter_mut().find(|known| known.registered.id == server)
     }
 
-    fn entries(&self) -> Vec<ServerEntry> {
-        let mut entries = Vec::with_capacity(self.known.len());
-        let mut rest = &self.known[..];
-        for cluster in &self.config.clusters {
-            let (members, others) = rest.split_at(cluster.servers.len());
-            rest = others;
-            let roles = writer::roles(cluster, members.iter().map(|known| &known.belief));
-            let servers = members.iter().zip(&cluster.servers).zip(&roles);
-            entries.extend(servers.map(|((known, server), &role)| known.entry(server, role)));
-        }
-        entries
+    /// What a table says of a cluster because of what was heard in it.
+    fn said(&self, cluster: ClusterIndex) -> (Vec<(Health, Option<Contact>)>, Vec<String>) {
+        let members = self.known.iter().filter(|known| known.cluster == cluster);
+        let alarms = self.lines[cluster.0].alarms();
+        (members.map(|known| (known.health(), known.contact.clone())).collect(), alarms.to_vec())
     }
+
+    /// Takes in an answer together with what it means to the rest of its cluster.
+    fn hear(&mut self, cluster: ClusterIndex, id: ServerId) {
+        let settings = self.config.cluster(cluster);
+        if settings.topology != Topology::Replication {
+            return;
+        }
+        let seen = self.known.iter().find(|known| known.registered.id == id);
+        let seen = seen.and_then(|known| known.registered.progress.last());
+        let line = &mut self.lines[cluster.0];
+        line.hear(settings, &members(&self.known, cluster, settings), id, seen.as_deref());
+        if let Some(known) = self.known.iter().find(|known| known.registered.id == id) {
+            known.registered.progress.note_lag(line.lag(id));
+        }
+    }
+
+    fn conclude_all(&mut self) {
+        (0..self.config.clusters.len()).for_each(|cluster| self.conclude(ClusterIndex(cluster)));
+    }
+
+    /// Draws the conclusions from all that was heard in a cluster, in the order in which it was.
+    fn conclude(&mut self, cluster: ClusterIndex) {
+        let settings = self.config.cluster(cluster);
+        let members = members(&self.known, cluster, settings);
+        let standings = match settings.topology {
+            Topology::Replication => self.lines[cluster.0].judge(settings, &members),
+            Topology::Static | Topology::Galera => {
+                let role = |member: &Member<'_>| writer::own_role(settings.topology, member.server.role, member.belief);
+                members.iter().map(|member| Standing::new(role(member))).collect()
+            }
+        };
+        let known = self.known.iter_mut().filter(|known| known.cluster == cluster);
+        known.zip(standings).for_each(|(known, standing)| known.standing = standing);
+    }
+
+    fn entries(&self) -> Vec<ServerEntry> {
+        let servers = self.config.clusters.iter().flat_map(|cluster| &cluster.servers);
+        let entries = self.known.iter().zip(servers).map(|(known, server)| known.entry(server));
+        entries.map(|entry| self.yielding(entry)).collect()
+    }
+
+    /// A primary whose place is about to be taken gets no new writes, whatever it says.
+    fn yielding(&self, mut entry: ServerEntry) -> ServerEntry {
+        let is_changing = self.changing.contains(&self.config.cluster(entry.cluster).name);
+        if is_changing && entry.health.role == ServerRole::Primary {
+            let standing = Standing::new(ServerRole::Yielding);
+            entry.health.role = standing.role;
+            entry.health.reason = standing.note.unwrap_or(entry.health.reason);
+        }
+        entry
+    }
+}
+
+/// The servers of a cluster, in the order of the configuration.
+fn members<'a>(known: &'a [Known], cluster: ClusterIndex, settings: &'a Cluster) -> Vec<Member<'a>> {
+    let known = known.iter().filter(|known| known.cluster == cluster);
+    let member =
+        |(known, server): (&'a Known, &'a Server)| Member { id: known.registered.id, server, belief: &known.belief };
+    known.zip(&settings.servers).map(member).collect()
 }
 
 impl Known {
@@ -161,9 +252,15 @@ impl Known {
             cluster,
             name: Arc::from(server.name.as_str()),
             address: server.address.clone(),
-            thresholds: Thresholds { fall: settings.fall, rise: settings.rise },
+            thresholds: Thresholds {
+                fall: settings.fall,
+                rise: settings.rise,
+                // The last check is cut short at twice its time, give or take what hearing of it takes.
+                silence: settings.check_timeout * 2 - settings.check_timeout / 8,
+            },
             belief: Belief::new(now),
             contact: None,
+            standing: Standing::new(ServerRole::Unknown),
         }
     }
 
@@ -178,7 +275,7 @@ impl Known {
         }
     }
 
-    fn entry(&self, server: &Server, role: ServerRole) -> ServerEntry {
+    fn entry(&self, server: &Server) -> ServerEntry {
         ServerEntry {
             id: self.registered.id,
             name: Arc::clone(&self.name),
@@ -190,26 +287,21 @@ impl Known {
                 .or_else(|| literal_endpoint(&self.address)),
             weight: server.weight,
             max_connections: server.max_connections,
-            health: self.health(role),
+            health: self.health(),
             greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
             load: Arc::clone(&self.registered.load),
             progress: Arc::clone(&self.registered.progress),
         }
     }
 
-    fn health(&self, role: ServerRole) -> Health {
+    fn health(&self) -> Health {
         let condition = self.belief.condition();
-        let reason = match (condition, role) {
-            (Condition::Up, ServerRole::Contested) => {
-                Arc::from("takes writes, and is not the only one: no certain primary")
-            }
-            (Condition::Up, ServerRole::ReadOnlyPrimary) => Arc::from("configured as primary, but it says read_only"),
-            (Condition::Up, ServerRole::Unknown) => {
-                Arc::from("takes writes; waits until the other servers were asked too")
-            }
-            _ => Arc::clone(self.belief.reason()),
+        let Standing { role, fitness, note } = &self.standing;
+        let reason = match (condition, note) {
+            (Condition::Up, Some(note)) => Arc::clone(note),
+            (Condition::Up, None) | (Condition::Unknown | Condition::Down, _) => Arc::clone(self.belief.reason()),
         };
-        Health { condition, role, fitness: Fitness::Fit, reason, since: self.belief.since() }
+        Health { condition, role: *role, fitness: *fitness, reason, since: self.belief.since() }
     }
 }
 
@@ -309,6 +401,31 @@ mod tests {
     }
 
     #[test]
+    fn nobody_begins_to_write_while_the_primary_changes() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let ids = ids(&beliefs);
+        let say = |beliefs: &mut Beliefs, writable: [Writable; 2]| {
+            ids.iter().zip(writable).for_each(|(&id, writable)| beliefs.check(id, &answers(writable), now));
+        };
+        let writers = |beliefs: &mut Beliefs| {
+            let table = beliefs.table();
+            let write = table.config.pool_by_name("write").unwrap();
+            table.pool(write).members.iter().map(|member| member.0).collect::<Vec<_>>()
+        };
+        say(&mut beliefs, [Writable::Yes, Writable::No]);
+        assert_eq!(writers(&mut beliefs), [0]);
+        beliefs.hold_writes("shop");
+        assert!(writers(&mut beliefs).is_empty());
+        assert_eq!(beliefs.table().servers[0].health.role, ServerRole::Yielding);
+        beliefs.apply(config(&[DB1, DB2]), now);
+        say(&mut beliefs, [Writable::No, Writable::Yes]);
+        assert!(writers(&mut beliefs).is_empty(), "the new one waits for the word, too");
+        beliefs.let_write("shop");
+        assert_eq!(writers(&mut beliefs), [1]);
+    }
+
+    #[test]
     fn only_news_makes_a_new_table() {
         let now = Instant::now();
         let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
@@ -320,10 +437,6 @@ mod tests {
         assert!(second.epoch > first.epoch);
         beliefs.check(id, &answers(Writable::No), now + Duration::from_secs(1));
         assert!(beliefs.next_table(&second).is_none());
-        beliefs.check(id, &CheckResult::TimedOut, now + Duration::from_secs(1));
-        let doubted = beliefs.next_table(&second).expect("what was heard last is another");
-        assert!(beliefs.next_table(&doubted).is_none());
-        assert!(beliefs.next_table(&first).is_some(), "an older one says something else");
         beliefs.check(id, &introduces(Writable::No, mysql_9_7()), now + Duration::from_secs(2));
         assert!(beliefs.next_table(&second).is_some(), "it was upgraded");
     }

@@ -7,6 +7,7 @@
 //! [`Progress`] of each server.
 
 mod beliefs;
+mod cluster;
 mod greeting;
 mod health;
 mod load;
@@ -14,6 +15,9 @@ mod offer;
 mod progress;
 mod publication;
 mod registry;
+pub mod replication;
+mod standing;
+mod succession;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,6 +29,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
+pub use cluster::ClusterEntry;
 pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;
@@ -37,6 +42,7 @@ pub use offer::Offer;
 pub use progress::{Progress, Seen};
 pub use publication::Publication;
 pub use registry::Registry;
+pub use succession::{Phases, Succession, Successions};
 pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};
 pub use views::Views;
 pub use writer::ServerRole;

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Condition, Endpoint, Fitness, GreetingFacts, Health, Offer, Progress, Registry, ServerId, ServerIndex, ServerLoad,
-    ServerRole, UserIndex, UserLoad,
+    ClusterEntry, Condition, Endpoint, Fitness, GreetingFacts, Health, Offer, Progress, Registry, ServerId,
+    ServerIndex, ServerLoad, ServerRole, UserIndex, UserLoad,
 };
 use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
 use crate::protocol::capability::Capabilities;
@@ -25,6 +25,8 @@ pub struct RoutingTable {
     pub config: Arc<Config>,
     /// All servers, one cluster after the other.
     pub servers: Vec<ServerEntry>,
+    /// What is to be said of each cluster, in the order of the configuration.
+    pub clusters: Vec<ClusterEntry>,
     /// All pools, in the order of the configuration.
     pub pools: Vec<PoolEntry>,
     /// What clients are greeted with.
@@ -79,12 +81,18 @@ pub(super) struct Users {
 }
 
 impl RoutingTable {
-    /// Puts a table together. `servers` are those of `config`, in its order.
-    pub(super) fn new(epoch: u64, config: Arc<Config>, servers: Vec<ServerEntry>, users: Arc<Users>) -> RoutingTable {
+    /// Puts a table together. `servers` and `clusters` are those of `config`, in its order.
+    pub(super) fn new(
+        epoch: u64,
+        config: Arc<Config>,
+        servers: Vec<ServerEntry>,
+        clusters: Vec<ClusterEntry>,
+        users: Arc<Users>,
+    ) -> RoutingTable {
         let pools = (0..config.pools.len()).map(|pool| PoolEntry::new(PoolIndex(pool), &config, &servers)).collect();
         let offer = Offer::new(config.process.server_version.as_deref(), known_greetings(&config, &servers));
         let places = places(&servers);
-        RoutingTable { epoch, config, servers, pools, offer, users, places }
+        RoutingTable { epoch, config, servers, clusters, pools, offer, users, places }
     }
 
     /// The user of that name, as the client sent it.
@@ -138,6 +146,7 @@ impl RoutingTable {
     /// Whether this table says the same of the servers as `other`, counts aside.
     pub fn agrees_with(&self, other: &RoutingTable) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
+            && self.clusters == other.clusters
             && self.servers.len() == other.servers.len()
             && self.servers.iter().zip(&other.servers).all(|(mine, theirs)| mine.agrees_with(theirs))
     }
@@ -285,7 +294,13 @@ mod tests {
         let mut servers = table.servers.clone();
         servers[1].health.fitness = fitness[0];
         servers[2].health.fitness = fitness[1];
-        let table = RoutingTable::new(table.epoch, Arc::clone(&table.config), servers, Arc::clone(&table.users));
+        let table = RoutingTable::new(
+            table.epoch,
+            Arc::clone(&table.config),
+            servers,
+            table.clusters.clone(),
+            Arc::clone(&table.users),
+        );
         let read = table.config.pool_by_name("read").expect("it is in the configuration");
         table.pool(read).members.iter().map(|member| member.0).collect()
     }
