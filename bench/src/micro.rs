@@ -19,7 +19,7 @@ use sqluice::protocol::status::StatusFlags;
 use sqluice::protocol::version::ServerVersion;
 use sqluice::route::{Question, decide};
 use sqluice::sql::{self, ClientCharset, Dialect, Family};
-use sqluice::topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, View};
+use sqluice::topology::{Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, View, Writable};
 
 /// A step and how to get ready for it.
 #[derive(Clone, Copy)]
@@ -211,12 +211,13 @@ fn table(servers: usize) -> RoutingTable {
     let mut beliefs = Beliefs::new(Arc::new(config), now);
     let ids: Vec<_> = beliefs.ids().collect();
     for id in ids {
-        beliefs.check(id, &answer(), now);
+        beliefs.check(id, &answer(None), now);
     }
     beliefs.table()
 }
 
-fn answer() -> CheckResult {
+/// What a healthy server of today says to a check.
+pub fn answer(writable: Option<Writable>) -> CheckResult {
     let greeting = greeting(Plugin::NativePassword);
     let facts = GreetingFacts {
         version: ServerVersion::parse(&greeting.version).expect("a server's version"),
@@ -227,7 +228,7 @@ fn answer() -> CheckResult {
     };
     let endpoint = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 10_000)));
     CheckResult::Answered(Answer {
-        writable: None,
+        writable,
         view: View::Unasked,
         contact: Some(Contact { endpoint, greeting: Arc::new(facts) }),
     })

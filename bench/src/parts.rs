@@ -17,10 +17,11 @@ use crate::candidate::{Candidate, Programs, Surroundings};
 use crate::case::Case;
 use crate::launch::Placement;
 use crate::login_cost::{Piece, Split, Whole};
+use crate::monitoring::Checks;
 use crate::run::{Outcome, Pace, Plan, Row};
 use crate::spread::{Spread, Trials};
 use crate::statistics::summary;
-use crate::{allocations, idle_memory, login_cost, progress, run, spread, steps};
+use crate::{allocations, idle_memory, login_cost, monitoring, progress, routing_table, run, spread, steps};
 
 /// One part alone.
 #[derive(Subcommand)]
@@ -54,6 +55,21 @@ pub(crate) enum Part {
     },
     /// Time each step of the data path and of a login, and count its instructions under valgrind
     Micro,
+    /// Time how the routing table of a large site changes, and how a worker takes the next one
+    RoutingTable {
+        #[arg(long, default_value_t = FULL.site.servers)]
+        servers: usize,
+        #[arg(long, default_value_t = FULL.site.users)]
+        users: usize,
+    },
+    /// Measure the CPU time that health checks cost the balancer while no client is there
+    Monitoring {
+        /// Of two servers each
+        #[arg(long, default_value_t = FULL.checks.clusters)]
+        clusters: usize,
+        #[command(flatten)]
+        programs: Programs,
+    },
     /// Split what a short connection costs the balancer: kernel, password, packets, rest
     LoginCost {
         /// How often the whole is measured
@@ -77,6 +93,8 @@ pub(crate) struct Extent {
     piece_time: Duration,
     /// Of the data path, from the first on.
     steps: usize,
+    site: routing_table::Site,
+    checks: Checks,
 }
 
 pub(crate) const FULL: Extent = Extent {
@@ -87,6 +105,8 @@ pub(crate) const FULL: Extent = Extent {
     window: Duration::from_secs(1),
     piece_time: Duration::from_millis(100),
     steps: usize::MAX,
+    site: routing_table::Site { servers: 1000, users: 10_000, repetitions: 200 },
+    checks: Checks { clusters: 100, interval: Duration::from_millis(500), window: Duration::from_secs(10) },
 };
 
 /// Each part once and shortly.
@@ -99,6 +119,8 @@ pub(crate) const SMOKE: Extent = Extent {
     window: Duration::from_millis(300),
     piece_time: Duration::ZERO,
     steps: 1,
+    site: routing_table::Site { servers: 20, users: 20, repetitions: 10 },
+    checks: Checks { clusters: 2, window: Duration::from_millis(300), ..FULL.checks },
 };
 
 /// Connections that log in side by side while the whole of a login is measured.
@@ -114,6 +136,10 @@ pub(crate) struct Parts {
     pub(crate) login_pieces: Vec<Piece>,
     #[serde(default)]
     pub(crate) steps: Vec<steps::Row>,
+    #[serde(default)]
+    pub(crate) routing_table: Vec<routing_table::Row>,
+    #[serde(default)]
+    pub(crate) monitoring: Vec<monitoring::Row>,
 }
 
 /// Where the parts are measured: each with a directory of its own below this one.
@@ -160,6 +186,8 @@ impl Site<'_> {
         parts.spread = self.spread(extent.trials)?.spread;
         let login = self.login_cost(extent)?;
         let steps = steps(extent)?.steps;
+        parts.routing_table = routing_table(extent.site)?.routing_table;
+        parts.monitoring = self.monitoring(extent.checks)?.monitoring;
         Ok(Parts { login_whole: login.login_whole, login_pieces: login.login_pieces, steps, ..parts })
     }
 
@@ -175,6 +203,10 @@ impl Site<'_> {
                 self.spread(Trials { workers: *workers, sessions: *sessions, count: *trials })
             }
             Part::Micro => steps(&FULL),
+            Part::RoutingTable { servers, users } => {
+                routing_table(routing_table::Site { servers: *servers, users: *users, ..FULL.site })
+            }
+            Part::Monitoring { clusters, .. } => self.monitoring(Checks { clusters: *clusters, ..FULL.checks }),
             Part::LoginCost { rounds, .. } => self.login_cost(&Extent { rounds: *rounds, ..FULL }),
         }
     }
@@ -199,6 +231,12 @@ impl Site<'_> {
             Ok(measured.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
         })?;
         Ok(Parts { spread, ..Parts::default() })
+    }
+
+    fn monitoring(&self, checks: Checks) -> Result<Parts, Box<dyn Error>> {
+        progress::say("health checks");
+        let row = self.inside("monitoring", |surroundings| monitoring::measure(checks, surroundings))?;
+        Ok(Parts { monitoring: vec![row], ..Parts::default() })
     }
 
     fn login_cost(&self, extent: &Extent) -> Result<Parts, Box<dyn Error>> {
@@ -228,6 +266,11 @@ fn steps(extent: &Extent) -> Result<Parts, Box<dyn Error>> {
     Ok(Parts { steps: steps::measure(extent.steps, extent.piece_time)?, ..Parts::default() })
 }
 
+fn routing_table(site: routing_table::Site) -> Result<Parts, Box<dyn Error>> {
+    progress::say("changes of the routing table");
+    Ok(Parts { routing_table: routing_table::measure(site)?, ..Parts::default() })
+}
+
 /// The balancer on both engines.
 const ENGINES: [Candidate; 2] = [Candidate::Sqluice, Candidate::SqluiceEpoll];
 
@@ -251,10 +294,11 @@ impl Part {
     /// Where what it measures is; allocations and steps are counted in this very program.
     pub(crate) fn programs(&self) -> Programs {
         match self {
-            Part::Allocations { .. } | Part::Micro => Programs::default(),
-            Part::IdleMemory { programs, .. } | Part::Spread { programs, .. } | Part::LoginCost { programs, .. } => {
-                programs.clone()
-            }
+            Part::Allocations { .. } | Part::Micro | Part::RoutingTable { .. } => Programs::default(),
+            Part::IdleMemory { programs, .. }
+            | Part::Spread { programs, .. }
+            | Part::Monitoring { programs, .. }
+            | Part::LoginCost { programs, .. } => programs.clone(),
         }
     }
 }
@@ -275,7 +319,9 @@ impl fmt::Display for Parts {
         let splits: Vec<_> = self.login_whole.iter().map(|whole| Split { whole, pieces: &self.login_pieces }).collect();
         write_lines(f, "the split of a login", &splits)?;
         f.write_str(&login_cost::list(&self.login_pieces))?;
-        write_lines(f, "steps of the data path", &self.steps)
+        write_lines(f, "steps of the data path", &self.steps)?;
+        write_lines(f, "changes of the routing table", &self.routing_table)?;
+        write_lines(f, "health checks", &self.monitoring)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::parts::Parts;
 use crate::record::Record;
 use crate::run::Row;
 use crate::statistics::{cpu_ratio, throughput_ratio};
-use crate::{allocations, spread};
+use crate::{allocations, routing_table, spread};
 
 /// One promise.
 pub(crate) struct Target {
@@ -50,6 +50,10 @@ enum Quantity {
     Step(&'static str),
     /// Of a step over a long text, in GB/s.
     Rate(&'static str),
+    /// Milliseconds that a change of the routing table takes.
+    TableChange(&'static str),
+    /// Percent of a core that health checks take.
+    Monitoring,
 }
 
 /// What is promised of it.
@@ -112,7 +116,9 @@ impl Verdict {
 use Bound::{AtLeast, AtMost, Within};
 use Candidate::{Haproxy, ProxySql, Relay, Sqluice, SqluiceEpoll, SqluiceSplit, SqluiceSplitEpoll};
 use Case::{Idle, PointSelect, Prepared, ReadWrite, Result1M, Result64K, Short};
-use Quantity::{AddedLatency, Allocations, Cpu, IdleMemory, Latency, Rate, Spread, Step, Throughput};
+use Quantity::{
+    AddedLatency, Allocations, Cpu, IdleMemory, Latency, Monitoring, Rate, Spread, Step, TableChange, Throughput,
+};
 
 const fn who(case: Case, connections: usize, candidate: Candidate) -> Who {
     Who { case, connections, candidate }
@@ -163,7 +169,7 @@ pub(crate) const RECORD_LOADS: [(Case, usize); 10] = [
 pub(crate) const RECORD_ROUNDS: usize = 7;
 pub(crate) const RECORD_SECONDS: f64 = 0.4;
 
-pub(crate) const TARGETS: [Target; 26] = [
+pub(crate) const TARGETS: [Target; 29] = [
     target("point select, 64 connections: CPU / relay", cpu(both(PointSelect, MANY, Sqluice, Relay)), AtMost(1.15)),
     target("point select, 64 connections: CPU / HAProxy", cpu(both(PointSelect, MANY, Sqluice, Haproxy)), AtMost(0.90)),
     target(
@@ -225,6 +231,13 @@ pub(crate) const TARGETS: [Target; 26] = [
     ),
     target("classification of a statement of 100 bytes: ns", Step(micro::CLASSIFY_SHORT), AtMost(150.0)),
     target("classification of a statement of 64 KiB: GB/s", Rate(micro::CLASSIFY_LONG), AtLeast(1.0)),
+    target(
+        "1,000 servers, 10,000 users: next table after one turned: ms",
+        TableChange(routing_table::NEXT_TABLE),
+        AtMost(20.0),
+    ),
+    target("1,000 servers, 10,000 users: a worker takes it: ms", TableChange(routing_table::TAKEN), AtMost(0.01)),
+    target("health checks of 200 servers every 500 ms: % of a core", Monitoring, AtMost(2.0)),
     target("short connections: CPU per cycle / ProxySQL", cpu(both(Short, FEW, Sqluice, ProxySql)), AtMost(0.70)),
 ];
 
@@ -249,6 +262,8 @@ impl Target {
             Spread(candidate) => spread(record.parts.as_ref()?, candidate),
             Step(name) => step(record.parts.as_ref()?, name),
             Rate(name) => Some(micro::LONG_LENGTH as f64 / step(record.parts.as_ref()?, name)?),
+            TableChange(what) => table_change(record.parts.as_ref()?, what),
+            Monitoring => Some(record.parts.as_ref()?.monitoring.first()?.percent_of_a_core),
         }
         .filter(|value| value.is_finite())
     }
@@ -283,6 +298,10 @@ fn spread(parts: &Parts, candidate: Candidate) -> Option<f64> {
 
 fn step(parts: &Parts, name: &str) -> Option<f64> {
     parts.steps.iter().find(|row| row.step == name).map(|row| row.nanoseconds)
+}
+
+fn table_change(parts: &Parts, what: &str) -> Option<f64> {
+    parts.routing_table.iter().find(|row| row.what == what).map(|row| row.median_us / 1000.0)
 }
 
 /// As a table that a terminal shows well and Markdown takes.

@@ -11,8 +11,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::{
-    Beliefs, Blame, Change, CheckResult, Condition, Failure, FollowUp, Report, RoutingTable, ServerId, ServerRole,
-    Succession, Successions,
+    Beliefs, Blame, Change, CheckResult, Condition, Failure, FollowUp, Publication, Report, RoutingTable, ServerId,
+    ServerRole, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -40,7 +40,7 @@ struct Awaited {
 /// Invariant: there is one watcher for each server of the configuration in force, and no other.
 pub(super) struct Keeper<Wake> {
     beliefs: Beliefs,
-    publish: Arc<ArcSwap<RoutingTable>>,
+    publication: Publication,
     wake: Wake,
     checked: latest::Sender<bool>,
     watched: HashMap<ServerId, Watched>,
@@ -77,9 +77,10 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     ) -> Keeper<Wake> {
         let (findings, inbox) = mpsc::channel(FINDINGS_MAX);
         let (watched, watchers) = (HashMap::new(), JoinSet::new());
+        let publication = Publication::new(publish);
         let mut keeper = Keeper {
             beliefs,
-            publish,
+            publication,
             wake,
             checked,
             watched,
@@ -211,7 +212,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
 
     /// Publishes what is believed now, if that is anything new.
     fn publish_changes(&mut self) -> bool {
-        let current = self.publish.load_full();
+        let current = self.publication.current();
         let Some(next) = self.beliefs.next_table(&current) else { return false };
         let changes = next.changes_since(&current);
         changes.iter().for_each(log);
@@ -220,7 +221,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         if self.history.publish(&next, Instant::now()) {
             self.kept.store(Arc::new(self.history.kept()));
         }
-        self.publish.store(Arc::new(next));
+        self.publication.publish(next);
         (self.wake)();
         contested.into_iter().for_each(|server| self.poke(server));
         true

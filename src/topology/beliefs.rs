@@ -32,6 +32,8 @@ pub struct Beliefs {
     changing: HashSet<String>,
     /// Of the table made last.
     epoch: u64,
+    /// Whether the table made last says all that is believed: most checks find nothing new, and a table has every server.
+    is_told: bool,
 }
 
 /// One server and what is believed of it.
@@ -87,7 +89,8 @@ impl Beliefs {
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
         let memories = config.clusters.iter().map(|cluster| Memory::new(cluster.topology)).collect();
-        let mut beliefs = Beliefs { config, registry, users, known, memories, changing: HashSet::new(), epoch: 0 };
+        let changing = HashSet::new();
+        let mut beliefs = Beliefs { config, registry, users, known, memories, changing, epoch: 0, is_told: false };
         beliefs.conclude_all();
         beliefs
     }
@@ -103,6 +106,7 @@ impl Beliefs {
         let memory = |cluster: &Cluster| Memory::new(cluster.topology).or_older(old.remove(cluster.name.as_str()));
         self.memories = clusters.map(memory).collect();
         self.config = config;
+        self.is_told = false;
         self.conclude_all();
     }
 
@@ -113,6 +117,10 @@ impl Beliefs {
 
     /// Takes in what a check of a server found. A server that is no longer configured is ignored.
     pub fn check(&mut self, server: ServerId, result: &CheckResult, now: Instant) {
+        let Some(cluster) = self.find(server).map(|known| known.cluster) else {
+            return;
+        };
+        let before = self.said(cluster);
         let Some(known) = self.find(server) else {
             return;
         };
@@ -125,24 +133,28 @@ impl Beliefs {
         {
             known.contact = Some(contact.clone());
         }
-        let cluster = known.cluster;
         if let CheckResult::Answered(_) = result {
             self.hear(cluster, server);
         }
         self.conclude(cluster);
+        self.is_told &= self.said(cluster) == before;
     }
 
     /// Takes in that a server failed a session, and says what to do about it.
     pub fn report(&mut self, server: ServerId, failure: Failure, now: Instant) -> FollowUp {
+        let Some(cluster) = self.find(server).map(|known| known.cluster) else {
+            return FollowUp::Nothing;
+        };
+        let before = self.said(cluster);
         let Some(known) = self.find(server) else {
             return FollowUp::Nothing;
         };
         if matches!(failure, Failure::Refused | Failure::Reset) {
             known.registered.progress.note(None);
         }
-        let cluster = known.cluster;
         let follow_up = known.belief.report(failure, now);
         self.conclude(cluster);
+        self.is_told &= self.said(cluster) == before;
         follow_up
     }
 
@@ -156,11 +168,13 @@ impl Beliefs {
     /// From now on no server of the cluster of that name gets new writes, whatever it says, until [`Beliefs::let_write`].
     pub fn hold_writes(&mut self, cluster: &str) {
         self.changing.insert(cluster.to_owned());
+        self.is_told = false;
     }
 
     /// Whoever is the primary of that cluster gets its writes again.
     pub fn let_write(&mut self, cluster: &str) {
         self.changing.remove(cluster);
+        self.is_told = false;
     }
 
     /// The ids of all servers, in the order of the table.
@@ -176,12 +190,16 @@ impl Beliefs {
     /// The table that follows from what is believed now.
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
+        self.is_told = true;
         let clusters = self.memories.iter().map(|memory| ClusterEntry { alarms: memory.alarms().to_vec() }).collect();
         RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), clusters, Arc::clone(&self.users))
     }
 
     /// The table that follows from what is believed now, if it says anything else than `current`.
     pub fn next_table(&mut self, current: &RoutingTable) -> Option<RoutingTable> {
+        if self.is_told && current.epoch == self.epoch {
+            return None;
+        }
         let next = self.table();
         if next.agrees_with(current) {
             self.epoch -= 1;
@@ -192,6 +210,13 @@ impl Beliefs {
 
     fn find(&mut self, server: ServerId) -> Option<&mut Known> {
         self.known.iter_mut().find(|known| known.registered.id == server)
+    }
+
+    /// What a table says of a cluster because of what was heard in it.
+    fn said(&self, cluster: ClusterIndex) -> (Vec<(Health, Option<Contact>)>, Vec<String>) {
+        let members = self.known.iter().filter(|known| known.cluster == cluster);
+        let alarms = self.memories[cluster.0].alarms();
+        (members.map(|known| (known.health(), known.contact.clone())).collect(), alarms.to_vec())
     }
 
     /// Takes in an answer together with what it means to the rest of its cluster.
@@ -325,14 +350,13 @@ impl Known {
 
 /// The servers of `config`, with what `old` knew of them.
 fn known(config: &Config, registry: &mut Registry, old: Vec<Known>, now: Instant) -> Vec<Known> {
-    let mut old: Vec<Option<Known>> = old.into_iter().map(Some).collect();
+    let mut old: HashMap<ServerId, Known> = old.into_iter().map(|known| (known.registered.id, known)).collect();
     let mut known = Vec::new();
     for (index, cluster) in config.clusters.iter().enumerate() {
         for server in &cluster.servers {
             let new = Known::new(ClusterIndex(index), cluster, server, registry, now);
-            let same =
-                old.iter_mut().find(|old| old.as_ref().is_some_and(|old| old.registered.id == new.registered.id));
-            known.push(new.remember(same.and_then(Option::take)));
+            let same = old.remove(&new.registered.id);
+            known.push(new.remember(same));
         }
     }
     known

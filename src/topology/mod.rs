@@ -14,6 +14,7 @@ mod health;
 mod load;
 mod offer;
 mod progress;
+mod publication;
 mod registry;
 pub mod replication;
 mod standing;
@@ -40,6 +41,7 @@ pub use health::{
 pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
 pub use progress::{Progress, Seen};
+pub use publication::Publication;
 pub use registry::Registry;
 pub use succession::{Phases, Succession, Successions};
 pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};

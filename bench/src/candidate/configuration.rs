@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Candidate;
+use crate::monitoring::Checks;
 use crate::target::{Account, Target};
 
 /// No pinning of its own (the bench pins the process), and servers that never change: one, or with a split two, of which
@@ -52,6 +53,61 @@ password = "{password}"
 {destination}
 "#,
         socket = socket.display(),
+    )
+}
+
+/// Many clusters, each of the one server and its replica, and one user, who is led to the first.
+pub(crate) fn monitored(checks: Checks, address: SocketAddr, server: &Target, directory: &Path) -> String {
+    let Account { user, password } = &server.account;
+    let socket = admin_socket(directory);
+    let interval_ms = checks.interval.as_millis();
+    let replica = server.replica.unwrap_or(server.address);
+    let cluster = |number| {
+        format!(
+            r#"
+[cluster.c{number}]
+topology = "replication"
+check_interval = "{interval_ms}ms"
+monitor = {{ user = "{user}", password = "{password}" }}
+
+[[cluster.c{number}.server]]
+name = "primary"
+address = "{primary}"
+
+[[cluster.c{number}.server]]
+name = "replica"
+address = "{replica}"
+"#,
+            primary = server.address,
+        )
+    };
+    format!(
+        r#"[process]
+workers = 1
+pin_workers = false
+io = "epoll"
+
+[log]
+level = "warn"
+
+[admin]
+socket = "{socket}"
+
+[[listener]]
+name = "bench"
+address = "{address}"
+
+[pool.first]
+cluster = "c0"
+role = "primary"
+
+[[user]]
+name = "{user}"
+password = "{password}"
+pool = "first"
+{clusters}"#,
+        socket = socket.display(),
+        clusters = (0..checks.clusters).map(cluster).collect::<String>(),
     )
 }
 

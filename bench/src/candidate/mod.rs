@@ -194,6 +194,20 @@ impl Running {
     }
 }
 
+/// Starts the balancer with another configuration than that of a load, made for its address and its directory, and waits
+/// as [`start`] does.
+pub(crate) fn start_configured(
+    candidate: Candidate,
+    surroundings: &Surroundings<'_>,
+    configuration: impl FnOnce(SocketAddr, &Path) -> String,
+) -> Result<Running, NotStarted> {
+    require_engine(candidate)?;
+    let log = surroundings.directory.join(format!("{}.log", candidate.name()));
+    let mut running = start_balancer(candidate, surroundings, &log, configuration)?;
+    await_service(&mut running, surroundings.server, &log)?;
+    Ok(running)
+}
+
 /// Starts a candidate and waits until a query through it gets the right reply.
 pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Result<Running, NotStarted> {
     require_engine(candidate)?;
@@ -250,6 +264,17 @@ fn start_sqluice(candidate: Candidate, surroundings: &Surroundings<'_>, log: &Pa
     if candidate.splits() && surroundings.server.replica.is_none() {
         return Err(NotStarted::Absent("only the stand-in server has a replica".to_owned()));
     }
+    start_balancer(candidate, surroundings, log, |address, directory| {
+        configuration::sqluice(candidate, surroundings.workers, address, surroundings.server, directory)
+    })
+}
+
+fn start_balancer(
+    candidate: Candidate,
+    surroundings: &Surroundings<'_>,
+    log: &Path,
+    configuration: impl FnOnce(SocketAddr, &Path) -> String,
+) -> Result<Running, NotStarted> {
     let Some(program) = find_program(&surroundings.programs.sqluice) else {
         let path = surroundings.programs.sqluice.display();
         return Err(NotStarted::Failed(format!("{path} is not there: `cargo build --release` makes it")));
@@ -257,8 +282,7 @@ fn start_sqluice(candidate: Candidate, surroundings: &Surroundings<'_>, log: &Pa
     let directory = new_directory(surroundings, candidate.name())?;
     let config = directory.join("sqluice.toml");
     let address = free_address()?;
-    let text = configuration::sqluice(candidate, surroundings.workers, address, surroundings.server, &directory);
-    fs::write(&config, text)?;
+    fs::write(&config, configuration(address, &directory))?;
     start_with(surroundings.cpu, &program, &["run", "--config", utf8(&config)], address, log)
 }
 
