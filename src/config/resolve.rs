@@ -76,10 +76,12 @@ impl Resolver<'_> {
 
     fn cluster(&self, written: ClusterSection) -> Option<Cluster> {
         let topology = inner(written.topology);
-        if topology == Some(Topology::Replication) && !written.has_monitor {
-            let problem = "topology \"replication\" needs an account for the health checks: \
-                           write `monitor = { user = \"…\", password = \"…\" }`, or make the topology \"static\"";
-            self.complaints.missing(&written.name.span(), problem);
+        if let Some(topology @ (Topology::Replication | Topology::Galera)) = topology
+            && !written.has_monitor
+        {
+            let problem = format!("topology \"{}\" needs an account for the health checks", topology.word());
+            let advice = "write `monitor = { user = \"…\", password = \"…\" }`, or make the topology \"static\"";
+            self.complaints.missing(&written.name.span(), format!("{problem}: {advice}"));
         }
         let monitor = written.monitor.map(|monitor| self.monitor(monitor));
         let servers: Vec<_> = written.servers.into_iter().map(|server| self.server(server, topology)).collect();
@@ -96,6 +98,7 @@ impl Resolver<'_> {
             rise: inner(written.rise)?,
             max_replica_lag: inner(written.max_replica_lag)?,
             hold_timeout: inner(written.hold_timeout)?,
+            donor_reads: inner(written.donor_reads)?,
             connect_timeout: inner(written.connect_timeout)?,
             servers: all(servers)?,
         })
@@ -108,7 +111,7 @@ impl Resolver<'_> {
     }
 
     fn server(&self, written: ServerSection, topology: Option<Topology>) -> Option<Server> {
-        if let (Some(topology @ (Topology::Static | Topology::Galera)), Some(role)) = (topology, &written.role)
+        if let (Some(topology @ Topology::Static), Some(role)) = (topology, &written.role)
             && *role.get_ref() == RoleSetting::Auto
         {
             let problem = format!("topology \"{}\" asks no server for its role", topology.word());

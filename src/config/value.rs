@@ -7,7 +7,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::limits::SOCKET_PATH_BYTES_MAX;
-use super::{Balance, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting, ServerAddress, Topology};
+use super::{
+    Balance, DonorReads, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting, ServerAddress,
+    Topology,
+};
 
 /// What is wrong with a value, and what to write instead; goes on after the setting's name.
 pub(crate) type Problem = String;
@@ -51,6 +54,11 @@ impl Choice for LogFormat {
 impl Choice for Topology {
     const ALL: &'static [(&'static str, Self)] =
         &[("replication", Topology::Replication), ("static", Topology::Static), ("galera", Topology::Galera)];
+}
+
+impl Choice for DonorReads {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("last-resort", DonorReads::LastResort), ("always", DonorReads::Always)];
 }
 
 impl Choice for RoleSetting {

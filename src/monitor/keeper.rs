@@ -11,7 +11,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::{
-    Beliefs, Blame, Change, CheckResult, Condition, Failure, FollowUp, Report, RoutingTable, ServerId, ServerRole,
+    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Report, RoutingTable, ServerId,
+    ServerRole,
 };
 
 /// What the rest of the process may ask for.
@@ -98,6 +99,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             self.beliefs.see(finding.server, finding.seen.take());
         }
         self.publish_changes();
+        self.ask_again();
         self.note_refusal(&finding);
         let all_checked = self.beliefs.all_checked();
         self.checked.send_if_modified(|checked| std::mem::replace(checked, all_checked) != all_checked);
@@ -135,11 +137,18 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let Some(next) = self.beliefs.next_table(&current) else { return false };
         let changes = next.changes_since(&current);
         changes.iter().for_each(log);
+        next.news_since(&current).into_iter().for_each(|(name, entry)| log_cluster(name, entry));
         let contested: Vec<ServerId> = newly_contested(&current, &next).collect();
         self.publish.store(Arc::new(next));
         (self.wake)();
         contested.into_iter().for_each(|server| self.poke(server));
         true
+    }
+
+    /// Those whose last answer is older than something that changes what it means.
+    fn ask_again(&mut self) {
+        let outdated = self.beliefs.take_outdated();
+        outdated.into_iter().for_each(|server| self.poke(server));
     }
 
     fn poke(&self, server: ServerId) {
@@ -207,6 +216,16 @@ fn log(change: &Change) {
         (Condition::Down, _) => tracing::warn!("{change}"),
         (_, ServerRole::Contested | ServerRole::ReadOnlyPrimary) => tracing::warn!("{change}"),
         (Condition::Unknown | Condition::Up, _) => tracing::info!("{change}"),
+    }
+}
+
+fn log_cluster(name: &str, entry: &ClusterEntry) {
+    let ClusterEntry { situation, alarms, .. } = entry;
+    match alarms.as_slice() {
+        [] => tracing::info!("cluster {name}: {situation}"),
+        alarms => {
+            tracing::warn!("cluster {name}: {situation}: {} (`sqluice doctor` tells what to do)", alarms.join("; "))
+        }
     }
 }
 

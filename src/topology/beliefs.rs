@@ -1,5 +1,6 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,10 +9,10 @@ use super::registry::Registered;
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Registry, RoutingTable,
-    Seen, ServerEntry, ServerId, Thresholds,
+    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Registry,
+    RoutingTable, Seen, ServerEntry, ServerId, Thresholds, galera,
 };
-use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress};
+use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
 
 /// What is believed of each configured server.
 ///
@@ -22,6 +23,8 @@ pub struct Beliefs {
     registry: Registry,
     users: Arc<Users>,
     known: Vec<Known>,
+    /// Parallel to the clusters of `config`; only those of Galera clusters have anything in them.
+    memories: Vec<galera::Memory>,
     /// Of the table made last.
     epoch: u64,
 }
@@ -44,7 +47,8 @@ impl Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
-        Beliefs { config, registry, users, known, epoch: 0 }
+        let memories = config.clusters.iter().map(|_| galera::Memory::default()).collect();
+        Beliefs { config, registry, users, known, memories, epoch: 0 }
     }
 
     /// Takes another configuration. What is known of a server is kept while its name and address stay the same.
@@ -52,7 +56,14 @@ impl Beliefs {
         self.users = Arc::new(Users::new(&config, &mut self.registry));
         self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
         self.registry.forget_unused(&config);
+        let mut memories: HashMap<&str, galera::Memory> =
+            self.config.clusters.iter().map(|cluster| cluster.name.as_str()).zip(self.memories.drain(..)).collect();
+        let kept = config.clusters.iter().map(|cluster| memories.remove(cluster.name.as_str()).unwrap_or_default());
+        self.memories = kept.collect();
         self.config = config;
+        for cluster in 0..self.config.clusters.len() {
+            self.conclude(ClusterIndex(cluster));
+        }
     }
 
     /// The configuration in force.
@@ -74,6 +85,9 @@ impl Beliefs {
         {
             known.contact = Some(contact.clone());
         }
+        let cluster = known.cluster;
+        self.memories[cluster.0].check(server, result, now);
+        self.conclude(cluster);
     }
 
     /// Takes in that a server failed a session, and says what to do about it.
@@ -84,7 +98,16 @@ impl Beliefs {
         if matches!(failure, Failure::Refused | Failure::Reset) {
             known.registered.progress.note(None);
         }
-        known.belief.report(failure, now)
+        let follow_up = known.belief.report(failure, now);
+        let cluster = known.cluster;
+        self.memories[cluster.0].report(server, failure, now);
+        self.conclude(cluster);
+        follow_up
+    }
+
+    /// Servers that should be asked again at once: what they said last was before something that they should know of.
+    pub fn take_outdated(&mut self) -> Vec<ServerId> {
+        self.memories.iter_mut().flat_map(galera::Memory::take_to_ask).collect()
     }
 
     /// Takes in how far a server that answered said it is; nothing, if it did not tell. Makes no new table.
@@ -124,15 +147,41 @@ impl Beliefs {
         self.known.iter_mut().find(|known| known.registered.id == server)
     }
 
-    fn entries(&self) -> Vec<ServerEntry> {
-        let mut entries = Vec::with_capacity(self.known.len());
-        for (index, cluster) in self.config.clusters.iter().enumerate() {
-            let members: Vec<&Known> = self.known.iter().filter(|known| known.cluster == ClusterIndex(index)).collect();
-            let roles = writer::roles(cluster, members.iter().map(|known| &known.belief));
-            let servers = members.iter().zip(&cluster.servers).zip(&roles);
-            entries.extend(servers.map(|((known, server), &role)| known.entry(server, role)));
+    /// Draws the conclusions that have to be drawn in the order in which things were heard.
+    fn conclude(&mut self, cluster: ClusterIndex) {
+        if self.config.cluster(cluster).topology == Topology::Galera {
+            let configured = configured(&self.config, &self.known, cluster);
+            self.memories[cluster.0].conclude(&configured);
         }
-        entries
+    }
+
+    fn entries(&self) -> (Vec<ServerEntry>, Vec<ClusterEntry>) {
+        let mut servers = Vec::with_capacity(self.known.len());
+        let mut clusters = Vec::with_capacity(self.config.clusters.len());
+        for (index, cluster) in self.config.clusters.iter().enumerate() {
+            let members = self.known.iter().filter(|known| known.cluster == ClusterIndex(index));
+            let (judged, entry) = self.judged(ClusterIndex(index), cluster);
+            let entries = members.zip(&cluster.servers).zip(judged);
+            servers.extend(entries.map(|((known, server), health)| known.entry(server, health)));
+            clusters.push(entry);
+        }
+        (servers, clusters)
+    }
+
+    /// The health of the servers of a cluster, in their order, and what is to be said of the whole.
+    fn judged(&self, index: ClusterIndex, cluster: &Cluster) -> (Vec<Health>, ClusterEntry) {
+        let members = self.known.iter().filter(|known| known.cluster == index);
+        match cluster.topology {
+            Topology::Galera => {
+                let configured = configured(&self.config, &self.known, index);
+                let (judged, entry) = galera::judge(&self.memories[index.0], &configured, cluster.donor_reads);
+                (members.zip(judged).map(|(known, judged)| known.galera_health(judged)).collect(), entry)
+            }
+            Topology::Replication | Topology::Static => {
+                let roles = writer::roles(cluster, members.clone().map(|known| &known.belief));
+                (members.zip(roles).map(|(known, role)| known.health(role)).collect(), ClusterEntry::unnamed())
+            }
+        }
     }
 }
 
@@ -160,7 +209,7 @@ impl Known {
         }
     }
 
-    fn entry(&self, server: &Server, role: ServerRole) -> ServerEntry {
+    fn entry(&self, server: &Server, health: Health) -> ServerEntry {
         ServerEntry {
             id: self.registered.id,
             name: Arc::clone(&self.name),
@@ -172,11 +221,21 @@ impl Known {
                 .or_else(|| literal_endpoint(&self.address)),
             weight: server.weight,
             max_connections: server.max_connections,
-            health: self.health(role),
+            health,
             greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
             load: Arc::clone(&self.registered.load),
             progress: Arc::clone(&self.registered.progress),
         }
+    }
+
+    /// Of a node that is up, its standing in its group is what there is to say.
+    fn galera_health(&self, judged: galera::Judged) -> Health {
+        let condition = self.belief.condition();
+        let reason = match condition {
+            Condition::Up => judged.reason,
+            Condition::Unknown | Condition::Down => Arc::clone(self.belief.reason()),
+        };
+        Health { condition, role: judged.role, fitness: judged.fitness, reason, since: self.belief.since() }
     }
 
     fn health(&self, role: ServerRole) -> Health {
@@ -193,6 +252,21 @@ impl Known {
         };
         Health { condition, role, fitness: Fitness::Fit, reason, since: self.belief.since() }
     }
+}
+
+/// The servers of a cluster, as the judgement of a Galera cluster wants them.
+fn configured<'a>(config: &'a Config, known: &'a [Known], cluster: ClusterIndex) -> Vec<galera::Configured<'a>> {
+    let members = known.iter().filter(|known| known.cluster == cluster).zip(&config.cluster(cluster).servers);
+    let node = |(known, server): (&'a Known, &'a Server)| galera::Configured {
+        id: known.registered.id,
+        name: &server.name,
+        address: &server.address,
+        role: server.role,
+        weight: server.weight,
+        condition: known.belief.condition(),
+        checked: known.belief.is_checked(),
+    };
+    members.map(node).collect()
 }
 
 /// The servers of `config`, with what `old` knew of them.

@@ -7,6 +7,8 @@
 //! [`Progress`] of each server.
 
 mod beliefs;
+mod cluster;
+pub mod galera;
 mod greeting;
 mod health;
 mod load;
@@ -24,6 +26,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
+pub use cluster::{ClusterEntry, Situation};
 pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;

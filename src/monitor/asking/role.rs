@@ -13,7 +13,7 @@ use crate::topology::{CheckResult, Seen, View, Writable};
 
 /// The question for role and position.
 #[derive(Debug)]
-pub(super) struct Role {
+pub(in crate::monitor) struct Role {
     version: ServerVersion,
     subject: Subject,
 }
@@ -33,12 +33,30 @@ impl Role {
 
     pub(super) async fn ask(&mut self, client: &mut Conn) -> Result<Told, CheckResult> {
         let asked = Instant::now();
-        let mut answer = client.query_first(question(self.version, self.subject)).await;
-        if self.subject == Subject::RoleAndPosition && answer.as_ref().is_err_and(is_unknown_variable) {
-            self.subject = Subject::Role;
-            answer = client.query_first(question(self.version, self.subject)).await;
-        }
+        let answer = match client.query_first(self.question()).await {
+            Err(error) if self.forgoes(&error) => client.query_first(self.question()).await,
+            answer => answer,
+        };
         let values = answer.map_err(statement_failure)?.map(Row::unwrap).unwrap_or_default();
+        self.read(&values, asked)
+    }
+
+    /// The statement that asks.
+    pub(super) fn question(&self) -> &'static str {
+        question(self.version, self.subject)
+    }
+
+    /// Whether an error means that the server does not know positions: then it is not asked for them again.
+    pub(super) fn forgoes(&mut self, error: &mysql_async::Error) -> bool {
+        let asked_too_much = self.subject == Subject::RoleAndPosition && is_unknown_variable(error);
+        if asked_too_much {
+            self.subject = Subject::Role;
+        }
+        asked_too_much
+    }
+
+    /// What the row of an answer says.
+    pub(super) fn read(&self, values: &[Value], asked: Instant) -> Result<Told, CheckResult> {
         let (role, position) = values.split_at(ROLE_COLUMNS.min(values.len()));
         if role.is_empty() {
             return Err(CheckResult::Malformed("no row for its read_only".to_owned()));
@@ -91,7 +109,7 @@ fn position_of(family: Family, columns: &[Value], asked: Instant) -> Option<Seen
     }
 }
 
-fn text(value: &Value) -> Option<&[u8]> {
+pub(super) fn text(value: &Value) -> Option<&[u8]> {
     match value {
         Value::Bytes(bytes) => Some(bytes),
         _ => None,
@@ -99,7 +117,7 @@ fn text(value: &Value) -> Option<&[u8]> {
 }
 
 /// Whether a variable is on. It is a number; later versions of MariaDB have words for it, of which all but OFF forbid writes.
-fn is_on(value: &Value) -> bool {
+pub(super) fn is_on(value: &Value) -> bool {
     match value {
         Value::Int(number) => *number != 0,
         Value::UInt(number) => *number != 0,

@@ -1,0 +1,75 @@
+//! Galera: which node of a cluster may be used for what, who has the writes, what has happened, and what to do about it.
+//!
+//! [`View`] is what a node says. `majority` tells whose view of the group counts, `standing` what a node may be used for,
+//! `choice` who has the writes, `situation` what has happened, `advice` what to do. `memory` holds what is remembered from
+//! one answer to the next.
+
+mod advice;
+mod choice;
+mod majority;
+mod memory;
+mod situation;
+mod standing;
+mod view;
+
+use std::sync::Arc;
+
+pub use situation::Situation;
+pub use view::{Connection, Desync, Group, LocalState, Queries, Readiness, Status, View};
+
+pub(super) use memory::{Configured, Memory};
+
+use super::{ClusterEntry, Fitness, ServerRole};
+use crate::config::DonorReads;
+use situation::{Picture, Presence};
+use standing::Standing;
+
+/// What one node is used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) role: ServerRole,
+    pub(super) fitness: Fitness,
+    /// Why, of a node that is up.
+    pub(super) reason: Arc<str>,
+}
+
+/// What each node is used for, in their order, and what is to be said of the whole cluster.
+pub(super) fn judge(memory: &Memory, configured: &[Configured<'_>], donors: DonorReads) -> (Vec<Judged>, ClusterEntry) {
+    let picture = Picture::new(memory, configured);
+    let writer =
+        memory.writer().filter(|writer| configured.iter().any(|node| node.id == *writer && memory.may_write(node)));
+    let judged = picture.nodes.iter().map(|node| match node.presence {
+        Presence::Here(_, standing) => judged(standing, writer == Some(node.configured.id), donors),
+        Presence::Unheard | Presence::Missing | Presence::Gone(..) => {
+            Judged { role: ServerRole::Unknown, fitness: Fitness::Unfit, reason: Arc::from("was not heard") }
+        }
+    });
+    let also_written =
+        configured.iter().map(|node| node.id).filter(|id| Some(*id) != writer && memory.is_written_to_steadily(*id));
+    let alarms = advice::alarms(&picture, writer, &also_written.collect::<Vec<_>>());
+    let entry = ClusterEntry {
+        situation: super::Situation::Galera(picture.situation()),
+        alarms,
+        advice: advice::steps(&picture),
+    };
+    (judged.collect(), entry)
+}
+
+fn judged(standing: Standing, is_writer: bool, donors: DonorReads) -> Judged {
+    let reason = Arc::from(standing.to_string());
+    let fitness = match standing {
+        Standing::Synced => Fitness::Fit,
+        _ if standing.is_last_resort() && donors == DonorReads::Always => Fitness::Fit,
+        _ if standing.is_last_resort() => Fitness::LastResort,
+        _ => Fitness::Unfit,
+    };
+    let role = match (is_writer, fitness) {
+        (true, _) => ServerRole::Primary,
+        (false, Fitness::Fit | Fitness::LastResort) => ServerRole::Replica,
+        (false, Fitness::Unfit) => ServerRole::Unknown,
+    };
+    Judged { role, fitness, reason }
+}
+
+#[cfg(test)]
+mod tests;
