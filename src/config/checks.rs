@@ -9,7 +9,7 @@ use super::error::Complaints;
 use super::file::{ClusterSection, File, PoolSection, ServerSection, UserSection};
 use super::read::At;
 use super::value::quoted;
-use super::{ListenAddress, Role, RoleSetting};
+use super::{Failover, ListenAddress, Role, RoleSetting, ServerAddress, Topology};
 
 /// Complains about everything that does not fit.
 pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
@@ -17,6 +17,7 @@ pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
     for cluster in &file.clusters {
         check_servers(cluster, complaints);
         check_primaries(cluster, complaints);
+        check_failover(cluster, complaints);
     }
     check_fallbacks(&file.pools, complaints);
     for pool in &file.pools {
@@ -62,6 +63,46 @@ fn check_primaries(cluster: &ClusterSection, complaints: &Complaints<'_>) {
         let problem = "another server of this cluster is the primary, and writes go to one: write `role = \"replica\"`";
         complaints.at(&role.span(), problem);
     }
+}
+
+/// What a cluster needs whose primary may be made here.
+fn check_failover(cluster: &ClusterSection, complaints: &Complaints<'_>) {
+    let Some(failover) = cluster.failover.as_ref().filter(|failover| *failover.get_ref() != Failover::Off) else {
+        return;
+    };
+    let place = failover.span();
+    let topology = cluster.topology.as_ref().map(At::get_ref);
+    if topology.is_some_and(|topology| *topology != Topology::Replication) {
+        let problem = "only replicas can be promoted: write `topology = \"replication\"`, or leave `failover` out";
+        complaints.at(&place, problem);
+    }
+    if !cluster.has_replication {
+        let problem = "a former primary has to follow the new one: \
+                       write `replication = { user = \"…\", password = \"…\" }`, the account that replicas use";
+        complaints.missing(&place, problem);
+    }
+    if *failover.get_ref() == Failover::Automatic && (1..3).contains(&cluster.servers.len()) {
+        let problem = "without its primary a cluster of two has no majority that could decide: \
+                       write \"manual\", or add a server";
+        complaints.at(&place, problem);
+    }
+    cluster.servers.iter().for_each(|server| check_promotable(server, complaints));
+}
+
+/// What a server needs that may be promoted, or follow one that was.
+fn check_promotable(server: &ServerSection, complaints: &Complaints<'_>) {
+    if let Some(address) = server.address.as_ref().filter(|address| is_local(address.get_ref())) {
+        let problem = "no replica can follow a UNIX socket: write a host and a port, or leave `failover` out";
+        complaints.at(&address.span(), problem);
+    }
+    if let Some(role) = server.role.as_ref().filter(|role| *role.get_ref() != RoleSetting::Auto) {
+        let problem = "with `failover` no server has a role for ever: leave `role` out, or write `priority = 0`";
+        complaints.at(&role.span(), problem);
+    }
+}
+
+fn is_local(address: &ServerAddress) -> bool {
+    matches!(address, ServerAddress::Unix(_))
 }
 
 /// TOML itself refuses two clusters or pools of one name.

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use super::read::MASKED;
 use super::reference::{ROOT, Section, Setting};
 use super::value::{Choice, DurationText};
-use super::{Cluster, Config, Freshness, Listener, Pool, Role, Server, Split, User};
+use super::{Cluster, Config, Failover, Freshness, Listener, Pool, Promotion, Role, Server, Split, User};
 use crate::protocol::auth::{Secret, Verifier};
 
 /// One table of the configuration.
@@ -183,6 +183,12 @@ fn listener(listener: &Listener) -> Entry<'_> {
 fn cluster(cluster: &Cluster) -> Entry<'_> {
     let mut values = vec![("topology", Shown::of(cluster.topology))];
     values.extend(cluster.monitor.iter().map(|monitor| ("monitor", Shown::Account(&monitor.user, &monitor.password))));
+    let failover = cluster.promotion.as_ref().map_or(Failover::Off, |promotion| promotion.failover);
+    values.push(("failover", Shown::of(failover)));
+    if let Some(Promotion { admin, replication, .. }) = &cluster.promotion {
+        values.push(("admin", Shown::Account(&admin.user, &admin.password)));
+        values.push(("replication", Shown::Account(&replication.user, &replication.password)));
+    }
     values.extend([
         ("check_interval", Shown::duration(cluster.check_interval)),
         ("check_timeout", Shown::duration(cluster.check_timeout)),
@@ -203,6 +209,7 @@ fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
         ("weight", Shown::Count(server.weight)),
         ("role", Shown::of(server.role)),
         ("max_connections", Shown::Count(server.max_connections)),
+        ("priority", Shown::Count(server.priority)),
     ];
     let header = format!("[[cluster.{}.server]]", toml_key(&cluster.name));
     named(&["cluster", "server"], &format!("{}/{}", cluster.name, server.name), header, values)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, DonorReads, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting,
+    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting,
     ServerAddress, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
@@ -48,9 +48,14 @@ pub(crate) struct ListenerSection {
 pub(crate) struct ClusterSection {
     pub(crate) name: At<String>,
     pub(crate) topology: Option<At<Topology>>,
-    pub(crate) monitor: Option<MonitorSection>,
+    pub(crate) monitor: Option<AccountSection>,
     /// Whether a monitor was written at all: one that was refused is not missing.
     pub(crate) has_monitor: bool,
+    pub(crate) failover: Option<At<Failover>>,
+    pub(crate) admin: Option<AccountSection>,
+    pub(crate) replication: Option<AccountSection>,
+    /// Whether it was written at all, as above.
+    pub(crate) has_replication: bool,
     pub(crate) check_interval: Option<At<Duration>>,
     pub(crate) check_timeout: Option<At<Duration>>,
     pub(crate) fall: Option<At<u32>>,
@@ -62,7 +67,7 @@ pub(crate) struct ClusterSection {
     pub(crate) servers: Vec<ServerSection>,
 }
 
-pub(crate) struct MonitorSection {
+pub(crate) struct AccountSection {
     pub(crate) place: Range<usize>,
     pub(crate) user: Option<At<String>>,
     pub(crate) password: PasswordForms,
@@ -74,6 +79,7 @@ pub(crate) struct ServerSection {
     pub(crate) weight: Option<At<u32>>,
     pub(crate) role: Option<At<RoleSetting>>,
     pub(crate) max_connections: Option<At<u32>>,
+    pub(crate) priority: Option<At<u32>>,
 }
 
 pub(crate) struct PoolSection {
@@ -205,8 +211,12 @@ impl ClusterSection {
         let section = ClusterSection {
             name,
             topology: table.choice("topology"),
-            monitor: table.optional_table("monitor", MonitorSection::read),
+            monitor: table.optional_table("monitor", AccountSection::read),
             has_monitor: table.place_of("monitor").is_some(),
+            failover: table.choice("failover"),
+            admin: table.optional_table("admin", AccountSection::read),
+            replication: table.optional_table("replication", AccountSection::read),
+            has_replication: table.place_of("replication").is_some(),
             check_interval: table.duration("check_interval"),
             check_timeout: table.duration("check_timeout"),
             fall: table.count("fall"),
@@ -222,10 +232,10 @@ impl ClusterSection {
     }
 }
 
-impl MonitorSection {
-    fn read(table: Reader<'_>) -> MonitorSection {
+impl AccountSection {
+    fn read(table: Reader<'_>) -> AccountSection {
         let section =
-            MonitorSection { place: table.place(), user: table.text("user"), password: PasswordForms::read(&table) };
+            AccountSection { place: table.place(), user: table.text("user"), password: PasswordForms::read(&table) };
         table.finish();
         section
     }
@@ -239,6 +249,7 @@ impl ServerSection {
             weight: table.count("weight"),
             role: table.choice("role"),
             max_connections: table.count("max_connections"),
+            priority: table.count("priority"),
         };
         table.finish();
         section

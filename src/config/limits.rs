@@ -32,6 +32,8 @@ pub const POOLS_MAX: usize = 1024;
 pub const USERS_MAX: usize = 100_000;
 /// A server's weight. Higher ones would only make rounding visible.
 pub const WEIGHT_MAX: u32 = 1000;
+/// A server's priority at promotions.
+pub const PRIORITY_MAX: u32 = 1000;
 /// Bytes of the name of a listener, cluster, server or pool.
 pub const NAME_BYTES_MAX: usize = 64;
 /// Bytes of a user's name: MariaDB allows 128 characters, MySQL 32.

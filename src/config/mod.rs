@@ -159,7 +159,9 @@ pub struct Cluster {
     /// Where the servers' roles come from.
     pub topology: Topology,
     /// The account the health checks use; always there with [`Topology::Replication`] and [`Topology::Galera`].
-    pub monitor: Option<Monitor>,
+    pub monitor: Option<Account>,
+    /// Who may make another server the primary, and how; absent: nobody here does.
+    pub promotion: Option<Promotion>,
     /// From the start of one check of a server to the start of the next.
     pub check_interval: Duration,
     /// When a check that has not answered has failed.
@@ -202,13 +204,35 @@ pub enum DonorReads {
     Always,
 }
 
-/// The account that health checks log in with.
-#[derive(Debug)]
-pub struct Monitor {
-    /// Its name at the servers.
+/// An account at the servers.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its name there.
     pub user: String,
     /// Its password.
     pub password: Secret,
+}
+
+/// `failover` of a `[cluster.NAME]` with [`Topology::Replication`], and what it needs.
+#[derive(Debug, Clone)]
+pub struct Promotion {
+    /// Who decides.
+    pub failover: Failover,
+    /// Whose account stops and starts replication and changes `read_only`.
+    pub admin: Account,
+    /// Whose account a former primary follows the new one with.
+    pub replication: Account,
+}
+
+/// Who decides that another server becomes the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failover {
+    /// Nobody: roles are found, never made.
+    Off,
+    /// An operator, with `sqluice switchover`.
+    Manual,
+    /// An operator, and this process when the primary has certainly failed.
+    Automatic,
 }
 
 /// `[[cluster.NAME.server]]`: one configured mysqld or mariadbd.
@@ -224,6 +248,8 @@ pub struct Server {
     pub role: RoleSetting,
     /// Connections that this process opens to it at most; 0: unlimited.
     pub max_connections: u32,
+    /// Of servers that are equally far, the one with the most becomes primary, `0 ..= limits::PRIORITY_MAX`; 0: never.
+    pub priority: u32,
 }
 
 /// Where a server is.

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 
 use super::credentials::{self, Environment};
 use super::error::Complaints;
-use super::file::{ClusterSection, File, ListenerSection, MonitorSection, PoolSection, ServerSection, UserSection};
+use super::file::{AccountSection, ClusterSection, File, ListenerSection, PoolSection, ServerSection, UserSection};
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Admin, Cluster, ClusterIndex, Config, Limits, Listener, Log, Monitor, Pool, PoolIndex, Process, RoleSetting,
-    Server, Split, Topology, User, checks,
+    Account, Admin, Cluster, ClusterIndex, Config, Failover, Limits, Listener, Log, Pool, PoolIndex, Process,
+    Promotion, RoleSetting, Server, Split, Topology, User, checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -83,11 +83,16 @@ impl Resolver<'_> {
             let advice = "write `monitor = { user = \"…\", password = \"…\" }`, or make the topology \"static\"";
             self.complaints.missing(&written.name.span(), format!("{problem}: {advice}"));
         }
-        let monitor = written.monitor.map(|monitor| self.monitor(monitor));
+        let account = |written: Option<AccountSection>, what| written.map(|account| self.account(account, what));
+        let monitor = account(written.monitor, "the monitor");
+        let admin = account(written.admin, "admin");
+        let replication = account(written.replication, "replication");
+        let failover = inner(written.failover);
         let servers: Vec<_> = written.servers.into_iter().map(|server| self.server(server, topology)).collect();
         Some(Cluster {
             name: written.name.into_inner(),
             topology: topology?,
+            promotion: promotion(failover?, admin, monitor.as_ref(), replication)?,
             monitor: match monitor {
                 Some(monitor) => Some(monitor?),
                 None => None,
@@ -104,10 +109,9 @@ impl Resolver<'_> {
         })
     }
 
-    fn monitor(&self, written: MonitorSection) -> Option<Monitor> {
-        let password =
-            credentials::required(written.password, &written.place, "the monitor", self.environment, self.complaints);
-        Some(Monitor { user: inner(written.user)?, password: password?.into_clear()? })
+    fn account(&self, written: AccountSection, what: &str) -> Option<Account> {
+        let password = credentials::required(written.password, &written.place, what, self.environment, self.complaints);
+        Some(Account { user: inner(written.user)?, password: password?.into_clear()? })
     }
 
     fn server(&self, written: ServerSection, topology: Option<Topology>) -> Option<Server> {
@@ -123,6 +127,7 @@ impl Resolver<'_> {
             weight: inner(written.weight)?,
             role: inner(written.role)?,
             max_connections: inner(written.max_connections)?,
+            priority: inner(written.priority)?,
         })
     }
 
@@ -191,6 +196,23 @@ impl Resolver<'_> {
         }
         found
     }
+}
+
+/// Nothing outside where there was a complaint, nothing inside where nobody promotes.
+fn promotion(
+    failover: Failover,
+    admin: Option<Option<Account>>,
+    monitor: Option<&Option<Account>>,
+    replication: Option<Option<Account>>,
+) -> Option<Option<Promotion>> {
+    if failover == Failover::Off {
+        return Some(None);
+    }
+    let admin = match admin {
+        Some(admin) => admin?,
+        None => monitor?.clone()?,
+    };
+    Some(Some(Promotion { failover, admin, replication: replication?? }))
 }
 
 impl Log {

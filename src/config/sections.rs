@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::limits;
 use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
-use super::{Balance, DonorReads, IoEngine, LogFormat, LogLevel, Reuse, Role, RoleSetting, Topology};
+use super::{Balance, DonorReads, Failover, IoEngine, LogFormat, LogLevel, Reuse, Role, RoleSetting, Topology};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -243,6 +243,31 @@ static CLUSTER: Section = Section {
             doc: "The account of the health checks. Needed with topologies `\"replication\"` and `\"galera\"`.",
         },
         Setting {
+            name: "failover",
+            form: Form::Choice { words: words::<Failover>, not_yet: &[] },
+            absent: Absent::Is("\"off\""),
+            reload: Reload::AtOnce,
+            doc: "Who may make another server the primary, by GTIDs. `\"off\"`: nobody here; a promotion by another tool \
+                  is followed. `\"manual\"`: an operator, with `sqluice switchover SERVER`. `\"automatic\"`: also this \
+                  process, when the primary is down after `fall` checks, no replica receives from it any more, and more \
+                  than half of the servers can be locked; three servers at least. The servers must reach each other at \
+                  the addresses that stand here.",
+        },
+        Setting {
+            name: "admin",
+            form: Form::Table(&ADMIN_ACCOUNT),
+            absent: Absent::Means("the account of `monitor`"),
+            reload: Reload::AtOnce,
+            doc: "The account that `failover` works with.",
+        },
+        Setting {
+            name: "replication",
+            form: Form::Table(&REPLICATION_ACCOUNT),
+            absent: Absent::Means("none; needed with `failover`"),
+            reload: Reload::AtOnce,
+            doc: "The account that a former primary follows the new one with. The other replicas keep the one they have.",
+        },
+        Setting {
             name: "check_interval",
             form: Form::Duration { min: Duration::from_millis(10), max: HOUR },
             absent: Absent::Is("\"500ms\""),
@@ -337,6 +362,33 @@ static MONITOR: Section = Section {
     ],
 };
 
+static ADMIN_ACCOUNT: Section = Section {
+    title: "[cluster.NAME] admin",
+    noun: "admin account",
+    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICA MONITOR, BINLOG MONITOR, \
+          READ_ONLY ADMIN, BINLOG ADMIN, CONNECTION ADMIN, REPLICATION MASTER ADMIN, PROCESS ON *.*`. MySQL: `GRANT REPLICATION CLIENT, \
+          REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`.",
+    settings: &[
+        Setting {
+            name: "user",
+            form: Form::Text { bytes_max: limits::USER_NAME_BYTES_MAX },
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "Its name at the servers.",
+        },
+        monitor_password("password", Form::Password, "Its password."),
+        monitor_password("password_file", Form::PasswordFile, "A file that holds its password."),
+        monitor_password("password_env", Form::PasswordVariable, "An environment variable that holds its password."),
+    ],
+};
+
+static REPLICATION_ACCOUNT: Section = Section {
+    title: "[cluster.NAME] replication",
+    noun: "replication account",
+    doc: "The account that replicas log in with at their primary. It needs `REPLICATION SLAVE`.",
+    settings: ADMIN_ACCOUNT.settings,
+};
+
 /// Passwords come in several forms, of which the sections say how many are needed.
 const fn password(name: &'static str, form: Form, doc: &'static str) -> Setting {
     Setting { name, form, absent: Absent::Means("another form"), reload: Reload::NewSessions, doc }
@@ -393,6 +445,13 @@ static SERVER: Section = Section {
             absent: Absent::Is("0"),
             reload: Reload::NewSessions,
             doc: "Connections that this process opens to it at most. 0: unlimited.",
+        },
+        Setting {
+            name: "priority",
+            form: Form::Count { min: 0, max: limits::PRIORITY_MAX },
+            absent: Absent::Is("100"),
+            reload: Reload::AtOnce,
+            doc: "With `failover`: of replicas that are equally far the one with the most is promoted. 0: never.",
         },
     ],
 };

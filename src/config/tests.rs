@@ -177,6 +177,14 @@ role = "replica"
 topology = "static"
 server = [{ name = "old", address = "unix:/run/mysqld.sock", role = "primary" }]
 
+[cluster.orders]
+topology = "replication"
+monitor = { user = "monitor", password = "m" }
+failover = "manual"
+admin = { user = "failover", password = "f" }
+replication = { user = "repl", password_env = "APP_PASSWORD" }
+server = [{ name = "o1", address = "10.0.0.21:3306" }, { name = "o2", address = "10.0.0.22:3306", priority = 0 }]
+
 [pool.write]
 cluster = "shop"
 role = "primary"
@@ -352,6 +360,32 @@ fn the_documented_example_works_as_it_is() {
 fn check_documented(part: &str, written: &str, expected: &[&str]) {
     assert!(DOCUMENTED.contains(part), "{part:?} is to be replaced");
     assert_eq!(errors(&DOCUMENTED.replacen(part, written, 1)), expected, "with {written:?}");
+}
+
+#[test]
+fn whoever_promotes_needs_replicas_that_can_be_promoted() {
+    let promotes = |more: &str| format!("topology = \"replication\"\nfailover = \"manual\"\n{more}");
+    let replication = "replication = { user = \"repl\", password = \"r\" }\n";
+    let config = right(&MINIMAL.replacen("topology = \"replication\"", &promotes(replication), 1));
+    let promotion = config.clusters[0].promotion.as_ref().expect("it is configured");
+    assert_eq!((promotion.failover, promotion.admin.user.as_str()), (Failover::Manual, "monitor"));
+    assert_eq!((promotion.replication.user.as_str(), config.clusters[0].servers[0].priority), ("repl", 100));
+    assert!(right(MINIMAL).clusters[0].promotion.is_none());
+
+    let topology = "topology = \"replication\"";
+    let account = "write `replication = { user = \"…\", password = \"…\" }`, the account that replicas use";
+    check(topology, &promotes(""), &format!("7:12: a former primary has to follow the new one: {account}"));
+    let two = format!("[[cluster.shop.server]]\nname = \"db2\"\naddress = \"10.0.0.12:3306\"\n[[cluster.shop.server]]");
+    let text = MINIMAL.replacen(topology, &promotes(replication), 1).replacen("[[cluster.shop.server]]", &two, 1);
+    let problem = "without its primary a cluster of two has no majority that could decide";
+    let automatic = text.replacen("\"manual\"", "\"automatic\"", 1);
+    assert_eq!(errors(&automatic), [format!("7:12: {problem}: write \"manual\", or add a server")]);
+    let local = text.replacen("10.0.0.12:3306", "unix:/run/db2.sock", 1);
+    let problem = "no replica can follow a UNIX socket: write a host and a port, or leave `failover` out";
+    assert_eq!(errors(&local), [format!("13:11: {problem}")]);
+    let fixed = text.replacen("10.0.0.12:3306\"", "10.0.0.12:3306\"\nrole = \"replica\"", 1);
+    let problem = "with `failover` no server has a role for ever: leave `role` out, or write `priority = 0`";
+    assert_eq!(errors(&fixed), [format!("14:8: {problem}")]);
 }
 
 #[test]
@@ -841,10 +875,8 @@ fn what_is_printed_is_the_same_configuration_once_the_secrets_are_put_back() {
                 .replace("<masked>", "secret"),
         );
         let changed: Vec<String> = changes(&config, &again).iter().map(Change::to_string).collect();
-        assert!(
-            changed.iter().all(|line| line.contains("password changed") || line.contains("monitor changed")),
-            "{changed:?}"
-        );
+        let secret = ["password changed", "monitor changed", "admin changed", "replication changed"];
+        assert!(changed.iter().all(|line| secret.iter().any(|words| line.contains(words))), "{changed:?}");
     }
 }
 
@@ -863,7 +895,15 @@ fn every_setting_is_printed() {
                 Form::NotYet { .. } | Form::Only(_) | Form::Tables { .. } => true,
                 // Where a password came from is not part of its meaning.
                 Form::PasswordFile | Form::PasswordVariable => true,
-                _ => ["[instant_failover]", "[cluster.NAME] monitor", "[[user]] split"].contains(&section.title),
+                // An account is shown in one piece.
+                _ => [
+                    "[instant_failover]",
+                    "[cluster.NAME] monitor",
+                    "[cluster.NAME] admin",
+                    "[cluster.NAME] replication",
+                    "[[user]] split",
+                ]
+                .contains(&section.title),
             };
             assert!(
                 has_no_value || shown.contains(&setting.name),

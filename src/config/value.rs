@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::limits::SOCKET_PATH_BYTES_MAX;
 use super::{
-    Balance, DonorReads, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting, ServerAddress,
-    Topology,
+    Balance, DonorReads, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting,
+    ServerAddress, Topology,
 };
 
 /// What is wrong with a value, and what to write instead; goes on after the setting's name.
@@ -59,6 +59,11 @@ impl Choice for Topology {
 impl Choice for DonorReads {
     const ALL: &'static [(&'static str, Self)] =
         &[("last-resort", DonorReads::LastResort), ("always", DonorReads::Always)];
+}
+
+impl Choice for Failover {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("off", Failover::Off), ("manual", Failover::Manual), ("automatic", Failover::Automatic)];
 }
 
 impl Choice for RoleSetting {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::asking::Told;
 use super::connection::{self, Connection};
-use crate::config::{Cluster, Config, Monitor, Server, ServerAddress, Topology};
+use crate::config::{self, Cluster, Config, Server, ServerAddress, Topology};
 use crate::protocol::auth::Secret;
 use crate::topology::{Answer, CheckResult, Contact, Seen, ServerId};
 
@@ -47,7 +47,8 @@ impl Target {
     }
 
     fn new(cluster: &Cluster, server: &Server, id: ServerId) -> Target {
-        let account = |monitor: &Monitor| Account { user: monitor.user.clone(), password: monitor.password.clone() };
+        let account =
+            |monitor: &config::Account| Account { user: monitor.user.clone(), password: monitor.password.clone() };
         Target {
             server: id,
             name: format!("{}/{}", cluster.name, server.name),

@@ -2,6 +2,7 @@
 //! processes. Nothing here imports the crate: an oracle must not share the bugs of what it judges.
 
 mod balancer;
+pub(crate) mod checker;
 mod cutter;
 mod deadline;
 mod process;
