@@ -20,6 +20,7 @@ mod offline;
 mod oracle;
 mod positions;
 mod pressure;
+mod recovery;
 mod reload;
 mod reuse;
 mod routing;

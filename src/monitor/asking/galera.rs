@@ -43,11 +43,13 @@ impl Node {
             Family::MariaDb => "information_schema",
             Family::MySql => "performance_schema",
         };
-        let status: Vec<String> =
-            STATUS.iter().map(|name| format!("MAX(IF(variable_name = '{name}', variable_value, NULL))")).collect();
+        let column = |name| format!("MAX(IF(variable_name = '{name}', variable_value, NULL)) AS {name}");
+        let status: Vec<String> = STATUS.into_iter().map(column).collect();
         let names: Vec<String> = STATUS.iter().map(|name| format!("'{name}'")).collect();
+        // Beside an aggregate every variable that is ON or OFF is 0 (MariaDB 10.11.19), so these are in a table of their own.
         format!(
-            "{}, @@wsrep_desync, @@wsrep_reject_queries, {} FROM {schema}.global_status WHERE variable_name IN ({})",
+            "{}, @@wsrep_desync, @@wsrep_reject_queries, wsrep.* \
+             FROM (SELECT {} FROM {schema}.global_status WHERE variable_name IN ({})) AS wsrep",
             self.role.question(),
             status.join(", "),
             names.join(", "),

@@ -1,23 +1,24 @@
 //! What an operator should know of a Galera cluster, and the next step, in words. Nothing of it is ever run from here.
 
 use super::majority::Verdict;
+use super::memory::Writing;
 use super::situation::{Node, Picture, Situation};
 use super::standing::Standing;
 use super::view::{Group, View};
 use crate::topology::ServerId;
 
 /// What is wrong, a sentence each.
-pub(super) fn alarms(picture: &Picture<'_>, writer: Option<ServerId>, also_written: &[ServerId]) -> Vec<String> {
+pub(super) fn alarms(picture: &Picture<'_>, writing: Writing, beside: &[ServerId]) -> Vec<String> {
     let mut alarms: Vec<String> = Vec::new();
     alarms.extend(absent(picture));
     alarms.extend(picture.here().filter_map(|(node, view, standing)| ailment(node, view, standing)));
     if let Verdict::Rivals(parts) = &picture.verdict {
-        alarms.push(rivals(picture, parts, writer));
+        alarms.push(rivals(picture, parts, writing));
     }
-    if writer.is_none() && !matches!(picture.situation(), Situation::Unseen | Situation::Leaving) {
+    if writing == Writing::Nowhere && !matches!(picture.situation(), Situation::Unseen | Situation::Leaving) {
         alarms.push("no node gets writes".to_owned());
     }
-    let also = picture.nodes.iter().filter(|node| also_written.contains(&node.configured.id));
+    let also = picture.nodes.iter().filter(|node| beside.contains(&node.configured.id));
     alarms.extend(also.map(|node| {
         format!(
             "{} gets writes, too: from another balancer, or from clients that do not go through one; their transactions can fail at commit",
@@ -80,13 +81,13 @@ fn members(view: &View) -> String {
     }
 }
 
-fn rivals(picture: &Picture<'_>, parts: &[Group], writer: Option<ServerId>) -> String {
+fn rivals(picture: &Picture<'_>, parts: &[Group], writing: Writing) -> String {
     let members = |part: &Group| {
         let labels: Vec<String> = nodes_of(picture, part).map(Node::label).collect();
         listed(&labels)
     };
     let parts: Vec<String> = parts.iter().map(members).collect();
-    let named = picture.nodes.iter().find(|node| Some(node.configured.id) == writer);
+    let named = picture.nodes.iter().find(|node| Writing::At(node.configured.id) == writing);
     let consequence = match named {
         Some(node) => format!("only the part of {} is used here", node.configured.name),
         None => "none is used here".to_owned(),
@@ -285,6 +286,10 @@ fn transfer(picture: &Picture<'_>) -> Vec<String> {
     let joiners: Vec<String> = picture.joiners().iter().map(|node| node.label()).collect();
     if donors.is_empty() {
         return joiners.first().map(|_| format!("wait: {} catches up", listed(&joiners))).into_iter().collect();
+    }
+    if joiners.is_empty() && picture.silent_members() == 0 {
+        // The transfer is over, or an operator has just put the node in step again.
+        return Vec::new();
     }
     let joiner = if joiners.is_empty() { "a node that is not configured here".to_owned() } else { listed(&joiners) };
     let donor = listed(&donors);

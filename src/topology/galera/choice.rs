@@ -5,7 +5,8 @@
 //! - Whoever has just started takes the node that is being written to: the others' choice shows in the cluster itself.
 //! - Where that does not tell, or the writer is gone: the node that has run longest; all ask for the same `Uptime`. Of several
 //!   that started together, the first in the configuration.
-//! - Should two have chosen differently all the same, both see two nodes written to, and both take the better one.
+//! - Should two have chosen differently all the same, both see two nodes written to, and both take the better one. Whoever
+//!   chose while nobody wrote anywhere follows the first writes it sees, once.
 
 use std::time::{Duration, Instant};
 
@@ -36,14 +37,30 @@ pub(super) fn first(contenders: &[Contender]) -> Option<ServerId> {
     best(if written_to.is_empty() { &fit } else { &written_to })
 }
 
+/// What the choice of a writer rests on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// Nobody was seen to write anywhere; others may have chosen another one.
+    #[default]
+    Order,
+    /// The writes of others, or a choice that all made at the same time.
+    Seen,
+}
+
 /// The choice of a balancer whose writer is, or was, that one.
-pub(super) fn next(contenders: &[Contender], writer: ServerId) -> Option<ServerId> {
+pub(super) fn next(contenders: &[Contender], writer: ServerId, ground: Ground) -> Option<ServerId> {
     let fit = fit(contenders);
-    let disputed = |contender: &&Contender| contender.id == writer || contender.is_written_to_steadily;
-    match fit.iter().any(|contender| contender.id == writer) {
-        true => best(&fit.iter().copied().filter(disputed).collect::<Vec<_>>()),
-        false => best(&fit),
+    if fit.iter().all(|contender| contender.id != writer) {
+        return best(&fit);
     }
+    let mut disputed: Vec<&Contender> = fit.into_iter().filter(|contender| contender.is_written_to_steadily).collect();
+    let is_written_to = disputed.iter().any(|contender| contender.id == writer);
+    if disputed.is_empty() || (ground == Ground::Seen && !is_written_to) {
+        disputed.extend(contenders.iter().filter(|contender| contender.id == writer));
+        // Of equals the first in the configuration is the best.
+        disputed.sort_by_key(|contender| contenders.iter().position(|other| other.id == contender.id));
+    }
+    best(&disputed)
 }
 
 /// Those in step; if nobody is, the last resorts: the last node keeps its clients. A primary that the configuration names

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::choice::{self, Contender};
+use super::choice::{self, Contender, Ground};
 use super::majority::{Groups, Verdict, Word};
 use super::standing::{Accord, Standing};
 use super::view::{Group, Status, View};
@@ -18,6 +18,7 @@ pub(crate) struct Memory {
     groups: Groups,
     /// Who had the writes last; may be unfit now.
     writer: Option<ServerId>,
+    ground: Ground,
     /// Whose answer is older than the newest view of the group, and who was not told to ask again yet.
     to_ask: Vec<ServerId>,
 }
@@ -64,6 +65,17 @@ pub(super) enum Departure {
     Stopped,
     /// The group had to wait for it, or lost its majority.
     Lost,
+}
+
+/// Where the writes of a cluster go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writing {
+    /// There.
+    At(ServerId),
+    /// Nowhere yet: it has to be seen first where others write.
+    NotChosen,
+    /// Nowhere: no node may have them.
+    Nowhere,
 }
 
 /// Whether clients commit at a node.
@@ -118,12 +130,17 @@ impl Memory {
         self.nodes.get(&id)
     }
 
-    /// Who had the writes last.
-    pub(super) fn writer(&self) -> Option<ServerId> {
-        self.writer
+    /// Where writes go.
+    pub(super) fn writing(&self, configured: &[Configured<'_>]) -> Writing {
+        let mut contenders = configured.iter().filter(|node| self.contender(node).is_some());
+        match self.writer {
+            Some(writer) if contenders.any(|node| node.id == writer) => Writing::At(writer),
+            None if contenders.next().is_some() => Writing::NotChosen,
+            Some(_) | None => Writing::Nowhere,
+        }
     }
 
-    /// Whose view of the group counts. Of two that both could go on, the one that the writer is in.
+    /// Whose view of the group counts.
     pub(super) fn verdict(&self) -> Verdict {
         let present = self.nodes.values().filter(|past| past.absence.is_none());
         let heard = present.filter_map(|past| past.heard.as_ref());
@@ -181,8 +198,12 @@ impl Memory {
         let chosen = match self.writer {
             None if !is_named && (!all_checked || !all_tell) => return,
             None => choice::first(&contenders),
-            Some(writer) => choice::next(&contenders, writer),
+            Some(writer) => choice::next(&contenders, writer, self.ground),
         };
+        let is_written_to = contenders.iter().any(|contender| Some(contender.id) == chosen && contender.is_written_to);
+        if is_written_to || (chosen.is_some() && self.writer.is_some_and(|writer| chosen != Some(writer))) {
+            self.ground = Ground::Seen;
+        }
         if chosen.is_some() && chosen != self.writer {
             self.writer = chosen;
             self.nodes.values_mut().for_each(|past| past.writes.grown = 0);
@@ -211,12 +232,7 @@ impl Memory {
         })
     }
 
-    /// Whether the node can have the writes now.
-    pub(super) fn may_write(&self, node: &Configured<'_>) -> bool {
-        self.contender(node).is_some()
-    }
-
-    /// Nodes beside the writer that clients keep committing at.
+    /// Whether clients keep committing at a node.
     pub(super) fn is_written_to_steadily(&self, id: ServerId) -> bool {
         self.nodes.get(&id).is_some_and(|past| past.writes.grown >= STEADY_ANSWERS)
     }

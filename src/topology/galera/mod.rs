@@ -19,8 +19,9 @@ pub use view::{Connection, Desync, Group, LocalState, Queries, Readiness, Status
 
 pub(super) use memory::{Configured, Memory};
 
-use super::{ClusterEntry, Fitness, ServerRole};
+use super::{ClusterEntry, Fitness, ServerId, ServerRole};
 use crate::config::DonorReads;
+use memory::Writing;
 use situation::{Picture, Presence};
 use standing::Standing;
 
@@ -36,17 +37,16 @@ pub(super) struct Judged {
 /// What each node is used for, in their order, and what is to be said of the whole cluster.
 pub(super) fn judge(memory: &Memory, configured: &[Configured<'_>], donors: DonorReads) -> (Vec<Judged>, ClusterEntry) {
     let picture = Picture::new(memory, configured);
-    let writer =
-        memory.writer().filter(|writer| configured.iter().any(|node| node.id == *writer && memory.may_write(node)));
+    let writing = memory.writing(configured);
     let judged = picture.nodes.iter().map(|node| match node.presence {
-        Presence::Here(_, standing) => judged(standing, writer == Some(node.configured.id), donors),
+        Presence::Here(_, standing) => judged(standing, writing == Writing::At(node.configured.id), donors),
         Presence::Unheard | Presence::Missing | Presence::Gone(..) => {
             Judged { role: ServerRole::Unknown, fitness: Fitness::Unfit, reason: Arc::from("was not heard") }
         }
     });
-    let also_written =
-        configured.iter().map(|node| node.id).filter(|id| Some(*id) != writer && memory.is_written_to_steadily(*id));
-    let alarms = advice::alarms(&picture, writer, &also_written.collect::<Vec<_>>());
+    let is_beside = |id: &ServerId| writing != Writing::At(*id) && memory.is_written_to_steadily(*id);
+    let beside: Vec<ServerId> = configured.iter().map(|node| node.id).filter(is_beside).collect();
+    let alarms = advice::alarms(&picture, writing, &beside);
     let entry = ClusterEntry {
         situation: super::Situation::Galera(picture.situation()),
         alarms,

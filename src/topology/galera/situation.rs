@@ -160,7 +160,7 @@ impl<'a> Picture<'a> {
     }
 
     /// Members that the group counts and that do not say so themselves.
-    fn silent_members(&self) -> usize {
+    pub(super) fn silent_members(&self) -> usize {
         let Verdict::One(group) = &self.verdict else { return 0 };
         let known = self.here().filter(|(_, view, _)| view.primary_group() == Some(group)).count();
         (group.size as usize).saturating_sub(known)

@@ -209,12 +209,29 @@ fn two_balancers_that_chose_differently_come_to_one() {
 }
 
 #[test]
+fn whoever_chose_while_nobody_wrote_follows_the_first_writes_once() {
+    let mut stage = Stage::whole(3);
+    for step in 1..=5 {
+        stage.check(Some(1), &[2, 3]).tick();
+        stage.says(1, &synced(7, 3)).says(2, &View { replicated: step, ..synced(7, 3) }).says(3, &synced(7, 3));
+    }
+    stage.check(Some(2), &[1, 3]);
+    for step in 1..=9 {
+        stage
+            .tick()
+            .says(2, &View { replicated: 5, ..synced(7, 3) })
+            .says(3, &View { replicated: step, ..synced(7, 3) });
+    }
+    stage.check(Some(2), &[1, 3]);
+}
+
+#[test]
 fn who_writes_beside_the_balancers_is_told_and_not_followed_for_less_than_an_older_node() {
     let mut stage = Stage::whole(3);
     for step in 1..=9 {
-        stage.tick().says(1, &synced(7, 3)).says(2, &synced(7, 3)).says(3, &View { replicated: step, ..synced(7, 3) });
+        let busy = View { replicated: step, ..synced(7, 3) };
+        stage.tick().says(1, &busy).says(2, &synced(7, 3)).says(3, &busy).check(Some(1), &[2, 3]);
     }
-    stage.check(Some(1), &[2, 3]);
     let alarms = stage.entry().alarms;
     assert!(alarms[0].starts_with("n3 (10.0.0.3:3306) gets writes, too:"), "{alarms:?}");
     for _ in 0..20 {
