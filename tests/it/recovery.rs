@@ -175,13 +175,16 @@ fn nodes_stop_and_return(stage: &Stage, writer: usize) {
     assert_eq!(stage.usable("write"), [writer], "nothing flips back");
 }
 
-/// A node without a position asks for all data, from a donor that does not give them yet.
+/// A node without a position asks for all data, from a donor that does not give them yet. The transfer is stopped as the
+/// advice says: the joiner first, then the donor's end of it.
 fn a_state_transfer_is_seen(stage: &Stage, writer: usize) {
     let [joiner, donor] = others(writer);
     let hold = stage.node(donor).data("hold");
     stage.node(joiner).stop();
     stage.await_situation("one node stopped");
-    fs::remove_file(stage.node(joiner).data("grastate.dat")).expect("a stopped node has one");
+    let state = stage.node(joiner).data("grastate.dat");
+    let position = fs::read_to_string(&state).expect("a stopped node has one");
+    fs::remove_file(&state).expect("it was just read");
     fs::write(&hold, "").expect("the data folder is there");
     stage.galera.launch_node(joiner, &[&format!("--wsrep-sst-donor=n{}", donor + 1)]);
     stage.await_situation("a node is joining");
@@ -190,8 +193,11 @@ fn a_state_transfer_is_seen(stage: &Stage, writer: usize) {
     assert!(page.contains(&format!("wait: {from} gives {to} its data")), "{page}");
     assert!(page.contains(&format!("to stop the transfer: first keep {to} away")), "{page}");
     assert_eq!((stage.usable("write"), stage.usable("read")), (vec![writer], vec![]));
+    stage.node(joiner).kill();
     fs::remove_file(&hold).expect("it was just made");
-    stage.galera.await_synced(joiner);
+    stage.await_usable("read", &[donor]);
+    fs::write(&state, position).expect("the data folder is there");
+    stage.galera.start_node(joiner, &[]);
     stage.await_situation(WHOLE);
     assert_eq!(stage.usable("write"), [writer]);
 }

@@ -41,6 +41,8 @@ pub(crate) struct Configured<'a> {
 pub(super) struct Past {
     /// Its last answer, and when that came.
     pub(super) heard: Option<(View, Instant)>,
+    /// The last view of a group that goes on which it was part of. A node that is being stopped shows one of itself alone.
+    member_of: Option<Group>,
     /// Since its last answer, if something else than an answer was heard.
     pub(super) absence: Option<Absence>,
     accord: Option<Accord>,
@@ -156,6 +158,7 @@ impl Memory {
             Some(_) | None => Writes::default(),
         };
         past.heard = Some((view.clone(), now));
+        past.member_of = view.primary_group().or(past.member_of.as_ref()).cloned();
         past.absence = None;
         if is_news {
             self.to_ask = self.nodes.keys().copied().filter(|id| *id != server).collect();
@@ -184,9 +187,10 @@ impl Memory {
         let answers: Vec<(View, Instant)> =
             self.nodes.values().filter(|past| past.absence.is_none()).filter_map(|past| past.heard.clone()).collect();
         for absence in self.nodes.values_mut().filter_map(|past| past.absence.as_mut()) {
-            let Some(group) = absence.group.clone().filter(|_| absence.departure == Departure::Open) else { continue };
-            let told = answers.iter().filter_map(|(view, at)| tell(view, at.duration_since(absence.since), &group));
-            absence.departure = told.last().unwrap_or(Departure::Open);
+            if absence.departure == Departure::Open {
+                let told = answers.iter().filter_map(|(view, at)| absence.tell(view, at.duration_since(absence.since)));
+                absence.departure = told.last().unwrap_or(Departure::Open);
+            }
         }
     }
 
@@ -261,7 +265,7 @@ impl Past {
         }
         let said_goodbye = self.heard.as_ref().is_some_and(|(view, _)| view.status == Status::Disconnected);
         let departure = if said_goodbye { Departure::Stopped } else { Departure::Open };
-        self.absence = Some(Absence { since: now, departure, group: self.group().cloned() });
+        self.absence = Some(Absence { since: now, departure, group: self.member_of.clone() });
     }
 }
 
@@ -277,16 +281,19 @@ impl Writes {
     }
 }
 
-/// What a node that answers so long after another went away tells of that: it was in that view.
-fn tell(view: &View, later: Duration, group: &Group) -> Option<Departure> {
-    if view.lacks_majority() {
-        return Some(Departure::Lost);
+impl Absence {
+    /// What a node that answers so long afterwards tells of it.
+    fn tell(&self, view: &View, later: Duration) -> Option<Departure> {
+        if view.lacks_majority() {
+            return Some(Departure::Lost);
+        }
+        let (now, then) = (view.primary_group()?, self.group.as_ref());
+        let has_shrunk = |then: &Group| now.history == then.history && now.number > then.number && now.size < then.size;
+        if then.is_some_and(has_shrunk) {
+            return Some(Departure::Stopped);
+        }
+        (later >= GOODBYE_TIME).then_some(Departure::Lost)
     }
-    let now = view.primary_group().filter(|now| now.history == group.history)?;
-    if now == group {
-        return (later >= GOODBYE_TIME).then_some(Departure::Lost);
-    }
-    (now.number > group.number && now.size < group.size).then_some(Departure::Stopped)
 }
 
 /// In this time at most the others know that a node has been stopped; for a lost one they wait for seconds

@@ -15,6 +15,20 @@ fn a_node_that_was_stopped_unseen_is_told_from_a_lost_one_by_the_others() {
 }
 
 #[test]
+fn a_node_that_is_being_stopped_shows_a_view_of_itself_alone() {
+    let mut stage = Stage::whole(3);
+    stage.tick().says(3, &non_primary(&["10.0.0.3:3306"])).tick().refuses(3);
+    stage.tick().says(1, &synced(8, 2)).says(2, &synced(8, 2)).check_situation("one node stopped");
+}
+
+#[test]
+fn a_lost_node_whose_place_another_has_taken_is_lost() {
+    let mut stage = Stage::whole(2);
+    stage.tick().refuses(2).tick().says(1, &synced(9, 2)).check_situation("a node has just gone");
+    stage.tick().says(1, &synced(9, 2)).check_situation("one node crashed");
+}
+
+#[test]
 fn two_nodes_stopped() {
     let mut stage = Stage::whole(3);
     stage.tick().refuses(3).tick().says(1, &synced(8, 2)).says(2, &synced(8, 2));
