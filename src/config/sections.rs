@@ -567,10 +567,12 @@ static USER: Section = Section {
             doc: "How long a session keeps its connection to the server that it writes at. `\"transaction\"`: until the end of \
                   its transaction or statement; then other sessions of the user get it, after COM_RESET_CONNECTION, and a \
                   session's schema, variables and role are put on the next one. So many sessions share the \
-                  `max_connections` of a server; who waits for one longer than `hold_timeout` gets error 1040. What \
-                  cannot be put on keeps the connection: temporary tables, locks, prepared statements, computed user \
-                  variables and others, which `sqluice sessions` shows. User variables that triggers assign without SET \
-                  are not carried. With `pool` as well as with `split`.",
+                  `max_connections` of a server; who waits for one longer than `hold_timeout` gets error 1040. A \
+                  client's prepared statements (not those of PREPARE as text) are prepared again where they are executed; \
+                  clients of MariaDB that keep definitions of columns get error 1615 when those are others by then. What \
+                  cannot be put on keeps the connection: temporary tables, locks, open cursors, parts of parameters, \
+                  statements of PREPARE as text, computed user variables and others, which `sqluice sessions` shows. User \
+                  variables that triggers assign without SET are not carried. With `pool` as well as with `split`.",
         },
     ],
 };

@@ -375,8 +375,8 @@ fn whoever_promotes_needs_replicas_that_can_be_promoted() {
     let topology = "topology = \"replication\"";
     let account = "write `replication = { user = \"…\", password = \"…\" }`, the account that replicas use";
     check(topology, &promotes(""), &format!("7:12: a former primary has to follow the new one: {account}"));
-    let two = format!("[[cluster.shop.server]]\nname = \"db2\"\naddress = \"10.0.0.12:3306\"\n[[cluster.shop.server]]");
-    let text = MINIMAL.replacen(topology, &promotes(replication), 1).replacen("[[cluster.shop.server]]", &two, 1);
+    let two = "[[cluster.shop.server]]\nname = \"db2\"\naddress = \"10.0.0.12:3306\"\n[[cluster.shop.server]]";
+    let text = MINIMAL.replacen(topology, &promotes(replication), 1).replacen("[[cluster.shop.server]]", two, 1);
     let problem = "without its primary a cluster of two has no majority that could decide";
     let automatic = text.replacen("\"manual\"", "\"automatic\"", 1);
     assert_eq!(errors(&automatic), [format!("7:12: {problem}: write \"manual\", or add a server")]);

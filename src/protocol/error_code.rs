@@ -92,6 +92,8 @@ impl Error {
     pub const QUERY_INTERRUPTED: Self = Self::new(1317, b"70100");
     /// 1421: a fetch without an open cursor.
     pub const NO_CURSOR: Self = Self::new(1421, b"HY000");
+    /// 1615: a prepared statement does not fit its server any more, and must be prepared again.
+    pub const NEEDS_PREPARE: Self = Self::new(1615, b"HY000");
     /// 1698: the account does not use a password.
     pub const ACCESS_DENIED_NO_PASSWORD: Self = Self::new(1698, b"28000");
     /// 1792: a write in a read-only transaction.

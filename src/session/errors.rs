@@ -59,6 +59,13 @@ pub(super) fn aftermath_lost() -> ErrPacket {
     ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
 }
 
+/// A statement cannot be prepared on another connection as it was prepared for the client.
+pub(super) fn needs_prepare() -> ErrPacket {
+    let words = "The statement or its settings have changed since it was prepared, and its connection was given up: \
+                 prepare it again, or set backend_reuse = \"session\" for this user";
+    ErrPacket::new(Error::NEEDS_PREPARE, words)
+}
+
 pub(super) fn shutdown() -> ErrPacket {
     ErrPacket::new(Error::SERVER_SHUTDOWN, "Server shutdown in progress")
 }

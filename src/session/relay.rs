@@ -14,6 +14,7 @@ use crate::protocol::{
     packet::{HEADER_LENGTH, Peeked, peek_packet},
     response::ErrPacket,
     result_set::{Framing, Progress, ReplyShape},
+    statement::StatementId,
     status::StatusFlags,
 };
 
@@ -58,6 +59,10 @@ pub(super) enum Move {
     Ready(Side),
     /// Another packet goes to a server in place of a whole command of the client.
     Say { side: Side, packet: Vec<u8>, shape: ReplyShape, length: usize },
+    /// This beginning of a command goes home in place of the first `length` bytes.
+    Head { packet: Vec<u8>, length: usize },
+    /// A command that nobody answers is over with this.
+    Silent(Step),
     /// A packet of the reply is the client's in another form.
     Rewritten { length: usize, packet: Vec<u8>, is_over: bool },
     /// The replica did not run the read: home must.
@@ -72,6 +77,26 @@ pub(super) enum Move {
     ServerGoodbye { length: usize },
     /// The server sent what cannot be.
     ServerFault,
+}
+
+impl Move {
+    /// The same with another number for the statement in the packet that passes.
+    pub(super) fn under(self, number: StatementId) -> Move {
+        let renumbered = |step| match step {
+            Step::Forward { to, length } => {
+                let at = HEADER_LENGTH + StatementId::OFFSET;
+                Step::Renumber { to, length, at, number: number.0.to_le_bytes() }
+            }
+            other => other,
+        };
+        match self {
+            Move::Pass(step) => Move::Pass(renumbered(step)),
+            Move::Begin(step) => Move::Begin(renumbered(step)),
+            Move::Over(step) => Move::Over(renumbered(step)),
+            Move::Silent(step) => Move::Silent(renumbered(step)),
+            other => other,
+        }
+    }
 }
 
 /// Commands that are not simply forwarded.
@@ -236,7 +261,10 @@ impl Relay {
             Exchange::Busy(busy) => busy,
             // A command of one packet that nobody has answered.
             Exchange::Killing(_) => return Some(1),
-            Exchange::Preparing(preparing) => return preparing.command_waits().then_some(1),
+            Exchange::Preparing(preparing) => {
+                let repeats = self.split.as_deref().is_some_and(Split::repeats_read);
+                return (preparing.command_waits() || repeats).then_some(1);
+            }
             Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Tunnel => return None,
         };
         let reply = busy.reply.as_ref()?;
@@ -314,6 +342,16 @@ impl Session {
                 self.remember_home(surroundings);
                 Step::Consume { length }
             }
+            Move::Head { packet, length } => {
+                self.commands += 1;
+                self.outputs.push_back(Output::Send(Side::Server, packet));
+                Step::Consume { length }
+            }
+            Move::Silent(step) => {
+                self.commands += 1;
+                self.command_over(surroundings);
+                step
+            }
             Move::Rewritten { length, packet, is_over } => {
                 self.outputs.push_back(Output::Send(Side::Client, packet));
                 if is_over {
@@ -322,7 +360,7 @@ impl Session {
                 Step::Consume { length }
             }
             Move::Repeat { length } => {
-                self.repeat_read();
+                self.repeat_read(surroundings);
                 Step::Consume { length }
             }
             Move::ReplicaFault => {
@@ -339,7 +377,9 @@ impl Session {
             Move::Refuse { length, sequence, error } => {
                 self.commands += 1;
                 let refusal = self.split_mut().and_then(|split| split.refusal.take());
-                self.send_error(sequence, &refusal.unwrap_or_else(|| errors::refused_command(error)));
+                if !self.split().is_some_and(Split::is_silent) {
+                    self.send_error(sequence, &refusal.unwrap_or_else(|| errors::refused_command(error)));
+                }
                 self.command_over(surroundings);
                 Step::Consume { length }
             }

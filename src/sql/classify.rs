@@ -13,15 +13,17 @@ use super::statement::{self, Opening};
 /// A text with executable comments that name a version has two readings, as servers of different versions may have
 /// them; it is a read only if both are, and has the effects of both.
 pub fn classify(text: &[u8], dialect: Dialect, complete: bool) -> Classification {
-    let (found, versions) = read(text, dialect, Versioned::Code);
-    let found = if versions == Versions::None { found } else { read_again(found, versions, text, dialect) };
-    if complete { found } else { cut(found, text) }
+    let mut reader = Reader::of_all(text, dialect, Versioned::Code);
+    if reader.lexer.comments.versions != Versions::None {
+        reader.found = read_again(reader.found, reader.lexer.comments.versions, text, dialect);
+    }
+    if complete { reader.found } else { cut(reader.found, text) }
 }
 
 /// Joins the first reading with the one of a server that takes versioned comments for comments.
 #[cold]
 fn read_again(first: Classification, versions: Versions, text: &[u8], dialect: Dialect) -> Classification {
-    let mut found = stricter(first, read(text, dialect, Versioned::Comment).0);
+    let mut found = stricter(first, Reader::of_all(text, dialect, Versioned::Comment).found);
     if versions == Versions::Several && found.class != Class::Primary {
         found.class = Class::Primary;
         found.reason = Reason::ExecutableComment;
@@ -53,13 +55,6 @@ fn stricter(one: Classification, other: Classification) -> Classification {
     }
 }
 
-#[inline]
-fn read(text: &[u8], dialect: Dialect, versioned: Versioned) -> (Classification, Versions) {
-    let mut reader = Reader::new(Lexer::new(text, dialect, Comments::new(versioned)));
-    while reader.statement() {}
-    reader.finish()
-}
-
 /// One reading of a text.
 pub(super) struct Reader<'a> {
     pub(super) lexer: Lexer<'a>,
@@ -74,6 +69,15 @@ enum Stop {
 }
 
 impl<'a> Reader<'a> {
+    /// That has read the text.
+    #[inline]
+    fn of_all(text: &'a [u8], dialect: Dialect, versioned: Versioned) -> Reader<'a> {
+        let mut reader = Reader::new(Lexer::new(text, dialect, Comments::new(versioned)));
+        while reader.statement() {}
+        reader.finish();
+        reader
+    }
+
     #[inline]
     fn new(lexer: Lexer<'a>) -> Reader<'a> {
         let end = lexer.text.len() as u32;
@@ -130,7 +134,7 @@ impl<'a> Reader<'a> {
         let mut query = Query::new(opening, first, depth);
         loop {
             query.pass_plain(self);
-            let token = self.lexer.next();
+            let token = if self.lexer.is_at_end() { self.lexer.end() } else { self.lexer.next() };
             match token.kind {
                 Kind::Sign(b';') => {
                     query.end(self, token.span);
@@ -187,7 +191,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn finish(mut self) -> (Classification, Versions) {
+    fn finish(&mut self) {
         let end = self.lexer.text.len() as u32;
         let end = Span { start: end, end };
         if self.found.statements == 0 {
@@ -203,6 +207,5 @@ impl<'a> Reader<'a> {
             }
         }
         self.found.hint = self.lexer.comments.hint;
-        (self.found, self.lexer.comments.versions)
     }
 }

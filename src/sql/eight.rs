@@ -1,4 +1,4 @@
-//! Eight bytes looked at as one number: most numbers and strings are short, and of any length, so that a loop over their
+//! Eight bytes looked at as one number: most strings are short, and of any length, so that a loop over their
 //! bytes ends where the processor does not expect it.
 //!
 //! A mark is the top bit of a byte; the lowest mark belongs to the first byte.
@@ -32,15 +32,6 @@ pub(super) fn before_first(marks: u64) -> usize {
     marks.trailing_zeros() as usize / 8
 }
 
-/// Marks the bytes that are no digit.
-#[inline]
-pub(super) fn beyond_digits(bytes: u64) -> u64 {
-    let low = bytes & !TOPS;
-    let reach_zero = low + EACH * u64::from(0x80 - b'0');
-    let exceed_nine = low + EACH * u64::from(0x7F - b'9');
-    (!reach_zero | exceed_nine | bytes) & TOPS
-}
-
 /// Marks the first byte of this value; marks behind it mean nothing.
 #[inline]
 pub(super) fn equal(bytes: u64, byte: u8) -> u64 {
@@ -68,7 +59,6 @@ mod tests {
 
     #[test]
     fn the_first_byte_of_a_kind_is_found() {
-        check(beyond_digits, |byte| !byte.is_ascii_digit());
         check(|bytes| equal(bytes, b'\''), |byte| byte == b'\'');
         check(|bytes| equal(bytes, 0xFF) | equal(bytes, b'a'), |byte| byte == 0xFF || byte == b'a');
     }

@@ -54,41 +54,30 @@ impl Keyword {
     }
 }
 
-/// The keyword that a word is, which is not empty, if it has to be read as more than a name.
+/// The keyword that a word is, if it has to be read as more than a name.
 #[inline]
 pub(super) fn find_telling(word: &[u8]) -> Option<Keyword> {
-    if MAY_TELL[outline(word)] { find(word).filter(|keyword| keyword.tells()) } else { None }
+    find(word).filter(|keyword| keyword.tells())
 }
 
-/// Whether words that tell begin with this byte.
-pub(super) const fn may_tell(first: u8) -> bool {
+/// Whether a word that tells has this first byte and this length, so that few words have to be looked at.
+#[inline]
+pub(super) fn may_tell(first: u8, length: usize) -> bool {
+    TELLING_LENGTHS[usize::from(first & 31)] & (1_u32 << (length & 31)) != 0
+}
+
+/// For each first letter the lengths of the words that tell, one bit each.
+static TELLING_LENGTHS: [u32; 32] = {
+    let mut lengths = [0; 32];
     let mut index = 0;
     while let Some((word, keyword)) = KEYWORDS.entry(index) {
-        if keyword.tells() && word.as_bytes()[0] == first.to_ascii_lowercase() {
-            return true;
+        if keyword.tells() {
+            lengths[word.as_bytes()[0] as usize & 31] |= 1 << (word.len() & 31);
         }
         index += 1;
     }
-    false
-}
-
-/// By the outline of a word: whether one that tells has it.
-static MAY_TELL: [bool; 256] = {
-    let mut may_tell = [false; 256];
-    let mut index = 0;
-    while let Some((word, keyword)) = KEYWORDS.entry(index) {
-        may_tell[outline(word.as_bytes())] |= keyword.tells();
-        index += 1;
-    }
-    may_tell
+    lengths
 };
-
-/// A number that is the same for both cases: of the first letter, the last, and the length.
-#[inline]
-const fn outline(word: &[u8]) -> usize {
-    let (first, last) = (word[0] as usize & 31, word[word.len() - 1] as usize & 31);
-    ((first * 8) ^ last ^ (word.len() * 32)) & 255
-}
 
 /// Reserved words, which no stored function can be called by, and words that are no calls by the grammar of both.
 pub(super) static KEYWORDS: WordTable<Keyword, 512> = WordTable::new(&[

@@ -129,12 +129,17 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    #[cold]
-    fn end(&self) -> Token {
+    /// What is behind the last token of the text.
+    pub(super) fn end(&self) -> Token {
         if self.comments.is_inside {
             return self.broken(Broken::Unterminated);
         }
         Token { kind: Kind::End, span: self.span(self.at) }
+    }
+
+    #[inline]
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at >= self.text.len()
     }
 
     pub(super) fn bytes(&self, token: Token) -> &'a [u8] {
@@ -163,6 +168,12 @@ impl<'a> Lexer<'a> {
     #[inline]
     fn word(&mut self) -> Kind {
         let start = self.at;
+        if self.text[start] < 0x80
+            && let Some(end) = ascii_name_end(self.text, start)
+        {
+            self.at = end;
+            return Kind::Word;
+        }
         let high = self.skip_name_bytes();
         if high && !self.is_certain_name(&self.text[start..self.at]) {
             self.at = start;
@@ -316,11 +327,12 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
-const NAME_BYTES: [bool; 256] = {
+/// ASCII bytes that go on with a bare name.
+static NAME_BYTES: [bool; 256] = {
     let mut is_name = [false; 256];
     let mut byte = 0;
-    while byte < 256 {
-        is_name[byte] = matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 0x80..);
+    while byte < 128 {
+        is_name[byte] = matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$');
         byte += 1;
     }
     is_name
@@ -329,5 +341,33 @@ const NAME_BYTES: [bool; 256] = {
 /// Whether a byte goes on with a bare name.
 #[inline]
 pub(super) fn is_name_byte(byte: u8) -> bool {
-    NAME_BYTES[usize::from(byte)]
+    byte >= 0x80 || NAME_BYTES[usize::from(byte)]
+}
+
+/// Where a name ends whose first byte was looked at; none if bytes from 0x80 go on with it.
+#[inline(always)]
+pub(super) fn ascii_name_end(text: &[u8], start: usize) -> Option<usize> {
+    let mut rest = text.get(start + 1..)?;
+    while let Some((four, tail)) = rest.split_first_chunk::<4>() {
+        for (length, &byte) in four.iter().enumerate() {
+            if !NAME_BYTES[usize::from(byte)] {
+                return (byte < 0x80).then_some(text.len() - rest.len() + length);
+            }
+        }
+        rest = tail;
+    }
+    last_name_end(text, text.len() - rest.len())
+}
+
+/// Fewer than four bytes are left.
+#[inline(never)]
+fn last_name_end(text: &[u8], start: usize) -> Option<usize> {
+    let mut end = start;
+    while let Some(&byte) = text.get(end) {
+        if !NAME_BYTES[usize::from(byte)] {
+            return (byte < 0x80).then_some(end);
+        }
+        end += 1;
+    }
+    Some(end)
 }

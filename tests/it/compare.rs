@@ -10,6 +10,8 @@ use crate::harness::{
 /// A session that keeps every reply.
 pub(crate) struct Recorder {
     pub(crate) client: Client,
+    /// Another session that may take the connection of this one, where sessions share them.
+    rival: Option<Client>,
     replies: Vec<(String, Reply)>,
 }
 
@@ -35,6 +37,15 @@ impl Recorder {
     pub(crate) fn query(&mut self, sql: &str) -> Reply {
         let payload = query_payload(self.client.capabilities, sql);
         self.ask(Shape::Results, &payload)
+    }
+
+    /// Another session uses the connection, which this one must have given back behind its COMMIT.
+    #[track_caller]
+    pub(crate) fn give_way(&mut self) {
+        self.query("COMMIT").ok();
+        if let Some(rival) = &mut self.rival {
+            rival.execute("COMMIT");
+        }
     }
 
     /// COM_STMT_PREPARE; gives the statement's id.
@@ -161,11 +172,23 @@ pub(crate) fn relay(engine: Engine, server: &Server) -> Sqluice {
 /// Runs the scenario directly and through `sqluice`, with the capabilities that both offer, and compares.
 #[track_caller]
 pub(crate) fn same(server: &Server, sqluice: &Sqluice, wanted: u64, scenario: &impl Fn(&mut Recorder)) {
+    compare(server, sqluice, wanted, false, scenario);
+}
+
+/// [`same`], with a rival beside the session that goes through `sqluice`.
+#[track_caller]
+pub(crate) fn same_beside_a_rival(server: &Server, sqluice: &Sqluice, wanted: u64, scenario: &impl Fn(&mut Recorder)) {
+    compare(server, sqluice, wanted, true, scenario);
+}
+
+#[track_caller]
+fn compare(server: &Server, sqluice: &Sqluice, wanted: u64, has_rival: bool, scenario: &impl Fn(&mut Recorder)) {
     let database = fresh_name("same");
     let offered = Client::connect(sqluice.address).expect("sqluice greets").greeting.capabilities;
     let account = Account::new("app", "app").capabilities(wanted & offered);
-    let direct = run(server, server.address, &account, &database, scenario);
-    let through = run(server, sqluice.address, &account, &database, scenario);
+    let direct = run(server, server.address, &account, &database, None, scenario);
+    let rival = has_rival.then(|| sqluice.login(&account).expect("the rival logs in"));
+    let through = run(server, sqluice.address, &account, &database, rival, scenario);
     for ((what, direct), (_, through)) in direct.iter().zip(&through) {
         assert_same(what, direct, through);
     }
@@ -177,6 +200,7 @@ fn run(
     address: std::net::SocketAddr,
     account: &Account<'_>,
     database: &str,
+    rival: Option<Client>,
     scenario: &impl Fn(&mut Recorder),
 ) -> Vec<(String, Reply)> {
     let mut admin = server.direct();
@@ -186,7 +210,7 @@ fn run(
         client.capabilities & account.capabilities & !cap::LONG_PASSWORD,
         account.capabilities & !cap::LONG_PASSWORD
     );
-    let mut recorder = Recorder { client, replies: Vec::new() };
+    let mut recorder = Recorder { client, rival, replies: Vec::new() };
     scenario(&mut recorder);
     admin.execute(&format!("DROP DATABASE {database}"));
     recorder.replies

@@ -10,6 +10,7 @@ mod compare;
 mod demo;
 mod drivers;
 mod failure;
+mod galera;
 mod harness;
 mod hidden;
 mod killing;

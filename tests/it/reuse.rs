@@ -1,5 +1,7 @@
 //! `backend_reuse = "transaction"` on real servers: many clients over few connections, and nobody meets what another left.
 
+mod prepared;
+
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -126,9 +128,13 @@ fn three_hundred_clients_work_over_twenty_connections() {
                     let start = &start;
                     scope.spawn(move || {
                         let mut client = house.client();
+                        let mut statements = Statements::prepare(&mut client);
                         start.wait();
                         for round in 0..ROUNDS {
                             work(&mut client, house, number, round);
+                            if (number + round) % ROUNDS == 0 {
+                                statements.work(&mut client, number, round);
+                            }
                         }
                     })
                 })
@@ -141,7 +147,7 @@ fn three_hundred_clients_work_over_twenty_connections() {
         let most = most.into_inner();
         assert!((1..=20).contains(&most), "there were {most} connections at once");
         let rows = house.server.direct().value(&format!("SELECT COUNT(*) FROM {}.t", house.database));
-        assert_eq!(rows, (CLIENTS * ROUNDS * 3).to_string());
+        assert_eq!(rows, (CLIENTS * (ROUNDS * 3 + 1)).to_string());
     });
 }
 
@@ -175,7 +181,6 @@ fn work(client: &mut Client, house: &House, number: usize, round: usize) {
     match number % 10 {
         0 => with_a_temporary_table(client, number),
         1 => with_a_lock(client, number),
-        2 => with_a_prepared_statement(client, number),
         3 => with_another_schema(client, house),
         _ => {}
     }
@@ -194,14 +199,41 @@ fn with_a_lock(client: &mut Client, number: usize) {
     assert_eq!(client.value(&format!("SELECT RELEASE_LOCK('reuse_{number}')")), "1");
 }
 
-fn with_a_prepared_statement(client: &mut Client, number: usize) {
-    let reply = client.ask(Shape::Prepare, b"\x16SELECT COUNT(*) FROM t WHERE client = ?").ok();
-    let statement = u32::from_le_bytes(reply.packets[0][1..5].try_into().expect("four bytes"));
-    let parameters = [Parameter::Number(i64::try_from(number).expect("a small number"))];
-    let payload = execute_payload(client.capabilities, statement, 0, &parameters);
-    let rows = client.ask(Shape::Results, &payload).ok().rows;
-    assert!(rows[0].last().is_some_and(|count| *count > 0 || rows[0].len() > 2), "rows of its own: {rows:?}");
-    client.command(&[&[0x19], &statement.to_le_bytes()[..]].concat());
+const COUNT: &str = "SELECT COUNT(*) FROM t WHERE client = ? AND n <= ?";
+
+/// Statements that a client has open as long as it lives.
+struct Statements {
+    insert: u32,
+    count: u32,
+}
+
+impl Statements {
+    fn prepare(client: &mut Client) -> Statements {
+        let insert = prepare(client, "INSERT INTO t (client, n) VALUES (?, ?)");
+        let count = prepare(client, COUNT);
+        Statements { insert, count }
+    }
+
+    /// Both are executed, once in the client's life, and find what it has written; now and then one is closed and prepared
+    /// anew before that.
+    fn work(&mut self, client: &mut Client, number: usize, round: usize) {
+        if number.is_multiple_of(5) {
+            client.command(&[&[0x19], &self.count.to_le_bytes()[..]].concat());
+            self.count = prepare(client, COUNT);
+        }
+        let [number, last] = [number, round].map(|number| i64::try_from(number).expect("a small number"));
+        let parameters = [Parameter::Number(number), Parameter::Number(last)];
+        client.ask(Shape::Results, &execute_payload(client.capabilities, self.insert, 0, &parameters)).ok();
+        let counted =
+            client.ask(Shape::Results, &execute_payload(client.capabilities, self.count, 0, &parameters)).ok();
+        assert_eq!(counted.rows, [[&[0, 0][..], &((last + 1) * 3 + 1).to_le_bytes()].concat()], "of client {number}");
+    }
+}
+
+/// COM_STMT_PREPARE; gives the statement's number.
+fn prepare(client: &mut Client, text: &str) -> u32 {
+    let reply = client.ask(Shape::Prepare, &[&[0x16], text.as_bytes()].concat()).ok();
+    u32::from_le_bytes(reply.packets[0][1..5].try_into().expect("four bytes"))
 }
 
 fn with_another_schema(client: &mut Client, house: &House) {
@@ -262,12 +294,15 @@ fn a_connection_that_dies_between_two_statements_is_replaced_unseen() {
         let [mut first, mut second] = [house.client(), house.client()];
         first.execute("SET @kept = 'here', time_zone = '+02:00'");
         second.execute("SET @kept = 'there'");
+        let statement = prepare(&mut second, "SELECT CONCAT(@@time_zone, ?)");
+        let execution = execute_payload(second.capabilities, statement, 0, &[Parameter::Text("!")]);
         for round in 0..3 {
             eventually("all connections rest", || {
                 (house.counted("resting") == house.counted("connections")).then_some(())
             });
             house.kill_all_connections();
             assert_eq!(first.value("SELECT CONCAT(@kept, @@time_zone)"), "here+02:00", "round {round}");
+            assert_eq!(second.ask(Shape::Results, &execution).ok().rows, [b"\0\0\x07SYSTEM!"], "round {round}");
             assert_eq!(second.value("SELECT @kept"), "there", "round {round}");
         }
     });

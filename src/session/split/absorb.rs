@@ -3,7 +3,12 @@
 use std::time::Instant;
 
 use crate::{
-    protocol::{error_code::Error, result_set::ReplyEnd, statement::Prepared, status::StatusFlags},
+    protocol::{
+        error_code::Error,
+        result_set::ReplyEnd,
+        statement::{Prepared, StatementId},
+        status::StatusFlags,
+    },
     sql::{self, Class, Classification, Effects, Reason},
 };
 
@@ -68,12 +73,17 @@ pub(in crate::session) enum After {
 }
 
 impl Split {
-    /// The first packet of a prepare reply.
-    pub(in crate::session) fn prepared(&mut self, payload: &[u8]) {
-        if let (Kind::Prepare(preparation), Ok(prepared)) = (&mut self.current.kind, Prepared::parse(payload)) {
-            preparation.id = Some(prepared.id);
-            preparation.parameters = prepared.parameters;
-        }
+    /// The first packet of a prepare reply. Gives the number that the client gets in place of the server's.
+    pub(in crate::session) fn prepared(&mut self, payload: &[u8]) -> Option<StatementId> {
+        let (Kind::Prepare(preparation), Ok(prepared)) = (&mut self.current.kind, Prepared::parse(payload)) else {
+            return None;
+        };
+        self.current.leaves_conditions = prepared.warnings > 0;
+        preparation.at_home = Some(prepared.id);
+        preparation.parameters = prepared.parameters;
+        let number = if self.lent.is_some() { self.statements.number_for(preparation) } else { None };
+        preparation.id = Some(number.unwrap_or(prepared.id));
+        number
     }
 
     /// More of a reply that tells what a statement's parameters and columns look like.
@@ -127,7 +137,7 @@ impl Split {
         }
         if let Kind::Prepare(_) = self.current.kind {
             match (std::mem::replace(&mut self.current.kind, Kind::Other), error) {
-                (Kind::Prepare(preparation), None) => self.statements.prepared(preparation),
+                (Kind::Prepare(preparation), None) => self.prepared_by_client(preparation),
                 _ => self.statements.forget_last(),
             }
             return After::Nothing;
@@ -136,6 +146,7 @@ impl Split {
         if is_over {
             self.looked_in_transaction = false;
         }
+        self.note_cursor(error, status);
         self.executed(error, status, now);
         self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
         match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {
@@ -171,6 +182,7 @@ impl Split {
             }
         }
         let leaves_some = end.error.is_some() || end.warnings > 0;
+        self.current.leaves_conditions |= leaves_some;
         if leaves_some || !self.current.keeps_conditions {
             self.conditions.left(at, leaves_some);
         }
@@ -195,6 +207,9 @@ impl Split {
             }
             Some(_) => {}
         }
+        // Of `SET @@name` MariaDB tells only by its text. A connection that is lent is not asked behind every such statement.
+        let may_set = effects.intersects(Effects::ANYTHING) && matches!(self.family, sql::Family::MariaDb { .. });
+        self.may_have_set_unseen |= may_set && self.lent.is_none();
         match effects.intersects(HIDDEN) {
             true if self.only_triggers_may_run() => self.journal.doubt_user_variables(),
             true => self.journal.forget_user_variables(),
@@ -355,7 +370,7 @@ impl Split {
     fn was_reset(&mut self) -> After {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
-        self.stained = false;
+        (self.stained, self.may_have_set_unseen) = (false, false);
         self.statements.clear();
         self.told_transaction = false;
         if let Some(replica) = self.replicas.get_mut() {

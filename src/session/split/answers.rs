@@ -24,6 +24,8 @@ impl Split {
     ) -> Result<(), Unsayable> {
         match (chore, answer) {
             (Chore::HomeValues, Answer::Row(values)) => self.learn_home(values),
+            (Chore::HomeChanges, Answer::Row(values)) => self.learn_unseen(values),
+            (Chore::HomeChanges, _) => self.pins.hidden(),
             (Chore::Tracking, Answer::Done) => {
                 self.home_has_settings(status);
                 if let Home::Silent(tracking) = &mut self.home {
@@ -56,13 +58,18 @@ impl Split {
             (Chore::Wait, Answer::Row(_) | Answer::Done | Answer::Refused(_)) => self.sight.in_vain(now),
             (Chore::Views, Answer::Column(names)) => self.views_answered(Some(names), now),
             (Chore::Views, Answer::Refused(_) | Answer::Done) => self.views_answered(None, now),
-            (Chore::Prepare(id), Answer::Prepared { id: there, definitions }) => {
+            (Chore::Prepare(id), Answer::Prepared { id: there, definitions, .. }) => {
                 self.prepared_there(id, there, definitions.0);
             }
             (Chore::Prepare(id), Answer::Refused(_)) => self.statements.is_unfit(id),
             (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
             (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
-            (Chore::HomeSchema, Answer::Done) => self.home_has_schema(),
+            (Chore::HomeSchema, Answer::Done) => self.home_took_schema(),
+            (Chore::HomeReading(id), answer) => return self.home_reads_as(id, answer == Answer::Done),
+            (Chore::HomePrepare(id), Answer::Prepared { id: there, parameters, definitions }) => {
+                self.with_lent(Lent::is_done_with_reading);
+                return self.prepared_for_home(id, there, parameters, definitions);
+            }
             (Chore::HomeTheirs, Answer::Row(values)) => {
                 let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
                 values.share(self.journal.baseline());
@@ -73,6 +80,10 @@ impl Split {
             (Chore::InsertId, Answer::Row(values)) => {
                 let id = position_in(&values).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
                 self.with_lent(|lent| lent.has_insert_id(id.unwrap_or(0)));
+            }
+            (Chore::HomePrepare(_), _) => {
+                self.with_lent(Lent::is_done_with_reading);
+                return Err(Unsayable);
             }
             (
                 Chore::HomeReset
@@ -121,6 +132,17 @@ impl Split {
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
         self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);
+    }
+
+    /// What code that nobody saw has set, and home did not tell of.
+    fn learn_unseen(&mut self, values: Vec<Option<Vec<u8>>>) {
+        self.may_have_set_unseen = false;
+        let values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
+        for (name, value) in values.iterate() {
+            if !self.journal.has(name, value) {
+                self.variable_changed(name, value);
+            }
+        }
     }
 
     pub(super) fn replica_has_all(&mut self) {

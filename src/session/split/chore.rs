@@ -19,6 +19,8 @@ const ANSWER_MAX: usize = 256 << 10;
 pub(super) enum Chore {
     /// Ask home for its values and for what it tells clients of changes.
     HomeValues,
+    /// Ask home for its values again: some may have changed unseen.
+    HomeChanges,
     /// Have home tell of changes.
     Tracking,
     /// Have home tell what the client asked for, and nothing else.
@@ -63,6 +65,10 @@ pub(super) enum Chore {
     HomeSettings,
     /// Give it the session's role.
     HomeRole,
+    /// Have it read texts as when a statement of the client was prepared.
+    HomeReading(StatementId),
+    /// Prepare a statement of the client on a home connection that was lent.
+    HomePrepare(StatementId),
     /// Ask home for LAST_INSERT_ID(), before its connection goes.
     InsertId,
 }
@@ -71,6 +77,7 @@ impl Chore {
     pub(super) fn side(self) -> Side {
         match self {
             Chore::HomeValues
+            | Chore::HomeChanges
             | Chore::Tracking
             | Chore::ReturnTracking
             | Chore::Position
@@ -83,6 +90,8 @@ impl Chore {
             | Chore::HomeTheirs
             | Chore::HomeSettings
             | Chore::HomeRole
+            | Chore::HomeReading(_)
+            | Chore::HomePrepare(_)
             | Chore::InsertId => Side::Server,
             Chore::Reset
             | Chore::ReplicaValues
@@ -97,10 +106,20 @@ impl Chore {
         }
     }
 
+    /// What goes wrong with it concerns the statement, and not the connection.
+    pub(super) fn is_of_statement(self) -> bool {
+        matches!(self, Chore::HomeReading(_) | Chore::HomePrepare(_))
+    }
+
+    /// The client would wait for it as long.
+    pub(super) fn may_take_long(self) -> bool {
+        matches!(self, Chore::Repeat | Chore::HomePrepare(_))
+    }
+
     pub(super) fn shape(self) -> ReplyShape {
         match self {
             Chore::Reset | Chore::Schema | Chore::Ping | Chore::HomeReset | Chore::HomeSchema => ReplyShape::Simple,
-            Chore::Prepare(_) => ReplyShape::Prepare,
+            Chore::Prepare(_) | Chore::HomePrepare(_) => ReplyShape::Prepare,
             _ => ReplyShape::ResultSet,
         }
     }
@@ -115,6 +134,8 @@ pub(super) struct Asked {
     reply: Reply,
     framing: Framing,
     answer: Vec<u8>,
+    /// Of a prepared statement, what the packets behind the first come to.
+    definitions: Definitions,
     overflowed: bool,
     /// What the server says of the session at the end.
     pub(super) status: Option<StatusFlags>,
@@ -130,7 +151,7 @@ pub(super) enum Answer {
     /// The first values of all rows.
     Column(Vec<Vec<u8>>),
     /// A statement is prepared.
-    Prepared { id: StatementId, definitions: Definitions },
+    Prepared { id: StatementId, parameters: u16, definitions: Definitions },
     /// An error.
     Refused(u16),
     /// What cannot be.
@@ -140,7 +161,15 @@ pub(super) enum Answer {
 impl Asked {
     pub(super) fn new(chore: Chore, framing: Framing) -> Asked {
         let reply = Reply::new(chore.shape(), framing);
-        Asked { chore, reply, framing, answer: Vec::new(), overflowed: false, status: None }
+        Asked {
+            chore,
+            reply,
+            framing,
+            answer: Vec::new(),
+            definitions: Definitions::default(),
+            overflowed: false,
+            status: None,
+        }
     }
 
     /// The error that the server answered with.
@@ -165,11 +194,29 @@ impl Asked {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
+        let bytes = match self.chore {
+            Chore::Prepare(_) | Chore::HomePrepare(_) => self.keep_first(bytes),
+            _ => bytes,
+        };
         let wanted = self.chore != Chore::Repeat && self.answer.len() + bytes.len() <= ANSWER_MAX;
         self.overflowed |= !wanted;
         if !self.overflowed {
             self.answer.extend_from_slice(bytes);
         }
+    }
+
+    /// Of what the first packet of a prepare reply still lacks, and of no more; the rest may be long. Gives that much.
+    fn keep_first<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let end = match Header::parse(&self.answer) {
+            Some(header) => HEADER_LENGTH + header.payload_length as usize,
+            None => {
+                let header: Vec<u8> = self.answer.iter().chain(bytes).take(HEADER_LENGTH).copied().collect();
+                Header::parse(&header).map_or(usize::MAX, |header| HEADER_LENGTH + header.payload_length as usize)
+            }
+        };
+        let (first, rest) = bytes.split_at(bytes.len().min(end.saturating_sub(self.answer.len())));
+        self.definitions.add(rest);
+        first
     }
 
     fn read(&self) -> Answer {
@@ -180,7 +227,7 @@ impl Asked {
             return Answer::Malformed;
         }
         match (self.chore, packets(&self.answer).next()) {
-            (Chore::Prepare(_), Some(first)) => self.read_prepared(first),
+            (Chore::Prepare(_) | Chore::HomePrepare(_), Some(first)) => self.read_prepared(first),
             (_, Some([OK_HEADER, ..])) => Answer::Done,
             (_, Some([ERR_HEADER, ..]) | None) => Answer::Malformed,
             (_, Some(first)) => self.read_rows(first).unwrap_or(Answer::Malformed),
@@ -189,9 +236,7 @@ impl Asked {
 
     fn read_prepared(&self, first: &[u8]) -> Answer {
         let Ok(prepared) = Prepared::parse(first) else { return Answer::Malformed };
-        let mut definitions = Definitions::default();
-        definitions.add(&self.answer[HEADER_LENGTH + first.len()..]);
-        Answer::Prepared { id: prepared.id, definitions }
+        Answer::Prepared { id: prepared.id, parameters: prepared.parameters, definitions: self.definitions }
     }
 
     fn read_rows(&self, first: &[u8]) -> Option<Answer> {
@@ -273,6 +318,9 @@ mod tests {
         assert_eq!(hear(Chore::Settings, true, &[b"\0\0\0\x02\0\0\0"]), Some(Answer::Done));
         assert_eq!(hear(Chore::Settings, true, &[b"\xFF\xA9\x04#42000no"]), Some(Answer::Refused(1193)));
         let prepared = hear(Chore::Prepare(StatementId(1)), true, &[&[0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]);
-        assert_eq!(prepared, Some(Answer::Prepared { id: StatementId(9), definitions: Definitions::default() }));
+        assert_eq!(
+            prepared,
+            Some(Answer::Prepared { id: StatementId(9), parameters: 0, definitions: Definitions::default() })
+        );
     }
 }

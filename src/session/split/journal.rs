@@ -197,12 +197,24 @@ impl Journal {
 
     /// After these the same text may be read in another way; and a string kept as text may be another string.
     fn note_meaning(&mut self, name: &[u8]) {
-        let decides = name.starts_with(b"character_set_") || name.starts_with(b"collation_") || name == b"sql_mode";
-        if decides {
+        if decides_reading(name) {
             self.meaning += 1;
             for variable in &mut self.user_variables {
                 variable.literal.take_if(|literal| !literal.iter().all(|byte| is_number(*byte)));
             }
+        }
+    }
+
+    /// The collation of literals; `None` where it is that of the character set, whatever that is at the server.
+    pub(super) fn collation(&self) -> Option<&[u8]> {
+        let changed = |name: &[u8]| self.changed.iter().find(|variable| variable.name == name);
+        if let Some(collation) = changed(b"collation_connection") {
+            return Some(&collation.value);
+        }
+        match (changed(b"character_set_connection"), &self.names) {
+            (Some(_), _) => None,
+            (None, Some(names)) => names.collation.as_deref(),
+            (None, None) => self.baseline.as_ref()?.of(b"collation_connection"),
         }
     }
 
@@ -309,13 +321,32 @@ impl Journal {
         self.value(b"sql_mode").is_none_or(|modes| memchr::memmem::find(modes, b"ANSI_QUOTES").is_some())
     }
 
-    fn value(&self, name: &[u8]) -> Option<&[u8]> {
+    pub(super) fn value(&self, name: &[u8]) -> Option<&[u8]> {
         if let Some(variable) = self.changed.iter().find(|variable| variable.name == name) {
             return Some(&variable.value);
         }
         match &self.names {
-            Some(names) if name == b"character_set_client" => Some(&names.charset),
+            Some(names) if name == b"character_set_client" || name == b"character_set_connection" => {
+                Some(&names.charset)
+            }
             Some(_) | None => self.baseline.as_ref()?.of(name),
+        }
+    }
+
+    /// Whether the session is known to have this value, as a query shows it.
+    pub(super) fn has(&self, name: &[u8], value: &[u8]) -> bool {
+        let is_changed = self.changed.iter().any(|variable| variable.name == name);
+        match &self.names {
+            Some(Names { collation, .. }) if name == b"collation_connection" && !is_changed => {
+                collation.as_ref().is_none_or(|known| known == value)
+            }
+            Some(Names { charset, .. }) if is_set_by_names(name) && !is_changed => charset == value,
+            Some(_) | None => self.value(name).is_some_and(|known| match known {
+                // A tracker has words where a query has numbers.
+                b"ON" => value == b"1" || value == known,
+                b"OFF" => value == b"0" || value == known,
+                _ => value == known,
+            }),
         }
     }
 
@@ -370,7 +401,7 @@ impl UserVariable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unwritable;
 
-fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
+pub(super) fn setting(name: &[u8], value: &[u8]) -> Result<Vec<u8>, Unwritable> {
     let is_plain = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\`".contains(byte));
     if !is_plain(name) || !is_plain(value) {
         return Err(Unwritable);
@@ -394,6 +425,10 @@ fn portable_literal(literal: &[u8]) -> Option<&[u8]> {
     let is_string =
         inner.is_some_and(|inner| inner.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"'\\".contains(byte)));
     (is_word || is_string).then_some(literal)
+}
+
+fn decides_reading(name: &[u8]) -> bool {
+    name.starts_with(b"character_set_") || name.starts_with(b"collation_") || name == b"sql_mode"
 }
 
 /// The name of a user variable without its quotes, in lower case: names are the same in any case.

@@ -74,6 +74,9 @@ impl Session {
         if let Some(split) = self.split_mut() {
             let is_first = matches!(split.home, super::Home::Unknown);
             split.with_lent(|lent| lent.borrowed(&loan, is_first));
+            if !is_own {
+                split.statements.forget_home();
+            }
         }
         self.server = Some(loan.facts);
         self.settled(is_own, surroundings);
@@ -154,6 +157,7 @@ impl Session {
                 if let Some(split) = self.split_mut() {
                     let schema = split.journal.schema().map(<[u8]>::to_vec);
                     split.with_lent(|lent| lent.opened(schema, ok.status));
+                    split.statements.forget_home();
                 }
                 self.settled(false, surroundings);
             }
@@ -209,6 +213,7 @@ impl Session {
         }
         if let Some(split) = self.split_mut() {
             split.with_lent(Lent::gone);
+            split.statements.forget_home();
         }
     }
 
@@ -217,6 +222,10 @@ impl Session {
         let name = self.server.as_ref().map_or("?", |server| &server.name);
         let why = "it does not take on what the session has set";
         let refusal = refusal.unwrap_or_else(|| errors::server_unusable(name, why));
+        if !self.may_do_without_home() {
+            self.say_goodbye_to_server();
+            return self.deny(1, refusal, Ending::ServerDenied);
+        }
         self.drop_home();
         self.refuse_waiting(refusal, Ending::ServerDenied);
     }
@@ -229,7 +238,7 @@ impl Session {
     }
 
     /// Answers what waits with an error: a command, or the login.
-    fn refuse_waiting(&mut self, error: ErrPacket, ending: Ending) {
+    pub(super) fn refuse_waiting(&mut self, error: ErrPacket, ending: Ending) {
         self.deadline = None;
         let State::Relay(relay) = &mut self.state else { return };
         let Some(split) = relay.split.as_deref_mut() else { return };
@@ -237,8 +246,13 @@ impl Session {
             return self.deny(sequence, error, ending);
         }
         match &relay.exchange {
+            Exchange::Preparing(_) if std::mem::take(&mut split.repeats) => {
+                relay.exchange = Exchange::Idle;
+                self.send_error(1, &error);
+                self.become_idle();
+            }
             Exchange::Preparing(preparing) if preparing.command_waits() => {
-                split.refusal = Some(error);
+                split.refuse_with(error);
                 relay.exchange = Exchange::Refusing(Walker::new(), Error::TOO_MANY_CONNECTIONS);
             }
             _ => self.close(ending),

@@ -5,7 +5,7 @@
 //! one it had, which is as it left it; or another session's, which is reset first; or a new one. What the session has set
 //! is in the `journal`, and is put on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     protocol::{command::Command, gtid::GtidPosition, status::StatusFlags},
@@ -19,6 +19,7 @@ use super::{
     chore::Chore,
     missing::Next,
     plan::{OF_THE_LAST, text_of},
+    reading::Reading,
     stay::Bond,
     values::Values,
 };
@@ -39,6 +40,8 @@ pub(super) struct Lent {
     is_held: bool,
     /// Nothing of the session was on it, beside what it may be kept for, when the last command was over.
     is_free: bool,
+    /// What bound the session to it then.
+    bond: Option<Bond>,
     aftermath: Aftermath,
     insert_id: InsertId,
     /// Where the last one was.
@@ -71,6 +74,8 @@ struct Fit {
     autocommit: bool,
     role: Option<Vec<u8>>,
     insert_id: u64,
+    /// It reads texts so, for a statement to be prepared, and not as the session's settings have it.
+    reading: Option<Arc<Reading>>,
 }
 
 /// What the last statement left on its connection: counts of rows, warnings.
@@ -129,6 +134,10 @@ impl Lent {
 
     pub(super) fn is_free(&self) -> bool {
         self.is_free
+    }
+
+    pub(super) fn bond(&self) -> Option<Bond> {
+        self.bond
     }
 
     /// A new connection was logged in to.
@@ -208,6 +217,28 @@ impl Lent {
         self.aftermath = Aftermath::There;
     }
 
+    /// A statement was prepared on the connection: the warnings of the one before are gone.
+    pub(super) fn lost_warnings(&mut self) {
+        self.is_another();
+    }
+
+    /// Settings were put on for a statement: what it has then is not known, and what the last one left is gone.
+    pub(super) fn has_reading(&mut self, reading: Arc<Reading>) {
+        (self.fit.reading, self.fit.values) = (Some(reading), None);
+        self.is_another();
+    }
+
+    /// The statement was prepared, or will not be: the session's own settings are wanted again.
+    pub(super) fn is_done_with_reading(&mut self) {
+        if self.fit.reading.is_some() {
+            self.fit.applied = None;
+        }
+    }
+
+    pub(super) fn reading(&self) -> Option<&Reading> {
+        self.fit.reading.as_deref()
+    }
+
     pub(super) fn has_insert_id(&mut self, id: u64) {
         self.insert_id = InsertId::Known(id);
         self.fit.insert_id = id;
@@ -250,7 +281,7 @@ impl Split {
         if fit.needs_collation {
             return Some(Next::Say(Chore::HomeCollation));
         }
-        match self.journal.schema() {
+        match self.schema_for_home() {
             None if fit.schema.is_some() => return Some(Next::LeaveHome),
             schema if schema != fit.schema.as_deref() => return Some(Next::Say(Chore::HomeSchema)),
             _ => {}
@@ -280,7 +311,7 @@ impl Split {
     }
 
     /// The command under way does not ask about the statement before, and puts an end to what that left.
-    fn is_void(&self) -> bool {
+    pub(super) fn is_void(&self) -> bool {
         let asks = self.current.classification.needs.intersects(OF_THE_LAST);
         !asks && !matches!(self.current.kind, Kind::Fetch | Kind::Other)
     }
@@ -305,7 +336,7 @@ impl Split {
     pub(super) fn home_has_settings(&mut self, status: StatusFlags) {
         let version = self.journal.version();
         if let Some(lent) = self.lent.as_deref_mut() {
-            lent.fit.applied = Some(version);
+            (lent.fit.applied, lent.fit.reading) = (Some(version), None);
             lent.fit.autocommit = status.contains(StatusFlags::AUTOCOMMIT);
             if let InsertId::Known(id) = lent.insert_id {
                 lent.fit.insert_id = id;
@@ -317,6 +348,15 @@ impl Split {
         if let Some(lent) = self.lent.as_deref_mut() {
             lent.fit.schema = self.journal.schema().map(<[u8]>::to_vec);
         }
+    }
+
+    /// It was given a schema.
+    pub(super) fn home_took_schema(&mut self) {
+        let schema = self.schema_for_home().map(<[u8]>::to_vec);
+        self.with_lent(|lent| {
+            lent.fit.schema = schema;
+            lent.is_another();
+        });
     }
 
     pub(super) fn home_has_role(&mut self) {
@@ -348,8 +388,9 @@ impl Split {
     /// What the command leaves for the next one to ask; `None` where it leaves what was there.
     fn leaves_aftermath(&self) -> Option<Aftermath> {
         match self.current.kind {
-            Kind::Other => None,
-            Kind::Prepare(_) | Kind::Reset => Some(Aftermath::Nothing),
+            // A command to prepare has become a statement by now: it may have left warnings, and no count of rows.
+            Kind::Other | Kind::Prepare(_) => self.current.leaves_conditions.then_some(Aftermath::There),
+            Kind::Reset => Some(Aftermath::Nothing),
             Kind::Query | Kind::Execute | Kind::Fetch | Kind::Unseen => {
                 Some(match self.current.classification.reason {
                     Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
@@ -381,7 +422,9 @@ impl Split {
         let prepared = self.executing.and_then(|id| self.statements.find(id));
         self.current.may_insert = match Command::from(code) {
             Command::Query => self.may_insert(text_of(payload, self.query_attributes)),
-            Command::StmtExecute => self.may_insert(prepared.map(|statement| statement.text.as_slice())),
+            Command::StmtExecute | Command::StmtBulkExecute => {
+                self.may_insert(prepared.map(|statement| statement.text.as_slice()))
+            }
             // The server keeps that for the connection, whoever has it.
             Command::SetOption => {
                 self.lent.iter_mut().for_each(|lent| lent.stick());
@@ -416,7 +459,7 @@ impl Split {
         bound
             .or((!is_portable || lent.is_stuck).then_some(Bond::Hidden))
             .or((!self.journal.knows_all_user_variables()).then_some(Bond::UserVariable))
-            .or((!self.statements.is_empty()).then_some(Bond::PreparedStatement))
+            .or(self.statements.bind_home().then_some(Bond::PreparedStatement))
             .or((!matches!(self.home, Home::Telling(_))).then_some(Bond::Hidden))
     }
 
@@ -425,8 +468,10 @@ impl Split {
         let is_here = self.lent.as_deref().is_some_and(|lent| lent.is_here && lent.welcome.is_none());
         let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
         let is_quiet = is_here && !in_step && !self.awake.awaits_pong();
-        let is_free = is_quiet && !status.contains(StatusFlags::IN_TRANS) && self.binding_home().is_none();
-        self.with_lent(|lent| (lent.is_free, lent.is_held) = (is_free, false));
+        let is_outside = is_quiet && !status.contains(StatusFlags::IN_TRANS);
+        let bond = if is_outside { self.binding_home() } else { None };
+        let is_free = is_outside && bond.is_none();
+        self.with_lent(|lent| (lent.is_free, lent.is_held, lent.bond) = (is_free, false, bond));
         is_free
     }
 

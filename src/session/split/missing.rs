@@ -53,7 +53,10 @@ impl Split {
         if !is_at_home {
             return next;
         }
-        self.home_lacks(status).unwrap_or(next)
+        match self.home_lacks(status).unwrap_or(next) {
+            next @ (Next::Ready(_) | Next::Say(Chore::Repeat)) => self.home_lacks_statement().unwrap_or(next),
+            next => next,
+        }
     }
 
     fn next_with_home(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
@@ -76,11 +79,7 @@ impl Split {
         if self.owes_rollback {
             return Next::Say(Chore::RollBack);
         }
-        if self.owes_home {
-            return Next::Say(Chore::Repeat);
-        }
-        let needs = self.current.classification.needs;
-        if needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica {
+        if self.repeats_before() {
             return Next::Say(Chore::Repeat);
         }
         match self.replicas.get() {
@@ -88,6 +87,12 @@ impl Split {
             Some(replica) if replica.must_commit(status) => Next::Say(Chore::Commit),
             _ => Next::Ready(Side::Server),
         }
+    }
+
+    /// Whether home must run the last read first.
+    pub(super) fn repeats_before(&self) -> bool {
+        let needs = self.current.classification.needs;
+        self.owes_home || needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica
     }
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
@@ -102,6 +107,13 @@ impl Split {
         if of_the_last {
             return self.next_about_the_last(status);
         }
+        if self.may_have_set_unseen {
+            // The question is a query, too: what was found before it must not be asked about any more.
+            let must_keep = self.current.keeps_found_rows && self.found == Side::Server;
+            // It had no answer.
+            let is_given_up = self.pins.binding_reads().is_some();
+            return if must_keep || is_given_up { Next::Ready(Side::Server) } else { Next::Say(Chore::HomeChanges) };
+        }
         let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
         let may_leave = !self.replicas.have_snapshot();
         if (may_leave && self.wanted.is_some_and(is_another)) || !self.may_keep_replica(surroundings) {
@@ -110,7 +122,7 @@ impl Split {
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
         let Some(replica) = self.replicas.get() else { return Next::Lease };
         if replica.must_reset {
-            return Next::Say(Chore::Reset);
+            return if self.resets_replicas() { Next::Say(Chore::Reset) } else { Next::Leave };
         }
         if self.was_refused_settings() {
             return Next::Refuse;
@@ -169,6 +181,12 @@ impl Split {
             want.avoid.extend(others);
         }
         Some(want)
+    }
+
+    /// Whether a replica's connection may be reset. A node of a Galera cluster waits for nothing any more on a connection
+    /// that was, whatever its `wsrep_sync_wait` says: there, a new connection takes its place.
+    pub(super) fn resets_replicas(&self) -> bool {
+        !self.replicas_wait
     }
 
     /// The statement asks about the last one, which ran at the replica.

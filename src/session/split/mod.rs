@@ -10,7 +10,8 @@
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
-//! - `statements` are the prepared ones; `replica` is the second server.
+//! - `statements` are the prepared ones, `numbers` what they are called where home is lent, and `reading` what they mean
+//!   there; `replica` is the second server.
 
 mod absorb;
 mod answers;
@@ -24,9 +25,11 @@ mod lending;
 mod lent;
 mod locks;
 mod missing;
+mod numbers;
 mod one_shot;
 mod pins;
 mod plan;
+mod reading;
 mod readying;
 mod replica;
 mod reply;
@@ -45,7 +48,7 @@ use std::sync::Arc;
 
 use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
-    protocol::{capability::Capabilities, response::ErrPacket, status::StatusFlags, version},
+    protocol::{capability::Capabilities, response::ErrPacket, result_set::Framing, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
     topology::{RoutingTable, ServerId, UserLoad},
 };
@@ -85,11 +88,15 @@ pub(super) struct Split {
     chose_statements: bool,
     /// Results end with EOF packets, which have no room to say what changed.
     eof_tells_nothing: bool,
+    /// Results do not tell again what was told of their columns when the statement was prepared.
+    caches_metadata: bool,
     home: Home,
     /// The home connection goes back between transactions.
     lent: Option<Box<Lent>>,
     /// What the command that waits is refused with.
     pub(super) refusal: Option<ErrPacket>,
+    /// A read that the replica did not run waits for the home connection.
+    repeats: bool,
     /// There is another pool for reads.
     reads_leave: bool,
     replicas: Replicas,
@@ -132,6 +139,8 @@ pub(super) struct Split {
     owes_rollback: bool,
     /// The transaction under way changed the session at the replica, and home does not know how.
     stained: bool,
+    /// Code that nobody saw may have set variables of which home did not tell.
+    may_have_set_unseen: bool,
     /// Home has not run the last read yet, which changed the session.
     owes_home: bool,
     /// Where the command that waits was found to go.
@@ -171,6 +180,12 @@ enum Home {
 struct Current {
     kind: Kind,
     classification: Classification,
+    /// The prepared statement that it names, of a session that gives its home connection back.
+    statement: Option<StatementId>,
+    /// Nobody answers it, also where it cannot be run.
+    is_one_way: bool,
+    /// It left warnings or an error.
+    leaves_conditions: bool,
     /// It is about what servers tell of their sessions.
     is_about_tracking: bool,
     /// Where it runs.
@@ -233,9 +248,11 @@ impl Split {
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
             chose_statements: false,
             eof_tells_nothing: !capabilities.contains(Capabilities::DEPRECATE_EOF),
+            caches_metadata: Framing::of(capabilities).cache_metadata,
             home: Home::Unknown,
             lent: None,
             refusal: None,
+            repeats: false,
             reads_leave: true,
             replicas: Replicas::default(),
             journal,
@@ -260,6 +277,7 @@ impl Split {
             made_views: false,
             owes_rollback: false,
             stained: false,
+            may_have_set_unseen: false,
             owes_home: false,
             ready: None,
             looked_in_transaction: false,
@@ -288,9 +306,16 @@ impl Split {
         self.ready.is_some()
     }
 
+    /// Whether a read that the replica did not run waits for home.
+    pub(super) fn repeats_read(&self) -> bool {
+        self.repeats
+    }
+
     /// Why the session's reads, or the session, may not leave home.
     pub(super) fn pins(&self) -> impl Iterator<Item = &'static str> {
-        self.pins.names()
+        let bond = self.lent.as_deref().and_then(Lent::bond).map(Bond::text);
+        let other = bond.filter(|bond| self.pins.names().all(|name| name != *bond));
+        self.pins.names().chain(other)
     }
 
     /// Sees to it that texts are read as the session's server reads them now.
@@ -321,6 +346,9 @@ impl Current {
         Current {
             kind,
             classification,
+            statement: None,
+            is_one_way: false,
+            leaves_conditions: false,
             is_about_tracking: false,
             at: Side::Server,
             keeps_conditions: false,

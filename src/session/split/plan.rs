@@ -19,7 +19,7 @@ use super::{
         relay::{Move, Relay},
     },
     COMMAND_MAX, Current, Kind, Split,
-    statements::{Definitions, Execution, ForReplica, Preparation},
+    statements::{Definitions, Execution, ForReplica, Preparation, Statement},
     stay::{Bond, Stay},
     trackers,
 };
@@ -56,15 +56,21 @@ impl Relay {
     /// The first bytes of a command of a session with two servers.
     pub(in crate::session) fn split_command(&mut self, bytes: &[u8], surroundings: Surroundings<'_>) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
-        let payload = match whole_command(bytes) {
-            Beginning::Whole(payload) => payload,
+        let (payload, named): (&[u8], _) = match whole_command(bytes) {
+            Beginning::Whole(payload) => (payload, payload),
             Beginning::Cut { at_least } => return Move::Pass(Step::NeedBytes { at_least }),
-            Beginning::Unseen(head) => {
-                split.note_unseen(head);
-                &[]
-            }
+            // What its statement is decides, however long the values are.
+            Beginning::Unseen(head) if split.knows_statement_of_ours(head) => (head, head),
+            Beginning::Unseen(head) => (&[], head),
         };
+        if let Some(id) = split.statement_to_close(payload) {
+            return self.close_statement(id, HEADER_LENGTH + payload.len());
+        }
+        if payload.is_empty() {
+            split.note_unseen(named);
+        }
         let shape = split.look(payload, self.status);
+        split.note_named(named);
         if split.is_farewell(payload) {
             return self.command(bytes);
         }
@@ -81,6 +87,10 @@ impl Relay {
                 goal => return Move::Ready(goal),
             },
         };
+        if let Some(why) = split.refuses_statement() {
+            split.refusal = Some(why);
+            return self.refuse(bytes, Error::NEEDS_PREPARE);
+        }
         if side == Side::Server && split.has_lost_the_last() {
             split.refusal = Some(super::super::errors::aftermath_lost());
             return self.refuse(bytes, Error::NOT_SUPPORTED_YET);
@@ -103,12 +113,15 @@ impl Relay {
         split.current.at = Side::Server;
         split.current.changes_unseen = split.may_change_unseen(payload);
         split.retain_for_home(payload);
+        if let Some(id) = split.long_execution(payload) {
+            return self.begin_long_execution(id, bytes);
+        }
         match split.bound_elsewhere(payload) {
             Some(rewritten) => {
                 let shape = self.execute_shape(payload);
                 Move::Say { side: Side::Server, packet: rewritten, shape, length: HEADER_LENGTH + payload.len() }
             }
-            None => self.command(bytes),
+            None => self.begin_under_number(bytes),
         }
     }
 
@@ -168,6 +181,12 @@ fn whole_command(bytes: &[u8]) -> Beginning<'_> {
             Beginning::Cut { at_least: HEADER_LENGTH + 1 }
         };
     };
+    let length_of_head = length.min(HEADER_LENGTH + STATEMENT_HEAD);
+    if header.sequence == 0 && matches!(Command::from(code), Command::StmtFetch | Command::StmtBulkExecute) {
+        return bytes
+            .get(HEADER_LENGTH..length_of_head)
+            .map_or(Beginning::Cut { at_least: length_of_head }, Beginning::Whole);
+    }
     let is_looked_into = matches!(
         Command::from(code),
         Command::Query
@@ -185,8 +204,9 @@ fn whole_command(bytes: &[u8]) -> Beginning<'_> {
             // The first byte is enough to tell of most.
             return Beginning::Whole(&bytes[HEADER_LENGTH..=HEADER_LENGTH]);
         }
-        let head = length.min(HEADER_LENGTH + STATEMENT_HEAD);
-        return bytes.get(HEADER_LENGTH..head).map_or(Beginning::Cut { at_least: head }, Beginning::Unseen);
+        return bytes
+            .get(HEADER_LENGTH..length_of_head)
+            .map_or(Beginning::Cut { at_least: length_of_head }, Beginning::Unseen);
     }
     match bytes.get(HEADER_LENGTH..length) {
         Some(payload) => Beginning::Whole(payload),
@@ -220,6 +240,7 @@ impl Split {
                 (Kind::Prepare(preparation), NOTHING)
             }
             Some(Command::StmtExecute) => (Kind::Execute, self.classification_of(payload)),
+            Some(Command::StmtBulkExecute) if self.lent.is_some() => (Kind::Execute, self.classification_of(payload)),
             Some(Command::ResetConnection) => (Kind::Reset, NOTHING),
             Some(Command::StmtFetch) => (Kind::Fetch, NOTHING),
             Some(
@@ -303,10 +324,11 @@ impl Split {
         match Command::from(payload[0]) {
             Command::StmtSendLongData | Command::StmtReset => {
                 let has_parts = Command::from(payload[0]) == Command::StmtSendLongData;
-                if let Some(statement) = self.statements.find_mut(id) {
+                self.statements.change(id, |statement| {
                     statement.long_data = has_parts;
                     statement.has_cursor &= has_parts;
-                }
+                    statement.lost_data.take_if(|_| !has_parts);
+                });
             }
             Command::StmtClose => self.statements.close(id),
             _ => {}
@@ -315,10 +337,11 @@ impl Split {
 
     /// A command that is too long to be looked into may be about a statement that is known.
     fn note_unseen(&mut self, head: &[u8]) {
-        let statement = StatementId::of_command(head).and_then(|id| self.statements.find_mut(id));
-        match (head.first().map(|code| Command::from(*code)), statement) {
-            (Some(Command::StmtSendLongData), Some(statement)) => statement.long_data = true,
-            (Some(Command::StmtExecute), Some(statement)) => statement.bound_unseen(),
+        match (head.first().map(|code| Command::from(*code)), StatementId::of_command(head)) {
+            (Some(Command::StmtSendLongData), Some(id)) => {
+                self.statements.change(id, |statement| statement.long_data = true);
+            }
+            (Some(Command::StmtExecute), Some(id)) => drop(self.statements.change(id, Statement::bound_unseen)),
             (Some(Command::StmtPrepare), _) => self.statements.forget_last(),
             _ => {}
         }
@@ -333,7 +356,9 @@ impl Split {
             text: text.to_vec(),
             classification: self.classify(Some(text)),
             meaning: self.journal.meaning(),
+            origin: self.origin(),
             id: None,
+            at_home: None,
             parameters: 0,
             definitions: Definitions::default(),
         }
@@ -388,14 +413,18 @@ impl Split {
     /// The payload that home must get in place of an EXECUTE without types, where only the replica was told them.
     fn bound_elsewhere(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let is_execution = payload.first().is_some_and(|code| Command::from(*code) == Command::StmtExecute);
-        let statement = self.statements.find_mut(StatementId::of_command(payload).filter(|_| is_execution)?)?;
-        let Some(execution) = Execution::parse(payload, statement.parameters, self.query_attributes) else {
-            statement.bound_unseen();
-            return None;
-        };
-        statement.long_data = false;
-        statement.has_cursor = execution.wants_cursor;
-        statement.bind(payload, &execution, true).map(|rewritten| packet(&rewritten))
+        let id = StatementId::of_command(payload).filter(|_| is_execution)?;
+        let query_attributes = self.query_attributes;
+        let rewritten = self.statements.change(id, |statement| {
+            let Some(execution) = Execution::parse(payload, statement.parameters, query_attributes) else {
+                statement.bound_unseen();
+                return None;
+            };
+            statement.long_data = false;
+            statement.has_cursor = execution.wants_cursor;
+            statement.bind(payload, &execution, true)
+        });
+        rewritten.flatten().map(|rewritten| packet(&rewritten))
     }
 
     fn execution_for_replica(&mut self, payload: &[u8]) -> Option<ForReplica> {
@@ -409,7 +438,11 @@ impl Split {
     /// What home must get of a read that a replica did not answer.
     pub(super) fn repetition(&mut self) -> Vec<u8> {
         let payload = std::mem::take(&mut self.retained);
-        let said = self.bound_elsewhere(&payload).unwrap_or_else(|| packet(&payload));
+        let said = self.bound_elsewhere(&payload).unwrap_or_else(|| {
+            let mut said = packet(&payload);
+            self.renumber(&mut said);
+            said
+        });
         self.retained = payload;
         said
     }

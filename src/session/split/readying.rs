@@ -18,6 +18,7 @@ use super::{
     super::{
         Ending, Output, Session, Side, State, Step, Surroundings,
         entering::{Door, Introduction, Knock, concerns_operator, required},
+        errors,
         exchange::Exchange,
         frontend::LOGIN_PACKET_MAX,
         relay::Relay,
@@ -27,7 +28,7 @@ use super::{
     missing::Next,
 };
 
-/// How long home may take to repeat a read, which may be a long one.
+/// How long home may take to repeat a read, which may be a long one, or to prepare a statement, which waits for locks.
 const REPEAT_TIME: Duration = Duration::from_secs(3600);
 
 /// How long a server may take for one of our commands, beside what it is told to wait.
@@ -112,6 +113,9 @@ impl Session {
                     Ok(None) => {
                         let _ = split.replica_answered(chore, Answer::Done);
                     }
+                    Err(Unsayable) if chore.is_of_statement() => {
+                        return self.refuse_waiting(errors::needs_prepare(), Ending::ServerDenied);
+                    }
                     Err(Unsayable) if chore.side() == Side::Server => return self.home_is_unfit(None),
                     Err(Unsayable) => return self.ready(Side::Server),
                 },
@@ -154,6 +158,9 @@ impl Session {
             relay.exchange = Exchange::Idle;
         }
         self.welcome();
+        if self.split_mut().is_some_and(|split| std::mem::take(&mut split.repeats)) {
+            return self.say_again();
+        }
         // A command that has been waited for is answered before anybody leaves.
         if self.split().is_some_and(|split| split.ready.is_none()) {
             self.leave_if_asked();
@@ -168,6 +175,10 @@ impl Session {
                 && chore.side() == Side::Server
             {
                 split.awake.heard(now);
+                let closed = split.statements.take_closed_at_home();
+                if !closed.is_empty() {
+                    self.outputs.push_back(Output::Send(Side::Server, closed));
+                }
             }
             if let Some(split) = relay.split.as_deref_mut()
                 && chore.side() == Side::Replica
@@ -180,7 +191,7 @@ impl Session {
             self.set_stage(Stage::Asking(Box::new(asked)));
         }
         self.send_packet(chore.side(), 0, words);
-        self.deadline = Some(now + if chore == Chore::Repeat { REPEAT_TIME } else { CHORE_TIME });
+        self.deadline = Some(now + if chore.may_take_long() { REPEAT_TIME } else { CHORE_TIME });
     }
 
     fn lease_replica(&mut self, surroundings: Surroundings<'_>) {
@@ -209,7 +220,8 @@ impl Session {
         self.deadline = Some(surroundings.now + facts.login_timeout);
         if let Some(split) = self.split_mut() {
             split.login.database = split.journal.schema().map(<[u8]>::to_vec);
-            split.replicas.leased(facts, &split.journal, surroundings.table);
+            let must_reset = split.journal.was_reset() && split.resets_replicas();
+            split.replicas.leased(facts, split.journal.schema(), must_reset, surroundings.table);
         }
         self.set_stage(Stage::AtDoor(Box::new(Door::Connected)));
     }
@@ -277,6 +289,8 @@ impl Session {
         }
         let Some((relay, _)) = self.preparing() else { return };
         let status = relay.status;
+        let is_for_statement =
+            chore == Chore::HomeSchema && relay.split.as_deref().is_some_and(Split::prepares_elsewhere);
         let outcome = match relay.split.as_deref_mut() {
             Some(split) => split.answered(chore, answer, status, surroundings.now),
             None => return,
@@ -287,6 +301,10 @@ impl Session {
                 self.look_what_is_missing(surroundings);
             }
             Err(Unsayable) if chore == Chore::HomeReset => self.home_lost(surroundings),
+            Err(Unsayable) if chore.is_of_statement() || is_for_statement => {
+                let refusal = told.refusal.filter(|_| !matches!(chore, Chore::HomeReading(_)));
+                self.refuse_waiting(refusal.unwrap_or_else(errors::needs_prepare), Ending::ServerDenied);
+            }
             Err(Unsayable) if chore.side() == Side::Server => self.home_is_unfit(told.refusal),
             Err(Unsayable) => self.replica_lost(surroundings),
         }

@@ -11,7 +11,6 @@ use crate::{
 
 use super::{
     super::{ReplicaWant, ServerFacts},
-    journal::Journal,
     values::Values,
 };
 
@@ -115,11 +114,11 @@ impl Replicas {
     }
 
     /// A replica is connected and will be logged in to with the session's schema.
-    pub(super) fn leased(&mut self, facts: ServerFacts, journal: &Journal, table: &RoutingTable) {
+    pub(super) fn leased(&mut self, facts: ServerFacts, schema: Option<&[u8]>, must_reset: bool, table: &RoutingTable) {
         self.current = Some(Box::new(Replica {
             facts,
-            schema: journal.schema().map(<[u8]>::to_vec),
-            must_reset: journal.was_reset(),
+            schema: schema.map(<[u8]>::to_vec),
+            must_reset,
             values: None,
             applied: None,
             role: None,

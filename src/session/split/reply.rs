@@ -83,7 +83,11 @@ impl Relay {
                 Ok(_) => return Move::Repeat { length: packet.len() },
                 Err(_) => {}
             },
-            Held::Prepared => split.prepared(payload),
+            Held::Prepared => {
+                if let Some(number) = split.prepared(payload) {
+                    return self.passed(packet, now).under(number);
+                }
+            }
             Held::Ok => return self.held_ok(packet, now),
             Held::Eof => return self.held_eof(packet, now),
         }
@@ -183,7 +187,18 @@ impl Session {
     }
 
     /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.
-    pub(in crate::session) fn repeat_read(&mut self) {
+    pub(in crate::session) fn repeat_read(&mut self, surroundings: Surroundings<'_>) {
+        let State::Relay(relay) = &mut self.state else { return };
+        let Some(split) = relay.split.as_deref_mut() else { return };
+        if split.lent.is_some() && !split.is_ready(Side::Server, relay.status, surroundings) {
+            split.repeats = true;
+            return self.make_ready(Side::Server, false, surroundings);
+        }
+        self.say_again();
+    }
+
+    /// Home is ready for the read.
+    pub(super) fn say_again(&mut self) {
         let State::Relay(relay) = &mut self.state else { return };
         let Some(split) = relay.split.as_deref_mut() else { return };
         let packet = split.repeat_at_home();
@@ -202,7 +217,7 @@ impl Session {
         let has_snapshot = split.replicas.have_snapshot();
         self.give_up_replica(surroundings);
         match sequence {
-            _ if may_repeat => self.repeat_read(),
+            _ if may_repeat => self.repeat_read(surroundings),
             Some(sequence) if has_snapshot => {
                 self.say_goodbye_to_server();
                 self.deny(sequence, errors::server_lost(&name), Ending::ServerGone);

@@ -1,6 +1,7 @@
 //! MariaDB can leave out the definitions of a prepared statement's columns where a client knows them: from the PREPARE, or
 //! from the execution before. With two servers, what one of them tells anew the other does not know to be told, and would
-//! leave out its own. So a statement whose definitions are told anew is executed at home from then on.
+//! leave out its own. So a statement whose definitions are told anew is executed at home from then on, and where home is
+//! lent keeps its connection.
 
 use crate::protocol::{
     packet::{HEADER_LENGTH, Header},
@@ -63,8 +64,8 @@ impl Relay {
             Told::NeedBytes(at_least) => return Some(Move::Pass(Step::NeedBytes { at_least })),
             Told::Anew => {}
         }
-        if let Some(statement) = split.executing.and_then(|id| split.statements.find_mut(id)) {
-            statement.is_told_anew = true;
+        if let Some(id) = split.executing {
+            split.statements.change(id, |statement| statement.is_told_anew = true);
         }
         if !split.may_repeat() {
             return None;

@@ -1,5 +1,11 @@
 //! Prepared statements of a session with two servers: the client knows each by the number that its home server gave it,
 //! and a replica learns it when it is first executed there.
+//!
+//! Where the home connection is lent, home's number means something on one connection only, and the client gets one of
+//! ours. A connection that lacks a statement learns it before the first command that names it. A statement that is not
+//! kept has the server's number for the client, too, and keeps its connection.
+
+use std::sync::Arc;
 
 use crate::{
     config::limits,
@@ -7,17 +13,36 @@ use crate::{
         command::Command,
         packet::build_packet,
         reader::{Malformed, Reader},
+        response::ErrPacket,
         statement::StatementId,
         writer::Writer,
     },
     sql::Classification,
 };
 
+use super::{numbers::LongExecution, reading::Reading};
+
 /// Bytes of text and parameter types that a session keeps of its statements. Those beyond are executed at home.
 const BYTES_MAX: usize = limits::SPLIT_STATEMENTS_BYTES;
 
 /// Statements that a session has prepared at its replica at once; the one not used for longest makes room.
 pub(super) const AT_REPLICA_MAX: usize = 128;
+
+/// Statements that a home connection which is lent has at once.
+pub(super) const AT_HOME_MAX: usize = 128;
+
+/// Statements that home may not know yet to be closed.
+const CLOSED_MAX: usize = 32;
+
+/// Statements that are not kept and of which each is known.
+const UNKEPT_MAX: usize = 256;
+
+/// Servers count from 1: the number of no statement.
+const NO_STATEMENT: StatementId = StatementId(0);
+
+/// Where numbers of ours begin. Servers begin at 1 on each connection, and never come so far; drivers that read a signed
+/// number find it positive.
+const OWN_NUMBERS: u32 = 0x4000_0000;
 
 /// EXECUTE flags that ask for a cursor.
 const CURSOR_FLAGS: u8 = 0x07;
@@ -32,35 +57,74 @@ pub(super) struct Statements {
     list: Vec<Statement>,
     bytes: usize,
     /// Prepared, and not in the list for want of room.
-    unkept: u32,
+    unkept: Unkept,
     /// Prepared at the replica and not needed there any more.
     closed: Vec<StatementId>,
+    /// Prepared at home and not needed there any more.
+    closed_at_home: Vec<StatementId>,
+    /// Those of which home has what another connection would lack: see [`Statement::is_bound`].
+    bound: Vec<StatementId>,
+    /// Counts the numbers of ours that were given.
+    given: u32,
     /// Prepared last: what MariaDB's clients mean by -1.
     last: Option<StatementId>,
-    /// Counts executions at replicas.
+    /// Counts executions where statements make room for each other.
     clock: u64,
+}
+
+/// Statements that keep the server's number for the client, and their connection.
+#[derive(Debug, Default)]
+struct Unkept {
+    ids: Vec<StatementId>,
+    /// There were more than are counted, and nobody knows when the last one is closed.
+    are_uncounted: bool,
+}
+
+impl Unkept {
+    fn add(&mut self, id: StatementId) {
+        self.are_uncounted |= self.ids.len() == UNKEPT_MAX;
+        if !self.are_uncounted {
+            self.ids.push(id);
+        }
+    }
+
+    fn close(&mut self, id: StatementId) {
+        self.ids.retain(|known| *known != id);
+    }
+
+    fn are_any(&self) -> bool {
+        self.are_uncounted || !self.ids.is_empty()
+    }
+
+    fn may_have(&self, id: StatementId) -> bool {
+        self.are_uncounted || self.ids.contains(&id)
+    }
 }
 
 /// One prepared statement.
 #[derive(Debug)]
 pub(super) struct Statement {
-    /// At home, and for the client.
+    /// For the client.
     pub(super) id: StatementId,
     pub(super) text: Vec<u8>,
     pub(super) classification: Classification,
     /// The journal's count of changes of meaning when it was prepared.
     pub(super) meaning: u32,
+    /// Under what it was prepared, where home's connection may be another one.
+    pub(super) origin: Option<Origin>,
     /// A hash of the definitions that the client was told.
     pub(super) definitions: u64,
     pub(super) parameters: u16,
     /// As the client bound them last.
     types: Vec<u8>,
-    home_has_types: bool,
+    home: Option<AtServer>,
     /// Parts of parameters were sent home.
     pub(super) long_data: bool,
     /// It has a cursor at home, which its next execution closes.
     pub(super) has_cursor: bool,
-    replica: Option<AtReplica>,
+    /// Home did not get parts of parameters, for this reason: the next execution is refused with it.
+    pub(super) lost_data: Option<Box<ErrPacket>>,
+    replica: Option<AtServer>,
     /// An execution told the definitions of its columns anew.
     pub(super) is_told_anew: bool,
     /// The replica did not prepare it, or not as home did.
@@ -70,7 +134,7 @@ pub(super) struct Statement {
 }
 
 #[derive(Debug)]
-struct AtReplica {
+struct AtServer {
     id: StatementId,
     has_types: bool,
     used: u64,
@@ -82,9 +146,27 @@ pub(super) struct Preparation {
     pub(super) text: Vec<u8>,
     pub(super) classification: Classification,
     pub(super) meaning: u32,
+    pub(super) origin: Option<Origin>,
+    /// For the client.
     pub(super) id: Option<StatementId>,
+    pub(super) at_home: Option<StatementId>,
     pub(super) parameters: u16,
     pub(super) definitions: Definitions,
+}
+
+/// What decides how a text is read when it is prepared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) schema: Option<Vec<u8>>,
+    pub(super) reading: Arc<Reading>,
+}
+
+impl Preparation {
+    /// Bytes that the statement will count for.
+    fn bytes(&self) -> usize {
+        let schema = self.origin.as_ref().and_then(|origin| origin.schema.as_ref()).map_or(0, Vec::len);
+        self.text.len() + schema + 2 * usize::from(self.parameters) + size_of::<Statement>() + size_of::<Reading>()
+    }
 }
 
 /// A hash of what a prepare reply says of parameters and columns: FNV-1a, so that cuts do not matter.
@@ -110,26 +192,28 @@ impl Statements {
     pub(super) fn prepared(&mut self, preparation: Preparation) {
         let Some(id) = preparation.id else { return };
         self.last = Some(id);
-        let types = 2 * usize::from(preparation.parameters);
-        let bytes = preparation.text.len() + types + size_of::<Statement>();
+        let bytes = preparation.bytes();
         // The server has given the number anew.
         self.close(id);
         if self.bytes + bytes > BYTES_MAX {
-            self.unkept = self.unkept.saturating_add(1);
+            self.unkept.add(id);
             return;
         }
         self.bytes += bytes;
+        self.clock += 1;
         let statement = Statement {
             id,
             text: preparation.text,
             classification: preparation.classification,
             meaning: preparation.meaning,
+            origin: preparation.origin,
             definitions: preparation.definitions.0,
             parameters: preparation.parameters,
             types: Vec::new(),
-            home_has_types: false,
+            home: preparation.at_home.map(|id| AtServer { id, has_types: false, used: self.clock }),
             long_data: false,
             has_cursor: false,
+            lost_data: None,
             replica: None,
             is_told_anew: false,
             is_unfit: false,
@@ -140,14 +224,37 @@ impl Statements {
         }
     }
 
+    /// A number of ours for a statement that will be kept; `None` for one that there is no room for.
+    pub(super) fn number_for(&mut self, preparation: &Preparation) -> Option<StatementId> {
+        if self.bytes + preparation.bytes() > BYTES_MAX {
+            return None;
+        }
+        loop {
+            self.given = (self.given + 1) % OWN_NUMBERS;
+            let id = StatementId(OWN_NUMBERS + self.given);
+            if self.place(id).is_err() {
+                return Some(id);
+            }
+        }
+    }
+
     /// Where it is in the list, or else would be.
     fn place(&self, id: StatementId) -> Result<usize, usize> {
         self.list.binary_search_by_key(&id.0, |statement| statement.id.0)
     }
 
-    /// Nothing is prepared at home.
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.unkept == 0
+    /// Whether a home connection has what cannot be prepared on another one.
+    pub(super) fn bind_home(&self) -> bool {
+        self.unkept.are_any() || !self.bound.is_empty()
+    }
+
+    /// Settings that a text is read with now; the same piece of memory as for the statement before, if they are the same.
+    pub(super) fn share(&self, reading: Reading) -> Arc<Reading> {
+        let last = self.list.last().and_then(|statement| statement.origin.as_ref());
+        match last.filter(|origin| *origin.reading == reading) {
+            Some(origin) => Arc::clone(&origin.reading),
+            None => Arc::new(reading),
+        }
     }
 
     /// A statement was not prepared, or not seen: none is the last one.
@@ -168,6 +275,25 @@ impl Statements {
         Some(&self.list[place])
     }
 
+    /// The number of a statement that the client has prepared, kept or not.
+    pub(super) fn known(&self, id: StatementId) -> Option<StatementId> {
+        let id = self.resolve(id);
+        (self.place(id).is_ok() || self.unkept.may_have(id)).then_some(id)
+    }
+
+    /// Changes what is known of a statement, if it is.
+    pub(super) fn change<T>(&mut self, id: StatementId, change: impl FnOnce(&mut Statement) -> T) -> Option<T> {
+        let statement = self.find_mut(id)?;
+        let changed = change(statement);
+        let (id, is_bound) = (statement.id, statement.is_bound());
+        match self.bound.iter().position(|known| *known == id) {
+            Some(place) if !is_bound => drop(self.bound.swap_remove(place)),
+            None if is_bound => self.bound.push(id),
+            Some(_) | None => {}
+        }
+        Some(changed)
+    }
+
     pub(super) fn find_mut(&mut self, id: StatementId) -> Option<&mut Statement> {
         let place = self.place(self.resolve(id)).ok()?;
         Some(&mut self.list[place])
@@ -175,23 +301,96 @@ impl Statements {
 
     /// The client closes a statement.
     pub(super) fn close(&mut self, id: StatementId) {
-        if let Ok(place) = self.place(self.resolve(id)) {
-            let statement = self.list.remove(place);
-            self.bytes -= statement.kept;
-            self.closed.extend(statement.replica.map(|replica| replica.id));
+        let id = self.resolve(id);
+        match self.place(id) {
+            Ok(place) => {
+                let statement = self.list.remove(place);
+                self.bytes -= statement.kept;
+                self.bound.retain(|known| *known != statement.id);
+                self.closed.extend(statement.replica.map(|replica| replica.id));
+            }
+            Err(_) => self.unkept.close(id),
         }
     }
 
     /// The commands that close at the replica what is not needed there any more.
     pub(super) fn take_closed(&mut self) -> Vec<u8> {
-        let mut packets = Vec::new();
-        for id in self.closed.drain(..) {
-            build_packet(&mut packets, 0, |writer| {
-                writer.u8(Command::StmtClose.byte());
-                writer.u32(id.0);
-            });
+        closing(self.closed.drain(..))
+    }
+
+    /// The same for a home connection that is lent.
+    pub(super) fn take_closed_at_home(&mut self) -> Vec<u8> {
+        closing(self.closed_at_home.drain(..))
+    }
+
+    /// The client closes a statement of ours, which home learns later.
+    pub(super) fn close_later(&mut self, id: StatementId) {
+        let home = self.find(id).and_then(|statement| statement.home.as_ref());
+        self.closed_at_home.extend(home.map(|home| home.id));
+        self.close(id);
+    }
+
+    /// Home has more statements that nobody needs than it should.
+    pub(super) fn must_close_at_home(&self) -> bool {
+        self.closed_at_home.len() >= CLOSED_MAX
+    }
+
+    /// The number that home's connection knows a statement by; `None` if it does not know it. A number that the client was
+    /// not given must not name a statement that is there under it.
+    pub(super) fn at_home(&self, id: StatementId) -> Option<StatementId> {
+        if let Some(statement) = self.find(id) {
+            return statement.home.as_ref().map(|home| home.id);
         }
-        packets
+        let id = self.resolve(id);
+        let is_known = self.unkept.may_have(id) || (OWN_NUMBERS..2 * OWN_NUMBERS).contains(&id.0);
+        Some(if is_known { id } else { NO_STATEMENT })
+    }
+
+    /// A command at home names it.
+    pub(super) fn used_at_home(&mut self, id: StatementId) {
+        self.clock += 1;
+        let used = self.clock;
+        if let Some(home) = self.find_mut(id).and_then(|statement| statement.home.as_mut()) {
+            home.used = used;
+        }
+    }
+
+    /// It was prepared on a home connection that did not know it.
+    pub(super) fn prepared_at_home(&mut self, id: StatementId, at_home: StatementId) {
+        self.clock += 1;
+        let used = self.clock;
+        self.change(id, |statement| statement.home = Some(AtServer { id: at_home, has_types: false, used }));
+        self.make_room_at_home();
+    }
+
+    /// It is not to be used there.
+    pub(super) fn leave_home(&mut self, id: StatementId) {
+        let there = self.change(id, |statement| statement.home.take()).flatten();
+        self.closed_at_home.extend(there.map(|home| home.id));
+    }
+
+    /// The statement that was not used for longest makes room, but for those that are bound.
+    pub(super) fn make_room_at_home(&mut self) {
+        let there = self.list.iter().filter(|statement| statement.home.is_some());
+        if there.count() <= AT_HOME_MAX {
+            return;
+        }
+        let may_go = |statement: &&mut Statement| statement.home.is_some() && !statement.is_bound();
+        let last_use = |statement: &&mut Statement| statement.home.as_ref().map_or(u64::MAX, |home| home.used);
+        if let Some(oldest) = self.list.iter_mut().filter(may_go).min_by_key(last_use) {
+            self.closed_at_home.extend(oldest.home.take().map(|home| home.id));
+        }
+    }
+
+    /// The home connection is another one.
+    pub(super) fn forget_home(&mut self) {
+        for statement in &mut self.list {
+            statement.home = None;
+            (statement.long_data, statement.has_cursor) = (false, false);
+        }
+        self.bound.clear();
+        self.closed_at_home.clear();
+        self.unkept = Unkept::default();
     }
 
     /// The replica is gone, and what was prepared there.
@@ -208,7 +407,7 @@ impl Statements {
         self.clock += 1;
         let used = self.clock;
         if let Some(statement) = self.find_mut(id) {
-            statement.replica = Some(AtReplica { id: at_replica, has_types: false, used });
+            statement.replica = Some(AtServer { id: at_replica, has_types: false, used });
         }
         let there = self.list.iter_mut().filter(|statement| statement.replica.is_some());
         if there.count() <= AT_REPLICA_MAX {
@@ -244,8 +443,9 @@ impl Statements {
         })
     }
 
+    /// The session was reset. A number that was given before still means nothing else.
     pub(super) fn clear(&mut self) {
-        *self = Statements::default();
+        *self = Statements { given: self.given, ..Statements::default() };
     }
 }
 
@@ -254,12 +454,53 @@ impl Statement {
         self.replica.is_some()
     }
 
+    pub(super) fn is_at_home(&self) -> bool {
+        self.home.is_some()
+    }
+
+    /// Home has what another connection would lack: parts of parameters, a cursor, types that nobody saw. Or it has told
+    /// definitions that another would not know the client to have.
+    fn is_bound(&self) -> bool {
+        let has_unseen_types = self.parameters > 0 && self.types.is_empty() && self.home_has_types();
+        self.long_data || self.has_cursor || has_unseen_types || self.is_told_anew
+    }
+
+    pub(super) fn home_has_types(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.has_types)
+    }
+
+    pub(super) fn told_home(&mut self, has_types: bool) {
+        if let Some(home) = &mut self.home {
+            home.has_types = has_types;
+        }
+    }
+
     /// An execution goes home that cannot be read: it may have bound any types, and opened a cursor.
     pub(super) fn bound_unseen(&mut self) {
         self.types.clear();
-        self.home_has_types = true;
+        self.told_home(true);
         self.long_data = false;
         self.has_cursor = true;
+    }
+
+    /// An execution goes home of which only the beginning was looked at. Gives the types that home must be told with it.
+    pub(super) fn bind_long(&mut self, payload: &[u8], execution: &LongExecution) -> Option<Vec<u8>> {
+        if execution.is_unseen {
+            self.bound_unseen();
+            return None;
+        }
+        self.long_data = false;
+        self.has_cursor = execution.wants_cursor(payload);
+        if execution.binds {
+            self.types.clear();
+            self.types.extend_from_slice(execution.types_in(payload));
+            self.told_home(true);
+            if let Some(replica) = &mut self.replica {
+                replica.has_types = false;
+            }
+            return None;
+        }
+        (!self.home_has_types() && !self.types.is_empty()).then(|| self.types.clone())
     }
 
     /// An execution without types cannot go elsewhere, as nobody saw those that home was told.
@@ -273,18 +514,31 @@ impl Statement {
         if execution.binds {
             self.types.clear();
             self.types.extend_from_slice(&payload[execution.types.clone()]);
-            self.home_has_types = goes_home;
+            self.told_home(goes_home);
             if let Some(replica) = &mut self.replica {
                 replica.has_types = !goes_home;
             }
             return None;
         }
-        if !goes_home || self.home_has_types || self.types.is_empty() {
+        if !goes_home || self.home_has_types() || self.types.is_empty() {
             return None;
         }
-        self.home_has_types = true;
-        Some(execution.write(payload, self.id, &self.types))
+        self.told_home(true);
+        let id = self.home.as_ref().map_or(self.id, |home| home.id);
+        Some(execution.write(payload, id, &self.types))
     }
+}
+
+/// The commands that close these statements.
+fn closing(ids: impl Iterator<Item = StatementId>) -> Vec<u8> {
+    let mut packets = Vec::new();
+    for id in ids {
+        build_packet(&mut packets, 0, |writer| {
+            writer.u8(Command::StmtClose.byte());
+            writer.u32(id.0);
+        });
+    }
+    packets
 }
 
 /// What a replica must get of a client's execution.
@@ -382,7 +636,9 @@ mod tests {
             text: text.into(),
             classification: sql::classify(text.as_bytes(), dialect, true),
             meaning: 0,
+            origin: None,
             id: Some(StatementId(id)),
+            at_home: Some(StatementId(id)),
             parameters,
             definitions: Definitions::default(),
         }

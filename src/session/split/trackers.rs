@@ -171,7 +171,7 @@ impl Split {
         }
     }
 
-    fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
+    pub(super) fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
         match name {
             b"last_gtid" => return self.committed(value),
             // Asked for before the connection goes; MariaDB tells of ours, too.

@@ -29,6 +29,10 @@ const TRACKED_BY_MYSQL: &str = "autocommit,character_set_client,character_set_co
     block_encryption_mode,show_create_table_verbosity,explain_format,default_collation_for_utf8mb4,\
     session_track_system_variables,session_track_schema,session_track_state_change,session_track_gtids,timestamp";
 
+/// Has a Galera node run a read when it has all that the cluster had committed before: bit 1 is for SELECT and the begin
+/// of a transaction, bit 8 for SHOW and DESCRIBE, which are reads as well.
+const CAUSAL_READS: &str = "SESSION wsrep_sync_wait=9";
+
 impl Split {
     /// What is said for a chore; `None` if nothing needs to be.
     pub(super) fn words(
@@ -42,7 +46,7 @@ impl Split {
         Ok(match chore {
             Chore::Reset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeValues => query(self.values_statement(self.tracking_variables()).as_bytes()),
-            Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
+            Chore::HomeChanges | Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
             Chore::Tracking | Chore::ReturnTracking => match &self.home {
                 Home::Silent(tracking) => query(self.tracking_statement(&self.more_than(tracking)).as_bytes()),
                 Home::Telling(tracking) if self.may_not_speak_of_gtids(status) => {
@@ -56,10 +60,8 @@ impl Split {
             Chore::Settings => {
                 let values = self.replicas.get().and_then(|replica| replica.values.as_ref());
                 let lacks_autocommit = self.replicas.get().is_some_and(|replica| replica.lacks_autocommit);
-                let extra = [
-                    self.replicas_wait.then_some("SESSION wsrep_sync_wait=1"),
-                    lacks_autocommit.then_some("SESSION autocommit=1"),
-                ];
+                let extra =
+                    [self.replicas_wait.then_some(CAUSAL_READS), lacks_autocommit.then_some("SESSION autocommit=1")];
                 let statement = self.journal.settings(values, extra.into_iter().flatten()).map_err(|_| Unsayable)?;
                 query(&self.guarded(statement))
             }
@@ -81,10 +83,15 @@ impl Split {
             Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
             Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
-            Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.journal.schema().unwrap_or_default()].concat()),
+            Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.schema_for_home().unwrap_or_default()].concat()),
             Chore::HomeTheirs => query(self.values_statement(&[]).as_bytes()),
             Chore::HomeSettings => query(&self.home_settings(status).map_err(|_| Unsayable)?),
             Chore::HomeRole => query(self.journal.role().unwrap_or(b"SET ROLE NONE")),
+            Chore::HomeReading(id) => query(&self.reading_statement(id).ok_or(Unsayable)?),
+            Chore::HomePrepare(id) => {
+                let text = self.text_to_prepare(id).ok_or(Unsayable)?;
+                Some([&[Command::StmtPrepare.byte()], text].concat())
+            }
             Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
         })
     }

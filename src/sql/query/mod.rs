@@ -330,7 +330,13 @@ fn writes(reason: Reason) -> bool {
 }
 
 /// What stands behind the name of a sequence and its dot.
+#[inline]
 fn is_sequence_name(name: &[u8]) -> bool {
+    // Told by the length alone of most names.
+    name.len() == 7 && is_one_of_sequence_names(name)
+}
+
+fn is_one_of_sequence_names(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"nextval") || name.eq_ignore_ascii_case(b"currval")
 }
 

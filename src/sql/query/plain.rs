@@ -3,45 +3,108 @@
 //! [`Query::token`] would take each of them to the same effect, only slower. What is not plain is left to it, so nothing
 //! here has to be complete: a comment, a variable, a byte from 0x80, a number with an exponent, a word that tells.
 
+use std::ops::Range;
+
 use super::super::Span;
 use super::super::classify::Reader;
-use super::super::eight::{before_first, beyond_digits, eight_at};
 use super::super::keyword::{self, Keyword};
-use super::super::lexer::{Kind, Lexer, Token, is_name_byte};
+use super::super::lexer::{Kind, Lexer, Token, ascii_name_end, is_name_byte};
 use super::super::variable::is_server_schema;
 use super::{Place, Previous, Query, Style, is_sequence_name, unquoted};
 
-/// The last token that was passed, or the one before all of them.
+/// A token that was passed, or the one before all of them.
 #[derive(Clone, Copy)]
 struct Passed {
-    kind: Kind,
-    place: Place,
+    what: What,
     start: usize,
     /// Behind it; `start <= end <= text.len()`.
     end: usize,
 }
 
-impl Passed {
-    fn of(previous: Previous) -> Passed {
-        let Span { start, end } = previous.span;
-        Passed { kind: previous.kind, place: previous.place, start: start as usize, end: end as usize }
-    }
+/// A token's kind and, of a name, its place: in one byte, so that the loop keeps all that it knows in registers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Name,
+    DeclaredName,
+    QualifiedName,
+    QuotedName,
+    DeclaredQuotedName,
+    QualifiedQuotedName,
+    Number,
+    Sign,
+    /// A token before all that are passed; never one of these.
+    Other,
+    Text,
+    Close,
+    /// Behind a name, with no blank between.
+    Dot,
+}
 
-    fn span(self) -> Span {
-        Span { start: self.start as u32, end: self.end as u32 }
-    }
-
-    /// Where a name behind it stands.
-    #[inline]
-    fn next_place(self) -> Place {
-        match self.kind {
-            Kind::Sign(b')') | Kind::Text => Place::Declared,
-            _ => Place::Other,
+impl What {
+    fn of(previous: &Previous) -> What {
+        match (previous.kind, previous.place) {
+            (Kind::Word, Place::Qualified) => What::QualifiedName,
+            (Kind::Word, Place::Declared) => What::DeclaredName,
+            (Kind::Word, _) => What::Name,
+            (Kind::QuotedName, Place::Qualified) => What::QualifiedQuotedName,
+            (Kind::QuotedName, Place::Declared) => What::DeclaredQuotedName,
+            (Kind::QuotedName, _) => What::QuotedName,
+            (Kind::Number, _) => What::Number,
+            (Kind::Text, _) => What::Text,
+            (Kind::Sign(b')'), _) => What::Close,
+            _ => What::Other,
         }
     }
 
+    fn kind(self, first: u8) -> Kind {
+        match self {
+            What::Name | What::DeclaredName | What::QualifiedName => Kind::Word,
+            What::QuotedName | What::DeclaredQuotedName | What::QualifiedQuotedName => Kind::QuotedName,
+            What::Number => Kind::Number,
+            What::Text => Kind::Text,
+            What::Sign | What::Close | What::Dot | What::Other => Kind::Sign(first),
+        }
+    }
+
+    fn place(self) -> Place {
+        match self {
+            What::QualifiedName | What::QualifiedQuotedName => Place::Qualified,
+            What::DeclaredName | What::DeclaredQuotedName => Place::Declared,
+            What::Name | What::QuotedName | What::Number | What::Text => Place::Other,
+            What::Sign | What::Close | What::Dot | What::Other => Place::Other,
+        }
+    }
+
+    /// A bare name behind it.
+    #[inline]
+    fn then_name(self) -> What {
+        match self {
+            What::Dot => What::QualifiedName,
+            What::Close | What::Text => What::DeclaredName,
+            _ => What::Name,
+        }
+    }
+
+    /// A name in backticks behind it.
+    fn then_quoted_name(self) -> What {
+        match self {
+            What::Dot => What::QualifiedQuotedName,
+            What::Close | What::Text => What::DeclaredQuotedName,
+            _ => What::QuotedName,
+        }
+    }
+
+    #[inline]
     fn is_name(self) -> bool {
-        matches!(self.kind, Kind::Word | Kind::QuotedName)
+        matches!(
+            self,
+            What::Name
+                | What::DeclaredName
+                | What::QualifiedName
+                | What::QuotedName
+                | What::DeclaredQuotedName
+                | What::QualifiedQuotedName
+        )
     }
 }
 
@@ -63,52 +126,77 @@ impl Query {
 
     fn pass(&mut self, reader: &mut Reader<'_>) {
         let text = reader.lexer.text;
-        let before = Passed::of(self.previous);
-        let mut last = before;
+        let before = self.previous.span;
+        // Not as one value: its parts would be moved in memory for each token.
+        let (mut what, mut start, mut end) = (What::of(&self.previous), before.start as usize, before.end as usize);
         let mut at = reader.lexer.at;
         while let Some(&first) = text.get(at) {
-            let passed = match STEPS[usize::from(first)] {
+            let (next, next_end) = match STEPS[usize::from(first)] {
+                Step::Name => {
+                    let Some(end) = ascii_name_end(text, at) else { break };
+                    if what == What::Dot && is_sequence_name(&text[at..end]) {
+                        break;
+                    }
+                    if what != What::Dot && keyword::may_tell(first, end - at) && self.is_told(&text[at..end]) {
+                        break;
+                    }
+                    (what.then_name(), end)
+                }
                 Step::Blank => {
                     at += 1;
                     continue;
                 }
-                step @ (Step::Name | Step::TellingName) => {
-                    let Some(end) = name_end(text, at) else { break };
-                    if step == Step::TellingName && self.is_told(&text[at..end]) {
-                        break;
-                    }
-                    last = Passed { kind: Kind::Word, place: last.next_place(), start: at, end };
-                    at = end;
-                    continue;
-                }
-                Step::Sign => Some(sign(first, at)),
-                Step::Digit => number(text, at),
-                Step::Text => string(&reader.lexer, at),
-                Step::QuotedName => quoted_name(text, at, last.next_place()),
-                Step::Dot => qualified(text, at, last),
-                Step::CommentOrSign => (!begins_comment(text, at)).then(|| sign(first, at)),
-                Step::Close => {
-                    self.depth = self.depth.saturating_sub(1);
-                    Some(sign(first, at))
-                }
-                Step::Open => {
-                    self.open(reader, last, at);
-                    last = sign(first, at);
+                Step::Sign => (What::Sign, at + 1),
+                Step::Dot if what.is_name() && end == at && qualifies(text, start..end) => {
+                    (what, start, end) = (What::Dot, at, at + 1);
                     at += 1;
-                    if self.is_in_last_insert_id {
-                        break;
-                    }
                     continue;
                 }
-                Step::Other => None,
+                Step::Digit => match number_end(text, at) {
+                    Some(end) => (What::Number, end),
+                    None => break,
+                },
+                Step::Open => {
+                    self.open(reader, Passed { what, start, end }, at);
+                    if self.is_in_last_insert_id {
+                        (what, start, end) = (What::Sign, at, at + 1);
+                        at += 1;
+                        break;
+                    }
+                    (What::Sign, at + 1)
+                }
+                step @ (Step::Text | Step::QuotedName | Step::CommentOrSign | Step::Close) => {
+                    match self.rarer(&reader.lexer, step, what, at) {
+                        Some(passed) => passed,
+                        None => break,
+                    }
+                }
+                Step::Dot | Step::Other => break,
             };
-            let Some(passed) = passed else { break };
-            last = passed;
-            at = passed.end;
+            (what, start, end) = (next, at, next_end);
+            // Most tokens have one blank behind them.
+            at = end + usize::from(text.get(end) == Some(&b' '));
         }
         reader.lexer.at = at;
-        if last.end != before.end {
-            self.previous = previous(last, text);
+        // At the end there is no next token to ask for it.
+        if at < text.len() && end != before.end as usize {
+            self.previous = previous(Passed { what, start, end }, text);
+        }
+    }
+
+    /// What a token is that begins as fewer do, and where it ends.
+    #[inline(never)]
+    fn rarer(&mut self, lexer: &Lexer<'_>, step: Step, last: What, at: usize) -> Option<(What, usize)> {
+        let text = lexer.text;
+        match step {
+            Step::Text => Some((What::Text, lexer.plain_string_end(at)?)),
+            Step::QuotedName => Some((last.then_quoted_name(), quoted_name_end(text, at)?)),
+            Step::CommentOrSign => (!begins_comment(text, at)).then_some((What::Sign, at + 1)),
+            Step::Close => {
+                self.depth = self.depth.saturating_sub(1);
+                Some((What::Close, at + 1))
+            }
+            Step::Name | Step::Digit | Step::Blank | Step::Sign | Step::Dot | Step::Open | Step::Other => None,
         }
     }
 
@@ -119,12 +207,12 @@ impl Query {
 
     /// A parenthesis behind `last`.
     fn open(&mut self, reader: &mut Reader<'_>, last: Passed, at: usize) {
-        if last.is_name() || last.kind == Kind::Number {
+        if last.what.is_name() || last.what == What::Number {
             if last.end as u32 != self.previous.span.end {
                 self.previous = previous(last, reader.lexer.text);
             }
-            let parenthesis = sign(b'(', at);
-            self.opens(reader, Token { kind: parenthesis.kind, span: parenthesis.span() });
+            let span = Span { start: at as u32, end: at as u32 + 1 };
+            self.opens(reader, Token { kind: Kind::Sign(b'('), span });
         }
         self.depth += 1;
     }
@@ -132,59 +220,37 @@ impl Query {
 
 /// As [`Query::token`] leaves it behind that token.
 fn previous(last: Passed, text: &[u8]) -> Previous {
-    let may_be_keyword = last.kind == Kind::Word && last.place != Place::Qualified;
-    let keyword = if may_be_keyword { keyword::find(&text[last.start..last.end]) } else { None };
-    Previous { kind: last.kind, span: last.span(), keyword, place: last.place, is_first: false }
+    let Passed { what, start, end } = last;
+    let may_be_keyword = matches!(what, What::Name | What::DeclaredName);
+    let keyword = if may_be_keyword { keyword::find(&text[start..end]) } else { None };
+    let span = Span { start: start as u32, end: end as u32 };
+    Previous { kind: what.kind(text[start]), span, keyword, place: what.place(), is_first: false }
+}
+
+/// Whether a dot behind a name makes it that of a table or of a schema with nothing to tell.
+#[inline]
+fn qualifies(text: &[u8], name: Range<usize>) -> bool {
+    // Digits behind a dot are a fraction to the lexer.
+    let is_before_name = text.get(name.end + 1).is_some_and(|byte| is_name_step(*byte));
+    is_before_name && !is_server_schema(unquoted(&text[name]))
 }
 
 #[inline]
-fn sign(byte: u8, at: usize) -> Passed {
-    Passed { kind: Kind::Sign(byte), place: Place::Other, start: at, end: at + 1 }
+fn is_name_step(byte: u8) -> bool {
+    matches!(STEPS[usize::from(byte)], Step::Name | Step::QuotedName)
 }
 
-/// Where the bytes of an ASCII name end; none if bytes from 0x80 go on with it.
+/// Where a name in backticks ends that could stand there without them.
 #[inline]
-fn name_end(text: &[u8], start: usize) -> Option<usize> {
-    let mut end = start;
-    while let Some(&byte) = text.get(end) {
-        if !GOES_ON[usize::from(byte)] {
-            let is_odd = byte >= 0x80 || byte == b'$';
-            return (!is_odd).then_some(end);
-        }
-        end += 1;
-    }
-    Some(end)
-}
-
-/// `.name` behind a name, and no blank between.
-#[inline]
-fn qualified(text: &[u8], dot: usize, last: Passed) -> Option<Passed> {
-    if !last.is_name() || last.end != dot || is_server_schema(unquoted(&text[last.start..dot])) {
-        return None;
-    }
-    let start = dot + 1;
-    match STEPS[usize::from(*text.get(start)?)] {
-        Step::Name | Step::TellingName => {
-            let end = name_end(text, start)?;
-            let passed = Passed { kind: Kind::Word, place: Place::Qualified, start, end };
-            (!is_sequence_name(&text[start..end])).then_some(passed)
-        }
-        Step::QuotedName => quoted_name(text, start, Place::Qualified),
-        _ => None,
-    }
-}
-
-/// A name in backticks that could stand there without them.
-#[inline]
-fn quoted_name(text: &[u8], start: usize, place: Place) -> Option<Passed> {
-    let end = name_end(text, start + 1)? + 1;
+fn quoted_name_end(text: &[u8], start: usize) -> Option<usize> {
+    let end = ascii_name_end(text, start)? + 1;
     let ends = text.get(end - 1) == Some(&b'`') && text.get(end) != Some(&b'`');
-    ends.then_some(Passed { kind: Kind::QuotedName, place, start, end })
+    ends.then_some(end)
 }
 
-/// Digits, perhaps with a fraction.
-#[inline]
-fn number(text: &[u8], start: usize) -> Option<Passed> {
+/// Where digits end, perhaps with a fraction.
+#[inline(never)]
+fn number_end(text: &[u8], start: usize) -> Option<usize> {
     let mut end = digits_end(text, start);
     if text.get(end) == Some(&b'.') {
         end = digits_end(text, end + 1);
@@ -194,25 +260,13 @@ fn number(text: &[u8], start: usize) -> Option<Passed> {
     } else if text.get(end).is_some_and(|byte| is_name_byte(*byte)) {
         return None;
     }
-    Some(Passed { kind: Kind::Number, place: Place::Other, start, end })
+    Some(end)
 }
 
 #[inline]
 fn digits_end(text: &[u8], start: usize) -> usize {
-    let mut end = start;
-    loop {
-        let length = before_first(beyond_digits(eight_at(text, end)));
-        end += length;
-        if length < 8 {
-            return end;
-        }
-    }
-}
-
-#[inline]
-fn string(lexer: &Lexer<'_>, start: usize) -> Option<Passed> {
-    let end = lexer.plain_string_end(start)?;
-    Some(Passed { kind: Kind::Text, place: Place::Other, start, end })
+    let rest = &text[start..];
+    start + rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len())
 }
 
 /// Whether the sign, with the one behind it, may begin or end a comment.
@@ -225,13 +279,11 @@ fn begins_comment(text: &[u8], at: usize) -> bool {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Name,
-    /// Words that tell begin so.
-    TellingName,
+    QuotedName,
     Digit,
     Blank,
     Sign,
     Text,
-    QuotedName,
     Dot,
     CommentOrSign,
     Open,
@@ -245,7 +297,6 @@ static STEPS: [Step; 256] = {
     let mut byte = 0;
     while byte < 128 {
         steps[byte] = match byte as u8 {
-            letter @ (b'a'..=b'z' | b'A'..=b'Z') if keyword::may_tell(letter) => Step::TellingName,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => Step::Name,
             b'0'..=b'9' => Step::Digit,
             b' ' | b'\t'..=b'\r' => Step::Blank,
@@ -261,15 +312,4 @@ static STEPS: [Step; 256] = {
         byte += 1;
     }
     steps
-};
-
-/// Whether a byte goes on with an ASCII name.
-static GOES_ON: [bool; 256] = {
-    let mut goes_on = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        goes_on[byte] = matches!(STEPS[byte], Step::Name | Step::TellingName | Step::Digit);
-        byte += 1;
-    }
-    goes_on
 };

@@ -19,6 +19,8 @@ pub(super) struct Player {
     statements: Vec<Prepared>,
     plugin: Option<&'static str>,
     flavour: Flavour,
+    /// The session has had its server track transactions.
+    tracks_transactions: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -68,7 +70,14 @@ impl Player {
             _ => None,
         };
         let statements = vec![Prepared::default(); PLACES_MAX];
-        Player { client, database: way.database.to_owned(), statements, plugin, flavour: way.flavour }
+        Player {
+            client,
+            database: way.database.to_owned(),
+            statements,
+            plugin,
+            flavour: way.flavour,
+            tracks_transactions: false,
+        }
     }
 
     /// Plays one step; a reply that breaks the protocol is an outcome as well.
@@ -88,6 +97,8 @@ impl Player {
             Step::Query(sql) => {
                 let mut payload = query_payload(self.client.capabilities, "");
                 payload.extend_from_slice(&self.here(sql));
+                self.tracks_transactions |=
+                    sql.windows(TRANSACTION_TRACKER.len()).any(|part| part == TRANSACTION_TRACKER);
                 self.ask(Shape::Results, &payload)
             }
             Step::Prepare { place, sql } => self.prepare(*place, sql),
@@ -190,13 +201,20 @@ impl Player {
             None if shape == Shape::Results => reply.packets.iter_mut().for_each(without_statement_number),
             _ => {}
         }
+        if self.tracks_transactions && self.flavour.is_mariadb() && !self.tracks() {
+            reply.packets.iter_mut().for_each(|packet| without_change_of_state(packet));
+        }
         let placeholder = "?".repeat(self.database.len());
-        let tracks = self.client.capabilities & cap::SESSION_TRACK != 0;
+        let tracks = self.tracks();
         let same = |packet: &Vec<u8>| {
             let named = replaced(packet, self.database.as_bytes(), placeholder.as_bytes());
             if tracks { with_sorted_trackers(&named) } else { named }
         };
         reply.packets.iter().map(same).collect()
+    }
+
+    fn tracks(&self) -> bool {
+        self.client.capabilities & cap::SESSION_TRACK != 0
     }
 
     /// COM_STMT_EXECUTE with as many parameters as the statement has: another number would not be this protocol.
@@ -289,6 +307,17 @@ fn without_statement_number(packet: &mut Vec<u8>) {
         packet.drain(from..from + digits);
         // The text's length stands before it.
         packet[at - 1] -= digits as u8;
+    }
+}
+
+/// The variable that has a server track transactions.
+const TRANSACTION_TRACKER: &[u8] = b"session_track_transaction_info";
+
+/// MariaDB flags each EOF packet from the first change on that it would have to tell, if the client does not know of such
+/// changes: it never comes to tell of it. The flag means nothing to this client, and its server has told sqluice.
+fn without_change_of_state(packet: &mut [u8]) {
+    if let [0xFE, _, _, _, high] = packet {
+        *high &= !0x40;
     }
 }
 

@@ -51,7 +51,7 @@ CREATE PROCEDURE p_rows (a INT) BEGIN SELECT a, a + 1; SELECT id, s FROM t1 WHER
 CREATE PROCEDURE p_write (a INT)
   BEGIN INSERT INTO t1 (n, s) VALUES (a, CONCAT('p', a)); SELECT LAST_INSERT_ID(), ROW_COUNT(); END;
 CREATE PROCEDURE p_set (a INT)
-  BEGIN SET @u1 = a, @u2 = CONCAT('set', a); SET SESSION group_concat_max_len = 4 + a; SET time_zone = '+02:00'; END;
+  BEGIN SET @u1 = a, @u2 = CONCAT('set', a); SET SESSION group_concat_max_len = 4 + a; SET @@time_zone = '+02:00'; END;
 CREATE PROCEDURE p_out (a INT, OUT b INT, INOUT c INT) BEGIN SET b = a * 2; SET c = c + a; SELECT a, b, c; END;
 CREATE PROCEDURE p_begin (a INT) BEGIN START TRANSACTION; INSERT INTO log (v) VALUES (a); END;
 CREATE PROCEDURE p_manual () SET autocommit = 0;

@@ -85,6 +85,22 @@ fn a_prepared_read_that_changed_its_session_is_run_at_home_too() {
     assert_eq!(play.goes(&execute), Side::Server);
 }
 
+#[test]
+fn settings_that_hidden_code_may_have_made_are_asked_for() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.read("SELECT a FROM t");
+    play.at_home("CALL p()", AUTOCOMMIT, b"");
+    let value = |name| if name == "div_precision_increment" { "8" } else { value_of(name) };
+    play.script.replica_values = names(false).map(value).collect();
+    play.said();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    let said = play.said();
+    assert!(said[0].0 == Side::Server && said[0].1.starts_with("SELECT @@SESSION."), "{said:?}");
+    assert_eq!(said[1..], [(Side::Replica, "SET SESSION div_precision_increment=8".to_owned())]);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert_eq!(play.said(), [], "once");
+}
+
 fn with_views(views: &[&'static str]) -> Play {
     Play::of(Script { user: "any", views: views.to_vec(), ..Script::default() })
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::session::{HomeWant, LeaseFailure, Loan, Parking};
 
 /// Who a connection is lent by.
-enum Lender {
+pub(super) enum Lender {
     /// It is the session's own.
     Own,
     /// Another session had it, with this schema.
@@ -13,7 +13,7 @@ enum Lender {
 
 impl Play {
     /// A session that has logged in, and has given its first connection back.
-    fn lent() -> Play {
+    pub(super) fn lent() -> Play {
         let mut play = Play::of(Script { user: "lent", schema: Some("shop"), ..Script::default() });
         let parking = play.parked().expect("nothing keeps the connection of a login");
         assert!(parking.is_for_others);
@@ -26,14 +26,14 @@ impl Play {
         read(&self.stage.wishes.remove(place))
     }
 
-    fn parked(&mut self) -> Option<Parking> {
+    pub(super) fn parked(&mut self) -> Option<Parking> {
         self.wish(|wish| match wish {
             Output::Park(parking) => Some((**parking).clone()),
             _ => None,
         })
     }
 
-    fn wants_home(&mut self) -> Option<HomeWant> {
+    pub(super) fn wants_home(&mut self) -> Option<HomeWant> {
         self.wish(|wish| match wish {
             Output::LeaseHome(want, _) => Some(want.clone()),
             _ => None,
@@ -41,7 +41,7 @@ impl Play {
     }
 
     /// The worker lends a connection, and the server answers what is said on it.
-    fn lend(&mut self, lender: Lender) {
+    pub(super) fn lend(&mut self, lender: Lender) {
         self.wants_home().expect("a connection is wanted");
         let (is_own, schema) = match lender {
             Lender::Own => (true, Some("shop")),
@@ -53,7 +53,7 @@ impl Play {
     }
 
     /// A query runs on a connection of this lender, and is answered with OK.
-    fn runs_on(&mut self, lender: Lender, text: &str, status: StatusFlags, trackers: &[u8]) {
+    pub(super) fn runs_on(&mut self, lender: Lender, text: &str, status: StatusFlags, trackers: &[u8]) {
         self.send(&query(text));
         self.lend(lender);
         assert_eq!(self.stage.take_server(), query(text), "said: {:?}", self.said);

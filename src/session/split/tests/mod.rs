@@ -5,6 +5,7 @@ mod failing;
 mod following;
 mod hidden;
 mod lending;
+mod numbers;
 mod routing;
 mod seeing;
 mod snapshot;

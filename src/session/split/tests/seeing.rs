@@ -173,3 +173,40 @@ fn a_client_that_asks_mysql_for_positions_gets_them() {
     play.reply(Side::Server, &answer);
     assert_eq!(play.stage.take_client(), answer);
 }
+
+/// A session that reads at nodes of a Galera cluster.
+fn of_galera() -> Play {
+    let mut play = Play::new();
+    play.stage.session.split_mut().expect("the session is split").replicas_wait = true;
+    play
+}
+
+/// What the replica was told to set; and it was not asked for anything that makes it wait.
+fn settings(play: &mut Play) -> Vec<String> {
+    let said = play.said_to_replica();
+    assert!(!said.iter().any(|text| text.contains("GTID") || text == "RESET"), "{said:?}");
+    said.into_iter().filter(|text| text.starts_with("SET")).collect()
+}
+
+#[test]
+fn a_galera_node_waits_by_itself_before_every_read_and_show() {
+    let mut play = of_galera();
+    writes(&mut play, "0-1-7");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert_eq!(settings(&mut play), ["SET SESSION wsrep_sync_wait=9"]);
+}
+
+#[test]
+fn a_galera_node_is_not_reset_because_it_would_wait_for_nothing_any_more() {
+    let mut play = of_galera();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    for _ in 0..2 {
+        assert_eq!(play.goes(&command(0x1F, b"")), Side::Server);
+        play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+        play.stage.take_client();
+        (play.introduction, play.said) = (None, Vec::new());
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        assert!(play.introduction.is_some(), "it is another connection");
+        assert_eq!(settings(&mut play), ["SET SESSION wsrep_sync_wait=9"]);
+    }
+}

@@ -22,9 +22,25 @@ fn prepare_as(play: &mut Play, text: &str, id: u8) {
     assert_eq!(play.stage.take_client(), reply);
 }
 
+/// Home prepares, under this number, what it was asked to; gives the number that the client is told.
+pub(super) fn prepare_at(play: &mut Play, text: &str, id: u8) -> u32 {
+    let parameters = text.bytes().filter(|byte| *byte == b'?').count() as u8;
+    let mut reply = play.prepared(id, parameters);
+    play.reply(Side::Server, &reply);
+    let heard = play.stage.take_client();
+    let number: [u8; 4] = heard[HEADER_LENGTH + 1..][..4].try_into().expect("four bytes");
+    reply[HEADER_LENGTH + 1..][..4].copy_from_slice(&number);
+    assert_eq!(heard, reply, "nothing but the number is another");
+    u32::from_le_bytes(number)
+}
+
 /// An execution with one parameter, an INT of 7, with its type or without; or without parameters.
 pub(super) fn execute(id: u8, binds: Option<bool>) -> Vec<u8> {
-    let mut rest = vec![id, 0, 0, 0, 0, 1, 0, 0, 0];
+    execute_as(id.into(), binds)
+}
+
+pub(super) fn execute_as(id: u32, binds: Option<bool>) -> Vec<u8> {
+    let mut rest = [&id.to_le_bytes()[..], &[0, 1, 0, 0, 0]].concat();
     if let Some(binds) = binds {
         rest.extend([0, u8::from(binds)]);
         rest.extend(if binds { &[3, 0][..] } else { &[] });

@@ -1,0 +1,384 @@
+//! Numbers of ours for the prepared statements of a session whose home connection is lent: a server's number means
+//! something on one connection only.
+//!
+//! A command that names a statement gets, in place, the number that it has on the connection where it runs. A connection
+//! that does not know the statement has it prepared before, under the schema that it was prepared under for the client,
+//! and is told the types of its parameters with the next execution.
+
+use crate::protocol::{
+    command::Command,
+    error_code::Error,
+    packet::{HEADER_LENGTH, Header, PAYLOAD_MAX, Walker},
+    reader::{Malformed, Reader},
+    response::ErrPacket,
+    result_set::{Reply, ReplyShape},
+    statement::StatementId,
+    status::StatusFlags,
+};
+use crate::sql::Needs;
+
+use super::{
+    super::{
+        Side, Step, errors,
+        exchange::{Busy, Exchange, Upload},
+        relay::{Move, Relay},
+    },
+    Home, Kind, Split,
+    chore::{Chore, Unsayable},
+    lent::Lent,
+    missing::Next,
+    reading::Reading,
+    statements::{Definitions, Origin, Preparation, Statement},
+};
+
+/// In a bulk execution's flags: the types of the parameters are in it.
+const BULK_SENDS_TYPES: u8 = 0x80;
+
+/// Parameters of an execution that is not looked into as a whole, of which the types are remembered.
+const LONG_PARAMETERS_MAX: usize = 4096;
+
+impl Relay {
+    /// The client closes a statement, in a packet of this length: home hears of it now, or when there is a
+    /// connection that knows it.
+    pub(super) fn close_statement(&mut self, id: StatementId, length: usize) -> Move {
+        let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
+        let at_home = split.statements.at_home(id).filter(|_| split.has_home());
+        match at_home {
+            Some(number) => {
+                split.statements.close(id);
+                Move::Silent(Step::Forward { to: Side::Server, length }).under(number)
+            }
+            None => {
+                split.statements.close_later(id);
+                Move::Silent(Step::Consume { length })
+            }
+        }
+    }
+
+    /// A command goes home as it is, but for the number of its statement.
+    pub(super) fn begin_under_number(&mut self, bytes: &[u8]) -> Move {
+        let number = self.split.as_deref_mut().and_then(Split::number_at_home);
+        let begun = self.command(bytes);
+        match number {
+            Some(number) => begun.under(number),
+            None => begun,
+        }
+    }
+
+    /// An execution of which only the beginning is looked at: it is long, or of many rows. Types that home lacks are put
+    /// in behind that.
+    pub(super) fn begin_long_execution(&mut self, id: StatementId, bytes: &[u8]) -> Move {
+        let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
+        let Some(header) = Header::parse(bytes) else { unreachable!("the caller has seen a whole head") };
+        let Some(statement) = split.statements.find(id) else { return self.begin_under_number(bytes) };
+        let there = &bytes[HEADER_LENGTH..bytes.len().min(HEADER_LENGTH + header.payload_length as usize)];
+        let beginning = LongExecution::parse(there, statement.parameters, split.query_attributes);
+        let Ok(execution) = beginning else {
+            if there.len() < header.payload_length as usize && there.len() <= LongExecution::LENGTH_MAX {
+                return Move::Pass(Step::NeedBytes { at_least: bytes.len() + 1 });
+            }
+            split.statements.change(id, Statement::bound_unseen);
+            return self.begin_under_number(bytes);
+        };
+        let types = split.statements.change(id, |statement| statement.bind_long(there, &execution)).flatten();
+        let (Some(types), Some(number)) = (types, split.statements.at_home(id)) else {
+            return self.begin_under_number(bytes);
+        };
+        let length = header.payload_length as usize + types.len();
+        if length >= PAYLOAD_MAX {
+            // It comes in several packets, which would all have to be cut anew.
+            split.refusal = Some(errors::needs_prepare());
+            return self.refuse(bytes, Error::NEEDS_PREPARE);
+        }
+        split.statements.change(id, |statement| statement.told_home(true));
+        split.statements.used_at_home(id);
+        let mut packet = Header { payload_length: length as u32, sequence: 0 }.to_bytes().to_vec();
+        execution.write(there, number, &types, &mut packet);
+        self.begin_with_head(packet, &bytes[..HEADER_LENGTH + execution.values], execution.shape(there))
+    }
+
+    /// Home gets `packet` for the beginning of a command, and the rest of that as it is.
+    fn begin_with_head(&mut self, packet: Vec<u8>, beginning: &[u8], shape: ReplyShape) -> Move {
+        let mut walker = Walker::new();
+        let is_whole = walker.walk(beginning).finished;
+        let upload = if is_whole { Upload::done(&walker) } else { Upload::Command(walker) };
+        let reply = Some(Reply::new(shape, self.framing));
+        self.exchange = Exchange::Busy(Busy { at: Side::Server, upload, reply, is_answered: false });
+        Move::Head { packet, length: beginning.len() }
+    }
+}
+
+impl Split {
+    /// The statement that a COM_STMT_CLOSE is about, where home is lent.
+    pub(super) fn statement_to_close(&self, payload: &[u8]) -> Option<StatementId> {
+        let is_close = payload.first().is_some_and(|code| Command::from(*code) == Command::StmtClose);
+        let id = StatementId::of_command(payload).filter(|_| is_close && self.lent.is_some())?;
+        self.statements.known(id)
+    }
+
+    /// Whether this is the head of an execution of a statement that is kept.
+    pub(super) fn knows_statement_of_ours(&self, head: &[u8]) -> bool {
+        let is_execution = head.first().is_some_and(|code| Command::from(*code) == Command::StmtExecute);
+        let id = StatementId::of_command(head).filter(|_| is_execution && self.lent.is_some());
+        id.is_some_and(|id| self.statements.find(id).is_some())
+    }
+
+    /// Takes note of the statement that a command names, where home is lent.
+    pub(super) fn note_named(&mut self, head: &[u8]) {
+        if self.lent.is_none() {
+            return;
+        }
+        let command = head.first().map(|code| Command::from(*code));
+        self.current.statement = StatementId::of_command(head);
+        self.current.is_one_way = matches!(command, Some(Command::StmtClose | Command::StmtSendLongData));
+    }
+
+    /// The number by which home gets the statement that is named, if it is another than the client's.
+    fn number_at_home(&mut self) -> Option<StatementId> {
+        let id = self.current.statement?;
+        self.statements.used_at_home(id);
+        self.statements.at_home(id).filter(|number| *number != id)
+    }
+
+    /// Puts home's number into a command that was kept as the client sent it.
+    pub(super) fn renumber(&self, packet: &mut [u8]) {
+        const AT: usize = HEADER_LENGTH + StatementId::OFFSET;
+        let named = StatementId::of_command(&packet[HEADER_LENGTH..]).filter(|_| self.lent.is_some());
+        if let Some(number) = named.and_then(|id| self.statements.at_home(id)) {
+            packet[AT..AT + 4].copy_from_slice(&number.0.to_le_bytes());
+        }
+    }
+
+    /// The statement whose execution is not looked into as a whole.
+    pub(super) fn long_execution(&self, payload: &[u8]) -> Option<StatementId> {
+        const HEAD: usize = StatementId::OFFSET + 4;
+        let id = self.current.statement?;
+        let is_long = match Command::from(*payload.first()?) {
+            Command::StmtBulkExecute => true,
+            Command::StmtExecute => payload.len() == HEAD,
+            _ => false,
+        };
+        is_long.then_some(id)
+    }
+
+    /// What decides how a text is read that is prepared now.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.lent.as_ref()?;
+        let reading = self.statements.share(Reading::of(&self.journal));
+        Some(Origin { schema: self.journal.schema().map(<[u8]>::to_vec), reading })
+    }
+
+    /// A statement of the client was prepared at home.
+    pub(super) fn prepared_by_client(&mut self, preparation: Preparation) {
+        self.statements.prepared(preparation);
+        if self.lent.is_some() {
+            self.statements.make_room_at_home();
+        }
+    }
+
+    /// The statement that home has to know for what it will be told next, and does not.
+    fn missing_at_home(&self) -> Option<&Statement> {
+        self.lent.as_ref()?;
+        let id = match self.repeats_before() {
+            true => StatementId::of_command(&self.retained),
+            false => self.current.statement,
+        };
+        self.statements.find(id?).filter(|statement| !statement.is_at_home())
+    }
+
+    /// Home is to prepare a statement under another schema than the session's.
+    pub(super) fn prepares_elsewhere(&self) -> bool {
+        self.schema_for_home() != self.journal.schema()
+    }
+
+    /// The schema that home's connection must have for what comes next. A text without one names all of its tables in full.
+    pub(super) fn schema_for_home(&self) -> Option<&[u8]> {
+        let origin = self.missing_at_home().and_then(|statement| statement.origin.as_ref());
+        origin.and_then(|origin| origin.schema.as_deref()).or(self.journal.schema())
+    }
+
+    /// What home lacks of prepared statements.
+    pub(super) fn home_lacks_statement(&self) -> Option<Next> {
+        self.lent.as_ref()?;
+        match self.missing_at_home() {
+            // Only with what it tells of can home be made as it was.
+            Some(statement) if !self.reads_as(statement) && matches!(self.home, Home::Telling(_)) => {
+                Some(Next::Say(Chore::HomeReading(statement.id)))
+            }
+            Some(statement) => Some(Next::Say(Chore::HomePrepare(statement.id))),
+            None if self.statements.must_close_at_home() && self.is_void() => Some(Next::Say(Chore::Ping)),
+            None => None,
+        }
+    }
+
+    /// Whether home would read a statement's text now as it did when the client prepared it.
+    fn reads_as(&self, statement: &Statement) -> bool {
+        let Some(origin) = &statement.origin else { return true };
+        match self.lent.as_deref().and_then(Lent::reading) {
+            Some(reading) => *reading == *origin.reading,
+            None => *origin.reading == Reading::of(&self.journal),
+        }
+    }
+
+    /// The text of a statement, if home would read it as it did.
+    pub(super) fn text_to_prepare(&self, id: StatementId) -> Option<&[u8]> {
+        let statement = self.statements.find(id)?;
+        self.reads_as(statement).then_some(&*statement.text)
+    }
+
+    /// The statement that has home read a text as it did when the client prepared it.
+    pub(super) fn reading_statement(&self, id: StatementId) -> Option<Vec<u8>> {
+        self.statements.find(id)?.origin.as_ref()?.reading.statement().ok()
+    }
+
+    /// Home was told how to read a text. If it did not take that on, nobody knows how it reads texts now.
+    pub(super) fn home_reads_as(&mut self, id: StatementId, is_done: bool) -> Result<(), Unsayable> {
+        let origin = self.statements.find(id).and_then(|statement| statement.origin.clone()).ok_or(Unsayable)?;
+        self.with_lent(|lent| lent.has_reading(origin.reading));
+        if !is_done {
+            self.with_lent(Lent::is_done_with_reading);
+            return Err(Unsayable);
+        }
+        Ok(())
+    }
+
+    /// Home has prepared a statement that the client knows already. What the client was told of it must still be true,
+    /// where it will not be told again with each result.
+    pub(super) fn prepared_for_home(
+        &mut self,
+        id: StatementId,
+        there: StatementId,
+        parameters: u16,
+        definitions: Definitions,
+    ) -> Result<(), Unsayable> {
+        // Preparing it has taken away the warnings that it asks for.
+        if self.current.classification.needs.contains(Needs::WARNINGS) {
+            self.with_lent(Lent::lost_warnings);
+        }
+        let told = self.statements.find(id).ok_or(Unsayable)?;
+        let is_as_told = told.parameters == parameters && (!self.caches_metadata || told.definitions == definitions.0);
+        self.statements.prepared_at_home(id, there);
+        if !is_as_told {
+            self.statements.leave_home(id);
+            return Err(Unsayable);
+        }
+        Ok(())
+    }
+
+    /// An execution or a fetch at home is over: a cursor is open behind it, or not any more.
+    pub(super) fn note_cursor(&mut self, error: Option<u16>, status: StatusFlags) {
+        let Some(id) = self.current.statement else { return };
+        let has_cursor = match self.current.kind {
+            Kind::Execute => error.is_none() && status.contains(StatusFlags::CURSOR_EXISTS),
+            Kind::Fetch => error.is_none() && !status.contains(StatusFlags::LAST_ROW_SENT),
+            Kind::Query | Kind::Prepare(_) | Kind::Reset | Kind::Other | Kind::Unseen => return,
+        };
+        if self.statements.find(id).is_some_and(|statement| statement.has_cursor) {
+            self.statements.change(id, |statement| statement.has_cursor = has_cursor);
+        }
+    }
+
+    /// Why the command is refused whose statement cannot be executed.
+    pub(super) fn refuses_statement(&mut self) -> Option<ErrPacket> {
+        let id = self.current.statement.filter(|_| matches!(self.current.kind, Kind::Execute))?;
+        self.statements.change(id, |statement| statement.lost_data.take()).flatten().map(|why| *why)
+    }
+
+    /// The command that waits is refused. One that nobody answers leaves that to the next execution of its statement.
+    pub(super) fn refuse_with(&mut self, error: ErrPacket) {
+        match self.current.statement.filter(|_| self.current.is_one_way) {
+            Some(id) => {
+                self.statements.change(id, |statement| {
+                    statement.long_data = false;
+                    statement.lost_data = Some(Box::new(error));
+                });
+            }
+            None => self.refusal = Some(error),
+        }
+    }
+
+    /// The client does not wait for an answer to the command that is refused.
+    pub(in crate::session) fn is_silent(&self) -> bool {
+        self.current.is_one_way
+    }
+}
+
+/// Where the parts of an execution are of which only the beginning is looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LongExecution {
+    /// The types of the parameters are in it.
+    pub(super) binds: bool,
+    /// Where the types begin, or would.
+    pub(super) types: usize,
+    /// Where the values begin; where the types begin if they are not read.
+    values: usize,
+    /// The types are too many to be remembered, or have names.
+    pub(super) is_unseen: bool,
+}
+
+impl LongExecution {
+    /// Bytes of a payload that tell all this: flags, counts, NULL bits and types.
+    const LENGTH_MAX: usize = 32 + 65_536 / 8 + 2 * LONG_PARAMETERS_MAX;
+
+    fn parse(payload: &[u8], parameters: u16, query_attributes: bool) -> Result<LongExecution, Malformed> {
+        let mut reader = Reader::new(payload);
+        let at = |reader: &Reader<'_>| payload.len() - reader.len();
+        reader.skip(5, "command and statement id")?;
+        let flags = reader.u8("flags")?;
+        let is_bulk = payload.first().is_some_and(|code| Command::from(*code) == Command::StmtBulkExecute);
+        let mut has_names = false;
+        let binds = match is_bulk {
+            true => {
+                reader.u8("more flags")?;
+                flags & BULK_SENDS_TYPES != 0
+            }
+            false => {
+                reader.skip(4, "iteration count")?;
+                has_names = query_attributes && parameters > 0;
+                let count = if has_names { reader.lenenc("parameter count")? } else { u64::from(parameters) };
+                if count != u64::from(parameters) {
+                    return Err(Malformed { field: "parameter count" });
+                }
+                reader.skip(usize::from(parameters).div_ceil(8), "NULL bits")?;
+                reader.u8("new parameters bound")? != 0
+            }
+        };
+        let types = at(&reader);
+        let is_unseen = binds && (has_names || usize::from(parameters) > LONG_PARAMETERS_MAX);
+        if binds && !is_unseen {
+            reader.skip(2 * usize::from(parameters), "parameter types")?;
+        }
+        Ok(LongExecution { binds, types, values: at(&reader), is_unseen })
+    }
+
+    /// Where the types are in a payload that has them.
+    pub(super) fn types_in<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
+        &payload[self.types..self.values]
+    }
+
+    pub(super) fn wants_cursor(&self, payload: &[u8]) -> bool {
+        self.shape(payload) == ReplyShape::Cursor
+    }
+
+    fn shape(&self, payload: &[u8]) -> ReplyShape {
+        const CURSOR_FLAGS: u8 = 0x07;
+        let is_bulk = Command::from(payload[0]) == Command::StmtBulkExecute;
+        match payload[5] & CURSOR_FLAGS {
+            0 => ReplyShape::ResultSet,
+            _ if is_bulk => ReplyShape::ResultSet,
+            _ => ReplyShape::Cursor,
+        }
+    }
+
+    /// The beginning with another statement id, and with types that it does not have.
+    fn write(&self, payload: &[u8], id: StatementId, types: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&payload[..self.types]);
+        out[start + StatementId::OFFSET..][..4].copy_from_slice(&id.0.to_le_bytes());
+        match Command::from(payload[0]) {
+            Command::StmtBulkExecute => out[start + 5] |= BULK_SENDS_TYPES,
+            _ => out[start + self.types - 1] = 1,
+        }
+        out.extend_from_slice(types);
+    }
+}

@@ -1,0 +1,80 @@
+//! What a split session may rely on at the nodes of a Galera cluster, which know no positions to be waited for: they are
+//! told to wait by themselves.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::harness::{Client, Galera, Server, Shape, Start, eventually, fresh_name, on_both_engines, split_galera};
+use crate::splitting::account;
+
+#[test]
+fn a_node_that_lacks_what_was_written_before_is_waited_for_also_after_a_reset() {
+    let galera = Galera::start();
+    let nodes = &galera.servers[1..];
+    nodes.iter().for_each(Server::listen);
+    on_both_engines(|engine| {
+        let sqluice = Start::new(engine, split_galera(&galera)).run_with_servers_up(3);
+        let database = galera.primary().fresh_database();
+        let mut client = sqluice.login(&account(&database)).unwrap_or_else(|error| panic!("app logs in: {error}"));
+        let mut reads = 0;
+        for is_reset in [false, true, true] {
+            if is_reset {
+                client.ask(Shape::Single, b"\x1F").ok();
+            }
+            let table = fresh_name("t");
+            let stopped = Stopped::new(nodes);
+            // Behind a definition of its own, the session asks the node for views, which waits as well.
+            galera.primary().direct().execute(&format!("CREATE TABLE {database}.{table} (n INT PRIMARY KEY)"));
+            let tables = stopped.read(&mut client, &format!("SHOW TABLES LIKE '{table}'"));
+            assert_eq!(tables, [[Some(table.clone())]], "reset: {is_reset}");
+            let stopped = Stopped::new(nodes);
+            client.execute(&format!("INSERT INTO {table} VALUES (1)"));
+            let rows = stopped.read(&mut client, &format!("SELECT n FROM {table}"));
+            assert_eq!(rows, [[Some("1".to_owned())]], "reset: {is_reset}");
+            reads += nodes.iter().map(|node| node.heard(&format!("SELECT n FROM {table}"))).sum::<usize>();
+        }
+        assert!(reads > 1, "reads ran at nodes, also after a reset");
+    });
+}
+
+/// Nodes that apply nothing.
+struct Stopped(Vec<Client>);
+
+impl Stopped {
+    fn new(nodes: &[Server]) -> Stopped {
+        let lock = |node: &Server| {
+            let mut client = node.direct();
+            client.execute("FLUSH TABLES WITH READ LOCK");
+            client
+        };
+        Stopped(nodes.iter().map(lock).collect())
+    }
+
+    /// What a session reads while they go on only when the read waits for them.
+    fn read(mut self, client: &mut Client, read: &str) -> Vec<Vec<Option<String>>> {
+        let is_answered = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let rows = client.rows(read);
+                is_answered.store(true, Ordering::Release);
+                rows
+            });
+            eventually("the read waits at a node, or is answered too early", || {
+                let waits = self.0.iter_mut().any(is_waited_for);
+                (waits || is_answered.load(Ordering::Acquire)).then_some(())
+            });
+            for node in &mut self.0 {
+                node.execute("UNLOCK TABLES");
+            }
+            reader.join().expect("the read is answered")
+        })
+    }
+}
+
+/// Whether a read of sqluice is under way there; the first one on a connection may be a question of its own.
+fn is_waited_for(node: &mut Client) -> bool {
+    let count = "SELECT COUNT(*) FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'app' AND \
+                 command = 'Query' AND (info LIKE 'SHOW %' OR info LIKE 'SELECT n %' OR \
+                 info LIKE '%information_schema.views%')";
+    node.value(count) != "0"
+}
