@@ -188,8 +188,9 @@ impl Memory {
             self.nodes.values().filter(|past| past.absence.is_none()).filter_map(|past| past.heard.clone()).collect();
         for absence in self.nodes.values_mut().filter_map(|past| past.absence.as_mut()) {
             if absence.departure == Departure::Open {
-                let told = answers.iter().filter_map(|(view, at)| absence.tell(view, at.duration_since(absence.since)));
-                absence.departure = told.last().unwrap_or(Departure::Open);
+                let mut told =
+                    answers.iter().filter_map(|(view, at)| absence.tell(view, at.duration_since(absence.since)));
+                absence.departure = told.next().unwrap_or(Departure::Open);
             }
         }
     }
