@@ -47,6 +47,7 @@ fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerSt
         max_connections: (entry.max_connections != 0).then_some(entry.max_connections),
         version: greeting.map(|greeting| String::from_utf8_lossy(&greeting.version_text).into_owned()),
         position: position(entry),
+        lag_seconds: entry.progress.lag().map(|lag| lag.as_secs_f64()),
     }
 }
 
@@ -54,9 +55,11 @@ fn position(entry: &ServerEntry) -> Option<String> {
     let seen = entry.progress.last()?;
     match entry.health.role {
         ServerRole::Replica => Some(seen.applied.to_string()),
-        ServerRole::Unknown | ServerRole::Primary | ServerRole::Contested | ServerRole::ReadOnlyPrimary => {
-            seen.committed.as_ref().map(ToString::to_string)
-        }
+        ServerRole::Unknown
+        | ServerRole::Primary
+        | ServerRole::Contested
+        | ServerRole::Deposed
+        | ServerRole::ReadOnlyPrimary => seen.committed.as_ref().map(ToString::to_string),
     }
 }
 

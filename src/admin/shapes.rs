@@ -151,6 +151,9 @@ pub struct ServerStatus {
     /// The GTIDs it was last seen to have: of a replica what it has applied, of others all that is in their history.
     /// `null` when it cannot tell, or since it was last in trouble.
     pub position: Option<String>,
+    /// How far it is behind its primary, beyond what it is meant to be; `null` where that cannot be measured.
+    #[serde(default)]
+    pub lag_seconds: Option<f64>,
 }
 
 /// The members of a cluster with one role.
@@ -315,6 +318,7 @@ pub(super) mod tests {
             max_connections: None,
             version: Some("10.11.19-MariaDB".into()),
             position: Some("0-1-4,1-1-20".into()),
+            lag_seconds: None,
         };
         let pool = |name: &str, role: &str| PoolStatus {
             name: name.into(),
@@ -348,7 +352,7 @@ pub(super) mod tests {
                 name: "shop".into(),
                 topology: "replication".into(),
                 situation: String::new(),
-                alarms: vec![],
+                alarms: vec!["db2 is a replica and takes writes".into()],
                 advice: vec![],
                 servers: vec![
                     server("db1", "10.0.0.11:3306"),

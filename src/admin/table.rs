@@ -24,6 +24,7 @@ pub fn status(status: &Status) -> String {
     page.push_str(&listeners(status));
     page.push('\n');
     page.push_str(&servers(status));
+    page.push_str(&alarms(status));
     page.push('\n');
     page.push_str(&told(status));
     page.push_str(&pools(status));
@@ -54,6 +55,15 @@ fn process_lines(status: &Status) -> String {
         workers(status),
         process.engine,
     )
+}
+
+/// What is wrong with the clusters, a line each.
+fn alarms(status: &Status) -> String {
+    let alarms = status.clusters.iter().flat_map(|cluster| cluster.alarms.iter().map(move |alarm| (cluster, alarm)));
+    alarms.fold(String::new(), |mut lines, (cluster, alarm)| {
+        let _ = writeln!(lines, "ALARM    {}: {alarm}", cluster.name);
+        lines
+    })
 }
 
 /// Whether it is used, and how fit it is for that where it could be fitter.
@@ -107,6 +117,7 @@ fn servers(status: &Status) -> String {
         ("MAX", Right),
         ("WEIGHT", Right),
         ("SINCE", Right),
+        ("LAG", Right),
         ("POSITION", Left),
         ("REASON", Left),
     ];
@@ -122,6 +133,7 @@ fn servers(status: &Status) -> String {
                 or_dash(server.max_connections),
                 server.weight.to_string(),
                 duration(server.since_seconds),
+                or_dash(server.lag_seconds.map(|lag| duration(lag as u64))),
                 or_dash(server.position.as_deref().map(short_position)),
                 server.reason.clone(),
             ]
@@ -321,9 +333,10 @@ LISTENER  ADDRESS         FOR
 app       127.0.0.1:3306  clients
 extra     unix:/run/x     administration
 
-CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  POSITION      REASON
-shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s  0-1-4,1-1-20  read_only=0
-shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s  -             not checked yet
+CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  LAG  POSITION      REASON
+shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s    -  0-1-4,1-1-20  read_only=0
+shop     db2     10.0.0.12:3306  unknown  unknown         0  200      50      0s    -  -             not checked yet
+ALARM    shop: db2 is a replica and takes writes
 
 POOL   CLUSTER  ROLE     BALANCE            FALLBACK  USABLE
 write  shop     primary  least-connections  -         db1

@@ -231,7 +231,7 @@ static CLUSTER: Section = Section {
             form: Form::Choice { words: words::<Topology>, not_yet: &["group-replication"] },
             absent: Absent::Refused,
             reload: Reload::AtOnce,
-            doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`. `\"static\"`: each server's `role`. \
+            doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`, and who replicates from whom. `\"static\"`: each server's `role`. \
                   `\"galera\"`: the nodes' own `wsrep_` status; of those in step with the majority one takes the writes, so that \
                   two never conflict. `\"group-replication\"` is not available yet.",
         },
@@ -286,7 +286,8 @@ static CLUSTER: Section = Section {
             form: Form::Count { min: 1, max: 100 },
             absent: Absent::Is("3"),
             reload: Reload::AtOnce,
-            doc: "Failed checks in a row after which a server is down.",
+            doc: "Failed checks in a row after which a server is down. One that does not answer at all is down after `check_timeout` \
+                  twice, if that is sooner.",
         },
         Setting {
             name: "rise",
@@ -307,7 +308,8 @@ static CLUSTER: Section = Section {
             form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"10s\""),
             reload: Reload::AtOnce,
-            doc: "A replica further behind than this is to get no statements. Checked and kept; this release does not measure lag yet.",
+            doc: "A replica further behind than this, beyond the delay it is configured with, gets no statements until it is closer than \
+                  half of it. Measured by what the replica says and by its GTIDs.",
         },
         Setting {
             name: "hold_timeout",
@@ -347,7 +349,8 @@ static MONITOR: Section = Section {
     noun: "monitor",
     doc: "The account that health checks log in with, usually written on one line: \
           `monitor = { user = \"monitor\", password_file = \"monitor.password\" }`. Exactly one of the passwords. \
-          It needs no privileges beyond those to log in.",
+          With topology `\"replication\"` it needs `REPLICA MONITOR` \
+          (MariaDB) or `REPLICATION CLIENT` (MySQL) to see how far replicas are behind; else only to log in.",
     settings: &[
         Setting {
             name: "user",

@@ -188,7 +188,7 @@ fn role(role: ServerRole) -> &'static str {
     match role {
         ServerRole::Primary => "primary",
         ServerRole::Replica => "replica",
-        ServerRole::Contested => "contested",
+        ServerRole::Contested | ServerRole::Deposed => "contested",
         ServerRole::ReadOnlyPrimary => "read-only",
         ServerRole::Unknown => "-",
     }

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::{Conn, DriverError, IoError, OptsBuilder};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
-use super::asking::{Asking, Told};
+use super::asking::{Asking, Extent, Told};
 use super::introduction::{Introduction, introduce};
 use super::watch::{Account, Target};
 use crate::config::ServerAddress;
@@ -53,11 +53,17 @@ impl Connection {
     }
 
     /// Asks the server about itself.
-    pub(super) async fn ask(&mut self) -> Result<Told, CheckResult> {
-        match &mut self.client {
-            Some(client) => self.asking.ask(client).await,
-            None => Ok(Told::default()),
+    pub(super) async fn ask(&mut self, extent: Extent, deadline: Instant) -> Result<Told, CheckResult> {
+        let Some(client) = &mut self.client else { return Ok(Told::default()) };
+        match timeout_at(deadline.into(), self.asking.ask(client, extent, deadline)).await {
+            Ok(told) => told,
+            Err(_) => Err(CheckResult::TimedOut),
         }
+    }
+
+    /// Whether a new connection may be told more than this one.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.asking.is_outdated()
     }
 }
 

@@ -94,10 +94,10 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         if !is_current {
             return;
         }
-        self.beliefs.check(finding.server, &finding.result, Instant::now());
         if let CheckResult::Answered(_) = finding.result {
             self.beliefs.see(finding.server, finding.seen.take());
         }
+        self.beliefs.check(finding.server, &finding.result, Instant::now());
         self.publish_changes();
         self.ask_again();
         self.note_refusal(&finding);
@@ -214,7 +214,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
 fn log(change: &Change) {
     match (change.condition, change.role) {
         (Condition::Down, _) => tracing::warn!("{change}"),
-        (_, ServerRole::Contested | ServerRole::ReadOnlyPrimary) => tracing::warn!("{change}"),
+        (_, ServerRole::Contested | ServerRole::Deposed | ServerRole::ReadOnlyPrimary) => tracing::warn!("{change}"),
         (Condition::Unknown | Condition::Up, _) => tracing::info!("{change}"),
     }
 }

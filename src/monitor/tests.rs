@@ -168,6 +168,19 @@ async fn a_hanging_server_is_down_and_finds_no_broken_handshakes_afterwards() {
 }
 
 #[tokio::test]
+async fn a_hanging_server_is_down_long_before_many_checks_have_failed() {
+    let db0 = primary();
+    let mut config = Arc::into_inner(shop(&[&db0])).expect("nobody else has it yet");
+    config.clusters[0].fall = 100;
+    let watching = Watching::start(Arc::new(config));
+    watching.until_role(0, ServerRole::Primary).await;
+    db0.hang();
+    // 100 checks would take longer than anything here may.
+    let reason = watching.until_down(0).await;
+    assert!(reason.starts_with("no answer for "), "{reason}");
+}
+
+#[tokio::test]
 async fn one_silent_server_delays_no_other() {
     let (db0, db1) = (primary(), replica());
     db0.hang();

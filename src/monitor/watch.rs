@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::asking::Told;
+use super::asking::{Extent, Told};
 use super::connection::{self, Connection};
 use crate::config::{self, Cluster, Config, Server, ServerAddress, Topology};
 use crate::protocol::auth::Secret;
@@ -86,6 +86,14 @@ pub(super) struct Watcher {
     link: Link,
     /// Logins refused in a row.
     refusals: u32,
+    /// Checks in a row that had no answer.
+    silent_checks: u32,
+    /// When it last answered.
+    answered: Option<Instant>,
+    /// How much the next check asks.
+    extent: Extent,
+    /// Checks since one was cut short, while they ask less; 0: none was.
+    unheard: u32,
 }
 
 /// The way to the server.
@@ -100,7 +108,17 @@ enum Link {
 
 impl Watcher {
     pub(super) fn new(target: Target, poke: Arc<Notify>, findings: mpsc::Sender<Finding>) -> Watcher {
-        Watcher { target, poke, findings, link: Link::Closed, refusals: 0 }
+        Watcher {
+            target,
+            poke,
+            findings,
+            link: Link::Closed,
+            refusals: 0,
+            silent_checks: 0,
+            answered: None,
+            extent: Extent::Everything,
+            unheard: 0,
+        }
     }
 
     /// Runs until it is stopped.
@@ -108,7 +126,8 @@ impl Watcher {
         tokio::time::sleep(delay).await;
         loop {
             let begun = Instant::now();
-            let (result, seen) = self.check(begun + self.target.timeout).await;
+            let (result, seen) = self.check(self.deadline(begun)).await;
+            self.note_silence(&result);
             self.refusals = if connection::is_refused_account(&result) { self.refusals.saturating_add(1) } else { 0 };
             let pause = self.pause(&result);
             let finding = Finding { server: self.target.server, task: tokio::task::id(), result, seen };
@@ -119,19 +138,36 @@ impl Watcher {
         }
     }
 
+    /// When a check has failed. The one behind a first silent one ends when the server has been silent for twice that time.
+    fn deadline(&self, begun: Instant) -> Instant {
+        let usual = begun + self.target.timeout;
+        let limit =
+            self.answered.filter(|_| self.silent_checks == 1).map(|answered| answered + self.target.timeout * 2);
+        limit.filter(|limit| *limit > begun + self.target.timeout / 4).map_or(usual, |limit| limit.min(usual))
+    }
+
+    fn note_silence(&mut self, result: &CheckResult) {
+        match result {
+            CheckResult::TimedOut => self.silent_checks = self.silent_checks.saturating_add(1),
+            CheckResult::Answered(_) => (self.silent_checks, self.answered) = (0, Some(Instant::now())),
+            _ => self.silent_checks = 0,
+        }
+    }
+
     async fn check(&mut self, deadline: Instant) -> (CheckResult, Option<Seen>) {
         if let Link::Open(connection) = &mut self.link {
-            match timeout_at(deadline, connection.ask()).await {
-                Ok(Ok(told)) => return answered(told, None),
+            match connection.ask(self.extent, deadline.into_std()).await {
+                Ok(told) => {
+                    if told.is_cut_short || connection.is_outdated() {
+                        self.link = Link::Closed;
+                    }
+                    return self.answered(told, None);
+                }
                 // Somebody may have killed this connection; only a new one tells whether the server lives.
-                Ok(Err(CheckResult::Reset)) => self.link = Link::Closed,
-                Ok(Err(failure)) => {
+                Err(CheckResult::Reset) => self.link = Link::Closed,
+                Err(failure) => {
                     self.link = Link::Closed;
                     return (failure, None);
-                }
-                Err(_) => {
-                    self.link = Link::Closed;
-                    return (CheckResult::TimedOut, None);
                 }
             }
         }
@@ -165,16 +201,26 @@ impl Watcher {
 
     async fn first_answer(&mut self, mut connection: Connection, deadline: Instant) -> (CheckResult, Option<Seen>) {
         let contact = Some(connection.contact().clone());
-        match timeout_at(deadline, connection.ask()).await {
-            Ok(Ok(told)) => {
-                if connection.can_ask() {
+        match connection.ask(self.extent, deadline.into_std()).await {
+            Ok(told) => {
+                if connection.can_ask() && !told.is_cut_short {
                     self.link = Link::Open(connection);
                 }
-                answered(told, contact)
+                self.answered(told, contact)
             }
-            Ok(Err(failure)) => (failure, None),
-            Err(_) => (CheckResult::TimedOut, None),
+            Err(failure) => (failure, None),
         }
+    }
+
+    /// What did not come in time is not asked for in each of the next checks: every try costs its connection.
+    fn answered(&mut self, told: Told, contact: Option<Contact>) -> (CheckResult, Option<Seen>) {
+        self.unheard = match (told.is_cut_short, self.extent) {
+            (true, _) => 1,
+            (false, Extent::Everything) => 0,
+            (false, Extent::Essentials) => (self.unheard + 1) % ASKED_AGAIN_AFTER,
+        };
+        self.extent = if self.unheard == 0 { Extent::Everything } else { Extent::Essentials };
+        (CheckResult::Answered(Answer { writable: told.writable, view: told.view, contact }), told.seen)
     }
 
     fn pause(&self, result: &CheckResult) -> Duration {
@@ -185,6 +231,8 @@ impl Watcher {
         }
         match (result, &self.target.account) {
             (CheckResult::Answered(_), None) => interval.max(DOOR_INTERVAL),
+            // Whether that was chance is asked at once.
+            (CheckResult::TimedOut, _) if self.silent_checks == 1 => Duration::ZERO,
             _ => interval,
         }
     }
@@ -205,9 +253,8 @@ impl Watcher {
     }
 }
 
-fn answered(told: Told, contact: Option<Contact>) -> (CheckResult, Option<Seen>) {
-    (CheckResult::Answered(Answer { writable: told.writable, view: told.view, contact }), told.seen)
-}
+/// After so many checks a server is asked again for what it did not answer in time.
+const ASKED_AGAIN_AFTER: u32 = 10;
 
 /// How long one attempt to connect may take, over several checks. Then the other end has most likely forgotten it.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(15);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::registry::Registered;
+use super::replication::Line;
+use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Registry,
-    RoutingTable, Seen, ServerEntry, ServerId, Thresholds, galera,
+    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable,
+    Seen, ServerEntry, ServerId, Thresholds, galera,
 };
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
 
@@ -23,8 +25,12 @@ pub struct Beliefs {
     registry: Registry,
     users: Arc<Users>,
     known: Vec<Known>,
-    /// Parallel to the clusters of `config`; only those of Galera clusters have anything in them.
+    /// Parallel to the clusters of `config`: what outlives an answer in those that replicate.
+    lines: Vec<Line>,
+    /// The same of Galera clusters.
     memories: Vec<galera::Memory>,
+    /// Parallel to the clusters of `config`: what is to be said of each.
+    clusters: Vec<ClusterEntry>,
     /// Of the table made last.
     epoch: u64,
 }
@@ -39,6 +45,8 @@ struct Known {
     thresholds: Thresholds,
     belief: Belief,
     contact: Option<Contact>,
+    /// What follows from all that was heard in its cluster.
+    standing: Standing,
 }
 
 impl Beliefs {
@@ -47,8 +55,12 @@ impl Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
+        let lines = config.clusters.iter().map(|_| Line::default()).collect();
         let memories = config.clusters.iter().map(|_| galera::Memory::default()).collect();
-        Beliefs { config, registry, users, known, memories, epoch: 0 }
+        let clusters = config.clusters.iter().map(|_| ClusterEntry::unnamed(&[])).collect();
+        let mut beliefs = Beliefs { config, registry, users, known, lines, memories, clusters, epoch: 0 };
+        beliefs.conclude_all();
+        beliefs
     }
 
     /// Takes another configuration. What is known of a server is kept while its name and address stay the same.
@@ -56,14 +68,11 @@ impl Beliefs {
         self.users = Arc::new(Users::new(&config, &mut self.registry));
         self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
         self.registry.forget_unused(&config);
-        let mut memories: HashMap<&str, galera::Memory> =
-            self.config.clusters.iter().map(|cluster| cluster.name.as_str()).zip(self.memories.drain(..)).collect();
-        let kept = config.clusters.iter().map(|cluster| memories.remove(cluster.name.as_str()).unwrap_or_default());
-        self.memories = kept.collect();
+        self.lines = carry_over(&self.config, std::mem::take(&mut self.lines), &config);
+        self.memories = carry_over(&self.config, std::mem::take(&mut self.memories), &config);
+        self.clusters = config.clusters.iter().map(|_| ClusterEntry::unnamed(&[])).collect();
         self.config = config;
-        for cluster in 0..self.config.clusters.len() {
-            self.conclude(ClusterIndex(cluster));
-        }
+        self.conclude_all();
     }
 
     /// The configuration in force.
@@ -86,6 +95,9 @@ impl Beliefs {
             known.contact = Some(contact.clone());
         }
         let cluster = known.cluster;
+        if let CheckResult::Answered(_) = result {
+            self.hear(cluster, server);
+        }
         self.memories[cluster.0].check(server, result, now);
         self.conclude(cluster);
     }
@@ -98,14 +110,14 @@ impl Beliefs {
         if matches!(failure, Failure::Refused | Failure::Reset) {
             known.registered.progress.note(None);
         }
-        let follow_up = known.belief.report(failure, now);
         let cluster = known.cluster;
+        let follow_up = known.belief.report(failure, now);
         self.memories[cluster.0].report(server, failure, now);
         self.conclude(cluster);
         follow_up
     }
 
-    /// Servers that should be asked again at once: what they said last was before something that they should know of.
+    /// Servers to ask again at once: what they said last was before something that they should know of.
     pub fn take_outdated(&mut self) -> Vec<ServerId> {
         self.memories.iter_mut().flat_map(galera::Memory::take_to_ask).collect()
     }
@@ -130,7 +142,8 @@ impl Beliefs {
     /// The table that follows from what is believed now.
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
-        RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), Arc::clone(&self.users))
+        let clusters = self.clusters.clone();
+        RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), clusters, Arc::clone(&self.users))
     }
 
     /// The table that follows from what is believed now, if it says anything else than `current`.
@@ -147,42 +160,68 @@ impl Beliefs {
         self.known.iter_mut().find(|known| known.registered.id == server)
     }
 
-    /// Draws the conclusions that have to be drawn in the order in which things were heard.
+    /// Takes in an answer together with what it means to the rest of its cluster.
+    fn hear(&mut self, cluster: ClusterIndex, id: ServerId) {
+        let settings = self.config.cluster(cluster);
+        if settings.topology != Topology::Replication {
+            return;
+        }
+        let seen = self.known.iter().find(|known| known.registered.id == id);
+        let seen = seen.and_then(|known| known.registered.progress.last());
+        let line = &mut self.lines[cluster.0];
+        line.hear(settings, &members(&self.known, cluster, settings), id, seen.as_deref());
+        if let Some(known) = self.known.iter().find(|known| known.registered.id == id) {
+            known.registered.progress.note_lag(line.lag(id));
+        }
+    }
+
+    fn conclude_all(&mut self) {
+        (0..self.config.clusters.len()).for_each(|cluster| self.conclude(ClusterIndex(cluster)));
+    }
+
+    /// Draws the conclusions from all that was heard in a cluster, in the order in which it was.
     fn conclude(&mut self, cluster: ClusterIndex) {
-        if self.config.cluster(cluster).topology == Topology::Galera {
-            let configured = configured(&self.config, &self.known, cluster);
-            self.memories[cluster.0].conclude(&configured);
-        }
-    }
-
-    fn entries(&self) -> (Vec<ServerEntry>, Vec<ClusterEntry>) {
-        let mut servers = Vec::with_capacity(self.known.len());
-        let mut clusters = Vec::with_capacity(self.config.clusters.len());
-        for (index, cluster) in self.config.clusters.iter().enumerate() {
-            let members = self.known.iter().filter(|known| known.cluster == ClusterIndex(index));
-            let (judged, entry) = self.judged(ClusterIndex(index), cluster);
-            let entries = members.zip(&cluster.servers).zip(judged);
-            servers.extend(entries.map(|((known, server), health)| known.entry(server, health)));
-            clusters.push(entry);
-        }
-        (servers, clusters)
-    }
-
-    /// The health of the servers of a cluster, in their order, and what is to be said of the whole.
-    fn judged(&self, index: ClusterIndex, cluster: &Cluster) -> (Vec<Health>, ClusterEntry) {
-        let members = self.known.iter().filter(|known| known.cluster == index);
-        match cluster.topology {
+        let settings = self.config.cluster(cluster);
+        let members = members(&self.known, cluster, settings);
+        let (standings, entry) = match settings.topology {
+            Topology::Replication => {
+                let standings = self.lines[cluster.0].judge(settings, &members);
+                (standings, ClusterEntry::unnamed(self.lines[cluster.0].alarms()))
+            }
             Topology::Galera => {
-                let configured = configured(&self.config, &self.known, index);
-                let (judged, entry) = galera::judge(&self.memories[index.0], &configured, cluster.donor_reads);
-                (members.zip(judged).map(|(known, judged)| known.galera_health(judged)).collect(), entry)
+                let nodes: Vec<_> = members.iter().map(galera::Configured::of).collect();
+                self.memories[cluster.0].conclude(&nodes);
+                galera::judge(&self.memories[cluster.0], &nodes, settings.donor_reads)
             }
-            Topology::Replication | Topology::Static => {
-                let roles = writer::roles(cluster, members.clone().map(|known| &known.belief));
-                (members.zip(roles).map(|(known, role)| known.health(role)).collect(), ClusterEntry::unnamed())
+            Topology::Static => {
+                let role = |member: &Member<'_>| writer::own_role(settings.topology, member.server.role, member.belief);
+                (members.iter().map(|member| Standing::new(role(member))).collect(), ClusterEntry::unnamed(&[]))
             }
-        }
+        };
+        self.clusters[cluster.0] = entry;
+        let known = self.known.iter_mut().filter(|known| known.cluster == cluster);
+        known.zip(standings).for_each(|(known, standing)| known.standing = standing);
     }
+
+    fn entries(&self) -> Vec<ServerEntry> {
+        let servers = self.config.clusters.iter().flat_map(|cluster| &cluster.servers);
+        self.known.iter().zip(servers).map(|(known, server)| known.entry(server)).collect()
+    }
+}
+
+/// What was kept of each cluster, for those of another configuration that have the same name.
+fn carry_over<Kept: Default>(old: &Config, kept: Vec<Kept>, new: &Config) -> Vec<Kept> {
+    let names = old.clusters.iter().map(|cluster| cluster.name.as_str());
+    let mut kept: HashMap<&str, Kept> = names.zip(kept).collect();
+    new.clusters.iter().map(|cluster| kept.remove(cluster.name.as_str()).unwrap_or_default()).collect()
+}
+
+/// The servers of a cluster, in the order of the configuration.
+fn members<'a>(known: &'a [Known], cluster: ClusterIndex, settings: &'a Cluster) -> Vec<Member<'a>> {
+    let known = known.iter().filter(|known| known.cluster == cluster);
+    let member =
+        |(known, server): (&'a Known, &'a Server)| Member { id: known.registered.id, server, belief: &known.belief };
+    known.zip(&settings.servers).map(member).collect()
 }
 
 impl Known {
@@ -192,9 +231,15 @@ impl Known {
             cluster,
             name: Arc::from(server.name.as_str()),
             address: server.address.clone(),
-            thresholds: Thresholds { fall: settings.fall, rise: settings.rise },
+            thresholds: Thresholds {
+                fall: settings.fall,
+                rise: settings.rise,
+                // The last check is cut short at twice its time, give or take what hearing of it takes.
+                silence: settings.check_timeout * 2 - settings.check_timeout / 8,
+            },
             belief: Belief::new(now),
             contact: None,
+            standing: Standing::new(ServerRole::Unknown),
         }
     }
 
@@ -209,7 +254,7 @@ impl Known {
         }
     }
 
-    fn entry(&self, server: &Server, health: Health) -> ServerEntry {
+    fn entry(&self, server: &Server) -> ServerEntry {
         ServerEntry {
             id: self.registered.id,
             name: Arc::clone(&self.name),
@@ -221,52 +266,22 @@ impl Known {
                 .or_else(|| literal_endpoint(&self.address)),
             weight: server.weight,
             max_connections: server.max_connections,
-            health,
+            health: self.health(),
             greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
             load: Arc::clone(&self.registered.load),
             progress: Arc::clone(&self.registered.progress),
         }
     }
 
-    /// Of a node that is up, its standing in its group is what there is to say.
-    fn galera_health(&self, judged: galera::Judged) -> Health {
+    fn health(&self) -> Health {
         let condition = self.belief.condition();
-        let reason = match condition {
-            Condition::Up => judged.reason,
-            Condition::Unknown | Condition::Down => Arc::clone(self.belief.reason()),
+        let Standing { role, fitness, note } = &self.standing;
+        let reason = match (condition, note) {
+            (Condition::Up, Some(note)) => Arc::clone(note),
+            (Condition::Up, None) | (Condition::Unknown | Condition::Down, _) => Arc::clone(self.belief.reason()),
         };
-        Health { condition, role: judged.role, fitness: judged.fitness, reason, since: self.belief.since() }
+        Health { condition, role: *role, fitness: *fitness, reason, since: self.belief.since() }
     }
-
-    fn health(&self, role: ServerRole) -> Health {
-        let condition = self.belief.condition();
-        let reason = match (condition, role) {
-            (Condition::Up, ServerRole::Contested) => {
-                Arc::from("takes writes, and is not the only one: no certain primary")
-            }
-            (Condition::Up, ServerRole::ReadOnlyPrimary) => Arc::from("configured as primary, but it says read_only"),
-            (Condition::Up, ServerRole::Unknown) => {
-                Arc::from("takes writes; waits until the other servers were asked too")
-            }
-            _ => Arc::clone(self.belief.reason()),
-        };
-        Health { condition, role, fitness: Fitness::Fit, reason, since: self.belief.since() }
-    }
-}
-
-/// The servers of a cluster, as the judgement of a Galera cluster wants them.
-fn configured<'a>(config: &'a Config, known: &'a [Known], cluster: ClusterIndex) -> Vec<galera::Configured<'a>> {
-    let members = known.iter().filter(|known| known.cluster == cluster).zip(&config.cluster(cluster).servers);
-    let node = |(known, server): (&'a Known, &'a Server)| galera::Configured {
-        id: known.registered.id,
-        name: &server.name,
-        address: &server.address,
-        role: server.role,
-        weight: server.weight,
-        condition: known.belief.condition(),
-        checked: known.belief.is_checked(),
-    };
-    members.map(node).collect()
 }
 
 /// The servers of `config`, with what `old` knew of them.

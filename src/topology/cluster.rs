@@ -26,9 +26,9 @@ pub enum Situation {
 }
 
 impl ClusterEntry {
-    /// Of a cluster that nothing is to be said of.
-    pub fn unnamed() -> ClusterEntry {
-        ClusterEntry { situation: Situation::Unnamed, alarms: Vec::new(), advice: Vec::new() }
+    /// Of a cluster whose topology has no names for what can happen to it.
+    pub fn unnamed(alarms: &[String]) -> ClusterEntry {
+        ClusterEntry { situation: Situation::Unnamed, alarms: alarms.to_vec(), advice: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The rules, and why:
 //! - *Silence is not an answer.* A check without an answer changes nothing that is known of the server; after `fall`
-//!   of them in a row it is down. A silent primary does not become a replica.
+//!   of them in a row, or twice the time that a check may take, it is down. A silent primary does not become a replica.
 //! - *A refused connection is an answer* of the host: nobody listens. It counts at once.
 //! - *One broken connection says little*: it may have been killed by its number. It causes a check.
 //! - *A full server is not an ill one*, and a wrong password is the operator's trouble, not the server's.
@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, GreetingFacts, ServerId, ServerRole, galera};
+use super::{Endpoint, GreetingFacts, ServerId, ServerRole, galera, replication};
 
 /// Whether a server is used, for what, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +136,8 @@ pub enum View {
     Unasked,
     /// A node of a Galera cluster.
     Galera(Box<galera::View>),
+    /// Whom it replicates from.
+    Replication(replication::View),
 }
 
 /// Whether a server says that it takes writes.
@@ -201,6 +203,8 @@ pub struct Thresholds {
     pub fall: u32,
     /// Good checks in a row that take a down server back; at least 1.
     pub rise: u32,
+    /// So long after its last answer a server that does not answer is down, however many checks that were; two at least.
+    pub silence: Duration,
 }
 
 /// What is believed of one server.
@@ -358,7 +362,9 @@ impl Belief {
 
     fn count_silence(&mut self, thresholds: Thresholds, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        if self.failures >= thresholds.fall || self.condition == Condition::Down {
+        let silence = self.answered.map(|answered| now.saturating_duration_since(answered));
+        let has_lasted = self.failures > 1 && silence.is_some_and(|silence| silence >= thresholds.silence);
+        if self.failures >= thresholds.fall || has_lasted || self.condition == Condition::Down {
             self.fail(Cause::Silent, now);
         } else {
             self.doubt("no answer".to_owned(), thresholds, now);
@@ -489,7 +495,7 @@ fn phrase(cause: &Cause, silence: Option<Duration>) -> String {
 mod tests {
     use super::*;
 
-    const THRESHOLDS: Thresholds = Thresholds { fall: 3, rise: 2 };
+    const THRESHOLDS: Thresholds = Thresholds { fall: 3, rise: 2, silence: Duration::from_secs(60) };
     /// Between two steps of a test.
     const STEP: Duration = Duration::from_millis(500);
 
@@ -564,6 +570,22 @@ mod tests {
             (writable(), Down, YES, "answers again (1 of 2)"),
             (read_only(), Up, NO, "answers"),
         ]);
+    }
+
+    #[test]
+    fn silence_that_lasts_takes_a_server_down_before_many_checks_have_failed() {
+        let begin = Instant::now();
+        let patient = Thresholds { fall: 100, silence: STEP * 3, ..THRESHOLDS };
+        let mut belief = Belief::new(begin);
+        let silent = |belief: &mut Belief, step: u32| {
+            belief.check(&CheckResult::TimedOut, patient, begin + STEP * step);
+            belief.condition()
+        };
+        assert_eq!((silent(&mut belief, 5), silent(&mut belief, 9)), (Unknown, Unknown), "it has never answered");
+        let answer = Answer { writable: Some(Writable::Yes), view: View::Unasked, contact: None };
+        belief.check(&CheckResult::Answered(answer), patient, begin + STEP * 10);
+        assert_eq!((silent(&mut belief, 14), silent(&mut belief, 15)), (Up, Down), "one check may be chance");
+        assert_eq!(&**belief.reason(), "no answer for 2.5 s");
     }
 
     #[test]

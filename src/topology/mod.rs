@@ -15,6 +15,8 @@ mod load;
 mod offer;
 mod progress;
 mod registry;
+pub mod replication;
+mod standing;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -2,7 +2,8 @@
 //! table for each would be much work for nothing.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
@@ -25,6 +26,8 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct Progress {
     last: ArcSwapOption<Seen>,
+    /// Milliseconds, one more than the lag; 0: not measured.
+    lag: AtomicU64,
 }
 
 impl Progress {
@@ -36,6 +39,16 @@ impl Progress {
     /// Whether it was seen to have applied all of `position`. Takes no lock and counts no reference.
     pub fn has_applied(&self, position: &GtidPosition) -> bool {
         self.last.load().as_ref().is_some_and(|seen| seen.applied.covers(position))
+    }
+
+    /// How far it is behind its primary, as far as that can be measured; none, too, at a primary.
+    pub fn lag(&self) -> Option<Duration> {
+        self.lag.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
+    }
+
+    pub(super) fn note_lag(&self, lag: Option<Duration>) {
+        let milliseconds = |lag: Duration| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX - 1).saturating_add(1);
+        self.lag.store(lag.map_or(0, milliseconds), Ordering::Relaxed);
     }
 
     pub(super) fn note(&self, seen: Option<Seen>) {

@@ -25,7 +25,7 @@ pub struct RoutingTable {
     pub config: Arc<Config>,
     /// All servers, one cluster after the other.
     pub servers: Vec<ServerEntry>,
-    /// All clusters, in the order of the configuration.
+    /// What is to be said of each cluster, in the order of the configuration.
     pub clusters: Vec<ClusterEntry>,
     /// All pools, in the order of the configuration.
     pub pools: Vec<PoolEntry>,
@@ -85,7 +85,8 @@ impl RoutingTable {
     pub(super) fn new(
         epoch: u64,
         config: Arc<Config>,
-        (servers, clusters): (Vec<ServerEntry>, Vec<ClusterEntry>),
+        servers: Vec<ServerEntry>,
+        clusters: Vec<ClusterEntry>,
         users: Arc<Users>,
     ) -> RoutingTable {
         let pools = (0..config.pools.len()).map(|pool| PoolEntry::new(PoolIndex(pool), &config, &servers)).collect();
@@ -171,7 +172,7 @@ impl RoutingTable {
         };
         let clusters = self.config.clusters.iter().zip(&self.clusters);
         let is_news = |(cluster, entry): &(&Cluster, &ClusterEntry)| {
-            let before = named(old, &cluster.name).unwrap_or_else(ClusterEntry::unnamed);
+            let before = named(old, &cluster.name).unwrap_or_else(|| ClusterEntry::unnamed(&[]));
             (before.situation, before.alarms) != (entry.situation, entry.alarms.clone())
         };
         clusters.filter(is_news).map(|(cluster, entry)| (cluster.name.as_str(), entry)).collect()
@@ -317,7 +318,8 @@ mod tests {
         let table = RoutingTable::new(
             table.epoch,
             Arc::clone(&table.config),
-            (servers, table.clusters.clone()),
+            servers,
+            table.clusters.clone(),
             Arc::clone(&table.users),
         );
         let read = table.config.pool_by_name("read").expect("it is in the configuration");

@@ -1,12 +1,10 @@
-//! Who takes the writes of a cluster: derived from what the configuration and the servers say, never guessed.
-//!
-//! Rule: no certain writer, no writes. Two servers that both take writes are never both used, and neither is one of
-//! them picked: which of the two holds the data that counts is for an operator to say.
+//! What a server is used for, and what its own words and the configuration make it. What the other servers of its cluster
+//! make of that is decided where they are compared.
 
 use std::fmt;
 
 use super::{Belief, Condition, Writable};
-use crate::config::{Cluster, Role, RoleSetting, Topology};
+use crate::config::{Role, RoleSetting, Topology};
 
 /// What a server is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +17,8 @@ pub enum ServerRole {
     Replica,
     /// Takes writes, and is not alone in that; used for nothing.
     Contested,
+    /// Was the primary until another server took over, and still says that it takes writes; used for nothing.
+    Deposed,
     /// The configuration says primary and the server says `read_only`; used for nothing.
     ReadOnlyPrimary,
 }
@@ -29,7 +29,7 @@ impl ServerRole {
         match self {
             ServerRole::Primary => role == Role::Primary,
             ServerRole::Replica => role == Role::Replica,
-            ServerRole::Unknown | ServerRole::Contested | ServerRole::ReadOnlyPrimary => false,
+            ServerRole::Unknown | ServerRole::Contested | ServerRole::Deposed | ServerRole::ReadOnlyPrimary => false,
         }
     }
 }
@@ -41,28 +41,14 @@ impl fmt::Display for ServerRole {
             ServerRole::Primary => "primary",
             ServerRole::Replica => "replica",
             ServerRole::Contested => "contested primary",
+            ServerRole::Deposed => "deposed primary",
             ServerRole::ReadOnlyPrimary => "read-only primary",
         })
     }
 }
 
-/// The role of each server of `cluster`, in its order. `beliefs` has one entry a server.
-pub(super) fn roles<'a>(cluster: &Cluster, beliefs: impl Iterator<Item = &'a Belief> + Clone) -> Vec<ServerRole> {
-    let mut roles: Vec<ServerRole> = cluster
-        .servers
-        .iter()
-        .zip(beliefs.clone())
-        .map(|(server, belief)| own_role(cluster.topology, server.role, belief))
-        .collect();
-    match cluster.topology {
-        Topology::Static | Topology::Galera => {}
-        Topology::Replication => contest(cluster, beliefs, &mut roles),
-    }
-    roles
-}
-
 /// What a server is by what is said of it alone.
-fn own_role(topology: Topology, setting: RoleSetting, belief: &Belief) -> ServerRole {
+pub(super) fn own_role(topology: Topology, setting: RoleSetting, belief: &Belief) -> ServerRole {
     match (topology, setting, belief.writable()) {
         (_, RoleSetting::Replica, _) => ServerRole::Replica,
         (Topology::Replication, RoleSetting::Primary, Some(Writable::No)) => ServerRole::ReadOnlyPrimary,
@@ -72,28 +58,6 @@ fn own_role(topology: Topology, setting: RoleSetting, belief: &Belief) -> Server
         (_, RoleSetting::Auto, Some(Writable::Yes)) => ServerRole::Primary,
         (_, RoleSetting::Auto, Some(Writable::No)) => ServerRole::Replica,
         (_, RoleSetting::Auto, None) => ServerRole::Unknown,
-    }
-}
-
-/// Takes the primary's role from those who are not alone in it.
-fn contest<'a>(cluster: &Cluster, beliefs: impl Iterator<Item = &'a Belief> + Clone, roles: &mut [ServerRole]) {
-    let is_configured = |index: &usize| cluster.servers[*index].role == RoleSetting::Primary;
-    let usable: Vec<bool> = beliefs.clone().map(|belief| belief.condition() == Condition::Up).collect();
-    let configured_exists = (0..roles.len()).any(|index| is_configured(&index));
-    let writers: Vec<usize> =
-        (0..roles.len()).filter(|&index| usable[index] && roles[index] == ServerRole::Primary).collect();
-    if configured_exists {
-        // The operator has said who writes. Whoever else takes writes is a mistake waiting to be used.
-        let (named, others): (Vec<usize>, Vec<usize>) = writers.into_iter().partition(is_configured);
-        others.iter().for_each(|&index| roles[index] = ServerRole::Contested);
-        if named.len() > 1 {
-            named.iter().for_each(|&index| roles[index] = ServerRole::Contested);
-        }
-    } else if writers.len() > 1 {
-        writers.iter().for_each(|&index| roles[index] = ServerRole::Contested);
-    } else if !beliefs.clone().all(Belief::is_checked) {
-        // Somebody was not asked yet and may take writes too.
-        writers.iter().for_each(|&index| roles[index] = ServerRole::Unknown);
     }
 }
 

@@ -23,6 +23,7 @@ mod positions;
 mod pressure;
 mod recovery;
 mod reload;
+mod replicating;
 mod reuse;
 mod routing;
 mod sets;

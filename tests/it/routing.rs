@@ -104,12 +104,12 @@ fn with_two_writable_servers_nobody_writes() {
             Start::new(engine, replication(&trio, "").replace("hold_timeout = \"30s\"", "hold_timeout = \"300ms\""))
                 .run_with_servers_up(3);
         sqluice.app().ping();
-        trio.servers[1].root("SET GLOBAL read_only = OFF");
+        trio.servers[1].root("STOP SLAVE; SET GLOBAL read_only = OFF");
         let error = eventually("logins of the writer fail", || sqluice.login(&Account::new("app", "app")).err());
         assert!(error.state.starts_with("08"), "a pool of connections takes 08 for a reason to try again: {error}");
         // Which of two writable servers is the primary cannot be known; the one that still is read-only is a replica.
         assert_eq!(port_of(&mut reader(&sqluice)), trio.servers[2].address.port());
-        trio.servers[1].root("SET GLOBAL read_only = ON");
+        trio.servers[1].root("SET GLOBAL read_only = ON; START SLAVE");
         eventually("writes go on", || sqluice.login(&Account::new("app", "app")).ok());
     });
 }

@@ -231,13 +231,19 @@ impl World {
         }
     }
 
-    /// All is well again: one server takes writes, all answer, and everything in flight has arrived.
+    /// All is well again: one server takes writes, all answer, and everything in flight has arrived. Whoever it is was
+    /// seen read-only before, as an operator would make sure of.
     fn heal(&mut self) {
         let primary = self.random.below(self.servers.len());
-        for (index, server) in self.servers.iter_mut().enumerate() {
-            server.state = State::Alive;
-            server.writable = if index == primary { Writable::Yes } else { Writable::No };
+        for server in &mut self.servers {
+            (server.state, server.writable) = (State::Alive, Writable::No);
         }
+        self.hear_all();
+        self.servers[primary].writable = Writable::Yes;
+        self.hear_all();
+    }
+
+    fn hear_all(&mut self) {
         for _ in 0..RISE {
             (0..self.servers.len()).for_each(|server| self.ask(server));
             while !self.in_flight.is_empty() {
@@ -290,6 +296,11 @@ impl Server {
 }
 
 fn answered(writable: Writable) -> CheckResult {
+    CheckResult::Answered(Answer { writable: Some(writable), view: View::Unasked, contact: Some(contact()) })
+}
+
+/// What a new connection to a server tells.
+pub(crate) fn contact() -> Contact {
     let text = b"5.5.5-10.11.19-MariaDB-0+deb12u1";
     let greeting = GreetingFacts {
         version_text: text.to_vec(),
@@ -298,20 +309,15 @@ fn answered(writable: Writable) -> CheckResult {
         collation: 8,
         plugin: b"mysql_native_password".to_vec(),
     };
-    let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3306).into());
-    CheckResult::Answered(Answer {
-        writable: Some(writable),
-        view: View::Unasked,
-        contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }),
-    })
+    Contact { endpoint: Endpoint::Tcp(([127, 0, 0, 1], 3306).into()), greeting: Arc::new(greeting) }
 }
 
-fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'static> {
+pub(crate) fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'static> {
     let pool = table.config.pool_by_name(pool).expect("it is in the configuration");
     Question { pool, excluded: &[], required: Capabilities::PROTOCOL_41, fresh: None, tie_break }
 }
 
-fn config(servers: usize) -> Arc<Config> {
+pub(crate) fn config(servers: usize) -> Arc<Config> {
     let server = |number| {
         format!(
             "[[cluster.shop.server]]\nname = \"db{number}\"\naddress = \"10.0.0.{number}:3306\"\nmax_connections = {}\n",

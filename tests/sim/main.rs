@@ -4,6 +4,7 @@
 
 mod beliefs;
 mod random;
+mod replication;
 
 use random::Random;
 

@@ -1,7 +1,10 @@
 //! What a server is asked in each check, in the words of its family and as its cluster's topology wants to know it.
 
 mod galera;
+mod replication;
 mod role;
+
+use std::time::Instant;
 
 use mysql_async::Conn;
 
@@ -9,6 +12,7 @@ use crate::config::Topology;
 use crate::protocol::version::ServerVersion;
 use crate::topology::{CheckResult, Seen, View, Writable};
 use galera::Node;
+use replication::Replication;
 use role::Role;
 
 /// What a server says of itself.
@@ -20,30 +24,57 @@ pub(super) struct Told {
     pub(super) view: View,
     /// `None` where it cannot tell how far it is.
     pub(super) seen: Option<Seen>,
+    /// Whether a part of the answer did not come in time: then its connection is of no more use.
+    pub(super) is_cut_short: bool,
+}
+
+/// How much a server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    Everything,
+    /// Without what it lately did not answer.
+    Essentials,
 }
 
 /// The questions to one server over one connection, and what it has shown that it does not understand.
 #[derive(Debug)]
 pub(super) enum Asking {
-    /// Who takes writes, and how far a server is.
+    /// Roles are configured.
     Role(Role),
-    /// The same, and how a Galera node sees its group.
+    /// Roles follow from who replicates from whom.
+    Replication(Replication),
+    /// Roles follow from how the nodes see their group.
     Node(Node),
 }
 
 impl Asking {
     pub(super) fn new(topology: Topology, version: ServerVersion) -> Asking {
         match topology {
-            Topology::Replication | Topology::Static => Asking::Role(Role::new(version)),
+            Topology::Replication => Asking::Replication(Replication::new(version)),
+            Topology::Static => Asking::Role(Role::new(version)),
             Topology::Galera => Asking::Node(Node::new(version)),
         }
     }
 
-    /// One check.
-    pub(super) async fn ask(&mut self, client: &mut Conn) -> Result<Told, CheckResult> {
+    /// One check. Whoever has not told all at the deadline has told what it has told.
+    pub(super) async fn ask(
+        &mut self,
+        client: &mut Conn,
+        extent: Extent,
+        deadline: Instant,
+    ) -> Result<Told, CheckResult> {
         match self {
             Asking::Role(role) => role.ask(client).await,
             Asking::Node(node) => node.ask(client).await,
+            Asking::Replication(replication) => replication.ask(client, extent, deadline).await,
+        }
+    }
+
+    /// Whether a new connection may be told more than this one.
+    pub(super) fn is_outdated(&self) -> bool {
+        match self {
+            Asking::Role(_) | Asking::Node(_) => false,
+            Asking::Replication(replication) => replication.is_outdated(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a server takes writes, and how far it is in its primary's history: one statement.
+//! Whether a server takes writes, who it is, and how far it is in its primary's history: one statement.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use mysql_async::{Conn, Row, Value};
 
 use super::Told;
 use crate::monitor::connection::statement_failure;
-use crate::protocol::gtid::GtidPosition;
+use crate::protocol::gtid::{GtidHistory, GtidPosition};
 use crate::protocol::version::{Family, ServerVersion};
 use crate::topology::{CheckResult, Seen, View, Writable};
 
@@ -57,18 +57,38 @@ impl Role {
 
     /// What the row of an answer says.
     pub(super) fn read(&self, values: &[Value], asked: Instant) -> Result<Told, CheckResult> {
-        let (role, position) = values.split_at(ROLE_COLUMNS.min(values.len()));
+        let (role, rest) = values.split_at(ROLE_COLUMNS.min(values.len()));
         if role.is_empty() {
             return Err(CheckResult::Malformed("no row for its read_only".to_owned()));
         }
         let writable = if role.iter().any(is_on) { Writable::No } else { Writable::Yes };
-        let seen = position_of(self.version.family, position, asked);
-        Ok(Told { writable: Some(writable), view: View::Unasked, seen })
+        let seen = position_of(self.version.family, rest.get(IDENTITY_COLUMNS..).unwrap_or_default(), asked);
+        Ok(Told { writable: Some(writable), view: View::Unasked, seen, is_cut_short: false })
     }
+
+    /// All transactions that the server has, by the row of an answer; nothing, where not all have GTIDs.
+    pub(super) fn history(&self, values: &[Value]) -> Option<GtidHistory> {
+        match (self.version.family, values.get(ROLE_COLUMNS + IDENTITY_COLUMNS..)?) {
+            (Family::MariaDb, [_, applied, _, state]) => GtidHistory::parse_mariadb(text(state)?, text(applied)?).ok(),
+            (Family::MySql, [Value::Bytes(mode), executed]) if mode.eq_ignore_ascii_case(b"ON") => {
+                GtidHistory::parse_mysql(text(executed)?).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The number and the UUID of the server, by the row of an answer; MariaDB has no UUID, and old servers are not asked.
+pub(super) fn identity(values: &[Value]) -> Option<[&Value; IDENTITY_COLUMNS]> {
+    let columns = values.get(ROLE_COLUMNS..ROLE_COLUMNS + IDENTITY_COLUMNS)?;
+    Some([&columns[0], &columns[1]])
 }
 
 /// Columns of every [`question`] that are on where the server takes no writes; what follows is about its position.
 const ROLE_COLUMNS: usize = 2;
+
+/// Columns behind those that say who the server is.
+const IDENTITY_COLUMNS: usize = 2;
 
 /// `super_read_only` came with MySQL 5.7.8 and does not exist in MariaDB. A position is cut one byte behind the longest
 /// that is read, so that no set of GTIDs, however long, makes an answer too large for a check.
@@ -76,13 +96,17 @@ fn question(version: ServerVersion, subject: Subject) -> &'static str {
     let has_super_read_only = (version.major, version.minor, version.patch) >= (5, 7, 8);
     match (version.family, subject) {
         (Family::MariaDb, Subject::RoleAndPosition) => {
-            "SELECT @@read_only, 0, @@log_bin, LEFT(@@GLOBAL.gtid_slave_pos, 65537), LEFT(@@GLOBAL.gtid_current_pos, 65537)"
+            "SELECT @@read_only, 0, @@server_id, NULL, @@log_bin, LEFT(@@GLOBAL.gtid_slave_pos, 65537), \
+             LEFT(@@GLOBAL.gtid_current_pos, 65537), LEFT(@@GLOBAL.gtid_binlog_state, 65537)"
         }
         (Family::MySql, Subject::RoleAndPosition) if has_super_read_only => {
-            "SELECT @@read_only, @@super_read_only, @@GLOBAL.gtid_mode, LEFT(@@GLOBAL.gtid_executed, 65537)"
+            "SELECT @@read_only, @@super_read_only, @@server_id, @@server_uuid, @@GLOBAL.gtid_mode, \
+             LEFT(@@GLOBAL.gtid_executed, 65537)"
         }
-        (Family::MySql, Subject::Role) if has_super_read_only => "SELECT @@read_only, @@super_read_only",
-        (Family::MariaDb, Subject::Role) | (Family::MySql, _) => "SELECT @@read_only, 0",
+        (Family::MySql, Subject::Role) if has_super_read_only => {
+            "SELECT @@read_only, @@super_read_only, @@server_id, NULL"
+        }
+        (Family::MariaDb, Subject::Role) | (Family::MySql, _) => "SELECT @@read_only, 0, @@server_id, NULL",
     }
 }
 
@@ -93,7 +117,7 @@ fn is_unknown_variable(error: &mysql_async::Error) -> bool {
 /// What the columns of a [`question`] behind the role say; nothing, where there are none.
 fn position_of(family: Family, columns: &[Value], asked: Instant) -> Option<Seen> {
     match (family, columns) {
-        (Family::MariaDb, [log_bin, applied, committed]) => {
+        (Family::MariaDb, [log_bin, applied, committed, _]) => {
             let applied = GtidPosition::parse_mariadb(text(applied)?).ok()?;
             // Without a binary log there is no history, and its position stands still.
             let committed = text(committed).filter(|_| is_on(log_bin));
@@ -141,18 +165,18 @@ mod tests {
 
     #[test]
     fn super_read_only_is_asked_where_it_exists() {
-        assert_eq!(question_to("9.7.4-2", Subject::Role), "SELECT @@read_only, @@super_read_only");
-        assert_eq!(question_to("5.7.7", Subject::Role), "SELECT @@read_only, 0");
-        assert_eq!(question_to("11.8.6-MariaDB", Subject::Role), "SELECT @@read_only, 0");
+        assert_eq!(question_to("9.7.4-2", Subject::Role), "SELECT @@read_only, @@super_read_only, @@server_id, NULL");
+        assert_eq!(question_to("5.7.7", Subject::Role), "SELECT @@read_only, 0, @@server_id, NULL");
+        assert_eq!(question_to("11.8.6-MariaDB", Subject::Role), "SELECT @@read_only, 0, @@server_id, NULL");
     }
 
     #[test]
     fn no_answer_is_too_long_and_a_cut_position_is_none() {
         let cut = format!(", {})", GTID_TEXT_BYTES_MAX + 1);
-        assert_eq!(question_to("11.8.6-MariaDB", Subject::RoleAndPosition).matches(&cut).count(), 2);
+        assert_eq!(question_to("11.8.6-MariaDB", Subject::RoleAndPosition).matches(&cut).count(), 3);
         assert_eq!(question_to("9.7.4-2", Subject::RoleAndPosition).matches(&cut).count(), 1);
         let long = "0-1-1,".repeat(GTID_TEXT_BYTES_MAX);
-        let columns = [Value::Int(1), bytes(&long[..=GTID_TEXT_BYTES_MAX]), bytes("0-1-1")];
+        let columns = [Value::Int(1), bytes(&long[..=GTID_TEXT_BYTES_MAX]), bytes("0-1-1"), bytes("")];
         assert_eq!(position_of(Family::MariaDb, &columns, Instant::now()), None);
     }
 
@@ -165,7 +189,7 @@ mod tests {
         let asked = Instant::now();
         let mariadb = |text: &str| GtidPosition::parse_mariadb(text.as_bytes()).unwrap();
         let check = |log_bin: &str, committed| {
-            let columns = [bytes(log_bin), bytes("0-1-4"), bytes("0-1-9")];
+            let columns = [bytes(log_bin), bytes("0-1-4"), bytes("0-1-9"), bytes("")];
             let seen = Seen { asked, applied: mariadb("0-1-4"), committed };
             assert_eq!(position_of(Family::MariaDb, &columns, asked), Some(seen));
         };

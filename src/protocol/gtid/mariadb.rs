@@ -19,11 +19,11 @@ pub struct MariaDbPosition {
 
 /// One transaction: `domain-server-sequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Gtid {
-    domain: u32,
+pub(super) struct Gtid {
+    pub(super) domain: u32,
     /// Who wrote it first. It says nothing about how far a server is.
-    server: u32,
-    sequence: u64,
+    pub(super) server: u32,
+    pub(super) sequence: u64,
 }
 
 impl MariaDbPosition {
@@ -69,7 +69,7 @@ impl MariaDbPosition {
 }
 
 impl Gtid {
-    fn parse(text: &[u8]) -> Result<Gtid, Malformed> {
+    pub(super) fn parse(text: &[u8]) -> Result<Gtid, Malformed> {
         let mut numbers = text.split(|byte| *byte == b'-');
         let mut next = |field| number(numbers.next().unwrap_or_default(), field);
         let small = |number: u64, field| u32::try_from(number).map_err(|_| Malformed { field });
@@ -85,10 +85,17 @@ impl Gtid {
 
 impl fmt::Display for MariaDbPosition {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Gtid { domain, server, sequence }) in self.last.iter().enumerate() {
+        for (index, gtid) in self.last.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
-            write!(out, "{separator}{domain}-{server}-{sequence}")?;
+            write!(out, "{separator}{gtid}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Gtid {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Gtid { domain, server, sequence } = self;
+        write!(out, "{domain}-{server}-{sequence}")
     }
 }

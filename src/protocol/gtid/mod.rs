@@ -3,12 +3,14 @@
 //! A commit leaves a GTID in the reply of a session, a replica says which GTIDs it has applied. `covers` compares the two.
 //! Positions of two families have nothing in common: neither covers the other, and they cannot be merged.
 
+mod history;
 mod mariadb;
 mod mysql;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use history::{GtidHistory, MariaDbHistory};
 pub use mariadb::MariaDbPosition;
 pub use mysql::MySqlPosition;
 
@@ -126,6 +128,22 @@ pub fn fuzz_gtid(bytes: &[u8]) {
                 Ok(()) => assert!(merged.covers(&before) && merged.covers(&other)),
                 Err(Unmergeable) => assert_eq!(merged, before),
             }
+        }
+    }
+    fuzz_histories(one, other);
+}
+
+/// What one history has beyond another is covered by the first and, unless it is nothing, not by the second.
+fn fuzz_histories(one: &[u8], other: &[u8]) {
+    let histories = [
+        [GtidHistory::parse_mysql(one), GtidHistory::parse_mysql(other)],
+        [GtidHistory::parse_mariadb(one, b""), GtidHistory::parse_mariadb(b"", other)],
+    ];
+    for [one, other] in histories {
+        let (Ok(one), Ok(other)) = (one, other) else { continue };
+        match one.beyond(&other) {
+            Some(rest) => assert!(one.covers(&rest) && !other.covers(&rest)),
+            None => assert!(other.covers(&one)),
         }
     }
 }

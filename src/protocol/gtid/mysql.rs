@@ -126,6 +126,15 @@ impl MySqlPosition {
         Ok(())
     }
 
+    /// The transactions that `other` lacks, of each source the first [`INTERVALS_MAX`] intervals.
+    pub(super) fn beyond(&self, other: &MySqlPosition) -> MySqlPosition {
+        let rest = self.sources.iter().map(|mine| match other.place(&mine.source) {
+            Ok(at) => mine.beyond(&other.sources[at]),
+            Err(_) => mine.clone(),
+        });
+        MySqlPosition { sources: rest.filter(|transactions| !transactions.intervals.is_empty()).collect() }
+    }
+
     /// The transactions of a source, which may be new.
     fn of(&mut self, source: &Source) -> Result<&mut Transactions, Unmergeable> {
         let at = match self.place(source) {
@@ -148,6 +157,25 @@ impl Transactions {
     fn has(&self, wanted: Interval) -> bool {
         let after = self.intervals.partition_point(|interval| interval.first <= wanted.first);
         after > 0 && self.intervals[after - 1].last >= wanted.last
+    }
+
+    fn beyond(&self, other: &Transactions) -> Transactions {
+        let mut rest = Vec::new();
+        for mine in &self.intervals {
+            let mut first = mine.first;
+            for theirs in other.intervals.iter().filter(|theirs| theirs.last >= mine.first && theirs.first <= mine.last)
+            {
+                if theirs.first > first {
+                    rest.push(Interval { first, last: theirs.first - 1 });
+                }
+                first = theirs.last + 1;
+            }
+            if first <= mine.last {
+                rest.push(Interval { first, last: mine.last });
+            }
+        }
+        rest.truncate(INTERVALS_MAX);
+        Transactions { source: self.source.clone(), intervals: rest }
     }
 
     /// Adds an interval, one with those it touches.

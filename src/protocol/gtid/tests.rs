@@ -196,3 +196,53 @@ proptest! {
         fuzz_gtid(format!("{ONE}:{}", text.replacen('x', OTHER, uuids)).as_bytes());
     }
 }
+
+fn history(text: &str) -> GtidHistory {
+    match text.contains("{1}") || text.contains("{2}") {
+        true => GtidHistory::parse_mysql(text.replace("{1}", ONE).replace("{2}", OTHER).as_bytes()),
+        false => GtidHistory::parse_mariadb(text.as_bytes(), b""),
+    }
+    .unwrap_or_else(|malformed| panic!("{text}: {malformed:?}"))
+}
+
+#[test]
+fn histories_that_have_parted_are_told_apart() {
+    let check = |mine: &str, theirs: &str, beyond: &str| {
+        let rest = history(mine).beyond(&history(theirs)).map_or(String::new(), |rest| rest.to_string());
+        assert_eq!(rest, beyond.replace("{1}", ONE).replace("{2}", OTHER), "{mine} beyond {theirs}");
+        assert_eq!(history(theirs).covers(&history(mine)), beyond.is_empty());
+    };
+    // Server 1 died with two transactions that nobody has; server 2 wrote others with these numbers.
+    check("0-1-103", "0-1-101,0-2-109", "0-1-103");
+    check("0-1-101", "0-1-101,0-2-109", "");
+    check("0-1-101,1-1-1", "0-1-101,0-2-109", "1-1-1");
+    check("0-2-5,0-1-4,0-1-3", "0-1-4", "0-2-5");
+    check("{1}:1-10", "{1}:1-12,{2}:1", "");
+    check("{1}:1-10:15-20", "{1}:3-4:6:9-16", "{1}:1-2:5:7-8:17-20");
+    check("{1}:1-10,{2}:1", "{1}:1-5:tag:1", "{1}:6-10,{2}:1");
+    check("{1}:1", "0-1-1", "{1}:1");
+}
+
+#[test]
+fn what_was_applied_without_being_logged_is_part_of_a_history() {
+    let history = GtidHistory::parse_mariadb(b"0-2-7", b"0-1-9,3-1-1").expect("two positions");
+    assert_eq!(history.to_string(), "0-1-9,0-2-7,3-1-1");
+    assert_eq!(history.written_by(2).to_string(), "0-2-7");
+    assert!(GtidHistory::parse_mariadb(b"0-1", b"").is_err());
+}
+
+proptest! {
+    #[test]
+    fn what_is_beyond_another_history_is_missing_there(
+        mine in proptest::collection::vec(1u64..40, 1..20), theirs in proptest::collection::vec(1u64..40, 1..20),
+    ) {
+        let of = |numbers: &[u64]| {
+            let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+            history(&format!("{{1}}:{}", numbers.join(":")))
+        };
+        let expected: BTreeSet<u64> = mine.iter().filter(|number| !theirs.contains(number)).copied().collect();
+        let expected: Vec<u64> = expected.into_iter().collect();
+        let rest = of(&mine).beyond(&of(&theirs));
+        prop_assert_eq!(rest, (!expected.is_empty()).then(|| of(&expected)));
+    }
+}

@@ -8,6 +8,7 @@ use super::majority::{Groups, Verdict, Word};
 use super::standing::{Accord, Standing};
 use super::view::{Group, Status, View};
 use crate::config::{RoleSetting, ServerAddress};
+use crate::topology::standing::Member;
 use crate::topology::{self, CheckResult, Condition, Failure, ServerId, Writable};
 
 /// The past of one cluster.
@@ -34,6 +35,20 @@ pub(crate) struct Configured<'a> {
     pub(crate) condition: Condition,
     /// Whether any check has ended, well or not.
     pub(crate) checked: bool,
+}
+
+impl<'a> Configured<'a> {
+    pub(crate) fn of(member: &Member<'a>) -> Configured<'a> {
+        Configured {
+            id: member.id,
+            name: &member.server.name,
+            address: &member.server.address,
+            role: member.server.role,
+            weight: member.server.weight,
+            condition: member.belief.condition(),
+            checked: member.belief.is_checked(),
+        }
+    }
 }
 
 /// One node's past.

@@ -19,29 +19,21 @@ pub use view::{Connection, Desync, Group, LocalState, Queries, Readiness, Status
 
 pub(super) use memory::{Configured, Memory};
 
+use super::standing::Standing as Used;
 use super::{ClusterEntry, Fitness, ServerId, ServerRole};
 use crate::config::DonorReads;
 use memory::Writing;
 use situation::{Picture, Presence};
 use standing::Standing;
 
-/// What one node is used for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Judged {
-    pub(super) role: ServerRole,
-    pub(super) fitness: Fitness,
-    /// Why, of a node that is up.
-    pub(super) reason: Arc<str>,
-}
-
 /// What each node is used for, in their order, and what is to be said of the whole cluster.
-pub(super) fn judge(memory: &Memory, configured: &[Configured<'_>], donors: DonorReads) -> (Vec<Judged>, ClusterEntry) {
+pub(super) fn judge(memory: &Memory, configured: &[Configured<'_>], donors: DonorReads) -> (Vec<Used>, ClusterEntry) {
     let picture = Picture::new(memory, configured);
     let writing = memory.writing(configured);
     let judged = picture.nodes.iter().map(|node| match node.presence {
         Presence::Here(_, standing) => judged(standing, writing == Writing::At(node.configured.id), donors),
         Presence::Unheard | Presence::Missing | Presence::Gone(..) => {
-            Judged { role: ServerRole::Unknown, fitness: Fitness::Unfit, reason: Arc::from("was not heard") }
+            Used { role: ServerRole::Unknown, fitness: Fitness::Unfit, note: None }
         }
     });
     let is_beside = |id: &ServerId| writing != Writing::At(*id) && memory.is_written_to_steadily(*id);
@@ -55,8 +47,8 @@ pub(super) fn judge(memory: &Memory, configured: &[Configured<'_>], donors: Dono
     (judged.collect(), entry)
 }
 
-fn judged(standing: Standing, is_writer: bool, donors: DonorReads) -> Judged {
-    let reason = Arc::from(standing.to_string());
+fn judged(standing: Standing, is_writer: bool, donors: DonorReads) -> Used {
+    let note = Some(Arc::from(standing.to_string()));
     let fitness = match standing {
         Standing::Synced => Fitness::Fit,
         _ if standing.is_last_resort() && donors == DonorReads::Always => Fitness::Fit,
@@ -68,7 +60,7 @@ fn judged(standing: Standing, is_writer: bool, donors: DonorReads) -> Judged {
         (false, Fitness::Fit | Fitness::LastResort) => ServerRole::Replica,
         (false, Fitness::Unfit) => ServerRole::Unknown,
     };
-    Judged { role, fitness, reason }
+    Used { role, fitness, note }
 }
 
 #[cfg(test)]

@@ -1,0 +1,191 @@
+//! Replication sets in every kind of trouble: what is noticed, who is still read from, and who may write. One set a test,
+//! since its servers are what takes time.
+
+use serde_json::Value;
+
+use crate::harness::{Engine, Flavour, Server, Sqluice, Start, Trio, eventually};
+
+/// A check that takes too long would count as silence; here it may take as long as anything may.
+fn config(trio: &Trio) -> String {
+    let mut text = String::from(
+        "[cluster.shop]\ntopology = \"replication\"\nmonitor = { user = \"monitor\", password = \"monitor\" }\n\
+         check_interval = \"50ms\"\ncheck_timeout = \"60s\"\nmax_replica_lag = \"1s\"\n\n",
+    );
+    for (index, server) in trio.servers.iter().enumerate() {
+        text += &format!("[[cluster.shop.server]]\nname = \"db{}\"\naddress = \"{}\"\n\n", index + 1, server.address);
+    }
+    text + "[pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\n\
+            [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nfallback = \"write\"\n\n\
+            [[user]]\nname = \"app\"\npassword = \"app\"\npool = \"read\"\n\n"
+}
+
+/// What the status says of the set.
+struct Shown<'a>(&'a Sqluice);
+
+impl Shown<'_> {
+    fn cluster(&self) -> Value {
+        self.0.status()["clusters"][0].clone()
+    }
+
+    fn field(&self, server: usize, field: &str) -> String {
+        let cluster = self.cluster();
+        cluster["servers"][server][field].as_str().unwrap_or_else(|| panic!("no {field} in {cluster:#}")).to_owned()
+    }
+
+    #[track_caller]
+    fn await_field(&self, server: usize, field: &str, expected: &str) {
+        let is_so = || (self.field(server, field) == expected).then_some(());
+        eventually(&format!("{field} of db{} is {expected}", server + 1), is_so);
+    }
+
+    #[track_caller]
+    fn await_unfit(&self, server: usize, reason: &str) {
+        eventually(&format!("db{} is unfit: {reason}", server + 1), || {
+            let is_so = self.field(server, "fitness") == "unfit" && self.field(server, "reason").starts_with(reason);
+            is_so.then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn await_fit(&self, server: usize) {
+        self.await_field(server, "fitness", "fit");
+    }
+
+    /// Waits until some alarm says so.
+    #[track_caller]
+    fn await_alarm(&self, words: &str) {
+        eventually(words, || self.cluster()["alarms"].to_string().contains(words).then_some(()));
+    }
+
+    #[track_caller]
+    fn await_no_alarm(&self) {
+        eventually("nothing is wrong", || (self.cluster()["alarms"] == Value::Array(Vec::new())).then_some(()));
+    }
+}
+
+fn receiving(server: &Server, verb: &str) {
+    server.root(&format!("{verb} {} IO_THREAD", if server.flavour.is_mariadb() { "SLAVE" } else { "REPLICA" }));
+}
+
+fn set_writable(server: &Server, writable: bool) {
+    server.root(match (server.flavour.is_mariadb(), writable) {
+        (_, true) => "SET GLOBAL read_only = OFF",
+        (true, false) => "SET GLOBAL read_only = ON",
+        (false, false) => "SET GLOBAL super_read_only = ON",
+    });
+}
+
+/// What an operator says to make a replica the primary.
+fn promote(server: &Server) {
+    server.root(match server.flavour.is_mariadb() {
+        true => "STOP SLAVE; RESET SLAVE ALL",
+        false => "STOP REPLICA; RESET REPLICA ALL",
+    });
+    set_writable(server, true);
+}
+
+#[test]
+fn replicas_are_read_from_only_while_they_follow_closely() {
+    for flavour in [Flavour::MariaDb10, Flavour::MariaDb11, Flavour::MySql97] {
+        let trio = Trio::start(flavour);
+        let mut primary = trio.primary().direct();
+        primary.execute("CREATE TABLE test.t (id INT PRIMARY KEY)");
+        trio.await_replicas();
+        let sqluice = Start::new(Engine::Epoll, config(&trio)).run_with_servers_up(3);
+        let shown = Shown(&sqluice);
+        (1..3).for_each(|server| shown.await_fit(server));
+        shown.await_no_alarm();
+        let [troubled, sound] = trio.replicas() else { panic!("there are two") };
+        let sound_port = sound.address.port().to_string();
+
+        // Its applier waits for a lock.
+        let mut locking = troubled.direct();
+        locking.execute("LOCK TABLES test.t READ");
+        primary.execute("INSERT INTO test.t VALUES (1)");
+        shown.await_unfit(1, "further behind its primary than max_replica_lag (1.0 s)");
+        for _ in 0..4 {
+            assert_eq!(sqluice.app().value("SELECT @@port"), sound_port);
+        }
+        locking.execute("UNLOCK TABLES");
+        shown.await_fit(1);
+
+        // Its threads do not run.
+        troubled.stop_applying();
+        shown.await_unfit(1, "does not apply what it receives");
+        troubled.start_applying();
+        shown.await_fit(1);
+        receiving(troubled, "STOP");
+        shown.await_unfit(1, "does not reach its source");
+        receiving(troubled, "START");
+        shown.await_fit(1);
+
+        // It breaks by a row that it should not have.
+        troubled.root("SET sql_log_bin = 0; SET GLOBAL read_only = OFF; INSERT INTO test.t VALUES (2)");
+        shown.await_alarm("db2 is a replica and takes writes");
+        set_writable(troubled, false);
+        primary.execute("INSERT INTO test.t VALUES (2)");
+        shown.await_unfit(1, "does not apply what it receives: ");
+        troubled.root(match flavour.is_mariadb() {
+            true => "SET sql_log_bin = 0; DELETE FROM test.t WHERE id = 2",
+            false => "SET GLOBAL super_read_only = OFF; SET sql_log_bin = 0; DELETE FROM test.t WHERE id = 2",
+        });
+        set_writable(troubled, false);
+        troubled.start_applying();
+        shown.await_fit(1);
+        shown.await_no_alarm();
+
+        // It is meant to be behind, and is not more than that.
+        troubled.lag(3600);
+        primary.execute("INSERT INTO test.t VALUES (3)");
+        sound.root("SELECT 1");
+        shown.await_fit(1);
+
+        // Both are of no use: the fallback is, at once.
+        trio.replicas().iter().for_each(Server::stop_applying);
+        (1..3).for_each(|server| shown.await_unfit(server, "does not apply what it receives"));
+        assert_eq!(sqluice.app().value("SELECT @@port"), trio.primary().address.port().to_string());
+        sound.start_applying();
+        shown.await_fit(2);
+
+        // A transaction of its own.
+        if !flavour.is_mariadb() {
+            sound.root("SET GLOBAL super_read_only = OFF");
+        }
+        sound.root("CREATE TABLE test.astray (id INT PRIMARY KEY)");
+        set_writable(sound, false);
+        shown.await_alarm("db3 has transactions that the primary does not have");
+    }
+}
+
+#[test]
+fn a_primary_that_returns_after_a_failover_is_not_used() {
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        let trio = Trio::start(flavour);
+        let sqluice = Start::new(Engine::Epoll, config(&trio)).run_with_servers_up(3);
+        let shown = Shown(&sqluice);
+        shown.await_field(0, "role", "primary");
+        // All that it has was seen before it goes.
+        trio.await_replicas();
+
+        trio.servers[0].kill();
+        shown.await_field(0, "state", "down");
+        // They have lost their source, and there is nobody newer.
+        (1..3).for_each(|server| shown.await_field(server, "fitness", "last resort"));
+        assert_ne!(sqluice.app().value("SELECT @@port"), trio.servers[0].address.port().to_string());
+        promote(&trio.servers[1]);
+        shown.await_field(1, "role", "primary");
+
+        trio.restart(0);
+        shown.await_field(0, "role", "deposed primary");
+        shown.await_alarm("db1 took writes before another server took over, and still does");
+        assert_eq!(shown.field(1, "role"), "primary");
+        // With the new one gone there is none, whatever the old one says of itself.
+        trio.servers[1].kill();
+        shown.await_field(1, "state", "down");
+        assert_eq!(shown.field(0, "role"), "deposed primary");
+        set_writable(&trio.servers[0], false);
+        shown.await_field(0, "role", "replica");
+        set_writable(&trio.servers[0], true);
+        shown.await_field(0, "role", "primary");
+    }
+}
