@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod config;
 pub mod demo;
+pub mod failover;
 pub mod io;
 pub mod log;
 pub mod monitor;

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use sqluice::admin::client::{self, ClientError};
 use sqluice::admin::doctor::{self, Outcome};
 use sqluice::admin::explain::{self, Asked};
-use sqluice::admin::shapes::{Explanation, Reloaded, SessionStatus, Status};
-use sqluice::admin::table;
+use sqluice::admin::shapes::{Explanation, Reloaded, SessionStatus, Status, Switchover};
+use sqluice::admin::{self, table};
 use sqluice::config::password::{self, PasswordRefused};
 use sqluice::config::{self, Config, ConfigErrors};
 use sqluice::demo;
@@ -130,6 +130,19 @@ enum Command {
         #[arg(long, value_name = "HOST:PORT")]
         target: Option<String>,
     },
+    /// Make a server the primary of its cluster
+    ///
+    /// The present primary hands over when everything is there; when it is gone, the server takes its place if no other
+    /// one has received more. Needs `failover` in the configuration of the cluster.
+    Switchover {
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Its name, or CLUSTER/NAME
+        server: String,
+        /// Only print what would be done, with its SQL
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make the running process read its configuration again, and say what changed
     Reload(RunningProcess),
     /// Read a password from stdin and print the forms that a configuration may hold
@@ -209,6 +222,7 @@ fn perform(command: Command) -> Done {
         Command::Doctor { process, cluster } => doctor(&process.socket()?, cluster.as_deref()),
         Command::Sessions { process, json } => sessions(&process.socket()?, json),
         Command::Reload(process) => reload(&process.socket()?),
+        Command::Switchover { process, server, dry_run } => switchover(&process.socket()?, &server, dry_run),
         Command::HashPassword => hash_password(),
         Command::Drain { .. } => not_available_yet("drain"),
         Command::Enable { .. } => not_available_yet("enable"),
@@ -293,6 +307,14 @@ fn reload(socket: &Path) -> Done {
     show(&table::reloaded(&parsed::<Reloaded>(&body)?))
 }
 
+fn switchover(socket: &Path, server: &str, dry_run: bool) -> Done {
+    let rehearse = if dry_run { "true" } else { "false" };
+    let path = client::with_query("/v1/switchover", &[("server", server), ("rehearse", rehearse)]);
+    let body = ask_within(admin::SWITCHOVER_TIMEOUT + Duration::from_secs(5), socket, Method::POST, &path)?;
+    let lines = parsed::<Switchover>(&body)?.lines;
+    show(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+}
+
 fn hash_password() -> Done {
     let stdin = std::io::stdin().lock();
     let mut input = Vec::with_capacity(password::INPUT_BYTES_MAX);
@@ -338,9 +360,14 @@ fn bad_config(errors: &ConfigErrors) -> Failure {
 
 /// One request to the running process; the answer is JSON.
 fn ask(socket: &Path, method: Method, path: &str) -> Result<Vec<u8>, Failure> {
+    ask_within(client::REQUEST_TIMEOUT, socket, method, path)
+}
+
+/// As [`ask`], for what takes its time.
+fn ask_within(patience: Duration, socket: &Path, method: Method, path: &str) -> Result<Vec<u8>, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("the request cannot be made: {error}")))?;
-    let answer = runtime.block_on(client::request(socket, method, path));
+    let answer = runtime.block_on(client::request_within(patience, socket, method, path));
     answer.map(|body| body.to_vec()).map_err(|error| match error {
         ClientError::Unreachable { .. } => Failure::Unreachable(error.to_string()),
         ClientError::Refused { status: 422, .. } => Failure::BadConfig(error.to_string()),

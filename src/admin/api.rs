@@ -16,12 +16,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::shapes::{Explanation, Health, Phase, Problem, Reloaded, SessionStatus, Status};
+use super::shapes::{Explanation, Health, Phase, Problem, Reloaded, SessionStatus, Status, Switchover};
+use crate::failover::{Mode, NotPromoted};
 
 /// Questions waiting for their answer; the next request gets 503.
 pub const QUESTIONS_MAX: usize = 64;
 /// How long a question may wait for its answer. A reload reads files and binds sockets, so it is the longest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// A change of the primary waits for transactions and for replicas, each with a deadline of its own; their sum is below this.
+pub const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Why a reload changed nothing, in lines for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,15 @@ pub enum Question {
     },
     /// Read the configuration again; on `Err` nothing changed.
     Reload(oneshot::Sender<Result<Reloaded, ReloadRefused>>),
+    /// Make this server the primary of its cluster.
+    Switchover {
+        /// `NAME` or `CLUSTER/NAME`.
+        server: String,
+        /// Whether it is done.
+        mode: Mode,
+        /// The place for the answer: what was done, one line each.
+        answer: oneshot::Sender<Result<Vec<String>, NotPromoted>>,
+    },
     /// Alive, and in which phase.
     Health(oneshot::Sender<Phase>),
 }
@@ -67,6 +79,7 @@ fn router(questions: mpsc::Sender<Question>) -> Router {
         .route("/v1/sessions", get(sessions))
         .route("/v1/explain", get(explain))
         .route("/v1/reload", post(reload))
+        .route("/v1/switchover", post(switchover))
         .route("/v1/health", get(health))
         .fallback(unknown)
         .with_state(Desk { questions })
@@ -80,9 +93,17 @@ struct Desk {
 
 impl Desk {
     async fn ask<Answer>(&self, question: impl FnOnce(oneshot::Sender<Answer>) -> Question) -> Result<Answer, Failure> {
+        self.ask_within(ANSWER_TIMEOUT, question).await
+    }
+
+    async fn ask_within<Answer>(
+        &self,
+        patience: Duration,
+        question: impl FnOnce(oneshot::Sender<Answer>) -> Question,
+    ) -> Result<Answer, Failure> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(question(answer)).map_err(|_| Failure::Busy)?;
-        match timeout(ANSWER_TIMEOUT, answered).await {
+        match timeout(patience, answered).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(Failure::Ending),
             Err(_) => Err(Failure::NoAnswer),
@@ -102,6 +123,8 @@ enum Failure {
     Unknown(String),
     /// Nothing was reloaded.
     NotReloaded(ReloadRefused),
+    /// The server did not become the primary, or not everything behind it was done.
+    NotPromoted(Vec<String>),
 }
 
 impl IntoResponse for Failure {
@@ -112,7 +135,9 @@ impl IntoResponse for Failure {
             Failure::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, vec!["the process did not answer in time".into()]),
             Failure::Unknown(reason) => (StatusCode::NOT_FOUND, vec![reason]),
             Failure::NotReloaded(ReloadRefused::BadConfig(errors)) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
-            Failure::NotReloaded(ReloadRefused::Impossible(errors)) => (StatusCode::CONFLICT, errors),
+            Failure::NotReloaded(ReloadRefused::Impossible(errors)) | Failure::NotPromoted(errors) => {
+                (StatusCode::CONFLICT, errors)
+            }
         };
         (status, Json(Problem { errors })).into_response()
     }
@@ -142,6 +167,24 @@ async fn explain(State(desk): State<Desk>, Query(query): Query<ExplainQuery>) ->
 
 async fn reload(State(desk): State<Desk>) -> Answered<Reloaded> {
     desk.ask(Question::Reload).await?.map(Json).map_err(Failure::NotReloaded)
+}
+
+#[derive(Deserialize)]
+struct SwitchoverQuery {
+    server: String,
+    #[serde(default)]
+    rehearse: bool,
+}
+
+async fn switchover(State(desk): State<Desk>, Query(query): Query<SwitchoverQuery>) -> Answered<Switchover> {
+    let SwitchoverQuery { server, rehearse } = query;
+    let mode = if rehearse { Mode::Rehearse } else { Mode::Act };
+    let question = |answer| Question::Switchover { server, mode, answer };
+    match desk.ask_within(SWITCHOVER_TIMEOUT, question).await? {
+        Ok(lines) => Ok(Json(Switchover { lines })),
+        Err(NotPromoted::Unknown(reason)) => Err(Failure::Unknown(reason)),
+        Err(NotPromoted::Failed(lines)) => Err(Failure::NotPromoted(lines)),
+    }
 }
 
 async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::shapes::Problem;
 
 /// Longer than the process lets a question wait, so that its own answer is what people see.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a request brought no answer.
 #[derive(Debug)]
@@ -51,12 +51,22 @@ impl std::error::Error for ClientError {}
 
 /// Asks the process that listens at `socket`; the answer is the JSON text of a 2xx response.
 pub async fn request(socket: &Path, method: Method, path_and_query: &str) -> Result<Bytes, ClientError> {
+    request_within(REQUEST_TIMEOUT, socket, method, path_and_query).await
+}
+
+/// As [`request`], for what takes its time.
+pub async fn request_within(
+    patience: Duration,
+    socket: &Path,
+    method: Method,
+    path_and_query: &str,
+) -> Result<Bytes, ClientError> {
     let unreachable = |reason: String| ClientError::Unreachable { socket: socket.to_path_buf(), reason };
-    match timeout(REQUEST_TIMEOUT, exchange(socket, method, path_and_query)).await {
+    match timeout(patience, exchange(socket, method, path_and_query)).await {
         Ok(Ok((status, body))) if status.is_success() => Ok(body),
         Ok(Ok((status, body))) => Err(ClientError::Refused { status: status.as_u16(), errors: errors(status, &body) }),
         Ok(Err(reason)) => Err(unreachable(reason)),
-        Err(_) => Err(unreachable(format!("it did not answer in {} seconds", REQUEST_TIMEOUT.as_secs()))),
+        Err(_) => Err(unreachable(format!("it did not answer in {} seconds", patience.as_secs()))),
     }
 }
 

@@ -14,4 +14,4 @@ pub mod table;
 mod api;
 mod statement;
 
-pub use api::{QUESTIONS_MAX, Question, ReloadRefused, serve};
+pub use api::{QUESTIONS_MAX, Question, ReloadRefused, SWITCHOVER_TIMEOUT, serve};

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::shapes::{ClusterStatus, PoolStatus, ServerStatus};
+use super::shapes::{ClusterStatus, PoolStatus, ServerStatus, SuccessionStatus};
 use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, Role, Server, Topology};
-use crate::topology::{RoutingTable, ServerEntry, ServerRole};
+use crate::topology::{RoutingTable, ServerEntry, ServerRole, Succession};
 
 /// What is believed of each server at `now`, in the order of the configuration.
 pub fn clusters(table: &RoutingTable, now: Instant) -> Vec<ClusterStatus> {
@@ -57,10 +57,32 @@ fn position(entry: &ServerEntry) -> Option<String> {
         ServerRole::Replica => Some(seen.applied.to_string()),
         ServerRole::Unknown
         | ServerRole::Primary
+        | ServerRole::Yielding
         | ServerRole::Contested
         | ServerRole::Deposed
         | ServerRole::ReadOnlyPrimary => seen.committed.as_ref().map(ToString::to_string),
     }
+}
+
+/// How each change of a primary went.
+pub fn successions(kept: &[Succession], now: Instant) -> Vec<SuccessionStatus> {
+    let status = |change: &Succession| {
+        let phases = &change.phases;
+        let begin = phases.last_good_reply.unwrap_or(phases.detected);
+        let after = |moment: Instant| moment.saturating_duration_since(begin).as_secs_f64();
+        SuccessionStatus {
+            cluster: change.cluster.clone(),
+            from: change.from.clone(),
+            to: change.to.clone(),
+            seconds_ago: now.saturating_duration_since(phases.rerouted).as_secs(),
+            last_good_reply: phases.last_good_reply.map(after),
+            detected: after(phases.detected),
+            decided: phases.decided.map(after),
+            rerouted: after(phases.rerouted),
+            first_reply: phases.first_reply.map(after),
+        }
+    };
+    kept.iter().map(status).collect()
 }
 
 /// Each pool and who can be picked in it, in the order of the configuration.

@@ -23,6 +23,32 @@ pub struct Status {
     pub clusters: Vec<ClusterStatus>,
     /// Pools, in the order of the configuration.
     pub pools: Vec<PoolStatus>,
+    /// The latest changes of primaries, the last one last.
+    #[serde(default)]
+    pub successions: Vec<SuccessionStatus>,
+}
+
+/// How one change of a primary went. Times are in seconds after its first moment that is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuccessionStatus {
+    /// The cluster.
+    pub cluster: String,
+    /// The old primary.
+    pub from: String,
+    /// The new primary.
+    pub to: String,
+    /// How long ago writes went to the new one.
+    pub seconds_ago: u64,
+    /// The old one's last answer to a check before it was taken out of use; 0, or `null` if there was none.
+    pub last_good_reply: Option<f64>,
+    /// The old one was taken out of use.
+    pub detected: f64,
+    /// This process began to make another one the primary; `null` if somebody else did.
+    pub decided: Option<f64>,
+    /// Writes went to the new one.
+    pub rerouted: f64,
+    /// The new one's first answer to a check after that.
+    pub first_reply: Option<f64>,
 }
 
 /// The process itself.
@@ -284,6 +310,13 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
 }
 
+/// `POST /v1/switchover?server=S[&rehearse=true]`, when it worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switchover {
+    /// What was done, or would be, one line each.
+    pub lines: Vec<String>,
+}
+
 /// Any answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -379,6 +412,17 @@ pub(super) mod tests {
                     ..pool("read", "replica")
                 },
             ],
+            successions: vec![SuccessionStatus {
+                cluster: "shop".into(),
+                from: "db2".into(),
+                to: "db1".into(),
+                seconds_ago: 90,
+                last_good_reply: Some(0.0),
+                detected: 0.25,
+                decided: Some(1.0),
+                rerouted: 1.5,
+                first_reply: None,
+            }],
         }
     }
 

@@ -28,6 +28,7 @@ pub fn status(status: &Status) -> String {
     page.push('\n');
     page.push_str(&told(status));
     page.push_str(&pools(status));
+    page.push_str(&successions(status));
     page
 }
 
@@ -186,6 +187,39 @@ fn pools(status: &Status) -> String {
     columns(&header, rows)
 }
 
+/// How the changes of primaries went; nothing while there was none.
+fn successions(status: &Status) -> String {
+    if status.successions.is_empty() {
+        return String::new();
+    }
+    let header = [
+        ("NEW PRIMARY", Left),
+        ("OF", Left),
+        ("AFTER", Left),
+        ("AGO", Right),
+        ("LAST GOOD REPLY", Right),
+        ("DETECTED", Right),
+        ("DECIDED", Right),
+        ("REROUTED", Right),
+        ("FIRST REPLY", Right),
+    ];
+    let moment = |seconds: Option<f64>| or_dash(seconds.map(|seconds| format!("{seconds:.3} s")));
+    let rows = status.successions.iter().map(|change| {
+        vec![
+            change.to.clone(),
+            change.cluster.clone(),
+            change.from.clone(),
+            duration(change.seconds_ago),
+            moment(change.last_good_reply),
+            moment(Some(change.detected)),
+            moment(change.decided),
+            moment(Some(change.rerouted)),
+            moment(change.first_reply),
+        ]
+    });
+    format!("\n{}", columns(&header, rows))
+}
+
 /// One row a session.
 pub fn sessions(sessions: &[SessionStatus]) -> String {
     let header = [
@@ -341,6 +375,9 @@ ALARM    shop: db2 is a replica and takes writes
 POOL   CLUSTER  ROLE     BALANCE            FALLBACK  USABLE
 write  shop     primary  least-connections  -         db1
 read   shop     replica  round-robin        write     none
+
+NEW PRIMARY  OF    AFTER     AGO  LAST GOOD REPLY  DETECTED  DECIDED  REROUTED  FIRST REPLY
+db1          shop  db2    1m 30s          0.000 s   0.250 s  1.000 s   1.500 s            -
 ";
         assert_eq!(status(&a_status()), expected);
     }

@@ -368,9 +368,9 @@ static MONITOR: Section = Section {
 static ADMIN_ACCOUNT: Section = Section {
     title: "[cluster.NAME] admin",
     noun: "admin account",
-    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICA MONITOR, BINLOG MONITOR, \
-          READ_ONLY ADMIN, BINLOG ADMIN, CONNECTION ADMIN, REPLICATION MASTER ADMIN, PROCESS ON *.*`. MySQL: `GRANT REPLICATION CLIENT, \
-          REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`.",
+    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICA MONITOR, READ_ONLY \
+          ADMIN, PROCESS, RELOAD ON *.*`. MySQL: `GRANT REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, \
+          SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`.",
     settings: &[
         Setting {
             name: "user",

@@ -187,6 +187,7 @@ fn beliefs(table: &RoutingTable) -> Vec<Belief> {
 fn role(role: ServerRole) -> &'static str {
     match role {
         ServerRole::Primary => "primary",
+        ServerRole::Yielding => "yields",
         ServerRole::Replica => "replica",
         ServerRole::Contested | ServerRole::Deposed => "contested",
         ServerRole::ReadOnlyPrimary => "read-only",

@@ -12,7 +12,7 @@ use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::{
     Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Report, RoutingTable, ServerId,
-    ServerRole,
+    ServerRole, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -20,6 +20,19 @@ use crate::topology::{
 pub(super) enum Order {
     /// Go on with another configuration; answered when its table is published.
     Apply(Arc<Config>, oneshot::Sender<()>),
+    /// Let nobody begin to write in the cluster of that name; answered when the table says so.
+    HoldWrites(String, oneshot::Sender<()>),
+    /// Let them write again; answered as above.
+    LetWrite(String, oneshot::Sender<()>),
+    /// Ask these servers; answered when each was asked after this came.
+    CheckAgain(Vec<ServerId>, oneshot::Sender<()>),
+}
+
+/// Servers that somebody wants to hear of again.
+struct Awaited {
+    since: Instant,
+    servers: Vec<ServerId>,
+    done: oneshot::Sender<()>,
 }
 
 /// Owns the beliefs and publishes tables.
@@ -34,6 +47,10 @@ pub(super) struct Keeper<Wake> {
     watchers: JoinSet<()>,
     findings: mpsc::Sender<Finding>,
     inbox: mpsc::Receiver<Finding>,
+    awaited: Vec<Awaited>,
+    history: Successions,
+    /// What is kept of it, for whoever asks.
+    kept: Arc<ArcSwap<Vec<Succession>>>,
 }
 
 /// A server that is being watched.
@@ -56,10 +73,23 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         publish: Arc<ArcSwap<RoutingTable>>,
         wake: Wake,
         checked: latest::Sender<bool>,
+        kept: Arc<ArcSwap<Vec<Succession>>>,
     ) -> Keeper<Wake> {
         let (findings, inbox) = mpsc::channel(FINDINGS_MAX);
         let (watched, watchers) = (HashMap::new(), JoinSet::new());
-        let mut keeper = Keeper { beliefs, publish, wake, checked, watched, watchers, findings, inbox };
+        let mut keeper = Keeper {
+            beliefs,
+            publish,
+            wake,
+            checked,
+            watched,
+            watchers,
+            findings,
+            inbox,
+            awaited: Vec::new(),
+            history: Successions::new(),
+            kept,
+        };
         keeper.watch_all();
         keeper
     }
@@ -69,16 +99,52 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Apply(config, done)) => {
-                        self.apply(config);
-                        // Who gave the order may have gone away; the order holds all the same.
-                        let _ = done.send(());
-                    }
+                    Some(order) => self.obey(order),
                     None => return,
                 },
                 Some(finding) = self.inbox.recv() => self.take_finding(finding),
                 Some(report) = reports.recv() => self.take_report(report),
                 Some(ended) = self.watchers.join_next_with_id() => self.replace_watcher(ended),
+            }
+        }
+    }
+
+    /// Who gave an order may have gone away; the order holds all the same.
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Apply(config, done) => {
+                self.apply(config);
+                let _ = done.send(());
+            }
+            Order::HoldWrites(cluster, done) => {
+                self.history.decided(&cluster, Instant::now());
+                self.beliefs.hold_writes(&cluster);
+                self.publish_changes();
+                let _ = done.send(());
+            }
+            Order::LetWrite(cluster, done) => {
+                self.beliefs.let_write(&cluster);
+                self.publish_changes();
+                let _ = done.send(());
+            }
+            Order::CheckAgain(servers, done) => {
+                servers.iter().for_each(|&server| self.poke(server));
+                self.awaited.push(Awaited { since: Instant::now(), servers, done });
+                self.answer_awaited(None);
+            }
+        }
+    }
+
+    /// Tells those who waited for a check of this server, and whoever waits for nobody any more.
+    fn answer_awaited(&mut self, checked: Option<(ServerId, Instant)>) {
+        for awaited in std::mem::take(&mut self.awaited) {
+            let Awaited { since, mut servers, done } = awaited;
+            let is_new = |server: ServerId| checked.is_some_and(|(of, begun)| of == server && begun >= since);
+            servers.retain(|&server| self.watched.contains_key(&server) && !is_new(server));
+            if servers.is_empty() {
+                let _ = done.send(());
+            } else if !done.is_closed() {
+                self.awaited.push(Awaited { since, servers, done });
             }
         }
     }
@@ -100,9 +166,22 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         self.beliefs.check(finding.server, &finding.result, Instant::now());
         self.publish_changes();
         self.ask_again();
+        self.note_reply(&finding);
         self.note_refusal(&finding);
+        self.answer_awaited(Some((finding.server, finding.begun)));
         let all_checked = self.beliefs.all_checked();
         self.checked.send_if_modified(|checked| std::mem::replace(checked, all_checked) != all_checked);
+    }
+
+    /// The first answer of a new primary ends the story of its coming.
+    fn note_reply(&mut self, finding: &Finding) {
+        let is_answer = matches!(finding.result, CheckResult::Answered(_));
+        if is_answer && self.history.answered(finding.server, finding.begun, Instant::now()) {
+            let kept = self.history.kept();
+            let complete = kept.iter().rev().find(|change| change.phases.first_reply.is_some());
+            complete.into_iter().for_each(|change| tracing::info!("{change}"));
+            self.kept.store(Arc::new(kept));
+        }
     }
 
     /// Tells an operator, once, that a server is alive and does not let itself be asked: its role is not known any more.
@@ -139,6 +218,9 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         changes.iter().for_each(log);
         next.news_since(&current).into_iter().for_each(|(name, entry)| log_cluster(name, entry));
         let contested: Vec<ServerId> = newly_contested(&current, &next).collect();
+        if self.history.publish(&next, Instant::now()) {
+            self.kept.store(Arc::new(self.history.kept()));
+        }
         self.publish.store(Arc::new(next));
         (self.wake)();
         contested.into_iter().for_each(|server| self.poke(server));

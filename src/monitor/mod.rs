@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use crate::config::Config;
-use crate::topology::{Beliefs, Report, RoutingTable};
+use crate::topology::{Beliefs, Report, RoutingTable, ServerId, Succession};
 use keeper::{Keeper, Order};
 
 /// The health checks of all servers. They end when this is dropped.
@@ -30,6 +30,7 @@ use keeper::{Keeper, Order};
 pub struct Monitor {
     orders: mpsc::Sender<Order>,
     checked: latest::Receiver<bool>,
+    kept: Arc<ArcSwap<Vec<Succession>>>,
 }
 
 impl Monitor {
@@ -45,9 +46,10 @@ impl Monitor {
     ) -> Monitor {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let (checked_sender, checked) = latest::channel(false);
-        let keeper = Keeper::new(beliefs, publish, wake, checked_sender);
+        let kept = Arc::default();
+        let keeper = Keeper::new(beliefs, publish, wake, checked_sender, Arc::clone(&kept));
         tokio::spawn(keeper.run(inbox, reports));
-        Monitor { orders, checked }
+        Monitor { orders, checked, kept }
     }
 
     /// Takes another configuration; its table is published when this returns. What is known of servers that stay is kept.
@@ -58,11 +60,55 @@ impl Monitor {
         applied.await.expect("the keeper answers every order");
     }
 
+    /// The latest changes of primaries, the last one last.
+    pub fn successions(&self) -> Arc<Vec<Succession>> {
+        self.kept.load_full()
+    }
+
+    /// For whoever changes the primary of a cluster.
+    pub fn steering(&self) -> Steering {
+        Steering { orders: self.orders.downgrade() }
+    }
+
     /// Waits until every server was asked once, whatever came of it. False when that took longer than `timeout`.
     pub async fn ready(&self, timeout: Duration) -> bool {
         let mut checked = self.checked.clone();
         let all = checked.wait_for(|checked| *checked);
         matches!(tokio::time::timeout(timeout, all).await, Ok(Ok(_)))
+    }
+}
+
+/// What somebody who changes the primary of a cluster tells the monitor. Does not keep the monitor alive.
+#[derive(Debug, Clone)]
+pub struct Steering {
+    orders: mpsc::WeakSender<Order>,
+}
+
+impl Steering {
+    /// No server of the cluster of that name gets new writes from now on, until [`Steering::let_write`]. True when the
+    /// table that says so is published.
+    pub async fn hold_writes(&self, cluster: &str) -> bool {
+        let cluster = cluster.to_owned();
+        self.order(|done| Order::HoldWrites(cluster, done)).await
+    }
+
+    /// Whoever is the primary of that cluster gets its writes again.
+    pub async fn let_write(&self, cluster: &str) -> bool {
+        let cluster = cluster.to_owned();
+        self.order(|done| Order::LetWrite(cluster, done)).await
+    }
+
+    /// Asks these servers again now; true when each was asked after this began, whatever it answered.
+    pub async fn check_again(&self, servers: Vec<ServerId>) -> bool {
+        self.order(|done| Order::CheckAgain(servers, done)).await
+    }
+
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) -> bool {
+        let Some(orders) = self.orders.upgrade() else { return false };
+        let (done, obeyed) = oneshot::channel();
+        let sent = orders.send(order(done)).await.is_ok();
+        drop(orders);
+        sent && obeyed.await.is_ok()
     }
 }
 

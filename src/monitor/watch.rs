@@ -73,6 +73,8 @@ pub(super) struct Finding {
     pub(super) server: ServerId,
     /// The watcher that found it.
     pub(super) task: Id,
+    /// When the server was asked.
+    pub(super) begun: std::time::Instant,
     pub(super) result: CheckResult,
     /// How far the server says it is, if it answered and can tell.
     pub(super) seen: Option<Seen>,
@@ -130,7 +132,8 @@ impl Watcher {
             self.note_silence(&result);
             self.refusals = if connection::is_refused_account(&result) { self.refusals.saturating_add(1) } else { 0 };
             let pause = self.pause(&result);
-            let finding = Finding { server: self.target.server, task: tokio::task::id(), result, seen };
+            let finding =
+                Finding { server: self.target.server, task: tokio::task::id(), begun: begun.into_std(), result, seen };
             if self.findings.send(finding).await.is_err() {
                 return;
             }

@@ -16,6 +16,7 @@ use crate::admin::explain::{self, Asked};
 use crate::admin::shapes::{ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status};
 use crate::admin::{Question, report, shapes};
 use crate::config::ListenAddress;
+use crate::failover::Promoter;
 use crate::monitor::Monitor;
 use crate::topology::RoutingTable;
 use crate::worker::{self, Handle, SessionRow, Undelivered, Workers};
@@ -72,6 +73,7 @@ pub(super) struct Control {
     pub(super) workers: Workers,
     pub(super) listeners: Listeners,
     pub(super) monitor: Monitor,
+    pub(super) promoter: Promoter,
     pub(super) manager: ServiceManager,
     pub(super) phase: Phase,
     pub(super) started: Instant,
@@ -177,6 +179,11 @@ impl Control {
                 drop(answer.send(explained.map_err(|unknown| unknown.to_string())));
             }
             Question::Reload(answer) => drop(answer.send(self.reload().await)),
+            Question::Switchover { server, mode, answer } => {
+                let promoter = self.promoter.clone();
+                // It takes its time, and the loop does not wait for it.
+                tokio::spawn(async move { drop(answer.send(promoter.switchover(&server, mode).await)) });
+            }
             Question::Health(answer) => drop(answer.send(self.shown_phase())),
         }
         Next::GoOn
@@ -221,6 +228,7 @@ impl Control {
             listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
             clusters: report::clusters(&table, Instant::now()),
             pools: report::pools(&table),
+            successions: report::successions(&self.monitor.successions(), Instant::now()),
         }
     }
 

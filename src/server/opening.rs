@@ -18,6 +18,7 @@ use super::socket_file::SocketFile;
 use crate::admin;
 use crate::config::limits::{self, Bytes};
 use crate::config::{Config, IoEngine};
+use crate::failover::Promoter;
 use crate::io::{Engine, raise_open_files_limit};
 use crate::monitor::Monitor;
 use crate::protocol::auth::RsaKey;
@@ -100,6 +101,8 @@ impl Control {
         let monitor = Monitor::start(beliefs, Arc::clone(&table), workers.wake(), reports_inbox);
         first_round(&monitor, &config).await;
 
+        let promoter = Promoter::new(Arc::clone(&table), monitor.steering());
+        promoter.watch();
         let notices = listeners.swap(plan);
         let (questions, questions_inbox) = mpsc::channel(admin::QUESTIONS_MAX);
         tokio::spawn(serve_admin(admin_socket, questions));
@@ -109,6 +112,7 @@ impl Control {
             workers,
             listeners,
             monitor,
+            promoter,
             manager,
             phase: Phase::Serving,
             started,

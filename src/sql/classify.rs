@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
     /// Reads one statement with its semicolon; whether there may be another.
     #[inline]
     fn statement(&mut self) -> bool {
-        let mut first = self.lexer.next();
+        let mut first = self.lexer.next_word();
         let mut depth = 0;
         while first.kind == Kind::Sign(b'(') {
             depth += 1;

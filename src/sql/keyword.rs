@@ -57,13 +57,31 @@ impl Keyword {
 /// The keyword that a word is, if it has to be read as more than a name.
 #[inline]
 pub(super) fn find_telling(word: &[u8]) -> Option<Keyword> {
-    find(word).filter(|keyword| keyword.tells())
+    if MAY_TELL[outline(word)] { find(word).filter(|keyword| keyword.tells()) } else { None }
 }
 
 /// Whether a word that tells has this first byte and this length, so that few words have to be looked at.
 #[inline]
 pub(super) fn may_tell(first: u8, length: usize) -> bool {
     TELLING_LENGTHS[usize::from(first & 31)] & (1_u32 << (length & 31)) != 0
+}
+
+/// By the outline of a word: whether one that tells has it.
+static MAY_TELL: [bool; 256] = {
+    let mut may_tell = [false; 256];
+    let mut index = 0;
+    while let Some((word, keyword)) = KEYWORDS.entry(index) {
+        may_tell[outline(word.as_bytes())] |= keyword.tells();
+        index += 1;
+    }
+    may_tell
+};
+
+/// A number that is the same for both cases: of the first letter, the last, and the length.
+#[inline]
+const fn outline(word: &[u8]) -> usize {
+    let (first, last) = (word[0] as usize & 31, word[word.len() - 1] as usize & 31);
+    ((first * 8) ^ last ^ (word.len() * 32)) & 255
 }
 
 /// For each first letter the lengths of the words that tell, one bit each.

@@ -100,6 +100,20 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// The next token where a word is expected, which needs no more than a look at its bytes.
+    #[inline]
+    pub(super) fn next_word(&mut self) -> Token {
+        let start = self.at;
+        let is_letter = self.text.get(start).is_some_and(u8::is_ascii_alphabetic);
+        match if is_letter { ascii_name_end(self.text, start) } else { None } {
+            Some(end) => {
+                self.at = end;
+                Token { kind: Kind::Word, span: self.span(start) }
+            }
+            None => self.next(),
+        }
+    }
+
     /// A token of a rarer kind.
     fn other(&mut self, class: Class, first: u8) -> Token {
         let start = self.at;
@@ -168,7 +182,7 @@ impl<'a> Lexer<'a> {
     #[inline]
     fn word(&mut self) -> Kind {
         let start = self.at;
-        if self.text[start] < 0x80
+        if self.text[start].is_ascii()
             && let Some(end) = ascii_name_end(self.text, start)
         {
             self.at = end;

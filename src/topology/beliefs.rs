@@ -1,6 +1,6 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +31,8 @@ pub struct Beliefs {
     memories: Vec<galera::Memory>,
     /// Parallel to the clusters of `config`: what is to be said of each.
     clusters: Vec<ClusterEntry>,
+    /// Names of the clusters whose primary is being changed: nobody may begin to write there.
+    changing: HashSet<String>,
     /// Of the table made last.
     epoch: u64,
 }
@@ -58,7 +60,8 @@ impl Beliefs {
         let lines = config.clusters.iter().map(|_| Line::default()).collect();
         let memories = config.clusters.iter().map(|_| galera::Memory::default()).collect();
         let clusters = config.clusters.iter().map(|_| ClusterEntry::unnamed(&[])).collect();
-        let mut beliefs = Beliefs { config, registry, users, known, lines, memories, clusters, epoch: 0 };
+        let mut beliefs =
+            Beliefs { config, registry, users, known, lines, memories, clusters, changing: HashSet::new(), epoch: 0 };
         beliefs.conclude_all();
         beliefs
     }
@@ -127,6 +130,16 @@ impl Beliefs {
         if let Some(known) = self.find(server) {
             known.registered.progress.note(seen);
         }
+    }
+
+    /// From now on no server of the cluster of that name gets new writes, whatever it says, until [`Beliefs::let_write`].
+    pub fn hold_writes(&mut self, cluster: &str) {
+        self.changing.insert(cluster.to_owned());
+    }
+
+    /// Whoever is the primary of that cluster gets its writes again.
+    pub fn let_write(&mut self, cluster: &str) {
+        self.changing.remove(cluster);
     }
 
     /// The ids of all servers, in the order of the table.
@@ -205,7 +218,19 @@ impl Beliefs {
 
     fn entries(&self) -> Vec<ServerEntry> {
         let servers = self.config.clusters.iter().flat_map(|cluster| &cluster.servers);
-        self.known.iter().zip(servers).map(|(known, server)| known.entry(server)).collect()
+        let entries = self.known.iter().zip(servers).map(|(known, server)| known.entry(server));
+        entries.map(|entry| self.yielding(entry)).collect()
+    }
+
+    /// A primary whose place is about to be taken gets no new writes, whatever it says.
+    fn yielding(&self, mut entry: ServerEntry) -> ServerEntry {
+        let is_changing = self.changing.contains(&self.config.cluster(entry.cluster).name);
+        if is_changing && entry.health.role == ServerRole::Primary {
+            let standing = Standing::new(ServerRole::Yielding);
+            entry.health.role = standing.role;
+            entry.health.reason = standing.note.unwrap_or(entry.health.reason);
+        }
+        entry
     }
 }
 
@@ -378,6 +403,31 @@ mod tests {
         beliefs.apply(config(&[DB2]), now);
         beliefs.apply(config(&[DB2, DB1]), now);
         assert_ne!(ids(&beliefs)[1], id, "nobody remembers an unused name");
+    }
+
+    #[test]
+    fn nobody_begins_to_write_while_the_primary_changes() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let ids = ids(&beliefs);
+        let say = |beliefs: &mut Beliefs, writable: [Writable; 2]| {
+            ids.iter().zip(writable).for_each(|(&id, writable)| beliefs.check(id, &answers(writable), now));
+        };
+        let writers = |beliefs: &mut Beliefs| {
+            let table = beliefs.table();
+            let write = table.config.pool_by_name("write").unwrap();
+            table.pool(write).members.iter().map(|member| member.0).collect::<Vec<_>>()
+        };
+        say(&mut beliefs, [Writable::Yes, Writable::No]);
+        assert_eq!(writers(&mut beliefs), [0]);
+        beliefs.hold_writes("shop");
+        assert!(writers(&mut beliefs).is_empty());
+        assert_eq!(beliefs.table().servers[0].health.role, ServerRole::Yielding);
+        beliefs.apply(config(&[DB1, DB2]), now);
+        say(&mut beliefs, [Writable::No, Writable::Yes]);
+        assert!(writers(&mut beliefs).is_empty(), "the new one waits for the word, too");
+        beliefs.let_write("shop");
+        assert_eq!(writers(&mut beliefs), [1]);
     }
 
     #[test]

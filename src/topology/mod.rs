@@ -17,6 +17,7 @@ mod progress;
 mod registry;
 pub mod replication;
 mod standing;
+mod succession;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -40,6 +41,7 @@ pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
 pub use progress::{Progress, Seen};
 pub use registry::Registry;
+pub use succession::{Phases, Succession, Successions};
 pub use table::{Change, PoolEntry, RoutingTable, ServerEntry};
 pub use views::Views;
 pub use writer::ServerRole;

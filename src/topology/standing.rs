@@ -28,6 +28,7 @@ impl Standing {
             ServerRole::Contested => Some("takes writes, and is not the only one: no certain primary"),
             ServerRole::ReadOnlyPrimary => Some("configured as primary, but it says read_only"),
             ServerRole::Unknown => Some("takes writes; waits until the other servers were asked too"),
+            ServerRole::Yielding => Some("another server is being made the primary"),
             ServerRole::Primary | ServerRole::Replica | ServerRole::Deposed => None,
         };
         Standing { role, fitness: Fitness::Fit, note: note.map(Arc::from) }

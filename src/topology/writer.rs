@@ -13,6 +13,8 @@ pub enum ServerRole {
     Unknown,
     /// The only one that takes writes.
     Primary,
+    /// The only one that takes writes, and about to hand them over to another: it gets no new ones.
+    Yielding,
     /// Takes no writes.
     Replica,
     /// Takes writes, and is not alone in that; used for nothing.
@@ -29,7 +31,11 @@ impl ServerRole {
         match self {
             ServerRole::Primary => role == Role::Primary,
             ServerRole::Replica => role == Role::Replica,
-            ServerRole::Unknown | ServerRole::Contested | ServerRole::Deposed | ServerRole::ReadOnlyPrimary => false,
+            ServerRole::Unknown
+            | ServerRole::Yielding
+            | ServerRole::Contested
+            | ServerRole::Deposed
+            | ServerRole::ReadOnlyPrimary => false,
         }
     }
 }
@@ -39,6 +45,7 @@ impl fmt::Display for ServerRole {
         out.write_str(match self {
             ServerRole::Unknown => "of unknown role",
             ServerRole::Primary => "primary",
+            ServerRole::Yielding => "primary that hands over",
             ServerRole::Replica => "replica",
             ServerRole::Contested => "contested primary",
             ServerRole::Deposed => "deposed primary",

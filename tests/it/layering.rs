@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("protocol", &[]),
     ("sql", &[]),
     ("slab", &[]),
@@ -19,7 +19,8 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("session", &["protocol", "sql", "config", "topology", "route"]),
     ("io", &["slab"]),
     ("monitor", &["protocol", "config", "topology"]),
-    ("admin", &["protocol", "sql", "config", "topology", "route"]),
+    ("failover", &["protocol", "config", "topology", "monitor"]),
+    ("admin", &["protocol", "sql", "config", "topology", "route", "failover"]),
     ("standin", &["protocol"]),
     ("worker", &["protocol", "config", "topology", "route", "pool", "session", "io", "slab"]),
 ];

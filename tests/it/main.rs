@@ -21,6 +21,7 @@ mod offline;
 mod oracle;
 mod positions;
 mod pressure;
+mod promotion;
 mod recovery;
 mod reload;
 mod replicating;

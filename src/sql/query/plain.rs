@@ -75,6 +75,12 @@ impl What {
         }
     }
 
+    /// Whether the place of a name behind it is a special one.
+    #[inline]
+    fn places_names(self) -> bool {
+        matches!(self, What::Text | What::Close | What::Dot)
+    }
+
     /// A bare name behind it.
     #[inline]
     fn then_name(self) -> What {
@@ -134,13 +140,16 @@ impl Query {
             let (next, next_end) = match STEPS[usize::from(first)] {
                 Step::Name => {
                     let Some(end) = ascii_name_end(text, at) else { break };
-                    if what == What::Dot && is_sequence_name(&text[at..end]) {
+                    let name = if what.places_names() { what.then_name() } else { What::Name };
+                    let is_told = if name == What::QualifiedName {
+                        is_sequence_name(&text[at..end])
+                    } else {
+                        keyword::may_tell(first, end - at) && self.is_told(&text[at..end])
+                    };
+                    if is_told {
                         break;
                     }
-                    if what != What::Dot && keyword::may_tell(first, end - at) && self.is_told(&text[at..end]) {
-                        break;
-                    }
-                    (what.then_name(), end)
+                    (name, end)
                 }
                 Step::Blank => {
                     at += 1;

@@ -113,8 +113,10 @@ impl Refusal {
     fn new(phase: Phase, error: Error) -> Refusal {
         match error {
             Error::Server(error) => {
-                let lives = !error.state.starts_with("08");
-                let fate = if lives { Fate::Refused } else { Fate::Unknown };
+                let is_known = !error.state.starts_with("08");
+                let fate = if is_known { Fate::Refused } else { Fate::Unknown };
+                // Whoever is told that a server is read-only has lost its primary, and does well to log in again.
+                let lives = is_known && !READ_ONLY.contains(&error.code);
                 Refusal {
                     phase,
                     code: format!("{} ({})", error.code, error.state),
@@ -291,6 +293,9 @@ impl Client {
         format!("INSERT INTO {} (client, number) VALUES ({}, {number})", self.table, self.diary.client)
     }
 }
+
+/// What servers say that take no writes: `ER_OPTION_PREVENTS_STATEMENT` and `ER_READ_ONLY_MODE`.
+const READ_ONLY: [u16; 2] = [1290, 1836];
 
 /// Between two turns of a client, so that a load leaves something of the machine to the servers.
 const PAUSE: Duration = Duration::from_millis(5);

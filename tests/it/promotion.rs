@@ -1,0 +1,210 @@
+//! Another server becomes the primary, under a load that notices if a row is lost, repeated, or seen too late.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::harness::checker::Load;
+use crate::harness::{Engine, Flavour, Server, Sqluice, Start, Trio, eventually};
+
+/// Three servers with the account that promotions are made with, which has no more than it needs.
+fn set(flavour: Flavour) -> Trio {
+    let trio = Trio::start(flavour);
+    let needs = match flavour.is_mariadb() {
+        true => "REPLICATION SLAVE ADMIN, REPLICA MONITOR, READ_ONLY ADMIN, PROCESS, RELOAD",
+        false => {
+            "REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD"
+        }
+    };
+    trio.primary()
+        .root(&format!("CREATE USER failover@'%' IDENTIFIED BY 'promotes'; GRANT {needs} ON *.* TO failover@'%'"));
+    trio.await_replicas();
+    trio
+}
+
+fn in_front_of(trio: &Trio, failover: &str) -> Sqluice {
+    let mut text = format!(
+        "[cluster.set]\ntopology = \"replication\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
+         check_interval = \"500ms\"\ncheck_timeout = \"5s\"\nhold_timeout = \"60s\"\nfailover = \"{failover}\"\n\
+         admin = {{ user = \"failover\", password = \"promotes\" }}\n\
+         replication = {{ user = \"repl\", password = \"repl\" }}\n"
+    );
+    for (index, server) in trio.servers.iter().enumerate() {
+        text += &format!("[[cluster.set.server]]\nname = \"db{}\"\naddress = \"{}\"\n", index + 1, server.address);
+    }
+    text += "[pool]\nwrite = { cluster = \"set\", role = \"primary\" }\n\
+             read = { cluster = \"set\", role = \"replica\", fallback = \"write\" }\n\
+             [[user]]\nname = \"app\"\npassword = \"app\"\nsplit = { write = \"write\", read = \"read\" }\n";
+    Start::new(Engine::IoUring, text).run_with_servers_up(3)
+}
+
+/// The name of the server that the balancer takes for the primary.
+fn primary(sqluice: &Sqluice) -> Option<String> {
+    let status = sqluice.status();
+    let servers = status["clusters"][0]["servers"].as_array().expect("the cluster has servers").clone();
+    let primary = servers.iter().find(|server| server["role"] == "primary" && server["state"] == "up");
+    primary.map(|server| server["name"].as_str().expect("a server has a name").to_owned())
+}
+
+/// Until a server follows another one, and has caught up with it.
+fn await_following(replica: &Server, primary: &Server) {
+    let (ask, port) = match replica.flavour.is_mariadb() {
+        true => ("SHOW SLAVE STATUS", primary.address.port()),
+        false => ("SHOW REPLICA STATUS", primary.address.port()),
+    };
+    eventually(&format!("{} follows {port}", replica.address), || {
+        let status = replica.root(ask);
+        let columns: Vec<&str> = status.split('\t').collect();
+        let threads = columns.iter().filter(|column| **column == "Yes").count();
+        (columns.contains(&port.to_string().as_str()) && threads >= 2).then_some(())
+    });
+}
+
+fn is_read_only(server: &Server) -> bool {
+    server.root("SELECT @@GLOBAL.read_only").trim() == "1"
+}
+
+#[test]
+fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        let trio = set(flavour);
+        let sqluice = in_front_of(&trio, "manual");
+        let load = Load::start(sqluice.address, trio.primary(), 4);
+        load.await_writes(10);
+
+        let told = sqluice.command(&["switchover", "db2", "--dry-run"]).expect_success("switchover --dry-run");
+        assert!(told.contains("read_only = ON") && told.contains("read_only = OFF"), "{told}");
+        assert!(!told.contains("= 'repl',") || !told.contains("PASSWORD = 'repl'"), "{told}");
+        assert_eq!(primary(&sqluice).as_deref(), Some("db1"), "nothing was done");
+
+        // The third one cannot be opened: its account lost what that needs.
+        let [_, second, third] = &trio.servers;
+        let privilege = if flavour.is_mariadb() { "READ_ONLY ADMIN" } else { "SYSTEM_VARIABLES_ADMIN" };
+        let closed = if flavour.is_mariadb() { "" } else { "SET GLOBAL super_read_only = OFF; " };
+        let close = if flavour.is_mariadb() { "" } else { "; SET GLOBAL super_read_only = ON" };
+        third.root(&format!("{closed}SET sql_log_bin = 0; REVOKE {privilege} ON *.* FROM failover@'%'{close}"));
+        let failed = sqluice.command(&["switchover", "db3"]);
+        assert!(!failed.success, "{failed:?}");
+        assert!(failed.stderr.contains("everything was taken back"), "{}", failed.stderr);
+        assert!(!is_read_only(trio.primary()) && is_read_only(third), "{flavour:?}");
+        load.await_writes(10);
+        await_following(third, trio.primary());
+        assert_eq!(primary(&sqluice).as_deref(), Some("db1"));
+
+        let done = sqluice.command(&["switchover", "set/db2"]).expect_success("switchover");
+        assert!(done.contains("db2 is the primary"), "{done}");
+        load.await_writes(10);
+        assert_eq!(primary(&sqluice).as_deref(), Some("db2"));
+        assert!(is_read_only(trio.primary()) && !is_read_only(second));
+        await_following(trio.primary(), second);
+        await_following(third, second);
+        let refused = sqluice.command(&["switchover", "db2"]);
+        assert!(refused.stderr.contains("db2 is the primary already"), "{}", refused.stderr);
+
+        // And back again: the old primary has followed the new one.
+        sqluice.command(&["switchover", "db1"]).expect_success("switchover");
+        load.await_writes(10);
+        await_following(second, trio.primary());
+        let report = load.stop(trio.primary());
+        report.expect_clean(&format!("{flavour:?}: a planned change there and back, and one that failed"));
+    }
+}
+
+/// From now on a commit is acknowledged when a replica has received it: what is acknowledged survives the primary.
+fn await_receipts(primary: &Server, replicas: &[&Server]) {
+    if primary.flavour.is_mariadb() {
+        primary.root(
+            "SET GLOBAL rpl_semi_sync_master_timeout = 600000, GLOBAL rpl_semi_sync_master_enabled = ON, \
+                      GLOBAL rpl_semi_sync_master_wait_point = AFTER_SYNC",
+        );
+        for replica in replicas {
+            replica.root("SET GLOBAL rpl_semi_sync_slave_enabled = ON; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD");
+        }
+    } else {
+        let install = "SET sql_log_bin = 0; INSTALL PLUGIN rpl_semi_sync";
+        primary.root(&format!("{install}_source SONAME 'semisync_source.so'"));
+        for replica in replicas {
+            replica.root("SET GLOBAL super_read_only = OFF");
+            replica.root(&format!("{install}_replica SONAME 'semisync_replica.so'; SET GLOBAL super_read_only = ON"));
+            replica
+                .root("SET GLOBAL rpl_semi_sync_replica_enabled = ON; STOP REPLICA IO_THREAD; START REPLICA IO_THREAD");
+        }
+    }
+    // Writes that waited for a receipt before anybody gives one would wait for ever.
+    let clients = format!("\t{}", replicas.len());
+    eventually("the primary knows who gives receipts", || {
+        let status = primary.root("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%clients'");
+        status.trim_end().ends_with(&clients).then_some(())
+    });
+    if !primary.flavour.is_mariadb() {
+        primary.root("SET GLOBAL rpl_semi_sync_source_timeout = 600000, GLOBAL rpl_semi_sync_source_enabled = ON");
+    }
+}
+
+/// Until all balancers agree on a primary other than that one; its place in the set.
+fn await_another_primary(balancers: &[&Sqluice], old: usize) -> usize {
+    let old = format!("db{}", old + 1);
+    let name = eventually("all balancers agree on another primary", || {
+        let mut names = balancers.iter().map(|sqluice| primary(sqluice));
+        let first = names.next().flatten().filter(|name| *name != old)?;
+        names.all(|name| name.as_ref() == Some(&first)).then_some(first)
+    });
+    name.strip_prefix("db").and_then(|number| number.parse::<usize>().ok()).expect("a number") - 1
+}
+
+#[test]
+fn of_two_balancers_one_replaces_a_dead_primary_and_who_comes_back_with_more_stays_out() {
+    let trio = set(Flavour::MariaDb10);
+    let [first, second, third] = &trio.servers;
+    await_receipts(first, &[second, third]);
+    let balancers = [in_front_of(&trio, "automatic"), in_front_of(&trio, "automatic")];
+    let load = Load::start(balancers[0].address, first, 4);
+    load.await_writes(20);
+    first.kill();
+    let new = await_another_primary(&[&balancers[0], &balancers[1]], 0);
+    load.await_writes(20);
+    let done: Vec<bool> = balancers.iter().map(|sqluice| sqluice.log().contains("take writes")).collect();
+    assert_eq!(done.iter().filter(|done| **done).count(), 1, "one of them did it: {done:?}");
+    let [new, other] = [&trio.servers[new], &trio.servers[3 - new]];
+    await_following(other, new);
+
+    // It comes back open, and with a row that nobody else has.
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("first.sql");
+    fs::write(&file, "CREATE TABLE test.astray (id INT);\n").expect("a file can be written");
+    // Servers may run as another user.
+    for path in [folder.path(), &file] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("they are ours");
+    }
+    first.restart(&[&format!("--init-file={}", file.display())]);
+    eventually("the old primary is closed", || is_read_only(first).then_some(()));
+    eventually("somebody says what is wrong with it", || {
+        balancers.iter().any(|sqluice| sqluice.log().contains("it has transactions that")).then_some(())
+    });
+    load.await_writes(20);
+    assert!(first.root("SHOW SLAVE STATUS").trim().is_empty(), "it follows nobody");
+    let report = load.stop(new);
+    report.expect_clean("kill -9 of the primary of MariaDB, two balancers");
+}
+
+#[test]
+fn a_dead_primary_of_mysql_is_replaced_and_follows_when_it_comes_back() {
+    let trio = set(Flavour::MySql97);
+    let sqluice = in_front_of(&trio, "automatic");
+    trio.primary().kill();
+    let new = await_another_primary(&[&sqluice], 0);
+    let load = Load::start(sqluice.address, &trio.servers[new], 4);
+    load.await_writes(10);
+    trio.primary().restart(&["--innodb-flush-log-at-trx-commit=2"]);
+    await_following(trio.primary(), &trio.servers[new]);
+    assert!(is_read_only(trio.primary()));
+    sqluice.await_servers_up(3);
+
+    let others: Vec<&Server> = (0..3).filter(|&at| at != new).map(|at| &trio.servers[at]).collect();
+    await_receipts(&trio.servers[new], &others);
+    load.await_writes(20);
+    trio.servers[new].kill();
+    let newest = await_another_primary(&[&sqluice], new);
+    load.await_writes(20);
+    let report = load.stop(&trio.servers[newest]);
+    report.expect_clean("kill -9 of the primary of MySQL");
+}
