@@ -17,6 +17,7 @@ fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, 
     let entries = table.servers.iter().filter(|entry| entry.cluster == index);
     let topology = match cluster.topology {
         Topology::Replication => "replication",
+        Topology::GroupReplication => "group-replication",
         Topology::Static => "static",
         Topology::Galera => "galera",
     };

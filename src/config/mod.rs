@@ -158,7 +158,7 @@ pub struct Cluster {
     pub name: String,
     /// Where the servers' roles come from.
     pub topology: Topology,
-    /// The account the health checks use; always there with [`Topology::Replication`] and [`Topology::Galera`].
+    /// The account the health checks use; always there but with [`Topology::Static`].
     pub monitor: Option<Account>,
     /// Who may make another server the primary, and how; absent: nobody here does.
     pub promotion: Option<Promotion>,
@@ -187,6 +187,8 @@ pub struct Cluster {
 pub enum Topology {
     /// Asynchronous or semi-synchronous replication: the servers' own `read_only` tells.
     Replication,
+    /// Group Replication: the members of the group tell.
+    GroupReplication,
     /// The configuration tells: each server's `role` is primary or replica.
     Static,
     /// The nodes of a Galera cluster: their `wsrep_` status tells which of them are in step. All could take writes, one does,
@@ -269,7 +271,8 @@ pub enum ServerAddress {
 /// What the configuration says of a server's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoleSetting {
-    /// The server itself tells; only with [`Topology::Replication`].
+    /// The server itself tells; only with [`Topology::Replication`] and
+    /// [`Topology::GroupReplication`].
     Auto,
     /// The primary, whatever it says.
     Primary,

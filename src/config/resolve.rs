@@ -76,12 +76,15 @@ impl Resolver<'_> {
 
     fn cluster(&self, written: ClusterSection) -> Option<Cluster> {
         let topology = inner(written.topology);
-        if let Some(topology @ (Topology::Replication | Topology::Galera)) = topology
+        if let Some(topology @ (Topology::Replication | Topology::GroupReplication | Topology::Galera)) = topology
             && !written.has_monitor
         {
-            let problem = format!("topology \"{}\" needs an account for the health checks", topology.word());
-            let advice = "write `monitor = { user = \"…\", password = \"…\" }`, or make the topology \"static\"";
-            self.complaints.missing(&written.name.span(), format!("{problem}: {advice}"));
+            let problem = format!(
+                "topology \"{}\" needs an account for the health checks: \
+                 write `monitor = {{ user = \"…\", password = \"…\" }}`, or make the topology \"static\"",
+                topology.word()
+            );
+            self.complaints.missing(&written.name.span(), problem);
         }
         let account = |written: Option<AccountSection>, what| written.map(|account| self.account(account, what));
         let monitor = account(written.monitor, "the monitor");

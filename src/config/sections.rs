@@ -228,19 +228,19 @@ static CLUSTER: Section = Section {
     settings: &[
         Setting {
             name: "topology",
-            form: Form::Choice { words: words::<Topology>, not_yet: &["group-replication"] },
+            form: Form::Choice { words: words::<Topology>, not_yet: &[] },
             absent: Absent::Refused,
             reload: Reload::AtOnce,
             doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`, and who replicates from whom. `\"static\"`: each server's `role`. \
                   `\"galera\"`: the nodes' own `wsrep_` status; of those in step with the majority one takes the writes, so that \
-                  two never conflict. `\"group-replication\"` is not available yet.",
+                  two never conflict. `\"group-replication\"`: the members of a group of MySQL servers.",
         },
         Setting {
             name: "monitor",
             form: Form::Table(&MONITOR),
             absent: Absent::Means("none: a check ends with the server's greeting"),
             reload: Reload::AtOnce,
-            doc: "The account of the health checks. Needed with topologies `\"replication\"` and `\"galera\"`.",
+            doc: "The account of the health checks. Needed with every topology but `\"static\"`.",
         },
         Setting {
             name: "failover",

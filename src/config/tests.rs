@@ -481,11 +481,6 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
         "proxy_protocol = true\naddress = \"0",
         "3:1: `proxy_protocol` is not available yet: leave it out",
     );
-    check(
-        "\"replication\"",
-        "\"group-replication\"",
-        "6:12: `topology` cannot be \"group-replication\": that is not available yet; write \"replication\", \"static\" or \"galera\"",
-    );
     check_added(
         "[admin]\nhttp = \"127.0.0.1:9104\"\n",
         "21:1: `http` is not available yet: use `[admin] socket` and `sqluice status`",
@@ -800,7 +795,7 @@ fn what_is_missing_is_named_at_its_table() {
     check(
         "topology = \"replication\"\n",
         "",
-        "5:10: [cluster.NAME] needs `topology`: `\"replication\"`, `\"static\"` or `\"galera\"`",
+        "5:10: [cluster.NAME] needs `topology`: `\"replication\"`, `\"group-replication\"`, `\"static\"` or `\"galera\"`",
     );
     check("pool = \"write\"\n", "", "16:1: [[user]] needs `pool` or `split`");
     assert_eq!(

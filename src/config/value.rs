@@ -52,8 +52,12 @@ impl Choice for LogFormat {
 }
 
 impl Choice for Topology {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("replication", Topology::Replication), ("static", Topology::Static), ("galera", Topology::Galera)];
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("replication", Topology::Replication),
+        ("group-replication", Topology::GroupReplication),
+        ("static", Topology::Static),
+        ("galera", Topology::Galera),
+    ];
 }
 
 impl Choice for DonorReads {

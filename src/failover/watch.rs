@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
 use super::{Mode, Promoter};
 use crate::config::{Cluster, ClusterIndex, Failover};
 use crate::topology::{Condition, RoutingTable, ServerEntry, ServerRole};
@@ -33,21 +36,33 @@ enum Need {
     Rejoin,
 }
 
-/// Runs until the process ends.
+/// Runs until the process ends. Each cluster has a task of its own: a server that does not answer delays no other cluster.
 pub(super) async fn watch(promoter: Promoter) {
-    let mut memories: HashMap<String, Memory> = HashMap::new();
+    let mut watched: HashMap<String, JoinHandle<()>> = HashMap::new();
+    loop {
+        watched.retain(|_, task| !task.is_finished());
+        let table = promoter.table.load_full();
+        for cluster in table.config.clusters.iter().filter(|cluster| is_automatic(cluster)) {
+            let name = cluster.name.clone();
+            watched.entry(name.clone()).or_insert_with(|| tokio::spawn(watch_cluster(promoter.clone(), name)));
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn is_automatic(cluster: &Cluster) -> bool {
+    cluster.promotion.as_ref().is_some_and(|promotion| promotion.failover == Failover::Automatic)
+}
+
+/// Runs until the configuration says otherwise.
+async fn watch_cluster(promoter: Promoter, name: String) {
+    let mut memory = Memory::default();
     loop {
         let table = promoter.table.load_full();
-        let automatic = |cluster: &Cluster| {
-            cluster.promotion.as_ref().is_some_and(|promotion| promotion.failover == Failover::Automatic)
-        };
-        let clusters = table.config.clusters.iter().enumerate().filter(|(_, cluster)| automatic(cluster));
-        for (index, cluster) in clusters {
-            let memory = memories.entry(cluster.name.clone()).or_default();
-            look_after(&promoter, &table, ClusterIndex(index), memory).await;
-        }
-        memories.retain(|name, _| table.config.clusters.iter().any(|cluster| cluster.name == *name));
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        let is_it = |cluster: &Cluster| cluster.name == name && is_automatic(cluster);
+        let Some(index) = table.config.clusters.iter().position(is_it) else { return };
+        look_after(&promoter, &table, ClusterIndex(index), &mut memory).await;
+        sleep(LOOK_INTERVAL).await;
     }
 }
 
@@ -124,3 +139,44 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Between two attempts that come to nothing.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::testing::{answers, config_with, table};
+    use crate::topology::{CheckResult, Writable};
+
+    /// What a cluster of three needs, in which each server was asked once, some time later.
+    #[track_caller]
+    fn check(results: [CheckResult; 3], settled: bool, later: Duration, expected: Need) {
+        let settings = "topology = \"replication\"\nmonitor = { user = \"m\", password = \"m\" }\n\
+                        failover = \"automatic\"\nreplication = { user = \"r\", password = \"r\" }";
+        let servers: Vec<String> =
+            (1..4).map(|number| format!("name = \"db{number}\"\naddress = \"10.0.0.{number}:3306\"")).collect();
+        let table = table(config_with(settings, &servers.iter().map(String::as_str).collect::<Vec<_>>()), &results);
+        let now = Instant::now();
+        let cluster = &table.config.clusters[0];
+        assert_eq!(need(cluster, table.servers.iter(), settled.then_some(now), now + later), expected, "{results:?}");
+    }
+
+    #[test]
+    fn a_primary_is_replaced_when_it_was_down_for_some_checks_and_not_before() {
+        let (writes, reads) = (|| answers(Writable::Yes), || answers(Writable::No));
+        let (soon, late) = (Duration::ZERO, Duration::from_secs(60));
+        check([writes(), reads(), reads()], true, late, Need::Nothing);
+        check([CheckResult::Refused, reads(), reads()], true, soon, Need::Nothing);
+        check([CheckResult::Refused, reads(), reads()], true, late, Need::Primary);
+        check([writes(), CheckResult::Refused, reads()], true, late, Need::Nothing);
+        // With nobody up, nobody can take its place.
+        check([CheckResult::Refused, CheckResult::Refused, CheckResult::Refused], true, late, Need::Nothing);
+        // Nothing is lost that is only closed.
+        check([reads(), reads(), reads()], true, late, Need::Nothing);
+    }
+
+    #[test]
+    fn who_comes_back_is_looked_at() {
+        let (writes, reads) = (|| answers(Writable::Yes), || answers(Writable::No));
+        check([writes(), writes(), reads()], true, Duration::ZERO, Need::Rejoin);
+        check([writes(), reads(), reads()], false, Duration::ZERO, Need::Rejoin);
+    }
+}

@@ -12,8 +12,9 @@ use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
     Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable,
-    Seen, ServerEntry, ServerId, Thresholds, galera,
+    Seen, ServerEntry, ServerId, Thresholds,
 };
+use super::{galera, group};
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
 
 /// What is believed of each configured server.
@@ -25,12 +26,8 @@ pub struct Beliefs {
     registry: Registry,
     users: Arc<Users>,
     known: Vec<Known>,
-    /// Parallel to the clusters of `config`: what outlives an answer in those that replicate.
-    lines: Vec<Line>,
-    /// The same of Galera clusters.
-    memories: Vec<galera::Memory>,
-    /// Parallel to the clusters of `config`: what is to be said of each.
-    clusters: Vec<ClusterEntry>,
+    /// Parallel to the clusters of `config`: what outlives an answer.
+    memories: Vec<Memory>,
     /// Names of the clusters whose primary is being changed: nobody may begin to write there.
     changing: HashSet<String>,
     /// Of the table made last.
@@ -51,17 +48,50 @@ struct Known {
     standing: Standing,
 }
 
+/// What is remembered of a cluster beyond what its servers say now.
+#[derive(Debug)]
+enum Memory {
+    /// Roles are configured.
+    Nothing,
+    Line(Line),
+    Group(group::Memory),
+    Galera(galera::Memory),
+}
+
+impl Memory {
+    fn new(topology: Topology) -> Memory {
+        match topology {
+            Topology::Static => Memory::Nothing,
+            Topology::Replication => Memory::Line(Line::default()),
+            Topology::GroupReplication => Memory::Group(group::Memory::default()),
+            Topology::Galera => Memory::Galera(galera::Memory::default()),
+        }
+    }
+
+    /// What was remembered before, if it is of the same kind.
+    fn or_older(self, old: Option<Memory>) -> Memory {
+        old.filter(|old| std::mem::discriminant(old) == std::mem::discriminant(&self)).unwrap_or(self)
+    }
+
+    /// What is to be said of the cluster.
+    fn entry(&self) -> ClusterEntry {
+        match self {
+            Memory::Nothing => ClusterEntry::unnamed(&[]),
+            Memory::Line(line) => ClusterEntry::unnamed(line.alarms()),
+            Memory::Group(group) => ClusterEntry::unnamed(group.alarms()),
+            Memory::Galera(galera) => galera.entry(),
+        }
+    }
+}
+
 impl Beliefs {
     /// Nothing is known of any server yet.
     pub fn new(config: Arc<Config>, now: Instant) -> Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
         let known = known(&config, &mut registry, Vec::new(), now);
-        let lines = config.clusters.iter().map(|_| Line::default()).collect();
-        let memories = config.clusters.iter().map(|_| galera::Memory::default()).collect();
-        let clusters = config.clusters.iter().map(|_| ClusterEntry::unnamed(&[])).collect();
-        let mut beliefs =
-            Beliefs { config, registry, users, known, lines, memories, clusters, changing: HashSet::new(), epoch: 0 };
+        let memories = config.clusters.iter().map(|cluster| Memory::new(cluster.topology)).collect();
+        let mut beliefs = Beliefs { config, registry, users, known, memories, changing: HashSet::new(), epoch: 0 };
         beliefs.conclude_all();
         beliefs
     }
@@ -71,9 +101,11 @@ impl Beliefs {
         self.users = Arc::new(Users::new(&config, &mut self.registry));
         self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
         self.registry.forget_unused(&config);
-        self.lines = carry_over(&self.config, std::mem::take(&mut self.lines), &config);
-        self.memories = carry_over(&self.config, std::mem::take(&mut self.memories), &config);
-        self.clusters = config.clusters.iter().map(|_| ClusterEntry::unnamed(&[])).collect();
+        let old = self.config.clusters.iter().map(|cluster| cluster.name.as_str());
+        let mut old: HashMap<&str, Memory> = old.zip(std::mem::take(&mut self.memories)).collect();
+        let clusters = config.clusters.iter();
+        let memory = |cluster: &Cluster| Memory::new(cluster.topology).or_older(old.remove(cluster.name.as_str()));
+        self.memories = clusters.map(memory).collect();
         self.config = config;
         self.conclude_all();
     }
@@ -101,7 +133,9 @@ impl Beliefs {
         if let CheckResult::Answered(_) = result {
             self.hear(cluster, server);
         }
-        self.memories[cluster.0].check(server, result, now);
+        if let Memory::Galera(galera) = &mut self.memories[cluster.0] {
+            galera.check(server, result, now);
+        }
         self.conclude(cluster);
     }
 
@@ -115,14 +149,20 @@ impl Beliefs {
         }
         let cluster = known.cluster;
         let follow_up = known.belief.report(failure, now);
-        self.memories[cluster.0].report(server, failure, now);
+        if let Memory::Galera(galera) = &mut self.memories[cluster.0] {
+            galera.report(server, failure, now);
+        }
         self.conclude(cluster);
         follow_up
     }
 
     /// Servers to ask again at once: what they said last was before something that they should know of.
     pub fn take_outdated(&mut self) -> Vec<ServerId> {
-        self.memories.iter_mut().flat_map(galera::Memory::take_to_ask).collect()
+        let taken = self.memories.iter_mut().map(|memory| match memory {
+            Memory::Galera(galera) => galera.take_to_ask(),
+            Memory::Nothing | Memory::Line(_) | Memory::Group(_) => Vec::new(),
+        });
+        taken.flatten().collect()
     }
 
     /// Takes in how far a server that answered said it is; nothing, if it did not tell. Makes no new table.
@@ -155,7 +195,7 @@ impl Beliefs {
     /// The table that follows from what is believed now.
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
-        let clusters = self.clusters.clone();
+        let clusters = self.memories.iter().map(Memory::entry).collect();
         RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), clusters, Arc::clone(&self.users))
     }
 
@@ -176,15 +216,23 @@ impl Beliefs {
     /// Takes in an answer together with what it means to the rest of its cluster.
     fn hear(&mut self, cluster: ClusterIndex, id: ServerId) {
         let settings = self.config.cluster(cluster);
-        if settings.topology != Topology::Replication {
-            return;
-        }
         let seen = self.known.iter().find(|known| known.registered.id == id);
         let seen = seen.and_then(|known| known.registered.progress.last());
-        let line = &mut self.lines[cluster.0];
-        line.hear(settings, &members(&self.known, cluster, settings), id, seen.as_deref());
+        let members = members(&self.known, cluster, settings);
+        let lag = match &mut self.memories[cluster.0] {
+            Memory::Nothing | Memory::Galera(_) => return,
+            Memory::Line(line) => {
+                line.hear(settings, &members, id, seen.as_deref());
+                line.lag(id)
+            }
+            Memory::Group(group) => {
+                let member = members.iter().find(|member| member.id == id);
+                member.into_iter().for_each(|member| group.hear(settings, member, seen.as_deref()));
+                group.lag(id)
+            }
+        };
         if let Some(known) = self.known.iter().find(|known| known.registered.id == id) {
-            known.registered.progress.note_lag(line.lag(id));
+            known.registered.progress.note_lag(lag);
         }
     }
 
@@ -196,22 +244,15 @@ impl Beliefs {
     fn conclude(&mut self, cluster: ClusterIndex) {
         let settings = self.config.cluster(cluster);
         let members = members(&self.known, cluster, settings);
-        let (standings, entry) = match settings.topology {
-            Topology::Replication => {
-                let standings = self.lines[cluster.0].judge(settings, &members);
-                (standings, ClusterEntry::unnamed(self.lines[cluster.0].alarms()))
-            }
-            Topology::Galera => {
-                let nodes: Vec<_> = members.iter().map(galera::Configured::of).collect();
-                self.memories[cluster.0].conclude(&nodes);
-                galera::judge(&self.memories[cluster.0], &nodes, settings.donor_reads)
-            }
-            Topology::Static => {
+        let standings = match &mut self.memories[cluster.0] {
+            Memory::Line(line) => line.judge(settings, &members),
+            Memory::Group(group) => group.judge(settings, &members),
+            Memory::Galera(galera) => galera.judge(&members, settings.donor_reads),
+            Memory::Nothing => {
                 let role = |member: &Member<'_>| writer::own_role(settings.topology, member.server.role, member.belief);
-                (members.iter().map(|member| Standing::new(role(member))).collect(), ClusterEntry::unnamed(&[]))
+                members.iter().map(|member| Standing::new(role(member))).collect()
             }
         };
-        self.clusters[cluster.0] = entry;
         let known = self.known.iter_mut().filter(|known| known.cluster == cluster);
         known.zip(standings).for_each(|(known, standing)| known.standing = standing);
     }
@@ -232,13 +273,6 @@ impl Beliefs {
         }
         entry
     }
-}
-
-/// What was kept of each cluster, for those of another configuration that have the same name.
-fn carry_over<Kept: Default>(old: &Config, kept: Vec<Kept>, new: &Config) -> Vec<Kept> {
-    let names = old.clusters.iter().map(|cluster| cluster.name.as_str());
-    let mut kept: HashMap<&str, Kept> = names.zip(kept).collect();
-    new.clusters.iter().map(|cluster| kept.remove(cluster.name.as_str()).unwrap_or_default()).collect()
 }
 
 /// The servers of a cluster, in the order of the configuration.
@@ -420,8 +454,13 @@ mod tests {
         };
         say(&mut beliefs, [Writable::Yes, Writable::No]);
         assert_eq!(writers(&mut beliefs), [0]);
+        let before = beliefs.table();
         beliefs.hold_writes("shop");
+        let during = beliefs.next_table(&before).expect("the workers have to be told");
         assert!(writers(&mut beliefs).is_empty());
+        beliefs.let_write("shop");
+        assert!(beliefs.next_table(&during).is_some(), "and again");
+        beliefs.hold_writes("shop");
         assert_eq!(beliefs.table().servers[0].health.role, ServerRole::Yielding);
         beliefs.apply(config(&[DB1, DB2]), now);
         say(&mut beliefs, [Writable::No, Writable::Yes]);

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, GreetingFacts, ServerId, ServerRole, galera, replication};
+use super::{Endpoint, GreetingFacts, ServerId, ServerRole, galera, group, replication};
 
 /// Whether a server is used, for what, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +138,8 @@ pub enum View {
     Galera(Box<galera::View>),
     /// Whom it replicates from.
     Replication(replication::View),
+    /// The group that it is a member of.
+    Group(group::View),
 }
 
 /// Whether a server says that it takes writes.

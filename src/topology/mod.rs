@@ -10,6 +10,7 @@ mod beliefs;
 mod cluster;
 pub mod galera;
 mod greeting;
+pub mod group;
 mod health;
 mod load;
 mod offer;

@@ -70,8 +70,9 @@ impl Worker {
             // They leave as soon as they can.
             self.reconfigured();
             self.send_away(removed);
-            self.requeue_waiters();
         }
+        // A server that is back may be full: whoever has its connections must know of those who wait.
+        self.requeue_waiters();
         self.serve_waiters();
     }
 

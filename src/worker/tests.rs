@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod lending;
 mod split;
 
 use super::*;

@@ -44,7 +44,7 @@ impl Worker {
         }
     }
 
-    /// After a change of the configuration the waiting may belong elsewhere: they queue again, in their order.
+    /// With another table the waiting may belong elsewhere, or wait for other servers: they queue again, in their order.
     pub(super) fn requeue_waiters(&mut self) {
         for key in self.waiters.take_all() {
             self.guarded(Some(key), |worker| worker.wait(key));

@@ -3,15 +3,15 @@
 
 use serde_json::Value;
 
-use crate::harness::{Engine, Flavour, Server, Sqluice, Start, Trio, eventually};
+use crate::harness::{Engine, Flavour, Group, Server, Sqluice, Start, Trio, eventually};
 
 /// A check that takes too long would count as silence; here it may take as long as anything may.
-fn config(trio: &Trio) -> String {
-    let mut text = String::from(
-        "[cluster.shop]\ntopology = \"replication\"\nmonitor = { user = \"monitor\", password = \"monitor\" }\n\
+fn config(topology: &str, servers: &[Server]) -> String {
+    let mut text = format!(
+        "[cluster.shop]\ntopology = \"{topology}\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
          check_interval = \"50ms\"\ncheck_timeout = \"60s\"\nmax_replica_lag = \"1s\"\n\n",
     );
-    for (index, server) in trio.servers.iter().enumerate() {
+    for (index, server) in servers.iter().enumerate() {
         text += &format!("[[cluster.shop.server]]\nname = \"db{}\"\naddress = \"{}\"\n\n", index + 1, server.address);
     }
     text + "[pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\n\
@@ -91,7 +91,7 @@ fn replicas_are_read_from_only_while_they_follow_closely() {
         let mut primary = trio.primary().direct();
         primary.execute("CREATE TABLE test.t (id INT PRIMARY KEY)");
         trio.await_replicas();
-        let sqluice = Start::new(Engine::Epoll, config(&trio)).run_with_servers_up(3);
+        let sqluice = Start::new(Engine::Epoll, config("replication", &trio.servers)).run_with_servers_up(3);
         let shown = Shown(&sqluice);
         (1..3).for_each(|server| shown.await_fit(server));
         shown.await_no_alarm();
@@ -161,7 +161,7 @@ fn replicas_are_read_from_only_while_they_follow_closely() {
 fn a_primary_that_returns_after_a_failover_is_not_used() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         let trio = Trio::start(flavour);
-        let sqluice = Start::new(Engine::Epoll, config(&trio)).run_with_servers_up(3);
+        let sqluice = Start::new(Engine::Epoll, config("replication", &trio.servers)).run_with_servers_up(3);
         let shown = Shown(&sqluice);
         shown.await_field(0, "role", "primary");
         // All that it has was seen before it goes.
@@ -188,4 +188,35 @@ fn a_primary_that_returns_after_a_failover_is_not_used() {
         set_writable(&trio.servers[0], true);
         shown.await_field(0, "role", "primary");
     }
+}
+
+#[test]
+fn the_members_of_a_group_say_who_is_the_primary() {
+    let group = Group::start();
+    let sqluice = Start::new(Engine::Epoll, config("group-replication", &group.servers)).run_with_servers_up(3);
+    let shown = Shown(&sqluice);
+    shown.await_field(0, "role", "primary");
+    for server in 1..3 {
+        shown.await_field(server, "role", "replica");
+        shown.await_fit(server);
+    }
+    shown.await_no_alarm();
+
+    // Who leaves the group lives, and is not used.
+    group.servers[2].root("STOP GROUP_REPLICATION");
+    shown.await_unfit(2, "is OFFLINE in its group");
+    group.servers[2].root("START GROUP_REPLICATION USER = 'repl', PASSWORD = 'repl'");
+    shown.await_fit(2);
+
+    // The group makes another one its primary, and takes the old one back as a secondary.
+    group.servers[0].root("STOP GROUP_REPLICATION");
+    shown.await_unfit(0, "is OFFLINE in its group");
+    let is_primary = |server: usize| shown.field(server, "role") == "primary";
+    let new = eventually("there is another primary", || (1..3).find(|server| is_primary(*server)));
+    group.servers[new].direct().execute("CREATE TABLE test.t (id INT PRIMARY KEY)");
+
+    // Whoever is left alone without the others having said goodbye has no majority.
+    let other = 3 - new;
+    group.servers[new].kill();
+    shown.await_unfit(other, "sees no majority of its group: 1 of 2 online");
 }

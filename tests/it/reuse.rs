@@ -1,6 +1,8 @@
 //! `backend_reuse = "transaction"` on real servers: many clients over few connections, and nobody meets what another left.
 
+mod dying;
 mod prepared;
+mod splitting;
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,7 +57,7 @@ impl House {
 
     /// A house whose server is reached through `cutter`.
     fn behind(engine: Engine, flavour: Flavour, cutter: &Cutter) -> House {
-        House::before(engine, Server::shared(flavour), cutter.address, 1, "10s")
+        House::before(engine, Server::shared(flavour), cutter.address, 1, "60s")
     }
 
     fn kill_all_connections(&self) {

@@ -92,7 +92,7 @@ pub(crate) fn on_each_set(test: impl Fn(&mut Session<'_>)) {
 }
 
 /// A schema with the table, which the replicas have as well.
-fn trio_database(trio: &Trio) -> String {
+pub(crate) fn trio_database(trio: &Trio) -> String {
     let database = trio.primary().fresh_database();
     let mut client = trio.primary().direct();
     client.execute(&format!("CREATE TABLE {database}.t (id INT AUTO_INCREMENT PRIMARY KEY, n INT)"));

@@ -39,7 +39,11 @@ fn packet(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<(Vec<u8>
             return Ok(packet);
         }
         let mut chunk = [0; 1024];
-        let count = stream.read(&mut chunk)?;
+        // A read with a timeout is interrupted by whatever concerns the thread, as the end of a ring that it made.
+        let count = match stream.read(&mut chunk) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            count => count?,
+        };
         if count == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }

@@ -1,6 +1,7 @@
 //! What a server is asked in each check, in the words of its family and as its cluster's topology wants to know it.
 
 mod galera;
+mod group;
 mod replication;
 mod role;
 
@@ -12,6 +13,7 @@ use crate::config::Topology;
 use crate::protocol::version::ServerVersion;
 use crate::topology::{CheckResult, Seen, View, Writable};
 use galera::Node;
+use group::Group;
 use replication::Replication;
 use role::Role;
 
@@ -45,14 +47,17 @@ pub(super) enum Asking {
     Replication(Replication),
     /// Roles follow from how the nodes see their group.
     Node(Node),
+    /// The members of a group say who is what.
+    Group(Group),
 }
 
 impl Asking {
     pub(super) fn new(topology: Topology, version: ServerVersion) -> Asking {
         match topology {
             Topology::Replication => Asking::Replication(Replication::new(version)),
-            Topology::Static => Asking::Role(Role::new(version)),
+            Topology::GroupReplication => Asking::Group(Group::new(version)),
             Topology::Galera => Asking::Node(Node::new(version)),
+            Topology::Static => Asking::Role(Role::new(version)),
         }
     }
 
@@ -67,13 +72,14 @@ impl Asking {
             Asking::Role(role) => role.ask(client).await,
             Asking::Node(node) => node.ask(client).await,
             Asking::Replication(replication) => replication.ask(client, extent, deadline).await,
+            Asking::Group(group) => group.ask(client).await,
         }
     }
 
     /// Whether a new connection may be told more than this one.
     pub(super) fn is_outdated(&self) -> bool {
         match self {
-            Asking::Role(_) | Asking::Node(_) => false,
+            Asking::Role(_) | Asking::Node(_) | Asking::Group(_) => false,
             Asking::Replication(replication) => replication.is_outdated(),
         }
     }

@@ -128,6 +128,8 @@ impl Split {
     /// The command under way is over.
     pub(in crate::session) fn finished(&mut self, end: ReplyEnd, status: StatusFlags, now: Instant) -> After {
         let error = end.error;
+        // An error has no flags: those are of the reply before.
+        let status = if error.is_some() { status.without(StatusFlags::SESSION_STATE_CHANGED) } else { status };
         self.note_last(end);
         if self.current.at == Side::Replica {
             return self.read_at_replica(status);

@@ -106,6 +106,21 @@ impl Chore {
         }
     }
 
+    /// Whether it is a query, which takes the place of the last one.
+    pub(super) fn is_question(self) -> bool {
+        matches!(
+            self,
+            Chore::HomeValues
+                | Chore::HomeChanges
+                | Chore::ReplicaValues
+                | Chore::Position
+                | Chore::Wait
+                | Chore::Views
+                | Chore::HomeTheirs
+                | Chore::InsertId
+        )
+    }
+
     /// What goes wrong with it concerns the statement, and not the connection.
     pub(super) fn is_of_statement(self) -> bool {
         matches!(self, Chore::HomeReading(_) | Chore::HomePrepare(_))

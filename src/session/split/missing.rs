@@ -70,9 +70,19 @@ impl Split {
         }
         match goal {
             Side::Replica if self.has_home() && self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
-            Side::Replica => self.next_at_replica(status, surroundings),
+            Side::Replica => {
+                let next = self.next_at_replica(status, surroundings);
+                if self.would_take_found_rows(&next) { Next::Ready(Side::Server) } else { next }
+            }
             _ => self.next_at_home(status),
         }
+    }
+
+    /// Questions of ours are queries, too: none is asked where the last query of the client ran while its FOUND_ROWS()
+    /// outlives the command at hand.
+    fn would_take_found_rows(&self, next: &Next) -> bool {
+        matches!(next, Next::Say(chore) if chore.is_question() && chore.side() == self.found)
+            && self.current.keeps_found_rows
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {
@@ -108,11 +118,8 @@ impl Split {
             return self.next_about_the_last(status);
         }
         if self.may_have_set_unseen {
-            // The question is a query, too: what was found before it must not be asked about any more.
-            let must_keep = self.current.keeps_found_rows && self.found == Side::Server;
-            // It had no answer.
-            let is_given_up = self.pins.binding_reads().is_some();
-            return if must_keep || is_given_up { Next::Ready(Side::Server) } else { Next::Say(Chore::HomeChanges) };
+            let had_no_answer = self.pins.binding_reads().is_some();
+            return if had_no_answer { Next::Ready(Side::Server) } else { Next::Say(Chore::HomeChanges) };
         }
         let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
         let may_leave = !self.replicas.have_snapshot();
@@ -193,8 +200,16 @@ impl Split {
     fn next_about_the_last(&self, status: StatusFlags) -> Next {
         let needs = self.current.classification.needs;
         let is_as_home = self.replicas.get().is_none_or(|known| known.applied == Some(self.journal.version()));
+        let is_in_schema = self.replicas.get().is_none_or(|known| known.schema.as_deref() == self.journal.schema());
         match self.executed_statement() {
             _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
+            // Another schema leaves FOUND_ROWS().
+            _ if !is_in_schema && needs.contains(Needs::FOUND_ROWS) => match self.journal.schema() {
+                Some(_) if !self.was_refused_settings() && !needs.contains(Needs::ROW_COUNT) => {
+                    Next::Say(Chore::Schema)
+                }
+                Some(_) | None => self.next_at_home(status),
+            },
             // A SET leaves FOUND_ROWS() and, where a SET at home has, conditions. How the answer looks depends on modes and
             // character sets.
             _ if !is_as_home && !self.was_refused_settings() && !needs.contains(Needs::ROW_COUNT) => {

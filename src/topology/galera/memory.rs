@@ -9,7 +9,7 @@ use super::standing::{Accord, Standing};
 use super::view::{Group, Status, View};
 use crate::config::{RoleSetting, ServerAddress};
 use crate::topology::standing::Member;
-use crate::topology::{self, CheckResult, Condition, Failure, ServerId, Writable};
+use crate::topology::{self, CheckResult, ClusterEntry, Condition, Failure, ServerId, Writable};
 
 /// The past of one cluster.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Memory {
     ground: Ground,
     /// Whose answer is older than the newest view of the group, and who was not told to ask again yet.
     to_ask: Vec<ServerId>,
+    /// What followed from all this for the operator.
+    pub(super) said: Option<ClusterEntry>,
 }
 
 /// What the configuration and the checks in general say of a node.

@@ -17,17 +17,33 @@ use std::sync::Arc;
 pub use situation::Situation;
 pub use view::{Connection, Desync, Group, LocalState, Queries, Readiness, Status, View};
 
-pub(super) use memory::{Configured, Memory};
+pub(super) use memory::Memory;
 
-use super::standing::Standing as Used;
+use super::standing::{Member, Standing as Used};
 use super::{ClusterEntry, Fitness, ServerId, ServerRole};
 use crate::config::DonorReads;
-use memory::Writing;
+use memory::{Configured, Writing};
 use situation::{Picture, Presence};
 use standing::Standing;
 
+impl Memory {
+    /// What each node is used for, by all that was taken in until now.
+    pub(super) fn judge(&mut self, members: &[Member<'_>], donors: DonorReads) -> Vec<Used> {
+        let configured: Vec<Configured<'_>> = members.iter().map(Configured::of).collect();
+        self.conclude(&configured);
+        let (used, entry) = judge(self, &configured, donors);
+        self.said = Some(entry);
+        used
+    }
+
+    /// What is to be said of the cluster.
+    pub(super) fn entry(&self) -> ClusterEntry {
+        self.said.clone().unwrap_or_else(|| ClusterEntry::unnamed(&[]))
+    }
+}
+
 /// What each node is used for, in their order, and what is to be said of the whole cluster.
-pub(super) fn judge(memory: &Memory, configured: &[Configured<'_>], donors: DonorReads) -> (Vec<Used>, ClusterEntry) {
+fn judge(memory: &Memory, configured: &[Configured<'_>], donors: DonorReads) -> (Vec<Used>, ClusterEntry) {
     let picture = Picture::new(memory, configured);
     let writing = memory.writing(configured);
     let judged = picture.nodes.iter().map(|node| match node.presence {

@@ -4,25 +4,25 @@ use std::time::Duration;
 
 /// How far one replica is behind.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Gauge {
+pub(in crate::topology) struct Gauge {
     lag: Option<Duration>,
     is_lagging: bool,
 }
 
 impl Gauge {
     /// What was measured; absent where it cannot be, which changes nothing.
-    pub(super) fn note(&mut self, lag: Option<Duration>, max: Duration) {
+    pub(in crate::topology) fn note(&mut self, lag: Option<Duration>, max: Duration) {
         self.lag = lag;
         let Some(lag) = lag else { return };
         self.is_lagging = if self.is_lagging { lag > max / 2 } else { lag > max };
     }
 
-    pub(super) fn lag(&self) -> Option<Duration> {
+    pub(in crate::topology) fn lag(&self) -> Option<Duration> {
         self.lag
     }
 
     /// Whether it was further behind than it may be, and has not been closer than half of that since.
-    pub(super) fn is_lagging(&self) -> bool {
+    pub(in crate::topology) fn is_lagging(&self) -> bool {
         self.is_lagging
     }
 }

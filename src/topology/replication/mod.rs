@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::protocol::gtid::{GtidHistory, GtidPosition};
+pub(super) use gauge::Gauge;
 pub(super) use line::Line;
+pub(super) use track::Track;
 
 /// A server's own view of its replication at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

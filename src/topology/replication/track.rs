@@ -12,7 +12,7 @@ use crate::protocol::gtid::GtidPosition;
 ///
 /// Invariant: rising in time, each covered by the next, at most `SAMPLES_MAX`.
 #[derive(Debug, Default)]
-pub(super) struct Track {
+pub(in crate::topology) struct Track {
     samples: VecDeque<(Instant, GtidPosition)>,
     /// When the primary was last asked.
     asked: Option<Instant>,
@@ -20,7 +20,7 @@ pub(super) struct Track {
 
 impl Track {
     /// The primary was there when it was asked. Samples are kept so that a lag of `max` is seen well.
-    pub(super) fn note(&mut self, position: &GtidPosition, asked: Instant, max: Duration) {
+    pub(in crate::topology) fn note(&mut self, position: &GtidPosition, asked: Instant, max: Duration) {
         self.asked = Some(asked);
         // What the primary has lost in a crash no replica will ever be seen to have.
         self.samples.retain(|(_, sample)| position.covers(sample));
@@ -35,13 +35,13 @@ impl Track {
     }
 
     /// Another server is the primary.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::topology) fn clear(&mut self) {
         *self = Track::default();
     }
 
     /// How far behind a server surely is that had applied `position` when it was asked. It stands still while the primary
     /// is not heard: whether it goes on writing nobody knows.
-    pub(super) fn lag(&self, position: &GtidPosition, asked: Instant) -> Option<Duration> {
+    pub(in crate::topology) fn lag(&self, position: &GtidPosition, asked: Instant) -> Option<Duration> {
         let until = asked.min(self.asked?);
         let missed = self.samples.iter().find(|(_, sample)| !position.covers(sample));
         Some(missed.map_or(Duration::ZERO, |(since, _)| until.saturating_duration_since(*since)))

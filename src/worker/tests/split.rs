@@ -59,7 +59,7 @@ impl Mirror {
 }
 
 impl Client {
-    fn row(&mut self, values: &[&str]) {
+    pub(super) fn row(&mut self, values: &[&str]) {
         let mut bytes = Vec::new();
         let mut sequence = write_packet(&mut bytes, 1, &[values.len() as u8]);
         for _ in values {
@@ -73,18 +73,18 @@ impl Client {
     }
 
     /// The one value of a query's one row.
-    fn value_of(&mut self, text: &str) -> String {
+    pub(super) fn value_of(&mut self, text: &str) -> String {
         self.query(text);
         self.value()
     }
 
-    fn value(&mut self) -> String {
+    pub(super) fn value(&mut self) -> String {
         let packets: Vec<Vec<u8>> = (0..4).map(|_| self.receive().expect("a result").1).collect();
         String::from_utf8_lossy(&packets[2][1..]).into_owned()
     }
 }
 
-fn greeting() -> Vec<u8> {
+pub(super) fn greeting() -> Vec<u8> {
     static GREETING: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut greeting = Client::connect(standin().address()).greeting();
         greeting.capabilities |= crate::protocol::capability::Capabilities::SESSION_TRACK;
@@ -122,7 +122,7 @@ fn split_house(engine: Engine, home: &Mirror, replica: SocketAddr, more_of_repli
 
 impl House {
     /// Bytes that clients have sent, as far as workers have seen them.
-    fn client_bytes(&self) -> u64 {
+    pub(super) fn client_bytes(&self) -> u64 {
         let handles = self.company.handles.get().expect("hired");
         handles.iter().map(|handle| handle.counters().client_bytes.load(Ordering::SeqCst)).sum()
     }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -18,6 +18,10 @@ struct Shared {
     /// The next command with these bytes in it goes to the server, and its reply is lost with the connection.
     marker: Mutex<Option<Vec<u8>>>,
     cuts: AtomicUsize,
+    /// Whoever connects is hung up on.
+    is_closed: AtomicBool,
+    /// Of all that is passed on now, or was.
+    sockets: Mutex<Vec<TcpStream>>,
 }
 
 impl Cutter {
@@ -30,6 +34,9 @@ impl Cutter {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 // A server that is down is seen as one that hangs up.
+                if relay.shared.is_closed.load(Ordering::SeqCst) {
+                    continue;
+                }
                 if let Ok(server) = TcpStream::connect(server) {
                     relay.serve(client, server);
                 }
@@ -48,7 +55,33 @@ impl Cutter {
         self.shared.cuts.load(Ordering::SeqCst)
     }
 
+    /// The server dies, as seen from here: all connections break, and there are no new ones.
+    pub(crate) fn close(&self) {
+        self.shared.is_closed.store(true, Ordering::SeqCst);
+        self.break_all();
+    }
+
+    /// It is back.
+    pub(crate) fn open(&self) {
+        self.shared.is_closed.store(false, Ordering::SeqCst);
+    }
+
+    /// All connections break.
+    pub(crate) fn break_all(&self) {
+        for socket in self.shared.sockets.lock().expect("no thread panics with it").drain(..) {
+            // It may be closed already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
     fn serve(&self, client: TcpStream, server: TcpStream) {
+        {
+            let mut sockets = self.shared.sockets.lock().expect("no thread panics with it");
+            if self.shared.is_closed.load(Ordering::SeqCst) {
+                return;
+            }
+            sockets.extend([client.try_clone(), server.try_clone()].map(|socket| socket.expect("a copy")));
+        }
         let cut = Arc::new(Mutex::new(false));
         let [from_client, to_client] = [client.try_clone(), client.try_clone()].map(|socket| socket.expect("a copy"));
         let [from_server, to_server] = [server.try_clone(), server.try_clone()].map(|socket| socket.expect("a copy"));

@@ -146,6 +146,47 @@ fn await_position(replica: &Server, position: &str) {
     assert_eq!(replica.root(&sql).trim(), "0", "{} does not get to {position}: {}", replica.address, why());
 }
 
+/// Three members of a replication group of MySQL, the first of which takes writes.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) servers: [Server; 3],
+}
+
+impl Group {
+    pub(crate) fn start() -> Group {
+        let addresses = [(); 3].map(|()| free_address());
+        let seeds = addresses.map(|address| address.to_string()).join(",");
+        let servers = thread::scope(|scope| {
+            let starts = addresses.map(|address| {
+                let options = [
+                    "--plugin-load-add=group_replication.so".to_owned(),
+                    "--performance-schema=ON".to_owned(),
+                    "--report-host=127.0.0.1".to_owned(),
+                    "--loose-group-replication-group-name=aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee".to_owned(),
+                    "--loose-group-replication-start-on-boot=OFF".to_owned(),
+                    "--loose-group-replication-recovery-get-public-key=ON".to_owned(),
+                    format!("--loose-group-replication-local-address={address}"),
+                    format!("--loose-group-replication-group-seeds={seeds}"),
+                ];
+                scope.spawn(move || Server::start(Flavour::MySql97, &options.each_ref().map(String::as_str)))
+            });
+            starts.map(|start| start.join().expect("the server starts"))
+        });
+        for (index, server) in servers.iter().enumerate() {
+            server.root(
+                "SET sql_log_bin = 0; GRANT SELECT ON performance_schema.replication_group_members TO monitor@'%'; \
+                 SET sql_log_bin = 1; RESET BINARY LOGS AND GTIDS",
+            );
+            let begin = if index == 0 { "SET GLOBAL group_replication_bootstrap_group = ON; " } else { "" };
+            server.root(&format!(
+                "{begin}START GROUP_REPLICATION USER = 'repl', PASSWORD = 'repl'; \
+                 SET GLOBAL group_replication_bootstrap_group = OFF"
+            ));
+        }
+        Group { servers }
+    }
+}
+
 /// Three nodes of MariaDB 10.11, each of which takes writes.
 #[derive(Debug)]
 pub(crate) struct Galera {

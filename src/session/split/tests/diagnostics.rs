@@ -152,6 +152,36 @@ fn a_question_is_answered_with_the_settings_of_its_time() {
 }
 
 #[test]
+fn a_question_is_answered_in_the_schema_of_its_time() {
+    let mut play = any();
+    finds(&mut play);
+    play.at_home("USE other", AUTOCOMMIT, &schema("other"));
+    play.said();
+    assert_eq!(play.read("SELECT FOUND_ROWS(), DATABASE()"), Side::Replica);
+    assert_eq!(play.said_to_replica(), ["USE other"]);
+    let mut play = Play::of(Script { user: "any", refused: ("USE other", 1044), ..Script::default() });
+    finds(&mut play);
+    play.at_home("USE other", AUTOCOMMIT, &schema("other"));
+    play.said();
+    assert_eq!(play.read("SELECT FOUND_ROWS(), DATABASE()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
+}
+
+#[test]
+fn home_is_not_asked_where_it_is_while_its_found_rows_may_be_asked_for() {
+    let mut play = Play::new();
+    for _ in 0..10 {
+        assert_eq!(play.read("SELECT a FROM t LOCK IN SHARE MODE"), Side::Server);
+    }
+    play.said();
+    assert_eq!(play.read("SHOW CREATE TABLE t"), Side::Server);
+    assert_eq!(play.said_to_home(), [""; 0]);
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert_eq!(play.said_to_home(), ["SELECT @@GLOBAL.gtid_binlog_pos"]);
+}
+
+#[test]
 fn what_ran_at_home_is_not_run_again_for_a_question() {
     let mut play = any();
     finds(&mut play);

@@ -94,3 +94,17 @@ fn a_transaction_that_changed_its_session_at_the_replica_cannot_be_committed() {
     assert_eq!(play.said_to_home(), [""; 0], "its other reads are of the replica's snapshot");
     assert_refused(play, &query("COMMIT"), "a function that set a variable");
 }
+
+#[test]
+fn a_refused_write_leaves_the_snapshot_where_it_is() {
+    for lacking in [Capabilities::NONE, Capabilities::DEPRECATE_EOF] {
+        let mut play = with_snapshot(Script { lacking, ..Script::default() });
+        // The last that home said had changed something.
+        let changed = StatusFlags(READ_ONLY_TRANSACTION.0 | StatusFlags::SESSION_STATE_CHANGED.0);
+        play.at_home("SET time_zone = '+01:00'", changed, &variable("time_zone", "+01:00"));
+        assert_eq!(play.goes(&query("INSERT INTO t (a) VALUES (1)")), Side::Server);
+        play.reply(Side::Server, &error(1, 1792));
+        play.stage.take_client();
+        assert_eq!(play.goes(&query("SELECT * FROM u ORDER BY id")), Side::Replica, "{:?}", play.said);
+    }
+}
