@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use sqluice::admin::client::{self, ClientError};
+use sqluice::admin::doctor::{self, Outcome};
 use sqluice::admin::explain::{self, Asked};
 use sqluice::admin::shapes::{Explanation, Reloaded, SessionStatus, Status, Switchover};
 use sqluice::admin::{self, table};
@@ -84,6 +85,16 @@ enum Command {
         /// Print again every second, until Ctrl-C
         #[arg(long)]
         watch: bool,
+    },
+    /// Say what is wrong with the clusters, and what to do next
+    ///
+    /// Exit code 0 if all is well, 1 if something needs an operator. Nothing is ever done at the servers.
+    Doctor {
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Only this cluster
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
     },
     /// Show one row a session
     Sessions {
@@ -174,6 +185,8 @@ enum Failure {
     Unreachable(String),
     /// The log says why already.
     Logged,
+    /// What was printed says that something is wrong.
+    Unwell,
 }
 
 type Done = Result<(), Failure>;
@@ -183,7 +196,7 @@ fn main() -> ExitCode {
     let (code, reason) = match perform(command) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Failed(reason)) => (1, reason),
-        Err(Failure::Logged) => return ExitCode::from(1),
+        Err(Failure::Logged | Failure::Unwell) => return ExitCode::from(1),
         Err(Failure::BadConfig(reason)) => (2, reason),
         Err(Failure::Unreachable(reason)) => (3, reason),
     };
@@ -206,6 +219,7 @@ fn perform(command: Command) -> Done {
         }
         Command::Status { process, json, watch: false } => show(&status_page(&process.socket()?, json)?),
         Command::Status { process, json, watch: true } => watch_status(&process.socket()?, json),
+        Command::Doctor { process, cluster } => doctor(&process.socket()?, cluster.as_deref()),
         Command::Sessions { process, json } => sessions(&process.socket()?, json),
         Command::Reload(process) => reload(&process.socket()?),
         Command::Switchover { process, server, dry_run } => switchover(&process.socket()?, &server, dry_run),
@@ -252,6 +266,16 @@ fn explain(config: Option<&Path>, socket: Option<&Path>, asked: &Asked<'_>) -> D
 fn status_page(socket: &Path, json: bool) -> Result<String, Failure> {
     let body = ask(socket, Method::GET, "/v1/status")?;
     if json { Ok(raw(&body)) } else { parsed::<Status>(&body).map(|status| table::status(&status)) }
+}
+
+fn doctor(socket: &Path, cluster: Option<&str>) -> Done {
+    let status = parsed::<Status>(&ask(socket, Method::GET, "/v1/status")?)?;
+    let diagnosis = doctor::examine(&status, cluster).map_err(Failure::BadConfig)?;
+    show(&diagnosis.page)?;
+    match diagnosis.outcome {
+        Outcome::Well => Ok(()),
+        Outcome::NeedsOperator => Err(Failure::Unwell),
+    }
 }
 
 /// Goes on when the process does not answer: it may be restarting, which is what somebody watches for.

@@ -241,7 +241,9 @@ fn wanted_of(topology: Topology, wanted: Role) -> &'static str {
         (Topology::Replication, Role::Replica) => "used while it is up and says read_only",
         (Topology::GroupReplication, Role::Primary) => "used while it is up and its group's primary",
         (Topology::GroupReplication, Role::Replica) => "used while it is up and online in its group",
-        (Topology::Static | Topology::Galera, Role::Primary | Role::Replica) => "used while it is up",
+        (Topology::Galera, Role::Primary) => "used while it is the node that has the writes",
+        (Topology::Galera, Role::Replica) => "used while it is in step with the group and another one has the writes",
+        (Topology::Static, Role::Primary | Role::Replica) => "used while it is up",
     }
 }
 

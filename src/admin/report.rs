@@ -13,6 +13,7 @@ pub fn clusters(table: &RoutingTable, now: Instant) -> Vec<ClusterStatus> {
 }
 
 fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, now: Instant) -> ClusterStatus {
+    let entry = &table.clusters[index.0];
     let entries = table.servers.iter().filter(|entry| entry.cluster == index);
     let topology = match cluster.topology {
         Topology::Replication => "replication",
@@ -23,7 +24,9 @@ fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, 
     ClusterStatus {
         name: cluster.name.clone(),
         topology: topology.to_string(),
-        alarms: table.clusters[index.0].alarms.clone(),
+        situation: entry.situation.to_string(),
+        alarms: entry.alarms.clone(),
+        advice: entry.advice.clone(),
         servers: entries.zip(&cluster.servers).map(|(entry, server)| server_status(entry, server, now)).collect(),
     }
 }

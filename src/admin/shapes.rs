@@ -130,9 +130,15 @@ pub struct ClusterStatus {
     pub name: String,
     /// How roles are found: `replication`, `static`, …
     pub topology: String,
-    /// What is wrong with it and what to do, a sentence each.
+    /// What has happened to it, by name, where its topology has names for that: `one node stopped`, `split brain…`, …
+    #[serde(default)]
+    pub situation: String,
+    /// What is wrong with it, a sentence each; empty when nothing is.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// The next steps for an operator, in order; empty when there is nothing to do.
+    #[serde(default)]
+    pub advice: Vec<String>,
     /// Its servers, in the order of the configuration.
     pub servers: Vec<ServerStatus>,
 }
@@ -378,7 +384,9 @@ pub(super) mod tests {
             clusters: vec![ClusterStatus {
                 name: "shop".into(),
                 topology: "replication".into(),
+                situation: String::new(),
                 alarms: vec!["db2 is a replica and takes writes".into()],
+                advice: vec![],
                 servers: vec![
                     server("db1", "10.0.0.11:3306"),
                     ServerStatus {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::doctor;
 use super::shapes::{
     Explanation, Phase, Reloaded, ServerStatus, SessionStatus, SplitCounts, StatementExplanation, Status, Verdict,
 };
@@ -25,9 +26,18 @@ pub fn status(status: &Status) -> String {
     page.push_str(&servers(status));
     page.push_str(&alarms(status));
     page.push('\n');
+    page.push_str(&told(status));
     page.push_str(&pools(status));
     page.push_str(&successions(status));
     page
+}
+
+/// What the clusters have to say of themselves, and a line between that and the next table.
+fn told(status: &Status) -> String {
+    match doctor::told(status) {
+        told if told.is_empty() => told,
+        told => format!("{told}\n"),
+    }
 }
 
 fn process_lines(status: &Status) -> String {

@@ -197,6 +197,7 @@ fn cluster(cluster: &Cluster) -> Entry<'_> {
         ("connect_timeout", Shown::duration(cluster.connect_timeout)),
         ("max_replica_lag", Shown::duration(cluster.max_replica_lag)),
         ("hold_timeout", Shown::duration(cluster.hold_timeout)),
+        ("donor_reads", Shown::of(cluster.donor_reads)),
     ]);
     named(&["cluster"], &cluster.name, format!("[cluster.{}]", toml_key(&cluster.name)), values)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting,
+    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting,
     ServerAddress, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
@@ -63,6 +63,7 @@ pub(crate) struct ClusterSection {
     pub(crate) connect_timeout: Option<At<Duration>>,
     pub(crate) max_replica_lag: Option<At<Duration>>,
     pub(crate) hold_timeout: Option<At<Duration>>,
+    pub(crate) donor_reads: Option<At<DonorReads>>,
     pub(crate) servers: Vec<ServerSection>,
 }
 
@@ -223,6 +224,7 @@ impl ClusterSection {
             connect_timeout: table.duration("connect_timeout"),
             max_replica_lag: table.duration("max_replica_lag"),
             hold_timeout: table.duration("hold_timeout"),
+            donor_reads: table.choice("donor_reads"),
             servers: table.tables("server", ServerSection::read),
         };
         table.finish();

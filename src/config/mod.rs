@@ -158,8 +158,7 @@ pub struct Cluster {
     pub name: String,
     /// Where the servers' roles come from.
     pub topology: Topology,
-    /// The account the health checks use; always there with [`Topology::Replication`] and
-    /// [`Topology::GroupReplication`].
+    /// The account the health checks use; always there but with [`Topology::Static`].
     pub monitor: Option<Account>,
     /// Who may make another server the primary, and how; absent: nobody here does.
     pub promotion: Option<Promotion>,
@@ -175,6 +174,8 @@ pub struct Cluster {
     pub max_replica_lag: Duration,
     /// How long a statement waits for a usable server before it gets an error.
     pub hold_timeout: Duration,
+    /// When a Galera node gets reads that gives another one its data; of no meaning in other topologies.
+    pub donor_reads: DonorReads,
     /// How long a connection to a server may take to stand, up to the server's greeting.
     pub connect_timeout: Duration,
     /// The members in the order of the file; at least one, names and addresses unique.
@@ -190,9 +191,19 @@ pub enum Topology {
     GroupReplication,
     /// The configuration tells: each server's `role` is primary or replica.
     Static,
-    /// The same, for the nodes of a Galera cluster: all could take writes, and a read may wait at any of them until
-    /// it has what the others committed.
+    /// The nodes of a Galera cluster: their `wsrep_` status tells which of them are in step. All could take writes, one does,
+    /// and a read may wait at any of them until it has what the others committed.
     Galera,
+}
+
+/// `donor_reads`: when a Galera node gets reads that may be behind, because it gives another one its data, or was taken out of
+/// step by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DonorReads {
+    /// Only when no node in step is left, in the pool or its fallbacks.
+    LastResort,
+    /// As if it were in step.
+    Always,
 }
 
 /// An account at the servers.

@@ -76,7 +76,7 @@ impl Resolver<'_> {
 
     fn cluster(&self, written: ClusterSection) -> Option<Cluster> {
         let topology = inner(written.topology);
-        if let Some(topology @ (Topology::Replication | Topology::GroupReplication)) = topology
+        if let Some(topology @ (Topology::Replication | Topology::GroupReplication | Topology::Galera)) = topology
             && !written.has_monitor
         {
             let problem = format!(
@@ -106,6 +106,7 @@ impl Resolver<'_> {
             rise: inner(written.rise)?,
             max_replica_lag: inner(written.max_replica_lag)?,
             hold_timeout: inner(written.hold_timeout)?,
+            donor_reads: inner(written.donor_reads)?,
             connect_timeout: inner(written.connect_timeout)?,
             servers: all(servers)?,
         })
@@ -117,7 +118,7 @@ impl Resolver<'_> {
     }
 
     fn server(&self, written: ServerSection, topology: Option<Topology>) -> Option<Server> {
-        if let (Some(topology @ (Topology::Static | Topology::Galera)), Some(role)) = (topology, &written.role)
+        if let (Some(topology @ Topology::Static), Some(role)) = (topology, &written.role)
             && *role.get_ref() == RoleSetting::Auto
         {
             let problem = format!("topology \"{}\" asks no server for its role", topology.word());

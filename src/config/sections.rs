@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::limits;
 use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
-use super::{Balance, Failover, IoEngine, LogFormat, LogLevel, Reuse, Role, RoleSetting, Topology};
+use super::{Balance, DonorReads, Failover, IoEngine, LogFormat, LogLevel, Reuse, Role, RoleSetting, Topology};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -232,15 +232,15 @@ static CLUSTER: Section = Section {
             absent: Absent::Refused,
             reload: Reload::AtOnce,
             doc: "Where roles come from. `\"replication\"`: the servers' own `read_only`, and who replicates from whom. `\"static\"`: each server's `role`. \
-                  `\"galera\"`: each node's `role`; the node with the role `\"primary\"` takes the writes, so that two never \
-                  conflict. `\"group-replication\"`: the members of a group of MySQL servers.",
+                  `\"galera\"`: the nodes' own `wsrep_` status; of those in step with the majority one takes the writes, so that \
+                  two never conflict. `\"group-replication\"`: the members of a group of MySQL servers.",
         },
         Setting {
             name: "monitor",
             form: Form::Table(&MONITOR),
             absent: Absent::Means("none: a check ends with the server's greeting"),
             reload: Reload::AtOnce,
-            doc: "The account of the health checks. Needed with the topologies `\"replication\"` and `\"group-replication\"`.",
+            doc: "The account of the health checks. Needed with every topology but `\"static\"`.",
         },
         Setting {
             name: "failover",
@@ -317,6 +317,15 @@ static CLUSTER: Section = Section {
             absent: Absent::Is("\"10s\""),
             reload: Reload::AtOnce,
             doc: "How long a session waits for a usable server before it gets an error.",
+        },
+        Setting {
+            name: "donor_reads",
+            form: Form::Choice { words: words::<DonorReads>, not_yet: &[] },
+            absent: Absent::Is("\"last-resort\""),
+            reload: Reload::AtOnce,
+            doc: "Topology `\"galera\"`: whether a node gets reads while it gives another one its data, or is out of step by \
+                  `wsrep_desync`: it may be behind. `\"last-resort\"`: only when no other node is left, in the pool or its \
+                  fallbacks. `\"always\"`: like the others. Writes go there only when it is the last.",
         },
         Setting {
             name: "server",
@@ -429,8 +438,9 @@ static SERVER: Section = Section {
             form: Form::Choice { words: words::<RoleSetting>, not_yet: &[] },
             absent: Absent::Is("\"auto\""),
             reload: Reload::AtOnce,
-            doc: "`\"auto\"`: the server itself tells. Topologies `\"static\"` and `\"galera\"` need one of the others. One server of a cluster at \
-                  most can be `\"primary\"`.",
+            doc: "`\"auto\"`: the server itself tells. Topology `\"static\"` needs one of the others. One server of a cluster at \
+                  most can be `\"primary\"`; a Galera node that is has the writes whenever it is in step, also when it comes back, \
+                  and one that is `\"replica\"` never has them.",
         },
         Setting {
             name: "max_connections",

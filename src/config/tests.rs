@@ -103,6 +103,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
         (cluster.connect_timeout, cluster.max_replica_lag, cluster.hold_timeout),
         (seconds(2), seconds(10), seconds(10))
     );
+    assert_eq!(cluster.donor_reads, DonorReads::LastResort);
     let server = &cluster.servers[0];
     assert_eq!((server.weight, server.role, server.max_connections), (100, RoleSetting::Auto, 0));
 
@@ -160,6 +161,7 @@ rise = 4
 connect_timeout = "3s"
 max_replica_lag = "1h"
 hold_timeout = "0s"
+donor_reads = "always"
 [[cluster.shop.server]]
 name = "db1"
 address = "db1.example.com:3306"
@@ -686,9 +688,10 @@ fn every_pool_can_have_a_member() {
         "8:1: topology \"static\" asks no server for its role: write `role = \"primary\"` or `role = \"replica\"`",
     );
     check(
-        "\"replication\"",
-        "\"galera\"",
-        "8:1: topology \"galera\" asks no server for its role: write `role = \"primary\"` or `role = \"replica\"`",
+        "topology = \"replication\"\nmonitor = { user = \"monitor\", password = \"m\" }\n",
+        "topology = \"galera\"\n",
+        "5:10: topology \"galera\" needs an account for the health checks: \
+         write `monitor = { user = \"…\", password = \"…\" }`, or make the topology \"static\"",
     );
     check(
         "monitor = { user = \"monitor\", password = \"m\" }\n",
@@ -921,6 +924,7 @@ fn a_change_is_one_line() {
     check_change("workers = 2", "workers = 3", &["process: workers 2 -> 3 (from the next start on)"]);
     check_change("fall = 5", "", &["cluster shop: fall 5 -> 3"]);
     check_change("hold_timeout = \"0s\"", "hold_timeout = \"90s\"", &["cluster shop: hold_timeout \"0s\" -> \"90s\""]);
+    check_change("donor_reads = \"always\"\n", "", &["cluster shop: donor_reads \"always\" -> \"last-resort\""]);
     check_change("fallback = \"write\"", "", &["pool read: fallback \"write\" -> none (for new sessions)"]);
     check_change(
         "backend_password = \"other\"",

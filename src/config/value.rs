@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::limits::SOCKET_PATH_BYTES_MAX;
 use super::{
-    Balance, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting, ServerAddress, Topology,
+    Balance, DonorReads, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting,
+    ServerAddress, Topology,
 };
 
 /// What is wrong with a value, and what to write instead; goes on after the setting's name.
@@ -57,6 +58,11 @@ impl Choice for Topology {
         ("static", Topology::Static),
         ("galera", Topology::Galera),
     ];
+}
+
+impl Choice for DonorReads {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("last-resort", DonorReads::LastResort), ("always", DonorReads::Always)];
 }
 
 impl Choice for Failover {

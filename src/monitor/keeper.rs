@@ -11,8 +11,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::{
-    Beliefs, Blame, Change, CheckResult, Condition, Failure, FollowUp, Publication, Report, RoutingTable, ServerId,
-    ServerRole, Succession, Successions,
+    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Report, RoutingTable,
+    ServerId, ServerRole, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -166,6 +166,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         }
         self.beliefs.check(finding.server, &finding.result, Instant::now());
         self.publish_changes();
+        self.ask_again();
         self.note_reply(&finding);
         self.note_refusal(&finding);
         self.answer_awaited(Some((finding.server, finding.begun)));
@@ -216,7 +217,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let Some(next) = self.beliefs.next_table(&current) else { return false };
         let changes = next.changes_since(&current);
         changes.iter().for_each(log);
-        new_alarms(&current, &next).for_each(|alarm| tracing::warn!("{alarm}"));
+        next.news_since(&current).into_iter().for_each(|(name, entry)| log_cluster(name, entry));
         let contested: Vec<ServerId> = newly_contested(&current, &next).collect();
         if self.history.publish(&next, Instant::now()) {
             self.kept.store(Arc::new(self.history.kept()));
@@ -225,6 +226,12 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         (self.wake)();
         contested.into_iter().for_each(|server| self.poke(server));
         true
+    }
+
+    /// Those whose last answer is older than something that changes what it means.
+    fn ask_again(&mut self) {
+        let outdated = self.beliefs.take_outdated();
+        outdated.into_iter().for_each(|server| self.poke(server));
     }
 
     fn poke(&self, server: ServerId) {
@@ -295,14 +302,14 @@ fn log(change: &Change) {
     }
 }
 
-/// What is wrong with the clusters and was not before. A configuration that names other ones makes all of it new.
-fn new_alarms<'a>(old: &'a RoutingTable, new: &'a RoutingTable) -> impl Iterator<Item = String> + 'a {
-    let clusters = new.config.clusters.iter().zip(&new.clusters).enumerate();
-    clusters.flat_map(move |(index, (cluster, entry))| {
-        let was_told = move |alarm: &&String| old.clusters.get(index).is_some_and(|old| old.alarms.contains(*alarm));
-        let alarms = entry.alarms.iter().filter(move |alarm| !was_told(alarm));
-        alarms.map(move |alarm| format!("cluster {}: {alarm}", cluster.name))
-    })
+fn log_cluster(name: &str, entry: &ClusterEntry) {
+    let ClusterEntry { situation, alarms, .. } = entry;
+    match alarms.as_slice() {
+        [] => tracing::info!("cluster {name}: {situation}"),
+        alarms => {
+            tracing::warn!("cluster {name}: {situation}: {} (`sqluice doctor` tells what to do)", alarms.join("; "))
+        }
+    }
 }
 
 /// Servers of clusters in which somebody has just become one of several that take writes. In a change of primaries the

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::group;
 use super::registry::Registered;
 use super::replication::Line;
 use super::standing::{Member, Standing};
@@ -15,6 +14,7 @@ use super::{
     Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable,
     Seen, ServerEntry, ServerId, Thresholds,
 };
+use super::{galera, group};
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
 
 /// What is believed of each configured server.
@@ -57,14 +57,16 @@ enum Memory {
     Nothing,
     Line(Line),
     Group(group::Memory),
+    Galera(galera::Memory),
 }
 
 impl Memory {
     fn new(topology: Topology) -> Memory {
         match topology {
-            Topology::Static | Topology::Galera => Memory::Nothing,
+            Topology::Static => Memory::Nothing,
             Topology::Replication => Memory::Line(Line::default()),
             Topology::GroupReplication => Memory::Group(group::Memory::default()),
+            Topology::Galera => Memory::Galera(galera::Memory::default()),
         }
     }
 
@@ -73,11 +75,13 @@ impl Memory {
         old.filter(|old| std::mem::discriminant(old) == std::mem::discriminant(&self)).unwrap_or(self)
     }
 
-    fn alarms(&self) -> &[String] {
+    /// What is to be said of the cluster.
+    fn entry(&self) -> ClusterEntry {
         match self {
-            Memory::Nothing => &[],
-            Memory::Line(line) => line.alarms(),
-            Memory::Group(group) => group.alarms(),
+            Memory::Nothing => ClusterEntry::unnamed(&[]),
+            Memory::Line(line) => ClusterEntry::unnamed(line.alarms()),
+            Memory::Group(group) => ClusterEntry::unnamed(group.alarms()),
+            Memory::Galera(galera) => galera.entry(),
         }
     }
 }
@@ -136,6 +140,9 @@ impl Beliefs {
         if let CheckResult::Answered(_) = result {
             self.hear(cluster, server);
         }
+        if let Memory::Galera(galera) = &mut self.memories[cluster.0] {
+            galera.check(server, result, now);
+        }
         self.conclude(cluster);
         self.is_told &= self.said(cluster) == before;
     }
@@ -153,9 +160,21 @@ impl Beliefs {
             known.registered.progress.note(None);
         }
         let follow_up = known.belief.report(failure, now);
+        if let Memory::Galera(galera) = &mut self.memories[cluster.0] {
+            galera.report(server, failure, now);
+        }
         self.conclude(cluster);
         self.is_told &= self.said(cluster) == before;
         follow_up
+    }
+
+    /// Servers to ask again at once: what they said last was before something that they should know of.
+    pub fn take_outdated(&mut self) -> Vec<ServerId> {
+        let taken = self.memories.iter_mut().map(|memory| match memory {
+            Memory::Galera(galera) => galera.take_to_ask(),
+            Memory::Nothing | Memory::Line(_) | Memory::Group(_) => Vec::new(),
+        });
+        taken.flatten().collect()
     }
 
     /// Takes in how far a server that answered said it is; nothing, if it did not tell. Makes no new table.
@@ -191,7 +210,7 @@ impl Beliefs {
     pub fn table(&mut self) -> RoutingTable {
         self.epoch += 1;
         self.is_told = true;
-        let clusters = self.memories.iter().map(|memory| ClusterEntry { alarms: memory.alarms().to_vec() }).collect();
+        let clusters = self.memories.iter().map(Memory::entry).collect();
         RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), clusters, Arc::clone(&self.users))
     }
 
@@ -213,10 +232,9 @@ impl Beliefs {
     }
 
     /// What a table says of a cluster because of what was heard in it.
-    fn said(&self, cluster: ClusterIndex) -> (Vec<(Health, Option<Contact>)>, Vec<String>) {
+    fn said(&self, cluster: ClusterIndex) -> (Vec<(Health, Option<Contact>)>, ClusterEntry) {
         let members = self.known.iter().filter(|known| known.cluster == cluster);
-        let alarms = self.memories[cluster.0].alarms();
-        (members.map(|known| (known.health(), known.contact.clone())).collect(), alarms.to_vec())
+        (members.map(|known| (known.health(), known.contact.clone())).collect(), self.memories[cluster.0].entry())
     }
 
     /// Takes in an answer together with what it means to the rest of its cluster.
@@ -226,7 +244,7 @@ impl Beliefs {
         let seen = seen.and_then(|known| known.registered.progress.last());
         let members = members(&self.known, cluster, settings);
         let lag = match &mut self.memories[cluster.0] {
-            Memory::Nothing => return,
+            Memory::Nothing | Memory::Galera(_) => return,
             Memory::Line(line) => {
                 line.hear(settings, &members, id, seen.as_deref());
                 line.lag(id)
@@ -253,6 +271,7 @@ impl Beliefs {
         let standings = match &mut self.memories[cluster.0] {
             Memory::Line(line) => line.judge(settings, &members),
             Memory::Group(group) => group.judge(settings, &members),
+            Memory::Galera(galera) => galera.judge(&members, settings.donor_reads),
             Memory::Nothing => {
                 let role = |member: &Member<'_>| writer::own_role(settings.topology, member.server.role, member.belief);
                 members.iter().map(|member| Standing::new(role(member))).collect()

@@ -223,7 +223,7 @@ fn raise(members: &[Member<'_>], standings: &[Standing]) -> Vec<String> {
 fn view_of(belief: &Belief) -> Option<&View> {
     match belief.view() {
         AnyView::Group(view) if belief.condition() == Condition::Up => Some(view),
-        AnyView::Group(_) | AnyView::Replication(_) | AnyView::Unasked => None,
+        AnyView::Group(_) | AnyView::Galera(_) | AnyView::Replication(_) | AnyView::Unasked => None,
     }
 }
 

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, GreetingFacts, ServerId, ServerRole, group, replication};
+use super::{Endpoint, GreetingFacts, ServerId, ServerRole, galera, group, replication};
 
 /// Whether a server is used, for what, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +134,8 @@ pub enum View {
     /// It was not asked, or its cluster's topology has nothing to ask for.
     #[default]
     Unasked,
+    /// A node of a Galera cluster.
+    Galera(Box<galera::View>),
     /// Whom it replicates from.
     Replication(replication::View),
     /// The group that it is a member of.

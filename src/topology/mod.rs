@@ -8,6 +8,7 @@
 
 mod beliefs;
 mod cluster;
+pub mod galera;
 mod greeting;
 pub mod group;
 mod health;
@@ -30,7 +31,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use beliefs::Beliefs;
-pub use cluster::ClusterEntry;
+pub use cluster::{ClusterEntry, Situation};
 pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;

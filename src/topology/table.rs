@@ -9,7 +9,7 @@ use super::{
     ClusterEntry, Condition, Endpoint, Fitness, GreetingFacts, Health, Offer, Progress, Registry, ServerId,
     ServerIndex, ServerLoad, ServerRole, UserIndex, UserLoad,
 };
-use crate::config::{ClusterIndex, Config, PoolIndex, Role, User};
+use crate::config::{Cluster, ClusterIndex, Config, PoolIndex, Role, User};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::version::ServerVersion;
 
@@ -164,6 +164,20 @@ impl RoutingTable {
         appeared_or_turned.chain(gone).collect()
     }
 
+    /// Clusters that something else is to be said of than in `old`, with their names; of new ones, if it is something at all.
+    pub fn news_since(&self, old: &RoutingTable) -> Vec<(&str, &ClusterEntry)> {
+        let named = |table: &RoutingTable, name: &str| {
+            let place = table.config.clusters.iter().position(|cluster| cluster.name == name);
+            place.map(|place| table.clusters[place].clone())
+        };
+        let clusters = self.config.clusters.iter().zip(&self.clusters);
+        let is_news = |(cluster, entry): &(&Cluster, &ClusterEntry)| {
+            let before = named(old, &cluster.name).unwrap_or_else(|| ClusterEntry::unnamed(&[]));
+            (before.situation, before.alarms) != (entry.situation, entry.alarms.clone())
+        };
+        clusters.filter(is_news).map(|(cluster, entry)| (cluster.name.as_str(), entry)).collect()
+    }
+
     fn change(&self, server: &ServerEntry, from: String, to: String) -> Change {
         let cluster = self.config.cluster(server.cluster).name.clone();
         Change {
@@ -205,9 +219,8 @@ impl PoolEntry {
         let count = config.cluster(settings.cluster).servers.len();
         let candidates = first..first + count;
         let serving = candidates.clone().filter(|&index| servers[index].serves(settings.role));
-        let best = serving.clone().map(|index| servers[index].health.fitness).max().unwrap_or(Fitness::Fit);
-        // Whoever is unfit is none, also where nobody else is left.
-        let least = best.max(Fitness::LastResort);
+        // Whoever is unfit is no member, also where nobody else is left.
+        let least = best_fitness(pool, config, servers).max(Fitness::LastResort);
         let members = serving.filter(|&index| servers[index].health.fitness >= least).map(ServerIndex).collect();
         let mut greetings = servers[candidates.clone()].iter().filter_map(|server| server.greeting.as_ref());
         let needs_cleartext = greetings.any(|greeting| greeting.needs_cleartext());
@@ -233,6 +246,15 @@ impl Users {
             loads: config.users.iter().map(|user| registry.user(&user.name)).collect(),
         }
     }
+}
+
+/// Of all that a pool and its fallbacks lead to: a last resort is taken when these have nobody better either.
+fn best_fitness(pool: PoolIndex, config: &Config, servers: &[ServerEntry]) -> Fitness {
+    let chain = std::iter::successors(Some(pool), |&pool| config.pool(pool).fallback).take(config.pools.len());
+    let serving = chain
+        .map(|pool| config.pool(pool))
+        .flat_map(|pool| servers.iter().filter(|server| server.cluster == pool.cluster && server.serves(pool.role)));
+    serving.map(|server| server.health.fitness).max().unwrap_or(Fitness::Fit)
 }
 
 /// The greetings of all servers that some pool may lead to.
@@ -286,14 +308,13 @@ mod tests {
     use crate::topology::Writable;
     use crate::topology::testing::{answers, config, table};
 
-    /// The members of the pool of replicas whose two servers are that fit.
-    fn members(fitness: [Fitness; 2]) -> Vec<usize> {
+    /// The members of the pool of replicas, which falls back to the primary, when the three are that fit, the primary first.
+    fn members(fitness: [Fitness; 3]) -> Vec<usize> {
         let servers = ["db0", "db1", "db2"].map(|name| format!("name = \"{name}\"\naddress = \"{name}:3306\""));
         let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
         let table = table(config(&servers), &[answers(Writable::Yes), answers(Writable::No), answers(Writable::No)]);
         let mut servers = table.servers.clone();
-        servers[1].health.fitness = fitness[0];
-        servers[2].health.fitness = fitness[1];
+        servers.iter_mut().zip(fitness).for_each(|(server, fitness)| server.health.fitness = fitness);
         let table = RoutingTable::new(
             table.epoch,
             Arc::clone(&table.config),
@@ -308,11 +329,22 @@ mod tests {
     #[test]
     fn a_last_resort_serves_where_nobody_is_fit_and_the_unfit_nowhere() {
         use Fitness::{Fit, LastResort, Unfit};
-        assert_eq!(members([Fit, Fit]), [1, 2]);
-        assert_eq!(members([Fit, LastResort]), [1]);
-        assert_eq!(members([LastResort, Unfit]), [1]);
-        assert_eq!(members([LastResort, LastResort]), [1, 2]);
-        assert_eq!(members([Unfit, Unfit]), [0_usize; 0]);
-        assert_eq!(members([Fit, Unfit]), [1]);
+        for primary in [Fit, LastResort, Unfit] {
+            assert_eq!(members([primary, Fit, Fit]), [1, 2]);
+            assert_eq!(members([primary, Fit, LastResort]), [1]);
+            assert_eq!(members([primary, Unfit, Unfit]), [0_usize; 0]);
+            assert_eq!(members([primary, Fit, Unfit]), [1]);
+        }
+        for primary in [LastResort, Unfit] {
+            assert_eq!(members([primary, LastResort, Unfit]), [1]);
+            assert_eq!(members([primary, LastResort, LastResort]), [1, 2]);
+        }
+    }
+
+    #[test]
+    fn a_fallback_with_somebody_fit_comes_before_a_last_resort() {
+        use Fitness::{Fit, LastResort, Unfit};
+        assert_eq!(members([Fit, LastResort, Unfit]), [0_usize; 0]);
+        assert_eq!(members([Fit, LastResort, LastResort]), [0_usize; 0]);
     }
 }

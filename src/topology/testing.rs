@@ -43,10 +43,19 @@ pub(crate) fn answers(writable: Writable) -> CheckResult {
 }
 
 pub(crate) fn introduces(writable: Writable, greeting: GreetingFacts) -> CheckResult {
+    answer(writable, View::Unasked, greeting)
+}
+
+/// An answer of MariaDB 10.11 with how it sees its cluster.
+pub(crate) fn introduces_with(writable: Writable, view: View) -> CheckResult {
+    answer(writable, view, captured::mariadb_10_11())
+}
+
+fn answer(writable: Writable, view: View, greeting: GreetingFacts) -> CheckResult {
     let endpoint = Endpoint::Tcp("127.0.0.1:3306".parse().expect("a literal address"));
     CheckResult::Answered(Answer {
         writable: Some(writable),
-        view: View::Unasked,
+        view,
         contact: Some(Contact { endpoint, greeting: Arc::new(greeting) }),
     })
 }

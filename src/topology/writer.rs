@@ -165,10 +165,8 @@ address = "10.0.0.2:3306""#,
     #[test]
     fn in_a_static_cluster_the_configuration_is_all_that_counts() {
         let servers = [format!("{}\nrole = \"primary\"", AUTO[0]), format!("{}\nrole = \"replica\"", AUTO[1])];
-        for topology in ["static", "galera"] {
-            let config = config_with(&format!("topology = \"{topology}\""), &[&servers[0], &servers[1]]);
-            let table = table(config, &[answers(Writable::No), answers(Writable::Yes)]);
-            check(&table, [ServerRole::Primary, ServerRole::Replica], &[0]);
-        }
+        let config = config_with("topology = \"static\"", &[&servers[0], &servers[1]]);
+        let table = table(config, &[answers(Writable::No), answers(Writable::Yes)]);
+        check(&table, [ServerRole::Primary, ServerRole::Replica], &[0]);
     }
 }

@@ -22,6 +22,7 @@ mod oracle;
 mod positions;
 mod pressure;
 mod promotion;
+mod recovery;
 mod rehoming;
 mod reload;
 mod replicating;

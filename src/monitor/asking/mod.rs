@@ -1,5 +1,6 @@
 //! What a server is asked in each check, in the words of its family and as its cluster's topology wants to know it.
 
+mod galera;
 mod group;
 mod replication;
 mod role;
@@ -11,6 +12,7 @@ use mysql_async::Conn;
 use crate::config::Topology;
 use crate::protocol::version::ServerVersion;
 use crate::topology::{CheckResult, Seen, View, Writable};
+use galera::Node;
 use group::Group;
 use replication::Replication;
 use role::Role;
@@ -43,6 +45,8 @@ pub(super) enum Asking {
     Role(Role),
     /// Roles follow from who replicates from whom.
     Replication(Replication),
+    /// Roles follow from how the nodes see their group.
+    Node(Node),
     /// The members of a group say who is what.
     Group(Group),
 }
@@ -52,7 +56,8 @@ impl Asking {
         match topology {
             Topology::Replication => Asking::Replication(Replication::new(version)),
             Topology::GroupReplication => Asking::Group(Group::new(version)),
-            Topology::Static | Topology::Galera => Asking::Role(Role::new(version)),
+            Topology::Galera => Asking::Node(Node::new(version)),
+            Topology::Static => Asking::Role(Role::new(version)),
         }
     }
 
@@ -65,6 +70,7 @@ impl Asking {
     ) -> Result<Told, CheckResult> {
         match self {
             Asking::Role(role) => role.ask(client).await,
+            Asking::Node(node) => node.ask(client).await,
             Asking::Replication(replication) => replication.ask(client, extent, deadline).await,
             Asking::Group(group) => group.ask(client).await,
         }
@@ -73,7 +79,7 @@ impl Asking {
     /// Whether a new connection may be told more than this one.
     pub(super) fn is_outdated(&self) -> bool {
         match self {
-            Asking::Role(_) | Asking::Group(_) => false,
+            Asking::Role(_) | Asking::Node(_) | Asking::Group(_) => false,
             Asking::Replication(replication) => replication.is_outdated(),
         }
     }

@@ -141,7 +141,7 @@ pub(super) fn text(value: &Value) -> Option<&[u8]> {
 }
 
 /// Whether a variable is on. It is a number; later versions of MariaDB have words for it, of which all but OFF forbid writes.
-fn is_on(value: &Value) -> bool {
+pub(super) fn is_on(value: &Value) -> bool {
     match value {
         Value::Int(number) => *number != 0,
         Value::UInt(number) => *number != 0,

@@ -299,7 +299,7 @@ fn places(standings: &[Standing], role: ServerRole) -> impl Iterator<Item = usiz
 pub(super) fn view_of(belief: &Belief) -> Option<&View> {
     match belief.view() {
         AnyView::Replication(view) => Some(view),
-        AnyView::Group(_) | AnyView::Unasked => None,
+        AnyView::Galera(_) | AnyView::Group(_) | AnyView::Unasked => None,
     }
 }
 

@@ -85,6 +85,16 @@ impl Server {
         }
     }
 
+    /// SIGTERM, as a service is stopped; returns when the process is gone.
+    pub(crate) fn stop(&self) {
+        server_script(&["stop", self.folder_text()]);
+    }
+
+    /// A file in the folder of its data.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
+        self.folder.join("data").join(name)
+    }
+
     /// The same data on the same port after [`Server::kill`].
     pub(crate) fn restart(&self, options: &[&str]) {
         self.launch(options);

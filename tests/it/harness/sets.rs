@@ -230,6 +230,8 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct Galera {
     pub(crate) servers: [Server; 3],
+    /// For each node what the script wants to start it: its name and its ports, and the addresses of all.
+    places: [[String; 5]; 3],
 }
 
 impl Galera {
@@ -242,18 +244,39 @@ impl Galera {
 
         let group = [(); 3].map(|()| free_address());
         let members = group.map(|address| address.to_string()).join(",");
-        for (index, server) in servers.iter().enumerate() {
-            let port = server.address.port().to_string();
-            let [group, transfer] = [group[index], free_address()].map(|address| address.port().to_string());
-            let name = format!("n{}", index + 1);
-            let mut arguments = vec!["start", server.folder_text(), &name, &port, &group, &transfer, &members];
-            arguments.extend(OPTIONS);
-            if index == 0 {
-                arguments.push("--wsrep-new-cluster");
-            }
-            script("servers/galera", &arguments);
-        }
-        Galera { servers }
+        let places = std::array::from_fn(|index| {
+            let [port, group, transfer] =
+                [servers[index].address, group[index], free_address()].map(|address| address.port().to_string());
+            [format!("n{}", index + 1), port, group, transfer, members.clone()]
+        });
+        let galera = Galera { servers, places };
+        galera.start_node(0, &["--wsrep-new-cluster"]);
+        galera.start_node(1, &[]);
+        galera.start_node(2, &[]);
+        galera
+    }
+
+    /// Starts a node that does not run, and waits until it is in step with the others.
+    pub(crate) fn start_node(&self, index: usize, options: &[&str]) {
+        self.node_script("start", index, options);
+    }
+
+    /// Starts a node that cannot be in step yet.
+    pub(crate) fn launch_node(&self, index: usize, options: &[&str]) {
+        self.node_script("launch", index, options);
+    }
+
+    /// Until a node that was launched is in step.
+    pub(crate) fn await_synced(&self, index: usize) {
+        script("servers/galera", &["await", self.servers[index].folder_text()]);
+    }
+
+    fn node_script(&self, verb: &str, index: usize, options: &[&str]) {
+        let mut arguments = vec![verb, self.servers[index].folder_text()];
+        arguments.extend(self.places[index].iter().map(String::as_str));
+        arguments.extend(OPTIONS);
+        arguments.extend(options);
+        script("servers/galera", &arguments);
     }
 
     pub(crate) fn primary(&self) -> &Server {
