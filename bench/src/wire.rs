@@ -120,6 +120,14 @@ impl ReplyWriter {
         }
     }
 
+    /// After the last row of a result set that another one follows.
+    pub(crate) fn rows_end_before_more(&mut self) {
+        const MORE_RESULTS_EXIST: u8 = 0x08;
+        self.status[0] |= MORE_RESULTS_EXIST;
+        self.rows_end();
+        self.status[0] &= !MORE_RESULTS_EXIST;
+    }
+
     /// An OK packet for a statement without rows. Nothing inserted by a counter, no warnings.
     pub(crate) fn done(&mut self, affected: u8) {
         let [low, high] = self.status;

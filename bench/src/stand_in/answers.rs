@@ -167,28 +167,60 @@ impl Answers {
             "rollback" => self.end_transaction(false, session),
             "set" => self.set(rest, session),
             "use" | "do" => self.ok[session.state as usize].clone(),
-            "select" => {
-                self.one_row(rest, *session).unwrap_or_else(|| error(1064, b"42000", "unknown to the stand-in server"))
+            "select" => match rest.strip_suffix(AND_REPLICA_STATUS) {
+                Some(list) => self.row_and_replica_status(list, *session),
+                None => self.one_row(rest, *session),
             }
-            _ => error(1064, b"42000", "unknown to the stand-in server"),
+            .unwrap_or_else(unknown),
+            _ => unknown(),
         }
     }
 
     /// The row of a select list, or nothing where a part of it is not known.
     fn one_row(&self, list: &str, session: Session) -> Option<Rc<[u8]>> {
-        let facts = Facts { role: session.role, last_transaction: self.last_transaction.get() };
-        let columns = select::columns(list, facts)?;
         let mut writer = ReplyWriter::new(session.end).leaving(session.state);
-        writer.column_count(u8::try_from(columns.len()).ok().filter(|count| *count < 0xFB)?);
-        for (name, value) in &columns {
-            let kind = if value.parse::<u64>().is_ok() { ColumnType::Integer } else { ColumnType::Text };
-            writer.column(name.as_bytes(), kind);
-        }
-        writer.columns_end();
-        writer.text_row(&columns.iter().map(|(_, value)| value.as_bytes()).collect::<Vec<_>>());
+        write_rows(&mut writer, &select::columns(list, self.facts(session))?, 1)?;
         writer.rows_end();
         Some(writer.into_bytes().into())
     }
+
+    /// The same, and behind it the status of replication, which a primary has no row of.
+    fn row_and_replica_status(&self, list: &str, session: Session) -> Option<Rc<[u8]>> {
+        let channels = match session.role {
+            Role::Primary => 0,
+            Role::Replica => 1,
+        };
+        let mut writer = ReplyWriter::new(session.end).leaving(session.state);
+        write_rows(&mut writer, &select::columns(list, self.facts(session))?, 1)?;
+        writer.rows_end_before_more();
+        write_rows(&mut writer, &select::replica_status(self.last_transaction.get()), channels)?;
+        writer.rows_end();
+        Some(writer.into_bytes().into())
+    }
+
+    fn facts(&self, session: Session) -> Facts {
+        Facts { role: session.role, last_transaction: self.last_transaction.get() }
+    }
+}
+
+/// Columns and so many rows of their values, or nothing where a reply cannot have as many columns.
+fn write_rows(writer: &mut ReplyWriter, columns: &[select::Column<'_>], rows: usize) -> Option<()> {
+    writer.column_count(u8::try_from(columns.len()).ok().filter(|count| *count < 0xFB)?);
+    for (name, value) in columns {
+        let kind = if value.parse::<u64>().is_ok() { ColumnType::Integer } else { ColumnType::Text };
+        writer.column(name.as_bytes(), kind);
+    }
+    writer.columns_end();
+    let values: Vec<&[u8]> = columns.iter().map(|(_, value)| value.as_bytes()).collect();
+    (0..rows).for_each(|_| writer.text_row(&values));
+    Some(())
+}
+
+/// What a monitor puts behind a select list.
+const AND_REPLICA_STATUS: &str = "; SHOW REPLICA STATUS";
+
+fn unknown() -> Rc<[u8]> {
+    error(1064, b"42000", "unknown to the stand-in server")
 }
 
 fn error(code: u16, state: &[u8; 5], message: &str) -> Rc<[u8]> {
@@ -241,6 +273,20 @@ mod tests {
         let value = &reply[at + row.len()..];
         let executed = select::executed(Answers::new().last_transaction.get());
         assert_eq!(value[1..=usize::from(value[0])], *executed.as_bytes());
+    }
+
+    #[test]
+    fn a_monitor_that_asks_for_replication_gets_two_results() {
+        let question = b"\x03SELECT @@read_only, @@server_id; SHOW REPLICA STATUS";
+        let answers = Answers::new();
+        let mut replica = Session::new(ResultEnd::OkPacket, Role::Replica, true);
+        let told = answers.to(question, &mut replica).ok().flatten().expect("a reply");
+        let count = |bytes: &[u8]| told.windows(bytes.len()).filter(|part| *part == bytes).count();
+        assert_eq!(count(b"\x011\x012\x07\x00\x00\x05\xFE\x00\x00\x0A\x00\x00\x00"), 1, "its row, and more to come");
+        assert_eq!(count(b"\x03Yes\x03Yes\x010\x010"), 1);
+        let of_primary = answers.to(question, &mut session()).ok().flatten().expect("a reply");
+        assert!(!of_primary.windows(3).any(|bytes| bytes == b"Yes"), "it replicates from nobody");
+        assert!(of_primary.ends_with(b"\xFE\x00\x00\x02\x00\x00\x00"));
     }
 
     #[test]

@@ -71,6 +71,8 @@ fn value(expression: &str, facts: Facts) -> Option<Cow<'static, str>> {
     match unscoped(&lower) {
         "gtid_executed" => Some(executed(facts.last_transaction).into()),
         "read_only" | "super_read_only" if facts.role == Role::Replica => Some("1".into()),
+        "server_id" if facts.role == Role::Replica => Some("2".into()),
+        "server_uuid" if facts.role == Role::Replica => Some(REPLICA_UUID.into()),
         name => VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()),
     }
 }
@@ -97,8 +99,24 @@ pub(super) fn executed(last_transaction: u64) -> String {
     format!("{SERVER_UUID}:1-{last_transaction}")
 }
 
+/// The channel of a replica that has all and lacks nothing: the names and values of its status.
+pub(super) fn replica_status(last_transaction: u64) -> [Column<'static>; 9] {
+    [
+        ("Source_Host", "stand-in".into()),
+        ("Source_Port", "3306".into()),
+        ("Source_Server_Id", "1".into()),
+        ("Source_UUID", SERVER_UUID.into()),
+        ("Replica_IO_Running", "Yes".into()),
+        ("Replica_SQL_Running", "Yes".into()),
+        ("Seconds_Behind_Source", "0".into()),
+        ("SQL_Delay", "0".into()),
+        ("Retrieved_Gtid_Set", executed(last_transaction).into()),
+    ]
+}
+
 pub(super) const VERSION: &str = "8.0.40-stand-in";
 const SERVER_UUID: &str = "00000000-0000-0000-0000-000000000001";
+const REPLICA_UUID: &str = "00000000-0000-0000-0000-000000000002";
 
 /// As a MySQL server of that version has them where nobody has set any.
 const VARIABLES: [(&str, &str); 50] = [
