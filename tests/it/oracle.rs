@@ -19,7 +19,6 @@ mod program;
 #[path = "../sim/random.rs"]
 mod random;
 mod schema;
-mod trackers;
 
 /// Steps of a program: long enough for states to meet, short enough to be shrunk quickly.
 const STEPS: usize = 50;

@@ -11,6 +11,7 @@ mod servers;
 mod sets;
 mod split;
 mod statements;
+mod tracker_order;
 pub(crate) mod wire;
 
 pub(crate) use balancer::{Sqluice, Start, cluster, cluster_on, user};
@@ -21,6 +22,7 @@ pub(crate) use script::{Finished, client_cli, in_cache, node, python, run};
 pub(crate) use servers::{ALL_FLAVOURS, Flavour, Server, fresh_name};
 pub(crate) use sets::{Galera, Group, Trio};
 pub(crate) use split::{split_at, split_galera, split_trio};
+pub(crate) use tracker_order::with_sorted_trackers;
 pub(crate) use wire::{Account, Client, Reply, ServerError, Shape};
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

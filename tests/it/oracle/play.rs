@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::program::{Rows, Step, Types, Value};
 use super::schema::HERE;
-use super::trackers::with_sorted_trackers;
 use crate::harness::wire::{append_lenenc_bytes, capability as cap, query_payload};
-use crate::harness::{Account, Client, Flavour, Reply, ServerError, Shape};
+use crate::harness::{Account, Client, Flavour, Reply, ServerError, Shape, with_sorted_trackers};
 
 /// A session that plays steps.
 pub(super) struct Player {

@@ -1,12 +1,12 @@
 //! What an OK says of the session, in one order. The servers' own order is that of a hash table, which depends on how
 //! many variables are tracked, and sqluice has its servers track more than a client asks for.
 
-use crate::harness::wire::lenenc;
+use super::wire::lenenc;
 
 const STATE_CHANGED: u16 = 0x4000;
 
 /// The packet with its trackers sorted, if it is an OK that has any; any other packet as it is.
-pub(super) fn with_sorted_trackers(packet: &[u8]) -> Vec<u8> {
+pub(crate) fn with_sorted_trackers(packet: &[u8]) -> Vec<u8> {
     match sorted(packet) {
         Some(packet) => packet,
         None => packet.to_vec(),
