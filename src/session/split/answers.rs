@@ -62,6 +62,7 @@ impl Split {
                 self.prepared_there(id, there, definitions.0);
             }
             (Chore::Prepare(id), Answer::Refused(_)) => self.statements.is_unfit(id),
+            (Chore::HomeWait, Answer::Row(_)) => self.with_lent(Lent::has_all),
             (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
             (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
             (Chore::HomeSchema, Answer::Done) => self.home_took_schema(),
@@ -86,7 +87,8 @@ impl Split {
                 return Err(Unsayable);
             }
             (
-                Chore::HomeReset
+                Chore::HomeWait
+                | Chore::HomeReset
                 | Chore::HomeCollation
                 | Chore::HomeSchema
                 | Chore::HomeTheirs

@@ -53,6 +53,8 @@ pub(super) enum Chore {
     Ping,
     /// Run the last read at home, too: a statement asks what it left behind.
     Repeat,
+    /// Have home, a node that knows no positions, wait until it has all that the cluster had committed before.
+    HomeWait,
     /// Take another session's state off a home connection that was lent.
     HomeReset,
     /// Give it the character set that the client logged in with.
@@ -84,6 +86,7 @@ impl Chore {
             | Chore::Ping
             | Chore::RollBack
             | Chore::Repeat
+            | Chore::HomeWait
             | Chore::HomeReset
             | Chore::HomeCollation
             | Chore::HomeSchema
@@ -116,6 +119,7 @@ impl Chore {
                 | Chore::Position
                 | Chore::Wait
                 | Chore::Views
+                | Chore::HomeWait
                 | Chore::HomeTheirs
                 | Chore::InsertId
         )

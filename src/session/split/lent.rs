@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     protocol::{command::Command, status::StatusFlags},
-    sql::{Class, Effects, Needs, Reason},
+    sql::{self, Class, Effects, Needs, Reason},
     topology::ServerId,
 };
 
@@ -61,6 +61,8 @@ pub(super) struct Lent {
     server: Option<ServerId>,
     /// Counts the connections given back: together with the session's number it names the last one.
     parked: u64,
+    /// It is another server now, whose position nobody knows: it must say that it has all that was written and seen.
+    must_wait: bool,
     losses: u32,
     /// Something of the connection changed that nothing can put on another.
     is_stuck: bool,
@@ -224,6 +226,11 @@ impl Lent {
         self.parked
     }
 
+    /// Its server has what was to be waited for.
+    pub(super) fn has_all(&mut self) {
+        self.must_wait = false;
+    }
+
     pub(super) fn was_reset(&mut self) {
         self.fit.needs_reset = false;
         self.fit.applied = None;
@@ -301,6 +308,10 @@ impl Split {
         let lent = self.lent.as_deref()?;
         if !lent.is_here {
             return Some(Next::LeaseHome);
+        }
+        if lent.must_wait {
+            // MariaDB waits for nothing on a connection that was reset.
+            return Some(if lent.fit.needs_reset { Next::LeaveHome } else { Next::Say(Chore::HomeWait) });
         }
         if lent.is_settled && self.missing_at_home().is_none() {
             return None;
@@ -553,8 +564,10 @@ impl Split {
     }
 
     pub(super) fn moved_to(&mut self, server: ServerId) {
+        let knows_no_positions = self.replicas_wait && matches!(self.family, sql::Family::MariaDb { .. });
         if let Some(lent) = self.lent.as_deref_mut() {
-            lent.server = Some(server);
+            let before = lent.server.replace(server);
+            lent.must_wait |= knows_no_positions && before.is_some_and(|before| before != server);
         }
     }
 }

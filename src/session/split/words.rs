@@ -33,6 +33,9 @@ const TRACKED_BY_MYSQL: &str = "autocommit,character_set_client,character_set_co
 /// of a transaction, bit 8 for SHOW and DESCRIBE, which are reads as well.
 const CAUSAL_READS: &str = "SESSION wsrep_sync_wait=9";
 
+/// Is answered when a Galera node has all that the cluster had committed before, as [`CAUSAL_READS`] are.
+const CAUSAL_QUESTION: &[u8] = b"SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1";
+
 impl Split {
     /// What is said for a chore; `None` if nothing needs to be.
     pub(super) fn words(
@@ -81,6 +84,7 @@ impl Split {
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())
             }
             Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
+            Chore::HomeWait => query(CAUSAL_QUESTION),
             Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
             Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
             Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.schema_for_home().unwrap_or_default()].concat()),

@@ -325,6 +325,25 @@ fn a_home_that_lacks_what_the_session_wrote_is_waited_for() {
 }
 
 #[test]
+fn another_node_of_a_galera_cluster_waits_before_it_is_home() {
+    let mut play = Play::followed();
+    play.stage.session.split_mut().expect("the session is followed").replicas_wait = true;
+    play.closed(Side::Server);
+    play.goes_on("UPDATE t SET a = 1");
+    let waits = |play: &mut Play| play.said_to_home().iter().filter(|said| said.contains("wsrep_sync_wait")).count();
+    play.closed(Side::Server);
+    play.unanswered = "wsrep_sync_wait";
+    play.send(&query("SELECT a FROM t"));
+    play.gets_home(FIRST);
+    assert_eq!((waits(&mut play), play.stage.take_server()), (1, Vec::new()), "nothing is read before it has answered");
+    // The next one is at the same server, which has not said that it has all.
+    play.unanswered = "never said";
+    play.closed(Side::Server);
+    play.gets_home(FIRST);
+    assert_eq!((waits(&mut play), play.stage.take_server()), (1, query("SELECT a FROM t")));
+}
+
+#[test]
 fn a_home_that_never_has_what_the_session_wrote_is_no_home() {
     let mut play = Play::followed();
     play.at_home("UPDATE t SET a = 1", AUTOCOMMIT, &position("0-1-5"));
