@@ -128,7 +128,8 @@ impl Lent {
         let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
         let fit = Fit { schema, autocommit, ..Fit::default() };
         let is_settled = tenure == Tenure::Session;
-        Lent { tenure, is_here: true, is_settled, fit, server, insert_id: InsertId::Known(0), ..Lent::default() }
+        let insert_id = InsertId::Known(0);
+        Lent { tenure, is_here: true, is_settled, fit, is_free: true, server, insert_id, ..Lent::default() }
     }
 
     /// Where it was, or is.

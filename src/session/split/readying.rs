@@ -156,6 +156,9 @@ impl Session {
 
     /// Nothing is missing: the command that waits is shown again, and goes there.
     fn ready(&mut self, side: Side, surroundings: Surroundings<'_>) {
+        if side == Side::Server && self.is_to_run_without_home() {
+            return self.look_for_home(surroundings);
+        }
         self.deadline = None;
         if let State::Relay(relay) = &mut self.state
             && let Exchange::Preparing(preparing) = &relay.exchange
@@ -180,6 +183,22 @@ impl Session {
             self.move_if_asked(surroundings);
             self.let_home_go(None);
         }
+    }
+
+    /// Whether a command is to go home, and there is none: it was lost while the command was made ready for a replica.
+    fn is_to_run_without_home(&self) -> bool {
+        let State::Relay(Relay { exchange: Exchange::Preparing(preparing), split: Some(split), .. }) = &self.state
+        else {
+            return false;
+        };
+        preparing.command_waits && !split.has_home()
+    }
+
+    fn look_for_home(&mut self, surroundings: Surroundings<'_>) {
+        if let State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) = &mut self.state {
+            (preparing.goal, preparing.stage) = (Side::Server, Stage::Looking);
+        }
+        self.look_what_is_missing(surroundings);
     }
 
     pub(super) fn say(&mut self, chore: Chore, words: &[u8], now: Instant) {

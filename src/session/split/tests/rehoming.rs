@@ -393,6 +393,20 @@ fn what_a_replica_was_asked_is_answered_before_anything_else_is_said_there() {
 }
 
 #[test]
+fn a_read_that_finds_no_replica_after_its_home_was_left_goes_to_the_next_home() {
+    let mut play = Play::of(Script { user: "moving", home: FIRST, has_replica: false, ..Script::default() });
+    play.displace(Displacement::Demoted);
+    assert!(play.was_released());
+    play.send(&query("SELECT a FROM t"));
+    assert_eq!(play.stage.take_server(), b"", "there is no home");
+    assert_eq!(play.wants_another_home(), Some(None));
+    play.stage.tell(Input::Leased(facts(SECOND)));
+    play.stage.server_lets_in();
+    play.serve();
+    assert_eq!(play.stage.take_server(), query("SELECT a FROM t"));
+}
+
+#[test]
 fn a_session_that_keeps_its_home_says_nothing_there_that_others_do_not() {
     let said = [("split", HOME), ("moving", FIRST)].map(|(user, home)| {
         let mut play = Play::entering(Script { user, home, ..Script::default() });
