@@ -163,6 +163,7 @@ fn verify(plugin: Plugin) -> Box<dyn FnMut()> {
             response: black_box(&response),
             plugin_auth: true,
             learn_cleartext: false,
+            in_private: false,
             force_switch: false,
         };
         black_box(Verification::begin(request));
@@ -302,6 +303,7 @@ mod tests {
                 response: &response,
                 plugin_auth: true,
                 learn_cleartext: false,
+                in_private: false,
                 force_switch: false,
             });
             let text = format!("{next:?}");

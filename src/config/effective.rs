@@ -7,7 +7,9 @@ use std::fmt::{self, Write as _};
 use super::read::MASKED;
 use super::reference::{ROOT, Section, Setting};
 use super::value::{Choice, DurationText};
-use super::{Cluster, Config, Failover, Freshness, Listener, Pool, Promotion, Role, Server, Split, User};
+use super::{
+    Cluster, Config, Failover, Freshness, KeyPairFiles, Listener, Pool, Promotion, Role, Server, ServerTls, Split, User,
+};
 use crate::protocol::auth::{Secret, Verifier};
 
 /// One table of the configuration.
@@ -156,6 +158,7 @@ fn process(config: &Config) -> Entry<'_> {
         ("shutdown_timeout", Shown::duration(process.shutdown_timeout)),
     ];
     values.extend(process.server_version.iter().map(|version| ("server_version", Shown::display(version))));
+    values.push(("state_directory", Shown::display(process.state_directory.display())));
     single("process", values)
 }
 
@@ -172,11 +175,17 @@ fn limits(config: &Config) -> Entry<'_> {
 }
 
 fn listener(listener: &Listener) -> Entry<'_> {
-    let values = vec![
+    let tls = &listener.tls;
+    let mut values = vec![
         ("name", Shown::display(&listener.name)),
         ("address", Shown::display(&listener.address)),
         ("extra", Shown::Boolean(listener.extra)),
+        ("tls", Shown::of(tls.demand)),
+        ("tls_minimum", Shown::of(tls.minimum)),
+        ("require_client_certificate", Shown::Boolean(tls.require_client_certificate)),
     ];
+    values.extend(identity(tls.identity.as_ref()));
+    values.extend(tls.client_ca.iter().map(|path| ("tls_client_ca", Shown::display(path.display()))));
     named(&["listener"], &listener.name, "[[listener]]".to_owned(), values)
 }
 
@@ -199,11 +208,12 @@ fn cluster(cluster: &Cluster) -> Entry<'_> {
         ("hold_timeout", Shown::duration(cluster.hold_timeout)),
         ("donor_reads", Shown::of(cluster.donor_reads)),
     ]);
+    values.extend(server_tls(&cluster.tls));
     named(&["cluster"], &cluster.name, format!("[cluster.{}]", toml_key(&cluster.name)), values)
 }
 
 fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
-    let values = vec![
+    let mut values = vec![
         ("name", Shown::display(&server.name)),
         ("address", Shown::display(&server.address)),
         ("weight", Shown::Count(server.weight)),
@@ -211,8 +221,25 @@ fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
         ("max_connections", Shown::Count(server.max_connections)),
         ("priority", Shown::Count(server.priority)),
     ];
+    values.extend(server_tls(&server.tls));
     let header = format!("[[cluster.{}.server]]", toml_key(&cluster.name));
     named(&["cluster", "server"], &format!("{}/{}", cluster.name, server.name), header, values)
+}
+
+/// A certificate and its key.
+fn identity(files: Option<&KeyPairFiles>) -> Vec<(&'static str, Shown<'static>)> {
+    let shown = |files: &KeyPairFiles| {
+        let (certificate, key) = (files.certificate.display(), files.key.display());
+        vec![("tls_certificate", Shown::display(certificate)), ("tls_key", Shown::display(key))]
+    };
+    files.map_or_else(Vec::new, shown)
+}
+
+fn server_tls(tls: &ServerTls) -> Vec<(&'static str, Shown<'static>)> {
+    let mut values = vec![("tls", Shown::of(tls.demand))];
+    values.extend(tls.ca.iter().map(|path| ("tls_ca", Shown::display(path.display()))));
+    values.extend(identity(tls.identity.as_ref()));
+    values
 }
 
 fn pool<'c>(config: &'c Config, pool: &'c Pool) -> Entry<'c> {

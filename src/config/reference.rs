@@ -99,6 +99,10 @@ pub enum Form {
     Password,
     /// `*` and 40 hex digits: the double SHA-1 of a password.
     PasswordHash,
+    /// The path of a file in PEM, relative to the configuration file.
+    PemFile,
+    /// The absolute path of a folder.
+    Folder,
     /// The path of a file that holds a password, relative to the configuration file.
     PasswordFile,
     /// The name of an environment variable that holds a password.
@@ -208,6 +212,8 @@ impl Form {
             | Form::ListenAddress
             | Form::ServerAddress
             | Form::SocketPath
+            | Form::PemFile
+            | Form::Folder
             | Form::NameOf(_)
             | Form::Password
             | Form::PasswordHash
@@ -240,7 +246,8 @@ impl fmt::Display for Form {
             Form::Only(word) => write!(out, "`\"{word}\"`"),
             Form::ListenAddress => out.write_str("`\"IP:port\"` or `\"unix:/path\"`"),
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
-            Form::SocketPath => out.write_str("absolute path"),
+            Form::SocketPath | Form::Folder => out.write_str("absolute path"),
+            Form::PemFile => out.write_str("path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),
             Form::Password => out.write_str("text"),
             Form::PasswordHash => out.write_str("`\"*\"` and 40 hex digits"),

@@ -18,11 +18,18 @@ use crate::admin::{Question, report, shapes};
 use crate::config::ListenAddress;
 use crate::failover::Promoter;
 use crate::monitor::Monitor;
+use crate::tls;
 use crate::topology::RoutingTable;
 use crate::worker::{self, Handle, SessionRow, Undelivered, Workers};
 
 /// Orders that may wait; a signal that comes beyond that waits with its sender.
 pub(super) const ORDERS_MAX: usize = 8;
+
+/// How often the files of certificates and keys are looked at: a few calls of the kernel each.
+const FILES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often certificates that expire soon are warned of.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a worker with a full mailbox is tried again, and how many times: it reads its mail once a turn, so two
 /// seconds without are a worker that hangs.
@@ -72,6 +79,8 @@ pub(super) struct Control {
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) workers: Workers,
     pub(super) listeners: Listeners,
+    /// Certificates and keys.
+    pub(super) keeper: tls::Keeper,
     pub(super) monitor: Monitor,
     pub(super) promoter: Promoter,
     pub(super) manager: ServiceManager,
@@ -95,6 +104,8 @@ impl Control {
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), WorkerEnded> {
         let mut failed = None;
         let mut alive = self.workers.handles().len();
+        let mut looks = interval(FILES_INTERVAL);
+        let mut reminders = interval(REMINDER_INTERVAL);
         loop {
             let next = tokio::select! {
                 Some(order) = orders.recv() => self.obey(order).await,
@@ -102,6 +113,14 @@ impl Control {
                 Some(worker) = self.deaths.recv() => {
                     alive -= 1;
                     self.worker_ended(worker, &mut failed).await
+                }
+                _ = looks.tick() => {
+                    self.keeper.look_at_files(&self.table.load().config);
+                    Next::GoOn
+                }
+                _ = reminders.tick() => {
+                    self.keeper.remind();
+                    Next::GoOn
                 }
                 () = deadline(self.phase) => {
                     tracing::warn!("shutdown_timeout is over; sessions that are cut off: {}", self.sessions());
@@ -329,6 +348,13 @@ async fn deliver<Made>(
     }
     tracing::error!("worker {worker} does not read its orders");
     None
+}
+
+/// Ticks from one interval from now on. Ticks that were missed while the thread was busy are not made up for.
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
 }
 
 /// The moment at which draining is over; never while clients are served.

@@ -22,6 +22,7 @@ use crate::failover::Promoter;
 use crate::io::{Engine, raise_open_files_limit};
 use crate::monitor::Monitor;
 use crate::protocol::auth::RsaKey;
+use crate::tls;
 use crate::topology::Beliefs;
 use crate::worker;
 
@@ -45,6 +46,8 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// A certificate or a key cannot be used.
+    Tls(tls::Refusal),
     /// No RSA key for `caching_sha2_password`.
     RsaKey(String),
     /// A worker cannot be started.
@@ -60,6 +63,7 @@ impl fmt::Display for StartError {
                 write!(out, "admin socket {}: something else is there; is sqluice running already?", path.display())
             }
             StartError::AdminSocket { path, error } => write!(out, "admin socket {}: {error}", path.display()),
+            StartError::Tls(refusal) => write!(out, "TLS: {refusal}"),
             StartError::RsaKey(error) => write!(out, "cannot make an RSA key: {error}"),
             StartError::Workers(error) => write!(out, "cannot start the workers: {error}"),
         }
@@ -80,6 +84,9 @@ impl Control {
         let plan = listeners.prepare(&config.listeners).map_err(StartError::Listen)?;
         tracing::info!("memory for sessions and buffers: {} at most", Bytes(limits::worst_case_bytes(&config).bytes()));
 
+        let mut keeper = tls::Keeper::new(config.process.state_directory.clone());
+        let terms = keeper.prove(&config).map_err(StartError::Tls)?;
+        keeper.put_in_force(terms);
         let mut beliefs = Beliefs::new(Arc::clone(&config), Instant::now());
         let table = Arc::new(ArcSwap::from_pointee(beliefs.table()));
         let (reports, reports_inbox) = mpsc::channel(limits::REPORTS_MAX);
@@ -93,6 +100,7 @@ impl Control {
             table: Arc::clone(&table),
             reports,
             rsa: Arc::new(rsa),
+            terms: keeper.terms(),
             deaths,
         })
         .map_err(StartError::Workers)?;
@@ -111,6 +119,7 @@ impl Control {
             table,
             workers,
             listeners,
+            keeper,
             monitor,
             promoter,
             manager,

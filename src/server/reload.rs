@@ -14,6 +14,7 @@ use crate::config::reference::Reload;
 use crate::config::{Change, Config, ConfigErrors, changes};
 use crate::io::monotonic_microseconds;
 use crate::log;
+use crate::tls::Terms;
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +55,14 @@ impl Control {
         let wanted = Config::load(path).map_err(|errors| bad_config(&errors))?;
         let current = Arc::clone(&self.table.load().config);
         let (config, changes) = keep_until_restart(wanted, &current);
+        let terms = self.keeper.prove(&config).map_err(|refusal| impossible(&refusal.to_string()))?;
         let plan = self.listeners.prepare(&config.listeners).map_err(|error| impossible(&error.to_string()))?;
-        Ok(Proven { config, changes, plan })
+        Ok(Proven { config, changes, plan, terms })
     }
 
     async fn apply(&mut self, proven: Proven) -> Reloaded {
         log::set_level(proven.config.log.level);
+        self.keeper.put_in_force(proven.terms);
         // The table is published before a new listener accepts anyone, and before a removed one stops.
         self.monitor.apply(Arc::new(proven.config)).await;
         let notices = self.listeners.swap(proven.plan);
@@ -80,6 +83,7 @@ struct Proven {
     /// Against the configuration in force, with what has to wait for a restart.
     changes: Vec<Change>,
     plan: Plan,
+    terms: Terms,
 }
 
 /// The wanted configuration with the present values of what only a start can set, and all changes that were wanted.
@@ -89,6 +93,7 @@ fn keep_until_restart(mut wanted: Config, current: &Config) -> (Config, Vec<Chan
     wanted.process.pin_workers = current.process.pin_workers;
     wanted.process.io = current.process.io;
     wanted.process.max_sessions = current.process.max_sessions;
+    wanted.process.state_directory.clone_from(&current.process.state_directory);
     wanted.log.format = current.log.format;
     wanted.admin.socket.clone_from(&current.admin.socket);
     (wanted, changes)

@@ -23,6 +23,8 @@ pub enum Ending {
     ClientProtocol,
     /// The server broke the protocol.
     ServerProtocol,
+    /// TLS with the client failed: no version in common, or one does not believe the other's certificate.
+    ClientTls,
     /// The process is shutting down, or the session's user or server left the configuration.
     Drained,
     /// A fault of ours.
@@ -31,7 +33,7 @@ pub enum Ending {
 
 impl Ending {
     /// Every reason; a reason's place here is its [`index`](Ending::index).
-    pub const ALL: [Ending; 12] = [
+    pub const ALL: [Ending; 13] = [
         Ending::Quit,
         Ending::ClientGone,
         Ending::LoginDenied,
@@ -42,6 +44,7 @@ impl Ending {
         Ending::Limit,
         Ending::ClientProtocol,
         Ending::ServerProtocol,
+        Ending::ClientTls,
         Ending::Drained,
         Ending::Fault,
     ];
@@ -64,6 +67,7 @@ impl Ending {
             Ending::Limit => "limit",
             Ending::ClientProtocol => "client_protocol_error",
             Ending::ServerProtocol => "server_protocol_error",
+            Ending::ClientTls => "client_tls_failed",
             Ending::Drained => "drained",
             Ending::Fault => "internal_fault",
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
-    config::{self, Reuse},
+    config::{self, Reuse, ServerDemand},
     protocol::{
         attributes,
         auth::{Credential, Login as ServerLogin, LoginStep},
@@ -25,7 +25,7 @@ use crate::{
 };
 
 use super::{
-    Ending, LeaseFailure, Output, ServerFacts, Session, Side, State, Step, Surroundings, Want, errors,
+    Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
     relay::Relay,
     split::{Split, Tenure, told_of},
@@ -74,14 +74,17 @@ pub(super) struct Entry {
     /// The sequence id of our next packet to the client.
     pub(super) client_sequence: u8,
     required: Capabilities,
+    /// What the client is told of our certificate with its OK; empty for nothing.
+    assurance: Vec<u8>,
     door: Door,
     /// Why the server tried last did not take the session: what the client hears if no other does.
     refusal: Option<ErrPacket>,
 }
 
 impl Entry {
-    pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities) -> Entry {
-        Entry { login, client_sequence, required: required(capabilities), door: Door::Closed, refusal: None }
+    pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities, assurance: Vec<u8>) -> Entry {
+        let required = required(capabilities);
+        Entry { login, client_sequence, required, assurance, door: Door::Closed, refusal: None }
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
@@ -105,6 +108,8 @@ pub(super) enum Door {
 pub(super) enum Knock {
     /// Write this packet (payload) with the next sequence id; go on.
     Say(Vec<u8>),
+    /// Write the request with the next sequence id, begin TLS, and write the response inside it; go on.
+    Secure { request: Vec<u8>, response: Vec<u8> },
     /// Write this command (payload), which starts a new exchange; go on.
     Command(Vec<u8>),
     /// Go on.
@@ -128,7 +133,7 @@ pub(super) struct Introduction<'a> {
     pub(super) capabilities: Capabilities,
     pub(super) required: Capabilities,
     pub(super) host: &'a str,
-    pub(super) is_local: bool,
+    pub(super) way: ServerWay,
 }
 
 impl Door {
@@ -172,11 +177,19 @@ impl Door {
         if !greeting.capabilities.contains(who.required) {
             return Knock::Unusable("it lacks a protocol feature that the client was promised".into());
         }
-        let (response, login) = introduce(&greeting, who);
+        let Some(privacy) = privacy(&greeting, who.way) else {
+            return Knock::Unusable("it does not offer TLS, which `tls` of the configuration asks for".into());
+        };
+        let (response, login) = introduce(&greeting, who, privacy);
         let mut payload = Vec::with_capacity(256);
         response.encode(&mut payload);
         *self = Door::Knocking { login, thread_id: greeting.connection_id, capabilities: response.capabilities };
-        Knock::Say(payload)
+        if privacy != Privacy::Tls {
+            return Knock::Say(payload);
+        }
+        let mut request = Vec::new();
+        response.encode_ssl_request(&mut request);
+        Knock::Secure { request, response: payload }
     }
 
     fn accepted(&mut self, ok: OkPacket, thread_id: u32, who: &Introduction<'_>) -> Knock {
@@ -194,10 +207,33 @@ impl Door {
     }
 }
 
-fn introduce(greeting: &Greeting, who: &Introduction<'_>) -> (HandshakeResponse, ServerLogin) {
+/// Who could listen to a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Privacy {
+    Open,
+    Tls,
+    UnixSocket,
+}
+
+/// Nothing, where TLS is asked for and the server does not offer it.
+fn privacy(greeting: &Greeting, way: ServerWay) -> Option<Privacy> {
+    let is_offered = greeting.capabilities.contains(Capabilities::SSL);
+    match way {
+        ServerWay::UnixSocket => Some(Privacy::UnixSocket),
+        ServerWay::Network(ServerDemand::Disabled) => Some(Privacy::Open),
+        ServerWay::Network(_) if is_offered => Some(Privacy::Tls),
+        ServerWay::Network(ServerDemand::Preferred) => Some(Privacy::Open),
+        ServerWay::Network(ServerDemand::Required | ServerDemand::VerifyCa | ServerDemand::VerifyFull) => None,
+    }
+}
+
+fn introduce(greeting: &Greeting, who: &Introduction<'_>, privacy: Privacy) -> (HandshakeResponse, ServerLogin) {
     let (login, plugin, auth_response) = ServerLogin::begin(greeting, who.credential);
-    let login = if who.is_local { login.over_unix_socket() } else { login };
+    let login = if privacy == Privacy::Open { login } else { login.in_private() };
     let mut capabilities = (who.capabilities & PROMISED) | (greeting.capabilities & LOGIN_ONLY);
+    if privacy == Privacy::Tls {
+        capabilities |= Capabilities::SSL;
+    }
     if who.login.database.is_some() {
         capabilities |= Capabilities::CONNECT_WITH_DB;
     }
@@ -279,12 +315,16 @@ impl Session {
             capabilities: self.capabilities | tracking,
             required: entry.required,
             host: &self.host,
-            is_local: self.server.as_ref().is_some_and(|server| server.is_local),
+            way: self.server.as_ref().map_or(ServerWay::OPEN, |server| server.way),
         };
         let knock = entry.door.packet(payload, &who);
         match knock {
             Knock::Say(payload) => {
                 self.send_packet(Side::Server, sequence.wrapping_add(1), &payload);
+                self.state = State::Entering(entry);
+            }
+            Knock::Secure { request, response } => {
+                self.begin_tls(Side::Server, sequence, &request, &response);
                 self.state = State::Entering(entry);
             }
             Knock::Command(payload) => {
@@ -308,10 +348,27 @@ impl Session {
         }
     }
 
+    /// Asks a server for TLS, and answers its greeting inside.
+    pub(super) fn begin_tls(&mut self, side: Side, sequence: u8, request: &[u8], response: &[u8]) {
+        let next = self.send_packet(side, sequence.wrapping_add(1), request);
+        self.outputs.push_back(Output::StartTls(side));
+        self.send_packet(side, next, response);
+    }
+
+    /// TLS with the server that we log in to failed: another may have a better certificate.
+    pub(super) fn tls_failed_at_door(&mut self, why: &str, surroundings: Surroundings<'_>) {
+        let name = self.server.as_ref().map_or("?", |server| &server.name);
+        let refusal = errors::server_unusable(name, &format!("TLS failed: {why}"));
+        if let State::Entering(entry) = &mut self.state {
+            entry.refusal = Some(refusal);
+        }
+        self.try_another(Failure::Malformed, surroundings);
+    }
+
     /// The server has let us in: its OK is the client's.
     fn entered(&mut self, entry: Entry, mut ok: OkPacket, thread_id: u32, surroundings: Surroundings<'_>) {
-        // MariaDB puts a hash over its own certificate here, which a client must not hold against ours.
-        ok.info.clear();
+        // MariaDB says something of its own certificate here, which a client must not hold against ours.
+        ok.info = entry.assurance;
         // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
         if self.last_server.is_some() {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));

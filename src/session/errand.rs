@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::protocol::packet::{Peeked, peek_packet};
 
 use super::{
-    KillTargets, Output, ServerFacts, Session, SessionId, Side, State, Step, Surroundings,
+    KillTargets, Output, ServerFacts, ServerWay, Session, SessionId, Side, State, Step, Surroundings,
     entering::{Door, Introduction, Knock, required},
     errors,
     exchange::Exchange,
@@ -30,7 +30,7 @@ enum Stage {
     /// The session's server is being connected.
     Calling,
     /// The second connection logs in.
-    AtDoor { door: Door, login: Login, is_local: bool },
+    AtDoor { door: Door, login: Login, way: ServerWay },
     /// The statement is sent.
     Asked,
 }
@@ -141,7 +141,7 @@ impl Session {
             attributes: Vec::new(),
         };
         let Some(kill) = self.killing() else { return };
-        kill.stage = Stage::AtDoor { door: Door::Connected, login, is_local: server.is_local };
+        kill.stage = Stage::AtDoor { door: Door::Connected, login, way: server.way };
         self.deadline = Some(deadline);
     }
 
@@ -165,7 +165,7 @@ impl Session {
         let knock = match &mut kill.stage {
             Stage::Finding | Stage::Calling => return,
             Stage::Asked => return self.errand_answered(payload),
-            Stage::AtDoor { door, login, is_local } => {
+            Stage::AtDoor { door, login, way } => {
                 let account = self.account.as_ref().expect("a session in its command phase has an account");
                 let who = Introduction {
                     user: account.name_at_server(),
@@ -174,7 +174,7 @@ impl Session {
                     capabilities: self.capabilities,
                     required: required(self.capabilities),
                     host: &self.host,
-                    is_local: *is_local,
+                    way: *way,
                 };
                 door.packet(payload, &who)
             }
@@ -183,6 +183,7 @@ impl Session {
             Knock::Say(payload) => {
                 self.send_packet(Side::Errand, sequence.wrapping_add(1), &payload);
             }
+            Knock::Secure { request, response } => self.begin_tls(Side::Errand, sequence, &request, &response),
             Knock::Command(payload) => {
                 self.send_packet(Side::Errand, 0, &payload);
             }

@@ -17,6 +17,13 @@ pub(super) fn bad_handshake() -> ErrPacket {
     ErrPacket::new(Error::BAD_HANDSHAKE, "Bad handshake")
 }
 
+pub(super) fn tls_required() -> ErrPacket {
+    ErrPacket::new(
+        Error::SECURE_TRANSPORT_REQUIRED,
+        "Connections using insecure transport are prohibited here: let the client use TLS (--ssl-mode=REQUIRED, --ssl)",
+    )
+}
+
 pub(super) fn old_client() -> ErrPacket {
     ErrPacket::new(
         Error::NOT_SUPPORTED_AUTH_MODE,

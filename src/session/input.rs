@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    config::{Encryption, ServerDemand},
     protocol::auth::RsaKey,
     topology::{RoutingTable, ServerId},
 };
@@ -63,6 +64,8 @@ pub enum Input {
     ErrandFailed,
     /// The other end closed a connection, or it broke.
     Closed(Side),
+    /// TLS with the other end failed, and nothing more comes of the connection; the text says why.
+    TlsFailed(Side, String),
     /// Leave at the next moment outside a transaction.
     Drain(DrainReason),
     /// The home server is not what it was when it was leased.
@@ -82,8 +85,42 @@ pub struct ServerFacts {
     pub login_timeout: Duration,
     /// Its own number for the connection; 0 until it has greeted.
     pub thread_id: u32,
-    /// The connection is a UNIX socket: a password may be sent in clear.
-    pub is_local: bool,
+    /// Who could listen to what is said to it.
+    pub way: ServerWay,
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerWay {
+    /// Over a UNIX socket, where nobody listens.
+    UnixSocket,
+    /// Over a network, with this much TLS.
+    Network(ServerDemand),
+}
+
+impl ServerWay {
+    /// Where anybody may listen.
+    pub(super) const OPEN: ServerWay = ServerWay::Network(ServerDemand::Disabled);
+}
+
+/// How a client speaks to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientWay {
+    /// Over a network, in clear.
+    Open,
+    /// Over a network, inside TLS.
+    Tls,
+    /// Over a UNIX socket, where nobody listens.
+    UnixSocket,
+}
+
+/// The TLS that a client is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsOffer {
+    /// Whether the client may do without it.
+    pub demand: Encryption,
+    /// SHA-256 of the certificate that it will see.
+    pub fingerprint: [u8; 32],
 }
 
 /// A connection that is lent to a session.

@@ -33,7 +33,8 @@ use std::{
 
 pub use ending::Ending;
 pub use input::{
-    Displacement, DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings,
+    ClientWay, Displacement, DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, ServerWay, Side,
+    Surroundings, TlsOffer,
 };
 pub use output::{HomeWant, Output, Parking, ReplicaWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
@@ -95,6 +96,10 @@ pub struct Birth {
     pub counts: Arc<RouteCounts>,
     /// Whether the process has a place for it; if not, the client is told so after it has said who it is.
     pub admission: Admission,
+    /// Who could listen to the client.
+    pub way: ClientWay,
+    /// The TLS that it is offered, if any.
+    pub tls: Option<TlsOffer>,
 }
 
 /// Whether there is a place for one more session.
@@ -127,6 +132,8 @@ pub struct Session {
     draining: Option<DrainReason>,
     commands: u64,
     counts: Arc<RouteCounts>,
+    client_way: ClientWay,
+    tls: Option<TlsOffer>,
 }
 
 /// Who a client proved to be, and what logs in at servers in its name.
@@ -172,6 +179,8 @@ impl Session {
             draining: None,
             commands: 0,
             counts: birth.counts,
+            client_way: birth.way,
+            tls: birth.tls,
         };
         session.greet(birth.admission, surroundings);
         session
@@ -209,6 +218,7 @@ impl Session {
             Input::Closed(Side::Server) => self.server_closed(surroundings),
             Input::Closed(Side::Replica) => self.replica_closed(surroundings),
             Input::Closed(Side::Errand) => self.errand_failed(),
+            Input::TlsFailed(side, why) => self.tls_failed(side, &why, surroundings),
             Input::Drain(reason) => self.drain(reason),
             Input::Displaced(why) => self.displaced(why, surroundings),
             Input::Timeout => self.timed_out(surroundings),
@@ -305,6 +315,16 @@ impl Session {
             State::Entering(_) => self.server_left_during_login(surroundings),
             State::Relay(_) => self.home_broke(surroundings),
             State::Frontend(_) | State::Leasing(_) | State::Ended => {}
+        }
+    }
+
+    fn tls_failed(&mut self, side: Side, why: &str, surroundings: Surroundings<'_>) {
+        match side {
+            Side::Client => self.close(Ending::ClientTls),
+            Side::Server if matches!(self.state, State::Entering(_)) => self.tls_failed_at_door(why, surroundings),
+            Side::Server => self.server_closed(surroundings),
+            Side::Replica => self.replica_closed(surroundings),
+            Side::Errand => self.errand_failed(),
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Step {
 pub enum Output {
     /// Write these framed bytes to one side.
     Send(Side, Vec<u8>),
+    /// Begin TLS on one side: what is sent from now on is sealed, and what comes is opened.
+    StartTls(Side),
     /// Find, reserve and connect a server for the session's user.
     Lease(Want),
     /// Give up the server connection, after what was sent to it is written.

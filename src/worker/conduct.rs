@@ -26,6 +26,9 @@ impl Worker {
         };
         counters::add(counter, span.len() as u64);
         let Some(connection) = tenant.connection(side) else { return };
+        if connection.is_sealed() {
+            return self.received_records(key, side, span.bytes());
+        }
         if connection.inbox.is_empty() {
             self.show(key, side, span);
         } else {
@@ -36,7 +39,7 @@ impl Worker {
     }
 
     /// Shows a received buffer to the session, and passes on what it says to, straight from the buffer.
-    fn show(&mut self, key: Key, side: Side, span: Span) {
+    pub(super) fn show(&mut self, key: Key, side: Side, span: Span) {
         let mut rest = Some(span);
         while let Some(mut span) = rest {
             let Some(tenant) = self.tenants.get_mut(key) else { return };
@@ -67,7 +70,10 @@ impl Worker {
                     None
                 }
             };
-            self.carry_out(key);
+            let did_anything = self.carry_out(key);
+            if let Some(span) = rest.take_if(|_| did_anything && self.awaits_records(key, side)) {
+                return self.received_records(key, side, span.bytes());
+            }
         }
     }
 
@@ -132,7 +138,9 @@ impl Worker {
                 return self.carry_out(key);
             }
         }
-        self.carry_out(key);
+        if self.carry_out(key) && self.awaits_records(key, side) {
+            self.open_inbox(key, side);
+        }
         self.read_on(key, side);
         true
     }
@@ -217,6 +225,7 @@ impl Worker {
 
     fn perform(&mut self, key: Key, output: Output) {
         match output {
+            Output::StartTls(side) => self.start_tls(key, side),
             Output::Send(side, bytes) => {
                 if let Some(connection) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
                     connection.write(&mut self.io, bytes);
@@ -314,7 +323,8 @@ impl Worker {
             | Ending::NoServer
             | Ending::Limit
             | Ending::ClientProtocol
-            | Ending::ServerProtocol => {
+            | Ending::ServerProtocol
+            | Ending::ClientTls => {
                 tracing::info!(session = id, %user, client = host, server, reason, commands, "session ended");
             }
         }

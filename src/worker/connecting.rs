@@ -6,14 +6,16 @@ use socket2::SockAddr;
 use tracing::debug;
 
 use crate::{
+    config::ServerDemand,
     io::{self, Errno, SocketId},
-    session::{Input, ServerFacts, Side},
+    session::{Input, ServerFacts, ServerWay, Side},
     slab::Key,
     topology::{self, Failure, Report, ServerId, ServerIndex},
 };
 
 use super::{
     connection::Connection,
+    sealing::Security,
     turn::{Owner, Timer, Worker},
 };
 
@@ -32,12 +34,19 @@ impl Worker {
         let entry = self.table.server(server);
         let endpoint = entry.endpoint.as_ref().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let timeout = self.table.config.cluster(entry.cluster).connect_timeout;
+        let cluster = &self.table.config.cluster(entry.cluster).name;
+        let back = self.company.settings.terms.load().back(cluster, &entry.name).map(Arc::clone);
         let facts = ServerFacts {
             id: entry.id,
             name: Arc::clone(&entry.name),
             login_timeout: timeout,
             thread_id: 0,
-            is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
+            way: match endpoint {
+                topology::Endpoint::Unix(_) => ServerWay::UnixSocket,
+                topology::Endpoint::Tcp(_) => {
+                    ServerWay::Network(back.as_ref().map_or(ServerDemand::Disabled, |back| back.demand()))
+                }
+            },
         };
         let address = socket_address(endpoint)?;
         let socket = io::socket::outgoing(&address)?;
@@ -51,10 +60,11 @@ impl Worker {
             tenant.lease.config_count = config_count;
         }
         tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
+        let connection = Connection::new(socket, back.map_or(Security::Clear, Security::Wanted));
         match side {
-            Side::Server => tenant.server = Some(Connection::new(socket)),
-            Side::Replica => tenant.replica = Some(Box::new(Connection::new(socket))),
-            Side::Errand => tenant.errand = Some(Connection::new(socket)),
+            Side::Server => tenant.server = Some(connection),
+            Side::Replica => tenant.replica = Some(Box::new(connection)),
+            Side::Errand => tenant.errand = Some(connection),
             Side::Client => unreachable!("clients connect to us"),
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::{
     io::WakeHandle,
     session::{KillTargets, SessionId},
     slab::Key,
+    tls::Front,
 };
 
 use super::Counters;
@@ -47,8 +48,8 @@ pub enum Order {
     Stop,
     /// Another worker accepted this client and has more to do than this one.
     Adopt {
-        /// The client's socket.
-        socket: OwnedFd,
+        /// The client.
+        arrival: Arrival,
     },
     /// Another worker's session wants to kill one of this worker's.
     FindSession {
@@ -70,6 +71,14 @@ pub enum Order {
     PlaceFreed,
     /// Another worker's sessions wait for a place at a server.
     PlaceWanted,
+}
+
+/// A client that was accepted.
+#[derive(Debug)]
+pub struct Arrival {
+    pub(super) socket: OwnedFd,
+    /// What its listener says of TLS, if it offers any.
+    pub(super) front: Option<Arc<Front>>,
 }
 
 /// A session of some worker.
@@ -153,11 +162,13 @@ impl Handle {
     }
 
     /// Gives a client to this worker, whose burden counts it already; gives it back if its mailbox takes no more.
-    pub(super) fn adopt(&self, socket: OwnedFd) -> Result<(), OwnedFd> {
-        match self.try_send(Order::Adopt { socket }) {
-            Err(TrySendError::Full(Order::Adopt { socket }) | TrySendError::Disconnected(Order::Adopt { socket })) => {
+    pub(super) fn adopt(&self, arrival: Arrival) -> Result<(), Arrival> {
+        match self.try_send(Order::Adopt { arrival }) {
+            Err(
+                TrySendError::Full(Order::Adopt { arrival }) | TrySendError::Disconnected(Order::Adopt { arrival }),
+            ) => {
                 self.burden.fetch_sub(1, Ordering::Relaxed);
-                Err(socket)
+                Err(arrival)
             }
             Ok(()) | Err(_) => Ok(()),
         }

@@ -7,6 +7,7 @@
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers;
+//! - `sealing` is TLS on a socket, between the bytes of the wire and those that sessions see;
 //! - `mailbox`, `counters` and `timers` are what their names say.
 //!
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
@@ -23,6 +24,7 @@ mod mailbox;
 mod pace;
 mod post;
 mod reception;
+mod sealing;
 mod timers;
 mod turn;
 mod waiting;
@@ -45,6 +47,7 @@ use crate::{
     config::limits,
     io::{Engine, Io, set_cpu_affinity},
     protocol::auth::RsaKey,
+    tls::Terms,
     topology::{Report, RoutingTable},
 };
 
@@ -66,6 +69,8 @@ pub struct Settings {
     pub reports: tokio::sync::mpsc::Sender<Report>,
     /// For clients that send their password over RSA.
     pub rsa: Arc<RsaKey>,
+    /// TLS towards clients and servers, for connections that begin now.
+    pub terms: Arc<ArcSwap<Terms>>,
     /// Told the index of each worker whose thread has ended, for whatever reason.
     pub deaths: tokio::sync::mpsc::UnboundedSender<usize>,
 }

@@ -52,7 +52,7 @@ impl Worker {
             }
             Order::Drain => self.drain(),
             Order::Stop => self.stop(),
-            Order::Adopt { socket } => self.take_in(socket),
+            Order::Adopt { arrival } => self.take_in(arrival),
             Order::FindSession { id, asker } => self.answer_asker(id, asker),
             Order::Found { asker: Asker { session, .. }, id, target } => {
                 self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, target)));

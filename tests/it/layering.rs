@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("protocol", &[]),
     ("sql", &[]),
     ("slab", &[]),
@@ -22,7 +22,8 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("failover", &["protocol", "config", "topology", "monitor"]),
     ("admin", &["protocol", "sql", "config", "topology", "route", "failover"]),
     ("standin", &["protocol"]),
-    ("worker", &["protocol", "config", "topology", "route", "pool", "session", "io", "slab"]),
+    ("tls", &["config"]),
+    ("worker", &["protocol", "config", "topology", "route", "pool", "session", "io", "tls", "slab"]),
 ];
 
 const MAY_IMPORT_ANYTHING: [&str; 4] = ["server", "demo", "main", "lib"];

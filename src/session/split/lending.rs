@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     super::{
-        Ending, LeaseFailure, Loan, Output, Parking, ServerFacts, Session, Side, State, Step, Surroundings,
+        Ending, LeaseFailure, Loan, Output, Parking, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings,
         entering::{Door, Entry, Introduction, Knock, is_about_server, required},
         errors,
         exchange::Exchange,
@@ -141,7 +141,7 @@ impl Session {
             capabilities: relay.server_capabilities,
             required: required(self.capabilities),
             host: &self.host,
-            is_local: self.server.as_ref().is_some_and(|server| server.is_local),
+            way: self.server.as_ref().map_or(ServerWay::OPEN, |server| server.way),
         };
         Some(door.packet(payload, &who))
     }
@@ -151,6 +151,7 @@ impl Session {
             Knock::Say(payload) => {
                 self.send_packet(Side::Server, sequence.wrapping_add(1), &payload);
             }
+            Knock::Secure { request, response } => self.begin_tls(Side::Server, sequence, &request, &response),
             Knock::Command(payload) => {
                 self.send_packet(Side::Server, 0, &payload);
             }

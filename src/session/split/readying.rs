@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     super::{
-        Ending, Output, Session, Side, State, Step, Surroundings,
+        Ending, Output, ServerWay, Session, Side, State, Step, Surroundings,
         entering::{Door, Introduction, Knock, concerns_operator, required},
         errors,
         exchange::Exchange,
@@ -370,12 +370,13 @@ impl Session {
             capabilities: relay.server_capabilities,
             required: required(self.capabilities),
             host: &self.host,
-            is_local: split.replica().is_some_and(|replica| replica.is_local),
+            way: split.replica().map_or(ServerWay::OPEN, |replica| replica.way),
         };
         match door.packet(payload, &who) {
             Knock::Say(payload) => {
                 self.send_packet(Side::Replica, sequence.wrapping_add(1), &payload);
             }
+            Knock::Secure { request, response } => self.begin_tls(Side::Replica, sequence, &request, &response),
             Knock::Command(payload) => {
                 self.send_packet(Side::Replica, 0, &payload);
             }

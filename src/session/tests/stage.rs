@@ -387,7 +387,7 @@ pub(super) fn facts(id: u32) -> ServerFacts {
         name: format!("db{}", id + 1).as_str().into(),
         login_timeout: Duration::from_secs(2),
         thread_id: 0,
-        is_local: false,
+        way: ServerWay::OPEN,
     }
 }
 
