@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{Config, Environment},
+    config::{Config, Entrance, Environment},
     protocol::{
         auth::{Login as ServerLogin, RsaKey, Secret},
         handshake::{ChangeUser, Greeting, HandshakeResponse, Salt, ServerHello},
@@ -188,6 +188,7 @@ impl Stage {
             seed: [3; 32],
             login_timeout: Duration::from_secs(10),
             counts: Arc::default(),
+            entrance: Entrance::Ordinary,
             admission,
         };
         let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });
