@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::shapes::{
-    ExistingSessions, Explanation, FailoverMode, Health, InstantFailoverStatus, Phase, Problem, Reloaded, SessionStatus,
-    Status, Switchover,
+    ExistingSessions, Explanation, FailoverMode, Health, InstantFailoverStatus, Phase, Problem, Reloaded,
+    SessionStatus, Status, Switchover,
 };
 use crate::config::{RedirectMode, redirect_target};
 use crate::failover::{Mode, NotPromoted};

@@ -22,9 +22,13 @@ pub fn status(status: &Status) -> String {
     let mut page = process_lines(status);
     page.push_str("\n\n");
     page.extend(status.split.as_ref().map(split));
-    page.extend(status.instant_failover.as_ref().filter(|now| is_worth_telling(now)).map(|now| {
-        format!("{}\n", instant_failover(now))
-    }));
+    page.extend(
+        status
+            .instant_failover
+            .as_ref()
+            .filter(|now| is_worth_telling(now))
+            .map(|now| format!("{}\n", instant_failover(now))),
+    );
     page.push_str(&listeners(status));
     page.push('\n');
     page.push_str(&servers(status));

@@ -54,7 +54,8 @@ fn check_listeners(file: &File, complaints: &Complaints<'_>) {
 fn check_redirect(file: &File, complaints: &Complaints<'_>) {
     let InstantFailoverSection { mode, target, has_target, .. } = &file.instant_failover;
     if let Some(mode) = mode.as_ref().filter(|mode| *mode.get_ref() != RedirectMode::Off && !has_target) {
-        complaints.missing(&mode.span(), "clients are to be sent elsewhere: write `target = \"host:port\"`, or \"off\"");
+        complaints
+            .missing(&mode.span(), "clients are to be sent elsewhere: write `target = \"host:port\"`, or \"off\"");
     }
     let Some(target) = target else { return };
     let is_own = |listener: &ListenerSection| {

@@ -165,7 +165,8 @@ impl<'r> Reader<'r> {
     pub(crate) fn unbarred_text(&self, name: &'static str) -> Option<At<String>> {
         let text = self.text(name)?;
         if text.get_ref().contains('|') {
-            self.complaints.at(&text.span(), format!("`{name}` cannot have a |, which ends it for clients: leave it out"));
+            self.complaints
+                .at(&text.span(), format!("`{name}` cannot have a |, which ends it for clients: leave it out"));
             return None;
         }
         Some(text)

@@ -11,8 +11,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::{
-    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report, RoutingTable,
-    ServerId, ServerRole, Succession, Successions,
+    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
+    RoutingTable, ServerId, ServerRole, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.

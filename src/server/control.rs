@@ -213,7 +213,10 @@ impl Control {
 
     fn instant_failover_status(&self, table: &RoutingTable) -> InstantFailoverStatus {
         let handles = self.workers.handles().iter();
-        report::instant_failover(&table.redirect, handles.map(|handle| handle.counters().ended(Ending::Redirected)).sum())
+        report::instant_failover(
+            &table.redirect,
+            handles.map(|handle| handle.counters().ended(Ending::Redirected)).sum(),
+        )
     }
 
     /// Asks every worker, in a task of its own: the loop does not wait for them.

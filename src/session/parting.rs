@@ -32,7 +32,9 @@ impl Relay {
             Parting::Swallowing(walker) => {
                 let walked = walker.walk(bytes);
                 match walked.finished {
-                    true => Move::Farewell { length: walked.consumed, sequence: walker.last_sequence().wrapping_add(1) },
+                    true => {
+                        Move::Farewell { length: walked.consumed, sequence: walker.last_sequence().wrapping_add(1) }
+                    }
                     false => Move::Pass(Step::Consume { length: walked.consumed }),
                 }
             }
@@ -113,3 +115,6 @@ impl Session {
         self.deny(sequence, error, Ending::Redirected);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,11 +274,9 @@ impl Relay {
                 let repeats = self.split.as_deref().is_some_and(Split::repeats_read);
                 return (preparing.command_waits() || repeats).then_some(1);
             }
-            Exchange::Idle
-            | Exchange::OneWay(_)
-            | Exchange::Refusing(..)
-            | Exchange::Parting(_)
-            | Exchange::Tunnel => return None,
+            Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Parting(_) | Exchange::Tunnel => {
+                return None;
+            }
         };
         let reply = busy.reply.as_ref()?;
         match &busy.upload {

@@ -78,7 +78,11 @@ mod tests {
         for (mode, ordinary, exempt) in
             [(RedirectMode::Off, false, false), (RedirectMode::On, true, false), (RedirectMode::All, true, true)]
         {
-            assert_eq!((sends(mode, Entrance::Ordinary), sends(mode, Entrance::Exempt)), (ordinary, exempt), "{mode:?}");
+            assert_eq!(
+                (sends(mode, Entrance::Ordinary), sends(mode, Entrance::Exempt)),
+                (ordinary, exempt),
+                "{mode:?}"
+            );
         }
     }
 
