@@ -91,6 +91,8 @@ pub enum Form {
     ListenAddress,
     /// A host and port, or `unix:/path`.
     ServerAddress,
+    /// A host and port that clients can be told of.
+    RedirectTarget,
     /// The absolute path of a UNIX socket.
     SocketPath,
     /// The name of something else in the file.
@@ -211,6 +213,7 @@ impl Form {
             | Form::Only(_)
             | Form::ListenAddress
             | Form::ServerAddress
+            | Form::RedirectTarget
             | Form::SocketPath
             | Form::PemFile
             | Form::Folder
@@ -246,6 +249,7 @@ impl fmt::Display for Form {
             Form::Only(word) => write!(out, "`\"{word}\"`"),
             Form::ListenAddress => out.write_str("`\"IP:port\"` or `\"unix:/path\"`"),
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
+            Form::RedirectTarget => out.write_str("`\"host:port\"`, no IPv6 address"),
             Form::SocketPath | Form::Folder => out.write_str("absolute path"),
             Form::PemFile => out.write_str("path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),

@@ -8,15 +8,16 @@ use std::path::PathBuf;
 use super::credentials::{self, Environment};
 use super::error::Complaints;
 use super::file::{
-    AccountSection, ClusterSection, File, IdentitySection, ListenerSection, PoolSection, ServerSection, ServerTlsSection,
-    UserSection,
+    AccountSection, ClusterSection, File, IdentitySection, InstantFailoverSection, ListenerSection, PoolSection,
+    ServerSection, ServerTlsSection, UserSection,
 };
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Account, Admin, Cluster, ClusterIndex, Config, Failover, KeyPairFiles, Limits, Listener, ListenerTls, Log, Pool,
-    PoolIndex, Process, Promotion, RoleSetting, Server, ServerTls, Split, Topology, User, checks,
+    Account, Admin, Cluster, ClusterIndex, Config, Failover, InstantFailover, KeyPairFiles, Limits, Listener,
+    ListenerTls, Log, Pool, PoolIndex, Process, Promotion, RoleSetting, Server, ServerTls, Split, Topology, User,
+    checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -27,6 +28,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
     let (clusters, pools) = (names(file.clusters.iter().map(|c| &c.name)), names(file.pools.iter().map(|p| &p.name)));
     let process = resolver.process(&file);
     let log = Log::resolve(&file);
+    let instant_failover = InstantFailover::resolve(file.instant_failover);
     let resolved_pools: Vec<_> = file.pools.into_iter().map(|pool| resolver.pool(pool, &clusters, &pools)).collect();
     let users: Vec<_> = file.users.into_iter().map(|user| resolver.user(user, &pools)).collect();
     let resolved_clusters: Vec<_> = file.clusters.into_iter().map(|cluster| resolver.cluster(cluster)).collect();
@@ -35,6 +37,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
         process: process?,
         log: log?,
         admin: Admin { socket: file.admin_socket?.into_inner() },
+        instant_failover: instant_failover?,
         listeners: all(listeners)?,
         clusters: all(resolved_clusters)?,
         pools: all(resolved_pools)?,
@@ -125,7 +128,8 @@ impl Resolver<'_> {
         if let (Some(required), None) = (&written.require_client_certificate, &written.tls_client_ca)
             && *required.get_ref()
         {
-            let problem = "without `tls_client_ca` no certificate of a client can be believed: write it, or leave this out";
+            let problem =
+                "without `tls_client_ca` no certificate of a client can be believed: write it, or leave this out";
             self.complaints.at(&required.span(), format!("`require_client_certificate`: {problem}"));
         }
         Some(Listener {
@@ -287,3 +291,13 @@ impl Log {
     }
 }
 
+impl InstantFailover {
+    fn resolve(written: InstantFailoverSection) -> Option<InstantFailover> {
+        Some(InstantFailover {
+            mode: inner(written.mode)?,
+            target: inner(written.target),
+            error_code: u16::try_from(inner(written.error_code)?).ok()?,
+            text: inner(written.text)?,
+        })
+    }
+}

@@ -85,6 +85,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
         max_sessions: 10_000,
         shutdown_timeout: seconds(30),
         server_version: None,
+        state_directory: "/var/lib/sqluice".into(),
     };
     assert_eq!(config.process, process);
     assert_eq!(config.log, Log { level: LogLevel::Info, format: LogFormat::Text });
@@ -122,6 +123,7 @@ io = "epoll"
 max_sessions = 1_000
 shutdown_timeout = "1m"
 server_version = "8.4.3-sqluice"
+state_directory = "/srv/sqluice"
 
 [log]
 level = "debug"
@@ -132,9 +134,10 @@ access = "off"
 socket = "/tmp/admin.sock"
 
 [instant_failover]
-mode = "off"
+mode = "all"
 target = "lb2.example.com:3306"
-error_code = 4196
+error_code = 4200
+text = "Please go to"
 redirect_url = "off"
 
 [users]
@@ -146,6 +149,12 @@ login_timeout = "5s"
 [[listener]]
 name = "app"
 address = "[::]:3306"
+tls = "required"
+tls_certificate = "tls/app.pem"
+tls_key = "tls/app.key"
+tls_minimum = "1.3"
+tls_client_ca = "tls/clients.pem"
+require_client_certificate = true
 [[listener]]
 name = "local"
 address = "unix:/run/sqluice/mysql.sock"
@@ -162,12 +171,17 @@ connect_timeout = "3s"
 max_replica_lag = "1h"
 hold_timeout = "0s"
 donor_reads = "always"
+tls = "verify-ca"
+tls_ca = "/etc/ssl/db-ca.pem"
+tls_certificate = "tls/lb.pem"
+tls_key = "tls/lb.key"
 [[cluster.shop.server]]
 name = "db1"
 address = "db1.example.com:3306"
 weight = 1
 role = "auto"
 max_connections = 100
+tls = "verify-full"
 [[cluster.shop.server]]
 name = "db2"
 address = "[2001:db8::12]:3306"
@@ -474,8 +488,53 @@ fn connections_are_kept_for_a_session_or_for_a_transaction() {
 }
 
 #[test]
+fn servers_are_spoken_to_as_their_cluster_says_but_for_what_they_say_themselves() {
+    let config = right(COMPLETE);
+    let [first, second] = config.clusters[0].servers.as_slice() else { panic!("there are two") };
+    assert_eq!(second.tls, config.clusters[0].tls);
+    assert_eq!(second.tls.demand, ServerDemand::VerifyCa);
+    assert_eq!(first.tls, ServerTls { demand: ServerDemand::VerifyFull, ..second.tls.clone() });
+    let alone = right(MINIMAL);
+    assert_eq!(
+        alone.clusters[0].servers[0].tls,
+        ServerTls { demand: ServerDemand::Disabled, ca: None, identity: None }
+    );
+    assert_eq!(alone.listeners[0].tls.demand, Encryption::Preferred);
+}
+
+#[test]
+fn files_of_tls_come_in_pairs_and_with_what_they_are_for() {
+    check(
+        "address = \"0",
+        "tls_certificate = \"a.pem\"\naddress = \"0",
+        "3:19: a certificate needs its key: write `tls_key`, too",
+    );
+    check(
+        "address = \"0",
+        "tls_key = \"a.key\"\naddress = \"0",
+        "3:11: a key needs its certificate: write `tls_certificate`, too",
+    );
+    check(
+        "address = \"0",
+        "require_client_certificate = true\naddress = \"0",
+        "3:30: `require_client_certificate`: without `tls_client_ca` no certificate of a client can be believed: write it, \
+         or leave this out",
+    );
+}
+
+#[test]
+fn relative_paths_of_tls_are_beside_the_configuration_file() {
+    let config = right(COMPLETE).with_files_in(Path::new("/etc/sqluice"));
+    let files = config.listeners[0].tls.identity.as_ref().expect("they were written");
+    assert_eq!(files.certificate, Path::new("/etc/sqluice/tls/app.pem"));
+    assert_eq!(config.listeners[0].tls.client_ca.as_deref(), Some(Path::new("/etc/sqluice/tls/clients.pem")));
+    let server = &config.clusters[0].servers[0].tls;
+    assert_eq!(server.ca.as_deref(), Some(Path::new("/etc/ssl/db-ca.pem")));
+    assert_eq!(server.identity.as_ref().expect("of its cluster").key, Path::new("/etc/sqluice/tls/lb.key"));
+}
+
+#[test]
 fn what_is_not_available_yet_is_refused_by_its_name() {
-    check("address = \"0", "tls = { }\naddress = \"0", "3:1: `tls` is not available yet: leave it out");
     check(
         "address = \"0",
         "proxy_protocol = true\naddress = \"0",
@@ -487,7 +546,6 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
     );
     let only = [
         ("[log]\naccess = \"/a\"\n", "access", "off"),
-        ("[instant_failover]\nmode = \"on\"\n", "mode", "off"),
         ("[instant_failover]\nredirect_url = [\"x\"]\n", "redirect_url", "off"),
         ("[users]\nsource = \"servers\"\n", "source", "config"),
     ];
@@ -498,6 +556,42 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
             &format!("21:{place}: `{name}` is not available yet: write `{name} = \"{word}\"` or leave it out"),
         );
     }
+}
+
+#[test]
+fn clients_are_sent_where_they_can_be_told_of_and_not_back() {
+    let settings =
+        right(&format!("{MINIMAL}[instant_failover]\nmode = \"on\"\ntarget = \"lb2:3307\"\n")).instant_failover;
+    assert_eq!((settings.mode, settings.error_code), (RedirectMode::On, 4196));
+    assert_eq!(settings.target.map(|target| target.to_string()).as_deref(), Some("lb2:3307"));
+    assert_eq!(right(MINIMAL).instant_failover.mode, RedirectMode::Off);
+
+    let added = |line: &str| format!("[instant_failover]\n{line}\n");
+    check_added(
+        &added("mode = \"all\""),
+        "21:8: clients are to be sent elsewhere: write `target = \"host:port\"`, or \"off\"",
+    );
+    let advice = "write a host name or an IPv4 address and a port, like \"lb2.example.com:3306\"";
+    for target in ["unix:/run/lb2.sock", "[2001:db8::2]:3306"] {
+        check_added(
+            &added(&format!("mode = \"on\"\ntarget = \"{target}\"")),
+            &format!("22:10: `target` cannot be \"{target}\", which no client takes: {advice}"),
+        );
+    }
+    check_added(
+        &added("target = \"0.0.0.0:3306\""),
+        "21:10: a listener of this file has the address \"0.0.0.0:3306\": write another one",
+    );
+    check_added(&added("text = \"go | to\""), "21:8: `text` cannot have a |, which ends it for clients: leave it out");
+}
+
+#[test]
+fn clients_of_extra_listeners_and_unix_sockets_come_in_by_another_way() {
+    let entrance =
+        |written: &str| right(&MINIMAL.replacen("address = \"0.0.0.0:3306\"", written, 1)).listeners[0].entrance();
+    assert_eq!(entrance("address = \"0.0.0.0:3306\""), Entrance::Ordinary);
+    assert_eq!(entrance("address = \"0.0.0.0:3306\"\nextra = true"), Entrance::Exempt);
+    assert_eq!(entrance("address = \"unix:/run/my.sock\""), Entrance::Exempt);
 }
 
 #[test]
@@ -891,14 +985,8 @@ fn every_setting_is_printed() {
                 // Where a password came from is not part of its meaning.
                 Form::PasswordFile | Form::PasswordVariable => true,
                 // An account is shown in one piece.
-                _ => [
-                    "[instant_failover]",
-                    "[cluster.NAME] monitor",
-                    "[cluster.NAME] admin",
-                    "[cluster.NAME] replication",
-                    "[[user]] split",
-                ]
-                .contains(&section.title),
+                _ => ["[cluster.NAME] monitor", "[cluster.NAME] admin", "[cluster.NAME] replication", "[[user]] split"]
+                    .contains(&section.title),
             };
             assert!(
                 has_no_value || shown.contains(&setting.name),
@@ -924,6 +1012,7 @@ fn a_change_is_one_line() {
     check_change("workers = 2", "workers = 3", &["process: workers 2 -> 3 (from the next start on)"]);
     check_change("fall = 5", "", &["cluster shop: fall 5 -> 3"]);
     check_change("hold_timeout = \"0s\"", "hold_timeout = \"90s\"", &["cluster shop: hold_timeout \"0s\" -> \"90s\""]);
+    check_change("mode = \"all\"", "mode = \"on\"", &["instant failover: mode \"all\" -> \"on\""]);
     check_change("donor_reads = \"always\"\n", "", &["cluster shop: donor_reads \"always\" -> \"last-resort\""]);
     check_change("fallback = \"write\"", "", &["pool read: fallback \"write\" -> none (for new sessions)"]);
     check_change(

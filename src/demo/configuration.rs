@@ -28,6 +28,7 @@ impl Configuration<'_> {
 
 [process]
 pin_workers = false
+state_directory = "{folder}"
 
 [admin]
 socket = "{socket}"
@@ -53,6 +54,7 @@ role = "replica"
 fallback = "write"
 {writer}{reader}"#,
             socket = socket.display(),
+            folder = self.folder.display(),
             port = self.port,
             monitor_password = self.accounts.service_password,
             hold_timeout = self.hold_timeout.as_millis(),

@@ -27,6 +27,8 @@ pub enum Ending {
     ClientTls,
     /// The process is shutting down, or the session's user or server left the configuration.
     Drained,
+    /// The client was sent to another balancer.
+    Redirected,
     /// A fault of ours.
     Fault,
 }
@@ -46,6 +48,7 @@ impl Ending {
         Ending::ServerProtocol,
         Ending::ClientTls,
         Ending::Drained,
+        Ending::Redirected,
         Ending::Fault,
     ];
 
@@ -69,6 +72,7 @@ impl Ending {
             Ending::ServerProtocol => "server_protocol_error",
             Ending::ClientTls => "client_tls_failed",
             Ending::Drained => "drained",
+            Ending::Redirected => "redirected",
             Ending::Fault => "internal_fault",
         }
     }

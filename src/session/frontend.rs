@@ -144,6 +144,9 @@ impl Session {
         if is_required && self.client_way == ClientWay::Open {
             return self.deny(sequence, errors::tls_required(), Ending::LoginDenied);
         }
+        if let Some(error) = self.sent_elsewhere(surroundings) {
+            return self.deny(sequence, error, Ending::Redirected);
+        }
         match admission {
             Admission::Welcome => {}
             Admission::Full => return self.deny(sequence, errors::too_many_connections(), Ending::Limit),

@@ -1,5 +1,7 @@
 //! What a session promises whoever it serves, between two fake ends.
 
+mod tls;
+
 use std::time::Duration;
 
 use super::{stage::*, *};

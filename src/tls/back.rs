@@ -98,10 +98,8 @@ impl Judge {
             ServerDemand::VerifyFull => Naming::Exact,
         };
         let authorities = settings.ca.as_deref().unwrap_or(Path::new(SYSTEM_AUTHORITIES));
-        let verifier = WebPkiServerVerifier::builder_with_provider(
-            Arc::new(front::roots(authorities, stamps)?),
-            provider(),
-        );
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(front::roots(authorities, stamps)?), provider());
         let verifier = verifier.build().map_err(|error| Refusal::of(authorities, error))?;
         Ok(Judge::Known { verifier, pinned: identity::certificates(authorities, stamps)?, naming })
     }
@@ -124,9 +122,8 @@ impl ServerCertVerifier for Judge {
         if pinned.iter().any(|known| known == leaf) {
             return match naming {
                 Naming::Any => Ok(ServerCertVerified::assertion()),
-                Naming::Exact => {
-                    verify_server_name(&ParsedCertificate::try_from(leaf)?, name).map(|()| ServerCertVerified::assertion())
-                }
+                Naming::Exact => verify_server_name(&ParsedCertificate::try_from(leaf)?, name)
+                    .map(|()| ServerCertVerified::assertion()),
             };
         }
         // The chain is looked at before the name.

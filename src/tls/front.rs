@@ -21,11 +21,7 @@ pub struct Front {
 }
 
 impl Front {
-    pub(super) fn load(
-        settings: &ListenerTls,
-        identity: Arc<Identity>,
-        stamps: &mut Stamps,
-    ) -> Result<Front, Refusal> {
+    pub(super) fn load(settings: &ListenerTls, identity: Arc<Identity>, stamps: &mut Stamps) -> Result<Front, Refusal> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions(settings.minimum))
             .map_err(|error| Refusal(error.to_string()))?;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::{
+    config::Entrance,
     io::WakeHandle,
     session::{KillTargets, SessionId},
     slab::Key,
@@ -77,6 +78,8 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Arrival {
     pub(super) socket: OwnedFd,
+    /// Which way it came in.
+    pub(super) entrance: Entrance,
     /// What its listener says of TLS, if it offers any.
     pub(super) front: Option<Arc<Front>>,
 }

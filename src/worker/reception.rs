@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    config::{Entrance, Listener},
     io::socket::client_address,
     session::{Admission, Birth, ClientWay, Session, SessionId, Side, TlsOffer},
 };
@@ -26,15 +27,23 @@ use super::{
 const TURNED_AWAY_MAX: u32 = 64;
 
 impl Worker {
-    /// A client was accepted here, on the listener of that number.
-    pub(super) fn accepted(&mut self, listener: u32, socket: OwnedFd) {
+    /// A client was accepted here, by the listener `key`.
+    pub(super) fn accepted(&mut self, key: u32, socket: OwnedFd) {
         counters::add(&self.mailbox.counters.accepted, 1);
         let terms = self.company.settings.terms.load();
-        let front = self.listeners.get(&listener).and_then(|name| terms.front(name)).map(Arc::clone);
-        match self.hand_on(Arrival { socket, front }) {
+        let front = self.listeners.get(&key).and_then(|name| terms.front(name)).map(Arc::clone);
+        let entrance = self.entrance(key);
+        match self.hand_on(Arrival { socket, entrance, front }) {
             HandedOn::Yes => {}
             HandedOn::No(arrival) => self.take_in(arrival),
         }
+    }
+
+    /// Which way the clients of a listener come in. One that has just left the configuration was there for clients.
+    fn entrance(&self, key: u32) -> Entrance {
+        let name = self.listeners.get(&key);
+        let listener = name.and_then(|name| self.table.config.listeners.iter().find(|open| *open.name == **name));
+        listener.map_or(Entrance::Ordinary, Listener::entrance)
     }
 
     /// Gives a client to the worker with the fewest sessions. If that is this one, or the other has no room in its
@@ -85,7 +94,7 @@ impl Worker {
     }
 
     fn settle(&mut self, arrival: Arrival, admission: Admission) -> Option<()> {
-        let Arrival { socket, front } = arrival;
+        let Arrival { socket, entrance, front } = arrival;
         let address = client_address(&socket).ok()?;
         let way = if address.is_some() { ClientWay::Open } else { ClientWay::UnixSocket };
         // The servers' user tables call the other end of a UNIX socket this.
@@ -97,7 +106,7 @@ impl Worker {
         let login_timeout = self.table.config.limits.login_timeout;
         let counts = Arc::clone(&self.mailbox.counters.routes);
         let tls = front.as_ref().map(|front| TlsOffer { demand: front.demand(), fingerprint: front.fingerprint() });
-        let birth = Birth { id, host, seed, login_timeout, counts, admission, way, tls };
+        let birth = Birth { id, host, seed, login_timeout, counts, entrance, admission, way, tls };
         let socket = self.io.adopt(socket).ok()?;
         let session = Session::new(birth, self.surroundings());
         let tenant = Tenant {

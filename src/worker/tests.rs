@@ -117,7 +117,17 @@ fn settings(engine: Engine, count: usize, table: Arc<RoutingTable>) -> Settings 
     let (reports, _) = tokio::sync::mpsc::channel(64);
     let (deaths, _) = tokio::sync::mpsc::unbounded_channel();
     let table = Arc::new(ArcSwap::new(table));
-    Settings { count, pin: false, engine, sessions_max: 100, table, reports, rsa: Arc::clone(&RSA), deaths }
+    Settings {
+        count,
+        pin: false,
+        engine,
+        sessions_max: 100,
+        table,
+        reports,
+        rsa: Arc::clone(&RSA),
+        terms: Arc::default(),
+        deaths,
+    }
 }
 
 /// Waits for what other threads do.
@@ -454,7 +464,7 @@ fn pair() -> (TcpStream, TcpStream) {
 /// A client's session in a worker without a thread.
 fn settled(worker: &mut Worker) -> (Key, TcpStream) {
     let (near, far) = pair();
-    worker.accepted(OwnedFd::from(near));
+    worker.accepted(0, OwnedFd::from(near));
     (worker.tenants.keys().pop().expect("a session"), far)
 }
 

@@ -7,17 +7,19 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{Config, Environment},
+    config::{Config, Entrance, Environment, RedirectMode},
     protocol::{
         auth::{Login as ServerLogin, RsaKey, Secret},
         handshake::{ChangeUser, Greeting, HandshakeResponse, Salt, ServerHello},
         packet::{HEADER_LENGTH, Header},
+        redirect::Target,
         response::{OK_HEADER, OkPacket},
         status::StatusFlags,
         version::ServerVersion,
     },
     topology::{
-        Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, ServerId, View, Writable,
+        Answer, Beliefs, CheckResult, Contact, Endpoint, Existing, GreetingFacts, Redirect, RoutingTable, ServerId,
+        View, Writable,
     },
 };
 
@@ -138,6 +140,12 @@ pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
     beliefs
 }
 
+/// Clients are sent to `lb2:3307` from now on, or not any more.
+pub(super) fn redirect(beliefs: &mut Beliefs, mode: RedirectMode, existing: Existing) {
+    let settings = beliefs.config().instant_failover.commanded(mode, Target::new("lb2", 3307));
+    beliefs.redirect(Redirect::commanded(settings.expect("there is a target"), existing));
+}
+
 pub(super) fn server_greeting() -> Greeting {
     Greeting {
         version: b"5.5.5-10.11.19-MariaDB".to_vec(),
@@ -169,6 +177,10 @@ pub(super) struct Stage {
     pub(super) cut: usize,
     /// Capabilities that the client leaves out.
     pub(super) lacking: Capabilities,
+    /// The client asks for TLS.
+    pub(super) uses_tls: bool,
+    /// The plugin that the client opens with, and what it says, in place of the greeting's.
+    pub(super) opening: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Stage {
@@ -181,6 +193,11 @@ impl Stage {
     }
 
     pub(super) fn between(table: RoutingTable, admission: Admission) -> Stage {
+        Stage::offered(table, admission, None)
+    }
+
+    /// With this TLS on offer.
+    pub(super) fn offered(table: RoutingTable, admission: Admission, tls: Option<TlsOffer>) -> Stage {
         let now = Instant::now();
         let birth = Birth {
             id: SessionId::new(0, 1),
@@ -188,7 +205,10 @@ impl Stage {
             seed: [3; 32],
             login_timeout: Duration::from_secs(10),
             counts: Arc::default(),
+            entrance: Entrance::Ordinary,
             admission,
+            way: ClientWay::Open,
+            tls,
         };
         let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });
         let mut stage = Stage {
@@ -202,6 +222,8 @@ impl Stage {
             wishes: Vec::new(),
             cut: usize::MAX,
             lacking: Capabilities::default(),
+            uses_tls: false,
+            opening: None,
         };
         stage.collect();
         stage
@@ -282,6 +304,7 @@ impl Stage {
         let greeting = self.client_greeting();
         let credential = credential(password);
         let (_, plugin, auth_response) = ServerLogin::begin(&greeting, &credential);
+        let (plugin, auth_response) = self.opening.take().unwrap_or((plugin.name().to_vec(), auth_response));
         let response = HandshakeResponse {
             capabilities: with_database(greeting.capabilities.without(self.lacking), database),
             max_packet: 1 << 24,
@@ -289,12 +312,19 @@ impl Stage {
             user: user.into(),
             auth_response,
             database: database.map(Into::into),
-            plugin: Some(plugin.name().to_vec()),
+            plugin: Some(plugin),
             attributes: Vec::new(),
         };
-        let mut payload = Vec::new();
+        let (mut request, mut payload) = (Vec::new(), Vec::new());
+        response.encode_ssl_request(&mut request);
         response.encode(&mut payload);
-        assert_eq!(self.show(Side::Client, &packet(1, &payload)), b"");
+        let mut sequence = 1;
+        if self.uses_tls {
+            assert_eq!(self.show(Side::Client, &packet(1, &request)), b"");
+            assert!(matches!(self.wishes.pop(), Some(Output::StartTls(Side::Client))));
+            sequence = 2;
+        }
+        assert_eq!(self.show(Side::Client, &packet(sequence, &payload)), b"");
         self.take_client()
     }
 

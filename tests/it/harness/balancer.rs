@@ -24,6 +24,7 @@ pub(crate) struct Start {
     engine: Engine,
     workers: usize,
     process: String,
+    listener: String,
     log_level: &'static str,
     body: String,
     environment: Vec<(String, String)>,
@@ -38,6 +39,7 @@ impl Start {
             engine,
             workers: 2,
             process: "shutdown_timeout = \"1s\"\n".to_owned(),
+            listener: "tls = \"disabled\"\n".to_owned(),
             log_level: "debug",
             body: body.into(),
             environment: Vec::new(),
@@ -53,6 +55,12 @@ impl Start {
     /// More lines of `[process]`, in place of `shutdown_timeout = "1s"`.
     pub(crate) fn process(mut self, lines: &str) -> Start {
         self.process = format!("{lines}\n");
+        self
+    }
+
+    /// More lines of `[[listener]]`, in place of `tls = "disabled"`.
+    pub(crate) fn listener(mut self, lines: &str) -> Start {
+        self.listener = format!("{lines}\n");
         self
     }
 
@@ -157,14 +165,16 @@ impl Sqluice {
 
     fn configuration(&self, body: &str) -> String {
         format!(
-            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n[admin]\nsocket = \"{}\"\n\n\
-             [[listener]]\nname = \"app\"\naddress = \"{}\"\n\n{body}",
+            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\nstate_directory = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n[admin]\nsocket = \"{}\"\n\n\
+             [[listener]]\nname = \"app\"\naddress = \"{}\"\n{}\n{body}",
             self.start.workers,
             self.start.engine.setting(),
+            self.folder().join("state").display(),
             self.start.process,
             self.start.log_level,
             self.admin_socket().display(),
             self.address,
+            self.start.listener,
         )
     }
 
