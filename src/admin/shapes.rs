@@ -175,6 +175,23 @@ pub struct ListenerStatus {
     pub address: String,
     /// An administrative port.
     pub extra: bool,
+    /// `disabled`, `preferred` or `required`.
+    pub tls: String,
+    /// What its clients see in TLS; absent where it has none.
+    pub certificate: Option<CertificateStatus>,
+}
+
+/// A certificate in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Whom it names.
+    pub subject: String,
+    /// Made here, because none is configured.
+    pub is_self_signed: bool,
+    /// Its end, in seconds since 1970.
+    pub expires: i64,
+    /// Whole days until then; below zero when it has expired.
+    pub days_left: i64,
 }
 
 /// Servers that replicate one data set.
@@ -418,8 +435,19 @@ pub(super) mod tests {
             fallback: None,
             usable: vec!["db1".into()],
         };
-        let listener =
-            |name: &str, address: &str, extra| ListenerStatus { name: name.into(), address: address.into(), extra };
+        let listener = |name: &str, address: &str, certificate: Option<CertificateStatus>| ListenerStatus {
+            name: name.into(),
+            address: address.into(),
+            extra: certificate.is_none(),
+            tls: if certificate.is_some() { "required" } else { "disabled" }.into(),
+            certificate,
+        };
+        let certificate = CertificateStatus {
+            subject: "CN=db.example".into(),
+            is_self_signed: false,
+            expires: 1_800_000_000,
+            days_left: 45,
+        };
         Status {
             process: ProcessStatus {
                 version: "0.1.0".into(),
@@ -445,7 +473,10 @@ pub(super) mod tests {
                 origin: FailoverOrigin::Configuration,
                 sent: 0,
             }),
-            listeners: vec![listener("app", "127.0.0.1:3306", false), listener("extra", "unix:/run/x", true)],
+            listeners: vec![
+                listener("app", "127.0.0.1:3306", Some(certificate)),
+                listener("extra", "unix:/run/x", None),
+            ],
             clusters: vec![ClusterStatus {
                 name: "shop".into(),
                 topology: "replication".into(),

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::doctor;
 use super::shapes::{
-    ExistingSessions, Explanation, FailoverMode, FailoverOrigin, InstantFailoverStatus, Phase, Reloaded, ServerStatus,
-    SessionStatus, SplitCounts, StatementExplanation, Status, Verdict,
+    ExistingSessions, Explanation, FailoverMode, FailoverOrigin, InstantFailoverStatus, ListenerStatus, Phase,
+    Reloaded, ServerStatus, SessionStatus, SplitCounts, StatementExplanation, Status, Verdict,
 };
 
 /// Where the text of a column stands.
@@ -139,9 +139,20 @@ fn workers(status: &Status) -> String {
 fn listeners(status: &Status) -> String {
     let rows = status.listeners.iter().map(|listener| {
         let use_for = if listener.extra { "administration" } else { "clients" };
-        vec![listener.name.clone(), listener.address.clone(), use_for.to_string()]
+        vec![listener.name.clone(), listener.address.clone(), use_for.to_string(), encryption(listener)]
     });
-    columns(&[("LISTENER", Left), ("ADDRESS", Left), ("FOR", Left)], rows)
+    columns(&[("LISTENER", Left), ("ADDRESS", Left), ("FOR", Left), ("TLS", Left)], rows)
+}
+
+/// Whether clients may or must, what they see, and how long that is valid.
+fn encryption(listener: &ListenerStatus) -> String {
+    let demand = &listener.tls;
+    match &listener.certificate {
+        None => demand.clone(),
+        Some(certificate) if certificate.is_self_signed => format!("{demand}, self-signed"),
+        Some(certificate) if certificate.days_left < 0 => format!("{demand}, {} HAS EXPIRED", certificate.subject),
+        Some(certificate) => format!("{demand}, {}, {} days left", certificate.subject, certificate.days_left),
+    }
 }
 
 fn servers(status: &Status) -> String {
@@ -403,9 +414,9 @@ io_uring
 
 97 % of the reads of split users ran at replicas; the others did not: transaction 25, user variable 5
 
-LISTENER  ADDRESS         FOR
-app       127.0.0.1:3306  clients
-extra     unix:/run/x     administration
+LISTENER  ADDRESS         FOR             TLS
+app       127.0.0.1:3306  clients         required, CN=db.example, 45 days left
+extra     unix:/run/x     administration  disabled
 
 CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  LAG  POSITION      REASON
 shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s    -  0-1-4,1-1-20  read_only=0

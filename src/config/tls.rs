@@ -1,5 +1,6 @@
 //! What is configured of TLS, on both sides. The files that are named are read by `tls`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::{Config, value::Choice};
@@ -91,6 +92,12 @@ impl Choice for ServerDemand {
         ("verify-ca", ServerDemand::VerifyCa),
         ("verify-full", ServerDemand::VerifyFull),
     ];
+}
+
+impl fmt::Display for Encryption {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.word())
+    }
 }
 
 impl Config {

@@ -14,10 +14,11 @@ use super::reload::Source;
 use super::socket_file::SocketFile;
 use crate::admin::explain::{self, Asked};
 use crate::admin::shapes::{
-    InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status,
+    CertificateStatus, InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts,
+    Status,
 };
 use crate::admin::{self, Question, report, shapes};
-use crate::config::{ListenAddress, RedirectMode};
+use crate::config::{self, ListenAddress, RedirectMode};
 use crate::failover::Promoter;
 use crate::monitor::Monitor;
 use crate::protocol::redirect::Target;
@@ -275,11 +276,23 @@ impl Control {
             sessions: self.session_count(&table),
             split: self.split_counts(&table),
             instant_failover: Some(self.instant_failover_status(&table)),
-            listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
+            listeners: self.listener_status(),
             clusters: report::clusters(&table, Instant::now()),
             pools: report::pools(&table),
             successions: report::successions(&self.monitor.successions(), Instant::now()),
         }
+    }
+
+    fn listener_status(&self) -> Vec<ListenerStatus> {
+        let terms = self.keeper.terms().load_full();
+        let status = |(settings, bound): (&config::Listener, &ListenAddress)| ListenerStatus {
+            name: settings.name.clone(),
+            address: bound.to_string(),
+            extra: settings.extra,
+            tls: settings.tls.demand.to_string(),
+            certificate: terms.front(&settings.name).map(|front| certificate_status(front.identity())),
+        };
+        self.listeners.iter().map(status).collect()
     }
 
     fn shown_phase(&self) -> shapes::Phase {
@@ -396,8 +409,13 @@ async fn deadline(phase: Phase) {
     }
 }
 
-fn listener_status(settings: &crate::config::Listener, bound: &ListenAddress) -> ListenerStatus {
-    ListenerStatus { name: settings.name.clone(), address: bound.to_string(), extra: settings.extra }
+fn certificate_status(identity: &tls::Identity) -> CertificateStatus {
+    CertificateStatus {
+        subject: identity.subject().to_owned(),
+        is_self_signed: identity.is_made_here(),
+        expires: identity.expires(),
+        days_left: identity.days_left(),
+    }
 }
 
 fn session_status(row: SessionRow) -> SessionStatus {

@@ -35,7 +35,7 @@ pub enum Ending {
 
 impl Ending {
     /// Every reason; a reason's place here is its [`index`](Ending::index).
-    pub const ALL: [Ending; 13] = [
+    pub const ALL: [Ending; 14] = [
         Ending::Quit,
         Ending::ClientGone,
         Ending::LoginDenied,

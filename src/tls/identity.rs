@@ -6,7 +6,8 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -22,18 +23,9 @@ use crate::config::KeyPairFiles;
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    origin: Origin,
+    is_made_here: bool,
     subject: String,
     expires: i64,
-}
-
-/// Where an identity comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// This file.
-    File(PathBuf),
-    /// Made here, now or by an earlier process.
-    SelfSigned,
 }
 
 impl Identity {
@@ -43,19 +35,18 @@ impl Identity {
         let key = Zeroizing::new(read(&files.key, stamps)?);
         let key = PrivateKeyDer::from_pem_slice(&key)
             .map_err(|error| Refusal::of(&files.key, format_args!("has no usable key ({error}): write a PEM file")))?;
-        Identity::new(chain, key, Origin::File(files.certificate.clone()))
-            .map_err(|why| Refusal::of(&files.certificate, why))
+        Identity::new(chain, key, false).map_err(|why| Refusal::of(&files.certificate, why))
     }
 
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-        origin: Origin,
+        is_made_here: bool,
     ) -> Result<Identity, String> {
         let leaf = chain.first().ok_or("has no certificate: write a PEM file with one")?;
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| format!("is no certificate ({error})"))?;
         let (subject, expires) = (parsed.subject().to_string(), parsed.validity().not_after.timestamp());
-        Ok(Identity { chain, key, origin, subject, expires })
+        Ok(Identity { chain, key, is_made_here, subject, expires })
     }
 
     /// The identity that is kept in the state directory, made now if there is none. Where it cannot be kept, clients see
@@ -87,7 +78,7 @@ impl Identity {
         let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| format!("has no usable certificate ({error})"))?;
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("has no usable key ({error})"))?;
-        Identity::new(chain, key, Origin::SelfSigned)
+        Identity::new(chain, key, true)
     }
 
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
@@ -103,9 +94,9 @@ impl Identity {
         Sha256::digest(&self.chain[0]).into()
     }
 
-    /// Where it comes from.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
+    /// Nobody has given it to us: it was made here, now or by an earlier process.
+    pub fn is_made_here(&self) -> bool {
+        self.is_made_here
     }
 
     /// Whom it names.
@@ -116,6 +107,13 @@ impl Identity {
     /// When it is not valid any more, in seconds since 1970.
     pub fn expires(&self) -> i64 {
         self.expires
+    }
+
+    /// Whole days until then; below zero afterwards.
+    pub fn days_left(&self) -> i64 {
+        const DAY: i64 = 24 * 3600;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+        (self.expires - now).div_euclid(DAY)
     }
 }
 

@@ -30,7 +30,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use back::Back;
 pub use channel::{Channel, Received};
 pub use front::Front;
-pub use identity::{Identity, Origin};
+pub use identity::Identity;
 pub use terms::{Keeper, Terms};
 
 /// Why a file, or what is in it, cannot be used. The sentence says what to do.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
@@ -114,14 +113,11 @@ impl Keeper {
 }
 
 fn warn_of_expiry(terms: &Terms) {
-    const DAY: i64 = 24 * 3600;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     for (listener, front) in &terms.fronts {
-        let left = front.identity().expires() - now;
-        if left < 0 {
-            tracing::error!(listener, "its certificate has expired: clients that verify it are refused by themselves");
-        } else if left < EXPIRY_WARNING_DAYS * DAY {
-            tracing::warn!(listener, days = left / DAY, "its certificate expires soon");
+        match front.identity().days_left() {
+            ..0 => tracing::error!(listener, "its certificate has expired: clients that verify it turn away"),
+            days @ 0..EXPIRY_WARNING_DAYS => tracing::warn!(listener, days, "its certificate expires soon"),
+            EXPIRY_WARNING_DAYS.. => {}
         }
     }
 }

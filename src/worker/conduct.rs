@@ -10,6 +10,7 @@ use crate::{
 };
 
 use super::{
+    connection::Connection,
     counters,
     departing::Farewell,
     turn::{Tenant, Worker},
@@ -267,6 +268,8 @@ impl Worker {
             session = %tenant.session.id(),
             user = %String::from_utf8_lossy(user),
             server = tenant.session.server().map(|server| &*server.name),
+            tls = tenant.client.agreement(),
+            server_tls = tenant.server.as_ref().and_then(Connection::agreement),
             "logged in"
         );
         if self.table.user(user).is_none() {

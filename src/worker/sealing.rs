@@ -70,6 +70,14 @@ impl Connection {
         }
     }
 
+    /// What was agreed on with the peer, where TLS has begun.
+    pub(super) fn agreement(&self) -> Option<String> {
+        match &self.security {
+            Security::Sealed(channel) => channel.agreement(),
+            Security::Clear | Security::Offered(_) | Security::Wanted(_) => None,
+        }
+    }
+
     pub(super) fn is_sealed(&self) -> bool {
         matches!(self.security, Security::Sealed(_))
     }

@@ -31,7 +31,7 @@ fn clients_for(server: Flavour) -> Vec<Flavour> {
     ALL_FLAVOURS.into_iter().filter(|client| *client != Flavour::MySql97 || server == Flavour::MySql97).collect()
 }
 
-const LONG: &str = "SELECT LENGTH(REPEAT('x', 3000000)), MD5(REPEAT('y', 3000000)), REPEAT('z', 3000000)";
+const LONG: &str = "SELECT LENGTH(REPEAT('x', 3000000)), REPEAT('z', 3000000)";
 
 #[test]
 fn where_tls_is_required_every_client_uses_it_and_nobody_goes_without() {
@@ -48,7 +48,7 @@ fn where_tls_is_required_every_client_uses_it_and_nobody_goes_without() {
                     cli(client, address, "app", &options).expect_success(&format!("{client:?} at {flavour:?}"))
                 };
                 let through = attempt(sqluice.address);
-                assert_eq!(through.trim().len(), "3000000 ".len() + 33 + 3_000_000, "{client:?}");
+                assert_eq!(through.trim().len(), "3000000 ".len() + 3_000_000, "{client:?}");
             }
             let (host, port) = (sqluice.address.ip().to_string(), sqluice.address.port().to_string());
             let said = python("tls.py", &[&host, &port, "app", "app"]).expect_success("PyMySQL");
