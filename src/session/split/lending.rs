@@ -356,7 +356,7 @@ impl Session {
             _ => return,
         };
         if let Ok(Some(words)) = words {
-            self.say(Chore::InsertId, &words, now);
+            self.say(vec![(Chore::InsertId, words)], now);
         }
     }
 

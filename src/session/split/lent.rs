@@ -1,9 +1,10 @@
-//! The home connection of a session that gives it back between transactions (`backend_reuse = "transaction"`).
+//! The home connection of a session that may get another one.
 //!
-//! Between two statements such a session has no home connection, unless something is left on it that the next one
-//! cannot be given (`pins`), or that the next statement may ask for (`Aftermath`). The connection that it gets may be the
-//! one it had, which is as it left it; or another session's, which is reset first; or a new one. What the session has set
-//! is in the `journal`, and is put on.
+//! Such a session gives it back between transactions (`backend_reuse = "transaction"`), or keeps it until its server fails
+//! the session or is not the one to write to any more ([`Tenure`]). Without one it is between two statements, unless
+//! something is left on it that the next one cannot be given (`pins`), or that the next statement may ask for
+//! (`Aftermath`). The connection that it gets may be the one it had, which is as it left it; or another session's, which is
+//! reset first; or a new one. What the session has set is in the `journal`, and is put on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -320,30 +321,32 @@ impl Split {
         if lent.is_held && self.is_void() {
             return Some(Next::Yield);
         }
-        let fit = &lent.fit;
-        if fit.needs_reset {
-            return Some(Next::Say(Chore::HomeReset));
+        if lent.fit.schema.is_some() && self.schema_for_home().is_none() {
+            return Some(Next::LeaveHome);
         }
-        if fit.needs_collation {
-            return Some(Next::Say(Chore::HomeCollation));
-        }
-        match self.schema_for_home() {
-            None if fit.schema.is_some() => return Some(Next::LeaveHome),
-            schema if schema != fit.schema.as_deref() => return Some(Next::Say(Chore::HomeSchema)),
-            _ => {}
-        }
-        if !matches!(self.home, Home::Telling(_)) {
-            return None;
-        }
-        let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
-        if fit.applied != Some(self.journal.version()) && fit.values.is_none() {
-            return Some(Next::Say(Chore::HomeTheirs));
-        }
-        let has_id = matches!(lent.insert_id, InsertId::Known(id) if id != fit.insert_id);
-        if fit.applied != Some(self.journal.version()) || fit.autocommit != autocommit || has_id {
-            return Some(Next::Say(Chore::HomeSettings));
-        }
-        (fit.role.as_deref() != self.journal.role()).then_some(Next::Say(Chore::HomeRole))
+        self.missing_on_home(status).next().map(Next::Say)
+    }
+
+    /// What must be said to the home connection that was lent, in this order.
+    pub(super) fn missing_on_home(&self, status: StatusFlags) -> impl Iterator<Item = Chore> {
+        let missing = self.lent.as_deref().filter(|lent| lent.is_here).map(|lent| {
+            let fit = &lent.fit;
+            // Only with what it tells of can home be made as it was.
+            let is_telling = matches!(self.home, Home::Telling(_));
+            let is_applied = fit.applied == Some(self.journal.version());
+            let is_as_it_was = is_applied
+                && fit.autocommit == status.contains(StatusFlags::AUTOCOMMIT)
+                && !matches!(lent.insert_id, InsertId::Known(id) if id != fit.insert_id);
+            [
+                (Chore::HomeReset, fit.needs_reset),
+                (Chore::HomeCollation, fit.needs_collation),
+                (Chore::HomeSchema, self.schema_for_home() != fit.schema.as_deref()),
+                (Chore::HomeTheirs, is_telling && !is_applied && fit.values.is_none()),
+                (Chore::HomeSettings, is_telling && !is_as_it_was),
+                (Chore::HomeRole, is_telling && fit.role.as_deref() != self.journal.role()),
+            ]
+        });
+        missing.into_iter().flatten().filter_map(|(chore, is_missing)| is_missing.then_some(chore))
     }
 
     /// Whether what is asked about is gone with the connection of the last statement.

@@ -3,11 +3,14 @@
 //! `missing` looks at what is missing and names one thing; that is done, and it looks again. Whatever goes wrong at a
 //! replica sends the command home.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     protocol::{
-        packet::{Peeked, peek_packet},
+        packet::{Peeked, peek_packet, write_packet},
         response::ErrPacket,
         status::StatusFlags,
     },
@@ -80,6 +83,19 @@ impl Preparing {
     }
 }
 
+impl Split {
+    /// What comes before all else that a server is told: the statements that it need not keep.
+    fn closed_statements(&mut self, side: Side, now: Instant) -> Vec<u8> {
+        match side {
+            Side::Server => {
+                self.awake.heard(now);
+                self.statements.take_closed_at_home()
+            }
+            _ => self.statements.take_closed(),
+        }
+    }
+}
+
 impl Session {
     /// Makes a server ready; the client's command, if one waits, is shown again afterwards.
     pub(in crate::session) fn make_ready(&mut self, goal: Side, command_waits: bool, surroundings: Surroundings<'_>) {
@@ -119,7 +135,7 @@ impl Session {
                 Next::Yield => return self.yield_home(),
                 Next::LeaveHome => self.drop_home(),
                 Next::Say(chore) => match split.words(chore, status, surroundings.now) {
-                    Ok(Some(words)) => return self.say(chore, &words, surroundings.now),
+                    Ok(Some(words)) => return self.say_with_others(chore, words, surroundings),
                     Ok(None) => {
                         let _ = split.replica_answered(chore, Answer::Done);
                     }
@@ -201,30 +217,38 @@ impl Session {
         self.look_what_is_missing(surroundings);
     }
 
-    pub(super) fn say(&mut self, chore: Chore, words: &[u8], now: Instant) {
-        if let State::Relay(relay) = &mut self.state {
-            let asked = Asked::new(chore, relay.framing);
-            if let Some(split) = relay.split.as_deref_mut()
-                && chore.side() == Side::Server
-            {
-                split.awake.heard(now);
-                let closed = split.statements.take_closed_at_home();
-                if !closed.is_empty() {
-                    self.outputs.push_back(Output::Send(Side::Server, closed));
+    /// Says something, and in the same breath what depends on no answer to it.
+    fn say_with_others(&mut self, first: Chore, words: Vec<u8>, surroundings: Surroundings<'_>) {
+        let mut said = vec![(first, words)];
+        if let State::Relay(Relay { split: Some(split), status, exchange: Exchange::Preparing(preparing), .. }) =
+            &mut self.state
+        {
+            for chore in split.sayable_behind(first, preparing.goal, *status, surroundings) {
+                match split.words(chore, *status, surroundings.now) {
+                    Ok(Some(words)) => said.push((chore, words)),
+                    Ok(None) => {}
+                    Err(Unsayable) => break,
                 }
             }
-            if let Some(split) = relay.split.as_deref_mut()
-                && chore.side() == Side::Replica
-            {
-                let closed = split.statements.take_closed();
-                if !closed.is_empty() {
-                    self.outputs.push_back(Output::Send(Side::Replica, closed));
-                }
-            }
-            self.set_stage(Stage::Asking(Box::new(asked)));
         }
-        self.send_packet(chore.side(), 0, words);
-        self.deadline = Some(now + if chore.may_take_long() { REPEAT_TIME } else { CHORE_TIME });
+        self.say(said, surroundings.now);
+    }
+
+    /// Says all of this to one server with one send; the answers come in the same order.
+    pub(super) fn say(&mut self, said: Vec<(Chore, Vec<u8>)>, now: Instant) {
+        let State::Relay(relay) = &mut self.state else { return };
+        let Some(split) = relay.split.as_deref_mut() else { return };
+        let mut chores: VecDeque<Chore> = said.iter().map(|(chore, _)| *chore).collect();
+        let takes_long = chores.iter().any(|chore| chore.may_take_long());
+        let Some(first) = chores.pop_front() else { return };
+        let mut packets = split.closed_statements(first.side(), now);
+        for (_, words) in &said {
+            write_packet(&mut packets, 0, words);
+        }
+        let asked = Asked::new(first, chores, relay.framing);
+        self.set_stage(Stage::Asking(Box::new(asked)));
+        self.outputs.push_back(Output::Send(first.side(), packets));
+        self.deadline = Some(now + if takes_long { REPEAT_TIME } else { CHORE_TIME });
     }
 
     fn lease_replica(&mut self, surroundings: Surroundings<'_>) {
@@ -329,6 +353,7 @@ impl Session {
             None => return,
         };
         match outcome {
+            Ok(()) if self.hears_the_next() => {}
             Ok(()) => {
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);
@@ -341,6 +366,22 @@ impl Session {
             Err(Unsayable) if chore.side() == Side::Server => self.home_is_unfit(told.refusal),
             Err(Unsayable) => self.replica_lost(surroundings),
         }
+    }
+
+    /// Whether more was said that has to be answered: that comes next.
+    fn hears_the_next(&mut self) -> bool {
+        let next = match &mut self.state {
+            State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) => match &mut preparing.stage {
+                Stage::Asking(asked) => asked.next(),
+                _ => None,
+            },
+            _ => None,
+        };
+        let is_any = next.is_some();
+        if let Some(next) = next {
+            self.set_stage(Stage::Asking(Box::new(next)));
+        }
+        is_any
     }
 
     fn door_step(&mut self, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {

@@ -244,6 +244,7 @@ fn a_login_may_be_at_a_connection_that_another_session_left() {
         unanswered: "(none)",
         is_guarded: false,
         views_asked: 0,
+        round_trips: 0,
         script: Script::default(),
     };
     play.serve();

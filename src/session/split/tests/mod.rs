@@ -56,6 +56,8 @@ struct Play {
     is_guarded: bool,
     /// How often the replica was asked for views.
     views_asked: u32,
+    /// How often the session waited for an answer to something of its own.
+    round_trips: u32,
     /// Texts of ours that nobody answers.
     unanswered: &'static str,
     script: Script,
@@ -193,6 +195,7 @@ impl Play {
             at_door: false,
             is_guarded: false,
             views_asked: 0,
+            round_trips: 0,
             unanswered: "(none)",
             script,
         };
@@ -224,11 +227,19 @@ impl Play {
             }
             let side = if self.stage.to_server.is_empty() { Side::Replica } else { Side::Server };
             let bytes = std::mem::take(self.stage.sent(side));
-            let answers: Vec<u8> =
-                payloads(&bytes).filter_map(|payload| self.answer(side, payload)).flatten().collect();
+            let mut answers = Vec::new();
+            for payload in payloads(&bytes) {
+                match self.answer(side, payload) {
+                    Some(answer) => answers.extend(answer),
+                    None if payload[0] == 0x19 => {}
+                    // Who does not answer does nothing of what comes behind.
+                    None => break,
+                }
+            }
             if answers.is_empty() {
                 return;
             }
+            self.round_trips += 1;
             assert_eq!(self.stage.show(side, &answers), b"");
         }
     }
