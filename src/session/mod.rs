@@ -35,7 +35,7 @@ pub use ending::Ending;
 pub use input::{
     Displacement, DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings,
 };
-pub use output::{HomeWant, Output, Parking, ReplicaWant, Step, Want};
+pub use output::{HomeWant, LastReplica, Output, Parking, ReplicaWant, SharedWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
 use crate::protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket};
@@ -126,6 +126,8 @@ pub struct Session {
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
     commands: u64,
+    /// Counts the connections given back: with the session's number it names one of them.
+    parkings: u64,
     counts: Arc<RouteCounts>,
 }
 
@@ -171,6 +173,7 @@ impl Session {
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
             commands: 0,
+            parkings: 0,
             counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);
@@ -293,8 +296,7 @@ impl Session {
         if let State::Relay(relay) = &self.state
             && relay.is_idle()
         {
-            self.leave_replica();
-            self.leave_home_behind();
+            self.leave_connections_behind();
             self.say_goodbye_to_server();
         }
         self.close(Ending::ClientGone);

@@ -60,7 +60,7 @@ pub(super) struct Lent {
     insert_id: InsertId,
     /// Where the last one was.
     server: Option<ServerId>,
-    /// Counts the connections given back: together with the session's number it names the last one.
+    /// The session's count of the connection that it gave back last.
     parked: u64,
     /// It is another server now, whose position nobody knows: it must say that it has all that was written and seen.
     must_wait: bool,
@@ -217,11 +217,11 @@ impl Lent {
         self.is_settled = self.is_here && self.tenure == Tenure::Session;
     }
 
-    /// The connection goes back: whether others may have it after a reset, its schema, and its name for this session.
-    pub(super) fn park(&mut self) -> (bool, Option<Vec<u8>>, u64) {
+    /// The connection goes back under this count: whether others may have it after a reset, and its schema.
+    pub(super) fn park(&mut self, count: u64) -> (bool, Option<Vec<u8>>) {
         (self.is_here, self.is_held) = (false, false);
-        self.parked += 1;
-        (!self.fit.is_tainted, self.fit.schema.clone(), self.parked)
+        self.parked = count;
+        (!self.fit.is_tainted, self.fit.schema.clone())
     }
 
     pub(super) fn parked(&self) -> u64 {
@@ -553,7 +553,8 @@ impl Split {
 
     /// Whether the connection should be kept a moment for what the last statement left on it.
     pub(super) fn has_aftermath(&self) -> bool {
-        self.lent.as_deref().is_some_and(|lent| lent.aftermath == Aftermath::There)
+        let is_there = self.lent.as_deref().is_some_and(|lent| lent.aftermath == Aftermath::There);
+        is_there && self.may_be_asked_about(Side::Server)
     }
 
     /// Whether the connection must be asked for LAST_INSERT_ID() before it goes.

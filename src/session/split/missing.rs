@@ -7,7 +7,7 @@ use crate::{
 };
 
 use super::{
-    super::{ReplicaWant, Side, Surroundings},
+    super::{ReplicaWant, SharedWant, Side, Surroundings},
     Home, Kind, Split,
     chore::Chore,
     plan::OF_THE_LAST,
@@ -22,6 +22,8 @@ pub(super) enum Next {
     Ready(Side),
     /// A replica.
     Lease,
+    /// The connection of the last read, which this one asks about.
+    Reclaim,
     /// The replica must go first.
     Leave,
     /// This must be said.
@@ -80,7 +82,8 @@ impl Split {
         let is_at_home = match &next {
             Next::Ready(side) => *side == Side::Server,
             Next::Say(chore) => chore.side() == Side::Server,
-            Next::Lease | Next::Leave | Next::Refuse | Next::LeaseHome | Next::Yield | Next::LeaveHome => false,
+            Next::Lease | Next::Reclaim | Next::Leave | Next::Refuse => false,
+            Next::LeaseHome | Next::Yield | Next::LeaveHome => false,
         };
         if !is_at_home {
             return next;
@@ -139,12 +142,16 @@ impl Split {
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         let of_the_last = self.current.classification.class == sql::Class::ReadOfConnection;
-        if self.replicas.get().is_none_or(|replica| replica.rest.is_some() && of_the_last) {
-            // What the last statement left behind went with its connection.
-            return if of_the_last { self.next_at_home(status) } else { Next::Lease };
-        }
-        if self.replicas.get().is_some_and(|replica| replica.rest.is_some()) {
-            return Next::Ready(Side::Server);
+        let Some(known) = self.replicas.get() else {
+            return match of_the_last {
+                true if self.replicas.last().is_some() => Next::Reclaim,
+                // What the last statement left behind went with its connection.
+                true => self.next_at_home(status),
+                false => self.next_without_replica(surroundings.now),
+            };
+        };
+        if known.rest.is_some() {
+            return if of_the_last { self.next_at_home(status) } else { Next::Ready(Side::Server) };
         }
         if of_the_last {
             return self.next_about_the_last(status);
@@ -194,6 +201,10 @@ impl Split {
         }
         match self.executed_statement() {
             Some(statement) if statement.is_unfit => Next::Ready(Side::Server),
+            // Only the connection that was given back has read its text as it was meant.
+            Some(statement) if !statement.is_at_replica() && statement.meaning != self.journal.meaning() => {
+                Next::Ready(Side::Server)
+            }
             Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
             _ => Next::Ready(Side::Replica),
         }
@@ -223,7 +234,10 @@ impl Split {
             Demand::Nothing => false,
             Demand::AskHome | Demand::StayHome => return [None, None].into_iter().flatten(),
         };
-        let statement = self.executed_statement().filter(|statement| !statement.is_unfit && !statement.is_at_replica());
+        let is_preparable = |statement: &&Statement| {
+            !statement.is_unfit && !statement.is_at_replica() && statement.meaning == self.journal.meaning()
+        };
+        let statement = self.executed_statement().filter(is_preparable);
         [wait.then_some(Chore::Wait), statement.map(|statement| Chore::Prepare(statement.id))].into_iter().flatten()
     }
 
@@ -232,7 +246,9 @@ impl Split {
         required: Capabilities,
         surroundings: Surroundings<'_>,
     ) -> Option<ReplicaWant> {
-        let mut want = self.replicas.want(required, self.sight.position(), surroundings.now)?;
+        let (has_schema, last) = (self.journal.schema().is_some(), self.replicas.last());
+        let shared = self.gives_home_back().then_some(SharedWant { has_schema, last });
+        let mut want = self.replicas.want(required, self.sight.position(), shared, surroundings.now)?;
         if let Some(wanted) = self.wanted {
             let others = surroundings.table.servers.iter().map(|server| server.id).filter(|id| *id != wanted);
             want.avoid.extend(others);
@@ -283,6 +299,10 @@ impl Split {
     }
 
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
+        if self.gives_home_back() {
+            // It was chosen for this read.
+            return true;
+        }
         let table = surroundings.table;
         let user = &self.login.user;
         let pool = || table.user_config(table.user(user)?).split.map(|split| split.read);

@@ -10,8 +10,9 @@
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
+//! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home;
 //! - `statements` are the prepared ones, `numbers` what they are called where home is lent, and `reading` what they mean
-//!   there; `replica` is the second server.
+//!   there.
 
 mod absorb;
 mod answers;
@@ -36,6 +37,7 @@ mod rehoming;
 mod replica;
 mod reply;
 mod retold;
+mod sharing;
 mod sight;
 mod snapshot;
 mod statements;

@@ -50,6 +50,8 @@ pub(super) enum Stage {
     Looking,
     /// The worker looks for a replica.
     Leasing,
+    /// The worker looks for the connection of the last read.
+    Reclaiming,
     /// A replica is connected; we log in.
     AtDoor(Box<Door>),
     /// The worker looks for a home connection.
@@ -129,6 +131,7 @@ impl Session {
             match split.next(goal, status, surroundings) {
                 Next::Ready(side) => return self.ready(side, surroundings),
                 Next::Lease => return self.lease_replica(surroundings),
+                Next::Reclaim => return self.reclaim_replica(),
                 Next::Leave => self.leave_replica(),
                 Next::Refuse => return self.ready(Side::Server, surroundings),
                 Next::LeaseHome => return self.borrow_home(None),
@@ -137,7 +140,7 @@ impl Session {
                 Next::Say(chore) => match split.words(chore, status, surroundings.now) {
                     Ok(Some(words)) => return self.say_with_others(chore, words, surroundings),
                     Ok(None) => {
-                        let _ = split.replica_answered(chore, Answer::Done);
+                        let _ = split.replica_answered(chore, Answer::Done, status);
                     }
                     Err(Unsayable) if chore.is_of_statement() => {
                         return self.refuse_waiting(errors::needs_prepare(), Ending::ServerDenied);
@@ -172,7 +175,7 @@ impl Session {
 
     /// Nothing is missing: the command that waits is shown again, and goes there.
     fn ready(&mut self, side: Side, surroundings: Surroundings<'_>) {
-        if side == Side::Server && self.is_to_run_without_home() {
+        if side == Side::Server && self.is_to_run_at_home_instead() {
             return self.look_for_home(surroundings);
         }
         self.deadline = None;
@@ -197,17 +200,19 @@ impl Session {
         if self.split().is_some_and(|split| split.ready.is_none()) {
             self.leave_if_asked();
             self.move_if_asked(surroundings);
-            self.let_home_go(None);
+            self.let_connections_go(None);
         }
     }
 
-    /// Whether a command is to go home, and there is none: it was lost while the command was made ready for a replica.
-    fn is_to_run_without_home(&self) -> bool {
+    /// Whether a command is to go home that was made ready for a replica: a home that may be another one may not be there,
+    /// or lack something.
+    fn is_to_run_at_home_instead(&self) -> bool {
         let State::Relay(Relay { exchange: Exchange::Preparing(preparing), split: Some(split), .. }) = &self.state
         else {
             return false;
         };
-        preparing.command_waits && !split.has_home()
+        let may_lack = !split.has_home() || (preparing.goal == Side::Replica && split.may_change_home());
+        preparing.command_waits && may_lack
     }
 
     fn look_for_home(&mut self, surroundings: Surroundings<'_>) {
@@ -256,10 +261,11 @@ impl Session {
         let want = self.split_mut().and_then(|split| split.want_replica(required, surroundings));
         match want {
             Some(want) => {
+                self.spare_home();
                 self.set_stage(Stage::Leasing);
                 // The worker has a deadline of its own, and answers.
                 self.deadline = None;
-                self.outputs.push_back(Output::LeaseReplica(want));
+                self.outputs.push_back(Output::LeaseReplica(Box::new(want)));
             }
             None => self.ready(Side::Server, surroundings),
         }
@@ -279,16 +285,21 @@ impl Session {
             split.login.database = split.journal.schema().map(<[u8]>::to_vec);
             let must_reset = split.journal.was_reset() && split.resets_replicas();
             split.replicas.leased(facts, split.journal.schema(), must_reset, surroundings.table);
+            split.last_replica_is_gone();
         }
         self.set_stage(Stage::AtDoor(Box::new(Door::Connected)));
     }
 
     /// There is no replica now.
     pub(in crate::session) fn no_replica(&mut self, surroundings: Surroundings<'_>) {
+        let is_reclaimed = matches!(self.stage(), Some(Stage::Reclaiming));
         if let Some(split) = self.split_mut() {
-            split.replicas.none_found(surroundings.now);
+            match is_reclaimed {
+                true => split.last_replica_is_gone(),
+                false => split.replicas.none_found(surroundings.now),
+            }
         }
-        if let Some(Stage::Leasing) = self.stage() {
+        if let Some(Stage::Leasing | Stage::Reclaiming) = self.stage() {
             self.ready(Side::Server, surroundings);
         }
     }
@@ -480,7 +491,7 @@ impl Session {
     pub(super) fn is_replica_asked(&self) -> bool {
         match self.stage() {
             Some(Stage::Asking(asked)) => asked.chore.side() == Side::Replica,
-            Some(Stage::AtDoor(_) | Stage::Leasing) => true,
+            Some(Stage::AtDoor(_) | Stage::Leasing | Stage::Reclaiming) => true,
             Some(Stage::Looking | Stage::Borrowing | Stage::Yielding | Stage::AtHomeDoor(_) | Stage::CatchingUp(_)) => {
                 false
             }
@@ -498,7 +509,7 @@ impl Session {
         let Some(replica) = split.replicas.take() else { return };
         split.statements.forget_replica();
         split.conditions.forget_replica();
-        if replica.was_read {
+        if replica.read_at.is_some() {
             split.sight.left_replica();
         }
         split.looked_in_transaction |= replica.in_transaction;
@@ -540,7 +551,7 @@ impl Session {
                 self.settle_since(since, surroundings);
             }
             // The worker has a deadline of its own, and answers.
-            Stage::Borrowing | Stage::Yielding => {}
+            Stage::Borrowing | Stage::Yielding | Stage::Reclaiming => {}
         }
     }
 

@@ -9,6 +9,7 @@ mod numbers;
 mod rehoming;
 mod routing;
 mod seeing;
+mod sharing;
 mod snapshot;
 mod statements;
 mod trackers;
@@ -58,6 +59,10 @@ struct Play {
     views_asked: u32,
     /// How often the session waited for an answer to something of its own.
     round_trips: u32,
+    /// What is lent when a replica is wanted next, in place of a new connection.
+    loan: Option<Loan>,
+    /// What a replica was wanted to be like last.
+    wanted: Option<ReplicaWant>,
     /// Texts of ours that nobody answers.
     unanswered: &'static str,
     script: Script,
@@ -196,6 +201,8 @@ impl Play {
             is_guarded: false,
             views_asked: 0,
             round_trips: 0,
+            loan: None,
+            wanted: None,
             unanswered: "(none)",
             script,
         };
@@ -254,9 +261,16 @@ impl Play {
     fn lease(&mut self) -> bool {
         let wants = |wish: &Output| matches!(wish, Output::LeaseReplica(_));
         let Some(place) = self.stage.wishes.iter().position(wants) else { return false };
-        self.stage.wishes.remove(place);
+        if let Output::LeaseReplica(want) = self.stage.wishes.remove(place) {
+            self.wanted = Some(*want);
+        }
         // What was for the replica before.
         self.stage.to_replica.clear();
+        if let Some(loan) = self.loan.take() {
+            self.is_guarded = loan.is_own;
+            self.stage.tell(Input::Lent(loan));
+            return true;
+        }
         if !self.script.has_replica {
             self.stage.tell(Input::ReplicaFailed);
             return true;
