@@ -89,6 +89,8 @@ pub struct Want {
     pub avoid: Option<ServerId>,
     /// The session has a schema; matters where connections are lent.
     pub has_schema: bool,
+    /// A connection that was another session's will do, after a reset.
+    pub may_be_reset: bool,
     /// The count of the connection that the session gave back last.
     pub last: Option<u64>,
 }
@@ -100,6 +102,8 @@ pub struct HomeWant {
     pub required: Capabilities,
     /// The session has a schema. One without cannot have a connection with one: no command takes it away.
     pub has_schema: bool,
+    /// A connection that was another session's will do, after a reset.
+    pub may_be_reset: bool,
     /// The count of the connection that the session gave back last, which is the best to have.
     pub last: u64,
 }

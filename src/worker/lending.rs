@@ -83,7 +83,8 @@ impl Worker {
         let cluster = self.table.config.pool(pool).cluster;
         let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let want = Want { required: want.required, avoid: None, has_schema: want.has_schema, last: Some(want.last) };
+        let HomeWant { required, has_schema, may_be_reset, last } = *want;
+        let want = Want { required, avoid: None, has_schema, may_be_reset, last: Some(last) };
         tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
     }
 
@@ -106,14 +107,14 @@ impl Worker {
         let search = tenant.lease.search.as_ref()?;
         let servers = self.usable_servers(key)?;
         let kind = Kind { side: Side::Server, user, capabilities: search.want.required };
-        let has_schema = search.want.has_schema;
+        let (has_schema, may_be_reset) = (search.want.has_schema, search.want.may_be_reset);
         let fits = |rest: &Rest<Kind, Lendable>| rest.kind == kind && servers.contains(&rest.connection.facts.id);
         let last = search.want.last.map(|count| Last { session: tenant.session.id().0, count });
         if let Some(own) = last.and_then(|last| self.resting.take_own(last, fits)) {
             return self.attach(key, Side::Server, own.connection, true);
         }
         let lent = self.resting.take_longest(|rest| {
-            fits(rest) && rest.is_for_others && (has_schema || rest.connection.schema.is_none())
+            fits(rest) && may_be_reset && rest.is_for_others && (has_schema || rest.connection.schema.is_none())
         })?;
         self.attach(key, Side::Server, lent.connection, false)
     }

@@ -139,6 +139,9 @@ impl Split {
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
         let gtids = if self.knows_gtid_tracker() { next() } else { Vec::new() };
+        if self.waiting.variable().is_some() {
+            self.waiting = self.waiting.told(&next());
+        }
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
         self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);

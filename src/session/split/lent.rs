@@ -78,6 +78,8 @@ pub(super) struct Lent {
 struct Fit {
     /// It was another session's.
     needs_reset: bool,
+    /// It was, or had that taken off by a reset.
+    was_ever_reset: bool,
     /// It has the character set of whoever logged in there.
     needs_collation: bool,
     /// A reset does not make it as new: a role stays.
@@ -169,6 +171,10 @@ impl Lent {
         self.is_free
     }
 
+    pub(super) fn was_ever_reset(&self) -> bool {
+        self.fit.was_ever_reset
+    }
+
     pub(super) fn bond(&self) -> Option<Bond> {
         self.bond
     }
@@ -184,8 +190,9 @@ impl Lent {
     pub(super) fn borrowed(&mut self, loan: &Loan, is_first: bool) {
         self.is_here = true;
         if !loan.is_own {
-            self.fit =
-                Fit { needs_reset: true, needs_collation: is_first, schema: loan.schema.clone(), ..Fit::default() };
+            let schema = loan.schema.clone();
+            let fit = Fit { needs_reset: true, was_ever_reset: true, schema, ..Fit::default() };
+            self.fit = Fit { needs_collation: is_first, ..fit };
         }
     }
 
@@ -313,7 +320,10 @@ impl Split {
         }
         if lent.must_wait {
             // MariaDB waits for nothing on a connection that was reset.
-            return Some(if lent.fit.needs_reset { Next::LeaveHome } else { Next::Say(Chore::HomeWait) });
+            return Some(if lent.fit.was_ever_reset { Next::LeaveHome } else { Next::Say(Chore::HomeWait) });
+        }
+        if let Some(next) = self.lacks_unreset_home(lent) {
+            return Some(next);
         }
         if lent.is_settled && self.missing_at_home().is_none() {
             return None;
@@ -469,6 +479,7 @@ impl Split {
 
     /// What a command means for a connection that is lent.
     pub(super) fn look_for_lent(&mut self, payload: &[u8]) {
+        self.note_waiting(payload);
         let Some((&code, rest)) = payload.split_first() else { return self.current.may_insert = true };
         let prepared = self.executing.and_then(|id| self.statements.find(id));
         self.current.may_insert = match Command::from(code) {
@@ -565,7 +576,9 @@ impl Split {
     /// What the next home connection must be like.
     pub(super) fn want_home(&self, required: crate::protocol::capability::Capabilities) -> HomeWant {
         let last = self.lent.as_deref().map_or(0, Lent::parked);
-        HomeWant { required, has_schema: self.journal.schema().is_some(), last }
+        let must_wait = self.lent.as_deref().is_some_and(|lent| lent.must_wait);
+        let may_be_reset = !must_wait && !self.needs_unreset_home();
+        HomeWant { required, has_schema: self.journal.schema().is_some(), may_be_reset, last }
     }
 
     pub(super) fn moved_to(&mut self, server: ServerId) {

@@ -1,6 +1,6 @@
 //! Replica connections that come for a read and go behind it.
 
-use super::{lending::Lender, statements::execute_as, *};
+use super::{super::unreset::Waiting, lending::Lender, statements::execute_as, *};
 use crate::session::{LastReplica, Loan, Parking};
 
 /// A session that has logged in, given its home back, and read once at a replica.
@@ -217,6 +217,24 @@ fn a_read_for_which_there_is_no_replica_goes_to_a_home_that_is_borrowed_for_it()
     play.send(&query("SELECT b FROM t"));
     play.lend(Lender::Other(Some("shop")));
     assert_eq!(play.stage.take_server(), query("SELECT b FROM t"));
+}
+
+#[test]
+fn who_has_a_galera_node_wait_gets_a_home_that_was_never_reset() {
+    for text in ["SET SESSION wsrep_sync_wait = 1", "SET STATEMENT WSREP_SYNC_WAIT = 1 FOR SELECT a FROM t"] {
+        let mut play = Play::lent();
+        play.stage.session.split_mut().expect("it is split").waiting = Waiting::UnlessReset;
+        play.runs_on(Lender::Other(Some("shop")), "SET time_zone = '+02:00'", AUTOCOMMIT, b"");
+        assert!(play.parked().is_some());
+        play.send(&query(text));
+        let want = play.wants_home().expect("a connection is wanted");
+        assert!(!want.may_be_reset);
+        let loan = Loan { side: Side::Server, facts: facts(HOME), is_own: true, schema: Some(b"shop".to_vec()) };
+        play.stage.tell(Input::Lent(loan));
+        play.serve();
+        assert!(play.wish(|wish| matches!(wish, Output::Release).then_some(())).is_some(), "its own was reset");
+        assert!(play.wants_home().is_some_and(|want| !want.may_be_reset), "{text}");
+    }
 }
 
 #[test]
