@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use super::{
-    super::{Loan, Output, Session, Side, State, Surroundings, entering::required, exchange::Exchange, relay::Relay},
+    super::{Loan, Output, Session, Side, State, Surroundings, entering::required},
     Split,
     chore::Chore,
     missing::Next,
@@ -97,8 +97,9 @@ impl Session {
 
     /// Behind a read: gives the replica's connection back.
     pub(super) fn let_replica_go(&mut self) {
-        let State::Relay(Relay { split: Some(split), exchange, .. }) = &self.state else { return };
-        if matches!(exchange, Exchange::Idle) && !split.is_decided() {
+        let State::Relay(relay) = &self.state else { return };
+        let is_decided = relay.split.as_deref().is_some_and(Split::is_decided);
+        if relay.is_idle() && !is_decided {
             self.park_replica();
         }
     }
