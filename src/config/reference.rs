@@ -89,6 +89,8 @@ pub enum Form {
     Only(&'static str),
     /// An IP address and port, or `unix:/path`.
     ListenAddress,
+    /// An IP address and port.
+    TcpAddress,
     /// A host and port, or `unix:/path`.
     ServerAddress,
     /// The absolute path of a UNIX socket.
@@ -206,6 +208,7 @@ impl Form {
             | Form::Choice { .. }
             | Form::Only(_)
             | Form::ListenAddress
+            | Form::TcpAddress
             | Form::ServerAddress
             | Form::SocketPath
             | Form::NameOf(_)
@@ -239,6 +242,7 @@ impl fmt::Display for Form {
             }
             Form::Only(word) => write!(out, "`\"{word}\"`"),
             Form::ListenAddress => out.write_str("`\"IP:port\"` or `\"unix:/path\"`"),
+            Form::TcpAddress => out.write_str("`\"IP:port\"`"),
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
             Form::SocketPath => out.write_str("absolute path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),

@@ -2,24 +2,28 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::door::Door;
 use super::listeners::{Listeners, Notice};
 use super::notify::{Message, ServiceManager};
 use super::reload::Source;
+use super::replies::{self, Counted, LastMinute};
 use super::socket_file::SocketFile;
 use crate::admin::explain::{self, Asked};
+use crate::admin::metrics::{Metrics, Totals};
 use crate::admin::shapes::{ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status};
 use crate::admin::{Question, report, shapes};
 use crate::config::ListenAddress;
 use crate::failover::Promoter;
 use crate::monitor::Monitor;
+use crate::session::Ending;
 use crate::topology::RoutingTable;
-use crate::worker::{self, Handle, SessionRow, Undelivered, Workers};
+use crate::worker::{self, Counters, Handle, SessionRow, Undelivered, Workers};
 
 /// Orders that may wait; a signal that comes beyond that waits with its sender.
 pub(super) const ORDERS_MAX: usize = 8;
@@ -77,6 +81,8 @@ pub(super) struct Control {
     pub(super) manager: ServiceManager,
     pub(super) phase: Phase,
     pub(super) started: Instant,
+    pub(super) door: Door,
+    pub(super) last_minute: LastMinute,
     pub(super) questions: mpsc::Receiver<Question>,
     /// The number of each worker whose thread has ended.
     pub(super) deaths: mpsc::UnboundedReceiver<usize>,
@@ -95,6 +101,7 @@ impl Control {
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), WorkerEnded> {
         let mut failed = None;
         let mut alive = self.workers.handles().len();
+        let mut period = tokio::time::interval(replies::PERIOD);
         loop {
             let next = tokio::select! {
                 Some(order) = orders.recv() => self.obey(order).await,
@@ -102,6 +109,10 @@ impl Control {
                 Some(worker) = self.deaths.recv() => {
                     alive -= 1;
                     self.worker_ended(worker, &mut failed).await
+                }
+                _ = period.tick() => {
+                    self.last_minute.keep(Counted::by(self.workers.handles()), Instant::now());
+                    Next::GoOn
                 }
                 () = deadline(self.phase) => {
                     tracing::warn!("shutdown_timeout is over; sessions that are cut off: {}", self.sessions());
@@ -185,6 +196,7 @@ impl Control {
                 tokio::spawn(async move { drop(answer.send(promoter.switchover(&server, mode).await)) });
             }
             Question::Health(answer) => drop(answer.send(self.shown_phase())),
+            Question::Metrics(answer) => drop(answer.send(self.metrics())),
         }
         Next::GoOn
     }
@@ -211,8 +223,37 @@ impl Control {
         });
     }
 
+    fn metrics(&self) -> Metrics {
+        let replies = Counted::by(self.workers.handles()).named(&self.table.load());
+        Metrics { status: self.status(), started_seconds: self.started_seconds(), totals: self.totals(), replies }
+    }
+
+    /// The wall clock may have been set since the start: then this moves with it, as it must to be compared with others.
+    fn started_seconds(&self) -> f64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(self.started.elapsed()).as_secs_f64()
+    }
+
+    fn totals(&self) -> Totals {
+        let counters = || self.workers.handles().iter().map(Handle::counters);
+        let sum =
+            |of: fn(&Counters) -> &AtomicU64| counters().map(|counters| of(counters).load(Ordering::Relaxed)).sum();
+        let ended = |ending: Ending| (ending.name(), counters().map(|counters| counters.ended(ending)).sum());
+        Totals {
+            accepted: sum(|counters| &counters.accepted),
+            accepts_failed: sum(|counters| &counters.accepts_failed),
+            client_bytes: sum(|counters| &counters.client_bytes),
+            server_bytes: sum(|counters| &counters.server_bytes),
+            faults: sum(|counters| &counters.faults),
+            waits: sum(|counters| &counters.waits),
+            waits_expired: sum(|counters| &counters.waits_expired),
+            ended: Ending::ALL.into_iter().map(ended).collect(),
+        }
+    }
+
     fn status(&self) -> Status {
         let table = self.table.load();
+        let replies = self.last_minute.until(Counted::by(self.workers.handles()), Instant::now());
         Status {
             process: ProcessStatus {
                 version: env!("CARGO_PKG_VERSION").to_string(),
@@ -222,11 +263,12 @@ impl Control {
                 engine: self.workers.engine().to_string(),
                 workers: self.workers.handles().len(),
                 table_epoch: table.epoch,
+                http: self.door.address().map(|address| address.to_string()),
             },
             sessions: self.session_count(&table),
             split: self.split_counts(&table),
             listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
-            clusters: report::clusters(&table, Instant::now()),
+            clusters: report::clusters(&table, &replies, Instant::now()),
             pools: report::pools(&table),
             successions: report::successions(&self.monitor.successions(), Instant::now()),
         }

@@ -6,6 +6,8 @@
 //! | `control` | the control thread's loop: orders, operators' questions, workers that end |
 //! | `reload` | from a changed file to a changed process, or to the reasons why not |
 //! | `listeners` | the addresses clients connect to, over the life of the process |
+//! | `door` | the status page's address, over the life of the process |
+//! | `replies` | how long servers took to reply |
 //! | `signals` | signals as orders |
 //! | `notify` | what the service manager is told |
 //! | `socket_file` | a UNIX socket's file, which goes away with it |
@@ -15,10 +17,12 @@
 //! see (`admin`).
 
 mod control;
+mod door;
 mod listeners;
 mod notify;
 mod opening;
 mod reload;
+mod replies;
 mod signals;
 mod socket_file;
 
@@ -39,6 +43,7 @@ use crate::log;
 use crate::topology::RoutingTable;
 
 pub use control::WorkerEnded;
+pub use door::CannotOpen;
 pub use listeners::BindError;
 pub use opening::StartError;
 

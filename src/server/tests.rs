@@ -176,6 +176,36 @@ async fn a_reload_that_is_refused_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_status_page_follows_the_configuration_and_keeps_its_address_when_the_next_is_taken() {
+    let place = Place::new();
+    let mut control = place.control(ServiceManager::Absent).await;
+    assert_eq!(control.door.address(), None);
+    let text = |http: &str| place.text("").replace("socket =", &format!("{http}\nsocket ="));
+    place.write(&text("http = \"127.0.0.1:0\""));
+    assert_eq!(control.reload().await.expect("a good file").changes, ["admin: http none -> \"127.0.0.1:0\""]);
+    let first = control.door.address().expect("it is open");
+    TcpStream::connect(first).expect("it listens");
+
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let taken_address = taken.local_addr().expect("bound");
+    place.write(&text(&format!("http = \"{taken_address}\"")));
+    let Err(ReloadRefused::Impossible(lines)) = control.reload().await else { panic!("the address is taken") };
+    assert!(lines[0].starts_with(&format!("[admin] http: cannot listen on {taken_address}: ")), "{lines:?}");
+    assert_eq!(control.door.address(), Some(first));
+
+    drop(taken);
+    control.reload().await.expect("it is free now");
+    assert_eq!(control.door.address(), Some(taken_address));
+    // The task of the first one ends when the runtime comes to it.
+    while TcpStream::connect(first).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    place.write(&text(""));
+    control.reload().await.expect("a good file");
+    assert_eq!(control.door.address(), None);
+}
+
+#[tokio::test]
 async fn the_service_manager_hears_of_start_reload_and_end() {
     let place = Place::new();
     let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");

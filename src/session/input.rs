@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    latency::Histogram,
     protocol::auth::RsaKey,
     topology::{RoutingTable, ServerId},
 };
@@ -84,6 +85,8 @@ pub struct ServerFacts {
     pub thread_id: u32,
     /// The connection is a UNIX socket: a password may be sent in clear.
     pub is_local: bool,
+    /// Where its replies are timed, with those to the worker's other sessions that the same pool sent there.
+    pub reply_times: Arc<Histogram>,
 }
 
 /// A connection that is lent to a session.

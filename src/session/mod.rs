@@ -126,6 +126,8 @@ pub struct Session {
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
     commands: u64,
+    /// When the command under way, or the last one, was passed on.
+    asked_at: Instant,
     counts: Arc<RouteCounts>,
 }
 
@@ -171,6 +173,7 @@ impl Session {
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
             commands: 0,
+            asked_at: surroundings.now,
             counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);

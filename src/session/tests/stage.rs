@@ -388,6 +388,7 @@ pub(super) fn facts(id: u32) -> ServerFacts {
         login_timeout: Duration::from_secs(2),
         thread_id: 0,
         is_local: false,
+        reply_times: Arc::default(),
     }
 }
 
