@@ -2,7 +2,7 @@
 //!
 //! Anyone who reaches the address may read. A web page of somebody else, shown by a browser that does, may not: other
 //! origins get no answer they could read, and a name of theirs that leads to this address is no name of ours
-//! ([`Names`]). Connections are few, end after a while, and those that say nothing end soon.
+//! (`is_ours`). Connections are few, end after a while, and those that say nothing end soon.
 
 use std::io;
 use std::net::IpAddr;
