@@ -336,6 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn dashboard_and_alerts_ask_for_what_there_is() {
+        let page = page();
+        for text in [
+            include_str!("../../tuning/grafana-dashboard.json"),
+            include_str!("../../tuning/prometheus-alerts.yml"),
+            include_str!("../../tuning/prometheus-alerts-test.yml"),
+        ] {
+            let asked = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            let asked: Vec<&str> = asked.filter(|word| word.starts_with("sqluice_")).collect();
+            assert!(!asked.is_empty());
+            for name in asked {
+                assert!(
+                    page.lines().any(|line| line.starts_with(&format!("# TYPE {name} "))
+                        || line.starts_with(&format!("{name}{{"))
+                        || line.starts_with(&format!("{name} "))),
+                    "there is no {name}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_configuration_is_all_that_makes_series() {
         let series = |status: Status| {
             let metrics = Metrics { status, started_seconds: 0.0, totals: Totals::default(), replies: vec![] };

@@ -7,14 +7,15 @@ use std::collections::HashMap;
 use super::credentials::{self, Environment};
 use super::error::Complaints;
 use super::file::{
-    AccountSection, AdminSection, ClusterSection, File, ListenerSection, PoolSection, ServerSection, UserSection,
+    AccountSection, AdminSection, ClusterSection, File, InstantFailoverSection, ListenerSection, PoolSection,
+    ServerSection, UserSection,
 };
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Account, Admin, Cluster, ClusterIndex, Config, Failover, Limits, Listener, Log, Pool, PoolIndex, Process,
-    Promotion, RoleSetting, Server, Split, Topology, User, checks,
+    Account, Admin, Cluster, ClusterIndex, Config, Failover, InstantFailover, Limits, Listener, Log, Pool, PoolIndex,
+    Process, Promotion, RoleSetting, Server, Split, Topology, User, checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -25,6 +26,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
     let (clusters, pools) = (names(file.clusters.iter().map(|c| &c.name)), names(file.pools.iter().map(|p| &p.name)));
     let process = resolver.process(&file);
     let log = Log::resolve(&file);
+    let instant_failover = InstantFailover::resolve(file.instant_failover);
     let resolved_pools: Vec<_> = file.pools.into_iter().map(|pool| resolver.pool(pool, &clusters, &pools)).collect();
     let users: Vec<_> = file.users.into_iter().map(|user| resolver.user(user, &pools)).collect();
     let resolved_clusters: Vec<_> = file.clusters.into_iter().map(|cluster| resolver.cluster(cluster)).collect();
@@ -33,6 +35,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
         process: process?,
         log: log?,
         admin: Admin::resolve(file.admin)?,
+        instant_failover: instant_failover?,
         listeners: all(listeners)?,
         clusters: all(resolved_clusters)?,
         pools: all(resolved_pools)?,
@@ -230,6 +233,17 @@ impl Admin {
     fn resolve(written: AdminSection) -> Option<Admin> {
         let AdminSection { socket, http, http_host } = written;
         Some(Admin { socket: inner(socket)?, http: inner(http), http_host: inner(http_host) })
+    }
+}
+
+impl InstantFailover {
+    fn resolve(written: InstantFailoverSection) -> Option<InstantFailover> {
+        Some(InstantFailover {
+            mode: inner(written.mode)?,
+            target: inner(written.target),
+            error_code: u16::try_from(inner(written.error_code)?).ok()?,
+            text: inner(written.text)?,
+        })
     }
 }
 

@@ -14,15 +14,19 @@ use super::notify::{Message, ServiceManager};
 use super::reload::Source;
 use super::replies::{self, Counted, LastMinute};
 use super::socket_file::SocketFile;
+use super::watchdog::Watchdog;
 use crate::admin::explain::{self, Asked};
 use crate::admin::metrics::{Metrics, Totals};
-use crate::admin::shapes::{ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status};
-use crate::admin::{Question, report, shapes};
-use crate::config::ListenAddress;
+use crate::admin::shapes::{
+    InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status,
+};
+use crate::admin::{self, Question, report, shapes};
+use crate::config::{ListenAddress, RedirectMode};
 use crate::failover::Promoter;
 use crate::monitor::Monitor;
+use crate::protocol::redirect::Target;
 use crate::session::Ending;
-use crate::topology::RoutingTable;
+use crate::topology::{Existing, Redirect, RoutingTable};
 use crate::worker::{self, Counters, Handle, SessionRow, Undelivered, Workers};
 
 /// Orders that may wait; a signal that comes beyond that waits with its sender.
@@ -30,7 +34,7 @@ pub(super) const ORDERS_MAX: usize = 8;
 
 /// How often a worker with a full mailbox is tried again, and how many times: it reads its mail once a turn, so two
 /// seconds without are a worker that hangs.
-const MAIL_RETRY: Duration = Duration::from_millis(10);
+pub(super) const MAIL_RETRY: Duration = Duration::from_millis(10);
 const MAIL_TRIES_MAX: usize = 200;
 
 /// What the process is told to do.
@@ -83,6 +87,7 @@ pub(super) struct Control {
     pub(super) started: Instant,
     pub(super) door: Door,
     pub(super) last_minute: LastMinute,
+    pub(super) watchdog: Watchdog,
     pub(super) questions: mpsc::Receiver<Question>,
     /// The number of each worker whose thread has ended.
     pub(super) deaths: mpsc::UnboundedReceiver<usize>,
@@ -110,6 +115,10 @@ impl Control {
                     alive -= 1;
                     self.worker_ended(worker, &mut failed).await
                 }
+                () = self.watchdog.tick() => {
+                    self.look_after_workers();
+                    Next::GoOn
+                }
                 _ = period.tick() => {
                     self.last_minute.keep(Counted::by(self.workers.handles()), Instant::now());
                     Next::GoOn
@@ -125,6 +134,14 @@ impl Control {
         }
         self.end().await;
         failed.map_or(Ok(()), Err)
+    }
+
+    /// A manager that hears nothing for as long as it said starts the process again.
+    fn look_after_workers(&mut self) {
+        match self.watchdog.all_answer(self.workers.handles()) {
+            true => self.tell_manager(&Message::Watchdog),
+            false => tracing::warn!("a worker does not answer; the service manager is not told that all is well"),
+        }
     }
 
     async fn obey(&mut self, order: Order) -> Next {
@@ -169,7 +186,7 @@ impl Control {
         Next::GoOn
     }
 
-    async fn end(mut self) {
+    pub(super) async fn end(mut self) {
         if self.phase == Phase::Serving {
             self.tell_manager(&Message::Stopping);
         }
@@ -195,10 +212,36 @@ impl Control {
                 // It takes its time, and the loop does not wait for it.
                 tokio::spawn(async move { drop(answer.send(promoter.switchover(&server, mode).await)) });
             }
+            Question::InstantFailover { mode, target, existing, answer } => {
+                drop(answer.send(self.instant_failover(mode, target, existing).await));
+            }
             Question::Health(answer) => drop(answer.send(self.shown_phase())),
             Question::Metrics(answer) => drop(answer.send(self.metrics())),
         }
         Next::GoOn
+    }
+
+    /// Sends clients elsewhere, or not any more, as an operator says.
+    async fn instant_failover(
+        &self,
+        mode: RedirectMode,
+        target: Option<Target>,
+        existing: Existing,
+    ) -> Result<InstantFailoverStatus, String> {
+        let settings = self.table.load().redirect.settings.commanded(mode, target);
+        let settings = settings.ok_or("nobody says where to: give --target HOST:PORT, or write it in the file")?;
+        self.monitor.redirect(Redirect::commanded(settings, existing)).await;
+        let status = self.instant_failover_status(&self.table.load());
+        tracing::info!("{}", admin::table::instant_failover(&status).trim_end());
+        Ok(status)
+    }
+
+    fn instant_failover_status(&self, table: &RoutingTable) -> InstantFailoverStatus {
+        let handles = self.workers.handles().iter();
+        report::instant_failover(
+            &table.redirect,
+            handles.map(|handle| handle.counters().ended(Ending::Redirected)).sum(),
+        )
     }
 
     /// Asks every worker, in a task of its own: the loop does not wait for them.
@@ -267,6 +310,7 @@ impl Control {
             },
             sessions: self.session_count(&table),
             split: self.split_counts(&table),
+            instant_failover: Some(self.instant_failover_status(&table)),
             listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
             clusters: report::clusters(&table, &replies, Instant::now()),
             pools: report::pools(&table),

@@ -10,6 +10,7 @@
 //! | `replies` | how long servers took to reply |
 //! | `signals` | signals as orders |
 //! | `notify` | what the service manager is told |
+//! | `watchdog` | signs of life for the service manager |
 //! | `socket_file` | a UNIX socket's file, which goes away with it |
 //!
 //! [`run`] is the command: it ends when a signal says so. [`start`] gives the same process to a program that has its
@@ -25,6 +26,7 @@ mod reload;
 mod replies;
 mod signals;
 mod socket_file;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;

@@ -13,10 +13,11 @@ use tokio::sync::mpsc;
 use super::control::{Control, Phase};
 use super::door::{CannotOpen, Door};
 use super::listeners::{BindError, Listeners};
-use super::notify::{Message, ServiceManager};
+use super::notify::{Message, ServiceManager, watchdog_patience};
 use super::reload::Source;
 use super::replies::LastMinute;
 use super::socket_file::SocketFile;
+use super::watchdog::Watchdog;
 use crate::admin;
 use crate::config::limits::{self, Bytes};
 use crate::config::{Config, IoEngine};
@@ -126,6 +127,7 @@ impl Control {
             started,
             door,
             last_minute: LastMinute::new(started),
+            watchdog: Watchdog::new(watchdog_patience()),
             questions: questions_inbox,
             deaths: deaths_inbox,
             _admin_file: admin_file,

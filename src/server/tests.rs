@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper::Method;
 use tempfile::TempDir;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use super::control::Order;
 use super::notify::ServiceManager;
 use super::reload::Source;
+use super::watchdog::Watchdog;
 use super::*;
 use crate::admin::ReloadRefused;
 use crate::admin::client;
@@ -139,7 +141,7 @@ async fn a_reload_opens_new_listeners_and_closes_removed_ones() {
     let listener = format!("[[listener]]\nname = \"local\"\naddress = \"unix:{}\"", socket.display());
     place.write(&place.text(&listener));
     let before = control.table().load().epoch;
-    let Reloaded { changes, needs_restart } = control.reload().await.expect("a good file");
+    let Reloaded { changes, needs_restart, .. } = control.reload().await.expect("a good file");
     assert_eq!((changes.as_slice(), needs_restart.len()), (["listener local added".to_string()].as_slice(), 0));
     assert!(control.table().load().epoch > before);
     std::os::unix::net::UnixStream::connect(&socket).expect("the new listener accepts");
@@ -148,7 +150,7 @@ async fn a_reload_opens_new_listeners_and_closes_removed_ones() {
     let reloaded = control.reload().await.expect("a good file");
     assert_eq!(reloaded.changes, ["listener local removed"]);
     assert!(!socket.exists());
-    assert_eq!(control.reload().await, Ok(Reloaded { changes: vec![], needs_restart: vec![] }));
+    assert_eq!(control.reload().await, Ok(Reloaded { changes: vec![], needs_restart: vec![], notes: vec![] }));
 }
 
 #[tokio::test]
@@ -226,6 +228,47 @@ async fn the_service_manager_hears_of_start_reload_and_end() {
     control.run(inbox).await.expect("the worker ends when it is told to");
     assert_eq!(heard(), "STOPPING=1");
     assert!(theirs.recv(&mut [0; 1]).is_err(), "that was all");
+}
+
+#[tokio::test]
+async fn the_service_manager_hears_that_all_is_well_while_workers_answer_and_nothing_while_one_does_not() {
+    let place = Place::new();
+    let control = place.control(ServiceManager::Absent).await;
+    let workers = control.workers.handles().to_vec();
+    let mut watchdog = Watchdog::new(Some(Duration::from_millis(4)));
+    assert!(watchdog.all_answer(&workers), "nobody was asked yet");
+    assert!(!watchdog.all_answer(&workers), "the worker has had no turn to answer in");
+    while !watchdog.all_answer(&workers) {
+        watchdog.tick().await;
+    }
+    control.end().await;
+    // Workers that have ended are told of elsewhere.
+    while !watchdog.all_answer(&workers) {
+        watchdog.tick().await;
+    }
+}
+
+#[tokio::test]
+async fn signs_of_life_are_sent_from_the_loop() {
+    let place = Place::new();
+    let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
+    theirs.set_nonblocking(true).expect("a socket takes that");
+    let mut control = place.control(ServiceManager::Listening(ours)).await;
+    control.watchdog = Watchdog::new(Some(Duration::from_millis(4)));
+    let (orders, inbox) = mpsc::channel(1);
+    let heard = async {
+        let theirs = tokio::net::UnixDatagram::from_std(theirs).expect("a runtime");
+        let mut signs = 0;
+        while signs < 3 {
+            let mut buffer = [0; 512];
+            let length = theirs.recv(&mut buffer).await.expect("a message comes");
+            signs += usize::from(&buffer[..length] == b"WATCHDOG=1");
+        }
+        orders.send(Order::Stop).await.expect("there is a place for one");
+        theirs
+    };
+    let (ended, _theirs) = tokio::join!(control.run(inbox), heard);
+    ended.expect("the worker ends when it is told to");
 }
 
 #[tokio::test]

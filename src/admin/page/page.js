@@ -165,7 +165,7 @@ function sessionRows(sessions) {
 function shown(status) {
   const { process } = status;
   const phase = process.phase === 'serving' ? '' : `, ${process.phase}`;
-  show('process', `${process.version}${phase}, up ${age(process.uptime_seconds)}, ${process.workers} workers, ${process.engine}`);
+  show('process', `${process.version}${phase}, up ${age(process.uptime_seconds)}, ${process.workers} workers, ${process.engine.split(':')[0]}`);
   show('alarms', alarms(status));
   show('totals', totals(status));
   show('clusters', status.clusters.map(cluster));
