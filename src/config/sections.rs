@@ -135,10 +135,19 @@ static ADMIN: Section = Section {
         },
         Setting {
             name: "http",
-            form: Form::NotYet { instead: "use `[admin] socket` and `sqluice status`" },
+            form: Form::TcpAddress,
             absent: Absent::Means("none"),
             reload: Reload::AtOnce,
-            doc: "An address for a status page and metrics over TCP.",
+            doc: "Where browsers get a status page and Prometheus gets `/metrics`. Nothing can be changed there, and everybody \
+                  who reaches it may read: names of users, addresses of clients and servers, but no password and no statement.",
+        },
+        Setting {
+            name: "http_host",
+            form: Form::Text { bytes_max: limits::HOST_NAME_BYTES_MAX },
+            absent: Absent::Means("none"),
+            reload: Reload::AtOnce,
+            doc: "The name by which browsers and scrapers ask for `http`, like `lb1.example.com`. By others than this, IP \
+                  addresses and `localhost` they are refused, so that no web page can read it through a name of its own.",
         },
     ],
 };

@@ -135,6 +135,8 @@ pub struct Session {
     commands: u64,
     /// Counts the connections given back: with the session's number it names one of them.
     parkings: u64,
+    /// When the command under way, or the last one, was passed on.
+    asked_at: Instant,
     counts: Arc<RouteCounts>,
 }
 
@@ -182,6 +184,7 @@ impl Session {
             draining: None,
             commands: 0,
             parkings: 0,
+            asked_at: surroundings.now,
             counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);

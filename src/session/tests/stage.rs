@@ -403,6 +403,7 @@ pub(super) fn facts(id: u32) -> ServerFacts {
         thread_id: 0,
         is_local: false,
         since: Instant::now(),
+        reply_times: Arc::default(),
     }
 }
 
