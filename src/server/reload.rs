@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::control::{Control, Phase};
+use super::door;
 use super::listeners::Plan;
 use super::notify::Message;
 use crate::admin::ReloadRefused;
@@ -58,12 +59,14 @@ impl Control {
         let (config, changes) = keep_until_restart(wanted, &current);
         let terms = self.keeper.prove(&config).map_err(|refusal| impossible(&refusal.to_string()))?;
         let plan = self.listeners.prepare(&config.listeners).map_err(|error| impossible(&error.to_string()))?;
-        Ok(Proven { config, changes, plan, terms })
+        let door = self.door.prepare(&config.admin).map_err(|error| impossible(&error.to_string()))?;
+        Ok(Proven { config, changes, plan, terms, door })
     }
 
     async fn apply(&mut self, proven: Proven) -> Reloaded {
         log::set_level(proven.config.log.level);
         self.keeper.put_in_force(proven.terms);
+        self.door.swap(proven.door, &proven.config.admin);
         // The table is published before a new listener accepts anyone, and before a removed one stops.
         let before = Arc::clone(&self.table.load().redirect);
         self.monitor.apply(Arc::new(proven.config)).await;
@@ -103,6 +106,7 @@ struct Proven {
     changes: Vec<Change>,
     plan: Plan,
     terms: Terms,
+    door: door::Plan,
 }
 
 /// The wanted configuration with the present values of what only a start can set, and all changes that were wanted.

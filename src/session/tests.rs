@@ -1,5 +1,8 @@
 //! What a session promises whoever it serves, between two fake ends.
 
+#[path = "tests/timing.rs"]
+mod timing;
+#[path = "tests/tls.rs"]
 mod tls;
 
 use std::time::Duration;

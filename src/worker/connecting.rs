@@ -8,6 +8,7 @@ use tracing::debug;
 use crate::{
     config::ServerDemand,
     io::{self, Errno, SocketId},
+    latency::Histogram,
     session::{Input, ServerFacts, ServerWay, Side},
     slab::Key,
     topology::{self, Failure, Report, ServerId, ServerIndex},
@@ -30,7 +31,13 @@ pub(super) struct Connecting {
 impl Worker {
     /// Begins to connect. An error is one of ours, for want of descriptors or memory: the server has not heard of it, and
     /// must not be believed to be down.
-    pub(super) fn connect(&mut self, key: Key, side: Side, server: ServerIndex) -> std::io::Result<()> {
+    pub(super) fn connect(
+        &mut self,
+        key: Key,
+        side: Side,
+        server: ServerIndex,
+        reply_times: Arc<Histogram>,
+    ) -> std::io::Result<()> {
         let entry = self.table.server(server);
         let endpoint = entry.endpoint.as_ref().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let timeout = self.table.config.cluster(entry.cluster).connect_timeout;
@@ -47,6 +54,8 @@ impl Worker {
                     ServerWay::Network(back.as_ref().map_or(ServerDemand::Disabled, |back| back.demand()))
                 }
             },
+            since: self.now,
+            reply_times,
         };
         let address = socket_address(endpoint)?;
         let socket = io::socket::outgoing(&address)?;
@@ -56,8 +65,10 @@ impl Worker {
         self.timers.set(deadline, Timer::Connecting(key));
         let config_count = self.config_count;
         let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
-        if side == Side::Server {
-            tenant.lease.config_count = config_count;
+        match side {
+            Side::Server => tenant.lease.config_count = config_count,
+            Side::Replica => tenant.lease.replica_config_count = config_count,
+            Side::Client | Side::Errand => {}
         }
         tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
         let connection = Connection::new(socket, back.map_or(Security::Clear, Security::Wanted));

@@ -25,6 +25,8 @@ pub(crate) struct Start {
     workers: usize,
     process: String,
     listener: String,
+    /// More lines of `[admin]`.
+    admin: String,
     log_level: &'static str,
     body: String,
     environment: Vec<(String, String)>,
@@ -40,6 +42,7 @@ impl Start {
             workers: 2,
             process: "shutdown_timeout = \"1s\"\n".to_owned(),
             listener: "tls = \"disabled\"\n".to_owned(),
+            admin: String::new(),
             log_level: "debug",
             body: body.into(),
             environment: Vec::new(),
@@ -61,6 +64,12 @@ impl Start {
     /// More lines of `[[listener]]`, in place of `tls = "disabled"`.
     pub(crate) fn listener(mut self, lines: &str) -> Start {
         self.listener = format!("{lines}\n");
+        self
+    }
+
+    /// More lines of `[admin]`.
+    pub(crate) fn admin(mut self, lines: &str) -> Start {
+        self.admin = format!("{lines}\n");
         self
     }
 
@@ -165,14 +174,15 @@ impl Sqluice {
 
     fn configuration(&self, body: &str) -> String {
         format!(
-            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\nstate_directory = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n[admin]\nsocket = \"{}\"\n\n\
-             [[listener]]\nname = \"app\"\naddress = \"{}\"\n{}\n{body}",
+            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\nstate_directory = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n\
+             [admin]\nsocket = \"{}\"\n{}\n[[listener]]\nname = \"app\"\naddress = \"{}\"\n{}\n{body}",
             self.start.workers,
             self.start.engine.setting(),
             self.folder().join("state").display(),
             self.start.process,
             self.start.log_level,
             self.admin_socket().display(),
+            self.start.admin,
             self.address,
             self.start.listener,
         )
