@@ -144,7 +144,7 @@ impl Session {
         if is_required && self.client_way == ClientWay::Open {
             return self.deny(sequence, errors::tls_required(), Ending::LoginDenied);
         }
-        if let Some(error) = self.sent_elsewhere(surroundings) {
+        if let Some(error) = self.sent_elsewhere(&response.attributes, surroundings) {
             return self.deny(sequence, error, Ending::Redirected);
         }
         match admission {

@@ -19,6 +19,7 @@ mod errors;
 mod exchange;
 mod frontend;
 mod input;
+mod onward;
 mod output;
 mod parting;
 mod relay;

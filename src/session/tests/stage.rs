@@ -63,6 +63,11 @@ backend_user = "other"
 backend_password = "elsewhere"
 pool = "main"
 [[user]]
+name = "handed"
+password = "secret"
+pool = "main"
+handoff = true
+[[user]]
 name = "split"
 password = "secret"
 split = { write = "home", read = "main" }
@@ -186,6 +191,8 @@ pub(super) struct Stage {
     pub(super) uses_tls: bool,
     /// The plugin that the client opens with, and what it says, in place of the greeting's.
     pub(super) opening: Option<(Vec<u8>, Vec<u8>)>,
+    /// What the client says of itself.
+    pub(super) attributes: Vec<u8>,
 }
 
 impl Stage {
@@ -229,6 +236,7 @@ impl Stage {
             lacking: Capabilities::default(),
             uses_tls: false,
             opening: None,
+            attributes: Vec::new(),
         };
         stage.collect();
         stage
@@ -318,7 +326,7 @@ impl Stage {
             auth_response,
             database: database.map(Into::into),
             plugin: Some(plugin),
-            attributes: Vec::new(),
+            attributes: self.attributes.clone(),
         };
         let (mut request, mut payload) = (Vec::new(), Vec::new());
         response.encode_ssl_request(&mut request);
