@@ -20,6 +20,7 @@ mod leaks;
 mod login;
 mod offline;
 mod oracle;
+mod pair;
 mod positions;
 mod pressure;
 mod promotion;
