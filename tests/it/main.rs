@@ -35,3 +35,4 @@ mod sets;
 mod splitting;
 mod sql;
 mod trackers;
+mod tuning;
