@@ -23,6 +23,7 @@ mod mailbox;
 mod pace;
 mod post;
 mod reception;
+mod replicas;
 mod reply_times;
 mod timers;
 mod turn;

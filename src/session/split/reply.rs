@@ -197,7 +197,7 @@ impl Session {
         }
         self.leave_if_asked();
         self.move_if_asked(surroundings);
-        self.let_home_go(Some(surroundings.now));
+        self.let_connections_go(Some(surroundings.now));
     }
 
     /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.

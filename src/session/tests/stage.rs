@@ -81,6 +81,11 @@ name = "lent"
 password = "secret"
 pool = "home"
 backend_reuse = "transaction"
+[[user]]
+name = "shared"
+password = "secret"
+split = { write = "home", read = "main" }
+backend_reuse = "transaction"
 [cluster.moving]
 topology = "replication"
 monitor = { user = "monitor", password = "m" }
@@ -398,6 +403,7 @@ pub(super) fn facts(id: u32) -> ServerFacts {
         thread_id: 0,
         is_local: false,
         reply_times: Arc::default(),
+        since: Instant::now(),
     }
 }
 
