@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, Reuse, Role,
-    RoleSetting, ServerAddress, Topology,
+    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, RedirectUrl,
+    Release, Reuse, Role, RoleSetting, ServerAddress, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
@@ -55,6 +55,15 @@ pub(crate) struct InstantFailoverSection {
     pub(crate) has_target: bool,
     pub(crate) error_code: Option<At<u32>>,
     pub(crate) text: Option<At<String>>,
+    pub(crate) redirect_url: Option<At<RedirectUrl>>,
+    /// Absent: those that are known.
+    pub(crate) followers: Option<Vec<FollowerSection>>,
+}
+
+pub(crate) struct FollowerSection {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) from: Option<At<Release>>,
+    pub(crate) before: Option<At<Release>>,
 }
 
 pub(crate) struct ListenerSection {
@@ -120,6 +129,7 @@ pub(crate) struct UserSection {
     /// Settings that mean nothing without a split, with their places.
     pub(crate) written_for_split: Vec<(&'static str, Range<usize>)>,
     pub(crate) reuse: Option<At<Reuse>>,
+    pub(crate) handoff: Option<At<bool>>,
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) backend_user: Option<At<String>>,
     pub(crate) backend_password: PasswordForms,
@@ -217,8 +227,23 @@ impl InstantFailoverSection {
             has_target: table.place_of("target").is_some(),
             error_code: table.count("error_code"),
             text: table.unbarred_text("text"),
+            redirect_url: table.choice("redirect_url"),
+            followers: followers(&table),
         };
-        table.only("redirect_url");
+        table.finish();
+        section
+    }
+}
+
+fn followers(table: &Reader<'_>) -> Option<Vec<FollowerSection>> {
+    let followers = table.tables("follower", FollowerSection::read);
+    table.place_of("follower").map(|_| followers)
+}
+
+impl FollowerSection {
+    fn read(table: Reader<'_>) -> FollowerSection {
+        let section =
+            FollowerSection { name: table.text("name"), from: table.release("from"), before: table.release("before") };
         table.finish();
         section
     }
@@ -312,6 +337,7 @@ impl UserSection {
             freshness: table.freshness("read_your_writes"),
             written_for_split: written(&table, &["read_your_writes"]),
             reuse: table.choice("backend_reuse"),
+            handoff: table.boolean("handoff"),
             max_connections: table.count("max_connections"),
             backend_user: table.text("backend_user"),
             backend_password: PasswordForms::read_backend(&table),

@@ -50,6 +50,9 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Bytes of the words with which clients are sent elsewhere: with the longest address they fit a message of any connector.
 pub const REDIRECT_TEXT_BYTES_MAX: usize = 200;
 
+/// Connectors that are said to follow `redirect_url`; each is looked at when a client of another balancer logs in.
+pub const FOLLOWERS_MAX: usize = 32;
+
 // What a worker holds. The rings' buffers are allocated once; everything else grows to its bound and no further.
 
 /// Small ring buffers of a worker: enough for every busy session's command of one turn, and they stay in the CPU's cache.

@@ -95,6 +95,8 @@ pub enum Form {
     ServerAddress,
     /// A host and port that clients can be told of.
     RedirectTarget,
+    /// The numbers of a release.
+    Release,
     /// The absolute path of a UNIX socket.
     SocketPath,
     /// The name of something else in the file.
@@ -213,6 +215,7 @@ impl Form {
             | Form::TcpAddress
             | Form::ServerAddress
             | Form::RedirectTarget
+            | Form::Release
             | Form::SocketPath
             | Form::NameOf(_)
             | Form::Password
@@ -248,6 +251,7 @@ impl fmt::Display for Form {
             Form::TcpAddress => out.write_str("`\"IP:port\"`"),
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
             Form::RedirectTarget => out.write_str("`\"host:port\"`, no IPv6 address"),
+            Form::Release => out.write_str("`\"1.2.3\"`"),
             Form::SocketPath => out.write_str("absolute path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),
             Form::Password => out.write_str("text"),

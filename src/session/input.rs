@@ -87,10 +87,10 @@ pub struct ServerFacts {
     pub thread_id: u32,
     /// The connection is a UNIX socket: a password may be sent in clear.
     pub is_local: bool,
-    /// Where its replies are timed, with those to the worker's other sessions that the same pool sent there.
-    pub reply_times: Arc<Histogram>,
     /// When the connection was begun: the server has not been started anew since.
     pub since: Instant,
+    /// Where its replies are timed, with those to the worker's other sessions that the same pool sent there.
+    pub reply_times: Arc<Histogram>,
 }
 
 /// A connection that is lent to a session.

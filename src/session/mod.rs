@@ -19,6 +19,7 @@ mod errors;
 mod exchange;
 mod frontend;
 mod input;
+mod onward;
 mod output;
 mod parting;
 mod relay;
@@ -133,10 +134,10 @@ pub struct Session {
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
     commands: u64,
-    /// When the command under way, or the last one, was passed on.
-    asked_at: Instant,
     /// Counts the connections given back: with the session's number it names one of them.
     parkings: u64,
+    /// When the command under way, or the last one, was passed on.
+    asked_at: Instant,
     counts: Arc<RouteCounts>,
 }
 
@@ -183,8 +184,8 @@ impl Session {
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
             commands: 0,
-            asked_at: surroundings.now,
             parkings: 0,
+            asked_at: surroundings.now,
             counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);

@@ -45,8 +45,8 @@ impl Worker {
             login_timeout: timeout,
             thread_id: 0,
             is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
-            reply_times,
             since: self.now,
+            reply_times,
         };
         let address = socket_address(endpoint)?;
         let socket = io::socket::outgoing(&address)?;
