@@ -148,10 +148,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        capability::Capabilities,
-        packet::write_packet,
-        response::OkPacket,
-        result_set::{Framing, ReplyShape},
+        capability::Capabilities, command::ReplyShape, packet::write_packet, response::OkPacket, result_set::Framing,
     };
 
     const WATCH: Watch = Watch { errors: true, changes_in_eof: false };

@@ -1,10 +1,11 @@
 //! What we say to a server ourselves, between two commands of the client, and what it answers.
 
 use crate::protocol::{
+    command::ReplyShape,
     packet::{HEADER_LENGTH, Header},
     reader::Reader,
     response::{EOF_HEADER, ERR_HEADER, ErrPacket, OK_HEADER},
-    result_set::{Framing, Progress, Reply, ReplyShape},
+    result_set::{Framing, Progress, Reply},
     statement::{Prepared, StatementId},
     status::StatusFlags,
 };

@@ -6,12 +6,12 @@
 //! and is told the types of its parameters with the next execution.
 
 use crate::protocol::{
-    command::Command,
+    command::{Command, ReplyShape},
     error_code::Error,
     packet::{HEADER_LENGTH, Header, PAYLOAD_MAX, Walker},
     reader::{Malformed, Reader},
     response::ErrPacket,
-    result_set::{Reply, ReplyShape},
+    result_set::Reply,
     statement::StatementId,
     status::StatusFlags,
 };

@@ -2,10 +2,9 @@
 
 use crate::{
     protocol::{
-        command::Command,
+        command::{Command, ReplyShape},
         error_code::Error,
         packet::{HEADER_LENGTH, Header, write_packet},
-        result_set::ReplyShape,
         statement::StatementId,
         status::StatusFlags,
     },

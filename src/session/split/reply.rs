@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use crate::protocol::{
     capability::Capabilities,
+    command::ReplyShape,
     packet::{HEADER_LENGTH, write_packet},
     response::{EofPacket, ErrPacket, OkPacket},
-    result_set::{Progress, ReplyShape},
+    result_set::Progress,
     status::StatusFlags,
     watch::{Event, Held, Watch},
 };
