@@ -28,7 +28,8 @@ fn sqluice(engine: Engine, trio: &Trio) -> Sqluice {
     Start::new(engine, split_trio(trio)).run_with_servers_up(3)
 }
 
-fn same_everywhere(scenario: impl Fn(Flavour, &mut Recorder)) {
+/// Runs the scenario directly and through sqluice in each of these modes, on every flavour's set and both engines.
+pub(crate) fn same_everywhere(scenario: impl Fn(Flavour, &mut Recorder)) {
     for flavour in ALL_FLAVOURS {
         let trio = Trio::shared(flavour);
         on_both_engines(|engine| {
@@ -118,6 +119,25 @@ fn transactions_are_told_as_servers_tell_them() {
                 "INSERT INTO t VALUES (1)",
             ],
         );
+    });
+}
+
+/// MySQL tells of the schema that an execution switched to and back, where ends of rows have no room for that, in the OK of
+/// another command.
+#[test]
+fn the_schema_of_an_execution_is_told_when_a_server_would_tell_it() {
+    same_everywhere(|_, session| {
+        let statement = session.prepare("SELECT 1 / 0");
+        session.execute(statement, 0, &[]);
+        session.query("USE test");
+        session.execute(statement, 0, &[]);
+        say(session, &["SELECT 1; BEGIN", "COMMIT"]);
+        // What the first asks, home is asked when the session has another schema.
+        for question in ["SHOW WARNINGS; SELECT 2", "SELECT 2; SELECT FOUND_ROWS()"] {
+            let statement = session.prepare("SELECT 1 / 0");
+            session.execute(statement, 0, &[]);
+            say(session, &["USE information_schema", question, "SELECT 1; BEGIN", "COMMIT", "USE test"]);
+        }
     });
 }
 

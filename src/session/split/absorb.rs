@@ -39,7 +39,8 @@ const EXPLAINED: Effects = Effects::SESSION_VARIABLES
     .with(Effects::LAST_INSERT_ID);
 
 /// Effects of code that is not in the text.
-const HIDDEN: Effects = Effects::STORED_CODE.with(Effects::ANYTHING).with(Effects::UNSEEN).with(Effects::EXECUTES);
+pub(super) const HIDDEN: Effects =
+    Effects::STORED_CODE.with(Effects::ANYTHING).with(Effects::UNSEEN).with(Effects::EXECUTES);
 
 /// Variables set by the text: with several in one statement that fails, some may be set.
 const SETTINGS: Effects = Effects::SESSION_VARIABLES
@@ -172,7 +173,7 @@ impl Split {
     fn note_last(&mut self, end: ReplyEnd) {
         let at = self.current.at;
         match self.current.kind {
-            Kind::Other => return,
+            Kind::Other => return self.note_command(end),
             // It leaves conditions, and no count of rows.
             Kind::Prepare(_) => {}
             // FOUND_ROWS() is still that of the query.
@@ -186,10 +187,35 @@ impl Split {
             }
         }
         let leaves_some = end.error.is_some() || end.warnings > 0;
+        let is_elsewhere = at == Side::Replica || self.gives_home_back();
+        self.conditions.counted((is_elsewhere && end.error.is_none()).then_some(end.warnings));
         self.current.leaves_conditions |= leaves_some;
         if leaves_some || !self.current.keeps_conditions {
             self.conditions.left(at, leaves_some);
         }
+    }
+
+    /// A command that is no statement was answered: the count of rows is its own, as is the error if it failed.
+    fn note_command(&mut self, end: ReplyEnd) {
+        let is_plain_text = end.status.is_none() && end.error.is_none();
+        if is_plain_text {
+            return;
+        }
+        (self.last, self.last_counts_none) = (self.current.at, false);
+        match end.error {
+            Some(_) => {
+                self.conditions.left(self.current.at, true);
+                self.conditions.one_more();
+            }
+            None if self.current.recounts => {}
+            // To MySQL COM_STMT_RESET is a new statement.
+            None => self.conditions.counted(self.gives_home_back().then_some(0)),
+        }
+    }
+
+    /// What home's answer to the command under way has to count in place of what it counts.
+    pub(super) fn recount(&self) -> Option<u16> {
+        if self.current.recounts { self.conditions.count() } else { None }
     }
 
     /// A statement ran at home.

@@ -21,6 +21,7 @@ mod chore;
 mod conditions;
 mod hidden;
 mod journal;
+mod late_schema;
 mod lending;
 mod lent;
 mod locks;
@@ -149,6 +150,8 @@ pub(super) struct Split {
     owes_rollback: bool,
     /// The transaction under way changed the session at the replica, and home does not know how.
     stained: bool,
+    /// A read that was run again at home has left word of a schema there, for which the client does not wait.
+    owes_no_schema: bool,
     /// Code that nobody saw may have set variables of which home did not tell.
     may_have_set_unseen: bool,
     /// Home has not run the last read yet, which changed the session.
@@ -206,6 +209,10 @@ struct Current {
     keeps_conditions: bool,
     /// FOUND_ROWS() of a query before it outlives it.
     keeps_found_rows: bool,
+    /// It is no statement, and its answer counts the conditions of the one before.
+    recounts: bool,
+    /// It is no statement, and its error comes to the conditions of the one before.
+    adds_conditions: bool,
     /// It may change what its reply need not tell of.
     changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
@@ -292,6 +299,7 @@ impl Split {
             made_views: false,
             owes_rollback: false,
             stained: false,
+            owes_no_schema: false,
             may_have_set_unseen: false,
             owes_home: false,
             ready: None,
@@ -380,6 +388,8 @@ impl Current {
             rolls_back: false,
             keeps_conditions: false,
             keeps_found_rows: false,
+            recounts: false,
+            adds_conditions: false,
             changes_unseen: false,
             state_changed: false,
             has_trackers: false,
