@@ -152,7 +152,7 @@ impl Split {
             self.looked_in_transaction = false;
         }
         self.note_cursor(error, status);
-        self.executed(error, status, now);
+        self.executed(end, status, now);
         self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
         match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {
             Some(replica) => {
@@ -219,8 +219,10 @@ impl Split {
     }
 
     /// A statement ran at home.
-    fn executed(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) {
+    fn executed(&mut self, end: ReplyEnd, status: StatusFlags, now: Instant) {
+        let error = end.error;
         let effects = self.current.classification.effects;
+        let hides_code = effects.intersects(HIDDEN) || self.reads_what_may_hide_code();
         match error {
             None => {
                 self.pins.executed(effects);
@@ -240,12 +242,15 @@ impl Split {
         // Of `SET @@name` MariaDB tells only by its text. A connection that is lent is not asked behind every such statement.
         let may_set = effects.intersects(Effects::ANYTHING) && matches!(self.family, sql::Family::MariaDb { .. });
         self.may_have_set_unseen |= may_set && self.lent.is_none();
-        match effects.intersects(HIDDEN) {
+        match hides_code {
             true if self.only_triggers_may_run() => self.journal.doubt_user_variables(),
             true => self.journal.forget_user_variables(),
             false => {}
         }
         let says_more = self.current.state_changed || self.has_unexplained(status);
+        if hides_code && end.has_rows && self.tells_nothing_behind_rows() {
+            self.pins.hidden();
+        }
         if says_more && (effects.intersects(HIDDEN) || !effects.intersects(EXPLAINED)) && !self.is_plain_command() {
             self.pins.hidden();
         }
@@ -282,6 +287,16 @@ impl Split {
     /// Where results end with EOF packets, these say that something changed, and not what.
     pub(super) fn has_unexplained(&self, status: StatusFlags) -> bool {
         self.eof_tells_nothing && status.contains(StatusFlags::SESSION_STATE_CHANGED) && !self.current.has_trackers
+    }
+
+    /// A plain read may run stored code: a view's, or what a replica refused for some reason.
+    fn reads_what_may_hide_code(&self) -> bool {
+        self.current.changes_unseen && self.current.classification.effects.is_empty()
+    }
+
+    /// MySQL's EOF packets do not even say that something changed.
+    fn tells_nothing_behind_rows(&self) -> bool {
+        self.eof_tells_nothing && matches!(self.family, sql::Family::MySql { .. })
     }
 
     fn is_plain_command(&self) -> bool {

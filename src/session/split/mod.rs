@@ -221,6 +221,8 @@ struct Current {
     has_trackers: bool,
     /// Its reply brought the position of its transaction.
     has_position: bool,
+    /// It may ask what its connection drew from a sequence.
+    asks_what_was_drawn: bool,
     /// It may leave a LAST_INSERT_ID() behind.
     may_insert: bool,
 }
@@ -394,6 +396,7 @@ impl Current {
             state_changed: false,
             has_trackers: false,
             has_position: false,
+            asks_what_was_drawn: false,
             may_insert: false,
         }
     }

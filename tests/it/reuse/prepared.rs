@@ -238,6 +238,20 @@ fn an_open_cursor_and_parts_of_parameters_keep_the_connection_until_they_are_gon
     }
 }
 
+/// On MySQL, a reset gives a session the server's own character sets in place of the login's.
+#[test]
+fn a_session_that_was_reset_gets_a_connection_that_was_reset() {
+    same_on_one_connection(0, |session| {
+        session.ask(Shape::Single, &[0x1F]);
+        let statement = session.prepare("SELECT 'text'");
+        for _ in 0..2 {
+            session.give_way();
+            session.execute(statement, 0, &[]);
+            session.query("SELECT 'text', COLLATION('text')");
+        }
+    });
+}
+
 /// A connection is held a moment for who may ask about the last statement, and then is for whoever waits.
 #[test]
 fn parts_of_a_parameter_keep_a_connection_that_was_only_held() {
