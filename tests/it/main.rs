@@ -14,6 +14,7 @@ mod failure;
 mod galera;
 mod harness;
 mod hidden;
+mod http;
 mod killing;
 mod layering;
 mod leaks;
