@@ -60,7 +60,12 @@ impl Trial {
     }
 
     /// Where the two ways first differ.
-    pub(super) fn run(&self, primary: &Server, sqluice: &Sqluice, patience: Duration) -> Result<Ending, Difference> {
+    pub(super) fn run(
+        &self,
+        primary: &Server,
+        sqluice: &Sqluice,
+        patience: Duration,
+    ) -> Result<Ending, Box<Difference>> {
         let offered = Client::connect(sqluice.address).expect("sqluice greets").greeting.capabilities;
         let capabilities = MODES[(self.program.seed % MODES.len() as u64) as usize] & offered;
         let way = |address, database| Way { address, flavour: primary.flavour, database, capabilities };
@@ -80,7 +85,10 @@ impl Trial {
                 (Outcome::Ended(left), Outcome::Ended(right)) if !is_hang(*left) && !is_hang(*right) => break,
                 _ if left == right && !matches!(left, Outcome::Broken(_)) => {}
                 (_, right) if rival.is_some() && is_forgotten(right) => return Ok(Ending::Forgotten),
-                _ => return Err(Difference { index, capabilities, step: step.clone(), direct: left, through: right }),
+                _ => {
+                    let (step, direct, through) = (step.clone(), left, right);
+                    return Err(Box::new(Difference { index, capabilities, step, direct, through }));
+                }
             }
         }
         Ok(Ending::Whole)
