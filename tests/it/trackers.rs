@@ -265,7 +265,9 @@ fn behind_stored_code_nothing_differs_but_the_flag_in_eof_packets() {
             let account = Account::new("app", "app").database(&database).capabilities(capabilities);
             let [mut direct, mut through] = [trio.primary().address, sqluice.address]
                 .map(|address| Client::login(address, &account).unwrap_or_else(|error| panic!("app logs in: {error}")));
-            for text in texts {
+            // To one that knows trackers, what the flag stood for is told with that, or before.
+            let knows_trackers = capabilities != BASE;
+            for text in texts.into_iter().filter(|text| !knows_trackers || !text.contains("session_track")) {
                 let packets =
                     |client: &mut Client| client.query(text).ok().packets.into_iter().map(without_flag).collect();
                 let (expected, found): (Vec<_>, Vec<_>) = (packets(&mut direct), packets(&mut through));

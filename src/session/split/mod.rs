@@ -50,7 +50,7 @@ mod variables;
 mod views;
 mod words;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
@@ -318,6 +318,11 @@ impl Split {
             told_transaction: false,
             login,
         }
+    }
+
+    /// The client may have written and seen anything before this login.
+    pub(super) fn has_a_past(&mut self, now: Instant) {
+        self.sight.looked_home(true, now);
     }
 
     /// For a user whose writes may go to another server one day.
