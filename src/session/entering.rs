@@ -352,7 +352,11 @@ impl Session {
         let user = table.user_config(table.user(&login.user)?);
         let alone = config::Split { read: user.pool, freshness: config::Freshness::OwnWrites };
         let split = Split::new(login, user.split.unwrap_or(alone), self.capabilities, table, Arc::clone(&self.counts));
-        let split = if user.split.is_some() { split } else { split.with_one_pool() };
+        let mut split = if user.split.is_some() { split } else { split.with_one_pool() };
+        if self.commands > 0 {
+            // A COM_CHANGE_USER does not make the client forget what it wrote before.
+            split.has_a_past(surroundings.now);
+        }
         Some(if table.config.may_be_moved(user) { split.following() } else { split })
     }
 

@@ -10,10 +10,11 @@ use std::time::Instant;
 
 use crate::protocol::{
     capability::Capabilities,
+    command::ReplyShape,
     error_code::Error,
     packet::{HEADER_LENGTH, Peeked, peek_packet},
     response::ErrPacket,
-    result_set::{Framing, Progress, ReplyShape},
+    result_set::{Framing, Progress},
     statement::StatementId,
     status::StatusFlags,
 };

@@ -4,6 +4,7 @@
 //! where it is missing; nothing is ever skipped.
 
 mod admin;
+mod aftermath;
 mod checking;
 mod commands;
 mod compare;

@@ -44,6 +44,7 @@ impl Split {
             (Chore::Repeat, _) => {
                 (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
                 self.conditions.repeated();
+                self.note_schema_of_repetition();
                 self.home_caught_up();
                 self.with_lent(Lent::was_repeated);
             }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::protocol::{
+    command::ReplyShape,
     packet::{HEADER_LENGTH, Header},
     reader::Reader,
     response::{EOF_HEADER, ERR_HEADER, ErrPacket, OK_HEADER},
-    result_set::{Framing, Progress, Reply, ReplyShape},
+    result_set::{Framing, Progress, Reply},
     statement::{Prepared, StatementId},
     status::StatusFlags,
 };

@@ -9,6 +9,7 @@ use crate::{
         response::{ErrPacket, OK_HEADER, OkPacket},
         status::StatusFlags,
     },
+    sql::Family,
     topology::{Failure, ServerId},
 };
 
@@ -74,7 +75,7 @@ impl Session {
     fn borrowed(&mut self, loan: Loan, surroundings: Surroundings<'_>) {
         let is_own = loan.is_own;
         if let Some(split) = self.split_mut() {
-            let is_first = matches!(split.home, super::Home::Unknown);
+            let is_first = matches!(split.home, super::Home::Unknown) && !split.journal.was_reset();
             split.with_lent(|lent| lent.borrowed(&loan, is_first));
             if !is_own {
                 split.statements.forget_home();
@@ -87,7 +88,7 @@ impl Session {
     /// A home connection is there. What the session wrote must be there, too.
     fn settled(&mut self, is_own: bool, surroundings: Surroundings<'_>) {
         if !is_own && let Some(split) = self.split_mut() {
-            split.with_lent(Lent::is_another);
+            split.with_lent(Lent::is_another_connection);
         }
         self.settle_since(surroundings.now, surroundings);
     }
@@ -164,7 +165,8 @@ impl Session {
                 }
                 if let Some(split) = self.split_mut() {
                     let schema = split.journal.schema().map(<[u8]>::to_vec);
-                    split.with_lent(|lent| lent.opened(schema, ok.status));
+                    let needs_reset = split.journal.was_reset() && matches!(split.family, Family::MySql { .. });
+                    split.with_lent(|lent| lent.opened(schema, ok.status, needs_reset));
                     split.statements.forget_home();
                 }
                 self.settled(false, surroundings);

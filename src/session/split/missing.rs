@@ -137,7 +137,8 @@ impl Split {
     /// Whether home must run the last read first.
     pub(super) fn repeats_before(&self) -> bool {
         let needs = self.current.classification.needs;
-        self.owes_home || needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica
+        let adds_to_replica_s = self.current.adds_conditions && self.conditions.are_at_replica();
+        self.owes_home || adds_to_replica_s || needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica
     }
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
