@@ -253,14 +253,7 @@ fn failover(members: &[Member], wanted: Option<usize>) -> Planned<Plan> {
     let replicas: Vec<usize> = (0..members.len())
         .filter(|&at| at != old && members[at].source().is_some_and(|source| follows(source, &members[old])))
         .collect();
-    for &at in &replicas {
-        if members[at].source().is_some_and(|source| source.receives) {
-            let (old, replica) = (&members[old].name, &members[at].name);
-            return refused(format!(
-                "{replica} still receives from {old}: it is alive, and only unreachable from here"
-            ));
-        }
-    }
+    let linked = still_linked(members, old, &replicas)?;
     let new = candidate(members, &replicas, wanted)?;
     let (state, _) = promotable(&members[new])?;
     let family = state.family;
@@ -271,13 +264,46 @@ fn failover(members: &[Member], wanted: Option<usize>) -> Planned<Plan> {
         stage: Stage::Before,
         undo: steps::start_receiving(family),
     };
-    let mut steps: Vec<Step> = replicas.iter().map(stop).collect();
+    let mut steps = call_again(family, &linked, new);
+    steps.extend(replicas.iter().map(stop));
     let drain = Action::AwaitReceived;
     steps.push(Step { at: new, what: "have everything", action: drain, stage: Stage::Before, undo: Vec::new() });
     steps.extend(promote(family, new));
     let mut notes = vec![format!("{} must not take writes when it comes back", members[old].name)];
     turn_others(members, old, new, &mut steps, &mut notes);
     Ok(Plan { kind: Kind::Failover, old, new, steps, notes })
+}
+
+/// The replicas that are still connected to a lost primary. One that hangs leaves them so; where nobody listens at its
+/// address, it must be alive elsewhere.
+fn still_linked(members: &[Member], old: usize, replicas: &[usize]) -> Planned<Vec<usize>> {
+    let receives = |at: &usize| members[*at].source().is_some_and(|source| source.receives);
+    let linked: Vec<usize> = replicas.iter().copied().filter(receives).collect();
+    match (&members[old].sighting, linked.first()) {
+        (Sighting::Dead, Some(&replica)) => {
+            let (old, replica) = (&members[old].name, &members[replica].name);
+            refused(format!("{replica} still receives from {old}: it is alive, and only unreachable from here"))
+        }
+        _ => Ok(linked),
+    }
+}
+
+/// A primary that hangs looks to its replicas like one that has nothing to send. So each of them hangs up and calls again:
+/// one that is answered proves that the primary lives.
+fn call_again(family: Family, linked: &[usize], new: usize) -> Vec<Step> {
+    let call = |&at: &usize| Step {
+        at,
+        what: "hang up on the old primary, and call it again",
+        action: Action::Run([steps::stop_receiving(family), steps::start_receiving(family)].concat()),
+        stage: Stage::Before,
+        undo: steps::start_receiving(family),
+    };
+    let mut calls: Vec<Step> = linked.iter().map(call).collect();
+    if !linked.is_empty() {
+        let action = Action::AwaitNoAnswerTo(linked.to_vec());
+        calls.push(Step { at: new, what: "see nobody answered", action, stage: Stage::Before, undo: Vec::new() });
+    }
+    calls
 }
 
 /// Whom all replicas follow, and who does not answer.

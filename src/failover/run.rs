@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::lock::Majority;
 use super::plan::{Kind, Plan};
-use super::state::{Member, Sighting};
+use super::state::{Member, Sighting, Source};
 use super::steps::{self, Action, Sql, Stage, Step};
-use super::survey::{ask, connect, legible};
+use super::survey::{self, ask, connect, legible};
 use crate::config::{Account, Cluster};
 
 /// A plan in the hands of whoever carries it out.
@@ -92,6 +92,7 @@ impl Run<'_> {
             Action::Run(statements) => return self.run(step.at, statements, deadline).await,
             Action::AwaitQuiet => timeout(deadline, self.await_quiet(step.at)).await,
             Action::AwaitHistoryOf(old) => timeout(deadline, self.await_history(step.at, *old)).await,
+            Action::AwaitNoAnswerTo(callers) => timeout(deadline, self.await_no_answer(callers)).await,
             Action::AwaitReceived => timeout(deadline, self.await_received(step.at)).await,
             Action::CheckHistory(primary) => timeout(deadline, self.check_history(step.at, *primary)).await,
         };
@@ -249,6 +250,24 @@ impl Run<'_> {
         }
     }
 
+    /// For as long as a check may take: then who has not answered the replicas that called has not answered anybody.
+    async fn await_no_answer(&mut self, callers: &[usize]) -> Tried {
+        let end = Instant::now() + survey::patience(self.cluster).min(SILENCE_TIME_MAX);
+        loop {
+            for &at in callers {
+                self.members[at].sighting = Sighting::Told(Box::new(ask(connected(&mut self.connections[at])?).await?));
+                if self.members[at].source().is_some_and(Source::answers) {
+                    let (old, name) = (self.name(self.plan.old), self.name(at));
+                    return Err(format!("{old} answers {name}: it is alive, and only unreachable from here"));
+                }
+            }
+            if Instant::now() >= end {
+                return Ok(());
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
     /// Until `new` has applied all that it has received, which must be all that anybody has.
     async fn await_received(&mut self, new: usize) -> Tried {
         for (member, slot) in self.members.iter_mut().zip(&mut self.connections) {
@@ -314,5 +333,7 @@ fn connected(slot: &mut Option<Conn>) -> Result<&mut Conn, String> {
 
 /// Between two looks at something that no server tells by itself.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// A primary that answers at all answers a call within this time.
+const SILENCE_TIME_MAX: Duration = Duration::from_secs(30);
 const KILL_TIME_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

@@ -65,6 +65,8 @@ pub(super) enum Action {
     AwaitQuiet,
     /// Wait until it has applied all that the member there has.
     AwaitHistoryOf(usize),
+    /// Watch these replicas, which have just called the old primary: it lives if it answers any of them.
+    AwaitNoAnswerTo(Vec<usize>),
     /// Ask all replicas again, now that none receives any more, whether this one has all that any of them has received;
     /// then wait until it has applied that.
     AwaitReceived,
@@ -91,7 +93,7 @@ impl Action {
             Action::AwaitQuiet => vec![OPEN_TRANSACTIONS.to_owned()],
             Action::AwaitHistoryOf(_) => vec![wait(family, "<all that the old primary has>")],
             Action::AwaitReceived => vec![wait(family, "<all that it has received>")],
-            Action::CheckHistory(_) => Vec::new(),
+            Action::AwaitNoAnswerTo(_) | Action::CheckHistory(_) => Vec::new(),
         }
     }
 
@@ -102,7 +104,7 @@ impl Action {
             Action::Run(_) => Duration::from_secs(10),
             Action::AwaitQuiet => QUIET_TIME_MAX + Duration::from_secs(5),
             Action::AwaitHistoryOf(_) | Action::CheckHistory(_) => Duration::from_secs(30),
-            Action::AwaitReceived => Duration::from_secs(120),
+            Action::AwaitNoAnswerTo(_) | Action::AwaitReceived => Duration::from_secs(120),
         }
     }
 }

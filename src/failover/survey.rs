@@ -157,6 +157,7 @@ fn source(family: Family, row: &Row, applied: GtidPosition) -> Result<Source, St
         port: number(row, names.port)?,
         server_id: number(row, names.server_id)?,
         receives: text(row, names.receives)? == "Yes",
+        link_error: number(row, "Last_IO_Errno")?,
         applier,
         uses_gtid: !(gtid.eq_ignore_ascii_case("No") || gtid == "0"),
         received,

@@ -39,6 +39,7 @@ fn replica(number: u16, received: &str, applied: &str) -> Member {
         port: 3306,
         server_id: 1,
         receives: true,
+        link_error: 0,
         applier: Applier::Runs,
         uses_gtid: true,
         received: position(received),
@@ -136,6 +137,34 @@ fn a_failover_stops_all_from_receiving_before_it_looks_who_has_most() {
 }
 
 #[test]
+fn the_replicas_of_a_primary_that_hangs_call_it_again_before_anything_else() {
+    let hung = member(1, Sighting::Silent("nothing within 2s".to_owned()));
+    let members = vec![hung, replica(2, "0-1-9", "0-1-9"), replica(3, "0-1-9", "0-1-9")];
+    let plan = plan(&members, None, &account()).expect("whether it lives is found out on the way");
+    let expected = [
+        "db2 Before STOP SLAVE IO_THREAD; START SLAVE IO_THREAD",
+        "db3 Before STOP SLAVE IO_THREAD; START SLAVE IO_THREAD",
+        "db2 Before ",
+        "db2 Before STOP SLAVE IO_THREAD",
+        "db3 Before STOP SLAVE IO_THREAD",
+    ];
+    assert_eq!(lines(&plan, &members)[..5], expected);
+    assert_eq!(plan.steps[2].action, Action::AwaitNoAnswerTo(vec![1, 2]));
+    let undone: Vec<String> = plan.steps[..5].iter().flat_map(|step| &step.undo).map(ToString::to_string).collect();
+    assert_eq!(undone, ["START SLAVE IO_THREAD"; 4]);
+}
+
+#[test]
+fn a_primary_that_refuses_a_replica_has_answered_it() {
+    let answers = |receives, error| {
+        let member = with_source(replica(2, "", ""), |source| (source.receives, source.link_error) = (receives, error));
+        member.source().expect("it follows").answers()
+    };
+    assert!(answers(true, 0) && answers(false, 1040) && answers(false, 3032));
+    assert!(!answers(false, 0) && !answers(false, 2003) && !answers(false, 2013));
+}
+
+#[test]
 fn nobody_is_promoted_with_half_of_the_picture() {
     let silent = |number| member(number, Sighting::Silent("nothing within 1s".to_owned()));
     let [one, two, three] = <[Member; 3]>::try_from(set()).expect("three");
@@ -171,7 +200,7 @@ fn the_loss_of_a_primary_has_to_be_certain() {
     let silent = |number| member(number, Sighting::Silent("nothing within 1s".to_owned()));
     // What cannot be reached from here may well be reached from elsewhere.
     let receiving = with_source(two.clone(), |source| source.receives = true);
-    check_refused(&[silent(1), receiving, three.clone()], None, "db2 still receives from db1: it is alive");
+    check_refused(&[member(1, Sighting::Dead), receiving, three.clone()], None, "db2 still receives from db1: it is alive");
     check_chosen(&[silent(1), two.clone(), three.clone()], None, 2);
     let closed = told(1, true, "0-1-9", Link::None);
     check_refused(&[closed, two.clone(), three.clone()], None, "db1 answers and takes no writes");
