@@ -135,6 +135,8 @@ pub enum Displacement {
     Yields,
     /// It does not answer.
     Down,
+    /// It does not answer, and what is on the connection can be of no use any more: whatever it says later comes too late.
+    Gone,
 }
 
 /// The connections of the session that a client wants to kill.

@@ -4,7 +4,7 @@ use crate::{
     config::Role,
     session::{Displacement, Input, Side},
     slab::Key,
-    topology::{Condition, ServerId, ServerRole},
+    topology::{Condition, ServerId, ServerIndex, ServerRole},
 };
 
 use super::turn::Worker;
@@ -33,18 +33,27 @@ impl Worker {
     /// Why the session cannot stay with its home server, if it cannot.
     fn displacement(&self, key: Key) -> Option<Displacement> {
         let home = self.tenants.get(key)?.session.server()?.id;
-        if self.is_down(home) {
-            return Some(Displacement::Down);
-        }
-        let pool = self.pool_of(key)?;
         let place = self.table.place(home)?;
+        let pool = self.pool_of(key)?;
         let is_for_writes = self.table.config.pool(pool).role == Role::Primary;
         let health = &self.table.server(place).health;
+        if health.condition == Condition::Down {
+            let is_succeeded = is_for_writes && self.has_successor(place);
+            return Some(if is_succeeded { Displacement::Gone } else { Displacement::Down });
+        }
         let is_member = |pool| self.table.pool(pool).members.contains(&place);
         if !is_for_writes || health.condition != Condition::Up || self.table.chain(pool).any(is_member) {
             return None;
         }
         Some(if health.role == ServerRole::Yielding { Displacement::Yields } else { Displacement::Demoted })
+    }
+
+    /// Whether another server of its cluster takes the writes by now. When a server that hung goes on, a commit that comes
+    /// to it then would be acknowledged, and lost.
+    fn has_successor(&self, place: ServerIndex) -> bool {
+        let old = self.table.server(place);
+        let mut others = self.table.servers.iter().filter(|server| server.cluster == old.cluster && server.id != old.id);
+        others.any(|server| server.health.condition == Condition::Up && server.health.role == ServerRole::Primary)
     }
 
     fn is_down(&self, server: ServerId) -> bool {
