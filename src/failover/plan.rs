@@ -4,7 +4,7 @@
 //! that have each what the others lack: all of these are for an operator to look at, and the reason says at what.
 
 use super::state::{Applier, Link, Member, Sighting, Source, State};
-use super::steps::{self, Action, Stage, Step};
+use super::steps::{self, Action, Stage, Step, Whose};
 use crate::config::Account;
 use crate::protocol::version::Family;
 
@@ -102,6 +102,7 @@ fn switchover(members: &[Member], old: usize, new: usize, replication: &Account)
     turn_others(members, old, new, &mut steps, &mut notes);
     let (host, port) = (&members[new].host, members[new].port);
     let follows = Action::Run(steps::follow_as(family, host, port, replication));
+    steps.push(after(old, "have nothing of its own", Action::CheckHistory(new)));
     steps.push(after(old, "follow the new primary", follows));
     Ok(Plan { kind: Kind::Switchover, old, new, steps, notes })
 }
@@ -112,6 +113,7 @@ fn hand_over(family: Family, old: usize, new: usize) -> Vec<Step> {
     let mut steps = vec![
         before(old, "let open transactions end", Action::AwaitQuiet, Vec::new()),
         before(old, "take no more writes", Action::Run(steps::refuse_writes(family)), steps::take_writes(family)),
+        before(old, "end who could write all the same", Action::EndSessions(Whose::Writers), Vec::new()),
         before(new, "have everything", Action::AwaitHistoryOf(old), Vec::new()),
     ];
     steps.extend(promote(family, new));
@@ -217,7 +219,10 @@ pub(super) fn rejoin(members: &[Member], replication: &Account) -> Planned<Optio
     let (family, source) = (state.family, members[old].source());
     let mut steps = Vec::new();
     if !state.read_only {
+        // Before, since a commit that waits for the receipt of a replica keeps the door from being shut.
+        steps.push(after(old, "end all sessions", Action::EndSessions(Whose::Everybody)));
         steps.push(after(old, "take no more writes", Action::Run(steps::refuse_writes(family))));
+        steps.push(after(old, "end who came back", Action::EndSessions(Whose::Everybody)));
     }
     steps.push(after(old, "have nothing of its own", Action::CheckHistory(new)));
     let follow = match source {

@@ -3,16 +3,17 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::lock::Majority;
 use super::plan::{Kind, Plan};
 use super::state::{Member, Sighting, Source};
-use super::steps::{self, Action, Sql, Stage, Step};
+use super::steps::{self, Action, Sql, Stage, Step, Whose};
 use super::survey::{self, ask, connect, legible};
 use crate::config::{Account, Cluster};
+use crate::protocol::version::Family;
 
 /// A plan in the hands of whoever carries it out.
 pub(super) struct Run<'r> {
@@ -54,18 +55,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What is left to do once there is a new primary. Each failure is for an operator, and keeps nothing else from being done.
+    /// What is left to do once there is a new primary. Each failure is for an operator, and keeps only what is behind it at
+    /// the same server from being done.
     pub(super) async fn tidy(&mut self) -> Vec<String> {
-        let mut failures = Vec::new();
+        let mut failures: Vec<(usize, String)> = Vec::new();
         let steps: Vec<Step> = self.plan.steps.iter().filter(|step| step.stage == Stage::After).cloned().collect();
         for step in steps {
+            if failures.iter().any(|(at, _)| *at == step.at) {
+                continue;
+            }
             if let Err(why) = self.take(&step).await {
                 let failed = format!("{}: {}: {why}", self.name(step.at), step.what);
                 self.complain(&failed);
-                failures.push(failed);
+                failures.push((step.at, failed));
             }
         }
-        failures
+        failures.into_iter().map(|(_, failed)| failed).collect()
     }
 
     /// All steps, up to the first that fails.
@@ -91,6 +96,7 @@ impl Run<'_> {
         let tried = match &step.action {
             Action::Run(statements) => return self.run(step.at, statements, deadline).await,
             Action::AwaitQuiet => timeout(deadline, self.await_quiet(step.at)).await,
+            Action::EndSessions(whose) => timeout(deadline, self.end_sessions(step.at, *whose)).await,
             Action::AwaitHistoryOf(old) => timeout(deadline, self.await_history(step.at, *old)).await,
             Action::AwaitNoAnswerTo(callers) => timeout(deadline, self.await_no_answer(callers)).await,
             Action::AwaitReceived => timeout(deadline, self.await_received(step.at)).await,
@@ -208,6 +214,48 @@ impl Run<'_> {
                 }
                 _ => sleep(POLL_INTERVAL).await,
             }
+        }
+    }
+
+    async fn end_sessions(&mut self, at: usize, whose: Whose) -> Tried {
+        let accounts: Vec<&str> = [Some(self.account), self.cluster.monitor.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|of| of.user.as_str())
+            .collect();
+        let connection = connected(&mut self.connections[at])?;
+        let sessions: Vec<(u64, String, bool)> =
+            connection.query(steps::sessions(&accounts)).await.map_err(|error| legible(&error))?;
+        let unbound = match whose {
+            Whose::Everybody => Vec::new(),
+            Whose::Writers => self.unbound_users(at).await?,
+        };
+        let is_meant = |user: &String, writes: bool| whose == Whose::Everybody || writes || unbound.contains(user);
+        for (id, user, _) in sessions.iter().filter(|(_, user, writes)| is_meant(user, *writes)) {
+            self.say(format_args!("{}: KILL {id} (of {user})", self.name(at)));
+            match connected(&mut self.connections[at])?.query_drop(format!("KILL {id}")).await {
+                Err(Error::Server(error)) if error.code == NO_SUCH_THREAD => {}
+                killed => killed.map_err(|error| format!("KILL {id}: {}", legible(&error)))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Who may write in spite of `read_only`, as far as the account may know that.
+    async fn unbound_users(&mut self, at: usize) -> Result<Vec<String>, String> {
+        if self.members[at].state().map(|state| state.family) != Some(Family::MariaDb) {
+            return Ok(Vec::new());
+        }
+        match connected(&mut self.connections[at])?.query(steps::UNBOUND_USERS).await {
+            Ok(users) => Ok(users),
+            Err(error @ Error::Server(_)) => {
+                let (name, why) = (self.name(at), legible(&error));
+                self.complain(format_args!(
+                    "{name}: whoever has READ_ONLY ADMIN may go on writing, as it cannot be told who has: {why}"
+                ));
+                Ok(Vec::new())
+            }
+            Err(error) => Err(legible(&error)),
         }
     }
 
@@ -335,5 +383,7 @@ fn connected(slot: &mut Option<Conn>) -> Result<&mut Conn, String> {
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// A primary that answers at all answers a call within this time.
 const SILENCE_TIME_MAX: Duration = Duration::from_secs(30);
+/// `ER_NO_SUCH_THREAD`: it has ended by itself.
+const NO_SUCH_THREAD: u16 = 1094;
 const KILL_TIME_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

@@ -52,7 +52,8 @@ impl Worker {
     /// to it then would be acknowledged, and lost.
     fn has_successor(&self, place: ServerIndex) -> bool {
         let old = self.table.server(place);
-        let mut others = self.table.servers.iter().filter(|server| server.cluster == old.cluster && server.id != old.id);
+        let mut others =
+            self.table.servers.iter().filter(|server| server.cluster == old.cluster && server.id != old.id);
         others.any(|server| server.health.condition == Condition::Up && server.health.role == ServerRole::Primary)
     }
 

@@ -103,11 +103,13 @@ fn a_switchover_opens_the_new_primary_only_when_it_has_what_the_closed_old_one_h
     let expected = [
         format!("db1 Before {}", steps::OPEN_TRANSACTIONS),
         "db1 Before SET GLOBAL read_only = ON".to_owned(),
+        "db1 Before KILL <each connection that may still write>".to_owned(),
         "db3 Before SELECT MASTER_GTID_WAIT('<all that the old primary has>', 1)".to_owned(),
         "db3 Before STOP SLAVE".to_owned(),
         "db3 Decisive SET GLOBAL read_only = OFF".to_owned(),
         "db3 After RESET SLAVE ALL".to_owned(),
         format!("db2 After STOP SLAVE; {change}, MASTER_USE_GTID = slave_pos; START SLAVE"),
+        "db1 After ".to_owned(),
         format!(
             "db1 After STOP SLAVE; SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos; {change}, \
              MASTER_USER = 'repl', MASTER_PASSWORD = <masked>, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, \
@@ -200,7 +202,11 @@ fn the_loss_of_a_primary_has_to_be_certain() {
     let silent = |number| member(number, Sighting::Silent("nothing within 1s".to_owned()));
     // What cannot be reached from here may well be reached from elsewhere.
     let receiving = with_source(two.clone(), |source| source.receives = true);
-    check_refused(&[member(1, Sighting::Dead), receiving, three.clone()], None, "db2 still receives from db1: it is alive");
+    check_refused(
+        &[member(1, Sighting::Dead), receiving, three.clone()],
+        None,
+        "db2 still receives from db1: it is alive",
+    );
     check_chosen(&[silent(1), two.clone(), three.clone()], None, 2);
     let closed = told(1, true, "0-1-9", Link::None);
     check_refused(&[closed, two.clone(), three.clone()], None, "db1 answers and takes no writes");
@@ -265,8 +271,9 @@ fn who_comes_back_is_closed_and_compared_before_it_follows() {
     let follow = "db1 After STOP SLAVE; SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos; CHANGE MASTER TO \
                   MASTER_HOST = '10.0.0.2', MASTER_PORT = 3306, MASTER_USER = 'repl', MASTER_PASSWORD = <masked>, \
                   MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1; START SLAVE";
+    let kill = "db1 After KILL <each connection of a client>";
     let open = [primary(1, "0-1-9"), new(), turned(3)];
-    check_rejoins(&open, Some((0, &["db1 After SET GLOBAL read_only = ON", "db1 After ", follow])));
+    check_rejoins(&open, Some((0, &[kill, "db1 After SET GLOBAL read_only = ON", kill, "db1 After ", follow])));
     let closed = [told(1, true, "0-1-9", Link::None), new(), turned(3)];
     check_rejoins(&closed, Some((0, &["db1 After ", follow])));
     // One that was away with it follows it still.
