@@ -93,6 +93,8 @@ pub enum Form {
     ServerAddress,
     /// The absolute path of a UNIX socket.
     SocketPath,
+    /// The absolute path of a folder.
+    Folder,
     /// The name of something else in the file.
     NameOf(&'static str),
     /// A password.
@@ -208,6 +210,7 @@ impl Form {
             | Form::ListenAddress
             | Form::ServerAddress
             | Form::SocketPath
+            | Form::Folder
             | Form::NameOf(_)
             | Form::Password
             | Form::PasswordHash
@@ -240,7 +243,7 @@ impl fmt::Display for Form {
             Form::Only(word) => write!(out, "`\"{word}\"`"),
             Form::ListenAddress => out.write_str("`\"IP:port\"` or `\"unix:/path\"`"),
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
-            Form::SocketPath => out.write_str("absolute path"),
+            Form::SocketPath | Form::Folder => out.write_str("absolute path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),
             Form::Password => out.write_str("text"),
             Form::PasswordHash => out.write_str("`\"*\"` and 40 hex digits"),

@@ -3,6 +3,8 @@
 //! Rule: nobody is promoted with half of the picture. A server that does not answer, two servers that take writes, replicas
 //! that have each what the others lack: all of these are for an operator to look at, and the reason says at what.
 
+use std::time::Duration;
+
 use super::state::{Applier, Link, Member, Sighting, Source, State};
 use super::steps::{self, Action, Stage, Step, Whose};
 use crate::config::Account;
@@ -219,10 +221,7 @@ pub(super) fn rejoin(members: &[Member], replication: &Account) -> Planned<Optio
     let (family, source) = (state.family, members[old].source());
     let mut steps = Vec::new();
     if !state.read_only {
-        // Before, since a commit that waits for the receipt of a replica keeps the door from being shut.
-        steps.push(after(old, "end all sessions", Action::EndSessions(Whose::Everybody)));
-        steps.push(after(old, "take no more writes", Action::Run(steps::refuse_writes(family))));
-        steps.push(after(old, "end who came back", Action::EndSessions(Whose::Everybody)));
+        steps.push(after(old, "end all sessions, and take no more writes", Action::ShutDoor));
     }
     steps.push(after(old, "have nothing of its own", Action::CheckHistory(new)));
     let follow = match source {
@@ -269,7 +268,7 @@ fn failover(members: &[Member], wanted: Option<usize>) -> Planned<Plan> {
         stage: Stage::Before,
         undo: steps::start_receiving(family),
     };
-    let mut steps = call_again(family, &linked, new);
+    let mut steps = make_sure(members, old, &linked, new)?;
     steps.extend(replicas.iter().map(stop));
     let drain = Action::AwaitReceived;
     steps.push(Step { at: new, what: "have everything", action: drain, stage: Stage::Before, undo: Vec::new() });
@@ -293,9 +292,38 @@ fn still_linked(members: &[Member], old: usize, replicas: &[usize]) -> Planned<V
     }
 }
 
-/// A primary that hangs looks to its replicas like one that has nothing to send. So each of them hangs up and calls again:
-/// one that is answered proves that the primary lives.
-fn call_again(family: Family, linked: &[usize], new: usize) -> Vec<Step> {
+/// A primary that hangs looks to its replicas like one that has nothing to send, until they look closer.
+fn make_sure(members: &[Member], old: usize, linked: &[usize], new: usize) -> Planned<Vec<Step>> {
+    match members[new].state().map(|state| state.family) {
+        _ if linked.is_empty() => Ok(Vec::new()),
+        Some(Family::MariaDb) => listen(members, old, linked, new).map(|step| vec![step]),
+        Some(Family::MySql) | None => Ok(call_again(linked, new)),
+    }
+}
+
+/// A replica of MariaDB tells of the heartbeats of its primary. It could not hang up on one that hangs and call again: its
+/// thread waits for the answer, then, as long as `slave_net_timeout`, and cannot be stopped.
+fn listen(members: &[Member], old: usize, linked: &[usize], new: usize) -> Planned<Step> {
+    let mut longest = Duration::ZERO;
+    for &at in linked {
+        let (old, replica) = (&members[old].name, &members[at].name);
+        match members[at].source().and_then(|source| source.heartbeat).filter(|period| *period <= HEARTBEAT_MAX) {
+            Some(period) => longest = longest.max(period),
+            None => {
+                return refused(format!(
+                    "{replica} is still connected to {old}, and has no heartbeat that would soon tell whether it lives: say \
+                     CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = 1 there; without, slave_net_timeout has to pass"
+                ));
+            }
+        }
+    }
+    let action = Action::AwaitSilence(linked.to_vec(), longest * 2 + BEAT_LATE_MAX);
+    Ok(Step { at: new, what: "hear nothing of the old primary", action, stage: Stage::Before, undo: Vec::new() })
+}
+
+/// Each replica of MySQL hangs up and calls again: one that is answered proves that the primary lives.
+fn call_again(linked: &[usize], new: usize) -> Vec<Step> {
+    let family = Family::MySql;
     let call = |&at: &usize| Step {
         at,
         what: "hang up on the old primary, and call it again",
@@ -304,10 +332,8 @@ fn call_again(family: Family, linked: &[usize], new: usize) -> Vec<Step> {
         undo: steps::start_receiving(family),
     };
     let mut calls: Vec<Step> = linked.iter().map(call).collect();
-    if !linked.is_empty() {
-        let action = Action::AwaitNoAnswerTo(linked.to_vec());
-        calls.push(Step { at: new, what: "see nobody answered", action, stage: Stage::Before, undo: Vec::new() });
-    }
+    let action = Action::AwaitNoAnswerTo(linked.to_vec());
+    calls.push(Step { at: new, what: "see nobody answered", action, stage: Stage::Before, undo: Vec::new() });
     calls
 }
 
@@ -376,6 +402,12 @@ fn candidate(members: &[Member], replicas: &[usize], wanted: Option<usize>) -> P
         }
     }
 }
+
+/// A heartbeat that comes more seldom is not waited for: soon after, the replica gives the connection up by itself.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(15);
+
+/// How late a heartbeat may be on a busy machine.
+const BEAT_LATE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

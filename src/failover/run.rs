@@ -3,17 +3,16 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::lock::Majority;
 use super::plan::{Kind, Plan};
-use super::state::{Member, Sighting, Source};
-use super::steps::{self, Action, Sql, Stage, Step, Whose};
-use super::survey::{self, ask, connect, legible};
+use super::state::{Member, Sighting};
+use super::steps::{self, Action, Sql, Stage, Step};
+use super::survey::{ask, connect, legible};
 use crate::config::{Account, Cluster};
-use crate::protocol::version::Family;
 
 /// A plan in the hands of whoever carries it out.
 pub(super) struct Run<'r> {
@@ -29,7 +28,7 @@ pub(super) struct Run<'r> {
 }
 
 /// A step or a statement that did not do what it had to, in words.
-type Tried = Result<(), String>;
+pub(super) type Tried = Result<(), String>;
 
 impl Run<'_> {
     /// All steps up to the decisive one. On an error everything was taken back that could be.
@@ -97,8 +96,10 @@ impl Run<'_> {
             Action::Run(statements) => return self.run(step.at, statements, deadline).await,
             Action::AwaitQuiet => timeout(deadline, self.await_quiet(step.at)).await,
             Action::EndSessions(whose) => timeout(deadline, self.end_sessions(step.at, *whose)).await,
+            Action::ShutDoor => timeout(deadline, self.shut_door(step.at)).await,
             Action::AwaitHistoryOf(old) => timeout(deadline, self.await_history(step.at, *old)).await,
             Action::AwaitNoAnswerTo(callers) => timeout(deadline, self.await_no_answer(callers)).await,
+            Action::AwaitSilence(linked, lasting) => timeout(deadline, self.await_silence(linked, *lasting)).await,
             Action::AwaitReceived => timeout(deadline, self.await_received(step.at)).await,
             Action::CheckHistory(primary) => timeout(deadline, self.check_history(step.at, *primary)).await,
         };
@@ -109,7 +110,7 @@ impl Run<'_> {
         })
     }
 
-    async fn run(&mut self, at: usize, statements: &[Sql], deadline: Duration) -> Tried {
+    pub(super) async fn run(&mut self, at: usize, statements: &[Sql], deadline: Duration) -> Tried {
         for sql in statements {
             self.say(format_args!("{}: {sql}", self.name(at)));
             let asked = connected(&mut self.connections[at])?.query_drop(sql.text());
@@ -217,48 +218,6 @@ impl Run<'_> {
         }
     }
 
-    async fn end_sessions(&mut self, at: usize, whose: Whose) -> Tried {
-        let accounts: Vec<&str> = [Some(self.account), self.cluster.monitor.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|of| of.user.as_str())
-            .collect();
-        let connection = connected(&mut self.connections[at])?;
-        let sessions: Vec<(u64, String, bool)> =
-            connection.query(steps::sessions(&accounts)).await.map_err(|error| legible(&error))?;
-        let unbound = match whose {
-            Whose::Everybody => Vec::new(),
-            Whose::Writers => self.unbound_users(at).await?,
-        };
-        let is_meant = |user: &String, writes: bool| whose == Whose::Everybody || writes || unbound.contains(user);
-        for (id, user, _) in sessions.iter().filter(|(_, user, writes)| is_meant(user, *writes)) {
-            self.say(format_args!("{}: KILL {id} (of {user})", self.name(at)));
-            match connected(&mut self.connections[at])?.query_drop(format!("KILL {id}")).await {
-                Err(Error::Server(error)) if error.code == NO_SUCH_THREAD => {}
-                killed => killed.map_err(|error| format!("KILL {id}: {}", legible(&error)))?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Who may write in spite of `read_only`, as far as the account may know that.
-    async fn unbound_users(&mut self, at: usize) -> Result<Vec<String>, String> {
-        if self.members[at].state().map(|state| state.family) != Some(Family::MariaDb) {
-            return Ok(Vec::new());
-        }
-        match connected(&mut self.connections[at])?.query(steps::UNBOUND_USERS).await {
-            Ok(users) => Ok(users),
-            Err(error @ Error::Server(_)) => {
-                let (name, why) = (self.name(at), legible(&error));
-                self.complain(format_args!(
-                    "{name}: whoever has READ_ONLY ADMIN may go on writing, as it cannot be told who has: {why}"
-                ));
-                Ok(Vec::new())
-            }
-            Err(error) => Err(legible(&error)),
-        }
-    }
-
     /// Until `new` has what `old` has, which must stand still.
     async fn await_history(&mut self, new: usize, old: usize) -> Tried {
         loop {
@@ -298,24 +257,6 @@ impl Run<'_> {
         }
     }
 
-    /// For as long as a check may take: then who has not answered the replicas that called has not answered anybody.
-    async fn await_no_answer(&mut self, callers: &[usize]) -> Tried {
-        let end = Instant::now() + survey::patience(self.cluster).min(SILENCE_TIME_MAX);
-        loop {
-            for &at in callers {
-                self.members[at].sighting = Sighting::Told(Box::new(ask(connected(&mut self.connections[at])?).await?));
-                if self.members[at].source().is_some_and(Source::answers) {
-                    let (old, name) = (self.name(self.plan.old), self.name(at));
-                    return Err(format!("{old} answers {name}: it is alive, and only unreachable from here"));
-                }
-            }
-            if Instant::now() >= end {
-                return Ok(());
-            }
-            sleep(POLL_INTERVAL).await;
-        }
-    }
-
     /// Until `new` has applied all that it has received, which must be all that anybody has.
     async fn await_received(&mut self, new: usize) -> Tried {
         for (member, slot) in self.members.iter_mut().zip(&mut self.connections) {
@@ -351,16 +292,16 @@ impl Run<'_> {
         }
     }
 
-    fn name(&self, at: usize) -> String {
+    pub(super) fn name(&self, at: usize) -> String {
         self.members[at].name.clone()
     }
 
-    fn say(&mut self, what: impl Display) {
+    pub(super) fn say(&mut self, what: impl Display) {
         tracing::info!("{} of cluster {}: {what}", kind(self.plan.kind), self.cluster.name);
         self.said.push(what.to_string());
     }
 
-    fn complain(&mut self, what: impl Display) {
+    pub(super) fn complain(&mut self, what: impl Display) {
         tracing::warn!("{} of cluster {}: {what}", kind(self.plan.kind), self.cluster.name);
         self.said.push(what.to_string());
     }
@@ -375,15 +316,11 @@ pub(super) fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn connected(slot: &mut Option<Conn>) -> Result<&mut Conn, String> {
+pub(super) fn connected(slot: &mut Option<Conn>) -> Result<&mut Conn, String> {
     slot.as_mut().ok_or_else(|| "no connection to it is left".to_owned())
 }
 
 /// Between two looks at something that no server tells by itself.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// A primary that answers at all answers a call within this time.
-const SILENCE_TIME_MAX: Duration = Duration::from_secs(30);
-/// `ER_NO_SUCH_THREAD`: it has ended by itself.
-const NO_SUCH_THREAD: u16 = 1094;
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const KILL_TIME_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

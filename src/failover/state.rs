@@ -1,5 +1,7 @@
 //! What the servers of a cluster say of their replication when a promotion is planned. Values only: `survey` asks.
 
+use std::time::Duration;
+
 use crate::protocol::gtid::{GtidHistory, GtidPosition};
 use crate::protocol::version::Family;
 
@@ -60,6 +62,10 @@ pub(super) struct Source {
     pub(super) receives: bool,
     /// Number of the error that keeps it from that; 0: none.
     pub(super) link_error: u16,
+    /// What changes with everything that comes from it.
+    pub(super) pulse: String,
+    /// After how long without anything else a heartbeat comes; absent where that is not told.
+    pub(super) heartbeat: Option<Duration>,
     pub(super) applier: Applier,
     pub(super) uses_gtid: bool,
     /// All that it has, and has received to apply later.

@@ -65,10 +65,14 @@ pub(super) enum Action {
     AwaitQuiet,
     /// End connections at the server: KILL of each.
     EndSessions(Whose),
+    /// End everybody's connections and make it read-only, for which commits may not wait for the receipt of a replica.
+    ShutDoor,
     /// Wait until it has applied all that the member there has.
     AwaitHistoryOf(usize),
     /// Watch these replicas, which have just called the old primary: it lives if it answers any of them.
     AwaitNoAnswerTo(Vec<usize>),
+    /// Watch what comes to these replicas for so long: the old primary lives if anything does.
+    AwaitSilence(Vec<usize>, Duration),
     /// Ask all replicas again, now that none receives any more, whether this one has all that any of them has received;
     /// then wait until it has applied that.
     AwaitReceived,
@@ -102,11 +106,14 @@ impl Action {
         match self {
             Action::Run(statements) => statements.iter().map(Sql::to_string).collect(),
             Action::AwaitQuiet => vec![OPEN_TRANSACTIONS.to_owned()],
-            Action::EndSessions(Whose::Everybody) => vec!["KILL <each connection of a client>".to_owned()],
-            Action::EndSessions(Whose::Writers) => vec!["KILL <each connection that may still write>".to_owned()],
+            Action::ShutDoor => {
+                let shut = refuse_writes(family).into_iter().map(|sql| sql.to_string());
+                std::iter::once("KILL <each connection of a client>".to_owned()).chain(shut).collect()
+            }
+            Action::EndSessions(_) => vec!["KILL <each connection that may still write>".to_owned()],
             Action::AwaitHistoryOf(_) => vec![wait(family, "<all that the old primary has>")],
             Action::AwaitReceived => vec![wait(family, "<all that it has received>")],
-            Action::AwaitNoAnswerTo(_) | Action::CheckHistory(_) => Vec::new(),
+            Action::AwaitNoAnswerTo(_) | Action::AwaitSilence(..) | Action::CheckHistory(_) => Vec::new(),
         }
     }
 
@@ -116,8 +123,8 @@ impl Action {
             // A server that shuts its door waits for statements that hold table locks.
             Action::Run(_) | Action::EndSessions(_) => Duration::from_secs(10),
             Action::AwaitQuiet => QUIET_TIME_MAX + Duration::from_secs(5),
-            Action::AwaitHistoryOf(_) | Action::CheckHistory(_) => Duration::from_secs(30),
-            Action::AwaitNoAnswerTo(_) | Action::AwaitReceived => Duration::from_secs(120),
+            Action::AwaitHistoryOf(_) | Action::CheckHistory(_) | Action::ShutDoor => Duration::from_secs(30),
+            Action::AwaitNoAnswerTo(_) | Action::AwaitSilence(..) | Action::AwaitReceived => Duration::from_secs(120),
         }
     }
 }
@@ -174,6 +181,14 @@ pub(super) fn take_writes(family: Family) -> Vec<Sql> {
         Family::MySql => &["SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF"],
     };
     statements.iter().copied().map(Sql::from).collect()
+}
+
+/// Variables of which one, where it exists, has commits wait for the receipt of a replica.
+pub(super) fn receipts(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::MariaDb => &["rpl_semi_sync_master_enabled"],
+        Family::MySql => &["rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"],
+    }
 }
 
 pub(super) fn stop_receiving(family: Family) -> Vec<Sql> {

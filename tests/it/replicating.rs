@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Engine, Flavour, Group, Server, Sqluice, Start, Trio, eventually};
+use crate::harness::{Cutter, Engine, Flavour, Group, Server, Sqluice, Start, Trio, eventually};
 
 /// A check that takes too long would count as silence; here it may take as long as anything may.
 fn config(topology: &str, servers: &[Server]) -> String {
@@ -117,6 +117,29 @@ fn replicas_are_read_from_only_while_they_follow_closely() {
         receiving(troubled, "STOP");
         shown.await_unfit(1, "does not reach its source");
         receiving(troubled, "START");
+        shown.await_fit(1);
+
+        // It hears nothing any more, over a connection that stands.
+        let link = Cutter::before(trio.primary().address);
+        troubled.follow_at(link.address);
+        shown.await_fit(1);
+        link.hush();
+        primary.execute("INSERT INTO test.t VALUES (10)");
+        shown.await_unfit(1, "further behind its primary than max_replica_lag (1.0 s)");
+        link.speak();
+        shown.await_fit(1);
+
+        // Who may not ask for it is told so, and measures by GTIDs alone.
+        let unprivileged = config("replication", &trio.servers)
+            .replace("{ user = \"monitor\", password = \"monitor\" }", "{ user = \"other\", password = \"other\" }");
+        let unprivileged = Start::new(Engine::Epoll, unprivileged).run_with_servers_up(3);
+        Shown(&unprivileged).await_alarm("db2 does not show its replication to the monitor's account");
+        troubled.stop_applying();
+        primary.execute("INSERT INTO test.t VALUES (11)");
+        Shown(&unprivileged).await_unfit(1, "further behind its primary than max_replica_lag (1.0 s)");
+        troubled.start_applying();
+        Shown(&unprivileged).await_fit(1);
+        drop(unprivileged);
         shown.await_fit(1);
 
         // It breaks by a row that it should not have.

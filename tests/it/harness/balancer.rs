@@ -157,10 +157,11 @@ impl Sqluice {
 
     fn configuration(&self, body: &str) -> String {
         format!(
-            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n[admin]\nsocket = \"{}\"\n\n\
+            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\nstate_directory = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n[admin]\nsocket = \"{}\"\n\n\
              [[listener]]\nname = \"app\"\naddress = \"{}\"\n\n{body}",
             self.start.workers,
             self.start.engine.setting(),
+            self.folder().display(),
             self.start.process,
             self.start.log_level,
             self.admin_socket().display(),
