@@ -1,5 +1,7 @@
 //! Sessions whose servers are not what they were when the sessions came to them.
 
+use std::time::Instant;
+
 use crate::{
     config::Role,
     session::{Displacement, Input, Side},
@@ -7,7 +9,7 @@ use crate::{
     topology::{Condition, ServerId, ServerIndex, ServerRole},
 };
 
-use super::turn::Worker;
+use super::turn::{Timer, Worker};
 
 impl Worker {
     /// The routing table is another one: whether the session may stay at its servers.
@@ -38,14 +40,45 @@ impl Worker {
         let is_for_writes = self.table.config.pool(pool).role == Role::Primary;
         let health = &self.table.server(place).health;
         if health.condition == Condition::Down {
-            let is_succeeded = is_for_writes && self.has_successor(place);
-            return Some(if is_succeeded { Displacement::Gone } else { Displacement::Down });
+            let is_gone = (is_for_writes && self.has_successor(place)) || self.overdue_at(place) <= self.now;
+            return Some(if is_gone { Displacement::Gone } else { Displacement::Down });
         }
         let is_member = |pool| self.table.pool(pool).members.contains(&place);
         if !is_for_writes || health.condition != Condition::Up || self.table.chain(pool).any(is_member) {
             return None;
         }
         Some(if health.role == ServerRole::Yielding { Displacement::Yields } else { Displacement::Demoted })
+    }
+
+    /// When a server that is down has been so for longer than its sessions may wait.
+    fn overdue_at(&self, place: ServerIndex) -> Instant {
+        let server = self.table.server(place);
+        server.health.since + self.table.config.cluster(server.cluster).server_timeout
+    }
+
+    /// Looks at the servers again when the next one will be overdue.
+    pub(super) fn await_overdue(&mut self) {
+        let down = (0..self.table.servers.len()).map(ServerIndex);
+        let down = down.filter(|place| self.table.server(*place).health.condition == Condition::Down);
+        let next = down.map(|place| self.overdue_at(place)).filter(|at| *at > self.now).min();
+        if let Some(next) = next.filter(|next| self.overdue.is_none_or(|set| *next < set)) {
+            self.overdue = Some(next);
+            self.timers.set(next, Timer::Overdue);
+        }
+    }
+
+    /// Some server is overdue.
+    pub(super) fn overdue(&mut self) {
+        self.overdue = None;
+        self.look_at_all_servers();
+    }
+
+    /// Whether each session may stay at its servers.
+    pub(super) fn look_at_all_servers(&mut self) {
+        for key in self.tenants.keys() {
+            self.guarded(Some(key), |worker| worker.look_at_servers(key));
+        }
+        self.await_overdue();
     }
 
     /// Whether another server of its cluster takes the writes by now. When a server that hung goes on, a commit that comes
