@@ -12,8 +12,8 @@ use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::replication::Pasts;
 use crate::topology::{
-    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Report, RoutingTable,
-    ServerId, ServerRole, Succession, Successions,
+    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
+    RoutingTable, ServerId, ServerRole, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -25,6 +25,8 @@ pub(super) enum Order {
     HoldWrites(String, oneshot::Sender<()>),
     /// Let them write again, after this change of the primary, if there was one; answered as above.
     LetWrite(String, Option<(ServerId, ServerId)>, oneshot::Sender<()>),
+    /// Send clients elsewhere, or not any more; answered when the table says so.
+    Redirect(Box<Redirect>, oneshot::Sender<()>),
     /// Ask these servers; answered when each was asked after this came.
     CheckAgain(Vec<ServerId>, oneshot::Sender<()>),
 }
@@ -130,6 +132,11 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             }
             Order::LetWrite(cluster, change, done) => {
                 self.beliefs.let_write(&cluster, change);
+                self.publish_changes();
+                let _ = done.send(());
+            }
+            Order::Redirect(redirect, done) => {
+                self.beliefs.redirect(*redirect);
                 self.publish_changes();
                 let _ = done.send(());
             }

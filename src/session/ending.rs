@@ -27,13 +27,15 @@ pub enum Ending {
     Drained,
     /// A session of the same user killed it while it had no connection to a server.
     Killed,
+    /// The client was sent to another balancer.
+    Redirected,
     /// A fault of ours.
     Fault,
 }
 
 impl Ending {
     /// Every reason; a reason's place here is its [`index`](Ending::index).
-    pub const ALL: [Ending; 13] = [
+    pub const ALL: [Ending; 14] = [
         Ending::Quit,
         Ending::ClientGone,
         Ending::LoginDenied,
@@ -46,6 +48,7 @@ impl Ending {
         Ending::ServerProtocol,
         Ending::Drained,
         Ending::Killed,
+        Ending::Redirected,
         Ending::Fault,
     ];
 
@@ -69,6 +72,7 @@ impl Ending {
             Ending::ServerProtocol => "server_protocol_error",
             Ending::Drained => "drained",
             Ending::Killed => "killed",
+            Ending::Redirected => "redirected",
             Ending::Fault => "internal_fault",
         }
     }
