@@ -184,7 +184,7 @@ fn replicas_are_read_from_only_while_they_follow_closely() {
 fn a_primary_that_returns_after_a_failover_is_not_used() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         let trio = Trio::start(flavour);
-        let sqluice = Start::new(Engine::Epoll, config("replication", &trio.servers)).run_with_servers_up(3);
+        let mut sqluice = Start::new(Engine::Epoll, config("replication", &trio.servers)).run_with_servers_up(3);
         let shown = Shown(&sqluice);
         shown.await_field(0, "role", "primary");
         // All that it has was seen before it goes.
@@ -205,6 +205,11 @@ fn a_primary_that_returns_after_a_failover_is_not_used() {
         // With the new one gone there is none, whatever the old one says of itself.
         trio.servers[1].kill();
         shown.await_field(1, "state", "down");
+        assert_eq!(shown.field(0, "role"), "deposed primary");
+        // The next process has heard nothing of that but from the one before it.
+        sqluice.restart();
+        let shown = Shown(&sqluice);
+        shown.await_field(0, "state", "up");
         assert_eq!(shown.field(0, "role"), "deposed primary");
         set_writable(&trio.servers[0], false);
         shown.await_field(0, "role", "replica");
