@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::metrics::{self, Metrics};
+use super::page;
 use super::shapes::{
     ExistingSessions, Explanation, FailoverMode, Health, InstantFailoverStatus, Phase, Problem, Reloaded,
     SessionStatus, Status, Switchover,
@@ -81,6 +84,8 @@ pub enum Question {
     },
     /// Alive, and in which phase.
     Health(oneshot::Sender<Phase>),
+    /// All that is counted.
+    Metrics(oneshot::Sender<Metrics>),
 }
 
 /// Serves the API on a listening socket until the future is dropped. Needs a tokio runtime with I/O.
@@ -91,16 +96,27 @@ pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Question>) ->
 }
 
 fn router(questions: mpsc::Sender<Question>) -> Router {
+    let orders = Router::new()
+        .route("/v1/reload", post(reload))
+        .route("/v1/switchover", post(switchover))
+        .route("/v1/failover", post(instant_failover));
+    questions_router().merge(orders).with_state(Desk { questions })
+}
+
+/// The routes that change nothing.
+pub(super) fn questions_only(questions: mpsc::Sender<Question>) -> Router {
+    questions_router().with_state(Desk { questions })
+}
+
+fn questions_router() -> Router<Desk> {
     Router::new()
+        .route("/", get(page::show))
         .route("/v1/status", get(status))
         .route("/v1/sessions", get(sessions))
         .route("/v1/explain", get(explain))
-        .route("/v1/reload", post(reload))
-        .route("/v1/switchover", post(switchover))
-        .route("/v1/failover", post(instant_failover))
         .route("/v1/health", get(health))
+        .route("/metrics", get(metrics))
         .fallback(unknown)
-        .with_state(Desk { questions })
 }
 
 /// Where handlers put their questions.
@@ -242,6 +258,11 @@ async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
         Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
     };
     Ok(with_status(status, Health { phase }))
+}
+
+async fn metrics(State(desk): State<Desk>) -> Result<Response, Failure> {
+    let metrics = desk.ask(Question::Metrics).await?;
+    Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics.page()).into_response())
 }
 
 async fn unknown() -> Failure {

@@ -36,6 +36,9 @@ pub struct Status {
 pub struct SuccessionStatus {
     /// The cluster.
     pub cluster: String,
+    /// Which change of this cluster it is since the start, from 1.
+    #[serde(default)]
+    pub number: u64,
     /// The old primary.
     pub from: String,
     /// The new primary.
@@ -71,6 +74,9 @@ pub struct ProcessStatus {
     pub workers: usize,
     /// How many routing tables were published: it grows with each reload and each change of a server's health.
     pub table_epoch: u64,
+    /// The address of the status page; `null` when there is none.
+    #[serde(default)]
+    pub http: Option<String>,
 }
 
 /// What the process is doing.
@@ -234,6 +240,24 @@ pub struct ServerStatus {
     /// How far it is behind its primary, beyond what it is meant to be; `null` where that cannot be measured.
     #[serde(default)]
     pub lag_seconds: Option<f64>,
+    /// Its replies of the last minute; `null` when there were none.
+    #[serde(default)]
+    pub replies: Option<ReplyTimes>,
+}
+
+/// How long a server took to reply of late: from the moment a command was passed on to the end of the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReplyTimes {
+    /// The time that is looked at: up to a minute.
+    pub seconds: f64,
+    /// Replies in that time.
+    pub count: u64,
+    /// Half of them took no longer.
+    pub p50_seconds: f64,
+    /// 95 of 100 took no longer.
+    pub p95_seconds: f64,
+    /// 99 of 100 took no longer.
+    pub p99_seconds: f64,
 }
 
 /// The members of a cluster with one role.
@@ -409,6 +433,7 @@ pub(super) mod tests {
             version: Some("10.11.19-MariaDB".into()),
             position: Some("0-1-4,1-1-20".into()),
             lag_seconds: None,
+            replies: None,
         };
         let pool = |name: &str, role: &str| PoolStatus {
             name: name.into(),
@@ -429,6 +454,7 @@ pub(super) mod tests {
                 engine: "io_uring".into(),
                 workers: 2,
                 table_epoch: 9,
+                http: None,
             },
             sessions: SessionCount { current: 3, max: 10_000, by_worker: vec![2, 1] },
             split: Some(SplitCounts {
@@ -479,6 +505,7 @@ pub(super) mod tests {
             ],
             successions: vec![SuccessionStatus {
                 cluster: "shop".into(),
+                number: 1,
                 from: "db2".into(),
                 to: "db1".into(),
                 seconds_ago: 90,

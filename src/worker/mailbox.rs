@@ -42,6 +42,8 @@ pub enum Order {
     },
     /// Tell what sessions there are.
     Sessions(oneshot::Sender<Vec<SessionRow>>),
+    /// Answer, as a sign of life.
+    Echo(oneshot::Sender<()>),
     /// Take no more clients; end each session at its next moment outside a transaction.
     Drain,
     /// End now.

@@ -8,7 +8,7 @@
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers;
 //! - `displacing` and `unanswered` look at what another routing table means to sessions, and at the first replies by it;
-//! - `mailbox`, `counters` and `timers` are what their names say.
+//! - `mailbox`, `counters`, `reply_times` and `timers` are what their names say.
 //!
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
 
@@ -24,6 +24,8 @@ mod mailbox;
 mod pace;
 mod post;
 mod reception;
+mod replicas;
+mod reply_times;
 mod timers;
 mod turn;
 mod unanswered;
@@ -42,6 +44,7 @@ use arc_swap::ArcSwap;
 
 pub use counters::Counters;
 pub use mailbox::{Asker, Handle, Order, SessionRow, Undelivered};
+pub use reply_times::ReplyTimes;
 
 use crate::{
     config::limits,

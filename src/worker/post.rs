@@ -50,6 +50,8 @@ impl Worker {
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(rows);
             }
+            // Who asked may have gone meanwhile.
+            Order::Echo(answer) => answer.send(()).unwrap_or_default(),
             Order::Drain => self.drain(),
             Order::Stop => self.stop(),
             Order::Adopt { socket, entrance } => self.take_in(socket, entrance),

@@ -13,6 +13,7 @@ mod failure;
 mod galera;
 mod harness;
 mod hidden;
+mod http;
 mod killing;
 mod layering;
 mod leaks;
