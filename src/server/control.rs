@@ -200,7 +200,7 @@ impl Control {
         // Who asked may have gone away meanwhile; an answer that nobody reads is dropped.
         match question {
             Question::Status(answer) => drop(answer.send(self.status())),
-            Question::Sessions(answer) => self.collect_sessions(answer),
+            Question::Sessions { limit, answer } => self.collect_sessions(limit, answer),
             Question::Explain { user, sql, answer } => {
                 let asked = Asked { user: &user, sql: sql.as_deref() };
                 let explained = explain::online(&self.table.load(), &asked);
@@ -245,14 +245,14 @@ impl Control {
     }
 
     /// Asks every worker, in a task of its own: the loop does not wait for them.
-    fn collect_sessions(&self, answer: oneshot::Sender<Vec<SessionStatus>>) {
+    fn collect_sessions(&self, limit: usize, answer: oneshot::Sender<Vec<SessionStatus>>) {
         let handles = self.workers.handles().to_vec();
         tokio::spawn(async move {
             let mut asked = Vec::new();
             for (worker, handle) in handles.iter().enumerate() {
                 let order = || {
                     let (rows, answered) = oneshot::channel();
-                    Some((worker::Order::Sessions(rows), answered))
+                    Some((worker::Order::Sessions { limit, answer: rows }, answered))
                 };
                 asked.extend(deliver(worker, handle, order).await);
             }
@@ -262,6 +262,7 @@ impl Control {
                 sessions.extend(answered.await.unwrap_or_default().into_iter().map(session_status));
             }
             sessions.sort_by_key(|session| session.id);
+            sessions.truncate(limit);
             drop(answer.send(sessions));
         });
     }

@@ -45,8 +45,8 @@ impl Worker {
                 self.listeners.remove(&key);
                 self.io.stop_listening(key);
             }
-            Order::Sessions(answer) => {
-                let rows = self.tenants.iter().map(|(_, tenant)| self.row(tenant)).collect();
+            Order::Sessions { limit, answer } => {
+                let rows = self.tenants.iter().take(limit).map(|(_, tenant)| self.row(tenant)).collect();
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(rows);
             }

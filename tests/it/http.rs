@@ -1,5 +1,7 @@
 //! The address of `[admin] http`: what browsers and Prometheus get there.
 
+mod described;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

@@ -76,6 +76,7 @@ const SIGNS = { good: '●', warn: '▲', bad: '✕' };
 const mark = (kind, word) => element('span', { class: kind }, `${SIGNS[kind]} ${word}`);
 
 function state(server) {
+  if (server.service && server.service !== 'in use') return mark('warn', server.service);
   if (server.state !== 'up') return mark(server.state === 'down' ? 'bad' : 'warn', server.state);
   return server.fitness === 'fit' ? mark('good', 'up') : mark('warn', `up, ${server.fitness}`);
 }
@@ -113,6 +114,27 @@ function alarms(status) {
   ]);
   const empty = status.pools.filter((pool) => pool.usable.length === 0).map((pool) => ['alarm', `pool ${pool.name}: no server can be used`]);
   return [...lines, ...empty].map(([kind, line]) => element('p', { class: kind }, line));
+}
+
+// The most connections that a server was seen with since it began to drain: what is left of them is the progress.
+const drainedFrom = new Map();
+
+function drain(name, server) {
+  if (server.service !== 'draining') {
+    drainedFrom.delete(name);
+    return null;
+  }
+  const most = Math.max(drainedFrom.get(name) ?? 0, server.connections);
+  drainedFrom.set(name, most);
+  const gone = most - server.connections;
+  const words = `${name}: ${count(gone)} of ${count(most)} connections have left, those that stay are ended in ${age(server.drain_seconds_left ?? 0)}`;
+  return element('p', {}, words, element('progress', { max: Math.max(most, 1), value: most ? gone : 1, 'aria-label': words }));
+}
+
+function drains(status) {
+  const bars = status.clusters.flatMap((cluster) => cluster.servers.map((server) => drain(`${cluster.name}/${server.name}`, server)));
+  const shown = bars.filter((bar) => bar !== null);
+  return shown.length ? [element('h2', {}, 'Drains in progress'), ...shown] : [];
 }
 
 function totals(status) {
@@ -167,6 +189,7 @@ function shown(status) {
   const phase = process.phase === 'serving' ? '' : `, ${process.phase}`;
   show('process', `${process.version}${phase}, up ${age(process.uptime_seconds)}, ${process.workers} workers, ${process.engine.split(':')[0]}`);
   show('alarms', alarms(status));
+  show('drains', drains(status));
   show('totals', totals(status));
   show('clusters', status.clusters.map(cluster));
   show('pools', pools(status));
