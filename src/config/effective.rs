@@ -160,6 +160,7 @@ fn process(config: &Config) -> Entry<'_> {
         ("shutdown_timeout", Shown::duration(process.shutdown_timeout)),
     ];
     values.extend(process.server_version.iter().map(|version| ("server_version", Shown::display(version))));
+    values.push(("state_directory", Shown::display(process.state_directory.display())));
     single("process", values)
 }
 
@@ -221,6 +222,7 @@ fn cluster(cluster: &Cluster) -> Entry<'_> {
         ("fall", Shown::Count(cluster.fall)),
         ("rise", Shown::Count(cluster.rise)),
         ("connect_timeout", Shown::duration(cluster.connect_timeout)),
+        ("server_timeout", Shown::duration(cluster.server_timeout)),
         ("max_replica_lag", Shown::duration(cluster.max_replica_lag)),
         ("hold_timeout", Shown::duration(cluster.hold_timeout)),
         ("donor_reads", Shown::of(cluster.donor_reads)),

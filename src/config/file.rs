@@ -35,6 +35,7 @@ pub(crate) struct ProcessSection {
     pub(crate) max_sessions: Option<At<u32>>,
     pub(crate) shutdown_timeout: Option<At<Duration>>,
     pub(crate) server_version: Option<At<String>>,
+    pub(crate) state_directory: Option<At<PathBuf>>,
 }
 
 pub(crate) struct LogSection {
@@ -88,6 +89,7 @@ pub(crate) struct ClusterSection {
     pub(crate) fall: Option<At<u32>>,
     pub(crate) rise: Option<At<u32>>,
     pub(crate) connect_timeout: Option<At<Duration>>,
+    pub(crate) server_timeout: Option<At<Duration>>,
     pub(crate) max_replica_lag: Option<At<Duration>>,
     pub(crate) hold_timeout: Option<At<Duration>>,
     pub(crate) donor_reads: Option<At<DonorReads>>,
@@ -181,6 +183,7 @@ impl ProcessSection {
             max_sessions: table.count("max_sessions"),
             shutdown_timeout: table.duration("shutdown_timeout"),
             server_version: table.text("server_version"),
+            state_directory: table.folder("state_directory"),
         };
         table.finish();
         section
@@ -277,6 +280,7 @@ impl ClusterSection {
             fall: table.count("fall"),
             rise: table.count("rise"),
             connect_timeout: table.duration("connect_timeout"),
+            server_timeout: table.duration("server_timeout"),
             max_replica_lag: table.duration("max_replica_lag"),
             hold_timeout: table.duration("hold_timeout"),
             donor_reads: table.choice("donor_reads"),

@@ -85,6 +85,8 @@ pub struct Process {
     pub shutdown_timeout: Duration,
     /// The version told to clients; absent: that of the servers.
     pub server_version: Option<String>,
+    /// Where what must outlive the process is kept: an absolute path.
+    pub state_directory: PathBuf,
 }
 
 /// How the workers do their I/O.
@@ -189,6 +191,8 @@ pub struct Cluster {
     pub donor_reads: DonorReads,
     /// How long a connection to a server may take to stand, up to the server's greeting.
     pub connect_timeout: Duration,
+    /// How long sessions that cannot leave a server stay while it is down.
+    pub server_timeout: Duration,
     /// The members in the order of the file; at least one, names and addresses unique.
     pub servers: Vec<Server>,
 }

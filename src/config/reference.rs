@@ -99,6 +99,8 @@ pub enum Form {
     Release,
     /// The absolute path of a UNIX socket.
     SocketPath,
+    /// The absolute path of a folder.
+    Folder,
     /// The name of something else in the file.
     NameOf(&'static str),
     /// A password.
@@ -217,6 +219,7 @@ impl Form {
             | Form::RedirectTarget
             | Form::Release
             | Form::SocketPath
+            | Form::Folder
             | Form::NameOf(_)
             | Form::Password
             | Form::PasswordHash
@@ -252,7 +255,7 @@ impl fmt::Display for Form {
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
             Form::RedirectTarget => out.write_str("`\"host:port\"`, no IPv6 address"),
             Form::Release => out.write_str("`\"1.2.3\"`"),
-            Form::SocketPath => out.write_str("absolute path"),
+            Form::SocketPath | Form::Folder => out.write_str("absolute path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),
             Form::Password => out.write_str("text"),
             Form::PasswordHash => out.write_str("`\"*\"` and 40 hex digits"),

@@ -76,6 +76,7 @@ impl Resolver<'_> {
             max_sessions: *written.max_sessions.as_ref()?.get_ref(),
             shutdown_timeout: *written.shutdown_timeout.as_ref()?.get_ref(),
             server_version: written.server_version.as_ref().map(|version| version.get_ref().clone()),
+            state_directory: written.state_directory.as_ref()?.get_ref().clone(),
         })
     }
 
@@ -113,6 +114,7 @@ impl Resolver<'_> {
             hold_timeout: inner(written.hold_timeout)?,
             donor_reads: inner(written.donor_reads)?,
             connect_timeout: inner(written.connect_timeout)?,
+            server_timeout: inner(written.server_timeout)?,
             servers: all(servers)?,
         })
     }

@@ -85,6 +85,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
         max_sessions: 10_000,
         shutdown_timeout: seconds(30),
         server_version: None,
+        state_directory: "/var/lib/sqluice".into(),
     };
     assert_eq!(config.process, process);
     assert_eq!(config.log, Log { level: LogLevel::Info, format: LogFormat::Text });
@@ -122,6 +123,7 @@ io = "epoll"
 max_sessions = 1_000
 shutdown_timeout = "1m"
 server_version = "8.4.3-sqluice"
+state_directory = "/srv/sqluice"
 
 [log]
 level = "debug"
@@ -230,6 +232,7 @@ fn everything_that_can_be_written_arrives() {
     let config = right(COMPLETE);
     assert_eq!((config.process.workers, config.process.max_sessions), (2, 1000));
     assert_eq!(config.process.server_version.as_deref(), Some("8.4.3-sqluice"));
+    assert_eq!(config.process.state_directory.to_str(), Some("/srv/sqluice"));
     assert_eq!(config.listeners[1].address, ListenAddress::Unix("/run/sqluice/mysql.sock".into()));
     let monitor = config.clusters[0].monitor.as_ref().expect("it was written");
     assert_eq!(monitor.password, Secret::new(*b"from the environment"));

@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
+use crate::topology::replication::Pasts;
 use crate::topology::{
     Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
     RoutingTable, ServerId, ServerRole, Succession, Successions,
@@ -22,8 +23,8 @@ pub(super) enum Order {
     Apply(Arc<Config>, oneshot::Sender<()>),
     /// Let nobody begin to write in the cluster of that name; answered when the table says so.
     HoldWrites(String, oneshot::Sender<()>),
-    /// Let them write again; answered as above.
-    LetWrite(String, oneshot::Sender<()>),
+    /// Let them write again, after this change of the primary, if there was one; answered as above.
+    LetWrite(String, Option<(ServerId, ServerId)>, oneshot::Sender<()>),
     /// Send clients elsewhere, or not any more; answered when the table says so.
     Redirect(Box<Redirect>, oneshot::Sender<()>),
     /// Ask these servers; answered when each was asked after this came.
@@ -42,6 +43,8 @@ struct Awaited {
 /// Invariant: there is one watcher for each server of the configuration in force, and no other.
 pub(super) struct Keeper<Wake> {
     beliefs: Beliefs,
+    /// What the next process will be told, where it is kept for it.
+    past: Option<latest::Sender<Pasts>>,
     publication: Publication,
     wake: Wake,
     checked: latest::Sender<bool>,
@@ -72,6 +75,7 @@ struct Watched {
 impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     pub(super) fn new(
         beliefs: Beliefs,
+        past: Option<latest::Sender<Pasts>>,
         publish: Arc<ArcSwap<RoutingTable>>,
         wake: Wake,
         checked: latest::Sender<bool>,
@@ -82,6 +86,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let publication = Publication::new(publish);
         let mut keeper = Keeper {
             beliefs,
+            past,
             publication,
             wake,
             checked,
@@ -125,8 +130,8 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
                 self.publish_changes();
                 let _ = done.send(());
             }
-            Order::LetWrite(cluster, done) => {
-                self.beliefs.let_write(&cluster);
+            Order::LetWrite(cluster, change, done) => {
+                self.beliefs.let_write(&cluster, change);
                 self.publish_changes();
                 let _ = done.send(());
             }
@@ -169,22 +174,21 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             return;
         }
         if let CheckResult::Answered(_) = finding.result {
+            self.history.checked(finding.server, Instant::now());
             self.beliefs.see(finding.server, finding.seen.take());
         }
         self.beliefs.check(finding.server, &finding.result, Instant::now());
         self.publish_changes();
         self.ask_again();
-        self.note_reply(&finding);
         self.note_refusal(&finding);
         self.answer_awaited(Some((finding.server, finding.begun)));
         let all_checked = self.beliefs.all_checked();
         self.checked.send_if_modified(|checked| std::mem::replace(checked, all_checked) != all_checked);
     }
 
-    /// The first answer of a new primary ends the story of its coming.
-    fn note_reply(&mut self, finding: &Finding) {
-        let is_answer = matches!(finding.result, CheckResult::Answered(_));
-        if is_answer && self.history.answered(finding.server, finding.begun, Instant::now()) {
+    /// The first reply of a new primary to a client ends the story of its coming.
+    fn note_first_reply(&mut self, server: ServerId) {
+        if self.history.answered(server, Instant::now()) {
             let kept = self.history.kept();
             let complete = kept.iter().rev().find(|change| change.phases.first_reply.is_some());
             complete.into_iter().for_each(|change| tracing::info!("{change}"));
@@ -210,6 +214,9 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     }
 
     fn take_report(&mut self, report: Report) {
+        if report.failure == Failure::Answered {
+            return self.note_first_reply(report.server);
+        }
         match self.beliefs.report(report.server, report.failure, Instant::now()) {
             FollowUp::Nothing => {}
             FollowUp::Check => self.poke(report.server),
@@ -227,12 +234,22 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         next.news_since(&current).into_iter().for_each(|(name, entry)| log_cluster(name, entry));
         let contested: Vec<ServerId> = newly_contested(&current, &next).collect();
         if self.history.publish(&next, Instant::now()) {
-            self.kept.store(Arc::new(self.history.kept()));
+            let kept = self.history.kept();
+            kept.last().into_iter().for_each(|change| tracing::warn!("{change}"));
+            self.kept.store(Arc::new(kept));
         }
         self.publication.publish(next);
+        self.note_past();
         (self.wake)();
         contested.into_iter().for_each(|server| self.poke(server));
         true
+    }
+
+    fn note_past(&self) {
+        if let Some(past) = &self.past {
+            let now = self.beliefs.pasts();
+            past.send_if_modified(|known| (*known != now).then(|| *known = now).is_some());
+        }
     }
 
     /// Those whose last answer is older than something that changes what it means.

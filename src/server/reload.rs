@@ -112,6 +112,7 @@ fn keep_until_restart(mut wanted: Config, current: &Config) -> (Config, Vec<Chan
     wanted.process.pin_workers = current.process.pin_workers;
     wanted.process.io = current.process.io;
     wanted.process.max_sessions = current.process.max_sessions;
+    wanted.process.state_directory.clone_from(&current.process.state_directory);
     wanted.log.format = current.log.format;
     wanted.admin.socket.clone_from(&current.admin.socket);
     (wanted, changes)

@@ -25,6 +25,8 @@ pub enum Ending {
     ServerProtocol,
     /// The process is shutting down, or the session's user or server left the configuration.
     Drained,
+    /// A session of the same user killed it while it had no connection to a server.
+    Killed,
     /// The client was sent to another balancer.
     Redirected,
     /// A fault of ours.
@@ -33,7 +35,7 @@ pub enum Ending {
 
 impl Ending {
     /// Every reason; a reason's place here is its [`index`](Ending::index).
-    pub const ALL: [Ending; 13] = [
+    pub const ALL: [Ending; 14] = [
         Ending::Quit,
         Ending::ClientGone,
         Ending::LoginDenied,
@@ -45,6 +47,7 @@ impl Ending {
         Ending::ClientProtocol,
         Ending::ServerProtocol,
         Ending::Drained,
+        Ending::Killed,
         Ending::Redirected,
         Ending::Fault,
     ];
@@ -68,6 +71,7 @@ impl Ending {
             Ending::ClientProtocol => "client_protocol_error",
             Ending::ServerProtocol => "server_protocol_error",
             Ending::Drained => "drained",
+            Ending::Killed => "killed",
             Ending::Redirected => "redirected",
             Ending::Fault => "internal_fault",
         }

@@ -113,6 +113,10 @@ pub(super) fn unknown_session(id: SessionId) -> ErrPacket {
     ErrPacket::new(Error::NO_SUCH_THREAD, format!("Unknown thread id: {id}"))
 }
 
+pub(super) fn not_owner(id: SessionId) -> ErrPacket {
+    ErrPacket::new(Error::KILL_DENIED, format!("You are not owner of thread {id}"))
+}
+
 pub(super) fn refused_command(kind: Error) -> ErrPacket {
     let words = match kind {
         Error::UNKNOWN_COMMAND => "Unknown command",

@@ -35,7 +35,8 @@ use std::{
 
 pub use ending::Ending;
 pub use input::{
-    Displacement, DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings,
+    Displacement, DrainReason, Found, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side,
+    Surroundings,
 };
 pub use output::{HomeWant, LastReplica, Output, Parking, ReplicaWant, SharedWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
@@ -217,7 +218,8 @@ impl Session {
             Input::LeaseFailed(failure) => self.lease_failed(failure),
             Input::ReplicaLeased(server) => self.replica_leased(server, surroundings),
             Input::ReplicaFailed => self.no_replica(surroundings),
-            Input::SessionFound(id, target) => self.session_found(id, target),
+            Input::SessionFound(id, found) => self.session_found(id, found),
+            Input::Killed => self.close(Ending::Killed),
             Input::ErrandConnected(server) => self.errand_connected(&server, surroundings),
             Input::ErrandFailed => self.errand_failed(),
             Input::Closed(Side::Client) => self.client_closed(),
@@ -267,7 +269,13 @@ impl Session {
         replica.or(self.server())
     }
 
-    fn is_busy_at(&self, side: Side) -> bool {
+    /// Whether it has logged in, and has no home just now: another session has the connection, or there is no primary.
+    pub fn is_homeless(&self) -> bool {
+        matches!(self.state, State::Relay(_)) && self.server.is_none()
+    }
+
+    /// Whether a client's command runs at that side.
+    pub fn is_busy_at(&self, side: Side) -> bool {
         matches!(&self.state, State::Relay(relay) if relay.is_busy_at(side))
     }
 

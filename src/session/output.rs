@@ -64,6 +64,8 @@ pub enum Output {
     ReclaimReplica(LastReplica),
     /// Give up the replica, after what was sent to it is written.
     ReleaseReplica,
+    /// End this session of the same user.
+    KillHomeless(SessionId),
     /// Ask where another session works; answered by `Input::SessionFound`.
     FindSession(SessionId),
     /// Connect a second time, to this server, for one statement.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::registry::Registered;
-use super::replication::Line;
+use super::replication::{Line, Pasts};
 use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
@@ -196,10 +196,41 @@ impl Beliefs {
         self.is_told = false;
     }
 
-    /// Whoever is the primary of that cluster gets its writes again.
-    pub fn let_write(&mut self, cluster: &str) {
+    /// Whoever is the primary of that cluster gets its writes again. `change` says whom this process made it: in whose place,
+    /// and who.
+    pub fn let_write(&mut self, cluster: &str, change: Option<(ServerId, ServerId)>) {
+        let index = self.config.clusters.iter().position(|known| known.name == cluster);
+        if let (Some(index), Some((old, new))) = (index, change)
+            && let Memory::Line(line) = &mut self.memories[index]
+        {
+            line.replace(old, new);
+            self.conclude(ClusterIndex(index));
+        }
         self.changing.remove(cluster);
         self.is_told = false;
+    }
+
+    /// What the next process must know of the clusters' primaries.
+    pub fn pasts(&self) -> Pasts {
+        let clusters = self.config.clusters.iter().zip(&self.memories).enumerate();
+        let pasts = clusters.filter_map(|(index, (cluster, memory))| match memory {
+            Memory::Line(line) => {
+                Some((cluster.name.clone(), line.past(&members(&self.known, ClusterIndex(index), cluster))?))
+            }
+            Memory::Nothing | Memory::Group(_) | Memory::Galera(_) => None,
+        });
+        pasts.collect()
+    }
+
+    /// Takes up what the process before this one has left.
+    pub fn recall(&mut self, pasts: &Pasts) {
+        for (index, (cluster, memory)) in self.config.clusters.iter().zip(&mut self.memories).enumerate() {
+            if let (Memory::Line(line), Some(past)) = (memory, pasts.get(&cluster.name)) {
+                line.recall(&members(&self.known, ClusterIndex(index), cluster), past);
+            }
+        }
+        self.is_told = false;
+        self.conclude_all();
     }
 
     /// Clients are sent elsewhere from now on, or not any more.
@@ -494,14 +525,14 @@ mod tests {
         beliefs.hold_writes("shop");
         let during = beliefs.next_table(&before).expect("the workers have to be told");
         assert!(writers(&mut beliefs).is_empty());
-        beliefs.let_write("shop");
+        beliefs.let_write("shop", None);
         assert!(beliefs.next_table(&during).is_some(), "and again");
         beliefs.hold_writes("shop");
         assert_eq!(beliefs.table().servers[0].health.role, ServerRole::Yielding);
         beliefs.apply(config(&[DB1, DB2]), now);
         say(&mut beliefs, [Writable::No, Writable::Yes]);
         assert!(writers(&mut beliefs).is_empty(), "the new one waits for the word, too");
-        beliefs.let_write("shop");
+        beliefs.let_write("shop", None);
         assert_eq!(writers(&mut beliefs), [1]);
     }
 

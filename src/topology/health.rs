@@ -192,6 +192,8 @@ pub enum Failure {
     },
     /// It did not fail: sessions wait for a server, and it may be the next one that takes them.
     Awaited,
+    /// It did not fail: it has become the primary, and answered a client's statement for the first time since.
+    Answered,
 }
 
 /// What a worker's report asks for.
@@ -339,6 +341,7 @@ impl Belief {
             | Failure::Malformed
             | Failure::StatementRefused { .. }
             | Failure::Awaited => FollowUp::Check,
+            Failure::Answered => FollowUp::Nothing,
             Failure::LoginRefused { code } => match Blame::of(code) {
                 Blame::Full => FollowUp::Nothing,
                 Blame::Credentials => FollowUp::Alarm,

@@ -18,13 +18,16 @@ use super::{
 impl Worker {
     /// Bytes came from one side of a session.
     pub(super) fn received(&mut self, key: Key, side: Side, span: Span) {
-        let Some(tenant) = self.tenants.get_mut(key) else { return };
         let counter = if side == Side::Client {
             &self.mailbox.counters.client_bytes
         } else {
             &self.mailbox.counters.server_bytes
         };
         counters::add(counter, span.len() as u64);
+        if side == Side::Server && !self.unanswered.is_empty() {
+            self.note_first_reply(key);
+        }
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
         let Some(connection) = tenant.connection(side) else { return };
         if connection.inbox.is_empty() {
             self.show(key, side, span);
@@ -235,6 +238,7 @@ impl Worker {
             Output::ReclaimReplica(last) => self.reclaim_replica(key, last),
             Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession(id) => self.find_session(key, id),
+            Output::KillHomeless(id) => self.kill_homeless(key, id),
             Output::Errand(server) => self.errand(key, server),
             Output::EndErrand => self.end_errand(key),
             Output::Settled => self.settled(key),
@@ -302,7 +306,7 @@ impl Worker {
         let server = session.server().map(|server| &*server.name);
         let (id, host, reason, commands) = (session.id().0, &*tenant.address, ending.name(), session.commands());
         match ending {
-            Ending::Quit | Ending::ClientGone | Ending::Drained | Ending::Redirected => {
+            Ending::Quit | Ending::ClientGone | Ending::Drained | Ending::Redirected | Ending::Killed => {
                 debug!(session = id, %user, client = host, server, reason, commands, "session ended");
             }
             Ending::Fault => {

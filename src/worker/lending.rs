@@ -13,7 +13,7 @@ use crate::{
     protocol::capability::Capabilities,
     session::{HomeWant, Input, Loan, Parking, ServerFacts, Side, Want},
     slab::Key,
-    topology::{Place, Resting, ServerId, UserIndex},
+    topology::{Failure, Place, Report, Resting, ServerId, UserIndex},
 };
 
 use super::{
@@ -271,9 +271,11 @@ impl Worker {
 
     /// Its server has closed a connection that rests, or says something that nobody asked for.
     pub(super) fn resting_failed(&mut self, key: Key) {
-        let Some(Rest { connection: Lendable { connection, place, _counted, .. }, .. }) = self.resting.take(key) else {
+        let Some(Rest { connection: Lendable { connection, facts, place, _counted, .. }, .. }) = self.resting.take(key)
+        else {
             return;
         };
+        self.report(Report { server: facts.id, failure: Failure::Reset });
         self.shut(connection.socket);
         self.free(Some(place));
     }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::{
     config::Entrance,
     io::WakeHandle,
-    session::{KillTargets, SessionId},
+    session::{Found, SessionId},
     slab::Key,
 };
 
@@ -73,8 +73,15 @@ pub enum Order {
         asker: Asker,
         /// Which session it asked for.
         id: SessionId,
-        /// Where that is.
-        target: Option<KillTargets>,
+        /// What became of that.
+        found: Found,
+    },
+    /// A session of this user wants this one ended, which had no connection to a server when it was looked for.
+    KillHomeless {
+        /// The session.
+        id: SessionId,
+        /// Whose both are.
+        user: Box<[u8]>,
     },
     /// A server has a free place, and somebody waits for one.
     PlaceFreed,

@@ -7,6 +7,7 @@
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers;
+//! - `displacing` and `unanswered` look at what another routing table means to sessions, and at the first replies by it;
 //! - `mailbox`, `counters`, `reply_times` and `timers` are what their names say.
 //!
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
@@ -27,6 +28,7 @@ mod replicas;
 mod reply_times;
 mod timers;
 mod turn;
+mod unanswered;
 mod waiting;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     pool::{Resting, Waiters},
     session::{Ending, Input, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
-    topology::{Place, RoutingTable},
+    topology::{Place, RoutingTable, ServerId},
 };
 
 use super::{
@@ -52,6 +52,10 @@ pub(super) struct Worker {
     pub(super) waiters_deadline: Option<Instant>,
     /// Who logs in where just now.
     pub(super) paces: Paces,
+    /// When the first server that is down will have been so for too long, if a timer is set for that.
+    pub(super) overdue: Option<Instant>,
+    /// New primaries that have answered no client here yet; at most as many as there are clusters.
+    pub(super) unanswered: Vec<ServerId>,
     pub(super) timers: Timers<Timer>,
     pub(super) sessions_made: u32,
     /// Turns the choice among equally loaded servers.
@@ -140,6 +144,7 @@ pub(super) enum Timer {
     Departing(Key),
     Sweep,
     Forgetting,
+    Overdue,
 }
 
 impl Worker {
@@ -159,6 +164,8 @@ impl Worker {
             waiters_retry: None,
             waiters_deadline: None,
             paces: Paces::new(limits::LOGINS_AT_SERVER_MAX),
+            overdue: None,
+            unanswered: Vec::new(),
             timers: Timers::new(),
             sessions_made: 0,
             tie_break: index as u32,
@@ -306,6 +313,7 @@ impl Worker {
                 Timer::Connecting(key) => self.guarded(Some(key), |worker| worker.connecting_due(key, at)),
                 Timer::Departing(key) => self.departed(key),
                 Timer::Forgetting => self.guarded(None, Worker::forgotten),
+                Timer::Overdue => self.guarded(None, Worker::overdue),
                 Timer::Sweep => self.guarded(None, Worker::sweep),
             }
         }

@@ -162,6 +162,7 @@ impl Session {
         match (&self.state, why) {
             (State::Entering(_), _) => self.search_on(),
             (State::Relay(_), Displacement::Down) => self.home_is_down(surroundings),
+            (State::Relay(_), Displacement::Gone) => self.home_is_gone(surroundings),
             (State::Relay(_), Displacement::Demoted) => self.home_is_demoted(Standing::Displaced, surroundings),
             (State::Relay(_), Displacement::Yields) => self.home_is_demoted(Standing::Yielding, surroundings),
             (State::Frontend(_) | State::Leasing(_) | State::Ended, _) => {}
@@ -319,6 +320,11 @@ impl Session {
     /// The home connection broke in whatever the session was doing.
     pub(in crate::session) fn home_broke(&mut self, surroundings: Surroundings<'_>) {
         self.report_home(Failure::Reset);
+        self.home_is_gone(surroundings);
+    }
+
+    /// Nothing will come from home any more, whatever the session was doing.
+    fn home_is_gone(&mut self, surroundings: Surroundings<'_>) {
         match self.may_do_without_home() {
             true => self.home_lost(surroundings),
             false => self.home_lost_at_work(surroundings),

@@ -128,6 +128,16 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The same, and nobody may have been told of an error but in a transaction.
+    #[track_caller]
+    pub(crate) fn expect_quiet(&self, what: &str) {
+        self.expect_clean(what);
+        let outside = [Phase::Login, Phase::Write, Phase::Read].map(|phase| self.errors_in(phase));
+        assert_eq!(outside, [0; 3], "{what}: errors at logins, writes and reads outside transactions");
+    }
+}
+
 fn longest_gap(times: &[Instant]) -> Duration {
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
