@@ -21,7 +21,6 @@ use crate::random::Random;
 const STEPS: usize = 2_500;
 const STEP: Duration = Duration::from_millis(100);
 const SERVERS: usize = 3;
-const NAMES: [&str; SERVERS] = ["db1", "db2", "db3"];
 
 #[test]
 fn the_writer_is_the_only_one_that_can_be_or_there_is_none() {
@@ -66,8 +65,6 @@ struct Server {
     heard: Option<Heard>,
     /// It was succeeded without having been heard to take no writes, and was not heard so since.
     is_fenced: bool,
-    /// That was before this process began: what happened in between nobody has heard.
-    is_recalled: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -103,7 +100,6 @@ impl World {
             is_slow: false,
             heard: None,
             is_fenced: false,
-            is_recalled: false,
         });
         World {
             servers: servers.collect(),
@@ -120,7 +116,7 @@ impl World {
     fn step(&mut self) {
         self.now += STEP;
         let server = self.random.below(SERVERS);
-        match self.random.below(41) {
+        match self.random.below(40) {
             0 => self.servers[server].state = *self.random.pick(&[State::Alive, State::Hung, State::Dead]),
             1 => self.servers[server].is_linked = self.random.once_in(2),
             2 => self.servers[server].is_applying = self.random.once_in(2),
@@ -134,31 +130,7 @@ impl World {
             10..=14 => self.write(server),
             15..=20 => self.replicate(),
             21..=28 => self.arrive(),
-            29 if self.random.once_in(4) => self.restart(),
             _ => self.ask(server),
-        }
-    }
-
-    /// The next process knows what this one has left, and has heard nothing.
-    fn restart(&mut self) {
-        let pasts = self.beliefs.pasts();
-        self.beliefs = Beliefs::new(Arc::clone(&self.config), self.now);
-        self.beliefs.recall(&pasts);
-        self.in_flight.clear();
-        for server in &mut self.servers {
-            (server.heard, server.is_recalled) = (None, server.is_fenced);
-        }
-        // It was the writer when the last process ended, and may have been succeeded since.
-        assert_eq!(pasts.values().next().map(|past| past.writer.as_str()), self.last_writer.map(|at| NAMES[at]));
-    }
-
-    /// Who was made the primary again between two processes: its successor takes no writes, and has nothing more.
-    fn forgive(&mut self) {
-        let Some(successor) = self.last_writer.and_then(|at| self.servers[at].heard.clone()) else { return };
-        for server in self.servers.iter_mut().filter(|server| server.is_recalled && !successor.writable) {
-            let has_all = server.heard.as_ref().is_some_and(|heard| successor.has.is_subset(&heard.has));
-            server.is_fenced &= !has_all;
-            server.is_recalled = server.is_fenced;
         }
     }
 
@@ -245,9 +217,7 @@ impl World {
         if let Some(heard) = heard {
             let is_over = !heard.writable || (heard.follows.is_some() && heard.follows == self.last_writer);
             self.servers[server].is_fenced &= !is_over;
-            self.servers[server].is_recalled &= !is_over;
             self.servers[server].heard = Some(heard);
-            self.forgive();
         }
     }
 
@@ -283,7 +253,7 @@ impl World {
         if let Some(old) = self.last_writer.replace(writer).filter(|old| *old != writer) {
             let old = &mut self.servers[old];
             let follows = old.heard.as_ref().and_then(|heard| heard.follows) == Some(writer);
-            old.is_fenced |= old.heard.as_ref().is_none_or(|heard| heard.writable) && !follows;
+            old.is_fenced |= old.heard.as_ref().is_some_and(|heard| heard.writable) && !follows;
         }
     }
 
