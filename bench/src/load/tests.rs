@@ -184,7 +184,7 @@ fn send_on(message: impl Fn(SocketAddr) -> String) -> SocketAddr {
 }
 
 fn log_in(target: &Target) -> Result<(), Fault> {
-    let mut runtime = monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build().expect("a runtime");
+    let mut runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new().build().expect("a runtime");
     runtime.block_on(client::Client::log_in(target, 0)).map(drop)
 }
 
