@@ -70,7 +70,13 @@ impl Worker {
         let cluster = self.table.config.pool(pool).cluster;
         let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let want = Want { required: want.required, avoid: None, has_schema: want.has_schema, last: Some(want.last) };
+        let want = Want {
+            required: want.required,
+            avoid: None,
+            prefer: None,
+            has_schema: want.has_schema,
+            last: Some(want.last),
+        };
         tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
     }
 
