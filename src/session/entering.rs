@@ -84,7 +84,14 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities) -> Entry {
-        Entry { login, client_sequence, required: required(capabilities), door: Door::Closed, refusal: None, hops: Hops::default() }
+        Entry {
+            login,
+            client_sequence,
+            required: required(capabilities),
+            door: Door::Closed,
+            refusal: None,
+            hops: Hops::default(),
+        }
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {

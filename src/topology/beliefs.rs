@@ -11,8 +11,8 @@ use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Redirect, Registry,
-    RoutingTable, Seen, ServerEntry, ServerId, Thresholds,
+    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Redirect,
+    Registry, RoutingTable, Seen, ServerEntry, ServerId, Thresholds,
 };
 use super::{galera, group};
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
@@ -659,11 +659,10 @@ mod tests {
     #[test]
     fn a_server_that_sends_its_clients_elsewhere_is_used_where_nobody_else_is_left() {
         let now = Instant::now();
-        let replicas = [DB1, "name = \"db2\"\naddress = \"10.0.0.2:3306\""].map(|server| format!("{server}\nrole = \"replica\""));
-        let mut beliefs = Beliefs::new(config(&[&replicas[0], &replicas[1]]), now);
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
         let ids = ids(&beliefs);
         ids.iter().for_each(|&id| beliefs.check(id, &answers(Writable::No), now));
-        let mut members = |beliefs: &mut Beliefs| {
+        let members = |beliefs: &mut Beliefs| {
             let table = beliefs.table();
             let pool = table.config.pool_by_name("read").unwrap();
             let members = table.pool(pool).members.iter();

@@ -320,7 +320,10 @@ fn a_server_that_sends_its_clients_on_is_followed_and_left_alone() {
             let row = front.status()["clusters"][0]["servers"][0].clone();
             (row["fitness"] == "last resort").then_some(row)
         });
-        assert_eq!((&left["state"], &left["reason"]), (&"up".into(), &"leaving: it sends its clients elsewhere".into()));
+        assert_eq!(
+            (&left["state"], &left["reason"]),
+            (&"up".into(), &"leaving: it sends its clients elsewhere".into())
+        );
         sessions.iter_mut().for_each(|client| assert_eq!(client.value("SELECT 1"), "1"));
     });
 }

@@ -59,9 +59,8 @@ impl Client {
         database: Option<&[u8]>,
         reply_length: usize,
     ) -> Result<Client, Fault> {
-        let stream = TcpStream::connect_addr(address)
-            .await
-            .map_err(|error| Fault::Socket { doing: "connecting", error })?;
+        let stream =
+            TcpStream::connect_addr(address).await.map_err(|error| Fault::Socket { doing: "connecting", error })?;
         stream.set_nodelay(true).map_err(|error| Fault::Socket { doing: "connecting", error })?;
         // One byte more than the reply, so that surplus bytes are seen in the same read.
         let chunk = Vec::with_capacity((reply_length + 1).clamp(CHUNK_MIN, CHUNK_MAX));

@@ -123,7 +123,10 @@ fn a_way_ends_after_eight_hops() {
     }
     let target = Target::new("10.0.0.9", 1).expect("a target");
     let why = hops.sent(&server(8), &target, &table).expect_err("that is enough");
-    assert_eq!(why, "more than 8 servers in a row send their clients on: s0 to s1 to s2 to s3 to s4 to s5 to s6 to s7 to s8");
+    assert_eq!(
+        why,
+        "more than 8 servers in a row send their clients on: s0 to s1 to s2 to s3 to s4 to s5 to s6 to s7 to s8"
+    );
     assert_eq!(hops.next(), None);
 }
 
