@@ -41,7 +41,7 @@ fn check_listeners(file: &File, complaints: &Complaints<'_>) {
     for (address, place) in repeated(addresses().filter(is_fixed)) {
         complaints.at(&place, format!("another listener has the address \"{address}\": write another one"));
     }
-    let is_admin_socket = |address: &ListenAddress| match (address, &file.admin_socket) {
+    let is_admin_socket = |address: &ListenAddress| match (address, &file.admin.socket) {
         (ListenAddress::Unix(path), Some(socket)) => path == socket.get_ref(),
         (ListenAddress::Unix(_), None) | (ListenAddress::Tcp(_), _) => false,
     };

@@ -168,7 +168,10 @@ fn log(config: &Config) -> Entry<'_> {
 }
 
 fn admin(config: &Config) -> Entry<'_> {
-    single("admin", vec![("socket", Shown::display(config.admin.socket.display()))])
+    let mut values = vec![("socket", Shown::display(config.admin.socket.display()))];
+    values.extend(config.admin.http.iter().map(|address| ("http", Shown::display(address))));
+    values.extend(config.admin.http_host.iter().map(|name| ("http_host", Shown::display(name))));
+    single("admin", values)
 }
 
 fn instant_failover(config: &Config) -> Entry<'_> {

@@ -2,6 +2,7 @@
 //!
 //! A part that is absent was either not written, or has been complained about by the reader.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::protocol::redirect::Target;
 pub(crate) struct File {
     pub(crate) process: ProcessSection,
     pub(crate) log: LogSection,
-    pub(crate) admin_socket: Option<At<PathBuf>>,
+    pub(crate) admin: AdminSection,
     pub(crate) instant_failover: InstantFailoverSection,
     pub(crate) listeners: Vec<ListenerSection>,
     pub(crate) clusters: Vec<ClusterSection>,
@@ -39,6 +40,12 @@ pub(crate) struct ProcessSection {
 pub(crate) struct LogSection {
     pub(crate) level: Option<At<LogLevel>>,
     pub(crate) format: Option<At<LogFormat>>,
+}
+
+pub(crate) struct AdminSection {
+    pub(crate) socket: Option<At<PathBuf>>,
+    pub(crate) http: Option<At<SocketAddr>>,
+    pub(crate) http_host: Option<At<String>>,
 }
 
 pub(crate) struct InstantFailoverSection {
@@ -152,7 +159,7 @@ impl File {
         let file = File {
             process: root.table("process", ProcessSection::read),
             log: root.table("log", LogSection::read),
-            admin_socket: root.table("admin", read_admin),
+            admin: root.table("admin", AdminSection::read),
             instant_failover: root.table("instant_failover", InstantFailoverSection::read),
             listeners: root.tables("listener", ListenerSection::read),
             clusters: root.named_tables("cluster", ClusterSection::read),
@@ -189,10 +196,16 @@ impl LogSection {
     }
 }
 
-fn read_admin(table: Reader<'_>) -> Option<At<PathBuf>> {
-    let socket = table.socket_path("socket");
-    table.finish();
-    socket
+impl AdminSection {
+    fn read(table: Reader<'_>) -> AdminSection {
+        let section = AdminSection {
+            socket: table.socket_path("socket"),
+            http: table.tcp_address("http"),
+            http_host: table.text("http_host"),
+        };
+        table.finish();
+        section
+    }
 }
 
 fn check_users(table: Reader<'_>) {

@@ -40,6 +40,8 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub const USER_NAME_BYTES_MAX: usize = 128;
 /// Bytes of a password: the most that `caching_sha2_password` accepts.
 pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Bytes of a host's name, as DNS bounds it.
+pub const HOST_NAME_BYTES_MAX: usize = 253;
 /// Bytes of an advertised server version.
 pub const SERVER_VERSION_BYTES_MAX: usize = 64;
 /// Bytes of the path of a UNIX socket: `sun_path` without its closing NUL.

@@ -136,6 +136,10 @@ pub enum LogFormat {
 pub struct Admin {
     /// The UNIX socket (mode 0600) that `sqluice status` and its siblings speak to; an absolute path.
     pub socket: PathBuf,
+    /// Where the status page and the metrics are to be had over TCP; port 0 lets the kernel choose one.
+    pub http: Option<SocketAddr>,
+    /// The host's name there, beside its IP addresses and `localhost`.
+    pub http_host: Option<String>,
 }
 
 /// `[[listener]]`

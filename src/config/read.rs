@@ -153,6 +153,10 @@ impl<'r> Reader<'r> {
         self.read(name, |_, value| value::listen_address(string(value)?))
     }
 
+    pub(crate) fn tcp_address(&self, name: &'static str) -> Option<At<std::net::SocketAddr>> {
+        self.read(name, |_, value| value::tcp_address(string(value)?))
+    }
+
     pub(crate) fn server_address(&self, name: &'static str) -> Option<At<ServerAddress>> {
         self.read(name, |_, value| value::server_address(string(value)?))
     }

@@ -89,6 +89,8 @@ pub enum Form {
     Only(&'static str),
     /// An IP address and port, or `unix:/path`.
     ListenAddress,
+    /// An IP address and port.
+    TcpAddress,
     /// A host and port, or `unix:/path`.
     ServerAddress,
     /// A host and port that clients can be told of.
@@ -210,6 +212,7 @@ impl Form {
             | Form::Choice { .. }
             | Form::Only(_)
             | Form::ListenAddress
+            | Form::TcpAddress
             | Form::ServerAddress
             | Form::RedirectTarget
             | Form::Release
@@ -245,6 +248,7 @@ impl fmt::Display for Form {
             }
             Form::Only(word) => write!(out, "`\"{word}\"`"),
             Form::ListenAddress => out.write_str("`\"IP:port\"` or `\"unix:/path\"`"),
+            Form::TcpAddress => out.write_str("`\"IP:port\"`"),
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
             Form::RedirectTarget => out.write_str("`\"host:port\"`, no IPv6 address"),
             Form::Release => out.write_str("`\"1.2.3\"`"),

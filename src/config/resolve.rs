@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use super::credentials::{self, Environment};
 use super::error::Complaints;
 use super::file::{
-    AccountSection, ClusterSection, File, FollowerSection, InstantFailoverSection, ListenerSection, PoolSection,
-    ServerSection, UserSection,
+    AccountSection, AdminSection, ClusterSection, File, FollowerSection, InstantFailoverSection, ListenerSection,
+    PoolSection, ServerSection, UserSection,
 };
 use super::limits::WORKERS_MAX;
 use super::read::At;
@@ -34,7 +34,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
     Some(Config {
         process: process?,
         log: log?,
-        admin: Admin { socket: file.admin_socket?.into_inner() },
+        admin: Admin::resolve(file.admin)?,
         instant_failover: instant_failover?,
         listeners: all(listeners)?,
         clusters: all(resolved_clusters)?,
@@ -227,6 +227,13 @@ fn promotion(
 impl Log {
     fn resolve(file: &File) -> Option<Log> {
         Some(Log { level: *file.log.level.as_ref()?.get_ref(), format: *file.log.format.as_ref()?.get_ref() })
+    }
+}
+
+impl Admin {
+    fn resolve(written: AdminSection) -> Option<Admin> {
+        let AdminSection { socket, http, http_host } = written;
+        Some(Admin { socket: inner(socket)?, http: inner(http), http_host: inner(http_host) })
     }
 }
 

@@ -130,6 +130,8 @@ access = "off"
 
 [admin]
 socket = "/tmp/admin.sock"
+http = "[::1]:9104"
+http_host = "lb1.example.com"
 
 [instant_failover]
 mode = "all"
@@ -482,10 +484,6 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
         "proxy_protocol = true\naddress = \"0",
         "3:1: `proxy_protocol` is not available yet: leave it out",
     );
-    check_added(
-        "[admin]\nhttp = \"127.0.0.1:9104\"\n",
-        "21:1: `http` is not available yet: use `[admin] socket` and `sqluice status`",
-    );
     let only = [("[log]\naccess = \"/a\"\n", "access", "off"), ("[users]\nsource = \"servers\"\n", "source", "config")];
     for (added, name, word) in only {
         let place = 4 + name.len();
@@ -493,6 +491,19 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
             added,
             &format!("21:{place}: `{name}` is not available yet: write `{name} = \"{word}\"` or leave it out"),
         );
+    }
+}
+
+#[test]
+fn the_status_page_has_an_ip_address_and_a_port() {
+    let admin = right(&format!("{MINIMAL}[admin]\nhttp = \"127.0.0.1:9104\"\nhttp_host = \"lb1\"\n")).admin;
+    assert_eq!(admin.http, Some("127.0.0.1:9104".parse().expect("an address")));
+    assert_eq!(admin.http_host.as_deref(), Some("lb1"));
+    for wrong in ["localhost:9104", "127.0.0.1", "unix:/run/sqluice/http.sock"] {
+        let expected = format!(
+            "21:8: `http` needs an IP address and a port, not \"{wrong}\": write \"127.0.0.1:9104\" or \"[::1]:9104\""
+        );
+        check_added(&format!("[admin]\nhttp = \"{wrong}\"\n"), &expected);
     }
 }
 

@@ -126,6 +126,12 @@ impl fmt::Display for DurationText {
     }
 }
 
+/// An address to listen on that is no file.
+pub(crate) fn tcp_address(text: &str) -> Result<SocketAddr, Problem> {
+    let advice = "write \"127.0.0.1:9104\" or \"[::1]:9104\"";
+    SocketAddr::from_str(text).map_err(|_| format!("needs an IP address and a port, not {}: {advice}", quoted(text)))
+}
+
 /// An address to listen on: an IP address with a port, or `unix:` and a path.
 pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, Problem> {
     if let Some(path) = text.strip_prefix("unix:") {

@@ -96,7 +96,7 @@ impl Entry {
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
         let (prefer, has_schema) = (self.hops.next(), self.login.database.is_some());
-        Want { required: self.required, avoid, prefer, has_schema, last: None }
+        Want { required: self.required, avoid, prefer, has_schema, may_be_reset: true, last: None }
     }
 }
 

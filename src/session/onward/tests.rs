@@ -132,7 +132,7 @@ fn a_change_of_user_hands_nobody_on() {
 fn who_is_lent_a_connection_at_once_is_told_all_the_same() {
     let mut stage = follower(redirecting(RedirectUrl::Followers));
     assert_eq!(stage.log_in("lent", "secret", None), b"");
-    stage.tell(Input::Lent(Loan { facts: facts(2), is_own: false, schema: None }));
+    stage.tell(Input::Lent(Loan { side: Side::Server, facts: facts(2), is_own: false, schema: None }));
     // The connection is made like a fresh one before the login is over.
     let mut answers = 0;
     while stage.to_client.is_empty() {
