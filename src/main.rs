@@ -55,6 +55,9 @@ enum Command {
         /// Use the built-in servers, even where MariaDB is installed
         #[arg(long)]
         stand_in: bool,
+        /// Whether clients that are told to go elsewhere when they log in go there, at most eight times in a row
+        #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+        follow_instant_failovers: bool,
         /// End after this time instead of at Ctrl-C
         #[arg(long, value_name = "N")]
         seconds: Option<u64>,
@@ -224,9 +227,10 @@ fn perform(command: Command) -> Done {
     match command {
         Command::Run(file) => run(&file.config),
         Command::Check { file, print } => check(&file.config, print),
-        Command::Demo { no_traffic, stand_in, seconds } => demo(demo::Options {
+        Command::Demo { no_traffic, stand_in, follow_instant_failovers, seconds } => demo(demo::Options {
             traffic: if no_traffic { demo::Traffic::None } else { demo::Traffic::Own },
             backing: if stand_in { demo::Backing::StandIn } else { demo::Backing::RealIfFound },
+            failovers: if follow_instant_failovers { demo::Failovers::Follow } else { demo::Failovers::Tell },
             duration: seconds.map(Duration::from_secs),
         }),
         Command::Explain { config, socket, user, sql } => {

@@ -27,6 +27,7 @@ use crate::{
 use super::{
     Ending, LeaseFailure, Output, ServerFacts, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
+    hops::Hops,
     relay::Relay,
     split::{Split, Tenure, told_of},
 };
@@ -76,17 +77,26 @@ pub(super) struct Entry {
     required: Capabilities,
     door: Door,
     /// Why the server tried last did not take the session: what the client hears if no other does.
-    refusal: Option<ErrPacket>,
+    pub(super) refusal: Option<ErrPacket>,
+    /// Servers that have sent the login on.
+    pub(super) hops: Hops,
 }
 
 impl Entry {
     pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities) -> Entry {
-        Entry { login, client_sequence, required: required(capabilities), door: Door::Closed, refusal: None }
+        Entry {
+            login,
+            client_sequence,
+            required: required(capabilities),
+            door: Door::Closed,
+            refusal: None,
+            hops: Hops::default(),
+        }
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
-        let has_schema = self.login.database.is_some();
-        Want { required: self.required, avoid, has_schema, may_be_reset: true, last: None }
+        let (prefer, has_schema) = (self.hops.next(), self.login.database.is_some());
+        Want { required: self.required, avoid, prefer, has_schema, may_be_reset: true, last: None }
     }
 }
 
@@ -313,6 +323,7 @@ impl Session {
     fn entered(&mut self, entry: Entry, mut ok: OkPacket, thread_id: u32, surroundings: Surroundings<'_>) {
         // MariaDB puts a hash over its own certificate here, which a client must not hold against ours.
         ok.info.clear();
+        self.note_redirect(ok.trackers.as_deref());
         // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
         if self.last_server.is_some() {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
@@ -385,6 +396,9 @@ impl Session {
     /// A server's refusal is either about the server, then another may do, or about the account, then it is the
     /// client's to read.
     fn refused_by_server(&mut self, error: ErrPacket, surroundings: Surroundings<'_>) {
+        if self.sent_on(&error, surroundings) {
+            return;
+        }
         let is_about_the_server = is_refused_by_server(&error);
         let failure = Failure::LoginRefused { code: error.code.0 };
         if is_about_the_server {
@@ -437,7 +451,7 @@ impl Session {
         self.outputs.push_back(Output::Lease(want));
     }
 
-    fn report(&mut self, failure: Failure) {
+    pub(super) fn report(&mut self, failure: Failure) {
         if let Some(server) = &self.server {
             self.outputs.push_back(Output::Report(server.id, failure));
         }

@@ -181,7 +181,7 @@ impl Session {
         self.deadline = Some(deadline);
     }
 
-    pub(super) fn errand_step(&mut self, received: &[u8], _: Surroundings<'_>) -> Step {
+    pub(super) fn errand_step(&mut self, received: &[u8], surroundings: Surroundings<'_>) -> Step {
         match peek_packet(received, LOGIN_PACKET_MAX) {
             Peeked::NeedBytes { at_least } => Step::NeedBytes { at_least },
             Peeked::TooLong => {
@@ -189,13 +189,13 @@ impl Session {
                 Step::Consume { length: received.len() }
             }
             Peeked::Complete { payload, sequence, length } => {
-                self.errand_packet(payload, sequence);
+                self.errand_packet(payload, sequence, surroundings);
                 Step::Consume { length }
             }
         }
     }
 
-    fn errand_packet(&mut self, payload: &[u8], sequence: u8) {
+    fn errand_packet(&mut self, payload: &[u8], sequence: u8, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &mut self.state else { return };
         let Exchange::Killing(kill) = &mut relay.exchange else { return };
         let knock = match &mut kill.stage {
@@ -228,6 +228,7 @@ impl Session {
                 let command = std::mem::take(&mut kill.command);
                 self.send_packet(Side::Errand, 0, &command);
             }
+            Knock::Refused(error) if Session::is_sent_on(&error, surroundings) => self.errand_failed(),
             Knock::Refused(error) => {
                 self.send_error(1, &error);
                 self.end_errand();

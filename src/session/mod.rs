@@ -18,6 +18,7 @@ mod errand;
 mod errors;
 mod exchange;
 mod frontend;
+mod hops;
 mod input;
 mod onward;
 mod output;

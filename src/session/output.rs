@@ -89,6 +89,8 @@ pub struct Want {
     pub required: Capabilities,
     /// The server tried last, when it turned the session away: try another.
     pub avoid: Option<ServerId>,
+    /// Where the server tried last has sent the session: there, if that may serve it.
+    pub prefer: Option<ServerId>,
     /// The session has a schema; matters where connections are lent.
     pub has_schema: bool,
     /// A connection that was another session's will do, after a reset.

@@ -11,11 +11,12 @@ use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Redirect, Registry,
-    RoutingTable, Seen, ServerEntry, ServerId, Thresholds,
+    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Redirect,
+    Registry, RoutingTable, Seen, ServerEntry, ServerId, Thresholds,
 };
 use super::{galera, group};
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
+use crate::protocol::error_code::ErrorCode;
 
 /// What is believed of each configured server.
 ///
@@ -131,10 +132,14 @@ impl Beliefs {
             return;
         };
         let before = self.said(cluster);
+        let sends_elsewhere = self.sends_elsewhere(result);
         let Some(known) = self.find(server) else {
             return;
         };
-        known.belief.check(result, known.thresholds, now);
+        match sends_elsewhere {
+            true => known.belief.leaves(now),
+            false => known.belief.check(result, known.thresholds, now),
+        }
         if !matches!(result, CheckResult::Answered(_) | CheckResult::TimedOut) {
             known.registered.progress.note(None);
         }
@@ -151,6 +156,13 @@ impl Beliefs {
         }
         self.conclude(cluster);
         self.is_told &= self.said(cluster) == before;
+    }
+
+    /// Whether a check was not let in because the server sends all its clients elsewhere.
+    fn sends_elsewhere(&self, result: &CheckResult) -> bool {
+        let settings = &self.config.instant_failover;
+        matches!(result, CheckResult::LoginRefused { code, message }
+            if settings.target_in(ErrorCode(*code), message.as_bytes()).is_some())
     }
 
     /// Takes in that a server failed a session, and says what to do about it.
@@ -407,8 +419,15 @@ impl Known {
             (Condition::Up, Some(note)) => Arc::clone(note),
             (Condition::Up, None) | (Condition::Unknown | Condition::Down, _) => Arc::clone(self.belief.reason()),
         };
-        Health { condition, role: *role, fitness: *fitness, reason, since: self.belief.since() }
+        let health = Health { condition, role: *role, fitness: *fitness, reason, since: self.belief.since() };
+        if self.belief.is_leaving() { leaving(health) } else { health }
     }
+}
+
+/// A server that sends its clients elsewhere gets some only where nobody else is left.
+fn leaving(health: Health) -> Health {
+    let reason = Arc::from("leaving: it sends its clients elsewhere");
+    Health { fitness: health.fitness.min(Fitness::LastResort), reason, ..health }
 }
 
 /// The servers of `config`, with what `old` knew of them.
@@ -666,6 +685,29 @@ mod tests {
         let seat = table.user_load(user).reserve(Some(1)).unwrap();
         assert_eq!(table.user_load(user).sessions(), 1);
         drop(seat);
+    }
+
+    #[test]
+    fn a_server_that_sends_its_clients_elsewhere_is_used_where_nobody_else_is_left() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let ids = ids(&beliefs);
+        ids.iter().for_each(|&id| beliefs.check(id, &answers(Writable::No), now));
+        let members = |beliefs: &mut Beliefs| {
+            let table = beliefs.table();
+            let pool = table.config.pool_by_name("read").unwrap();
+            let members = table.pool(pool).members.iter();
+            members.map(|&member| table.server(member).name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(members(&mut beliefs), ["db1", "db2"]);
+        beliefs.report(ids[0], Failure::Leaving, now);
+        assert_eq!(members(&mut beliefs), ["db2"]);
+        let refused = CheckResult::LoginRefused { code: 4196, message: "|in maintenance|db3:3306".to_owned() };
+        beliefs.check(ids[1], &refused, now);
+        assert_eq!(members(&mut beliefs), ["db1", "db2"]);
+        let health = beliefs.table().servers[1].health.clone();
+        assert_eq!((health.condition, health.fitness), (Condition::Up, Fitness::LastResort));
+        assert_eq!(&*health.reason, "leaving: it sends its clients elsewhere");
     }
 
     #[test]

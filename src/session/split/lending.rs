@@ -171,6 +171,9 @@ impl Session {
                 }
                 self.settled(false, surroundings);
             }
+            Knock::Refused(error) if Session::is_sent_on(&error, surroundings) => {
+                self.home_failed(Some(Failure::Leaving), surroundings);
+            }
             Knock::Refused(error) if error.state.is_none() || is_about_server(error.code) => {
                 self.home_failed(Some(Failure::LoginRefused { code: error.code.0 }), surroundings);
             }

@@ -440,6 +440,9 @@ impl Session {
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);
             }
+            Knock::Refused(error) if Session::is_sent_on(&error, surroundings) => {
+                self.replica_failed(Some(Failure::Leaving), surroundings);
+            }
             Knock::Refused(error) => {
                 let failure = Failure::LoginRefused { code: error.code.0 };
                 self.replica_failed(concerns_operator(&error).then_some(failure), surroundings)
