@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::shapes::{Explanation, Health, Phase, Problem, Reloaded, SessionStatus, Status, Switchover};
+use super::drain::{self, Upkeep};
+use super::shapes::{DrainStatus, Explanation, Health, Phase, Problem, Reloaded, SessionStatus, Status, Switchover};
 use crate::failover::{Mode, NotPromoted};
 
 /// Questions waiting for their answer; the next request gets 503.
@@ -25,6 +26,8 @@ pub const QUESTIONS_MAX: usize = 64;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A change of the primary waits for transactions and for replicas, each with a deadline of its own; their sum is below this.
 pub const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(300);
+/// The time that the sessions of a drained server have, where nothing else is said.
+const DRAIN_BUDGET: Duration = Duration::from_secs(30);
 
 /// Why a reload changed nothing, in lines for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,15 @@ pub enum Question {
         /// The place for the answer: what was done, one line each.
         answer: oneshot::Sender<Result<Vec<String>, NotPromoted>>,
     },
+    /// Take a server out of use or into it, or only look who is there.
+    Upkeep {
+        /// `NAME` or `CLUSTER/NAME`.
+        server: String,
+        /// What is to be done with it.
+        what: Upkeep,
+        /// The place for the answer; `Err` says why there is no such server.
+        answer: oneshot::Sender<Result<DrainStatus, String>>,
+    },
     /// Alive, and in which phase.
     Health(oneshot::Sender<Phase>),
 }
@@ -80,6 +92,9 @@ fn router(questions: mpsc::Sender<Question>) -> Router {
         .route("/v1/explain", get(explain))
         .route("/v1/reload", post(reload))
         .route("/v1/switchover", post(switchover))
+        .route("/v1/drain", get(look).post(drain))
+        .route("/v1/disable", post(disable))
+        .route("/v1/enable", post(enable))
         .route("/v1/health", get(health))
         .fallback(unknown)
         .with_state(Desk { questions })
@@ -121,6 +136,8 @@ enum Failure {
     NoAnswer,
     /// What was asked about does not exist.
     Unknown(String),
+    /// What was asked for cannot be read.
+    Malformed(String),
     /// Nothing was reloaded.
     NotReloaded(ReloadRefused),
     /// The server did not become the primary, or not everything behind it was done.
@@ -134,6 +151,7 @@ impl IntoResponse for Failure {
             Failure::Ending => (StatusCode::SERVICE_UNAVAILABLE, vec!["the process is ending".into()]),
             Failure::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, vec!["the process did not answer in time".into()]),
             Failure::Unknown(reason) => (StatusCode::NOT_FOUND, vec![reason]),
+            Failure::Malformed(reason) => (StatusCode::UNPROCESSABLE_ENTITY, vec![reason]),
             Failure::NotReloaded(ReloadRefused::BadConfig(errors)) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
             Failure::NotReloaded(ReloadRefused::Impossible(errors)) | Failure::NotPromoted(errors) => {
                 (StatusCode::CONFLICT, errors)
@@ -185,6 +203,34 @@ async fn switchover(State(desk): State<Desk>, Query(query): Query<SwitchoverQuer
         Err(NotPromoted::Unknown(reason)) => Err(Failure::Unknown(reason)),
         Err(NotPromoted::Failed(lines)) => Err(Failure::NotPromoted(lines)),
     }
+}
+
+#[derive(Deserialize)]
+struct ServerQuery {
+    server: String,
+    budget: Option<String>,
+}
+
+async fn look(State(desk): State<Desk>, Query(query): Query<ServerQuery>) -> Answered<DrainStatus> {
+    upkeep(&desk, query.server, Upkeep::Look).await
+}
+
+async fn drain(State(desk): State<Desk>, Query(query): Query<ServerQuery>) -> Answered<DrainStatus> {
+    let budget = query.budget.as_deref().map_or(Ok(DRAIN_BUDGET), drain::budget).map_err(Failure::Malformed)?;
+    upkeep(&desk, query.server, Upkeep::Drain(budget)).await
+}
+
+async fn disable(State(desk): State<Desk>, Query(query): Query<ServerQuery>) -> Answered<DrainStatus> {
+    upkeep(&desk, query.server, Upkeep::Disable).await
+}
+
+async fn enable(State(desk): State<Desk>, Query(query): Query<ServerQuery>) -> Answered<DrainStatus> {
+    upkeep(&desk, query.server, Upkeep::Enable).await
+}
+
+async fn upkeep(desk: &Desk, server: String, what: Upkeep) -> Answered<DrainStatus> {
+    let done = desk.ask(|answer| Question::Upkeep { server, what, answer }).await?;
+    done.map(Json).map_err(Failure::Unknown)
 }
 
 async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
@@ -324,6 +370,23 @@ mod tests {
             other => panic!("asked {other:?}"),
         });
         assert_eq!(serde_json::from_str::<Reloaded>(&body.await.expect("200")).expect("changes"), changed);
+    }
+
+    #[tokio::test]
+    async fn a_drain_takes_a_server_and_a_time() {
+        let mut served = Served::start();
+        let path = with_query("/v1/drain", &[("server", "shop/db1"), ("budget", "90s")]);
+        let result = served.ask(Method::POST, &path, |question| match question {
+            Question::Upkeep { server, what, answer } => {
+                assert_eq!((server.as_str(), what), ("shop/db1", Upkeep::Drain(Duration::from_secs(90))));
+                answer.send(Err("there is no server db1".into())).expect("the handler waits");
+            }
+            other => panic!("asked {other:?}"),
+        });
+        assert_eq!(refused(result.await, 404), ["there is no server db1"]);
+        let path = with_query("/v1/drain", &[("server", "db1"), ("budget", "soon")]);
+        let result = request(&served.path(), Method::POST, &path).await;
+        assert!(refused(result.map(|_| String::new()), 422)[0].contains("soon"));
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::drain;
 use super::shapes::{ClusterStatus, PoolStatus, ServerStatus, SuccessionStatus};
 use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, Role, Server, Topology};
 use crate::topology::{RoutingTable, ServerEntry, ServerRole, Succession};
@@ -41,6 +42,8 @@ fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerSt
         fitness: entry.health.fitness.to_string(),
         reason: entry.health.reason.to_string(),
         since_seconds: now.saturating_duration_since(entry.health.since).as_secs(),
+        service: entry.service.to_string(),
+        drain_seconds_left: drain::seconds_left(entry.service, now),
         weight: entry.weight,
         connections: entry.load.connections(),
         resting: entry.load.resting(),

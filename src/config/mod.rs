@@ -36,6 +36,7 @@ pub use credentials::Environment;
 pub use effective::print;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::fuzz_config;
+pub(crate) use value::duration;
 
 use crate::protocol::auth::{Secret, Verifier};
 

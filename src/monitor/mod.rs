@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use crate::config::Config;
-use crate::topology::{Beliefs, Report, RoutingTable, ServerId, Succession};
+use crate::topology::{Beliefs, Report, RoutingTable, ServerId, Service, Succession};
 use keeper::{Keeper, Order};
 
 /// The health checks of all servers. They end when this is dropped.
@@ -65,7 +65,7 @@ impl Monitor {
         self.kept.load_full()
     }
 
-    /// For whoever changes the primary of a cluster.
+    /// For whoever changes the primary of a cluster, or takes a server out of use.
     pub fn steering(&self) -> Steering {
         Steering { orders: self.orders.downgrade() }
     }
@@ -78,7 +78,7 @@ impl Monitor {
     }
 }
 
-/// What somebody who changes the primary of a cluster tells the monitor. Does not keep the monitor alive.
+/// What somebody who changes the primary of a cluster, or takes a server out of use, tells the monitor. Does not keep the monitor alive.
 #[derive(Debug, Clone)]
 pub struct Steering {
     orders: mpsc::WeakSender<Order>,
@@ -96,6 +96,11 @@ impl Steering {
     pub async fn let_write(&self, cluster: &str) -> bool {
         let cluster = cluster.to_owned();
         self.order(|done| Order::LetWrite(cluster, done)).await
+    }
+
+    /// Takes a server into use, or out of it. True when the table that says so is published.
+    pub async fn serve(&self, server: ServerId, service: Service) -> bool {
+        self.order(|done| Order::Serve(server, service, done)).await
     }
 
     /// Asks these servers again now; true when each was asked after this began, whatever it answered.

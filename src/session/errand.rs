@@ -106,7 +106,7 @@ impl Session {
                 | Exchange::Preparing(_)
                 | Exchange::Tunnel => None,
             },
-            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Ended => None,
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Severed(_) | State::Ended => None,
         }
     }
 

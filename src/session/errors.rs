@@ -83,6 +83,11 @@ pub(super) fn shutdown() -> ErrPacket {
     ErrPacket::new(Error::SERVER_SHUTDOWN, "Server shutdown in progress")
 }
 
+/// The server was taken out of use, and the session had what no other server could be given.
+pub(super) fn server_drained(name: &str) -> ErrPacket {
+    ErrPacket::new(Error::SERVER_SHUTDOWN, format!("Server shutdown in progress: '{name}' was taken out of use"))
+}
+
 pub(super) fn login_timeout() -> ErrPacket {
     ErrPacket::new(Error::NET_READ_INTERRUPTED, "Got timeout reading communication packets")
 }

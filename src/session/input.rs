@@ -67,6 +67,10 @@ pub enum Input {
     Drain(DrainReason),
     /// The home server is not what it was when it was leased.
     Displaced(Displacement),
+    /// The replica is taken out of use: reads go elsewhere from the next one on.
+    ReplicaDrained,
+    /// The replica is out of use, and its connection is about to be closed.
+    ReplicaOutOfUse,
     /// The time given by `poll_timeout` has come.
     Timeout,
 }
@@ -135,6 +139,10 @@ pub enum Displacement {
     Yields,
     /// It does not answer.
     Down,
+    /// An operator takes it out of use: the session goes on elsewhere as soon as nothing of it is lost with that.
+    Drained,
+    /// It is out of use: nobody stays.
+    OutOfUse,
 }
 
 /// The connections of the session that a client wants to kill.

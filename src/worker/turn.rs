@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     Company,
+    aside::Aside,
     connection::Connection,
     counters,
     departing::Departing,
@@ -94,6 +95,8 @@ pub(super) struct Tenant {
     /// Boxed, since most sessions have none.
     pub(super) replica: Option<Box<Connection>>,
     pub(super) errand: Option<Connection>,
+    /// The home connection that it goes back to, unless it arrives at another one.
+    pub(super) aside: Option<Box<Aside>>,
     pub(super) lease: Lease,
     /// The deadline for which a timer is set.
     pub(super) timer: Option<Instant>,
@@ -130,6 +133,8 @@ pub(super) enum Owner {
     Session(Key, Side),
     Departing(Key),
     Resting(Key),
+    /// Of a session, and standing by.
+    Aside(Key),
 }
 
 /// What a deadline concerns.
@@ -187,7 +192,7 @@ impl Worker {
             for event in events.drain(..) {
                 let owner = event.socket().and_then(|socket| self.owner(socket));
                 let concerned = match owner {
-                    Some(Owner::Session(key, _)) => Some(key),
+                    Some(Owner::Session(key, _) | Owner::Aside(key)) => Some(key),
                     Some(Owner::Departing(_) | Owner::Resting(_)) | None => None,
                 };
                 self.guarded(concerned, |worker| worker.happened(event, owner));
@@ -231,6 +236,7 @@ impl Worker {
                 Some(Owner::Session(key, side)) => self.received(key, side, span),
                 // It says why it hangs up.
                 Some(Owner::Resting(key)) => self.resting_failed(key),
+                Some(Owner::Aside(key)) => self.aside_lost(key),
                 // Whatever a departing peer still says, nobody hears it.
                 Some(Owner::Departing(_)) | None => {}
             },
@@ -242,7 +248,8 @@ impl Worker {
                         lendable.connection.sent(&mut self.io, &unsent);
                     }
                 }
-                None => {}
+                // What was written to it before it was set aside was answered.
+                Some(Owner::Aside(_)) | None => {}
             },
             Event::SentBytes { result: Ok(()), buffer, .. } => self.bytes_sent(owner, buffer.len()),
             Event::SentBytes { result: Err(_), .. } | Event::SendFailed { .. } => self.send_failed(owner),
@@ -272,7 +279,7 @@ impl Worker {
                     lendable.connection.sent_bytes(&mut self.io, written);
                 }
             }
-            None => {}
+            Some(Owner::Aside(_)) | None => {}
         }
     }
 
@@ -295,6 +302,7 @@ impl Worker {
             Some(Owner::Session(key, side)) => self.closed(key, side),
             Some(Owner::Departing(key)) => self.departed(key),
             Some(Owner::Resting(key)) => self.resting_failed(key),
+            Some(Owner::Aside(key)) => self.aside_lost(key),
             None => {}
         }
     }
