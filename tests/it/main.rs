@@ -17,6 +17,7 @@ mod killing;
 mod layering;
 mod leaks;
 mod login;
+mod maintenance;
 mod offline;
 mod oracle;
 mod positions;
