@@ -15,7 +15,9 @@ use sqluice::admin::client::{self, ClientError};
 use sqluice::admin::doctor::{self, Outcome};
 use sqluice::admin::drain::{self, Progress};
 use sqluice::admin::explain::{self, Asked};
-use sqluice::admin::shapes::{DrainStatus, Explanation, Reloaded, SessionStatus, Status, Switchover};
+use sqluice::admin::shapes::{
+    DrainStatus, Explanation, InstantFailoverStatus, Reloaded, SessionStatus, Status, Switchover,
+};
 use sqluice::admin::{self, table};
 use sqluice::config::password::{self, PasswordRefused};
 use sqluice::config::{self, Config, ConfigErrors};
@@ -135,13 +137,21 @@ enum Command {
         /// Its name, or CLUSTER/NAME
         server: String,
     },
-    /// Send clients elsewhere at once (not available yet)
+    /// Send clients to another balancer at once, or let them in again
+    ///
+    /// Each new client is told so in answer to its login, by an error that some connectors follow and people can read.
+    /// Holds until the next such command, a restart, or a reload of a file with another [instant_failover].
     Failover {
-        /// Who is sent
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Who is sent: nobody, the clients of all listeners but extra ones and UNIX sockets, or everybody
         mode: FailoverMode,
-        /// Where to
+        /// Where to [default: as the last command or the configuration says]
         #[arg(long, value_name = "HOST:PORT")]
         target: Option<String>,
+        /// What becomes of sessions that are there: with `drain`, each goes at the end of its transaction
+        #[arg(long, default_value = "stay")]
+        existing: Existing,
     },
     /// Make a server the primary of its cluster
     ///
@@ -180,11 +190,19 @@ struct RunningProcess {
     config: Option<PathBuf>,
 }
 
+/// Who is sent elsewhere.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FailoverMode {
     Off,
     On,
     All,
+}
+
+/// What becomes of sessions when clients are sent elsewhere.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Existing {
+    Stay,
+    Drain,
 }
 
 /// Why a command did not do what it was asked for.
@@ -247,7 +265,9 @@ fn perform(command: Command) -> Done {
         Command::Disable { process, server } => {
             show(&drain::page(&upkeep(&process.socket()?, Method::POST, "/v1/disable", &[("server", &server)])?))
         }
-        Command::Failover { .. } => not_available_yet("failover"),
+        Command::Failover { process, mode, target, existing } => {
+            failover(&process.socket()?, mode, target.as_deref(), existing)
+        }
     }
 }
 
@@ -369,6 +389,22 @@ const DRAIN_LOOK: Duration = Duration::from_millis(250);
 /// Looks at one whose time is over: what was said to it and to clients is written out within seconds.
 const AFTER_THE_END_MAX: u32 = 40;
 
+fn failover(socket: &Path, mode: FailoverMode, target: Option<&str>, existing: Existing) -> Done {
+    let mode = match mode {
+        FailoverMode::Off => "off",
+        FailoverMode::On => "on",
+        FailoverMode::All => "all",
+    };
+    let existing = match existing {
+        Existing::Stay => "stay",
+        Existing::Drain => "drain",
+    };
+    let mut pairs = vec![("mode", mode), ("existing", existing)];
+    pairs.extend(target.map(|target| ("target", target)));
+    let body = ask(socket, Method::POST, &client::with_query("/v1/failover", &pairs))?;
+    show(&table::instant_failover(&parsed::<InstantFailoverStatus>(&body)?))
+}
+
 fn hash_password() -> Done {
     let stdin = std::io::stdin().lock();
     let mut input = Vec::with_capacity(password::INPUT_BYTES_MAX);
@@ -387,10 +423,6 @@ fn hash_password() -> Done {
         Failure::Failed(reason.to_string())
     })?;
     show(&forms)
-}
-
-fn not_available_yet(command: &str) -> Done {
-    Err(Failure::Failed(format!("sqluice {command} is not available yet in this release")))
 }
 
 impl RunningProcess {

@@ -17,8 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::drain::{self, Upkeep};
-use super::shapes::{DrainStatus, Explanation, Health, Phase, Problem, Reloaded, SessionStatus, Status, Switchover};
+use super::shapes::{
+    DrainStatus, ExistingSessions, Explanation, FailoverMode, Health, InstantFailoverStatus, Phase, Problem, Reloaded,
+    SessionStatus, Status, Switchover,
+};
+use crate::config::{RedirectMode, redirect_target};
 use crate::failover::{Mode, NotPromoted};
+use crate::protocol::redirect::Target;
+use crate::topology::Existing;
 
 /// Questions waiting for their answer; the next request gets 503.
 pub const QUESTIONS_MAX: usize = 64;
@@ -74,6 +80,17 @@ pub enum Question {
         /// The place for the answer; `Err` says why there is no such server.
         answer: oneshot::Sender<Result<DrainStatus, String>>,
     },
+    /// Send clients to another balancer, or not any more.
+    InstantFailover {
+        /// Who is sent.
+        mode: RedirectMode,
+        /// Where to, if not where the configuration or the last command says.
+        target: Option<Target>,
+        /// What becomes of sessions.
+        existing: Existing,
+        /// The place for the answer; `Err` says why nothing changed.
+        answer: oneshot::Sender<Result<InstantFailoverStatus, String>>,
+    },
     /// Alive, and in which phase.
     Health(oneshot::Sender<Phase>),
 }
@@ -95,6 +112,7 @@ fn router(questions: mpsc::Sender<Question>) -> Router {
         .route("/v1/drain", get(look).post(drain))
         .route("/v1/disable", post(disable))
         .route("/v1/enable", post(enable))
+        .route("/v1/failover", post(instant_failover))
         .route("/v1/health", get(health))
         .fallback(unknown)
         .with_state(Desk { questions })
@@ -136,8 +154,8 @@ enum Failure {
     NoAnswer,
     /// What was asked about does not exist.
     Unknown(String),
-    /// What was asked for cannot be read.
-    Malformed(String),
+    /// What was asked for cannot be.
+    Unusable(String),
     /// Nothing was reloaded.
     NotReloaded(ReloadRefused),
     /// The server did not become the primary, or not everything behind it was done.
@@ -151,7 +169,7 @@ impl IntoResponse for Failure {
             Failure::Ending => (StatusCode::SERVICE_UNAVAILABLE, vec!["the process is ending".into()]),
             Failure::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, vec!["the process did not answer in time".into()]),
             Failure::Unknown(reason) => (StatusCode::NOT_FOUND, vec![reason]),
-            Failure::Malformed(reason) => (StatusCode::UNPROCESSABLE_ENTITY, vec![reason]),
+            Failure::Unusable(reason) => (StatusCode::UNPROCESSABLE_ENTITY, vec![reason]),
             Failure::NotReloaded(ReloadRefused::BadConfig(errors)) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
             Failure::NotReloaded(ReloadRefused::Impossible(errors)) | Failure::NotPromoted(errors) => {
                 (StatusCode::CONFLICT, errors)
@@ -216,7 +234,7 @@ async fn look(State(desk): State<Desk>, Query(query): Query<ServerQuery>) -> Ans
 }
 
 async fn drain(State(desk): State<Desk>, Query(query): Query<ServerQuery>) -> Answered<DrainStatus> {
-    let budget = query.budget.as_deref().map_or(Ok(DRAIN_BUDGET), drain::budget).map_err(Failure::Malformed)?;
+    let budget = query.budget.as_deref().map_or(Ok(DRAIN_BUDGET), drain::budget).map_err(Failure::Unusable)?;
     upkeep(&desk, query.server, Upkeep::Drain(budget)).await
 }
 
@@ -231,6 +249,33 @@ async fn enable(State(desk): State<Desk>, Query(query): Query<ServerQuery>) -> A
 async fn upkeep(desk: &Desk, server: String, what: Upkeep) -> Answered<DrainStatus> {
     let done = desk.ask(|answer| Question::Upkeep { server, what, answer }).await?;
     done.map(Json).map_err(Failure::Unknown)
+}
+
+#[derive(Deserialize)]
+struct InstantFailoverQuery {
+    mode: FailoverMode,
+    target: Option<String>,
+    #[serde(default)]
+    existing: ExistingSessions,
+}
+
+async fn instant_failover(
+    State(desk): State<Desk>,
+    Query(query): Query<InstantFailoverQuery>,
+) -> Answered<InstantFailoverStatus> {
+    let mode = match query.mode {
+        FailoverMode::Off => RedirectMode::Off,
+        FailoverMode::On => RedirectMode::On,
+        FailoverMode::All => RedirectMode::All,
+    };
+    let existing = match query.existing {
+        ExistingSessions::Stay => Existing::Stay,
+        ExistingSessions::Drain => Existing::Leave,
+    };
+    let target = query.target.as_deref().map(redirect_target).transpose();
+    let target = target.map_err(|problem| Failure::Unusable(format!("the target {problem}")))?;
+    let question = |answer| Question::InstantFailover { mode, target, existing, answer };
+    desk.ask(question).await?.map(Json).map_err(Failure::Unusable)
 }
 
 async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
@@ -364,7 +409,7 @@ mod tests {
         });
         assert_eq!(refused(result.await, 409), ["in use"]);
 
-        let changed = Reloaded { changes: vec!["user `b` added".into()], needs_restart: vec![] };
+        let changed = Reloaded { changes: vec!["user `b` added".into()], needs_restart: vec![], notes: vec![] };
         let body = served.ask(Method::POST, "/v1/reload", |question| match question {
             Question::Reload(answer) => answer.send(Ok(changed.clone())).expect("the handler waits"),
             other => panic!("asked {other:?}"),

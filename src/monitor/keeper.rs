@@ -11,8 +11,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::{
-    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Report, RoutingTable,
-    ServerId, ServerRole, Service, Succession, Successions,
+    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
+    RoutingTable, ServerId, ServerRole, Service, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -26,6 +26,8 @@ pub(super) enum Order {
     LetWrite(String, oneshot::Sender<()>),
     /// Take a server into use or out of it; answered when the table says so.
     Serve(ServerId, Service, oneshot::Sender<()>),
+    /// Send clients elsewhere, or not any more; answered when the table says so.
+    Redirect(Box<Redirect>, oneshot::Sender<()>),
     /// Ask these servers; answered when each was asked after this came.
     CheckAgain(Vec<ServerId>, oneshot::Sender<()>),
 }
@@ -134,6 +136,11 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             }
             Order::Serve(server, service, done) => {
                 self.serve(server, service);
+                let _ = done.send(());
+            }
+            Order::Redirect(redirect, done) => {
+                self.beliefs.redirect(*redirect);
+                self.publish_changes();
                 let _ = done.send(());
             }
             Order::CheckAgain(servers, done) => {

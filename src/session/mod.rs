@@ -20,6 +20,7 @@ mod exchange;
 mod frontend;
 mod input;
 mod output;
+mod parting;
 mod relay;
 mod salts;
 mod severed;
@@ -39,12 +40,15 @@ pub use input::{
 pub use output::{HomeWant, Output, Parking, ReplicaWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
-use crate::protocol::{
-    auth::Credential,
-    capability::Capabilities,
-    packet::{Walker, write_packet},
-    response::ErrPacket,
-    status::StatusFlags,
+use crate::{
+    config::Entrance,
+    protocol::{
+        auth::Credential,
+        capability::Capabilities,
+        packet::{Walker, write_packet},
+        response::ErrPacket,
+        status::StatusFlags,
+    },
 };
 
 use entering::Entry;
@@ -100,6 +104,8 @@ pub struct Birth {
     pub login_timeout: Duration,
     /// Where its statements are counted, if they are split.
     pub counts: Arc<RouteCounts>,
+    /// Which way the client came in.
+    pub entrance: Entrance,
     /// Whether the process has a place for it; if not, the client is told so after it has said who it is.
     pub admission: Admission,
 }
@@ -119,6 +125,7 @@ pub enum Admission {
 pub struct Session {
     id: SessionId,
     host: Arc<str>,
+    entrance: Entrance,
     salts: Salts,
     login_timeout: Duration,
     state: State,
@@ -171,6 +178,7 @@ impl Session {
         let mut session = Session {
             id: birth.id,
             host: birth.host,
+            entrance: birth.entrance,
             salts: Salts::new(birth.seed),
             login_timeout: birth.login_timeout,
             state: State::Ended,
@@ -223,6 +231,7 @@ impl Session {
             Input::Closed(Side::Replica) => self.replica_closed(surroundings),
             Input::Closed(Side::Errand) => self.errand_failed(),
             Input::Drain(reason) => self.drain(reason),
+            Input::Recall => self.recalled(surroundings),
             Input::Displaced(why) => self.displaced(why, surroundings),
             Input::ReplicaDrained => self.replica_is_to_be_left(),
             Input::ReplicaOutOfUse => self.replica_has_ended(),
@@ -362,6 +371,15 @@ impl Session {
             }
             State::Severed(_) => self.close(Ending::Drained),
             State::Ended => {}
+        }
+    }
+
+    /// Leaves for the reason that was given.
+    fn leave_as_asked(&mut self) {
+        match self.draining {
+            Some(DrainReason::Recalled) => self.part(),
+            Some(_) => self.leave(),
+            None => {}
         }
     }
 

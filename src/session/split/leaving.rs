@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    super::{Side, exchange::Exchange, relay::Relay},
+    super::{Side, exchange::Exchange, parting::Parting, relay::Relay},
     Current, Kind, Lent, Split,
     chore::{Chore, Unsayable},
     lent::HOLD,
@@ -143,7 +143,7 @@ impl Session {
         let Some(home) = self.server.as_ref().map(|server| server.id) else { return };
         let has_another = self.has_another_home(surroundings.table);
         let State::Relay(relay) = &mut self.state else { return };
-        let (is_between, status) = (relay.may_leave(), relay.status);
+        let (is_between, status) = (relay.may_leave() && matches!(relay.exchange, Exchange::Idle), relay.status);
         let Some(split) = relay.split.as_deref_mut() else { return };
         let Some(leaving) = split.leaving.as_deref() else { return };
         if is_in_use(surroundings.table, home) {
@@ -288,12 +288,13 @@ impl Session {
     pub(in crate::session) fn sever(&mut self) {
         let State::Relay(relay) = &self.state else { return };
         let waits = match &relay.exchange {
-            Exchange::Idle => false,
+            Exchange::Idle | Exchange::Parting(Parting::Awaited) => false,
             Exchange::Preparing(preparing) => preparing.command_waits(),
             Exchange::OneWay(_)
             | Exchange::Busy(_)
             | Exchange::Refusing(..)
             | Exchange::Killing(_)
+            | Exchange::Parting(Parting::Swallowing(_))
             | Exchange::Tunnel => true,
         };
         let sequence = relay.error_sequence();

@@ -7,6 +7,7 @@ mod hidden;
 mod leaving;
 mod lending;
 mod numbers;
+mod parting;
 mod rehoming;
 mod routing;
 mod seeing;
