@@ -579,10 +579,14 @@ static USER: Section = Section {
             form: Form::Choice { words: words::<Reuse>, not_yet: &[] },
             absent: Absent::Is("\"session\""),
             reload: Reload::NewSessions,
-            doc: "How long a session keeps its connection to the server that it writes at. `\"transaction\"`: until the end of \
+            doc: "How long a session keeps its connections. `\"transaction\"`: until the end of \
                   its transaction or statement; then other sessions of the user get it, after COM_RESET_CONNECTION, and a \
                   session's schema, variables and role are put on the next one. So many sessions share the \
-                  `max_connections` of a server; who waits for one longer than `hold_timeout` gets error 1040. A \
+                  `max_connections` of a server; who waits for one longer than `hold_timeout` gets error 1040. With \
+                  `split` the same holds for the replicas: a read waits for half of `hold_timeout` where all of their \
+                  connections are taken, and goes to the primary then. Connections to nodes of a Galera cluster that are \
+                  only read from are not reset, as MariaDB would not wait for the cluster on them any more: there, \
+                  another session gets a new one. A \
                   client's prepared statements (not those of PREPARE as text) are prepared again where they are executed; \
                   clients of MariaDB that keep definitions of columns get error 1615 when those are others by then. What \
                   cannot be put on keeps the connection: temporary tables, locks, open cursors, parts of parameters, \

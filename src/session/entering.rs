@@ -85,7 +85,8 @@ impl Entry {
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
-        Want { required: self.required, avoid, has_schema: self.login.database.is_some(), last: None }
+        let has_schema = self.login.database.is_some();
+        Want { required: self.required, avoid, has_schema, may_be_reset: true, last: None }
     }
 }
 

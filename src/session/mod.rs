@@ -37,7 +37,7 @@ pub use ending::Ending;
 pub use input::{
     Displacement, DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings,
 };
-pub use output::{HomeWant, Output, Parking, ReplicaWant, Step, Want};
+pub use output::{HomeWant, LastReplica, Output, Parking, ReplicaWant, SharedWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
 use crate::{
@@ -142,6 +142,8 @@ pub struct Session {
     commands: u64,
     /// Since when something under way, or left on its server, has tied it to that.
     tied_since: Option<Instant>,
+    /// Counts the connections given back: with the session's number it names one of them.
+    parkings: u64,
     counts: Arc<RouteCounts>,
 }
 
@@ -191,6 +193,7 @@ impl Session {
             draining: None,
             commands: 0,
             tied_since: None,
+            parkings: 0,
             counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);
@@ -343,8 +346,7 @@ impl Session {
         if let State::Relay(relay) = &self.state
             && relay.is_idle()
         {
-            self.leave_replica();
-            self.leave_home_behind();
+            self.leave_connections_behind();
             self.say_goodbye_to_server();
         }
         self.close(Ending::ClientGone);

@@ -103,8 +103,7 @@ impl Session {
         if let State::Relay(relay) = &mut self.state {
             relay.exchange = Exchange::Idle;
         }
-        self.leave_replica();
-        self.leave_home_behind();
+        self.leave_connections_behind();
         self.say_goodbye_to_server();
         let redirect = &surroundings.table.redirect;
         // Where to go may have been taken back while the command came.

@@ -400,8 +400,7 @@ impl Session {
                 Step::Consume { length: bytes.len() }
             }
             Move::Quit => {
-                self.leave_replica();
-                self.leave_home_behind();
+                self.leave_connections_behind();
                 self.say_goodbye_to_server();
                 self.close(Ending::Quit);
                 Step::Consume { length: bytes.len() }
@@ -500,6 +499,6 @@ impl Session {
             relay.exchange = Exchange::Idle;
         }
         self.leave_if_asked();
-        self.let_home_go(None);
+        self.let_connections_go(None);
     }
 }

@@ -234,7 +234,8 @@ impl Worker {
             Output::SetAside(server) => self.set_aside(key, server),
             Output::TakeBack => self.take_back(key),
             Output::DropAside => self.drop_aside(key),
-            Output::LeaseReplica(want) => self.lease_replica(key, &want),
+            Output::LeaseReplica(want) => self.lease_replica(key, want),
+            Output::ReclaimReplica(last) => self.reclaim_replica(key, last),
             Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession(id) => self.find_session(key, id),
             Output::Errand(server) => self.errand(key, server),
@@ -291,7 +292,7 @@ impl Worker {
             None => self.free(place),
         }
         match replica {
-            Some(replica) => self.depart(*replica, replica_place, Farewell::WhenWritten),
+            Some(replica) => self.depart(*replica, replica_place, server_farewell),
             None => self.free(replica_place),
         }
         if let Some(errand) = errand {

@@ -38,6 +38,7 @@ impl Worker {
             login_timeout: timeout,
             thread_id: 0,
             is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
+            since: self.now,
         };
         let address = socket_address(endpoint)?;
         let socket = io::socket::outgoing(&address)?;
@@ -47,8 +48,10 @@ impl Worker {
         self.timers.set(deadline, Timer::Connecting(key));
         let config_count = self.config_count;
         let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
-        if side == Side::Server {
-            tenant.lease.config_count = config_count;
+        match side {
+            Side::Server => tenant.lease.config_count = config_count,
+            Side::Replica => tenant.lease.replica_config_count = config_count,
+            Side::Client | Side::Errand => {}
         }
         tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
         match side {

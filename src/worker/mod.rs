@@ -25,6 +25,7 @@ mod mailbox;
 mod pace;
 mod post;
 mod reception;
+mod replicas;
 mod timers;
 mod turn;
 mod waiting;

@@ -199,7 +199,7 @@ impl Session {
         self.leave_if_asked();
         self.split_mut().into_iter().for_each(Split::may_be_asked_again);
         self.move_if_asked(surroundings);
-        self.let_home_go(Some(surroundings.now));
+        self.let_connections_go(Some(surroundings.now));
         self.note_ties(surroundings.now);
     }
 

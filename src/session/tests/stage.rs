@@ -81,6 +81,11 @@ name = "lent"
 password = "secret"
 pool = "home"
 backend_reuse = "transaction"
+[[user]]
+name = "shared"
+password = "secret"
+split = { write = "home", read = "main" }
+backend_reuse = "transaction"
 [cluster.moving]
 topology = "replication"
 monitor = { user = "monitor", password = "m" }
@@ -397,6 +402,7 @@ pub(super) fn facts(id: u32) -> ServerFacts {
         login_timeout: Duration::from_secs(2),
         thread_id: 0,
         is_local: false,
+        since: Instant::now(),
     }
 }
 
