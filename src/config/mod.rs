@@ -258,6 +258,8 @@ pub struct Server {
     pub max_connections: u32,
     /// Of servers that are equally far, the one with the most becomes primary, `0 ..= limits::PRIORITY_MAX`; 0: never.
     pub priority: u32,
+    /// Where health checks may still log in when all connections are taken.
+    pub extra_port: Option<u16>,
 }
 
 /// Where a server is.

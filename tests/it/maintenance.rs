@@ -1,12 +1,15 @@
 //! What an operator does on a normal day: takes one server after the other out of use, restarts it, and nobody notices.
 
+use std::net::TcpListener;
 use std::thread;
 
 use serde_json::Value;
 
 use crate::compare::execute_payload;
 use crate::harness::checker::Load;
-use crate::harness::{Account, Client, Flavour, Server, Shape, Sqluice, Trio, eventually};
+use crate::harness::{
+    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, eventually, user,
+};
 use crate::promotion::{await_following, await_primary, in_front_of, set};
 
 /// At work while the servers are restarted.
@@ -152,4 +155,26 @@ fn each_server_of_a_set_is_restarted_and_no_client_notices() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         rolling_restart(flavour);
     }
+}
+
+#[test]
+fn a_server_that_is_full_is_still_checked_at_its_extra_port() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let port = format!("--extra-port={}", free.port());
+    let server = Server::start(Flavour::MariaDb10, &["--max-connections=10", &port, "--extra-max-connections=5"]);
+    let mut guests = Vec::new();
+    let refused = loop {
+        match Client::login(server.address, &Account::new("app", "app")) {
+            Ok(guest) => guests.push(guest),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code, 1040);
+    let with_port = |port: u16| {
+        cluster(&server).replace("name = \"s1\"", &format!("name = \"s1\"\nextra_port = {port}")) + &user("app", "app")
+    };
+    let sqluice = Start::new(Engine::Epoll, with_port(free.port())).run_with_servers_up(1);
+    // Sessions go where they belong, and find a place when there is one.
+    guests.truncate(5);
+    assert_eq!(sqluice.app().value("SELECT @@port"), server.address.port().to_string());
 }
