@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    latency::Histogram,
     protocol::auth::RsaKey,
     topology::{RoutingTable, ServerId},
 };
@@ -92,6 +93,8 @@ pub struct ServerFacts {
     pub is_local: bool,
     /// When the connection was begun: the server has not been started anew since.
     pub since: Instant,
+    /// Where its replies are timed, with those to the worker's other sessions that the same pool sent there.
+    pub reply_times: Arc<Histogram>,
 }
 
 /// A connection that is lent to a session.

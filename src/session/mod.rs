@@ -19,6 +19,7 @@ mod errors;
 mod exchange;
 mod frontend;
 mod input;
+mod onward;
 mod output;
 mod parting;
 mod relay;
@@ -144,6 +145,8 @@ pub struct Session {
     tied_since: Option<Instant>,
     /// Counts the connections given back: with the session's number it names one of them.
     parkings: u64,
+    /// When the command under way, or the last one, was passed on.
+    asked_at: Instant,
     counts: Arc<RouteCounts>,
 }
 
@@ -194,6 +197,7 @@ impl Session {
             commands: 0,
             tied_since: None,
             parkings: 0,
+            asked_at: surroundings.now,
             counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);

@@ -332,21 +332,22 @@ impl Session {
         match what {
             Move::Pass(step) => step,
             Move::Begin(step) => {
-                self.commands += 1;
+                self.count_command(surroundings.now);
                 self.tied_since.get_or_insert(surroundings.now);
                 self.remember_home(surroundings);
                 step
             }
             Move::Over(step) => {
+                self.time_reply(from, surroundings.now);
                 self.command_over(surroundings);
                 step
             }
-            other => self.carry_out(other, bytes, surroundings),
+            other => self.carry_out(other, from, bytes, surroundings),
         }
     }
 
     /// All that is not plain forwarding.
-    fn carry_out(&mut self, what: Move, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
+    fn carry_out(&mut self, what: Move, from: Side, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
         match what {
             Move::Pass(step) | Move::Begin(step) | Move::Over(step) => step,
             Move::Ready(side) => {
@@ -358,7 +359,7 @@ impl Session {
                 }
             }
             Move::Say { side, packet, shape, length } => {
-                self.commands += 1;
+                self.count_command(surroundings.now);
                 if let State::Relay(relay) = &mut self.state {
                     relay.begin_whole(side, shape);
                 }
@@ -367,7 +368,7 @@ impl Session {
                 Step::Consume { length }
             }
             Move::Head { packet, length } => {
-                self.commands += 1;
+                self.count_command(surroundings.now);
                 self.outputs.push_back(Output::Send(Side::Server, packet));
                 Step::Consume { length }
             }
@@ -379,6 +380,7 @@ impl Session {
             Move::Rewritten { length, packet, is_over } => {
                 self.outputs.push_back(Output::Send(Side::Client, packet));
                 if is_over {
+                    self.time_reply(from, surroundings.now);
                     self.command_over(surroundings);
                 }
                 Step::Consume { length }
@@ -453,6 +455,24 @@ impl Session {
                 self.server_left(Ending::ServerProtocol);
                 Step::Consume { length: bytes.len() }
             }
+        }
+    }
+
+    /// A command goes to a server.
+    fn count_command(&mut self, now: Instant) {
+        self.commands += 1;
+        self.asked_at = now;
+    }
+
+    /// A server has replied to the command under way. What the client ends itself has no reply.
+    fn time_reply(&self, from: Side, now: Instant) {
+        let server = match from {
+            Side::Server => self.server.as_ref(),
+            Side::Replica => self.replica(),
+            Side::Client | Side::Errand => None,
+        };
+        if let Some(server) = server {
+            server.reply_times.count(now.saturating_duration_since(self.asked_at));
         }
     }
 

@@ -1,20 +1,24 @@
 //! Finding a server for a session and reserving a place at it; what a session holds, and gives back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracing::warn;
 
 use crate::{
     config::PoolIndex,
+    latency::Histogram,
     pool::Waiting,
     route::{self, Question, Refusal},
     session::{Input, LeaseFailure, Side, Want},
     slab::Key,
-    topology::{self, Place, ServerEntry, ServerId},
+    topology::{self, Place, ServerEntry, ServerId, ServerIndex},
 };
 
 use super::{
-    connecting::Connecting, departing::Farewell, mailbox::Order, pace::LoginPlace, replicas::ReplicaSearch,
+    connecting::Connecting, counters, departing::Farewell, mailbox::Order, pace::LoginPlace, replicas::ReplicaSearch,
     turn::Worker,
 };
 
@@ -128,13 +132,18 @@ impl Worker {
     pub(super) fn find_or_wait(&mut self, key: Key) {
         if self.pool_of(key).is_some_and(|pool| self.waiters.any_for(pool)) {
             // Whoever comes stands behind those who wait already.
-            self.wait(key);
+            self.begin_wait(key);
             self.serve_soon = true;
             return;
         }
         if self.find(key).is_err() {
-            self.wait(key);
+            self.begin_wait(key);
         }
+    }
+
+    fn begin_wait(&mut self, key: Key) {
+        counters::add(&self.mailbox.counters.waits, 1);
+        self.wait(key);
     }
 
     pub(super) fn wait(&mut self, key: Key) {
@@ -216,7 +225,8 @@ impl Worker {
             let entry = self.table.server(server);
             // Another worker may have taken the last place meanwhile: then the next decision sees it full.
             let Some(place) = entry.load.reserve(entry.max_connections) else { continue };
-            match self.connect(key, Side::Server, server) {
+            let reply_times = self.reply_times(pool, server);
+            match self.connect(key, Side::Server, server, reply_times) {
                 Ok(()) => {
                     if let Some(tenant) = self.tenants.get_mut(key) {
                         tenant.lease.place = Some(place);
@@ -233,6 +243,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Where replies are timed to sessions that this pool sends to that server.
+    pub(super) fn reply_times(&self, pool: PoolIndex, server: ServerIndex) -> Arc<Histogram> {
+        let (pool, server) = (&self.table.config.pool(pool).name, self.table.server(server).id);
+        self.mailbox.counters.reply_times.of(pool, server)
     }
 
     pub(super) fn next_tie_break(&mut self) -> u32 {
@@ -276,7 +292,8 @@ impl Worker {
                 if let Some(tenant) = self.tenants.get_mut(key) {
                     tenant.lease.errand_place = place;
                 }
-                self.connect(key, Side::Errand, index).is_ok()
+                // An errand's statement is ours, and not timed.
+                self.connect(key, Side::Errand, index, Arc::default()).is_ok()
             }
             None => false,
         };

@@ -311,6 +311,10 @@ impl Worker {
     pub(super) fn reconfigured(&mut self) {
         self.config_count += 1;
         self.dismiss_all();
+        let (config, table) = (&self.table.config, &self.table);
+        let is_configured =
+            |pool: &str, server| config.pools.iter().any(|known| known.name == pool) && table.place(server).is_some();
+        self.mailbox.counters.reply_times.forget_unused(is_configured);
     }
 }
 

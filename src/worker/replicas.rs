@@ -70,13 +70,14 @@ impl Worker {
         if found.pool != pool {
             return None;
         }
-        self.connect_replica(key, found.server)
+        self.connect_replica(key, pool, found.server)
     }
 
-    fn connect_replica(&mut self, key: Key, server: ServerIndex) -> Option<()> {
+    fn connect_replica(&mut self, key: Key, pool: PoolIndex, server: ServerIndex) -> Option<()> {
         let entry = self.table.server(server);
         let place = entry.load.reserve(entry.max_connections)?;
-        if let Err(error) = self.connect(key, Side::Replica, server) {
+        let reply_times = self.reply_times(pool, server);
+        if let Err(error) = self.connect(key, Side::Replica, server, reply_times) {
             warn!(server = &*self.table.server(server).name, %error, "cannot make a socket for a replica");
             return None;
         }
@@ -111,7 +112,8 @@ impl Worker {
         }
         let entry = self.table.server(server);
         let is_full = entry.max_connections > 0 && entry.load.connections() >= entry.max_connections;
-        match self.connect_replica(key, server) {
+        let pool = self.pool_of(key).ok_or(Refusal::NoServer)?;
+        match self.connect_replica(key, pool, server) {
             Some(()) => Ok(()),
             // Another worker has taken the last place meanwhile.
             None if is_full => Err(Refusal::AllFull),

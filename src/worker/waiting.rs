@@ -9,6 +9,7 @@ use crate::{
 };
 
 use super::{
+    counters,
     lease::{Miss, REST, RETRY},
     turn::Worker,
 };
@@ -76,6 +77,7 @@ impl Worker {
         }
         let expired = self.waiters.expire(self.now);
         self.waiters_deadline = self.waiters.next_deadline();
+        counters::add(&self.mailbox.counters.waits_expired, expired.len() as u64);
         for key in expired {
             let failure = self.failure(key);
             let input = self.failed_search(key, failure);

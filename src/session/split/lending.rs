@@ -281,13 +281,15 @@ impl Session {
     }
 
     /// The login is over: what a server says at the end of one.
-    pub(super) fn welcome(&mut self) {
+    pub(super) fn welcome(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &mut self.state else { return };
         let status = relay.status;
-        let lent = relay.split.as_deref_mut().and_then(|split| split.lent.as_deref_mut());
-        let Some(sequence) = lent.and_then(|lent| lent.welcome.take()) else { return };
+        let Some(split) = relay.split.as_deref_mut() else { return };
+        let Some(sequence) = split.lent.as_deref_mut().and_then(|lent| lent.welcome.take()) else { return };
+        let attributes = split.login.attributes.clone();
+        let trackers = self.told_at_login(None, &attributes, surroundings);
         let mut payload = Vec::with_capacity(16);
-        OkPacket { status, ..OkPacket::default() }.encode(OK_HEADER, self.capabilities, &mut payload);
+        OkPacket { status, trackers, ..OkPacket::default() }.encode(OK_HEADER, self.capabilities, &mut payload);
         self.send_packet(Side::Client, sequence, &payload);
         self.outputs.push_back(Output::Entered);
     }

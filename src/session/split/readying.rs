@@ -195,7 +195,7 @@ impl Session {
         if self.run_again() {
             return;
         }
-        self.welcome();
+        self.welcome(surroundings);
         if self.split_mut().is_some_and(|split| std::mem::take(&mut split.repeats)) {
             return self.say_again();
         }

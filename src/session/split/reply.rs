@@ -205,6 +205,7 @@ impl Session {
 
     /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.
     pub(in crate::session) fn repeat_read(&mut self, surroundings: Surroundings<'_>) {
+        self.asked_at = surroundings.now;
         let State::Relay(relay) = &mut self.state else { return };
         let Some(split) = relay.split.as_deref_mut() else { return };
         if split.lent.is_some() && !split.is_ready(Side::Server, relay.status, surroundings) {

@@ -63,6 +63,11 @@ backend_user = "other"
 backend_password = "elsewhere"
 pool = "main"
 [[user]]
+name = "handed"
+password = "secret"
+pool = "main"
+handoff = true
+[[user]]
 name = "split"
 password = "secret"
 split = { write = "home", read = "main" }
@@ -182,6 +187,8 @@ pub(super) struct Stage {
     pub(super) cut: usize,
     /// Capabilities that the client leaves out.
     pub(super) lacking: Capabilities,
+    /// What the client says of itself.
+    pub(super) attributes: Vec<u8>,
 }
 
 impl Stage {
@@ -216,6 +223,7 @@ impl Stage {
             wishes: Vec::new(),
             cut: usize::MAX,
             lacking: Capabilities::default(),
+            attributes: Vec::new(),
         };
         stage.collect();
         stage
@@ -304,7 +312,7 @@ impl Stage {
             auth_response,
             database: database.map(Into::into),
             plugin: Some(plugin.name().to_vec()),
-            attributes: Vec::new(),
+            attributes: self.attributes.clone(),
         };
         let mut payload = Vec::new();
         response.encode(&mut payload);
@@ -403,6 +411,7 @@ pub(super) fn facts(id: u32) -> ServerFacts {
         thread_id: 0,
         is_local: false,
         since: Instant::now(),
+        reply_times: Arc::default(),
     }
 }
 
