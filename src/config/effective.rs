@@ -238,6 +238,7 @@ fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
         ("role", Shown::of(server.role)),
         ("max_connections", Shown::Count(server.max_connections)),
         ("priority", Shown::Count(server.priority)),
+        ("extra_port", Shown::Count(server.extra_port.unwrap_or(0).into())),
     ];
     let header = format!("[[cluster.{}.server]]", toml_key(&cluster.name));
     named(&["cluster", "server"], &format!("{}/{}", cluster.name, server.name), header, values)

@@ -109,6 +109,7 @@ pub(crate) struct ServerSection {
     pub(crate) role: Option<At<RoleSetting>>,
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) priority: Option<At<u32>>,
+    pub(crate) extra_port: Option<At<u32>>,
 }
 
 pub(crate) struct PoolSection {
@@ -309,6 +310,7 @@ impl ServerSection {
             role: table.choice("role"),
             max_connections: table.count("max_connections"),
             priority: table.count("priority"),
+            extra_port: table.count("extra_port"),
         };
         table.finish();
         section

@@ -40,6 +40,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use follower::{Follower, Release};
 pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
+pub(crate) use value::duration;
 pub use value::redirect_target;
 
 use crate::protocol::auth::{Secret, Verifier};
@@ -267,6 +268,8 @@ pub struct Server {
     pub max_connections: u32,
     /// Of servers that are equally far, the one with the most becomes primary, `0 ..= limits::PRIORITY_MAX`; 0: never.
     pub priority: u32,
+    /// Where health checks may still log in when all connections are taken.
+    pub extra_port: Option<u16>,
 }
 
 /// Where a server is.

@@ -138,6 +138,7 @@ impl Resolver<'_> {
             role: inner(written.role)?,
             max_connections: inner(written.max_connections)?,
             priority: inner(written.priority)?,
+            extra_port: u16::try_from(inner(written.extra_port)?).ok().filter(|port| *port > 0),
         })
     }
 

@@ -536,6 +536,14 @@ static SERVER: Section = Section {
             reload: Reload::AtOnce,
             doc: "With `failover`: of replicas that are equally far the one with the most is promoted. 0: never.",
         },
+        Setting {
+            name: "extra_port",
+            form: Form::Count { min: 0, max: u16::MAX as u32 },
+            absent: Absent::Is("0"),
+            reload: Reload::AtOnce,
+            doc: "MariaDB's `extra_port`: health checks log in there while the server refuses them with 1040, since all of its \
+                  `max_connections` are taken. 0: it has none. Sessions never use it.",
+        },
     ],
 };
 

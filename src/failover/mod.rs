@@ -125,13 +125,21 @@ impl Work<'_> {
         let cluster = self.cluster();
         let account = &self.promotion.admin;
         let plan = |members: &[Member]| plan::plan(members, wanted, &self.promotion.replication);
-        let (members, connections) = survey::survey(cluster, account).await;
+        let (mut members, connections) = survey::survey(cluster, account).await;
+        self.pass_over_drained(&mut members);
         let first = plan(&members).map_err(reason)?;
         if mode == Mode::Rehearse {
             return Ok(told(&first, &members));
         }
         let run = self.locked(members, connections, first, |members| plan(members).map(Some)).await?;
         self.carry_out(run).await
+    }
+
+    /// Whoever is taken out of use is not promoted, unless it is named.
+    fn pass_over_drained(&self, members: &mut [Member]) {
+        let servers = self.table.servers.iter().filter(|server| server.cluster == self.index);
+        let drained = members.iter_mut().zip(servers).filter(|(_, server)| !server.service.is_in_use());
+        drained.for_each(|(member, _)| member.priority = 0);
     }
 
     /// Makes a replica of a server that came back; of one at a time, the others wait for the next look.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::topology::replication::Pasts;
 use crate::topology::{
     Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
-    RoutingTable, ServerId, ServerRole, Succession, Successions,
+    RoutingTable, ServerId, ServerRole, Service, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -25,6 +25,8 @@ pub(super) enum Order {
     HoldWrites(String, oneshot::Sender<()>),
     /// Let them write again, after this change of the primary, if there was one; answered as above.
     LetWrite(String, Option<(ServerId, ServerId)>, oneshot::Sender<()>),
+    /// Take a server into use or out of it; answered when the table says so.
+    Serve(ServerId, Service, oneshot::Sender<()>),
     /// Send clients elsewhere, or not any more; answered when the table says so.
     Redirect(Box<Redirect>, oneshot::Sender<()>),
     /// Ask these servers; answered when each was asked after this came.
@@ -105,6 +107,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     /// Runs until nobody can give orders any more.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut reports: mpsc::Receiver<Report>) {
         loop {
+            let retirement = self.beliefs.next_retirement();
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => self.obey(order),
@@ -113,6 +116,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
                 Some(finding) = self.inbox.recv() => self.take_finding(finding),
                 Some(report) = reports.recv() => self.take_report(report),
                 Some(ended) = self.watchers.join_next_with_id() => self.replace_watcher(ended),
+                () = moment(retirement) => self.retire(),
             }
         }
     }
@@ -135,6 +139,10 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
                 self.publish_changes();
                 let _ = done.send(());
             }
+            Order::Serve(server, service, done) => {
+                self.serve(server, service);
+                let _ = done.send(());
+            }
             Order::Redirect(redirect, done) => {
                 self.beliefs.redirect(*redirect);
                 self.publish_changes();
@@ -146,6 +154,22 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
                 self.answer_awaited(None);
             }
         }
+    }
+
+    fn serve(&mut self, server: ServerId, service: Service) {
+        if let Some(watched) = self.watched.get(&server) {
+            tracing::info!("server {}: {service}, as an operator says", watched.target);
+        }
+        self.beliefs.serve(server, service);
+        self.publish_changes();
+    }
+
+    /// The time that some server was given for its sessions is over.
+    fn retire(&mut self) {
+        for name in self.beliefs.retire(Instant::now()) {
+            tracing::info!("server {name}: the time for draining it is over; whoever is still there is ended");
+        }
+        self.publish_changes();
     }
 
     /// Tells those who waited for a check of this server, and whoever waits for nobody any more.
@@ -315,6 +339,14 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let delay = target.interval;
         let watched = self.watch(target, delay);
         self.watched.insert(watched.target.server, watched);
+    }
+}
+
+/// Waits until then; for ever, where there is nothing to wait for.
+async fn moment(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch as latest};
 pub use chronicle::Chronicle;
 
 use crate::config::Config;
-use crate::topology::{Beliefs, Redirect, Report, RoutingTable, ServerId, Succession};
+use crate::topology::{Beliefs, Redirect, Report, RoutingTable, ServerId, Service, Succession};
 use keeper::{Keeper, Order};
 
 /// The health checks of all servers. They end when this is dropped.
@@ -79,7 +79,7 @@ impl Monitor {
         self.kept.load_full()
     }
 
-    /// For whoever changes the primary of a cluster.
+    /// For whoever changes the primary of a cluster, or takes a server out of use.
     pub fn steering(&self) -> Steering {
         Steering { orders: self.orders.downgrade() }
     }
@@ -92,7 +92,7 @@ impl Monitor {
     }
 }
 
-/// What somebody who changes the primary of a cluster tells the monitor. Does not keep the monitor alive.
+/// What somebody who changes the primary of a cluster, or takes a server out of use, tells the monitor. Does not keep the monitor alive.
 #[derive(Debug, Clone)]
 pub struct Steering {
     orders: mpsc::WeakSender<Order>,
@@ -111,6 +111,11 @@ impl Steering {
     pub async fn let_write(&self, cluster: &str, change: Option<(ServerId, ServerId)>) -> bool {
         let cluster = cluster.to_owned();
         self.order(|done| Order::LetWrite(cluster, change, done)).await
+    }
+
+    /// Takes a server into use, or out of it. True when the table that says so is published.
+    pub async fn serve(&self, server: ServerId, service: Service) -> bool {
+        self.order(|done| Order::Serve(server, service, done)).await
     }
 
     /// Asks these servers again now; true when each was asked after this began, whatever it answered.

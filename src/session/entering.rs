@@ -250,7 +250,7 @@ impl Session {
         let sequence = self.login_sequence();
         let refusal = match &mut self.state {
             State::Leasing(entry) => entry.refusal.take(),
-            State::Frontend(_) | State::Entering(_) | State::Relay(_) | State::Ended => None,
+            State::Frontend(_) | State::Entering(_) | State::Relay(_) | State::Severed(_) | State::Ended => None,
         };
         if let Some(refusal) = refusal {
             return self.deny(sequence, refusal, Ending::ServerDenied);

@@ -110,7 +110,7 @@ impl Session {
                 | Exchange::Parting(_)
                 | Exchange::Tunnel => None,
             },
-            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Ended => None,
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Severed(_) | State::Ended => None,
         }
     }
 

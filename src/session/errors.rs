@@ -90,6 +90,11 @@ pub(super) fn shutdown() -> ErrPacket {
     ErrPacket::new(Error::SERVER_SHUTDOWN, "Server shutdown in progress")
 }
 
+/// The server was taken out of use, and the session had what no other server could be given.
+pub(super) fn server_drained(name: &str) -> ErrPacket {
+    ErrPacket::new(Error::SERVER_SHUTDOWN, format!("Server shutdown in progress: '{name}' was taken out of use"))
+}
+
 /// The SQL state of a login that was rejected: connectors that know several hosts try the next one.
 pub(super) const LOGIN_REJECTED: [u8; 5] = *b"08004";
 /// The SQL state of a connection that is over: pools throw it away, and connect again.

@@ -72,6 +72,10 @@ pub enum Input {
     Recall,
     /// The home server is not what it was when it was leased.
     Displaced(Displacement),
+    /// The replica is taken out of use: reads go elsewhere from the next one on.
+    ReplicaDrained,
+    /// The replica is out of use, and its connection is about to be closed.
+    ReplicaOutOfUse,
     /// The time given by `poll_timeout` has come.
     Timeout,
 }
@@ -150,6 +154,10 @@ pub enum Displacement {
     Down,
     /// It does not answer, and what is on the connection can be of no use any more: whatever it says later comes too late.
     Gone,
+    /// An operator takes it out of use: the session goes on elsewhere as soon as nothing of it is lost with that.
+    Drained,
+    /// It is out of use: nobody stays.
+    OutOfUse,
 }
 
 /// What became of looking for the session that a client wants to kill.

@@ -25,6 +25,7 @@ mod output;
 mod parting;
 mod relay;
 mod salts;
+mod severed;
 mod split;
 
 use std::{
@@ -44,7 +45,13 @@ pub use split::{Bond, RouteCounts, Stay};
 
 use crate::{
     config::Entrance,
-    protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket},
+    protocol::{
+        auth::Credential,
+        capability::Capabilities,
+        packet::{Walker, write_packet},
+        response::ErrPacket,
+        status::StatusFlags,
+    },
 };
 
 use entering::Entry;
@@ -136,6 +143,8 @@ pub struct Session {
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
     commands: u64,
+    /// Since when something under way, or left on its server, has tied it to that.
+    tied_since: Option<Instant>,
     /// Counts the connections given back: with the session's number it names one of them.
     parkings: u64,
     /// When the command under way, or the last one, was passed on.
@@ -164,6 +173,8 @@ enum State {
     /// A server is connected; we log in.
     Entering(Box<Entry>),
     Relay(Relay),
+    /// Its server was taken out of use, and what it had there is lost: the next command is answered with that.
+    Severed(Walker),
     /// `Output::Close` was given.
     Ended,
 }
@@ -186,6 +197,7 @@ impl Session {
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
             commands: 0,
+            tied_since: None,
             parkings: 0,
             asked_at: surroundings.now,
             counts: birth.counts,
@@ -203,6 +215,7 @@ impl Session {
         match (&self.state, from) {
             (State::Frontend(_), Side::Client) => self.frontend_step(received, surroundings),
             (State::Entering(_), Side::Server) => self.entering_step(received, surroundings),
+            (State::Severed(_), _) => self.severed_step(from, received),
             (State::Ended, _) => Step::Consume { length: received.len() },
             // A client that sends on before its login is over is heard afterwards.
             (State::Frontend(_) | State::Leasing(_) | State::Entering(_), _) => Step::Wait,
@@ -230,6 +243,8 @@ impl Session {
             Input::Drain(reason) => self.drain(reason),
             Input::Recall => self.recalled(surroundings),
             Input::Displaced(why) => self.displaced(why, surroundings),
+            Input::ReplicaDrained => self.replica_is_to_be_left(),
+            Input::ReplicaOutOfUse => self.replica_has_ended(),
             Input::Timeout => self.timed_out(surroundings),
         }
     }
@@ -302,6 +317,7 @@ impl Session {
             State::Leasing(_) => "waiting for a server",
             State::Entering(_) => "login at server",
             State::Relay(relay) => relay.activity(),
+            State::Severed(_) => "lost its server",
             State::Ended => "closing",
         }
     }
@@ -310,8 +326,33 @@ impl Session {
     pub fn pins(&self) -> Vec<&'static str> {
         match &self.state {
             State::Relay(relay) => relay.pins(),
-            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Ended => Vec::new(),
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Severed(_) | State::Ended => {
+                Vec::new()
+            }
         }
+    }
+
+    /// Why the session could not go on at another server now than the one that it is at home at; nothing if it could.
+    pub fn ties(&self) -> Vec<&'static str> {
+        match &self.state {
+            State::Relay(relay) => relay.ties(),
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Severed(_) | State::Ended => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Since when something has tied the session to its server.
+    pub fn tied_since(&self) -> Option<Instant> {
+        self.tied_since
+    }
+
+    /// A command is over: whether what it leaves ties the session to its server.
+    fn note_ties(&mut self, now: Instant) {
+        let State::Relay(relay) = &self.state else { return };
+        let is_tied = relay.status.contains(StatusFlags::IN_TRANS)
+            || relay.split.as_deref().is_some_and(|split| split.pins().next().is_some());
+        self.tied_since = if is_tied { self.tied_since.or(Some(now)) } else { None };
     }
 
     fn client_closed(&mut self) {
@@ -328,7 +369,7 @@ impl Session {
         match &self.state {
             State::Entering(_) => self.server_left_during_login(surroundings),
             State::Relay(_) => self.home_broke(surroundings),
-            State::Frontend(_) | State::Leasing(_) | State::Ended => {}
+            State::Frontend(_) | State::Leasing(_) | State::Severed(_) | State::Ended => {}
         }
     }
 
@@ -343,6 +384,7 @@ impl Session {
             State::Frontend(_) | State::Leasing(_) | State::Entering(_) => {
                 self.deny(self.login_sequence(), errors::shutdown(), Ending::Drained)
             }
+            State::Severed(_) => self.close(Ending::Drained),
             State::Ended => {}
         }
     }
@@ -375,7 +417,7 @@ impl Session {
                 self.errand_failed();
                 self.wake_home(surroundings);
             }
-            State::Leasing(_) | State::Ended => {}
+            State::Leasing(_) | State::Severed(_) | State::Ended => {}
         }
     }
 
@@ -384,7 +426,7 @@ impl Session {
         match &self.state {
             State::Frontend(frontend) => frontend.sequence,
             State::Leasing(entry) | State::Entering(entry) => entry.client_sequence,
-            State::Relay(_) | State::Ended => 0,
+            State::Relay(_) | State::Severed(_) | State::Ended => 0,
         }
     }
 

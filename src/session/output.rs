@@ -57,6 +57,13 @@ pub enum Output {
     Park(Box<Parking>),
     /// Somebody may wait for the home connection that the session keeps: answered by `Input::Yield`.
     Yield,
+    /// The home connection, at this server, stands by while another one is looked for.
+    SetAside(ServerId),
+    /// The one that stands by is the home connection again; another one, or the search for it, is given up. If it was lost
+    /// meanwhile, `Input::Closed` tells.
+    TakeBack,
+    /// The one that stands by is not needed any more.
+    DropAside,
     /// Find, reserve and connect a replica for the reads of the session's user, or lend a connection to one. Where sessions
     /// share them, the session waits for a while; else the answer may be at once that there is none.
     LeaseReplica(Box<ReplicaWant>),

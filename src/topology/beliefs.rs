@@ -12,7 +12,7 @@ use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
     Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Redirect,
-    Registry, RoutingTable, Seen, ServerEntry, ServerId, Thresholds,
+    Registry, RoutingTable, Seen, ServerEntry, ServerId, Service, Thresholds,
 };
 use super::{galera, group};
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
@@ -49,6 +49,8 @@ struct Known {
     thresholds: Thresholds,
     belief: Belief,
     contact: Option<Contact>,
+    /// What an operator wants of it.
+    service: Service,
     /// What follows from all that was heard in its cluster.
     standing: Standing,
 }
@@ -245,6 +247,34 @@ impl Beliefs {
         self.conclude_all();
     }
 
+    /// Takes a server into use, or out of it. A server that is no longer configured is ignored.
+    pub fn serve(&mut self, server: ServerId, service: Service) {
+        let Some(known) = self.find(server) else {
+            return;
+        };
+        known.service = service;
+        let cluster = known.cluster;
+        self.is_told = false;
+        self.conclude(cluster);
+    }
+
+    /// Takes those servers out of use whose time for draining is over; gives the names of those.
+    pub fn retire(&mut self, now: Instant) -> Vec<Arc<str>> {
+        let is_over = |known: &&Known| known.service.ends().is_some_and(|until| until <= now);
+        let over = self.known.iter().filter(is_over);
+        let over: Vec<_> = over.map(|known| (known.registered.id, Arc::clone(&known.name))).collect();
+        let retire = |(id, name)| {
+            self.serve(id, Service::OutOfUse { since: now });
+            name
+        };
+        over.into_iter().map(retire).collect()
+    }
+
+    /// When [`Beliefs::retire`] has something to do next.
+    pub fn next_retirement(&self) -> Option<Instant> {
+        self.known.iter().filter_map(|known| known.service.ends()).min()
+    }
+
     /// Clients are sent elsewhere from now on, or not any more.
     pub fn redirect(&mut self, redirect: Redirect) {
         self.redirect = Arc::new(redirect);
@@ -358,8 +388,12 @@ impl Beliefs {
 /// The servers of a cluster, in the order of the configuration.
 fn members<'a>(known: &'a [Known], cluster: ClusterIndex, settings: &'a Cluster) -> Vec<Member<'a>> {
     let known = known.iter().filter(|known| known.cluster == cluster);
-    let member =
-        |(known, server): (&'a Known, &'a Server)| Member { id: known.registered.id, server, belief: &known.belief };
+    let member = |(known, server): (&'a Known, &'a Server)| Member {
+        id: known.registered.id,
+        server,
+        belief: &known.belief,
+        service: known.service,
+    };
     known.zip(&settings.servers).map(member).collect()
 }
 
@@ -378,6 +412,7 @@ impl Known {
             },
             belief: Belief::new(now),
             contact: None,
+            service: Service::InUse,
             standing: Standing::new(ServerRole::Unknown),
         }
     }
@@ -385,8 +420,14 @@ impl Known {
     /// This server as the configuration has it now, and what was believed of it as far as it is still the same one.
     fn remember(self, old: Option<Known>) -> Known {
         match old {
-            Some(old) if old.address == self.address => Known { belief: old.belief, contact: old.contact, ..self },
-            Some(_) | None => {
+            Some(old) if old.address == self.address => {
+                Known { belief: old.belief, contact: old.contact, service: old.service, ..self }
+            }
+            Some(Known { service, .. }) => {
+                self.registered.progress.note(None);
+                Known { service, ..self }
+            }
+            None => {
                 self.registered.progress.note(None);
                 self
             }
@@ -405,6 +446,7 @@ impl Known {
                 .or_else(|| literal_endpoint(&self.address)),
             weight: server.weight,
             max_connections: server.max_connections,
+            service: self.service,
             health: self.health(),
             greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
             load: Arc::clone(&self.registered.load),

@@ -234,6 +234,9 @@ impl Worker {
             Output::LeaseHome(want, avoid) => self.lease_home(key, &want, avoid),
             Output::Park(parking) => self.park(key, *parking),
             Output::Yield => self.answer_yield(key),
+            Output::SetAside(server) => self.set_aside(key, server),
+            Output::TakeBack => self.take_back(key),
+            Output::DropAside => self.drop_aside(key),
             Output::LeaseReplica(want) => self.lease_replica(key, want),
             Output::ReclaimReplica(last) => self.reclaim_replica(key, last),
             Output::ReleaseReplica => self.release_replica(key),
@@ -282,7 +285,8 @@ impl Worker {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
-        let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let Tenant { client, server, replica, errand, aside, lease, .. } = tenant;
+        aside.into_iter().for_each(|aside| self.dismiss_aside(*aside));
         let server_farewell = lease.farewell();
         let (place, replica_place) = lease.into_places();
         let client_hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
@@ -342,7 +346,8 @@ impl Worker {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
-        let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let Tenant { client, server, replica, errand, aside, lease, .. } = tenant;
+        aside.into_iter().for_each(|aside| self.shut_aside(*aside));
         for connection in [Some(client), server, replica.map(|replica| *replica), errand].into_iter().flatten() {
             self.shut(connection.socket);
         }

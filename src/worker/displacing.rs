@@ -6,7 +6,7 @@ use crate::{
     config::Role,
     session::{Displacement, Input, Side},
     slab::Key,
-    topology::{Condition, ServerId, ServerIndex, ServerRole},
+    topology::{Condition, ServerId, ServerIndex, ServerRole, Service},
 };
 
 use super::turn::{Timer, Worker};
@@ -20,9 +20,36 @@ impl Worker {
         if is_at_replica && replica.is_some_and(|replica| self.is_down(replica)) {
             self.closed(key, Side::Replica);
         }
+        self.look_at_replica(key);
+        self.look_at_aside(key);
         if let Some(why) = self.displacement(key) {
             self.tell(key, Input::Displaced(why));
         }
+    }
+
+    /// Whether the session may stay with its replica.
+    fn look_at_replica(&mut self, key: Key) {
+        let replica = |worker: &Worker| Some(worker.tenants.get(key)?.session.replica()?.id);
+        match replica(self).map_or(Service::InUse, |server| self.service(server)) {
+            Service::InUse => {}
+            Service::Draining { .. } => self.tell(key, Input::ReplicaDrained),
+            Service::OutOfUse { .. } => {
+                self.tell(key, Input::ReplicaOutOfUse);
+                if replica(self).is_some() {
+                    self.closed(key, Side::Replica);
+                }
+            }
+        }
+    }
+
+    /// Whether sessions may come to a server.
+    pub(super) fn takes_sessions(&self, server: ServerId) -> bool {
+        self.table.place(server).is_some_and(|place| self.table.server(place).service.is_in_use())
+    }
+
+    /// What an operator wants of a server. One that is no longer configured has its own way out.
+    pub(super) fn service(&self, server: ServerId) -> Service {
+        self.table.place(server).map_or(Service::InUse, |place| self.table.server(place).service)
     }
 
     /// The session has just come to its home, while the table may have changed.
@@ -42,6 +69,11 @@ impl Worker {
         if health.condition == Condition::Down {
             let is_gone = (is_for_writes && self.has_successor(place)) || self.overdue_at(place) <= self.now;
             return Some(if is_gone { Displacement::Gone } else { Displacement::Down });
+        }
+        match self.service(home) {
+            Service::InUse => {}
+            Service::Draining { .. } => return Some(Displacement::Drained),
+            Service::OutOfUse { .. } => return Some(Displacement::OutOfUse),
         }
         let is_member = |pool| self.table.pool(pool).members.contains(&place);
         if !is_for_writes || health.condition != Condition::Up || self.table.chain(pool).any(is_member) {

@@ -169,7 +169,7 @@ impl Worker {
         match user {
             Some(user) if is_of_now && self.stage == Stage::Open && lendable.connection.may_rest() => {
                 let kind = Kind { side, user, capabilities: required };
-                match self.must_share(server) {
+                match self.must_share(server) || !self.takes_sessions(server) {
                     true => self.dismiss(lendable),
                     false => {
                         self.lay_to_rest(Rest { owner, kind, is_for_others, since: self.now, connection: lendable })
@@ -292,6 +292,15 @@ impl Worker {
     /// Closes all that rest: the configuration they were made by is gone, or the worker ends.
     pub(super) fn dismiss_all(&mut self) {
         self.dismiss_since(self.now);
+    }
+
+    /// Closes those that rest at servers which are taken out of use.
+    pub(super) fn dismiss_drained(&mut self) {
+        let servers: Vec<ServerId> = self.resting.iter().map(|rest| rest.connection.facts.id).collect();
+        let drained: Vec<ServerId> = servers.into_iter().filter(|server| !self.takes_sessions(*server)).collect();
+        while let Some(rest) = self.resting.take_longest(|rest| drained.contains(&rest.connection.facts.id)) {
+            self.dismiss(rest.connection);
+        }
     }
 
     fn dismiss_since(&mut self, since: Instant) {

@@ -17,6 +17,7 @@ use crate::{
     io::WakeHandle,
     session::{Found, SessionId},
     slab::Key,
+    topology::ServerId,
 };
 
 use super::Counters;
@@ -109,6 +110,12 @@ pub struct SessionRow {
     pub address: String,
     /// The server in use.
     pub server: Option<String>,
+    /// The same for the process, or the one that its connection to stands by.
+    #[serde(skip)]
+    pub home: Option<ServerId>,
+    /// The replica that its reads go to.
+    #[serde(skip)]
+    pub reads_at: Option<ServerId>,
     /// The replica that its reads go to.
     pub replica: Option<String>,
     /// The server used before that one.
@@ -117,6 +124,10 @@ pub struct SessionRow {
     pub state: &'static str,
     /// Why it could not leave its server now.
     pub pins: Vec<&'static str>,
+    /// Why it could not go on at another server now, if its own was taken out of use.
+    pub ties: Vec<&'static str>,
+    /// For how long something has tied it to its server.
+    pub tied_seconds: Option<u64>,
     /// Commands so far.
     pub commands: u64,
     /// Seconds since the client connected.

@@ -3,6 +3,7 @@
 //! - `turn` is the loop: wait for the kernel, handle everything that happened, read the mail, submit once;
 //! - `conduct` moves bytes between a session's sockets as its steps say, and carries out its outputs;
 //! - `lease` finds and reserves servers, `connecting` connects them, `waiting` serves who waits for one;
+//! - `aside` keeps home connections while their sessions are made ready at another server;
 //! - `lending` keeps home connections that rest between the transactions of different sessions;
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
@@ -12,6 +13,7 @@
 //!
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
 
+mod aside;
 mod conduct;
 mod connecting;
 mod connection;

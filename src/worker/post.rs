@@ -76,6 +76,7 @@ impl Worker {
             self.reconfigured();
             self.send_away(removed);
         }
+        self.dismiss_drained();
         if redirect_changed {
             self.recall();
         }
@@ -118,10 +119,14 @@ impl Worker {
             user: String::from_utf8_lossy(session.user().unwrap_or_default()).into_owned(),
             address: tenant.address.to_string(),
             server: session.server().map(|server| server.name.to_string()),
+            home: session.server().map(|server| server.id),
+            reads_at: session.replica().map(|server| server.id),
             replica: session.replica().map(|replica| replica.name.to_string()),
             last_server: session.last_server().map(|name| name.to_string()),
             state: session.activity(),
             pins: session.pins(),
+            ties: session.ties(),
+            tied_seconds: session.tied_since().map(|since| self.now.saturating_duration_since(since).as_secs()),
             commands: session.commands(),
             age_seconds: self.now.duration_since(tenant.born).as_secs(),
         }

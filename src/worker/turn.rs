@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     Company,
+    aside::Aside,
     connection::Connection,
     counters,
     departing::Departing,
@@ -98,6 +99,8 @@ pub(super) struct Tenant {
     /// Boxed, since most sessions have none.
     pub(super) replica: Option<Box<Connection>>,
     pub(super) errand: Option<Connection>,
+    /// The home connection that it goes back to, unless it arrives at another one.
+    pub(super) aside: Option<Box<Aside>>,
     pub(super) lease: Lease,
     /// The deadline for which a timer is set.
     pub(super) timer: Option<Instant>,
@@ -134,6 +137,8 @@ pub(super) enum Owner {
     Session(Key, Side),
     Departing(Key),
     Resting(Key),
+    /// Of a session, and standing by.
+    Aside(Key),
 }
 
 /// What a deadline concerns.
@@ -194,7 +199,7 @@ impl Worker {
             for event in events.drain(..) {
                 let owner = event.socket().and_then(|socket| self.owner(socket));
                 let concerned = match owner {
-                    Some(Owner::Session(key, _)) => Some(key),
+                    Some(Owner::Session(key, _) | Owner::Aside(key)) => Some(key),
                     Some(Owner::Departing(_) | Owner::Resting(_)) | None => None,
                 };
                 self.guarded(concerned, |worker| worker.happened(event, owner));
@@ -238,6 +243,7 @@ impl Worker {
                 Some(Owner::Session(key, side)) => self.received(key, side, span),
                 // It says why it hangs up.
                 Some(Owner::Resting(key)) => self.resting_failed(key),
+                Some(Owner::Aside(key)) => self.aside_lost(key),
                 // Whatever a departing peer still says, nobody hears it.
                 Some(Owner::Departing(_)) | None => {}
             },
@@ -249,7 +255,8 @@ impl Worker {
                         lendable.connection.sent(&mut self.io, &unsent);
                     }
                 }
-                None => {}
+                // What was written to it before it was set aside was answered.
+                Some(Owner::Aside(_)) | None => {}
             },
             Event::SentBytes { result: Ok(()), buffer, .. } => self.bytes_sent(owner, buffer.len()),
             Event::SentBytes { result: Err(_), .. } | Event::SendFailed { .. } => self.send_failed(owner),
@@ -279,7 +286,7 @@ impl Worker {
                     lendable.connection.sent_bytes(&mut self.io, written);
                 }
             }
-            None => {}
+            Some(Owner::Aside(_)) | None => {}
         }
     }
 
@@ -302,6 +309,7 @@ impl Worker {
             Some(Owner::Session(key, side)) => self.closed(key, side),
             Some(Owner::Departing(key)) => self.departed(key),
             Some(Owner::Resting(key)) => self.resting_failed(key),
+            Some(Owner::Aside(key)) => self.aside_lost(key),
             None => {}
         }
     }

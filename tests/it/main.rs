@@ -19,6 +19,7 @@ mod killing;
 mod layering;
 mod leaks;
 mod login;
+mod maintenance;
 mod offline;
 mod oracle;
 mod pair;

@@ -7,7 +7,7 @@ use crate::harness::checker::Load;
 use crate::harness::{Account, Client, Engine, Flavour, Server, Sqluice, Start, Trio, eventually};
 
 /// Three servers with the account that promotions are made with, which has no more than it needs.
-fn set(flavour: Flavour) -> Trio {
+pub(crate) fn set(flavour: Flavour) -> Trio {
     let trio = Trio::start(flavour);
     let needs = match flavour.is_mariadb() {
         true => {
@@ -31,7 +31,7 @@ fn set(flavour: Flavour) -> Trio {
     trio
 }
 
-fn in_front_of(trio: &Trio, failover: &str) -> Sqluice {
+pub(crate) fn in_front_of(trio: &Trio, failover: &str) -> Sqluice {
     in_front_with(trio, failover, "5s")
 }
 
@@ -48,7 +48,8 @@ fn in_front_with(trio: &Trio, failover: &str, check_timeout: &str) -> Sqluice {
     }
     text += "[pool]\nwrite = { cluster = \"set\", role = \"primary\" }\n\
              read = { cluster = \"set\", role = \"replica\", fallback = \"write\" }\n\
-             [[user]]\nname = \"app\"\npassword = \"app\"\nsplit = { write = \"write\", read = \"read\" }\n";
+             [[user]]\nname = \"app\"\npassword = \"app\"\nsplit = { write = \"write\", read = \"read\" }\n\
+             [[user]]\nname = \"other\"\npassword = \"other\"\npool = \"write\"\n";
     Start::new(Engine::IoUring, text).run_with_servers_up(3)
 }
 
@@ -60,12 +61,12 @@ fn primary(sqluice: &Sqluice) -> Option<String> {
     primary.map(|server| server["name"].as_str().expect("a server has a name").to_owned())
 }
 
-fn await_primary(sqluice: &Sqluice, name: &str) {
+pub(crate) fn await_primary(sqluice: &Sqluice, name: &str) {
     eventually(&format!("{name} is the primary"), || (primary(sqluice).as_deref() == Some(name)).then_some(()));
 }
 
 /// Until a server follows another one, and has caught up with it.
-fn await_following(replica: &Server, primary: &Server) {
+pub(crate) fn await_following(replica: &Server, primary: &Server) {
     let (ask, port) = match replica.flavour.is_mariadb() {
         true => ("SHOW SLAVE STATUS", primary.address.port()),
         false => ("SHOW REPLICA STATUS", primary.address.port()),

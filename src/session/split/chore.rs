@@ -76,6 +76,10 @@ pub(super) enum Chore {
     HomePrepare(StatementId),
     /// Ask home for LAST_INSERT_ID(), before its connection goes.
     InsertId,
+    /// Ask home for all that the session has set, before the session leaves for another one.
+    Stock,
+    /// Ask the next home for the same.
+    Proof,
 }
 
 impl Chore {
@@ -98,7 +102,9 @@ impl Chore {
             | Chore::HomeRole
             | Chore::HomeReading(_)
             | Chore::HomePrepare(_)
-            | Chore::InsertId => Side::Server,
+            | Chore::InsertId
+            | Chore::Stock
+            | Chore::Proof => Side::Server,
             Chore::Reset
             | Chore::ReplicaValues
             | Chore::Schema
@@ -125,6 +131,8 @@ impl Chore {
                 | Chore::HomeWait
                 | Chore::HomeTheirs
                 | Chore::InsertId
+                | Chore::Stock
+                | Chore::Proof
         )
     }
 

@@ -177,11 +177,11 @@ impl Session {
             Knock::Refused(error) if error.state.is_none() || is_about_server(error.code) => {
                 self.home_failed(Some(Failure::LoginRefused { code: error.code.0 }), surroundings);
             }
-            Knock::Refused(error) => self.home_is_unfit(Some(error)),
+            Knock::Refused(error) => self.home_is_unfit(Some(error), surroundings),
             Knock::Unusable(why) => {
                 let name = self.server.as_ref().map_or("?", |server| &server.name);
                 let error = errors::server_unusable(name, &why);
-                self.home_is_unfit(Some(error));
+                self.home_is_unfit(Some(error), surroundings);
             }
             Knock::Malformed => self.home_failed(Some(Failure::Malformed), surroundings),
         }
@@ -217,6 +217,7 @@ impl Session {
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);
             }
+            false if self.stays_at_home(surroundings) => {}
             false => self.refuse_waiting(errors::server_lost(&name), Ending::ServerGone),
         }
     }
@@ -235,7 +236,10 @@ impl Session {
     }
 
     /// A home connection cannot be made what the session needs: its command hears why.
-    pub(super) fn home_is_unfit(&mut self, refusal: Option<ErrPacket>) {
+    pub(super) fn home_is_unfit(&mut self, refusal: Option<ErrPacket>, surroundings: Surroundings<'_>) {
+        if self.stays_at_home(surroundings) {
+            return;
+        }
         let name = self.server.as_ref().map_or("?", |server| &server.name);
         let why = "it does not take on what the session has set";
         let refusal = refusal.unwrap_or_else(|| errors::server_unusable(name, why));
@@ -250,6 +254,7 @@ impl Session {
     /// No home connection could be had in time.
     pub(in crate::session) fn home_not_found(&mut self, error: ErrPacket, ending: Ending) {
         if let Some(Stage::Borrowing) = self.stage() {
+            self.finds_no_other_home();
             self.refuse_waiting(error, ending);
         }
     }
@@ -266,6 +271,7 @@ impl Session {
             return self.deny(sequence, error, ending);
         }
         match &relay.exchange {
+            Exchange::Idle => {}
             Exchange::Preparing(_) if std::mem::take(&mut split.repeats) => {
                 relay.exchange = Exchange::Idle;
                 self.send_error(1, &error);
@@ -342,6 +348,9 @@ impl Session {
 
     /// Nobody has asked about the last statement: the connection need not be kept for that any longer.
     pub(in crate::session) fn hold_is_over(&mut self, surroundings: Surroundings<'_>) {
+        if self.leaves_unasked(surroundings) {
+            return;
+        }
         let Some(split) = self.split_mut().filter(|split| split.lent.as_deref().is_some_and(Lent::is_held)) else {
             return;
         };

@@ -42,7 +42,7 @@ pub(in crate::session) enum Tenure {
 }
 
 /// How a session that may change its home connection stands to it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lent {
     tenure: Tenure,
     /// It has one.
@@ -76,7 +76,7 @@ pub(super) struct Lent {
 }
 
 /// What was put on a connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Fit {
     /// It was another session's.
     needs_reset: bool,
@@ -557,15 +557,20 @@ impl Split {
 
     /// Whether the session would lose something with its home connection, outside of transactions.
     pub(super) fn is_bound(&self) -> bool {
-        let Some(lent) = self.lent.as_deref() else { return true };
+        self.lent.is_none() || self.bond_to_home().is_some()
+    }
+
+    /// What the session would lose with its home connection, outside of transactions.
+    pub(super) fn bond_to_home(&self) -> Option<Bond> {
+        let lent = self.lent.as_deref()?;
         // Before its first command a session has nothing that its next home would lack.
         let is_fresh = matches!(self.home, Home::Unknown | Home::Silent(_)) && !self.journal.was_reset();
         let is_known = is_fresh || (matches!(self.home, Home::Telling(_)) && self.journal.is_writable());
-        self.binding(self.pins.binding_home(), is_known && !lent.is_stuck).is_some()
+        self.binding(self.pins.binding_home(), is_known && !lent.is_stuck)
     }
 
     /// Whether the session may get another home connection.
-    pub(super) fn may_change_home(&self) -> bool {
+    pub(in crate::session) fn may_change_home(&self) -> bool {
         self.lent.is_some()
     }
 

@@ -23,6 +23,7 @@ mod conditions;
 mod hidden;
 mod journal;
 mod late_schema;
+mod leaving;
 mod lending;
 mod lent;
 mod locks;
@@ -66,6 +67,7 @@ use absorb::After;
 use awake::Awake;
 use conditions::Conditions;
 use journal::Journal;
+use leaving::Leaving;
 pub(super) use lending::told_of;
 use lent::Lent;
 pub(super) use lent::Tenure;
@@ -110,6 +112,8 @@ pub(super) struct Split {
     /// The command under way at home, for another home.
     kept: Kept,
     standing: Standing,
+    /// Its home server is taken out of use.
+    leaving: Option<Box<Leaving>>,
     /// What the command that waits is refused with.
     pub(super) refusal: Option<ErrPacket>,
     /// A read that the replica did not run waits for the home connection.
@@ -284,6 +288,7 @@ impl Split {
             follows: false,
             kept: Kept::new(table.config.cluster(cluster).hold_timeout),
             standing: Standing::default(),
+            leaving: None,
             refusal: None,
             repeats: false,
             reads_leave: true,

@@ -209,9 +209,12 @@ impl Session {
             }
             After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
+        self.leave_unwanted_replica();
         self.leave_if_asked();
+        self.split_mut().into_iter().for_each(Split::may_be_asked_again);
         self.move_if_asked(surroundings);
         self.let_connections_go(Some(surroundings.now));
+        self.note_ties(surroundings.now);
     }
 
     /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.

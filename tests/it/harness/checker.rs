@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use super::deadline::eventually;
 use super::servers::{Server, fresh_name};
-use client::Diary;
 pub(crate) use client::Phase;
+use client::{Diary, Habit};
 pub(crate) use judge::Fault;
 
 /// Clients at work until [`Load::stop`].
@@ -42,6 +42,15 @@ struct Shared {
 impl Load {
     /// Makes a table at `primary` and lets user app's `clients` append to it through `address`.
     pub(crate) fn start(address: SocketAddr, primary: &Server, clients: u32) -> Load {
+        Load::of(Habit::plain, address, primary, clients)
+    }
+
+    /// The same of users app and other, who write as text, as prepared statements, and by way of temporary tables.
+    pub(crate) fn varied(address: SocketAddr, primary: &Server, clients: u32) -> Load {
+        Load::of(Habit::varied, address, primary, clients)
+    }
+
+    fn of(habit: fn(u32) -> Habit, address: SocketAddr, primary: &Server, clients: u32) -> Load {
         let table = format!("test.{}", fresh_name("ledger"));
         // No unique key over the rows' names: a row that was written twice must be there twice.
         primary.direct().execute(&format!(
@@ -51,7 +60,7 @@ impl Load {
         let acknowledged = (0..clients).map(|_| AtomicU64::new(0)).collect();
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), acknowledged });
         let (at_work, name) = (Arc::clone(&shared), table.clone());
-        let clients = thread::spawn(move || client::run_all(address, &name, &at_work));
+        let clients = thread::spawn(move || client::run_all(address, &name, habit, &at_work));
         Load { table, shared, begun: Instant::now(), clients }
     }
 

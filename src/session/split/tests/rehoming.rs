@@ -156,6 +156,9 @@ fn state_that_cannot_be_taken_along_ends_the_session() {
         let mut play = Play::followed();
         play.at_home(statement, AUTOCOMMIT, b"");
         play.displace(Displacement::Demoted);
+        assert!(play.was_released(), "{statement}");
+        play.send(&query("SELECT 1"));
+        play.hears(1053, "08S01");
         assert_eq!(play.stage.ending(), Some(Ending::Drained), "{statement}");
     }
 }
