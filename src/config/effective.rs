@@ -228,6 +228,7 @@ fn cluster(cluster: &Cluster) -> Entry<'_> {
         ("fall", Shown::Count(cluster.fall)),
         ("rise", Shown::Count(cluster.rise)),
         ("connect_timeout", Shown::duration(cluster.connect_timeout)),
+        ("server_timeout", Shown::duration(cluster.server_timeout)),
         ("max_replica_lag", Shown::duration(cluster.max_replica_lag)),
         ("hold_timeout", Shown::duration(cluster.hold_timeout)),
         ("donor_reads", Shown::of(cluster.donor_reads)),
@@ -244,6 +245,7 @@ fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
         ("role", Shown::of(server.role)),
         ("max_connections", Shown::Count(server.max_connections)),
         ("priority", Shown::Count(server.priority)),
+        ("extra_port", Shown::Count(server.extra_port.unwrap_or(0).into())),
     ];
     values.extend(server_tls(&server.tls));
     let header = format!("[[cluster.{}.server]]", toml_key(&cluster.name));

@@ -107,6 +107,7 @@ pub(crate) struct ClusterSection {
     pub(crate) fall: Option<At<u32>>,
     pub(crate) rise: Option<At<u32>>,
     pub(crate) connect_timeout: Option<At<Duration>>,
+    pub(crate) server_timeout: Option<At<Duration>>,
     pub(crate) max_replica_lag: Option<At<Duration>>,
     pub(crate) hold_timeout: Option<At<Duration>>,
     pub(crate) donor_reads: Option<At<DonorReads>>,
@@ -128,6 +129,7 @@ pub(crate) struct ServerSection {
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) priority: Option<At<u32>>,
     pub(crate) tls: ServerTlsSection,
+    pub(crate) extra_port: Option<At<u32>>,
 }
 
 pub(crate) struct PoolSection {
@@ -320,6 +322,7 @@ impl ClusterSection {
             fall: table.count("fall"),
             rise: table.count("rise"),
             connect_timeout: table.duration("connect_timeout"),
+            server_timeout: table.duration("server_timeout"),
             max_replica_lag: table.duration("max_replica_lag"),
             hold_timeout: table.duration("hold_timeout"),
             donor_reads: table.choice("donor_reads"),
@@ -350,6 +353,7 @@ impl ServerSection {
             max_connections: table.count("max_connections"),
             priority: table.count("priority"),
             tls: ServerTlsSection::read(&table),
+            extra_port: table.count("extra_port"),
         };
         table.finish();
         section

@@ -42,6 +42,7 @@ pub use follower::{Follower, Release};
 pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
 pub use tls::{Encryption, KeyPairFiles, ListenerTls, ServerDemand, ServerTls, TlsVersion};
+pub(crate) use value::duration;
 pub use value::redirect_target;
 
 use crate::protocol::auth::{Secret, Verifier};
@@ -197,6 +198,8 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// Encryption towards its servers, where they have no settings of their own.
     pub tls: ServerTls,
+    /// How long sessions that cannot leave a server stay while it is down.
+    pub server_timeout: Duration,
     /// The members in the order of the file; at least one, names and addresses unique.
     pub servers: Vec<Server>,
 }
@@ -273,6 +276,8 @@ pub struct Server {
     pub priority: u32,
     /// Encryption towards it.
     pub tls: ServerTls,
+    /// Where health checks may still log in when all connections are taken.
+    pub extra_port: Option<u16>,
 }
 
 /// Where a server is.

@@ -99,6 +99,8 @@ pub enum Form {
     Release,
     /// The absolute path of a UNIX socket.
     SocketPath,
+    /// The absolute path of a folder.
+    Folder,
     /// The name of something else in the file.
     NameOf(&'static str),
     /// A password.
@@ -107,8 +109,6 @@ pub enum Form {
     PasswordHash,
     /// The path of a file in PEM, relative to the configuration file.
     PemFile,
-    /// The absolute path of a folder.
-    Folder,
     /// The path of a file that holds a password, relative to the configuration file.
     PasswordFile,
     /// The name of an environment variable that holds a password.

@@ -119,6 +119,7 @@ impl Resolver<'_> {
             donor_reads: inner(written.donor_reads)?,
             connect_timeout: inner(written.connect_timeout)?,
             tls: tls?,
+            server_timeout: inner(written.server_timeout)?,
             servers: all(servers)?,
         })
     }
@@ -198,6 +199,7 @@ impl Resolver<'_> {
             max_connections: inner(written.max_connections)?,
             priority: inner(written.priority)?,
             tls: self.server_tls(written.tls, cluster_tls)?,
+            extra_port: u16::try_from(inner(written.extra_port)?).ok().filter(|port| *port > 0),
         })
     }
 

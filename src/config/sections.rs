@@ -95,8 +95,9 @@ static PROCESS: Section = Section {
             form: Form::Folder,
             absent: Absent::Is("\"/var/lib/sqluice\""),
             reload: Reload::NextStart,
-            doc: "Where what must outlive the process is kept: the self-signed certificate. Made at start if it can be. Where it \
-                  cannot be written, the log says what is lost by that.",
+            doc: "Where what must outlive the process is kept: the self-signed certificate, and which servers of topology \
+                  `\"replication\"` were replaced as primaries. Made at start if it can be. Where it cannot be written, the log \
+                  says what is lost by that.",
         },
     ],
 };
@@ -412,6 +413,17 @@ static CLUSTER: Section = Section {
             doc: "How long a connection to a server may take, up to the server's greeting.",
         },
         Setting {
+            name: "server_timeout",
+            form: Form::Duration { min: Duration::ZERO, max: DAY },
+            absent: Absent::Is("\"30s\""),
+            reload: Reload::AtOnce,
+            doc: "How long a session that cannot leave it, with an open transaction, a temporary table or a lock, stays at a \
+                  server that is down: it may go on with them. After that, and at once when another server has become the \
+                  primary, the session is told that they are lost, or ended. A statement under way gets its error as soon \
+                  as the server is down. A server that answers its checks does not hang: a statement may take there as \
+                  long as it likes.",
+        },
+        Setting {
             name: "max_replica_lag",
             form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"10s\""),
@@ -489,9 +501,10 @@ static MONITOR: Section = Section {
 static ADMIN_ACCOUNT: Section = Section {
     title: "[cluster.NAME] admin",
     noun: "admin account",
-    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICA MONITOR, READ_ONLY \
-          ADMIN, PROCESS, RELOAD ON *.*`. MySQL: `GRANT REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, \
-          SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`.",
+    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICATION MASTER ADMIN, REPLICA MONITOR, READ_ONLY \
+          ADMIN, CONNECTION ADMIN, PROCESS, RELOAD ON *.*`, and `GRANT SELECT ON mysql.*`, by which those are known, and \
+          ended, who may write in spite of `read_only`. MySQL: `GRANT REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, \
+          SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`, and `SYSTEM_USER` if clients have it.",
     settings: &[
         Setting {
             name: "user",
@@ -581,6 +594,14 @@ static SERVER: Section = Section {
             absent: Absent::Is("100"),
             reload: Reload::AtOnce,
             doc: "With `failover`: of replicas that are equally far the one with the most is promoted. 0: never.",
+        },
+        Setting {
+            name: "extra_port",
+            form: Form::Count { min: 0, max: u16::MAX as u32 },
+            absent: Absent::Is("0"),
+            reload: Reload::AtOnce,
+            doc: "MariaDB's `extra_port`: health checks log in there while the server refuses them with 1040, since all of its \
+                  `max_connections` are taken. 0: it has none. Sessions never use it.",
         },
         Setting {
             name: "tls",

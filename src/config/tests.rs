@@ -243,6 +243,7 @@ fn everything_that_can_be_written_arrives() {
     let config = right(COMPLETE);
     assert_eq!((config.process.workers, config.process.max_sessions), (2, 1000));
     assert_eq!(config.process.server_version.as_deref(), Some("8.4.3-sqluice"));
+    assert_eq!(config.process.state_directory.to_str(), Some("/srv/sqluice"));
     assert_eq!(config.listeners[1].address, ListenAddress::Unix("/run/sqluice/mysql.sock".into()));
     let monitor = config.clusters[0].monitor.as_ref().expect("it was written");
     assert_eq!(monitor.password, Secret::new(*b"from the environment"));

@@ -53,8 +53,8 @@ cluster = "demo"
 role = "replica"
 fallback = "write"
 {writer}{reader}"#,
-            socket = socket.display(),
             folder = self.folder.display(),
+            socket = socket.display(),
             port = self.port,
             monitor_password = self.accounts.service_password,
             hold_timeout = self.hold_timeout.as_millis(),

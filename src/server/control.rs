@@ -15,11 +15,12 @@ use super::reload::Source;
 use super::replies::{self, Counted, LastMinute};
 use super::socket_file::SocketFile;
 use super::watchdog::Watchdog;
+use crate::admin::drain::{self, Guest, Stake, Upkeep};
 use crate::admin::explain::{self, Asked};
 use crate::admin::metrics::{Metrics, Totals};
 use crate::admin::shapes::{
-    CertificateStatus, InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts,
-    Status,
+    CertificateStatus, DrainStatus, InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus,
+    SplitCounts, Status,
 };
 use crate::admin::{self, Question, report, shapes};
 use crate::config::{self, ListenAddress, RedirectMode};
@@ -28,7 +29,7 @@ use crate::monitor::Monitor;
 use crate::protocol::redirect::Target;
 use crate::session::Ending;
 use crate::tls;
-use crate::topology::{Existing, Redirect, RoutingTable};
+use crate::topology::{Existing, Redirect, RoutingTable, ServerId};
 use crate::worker::{self, Counters, Handle, SessionRow, Undelivered, Workers};
 
 /// Orders that may wait; a signal that comes beyond that waits with its sender.
@@ -232,6 +233,7 @@ impl Control {
                 // It takes its time, and the loop does not wait for it.
                 tokio::spawn(async move { drop(answer.send(promoter.switchover(&server, mode).await)) });
             }
+            Question::Upkeep { server, what, answer } => self.keep_up(&server, what, answer),
             Question::InstantFailover { mode, target, existing, answer } => {
                 drop(answer.send(self.instant_failover(mode, target, existing).await));
             }
@@ -268,22 +270,28 @@ impl Control {
     fn collect_sessions(&self, limit: usize, answer: oneshot::Sender<Vec<SessionStatus>>) {
         let handles = self.workers.handles().to_vec();
         tokio::spawn(async move {
-            let mut asked = Vec::new();
-            for (worker, handle) in handles.iter().enumerate() {
-                let order = || {
-                    let (rows, answered) = oneshot::channel();
-                    Some((worker::Order::Sessions { limit, answer: rows }, answered))
-                };
-                asked.extend(deliver(worker, handle, order).await);
+            let rows = session_rows(&handles, limit).await;
+            drop(answer.send(rows.into_iter().map(session_status).collect()));
+        });
+    }
+
+    /// Takes a server out of use or into it, and tells who is there; in a task of its own, as above.
+    fn keep_up(&self, server: &str, what: Upkeep, answer: oneshot::Sender<Result<DrainStatus, String>>) {
+        let id = match drain::find(&self.table.load(), server) {
+            Ok(id) => id,
+            Err(unknown) => return drop(answer.send(Err(unknown))),
+        };
+        let (table, steering) = (Arc::clone(&self.table), self.monitor.steering());
+        let handles = self.workers.handles().to_vec();
+        tokio::spawn(async move {
+            if let Some(service) = what.service(Instant::now()) {
+                steering.serve(id, service).await;
             }
-            let mut sessions = Vec::new();
-            for answered in asked {
-                // A worker that ends before it answers has no sessions.
-                sessions.extend(answered.await.unwrap_or_default().into_iter().map(session_status));
-            }
-            sessions.sort_by_key(|session| session.id);
-            sessions.truncate(limit);
-            drop(answer.send(sessions));
+            let guests =
+                session_rows(&handles, usize::MAX).await.into_iter().filter_map(|row| guest(row, id)).collect();
+            let table = table.load();
+            let place = table.place(id).ok_or_else(|| "a reload has removed the server".to_owned());
+            drop(answer.send(place.map(|place| drain::status(&table, place, guests, Instant::now()))));
         });
     }
 
@@ -474,6 +482,36 @@ fn certificate_status(identity: &tls::Identity) -> CertificateStatus {
     }
 }
 
+/// The sessions of all workers by their numbers, so many at most.
+async fn session_rows(handles: &[Handle], limit: usize) -> Vec<SessionRow> {
+    let mut asked = Vec::new();
+    for (worker, handle) in handles.iter().enumerate() {
+        let order = || {
+            let (answer, answered) = oneshot::channel();
+            Some((worker::Order::Sessions { limit, answer }, answered))
+        };
+        asked.extend(deliver(worker, handle, order).await);
+    }
+    let mut sessions = Vec::new();
+    for answered in asked {
+        // A worker that ends before it answers has no sessions.
+        sessions.extend(answered.await.unwrap_or_default());
+    }
+    sessions.sort_by_key(|session| session.id);
+    sessions.truncate(limit);
+    sessions
+}
+
+/// The session as a guest of a server, if it is one.
+fn guest(row: SessionRow, server: ServerId) -> Option<Guest> {
+    let stake = match (row.home, row.reads_at) {
+        (Some(home), _) if home == server => Stake::Home,
+        (_, Some(replica)) if replica == server => Stake::Reads,
+        _ => return None,
+    };
+    Some(Guest { session: session_status(row), stake })
+}
+
 fn session_status(row: SessionRow) -> SessionStatus {
     SessionStatus {
         id: row.id,
@@ -485,6 +523,8 @@ fn session_status(row: SessionRow) -> SessionStatus {
         last_server: row.last_server,
         state: row.state.to_string(),
         pins: row.pins.into_iter().map(str::to_string).collect(),
+        ties: row.ties.into_iter().map(str::to_string).collect(),
+        tied_seconds: row.tied_seconds,
         commands: row.commands,
         age_seconds: row.age_seconds,
     }

@@ -20,10 +20,10 @@ use super::socket_file::SocketFile;
 use super::watchdog::Watchdog;
 use crate::admin;
 use crate::config::limits::{self, Bytes};
-use crate::config::{Config, IoEngine};
+use crate::config::{Config, IoEngine, Topology};
 use crate::failover::Promoter;
 use crate::io::{Engine, raise_open_files_limit};
-use crate::monitor::Monitor;
+use crate::monitor::{Chronicle, Monitor};
 use crate::protocol::auth::RsaKey;
 use crate::tls;
 use crate::topology::Beliefs;
@@ -97,6 +97,7 @@ impl Control {
         let terms = keeper.prove(&config).map_err(StartError::Tls)?;
         keeper.put_in_force(terms);
         let mut beliefs = Beliefs::new(Arc::clone(&config), Instant::now());
+        let chronicle = open_chronicle(&config, &mut beliefs);
         let table = Arc::new(ArcSwap::from_pointee(beliefs.table()));
         let (reports, reports_inbox) = mpsc::channel(limits::REPORTS_MAX);
         let (deaths, deaths_inbox) = mpsc::unbounded_channel();
@@ -115,7 +116,7 @@ impl Control {
         .map_err(StartError::Workers)?;
         tracing::info!("{}", workers.engine());
 
-        let monitor = Monitor::start(beliefs, Arc::clone(&table), workers.wake(), reports_inbox);
+        let monitor = Monitor::start(beliefs, chronicle, Arc::clone(&table), workers.wake(), reports_inbox);
         first_round(&monitor, &config).await;
 
         let promoter = Promoter::new(Arc::clone(&table), monitor.steering());
@@ -184,6 +185,16 @@ fn check_open_files(config: &Config) {
         Ok(_) => {}
         Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
     }
+}
+
+/// Tells the beliefs what the process before has left, where there are primaries that may be replaced.
+fn open_chronicle(config: &Config, beliefs: &mut Beliefs) -> Option<Chronicle> {
+    if config.clusters.iter().all(|cluster| cluster.topology != Topology::Replication) {
+        return None;
+    }
+    let (chronicle, pasts) = Chronicle::open(&config.process.state_directory)?;
+    beliefs.recall(&pasts);
+    Some(chronicle)
 }
 
 /// Lets the monitor ask every server once, so that the first clients find a table that knows something. A cluster that

@@ -27,6 +27,8 @@ pub enum Ending {
     ClientTls,
     /// The process is shutting down, or the session's user or server left the configuration.
     Drained,
+    /// A session of the same user killed it while it had no connection to a server.
+    Killed,
     /// The client was sent to another balancer.
     Redirected,
     /// A fault of ours.
@@ -35,7 +37,7 @@ pub enum Ending {
 
 impl Ending {
     /// Every reason; a reason's place here is its [`index`](Ending::index).
-    pub const ALL: [Ending; 14] = [
+    pub const ALL: [Ending; 15] = [
         Ending::Quit,
         Ending::ClientGone,
         Ending::LoginDenied,
@@ -48,6 +50,7 @@ impl Ending {
         Ending::ServerProtocol,
         Ending::ClientTls,
         Ending::Drained,
+        Ending::Killed,
         Ending::Redirected,
         Ending::Fault,
     ];
@@ -72,6 +75,7 @@ impl Ending {
             Ending::ServerProtocol => "server_protocol_error",
             Ending::ClientTls => "client_tls_failed",
             Ending::Drained => "drained",
+            Ending::Killed => "killed",
             Ending::Redirected => "redirected",
             Ending::Fault => "internal_fault",
         }

@@ -27,6 +27,7 @@ use crate::{
 use super::{
     Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
+    hops::Hops,
     relay::Relay,
     split::{Split, Tenure, told_of},
 };
@@ -78,18 +79,27 @@ pub(super) struct Entry {
     assurance: Vec<u8>,
     door: Door,
     /// Why the server tried last did not take the session: what the client hears if no other does.
-    refusal: Option<ErrPacket>,
+    pub(super) refusal: Option<ErrPacket>,
+    /// Servers that have sent the login on.
+    pub(super) hops: Hops,
 }
 
 impl Entry {
     pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities, assurance: Vec<u8>) -> Entry {
-        let required = required(capabilities);
-        Entry { login, client_sequence, required, assurance, door: Door::Closed, refusal: None }
+        Entry {
+            login,
+            client_sequence,
+            required: required(capabilities),
+            assurance,
+            door: Door::Closed,
+            refusal: None,
+            hops: Hops::default(),
+        }
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
-        let has_schema = self.login.database.is_some();
-        Want { required: self.required, avoid, has_schema, may_be_reset: true, last: None }
+        let (prefer, has_schema) = (self.hops.next(), self.login.database.is_some());
+        Want { required: self.required, avoid, prefer, has_schema, may_be_reset: true, last: None }
     }
 }
 
@@ -276,7 +286,7 @@ impl Session {
         let sequence = self.login_sequence();
         let refusal = match &mut self.state {
             State::Leasing(entry) => entry.refusal.take(),
-            State::Frontend(_) | State::Entering(_) | State::Relay(_) | State::Ended => None,
+            State::Frontend(_) | State::Entering(_) | State::Relay(_) | State::Severed(_) | State::Ended => None,
         };
         if let Some(refusal) = refusal {
             return self.deny(sequence, refusal, Ending::ServerDenied);
@@ -370,6 +380,7 @@ impl Session {
     fn entered(&mut self, entry: Entry, mut ok: OkPacket, thread_id: u32, surroundings: Surroundings<'_>) {
         // MariaDB says something of its own certificate here, which a client must not hold against ours.
         ok.info = entry.assurance;
+        self.note_redirect(ok.trackers.as_deref());
         // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
         if self.last_server.is_some() {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
@@ -409,7 +420,11 @@ impl Session {
         let user = table.user_config(table.user(&login.user)?);
         let alone = config::Split { read: user.pool, freshness: config::Freshness::OwnWrites };
         let split = Split::new(login, user.split.unwrap_or(alone), self.capabilities, table, Arc::clone(&self.counts));
-        let split = if user.split.is_some() { split } else { split.with_one_pool() };
+        let mut split = if user.split.is_some() { split } else { split.with_one_pool() };
+        if self.commands > 0 {
+            // A COM_CHANGE_USER does not make the client forget what it wrote before.
+            split.has_a_past(surroundings.now);
+        }
         Some(if table.config.may_be_moved(user) { split.following() } else { split })
     }
 
@@ -438,6 +453,9 @@ impl Session {
     /// A server's refusal is either about the server, then another may do, or about the account, then it is the
     /// client's to read.
     fn refused_by_server(&mut self, error: ErrPacket, surroundings: Surroundings<'_>) {
+        if self.sent_on(&error, surroundings) {
+            return;
+        }
         let is_about_the_server = is_refused_by_server(&error);
         let failure = Failure::LoginRefused { code: error.code.0 };
         if is_about_the_server {
@@ -490,7 +508,7 @@ impl Session {
         self.outputs.push_back(Output::Lease(want));
     }
 
-    fn report(&mut self, failure: Failure) {
+    pub(super) fn report(&mut self, failure: Failure) {
         if let Some(server) = &self.server {
             self.outputs.push_back(Output::Report(server.id, failure));
         }

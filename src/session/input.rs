@@ -58,7 +58,9 @@ pub enum Input {
     /// There is no replica for the session now.
     ReplicaFailed,
     /// The answer to `Output::FindSession` of this session. It may come after a deadline, when another one is wanted.
-    SessionFound(SessionId, Option<KillTargets>),
+    SessionFound(SessionId, Found),
+    /// Another session of the same user has killed this one.
+    Killed,
     /// The server asked for by `Output::Errand` is connected.
     ErrandConnected(ServerFacts),
     /// The server asked for by `Output::Errand` cannot be reached.
@@ -73,6 +75,10 @@ pub enum Input {
     Recall,
     /// The home server is not what it was when it was leased.
     Displaced(Displacement),
+    /// The replica is taken out of use: reads go elsewhere from the next one on.
+    ReplicaDrained,
+    /// The replica is out of use, and its connection is about to be closed.
+    ReplicaOutOfUse,
     /// The time given by `poll_timeout` has come.
     Timeout,
 }
@@ -183,6 +189,23 @@ pub enum Displacement {
     Yields,
     /// It does not answer.
     Down,
+    /// It does not answer, and what is on the connection can be of no use any more: whatever it says later comes too late.
+    Gone,
+    /// An operator takes it out of use: the session goes on elsewhere as soon as nothing of it is lost with that.
+    Drained,
+    /// It is out of use: nobody stays.
+    OutOfUse,
+}
+
+/// What became of looking for the session that a client wants to kill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There is none, or it has not logged in yet.
+    Nobody,
+    /// It works at servers, which say who may kill it.
+    At(KillTargets),
+    /// It has no connection to a server just now, so none can be asked who may kill this user's session.
+    Homeless(Box<[u8]>),
 }
 
 /// The connections of the session that a client wants to kill.

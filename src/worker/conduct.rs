@@ -19,13 +19,16 @@ use super::{
 impl Worker {
     /// Bytes came from one side of a session.
     pub(super) fn received(&mut self, key: Key, side: Side, span: Span) {
-        let Some(tenant) = self.tenants.get_mut(key) else { return };
         let counter = if side == Side::Client {
             &self.mailbox.counters.client_bytes
         } else {
             &self.mailbox.counters.server_bytes
         };
         counters::add(counter, span.len() as u64);
+        if side == Side::Server && !self.unanswered.is_empty() {
+            self.note_first_reply(key);
+        }
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
         let Some(connection) = tenant.connection(side) else { return };
         if connection.is_sealed() {
             return self.received_records(key, side, span.bytes());
@@ -241,10 +244,14 @@ impl Worker {
             Output::LeaseHome(want, avoid) => self.lease_home(key, &want, avoid),
             Output::Park(parking) => self.park(key, *parking),
             Output::Yield => self.answer_yield(key),
+            Output::SetAside(server) => self.set_aside(key, server),
+            Output::TakeBack => self.take_back(key),
+            Output::DropAside => self.drop_aside(key),
             Output::LeaseReplica(want) => self.lease_replica(key, want),
             Output::ReclaimReplica(last) => self.reclaim_replica(key, last),
             Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession(id) => self.find_session(key, id),
+            Output::KillHomeless(id) => self.kill_homeless(key, id),
             Output::Errand(server) => self.errand(key, server),
             Output::EndErrand => self.end_errand(key),
             Output::Settled => self.settled(key),
@@ -290,7 +297,8 @@ impl Worker {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
-        let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let Tenant { client, server, replica, errand, aside, lease, .. } = tenant;
+        aside.into_iter().for_each(|aside| self.dismiss_aside(*aside));
         let server_farewell = lease.farewell();
         let (place, replica_place) = lease.into_places();
         let client_hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
@@ -314,7 +322,7 @@ impl Worker {
         let server = session.server().map(|server| &*server.name);
         let (id, host, reason, commands) = (session.id().0, &*tenant.address, ending.name(), session.commands());
         match ending {
-            Ending::Quit | Ending::ClientGone | Ending::Drained | Ending::Redirected => {
+            Ending::Quit | Ending::ClientGone | Ending::Drained | Ending::Redirected | Ending::Killed => {
                 debug!(session = id, %user, client = host, server, reason, commands, "session ended");
             }
             Ending::Fault => {
@@ -351,7 +359,8 @@ impl Worker {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
-        let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let Tenant { client, server, replica, errand, aside, lease, .. } = tenant;
+        aside.into_iter().for_each(|aside| self.shut_aside(*aside));
         for connection in [Some(client), server, replica.map(|replica| *replica), errand].into_iter().flatten() {
             self.shut(connection.socket);
         }

@@ -96,8 +96,8 @@ impl Worker {
                 self.io.receive(socket);
                 self.tell(key, Input::ReplicaLeased(connecting.server));
             }
-            // The configuration has changed meanwhile: a session must not settle where it would be sent away.
-            (Ok(()), _) if self.table.place(connecting.server.id).is_none() => {
+            // The table has changed meanwhile: a session must not settle where it would be sent away.
+            (Ok(()), _) if !self.takes_sessions(connecting.server.id) => {
                 self.give_up_server(key);
                 self.find_or_wait(key);
             }

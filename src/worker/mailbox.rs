@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 use crate::{
     config::Entrance,
     io::WakeHandle,
-    session::{KillTargets, SessionId},
+    session::{Found, SessionId},
     slab::Key,
     tls::Front,
+    topology::ServerId,
 };
 
 use super::Counters;
@@ -72,8 +73,15 @@ pub enum Order {
         asker: Asker,
         /// Which session it asked for.
         id: SessionId,
-        /// Where that is.
-        target: Option<KillTargets>,
+        /// What became of that.
+        found: Found,
+    },
+    /// A session of this user wants this one ended, which had no connection to a server when it was looked for.
+    KillHomeless {
+        /// The session.
+        id: SessionId,
+        /// Whose both are.
+        user: Box<[u8]>,
     },
     /// A server has a free place, and somebody waits for one.
     PlaceFreed,
@@ -111,6 +119,12 @@ pub struct SessionRow {
     pub address: String,
     /// The server in use.
     pub server: Option<String>,
+    /// The same for the process, or the one that its connection to stands by.
+    #[serde(skip)]
+    pub home: Option<ServerId>,
+    /// The replica that its reads go to.
+    #[serde(skip)]
+    pub reads_at: Option<ServerId>,
     /// The replica that its reads go to.
     pub replica: Option<String>,
     /// The server used before that one.
@@ -119,6 +133,10 @@ pub struct SessionRow {
     pub state: &'static str,
     /// Why it could not leave its server now.
     pub pins: Vec<&'static str>,
+    /// Why it could not go on at another server now, if its own was taken out of use.
+    pub ties: Vec<&'static str>,
+    /// For how long something has tied it to its server.
+    pub tied_seconds: Option<u64>,
     /// Commands so far.
     pub commands: u64,
     /// Seconds since the client connected.

@@ -3,15 +3,18 @@
 //! - `turn` is the loop: wait for the kernel, handle everything that happened, read the mail, submit once;
 //! - `conduct` moves bytes between a session's sockets as its steps say, and carries out its outputs;
 //! - `lease` finds and reserves servers, `connecting` connects them, `waiting` serves who waits for one;
+//! - `aside` keeps home connections while their sessions are made ready at another server;
 //! - `lending` keeps home connections that rest between the transactions of different sessions;
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers;
 //! - `sealing` is TLS on a socket, between the bytes of the wire and those that sessions see;
+//! - `displacing` and `unanswered` look at what another routing table means to sessions, and at the first replies by it;
 //! - `mailbox`, `counters`, `reply_times` and `timers` are what their names say.
 //!
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
 
+mod aside;
 mod conduct;
 mod connecting;
 mod connection;
@@ -29,6 +32,7 @@ mod reply_times;
 mod sealing;
 mod timers;
 mod turn;
+mod unanswered;
 mod waiting;
 
 #[cfg(test)]

@@ -116,6 +116,7 @@ impl Worker {
             server: None,
             replica: None,
             errand: None,
+            aside: None,
             lease: Lease::default(),
             timer: None,
             born: self.now,

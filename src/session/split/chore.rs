@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::protocol::{
+    command::ReplyShape,
     packet::{HEADER_LENGTH, Header},
     reader::Reader,
     response::{EOF_HEADER, ERR_HEADER, ErrPacket, OK_HEADER},
-    result_set::{Framing, Progress, Reply, ReplyShape},
+    result_set::{Framing, Progress, Reply},
     statement::{Prepared, StatementId},
     status::StatusFlags,
 };
@@ -75,6 +76,10 @@ pub(super) enum Chore {
     HomePrepare(StatementId),
     /// Ask home for LAST_INSERT_ID(), before its connection goes.
     InsertId,
+    /// Ask home for all that the session has set, before the session leaves for another one.
+    Stock,
+    /// Ask the next home for the same.
+    Proof,
 }
 
 impl Chore {
@@ -97,7 +102,9 @@ impl Chore {
             | Chore::HomeRole
             | Chore::HomeReading(_)
             | Chore::HomePrepare(_)
-            | Chore::InsertId => Side::Server,
+            | Chore::InsertId
+            | Chore::Stock
+            | Chore::Proof => Side::Server,
             Chore::Reset
             | Chore::ReplicaValues
             | Chore::Schema
@@ -124,6 +131,8 @@ impl Chore {
                 | Chore::HomeWait
                 | Chore::HomeTheirs
                 | Chore::InsertId
+                | Chore::Stock
+                | Chore::Proof
         )
     }
 

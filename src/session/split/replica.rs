@@ -67,6 +67,8 @@ pub(super) struct Replica {
     pub(super) is_outlived: bool,
     /// The journal's counts of changes when it could not take the session on: reads stay at home until the next one.
     pub(super) refused: Option<(u32, u32)>,
+    /// Its server is taken out of use.
+    pub(super) is_unwanted: bool,
     reads: u32,
     /// The routing table that was looked at last.
     epoch: u64,
@@ -134,6 +136,7 @@ impl Replica {
             has_snapshot: false,
             is_outlived: false,
             refused: None,
+            is_unwanted: false,
             reads: 0,
             epoch,
         }

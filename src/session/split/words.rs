@@ -97,6 +97,7 @@ impl Split {
                 Some([&[Command::StmtPrepare.byte()], text].concat())
             }
             Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
+            Chore::Stock | Chore::Proof => query(&self.stock_question()),
         })
     }
 

@@ -473,6 +473,14 @@ pub(super) fn ok(status: StatusFlags) -> Vec<u8> {
     payload
 }
 
+/// OK with changes of the session's state.
+pub(super) fn ok_with_trackers(trackers: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let ok = OkPacket { status: StatusFlags::AUTOCOMMIT, trackers: Some(trackers.to_vec()), ..OkPacket::default() };
+    ok.encode(OK_HEADER, SERVER_CAPABILITIES, &mut payload);
+    payload
+}
+
 pub(super) fn read_response(bytes: &[u8]) -> HandshakeResponse {
     use crate::protocol::handshake::ClientHello;
     match ClientHello::parse(&bytes[HEADER_LENGTH..], SERVER_CAPABILITIES | Capabilities::CONNECT_WITH_DB).unwrap() {

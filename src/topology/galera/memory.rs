@@ -9,7 +9,7 @@ use super::standing::{Accord, Standing};
 use super::view::{Group, Status, View};
 use crate::config::{RoleSetting, ServerAddress};
 use crate::topology::standing::Member;
-use crate::topology::{self, CheckResult, ClusterEntry, Condition, Failure, ServerId, Writable};
+use crate::topology::{self, CheckResult, ClusterEntry, Condition, Failure, ServerId, Service, Writable};
 
 /// The past of one cluster.
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub(crate) struct Configured<'a> {
     pub(crate) role: RoleSetting,
     pub(crate) weight: u32,
     pub(crate) condition: Condition,
+    /// Whether an operator lets it be used.
+    pub(crate) service: Service,
     /// Whether any check has ended, well or not.
     pub(crate) checked: bool,
 }
@@ -48,6 +50,7 @@ impl<'a> Configured<'a> {
             role: member.server.role,
             weight: member.server.weight,
             condition: member.belief.condition(),
+            service: member.service,
             checked: member.belief.is_checked(),
         }
     }
@@ -238,6 +241,7 @@ impl Memory {
         let (view, at) = past.heard.as_ref()?;
         let standing = past.standing()?;
         let may_write = node.condition == Condition::Up
+            && node.service.is_in_use()
             && node.role != RoleSetting::Replica
             && view.writable == Writable::Yes
             && (standing == Standing::Synced || standing.is_last_resort());

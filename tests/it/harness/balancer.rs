@@ -95,21 +95,9 @@ impl Start {
     pub(crate) fn run(self) -> Sqluice {
         let folder = tempfile::Builder::new().prefix("sqluice-it-lb-").tempdir().expect("a folder can be made");
         let address = free_address();
-        let log = folder.path().join("log");
         let mut sqluice = Sqluice { address, child: None, start: self, folder };
         sqluice.write_config(&sqluice.start.body);
-        let child = Command::new(env!("CARGO_BIN_EXE_sqluice"))
-            .arg("run")
-            .arg("--config")
-            .arg(sqluice.config_path())
-            .envs(sqluice.start.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(log).expect("the log can be created"))
-            .spawn()
-            .expect("the binary can be run");
-        sqluice.child = Some(child);
-        sqluice.await_ready();
+        sqluice.launch();
         sqluice
     }
 
@@ -133,6 +121,30 @@ pub(crate) struct Sqluice {
 }
 
 impl Sqluice {
+    fn launch(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_sqluice"))
+            .arg("run")
+            .arg("--config")
+            .arg(self.config_path())
+            .envs(self.start.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("the log can be written"))
+            .spawn()
+            .expect("the binary can be run");
+        self.child = Some(child);
+        self.await_ready();
+    }
+
+    /// Ends the process, and starts another one with the same files.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        signal(self.process(), "TERM");
+        assert!(self.await_end(), "a stop that was asked for is a success");
+        self.launch();
+    }
+
     pub(crate) fn process(&self) -> Process {
         Process(self.child.as_ref().expect("the process runs until the guard is dropped").id())
     }
