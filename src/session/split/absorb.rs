@@ -123,7 +123,9 @@ impl Split {
     /// The read under way is repeated at home: what home must get.
     pub(in crate::session) fn repeat_at_home(&mut self) -> Vec<u8> {
         self.current.at = Side::Server;
-        self.current.changes_unseen = true;
+        let payload = std::mem::take(&mut self.retained);
+        self.current.changes_unseen = self.may_change_unseen(&payload);
+        self.retained = payload;
         self.counts.count_repeated();
         self.repetition()
     }

@@ -127,6 +127,7 @@ impl Split {
                 replica.must_reset = false;
                 replica.lacks_autocommit = !status.contains(StatusFlags::AUTOCOMMIT);
             }
+            (Chore::Collation, Answer::Done) => replica.needs_collation = false,
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.set_role(role),

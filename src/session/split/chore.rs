@@ -30,6 +30,8 @@ pub(super) enum Chore {
     ReturnTracking,
     /// Make the replica's connection as after its login, as home's was made.
     Reset,
+    /// Give a replica's connection that was another session's the character set that the client logged in with.
+    Collation,
     /// Ask the replica for its values.
     ReplicaValues,
     /// Give the replica the session's schema.
@@ -106,6 +108,7 @@ impl Chore {
             | Chore::Stock
             | Chore::Proof => Side::Server,
             Chore::Reset
+            | Chore::Collation
             | Chore::ReplicaValues
             | Chore::Schema
             | Chore::Settings

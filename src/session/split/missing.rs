@@ -220,6 +220,7 @@ impl Split {
         let missing = self.replicas.get().map(|replica| {
             [
                 (Chore::Reset, replica.must_reset),
+                (Chore::Collation, replica.needs_collation),
                 (Chore::Schema, self.journal.schema() != replica.schema.as_deref()),
                 (Chore::ReplicaValues, replica.values.is_none()),
                 (Chore::Settings, replica.applied != Some(self.journal.version())),
