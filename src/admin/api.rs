@@ -18,7 +18,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use utoipa::{IntoParams, OpenApi};
+use utoipa::{IntoParams, IntoResponses, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -242,12 +242,21 @@ impl IntoResponse for Failure {
 
 type Answered<Shape> = Result<Json<Shape>, Failure>;
 
+/// What any question may come to, for the description of the API; [`Failure`] is what is answered.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+enum Unanswered {
+    #[response(status = 503, description = "Too many questions at once, or the process is ending")]
+    Busy(Problem),
+    #[response(status = 504, description = "The process did not answer in time")]
+    Late(Problem),
+}
+
 /// The whole process at one moment.
 #[utoipa::path(get, path = "/v1/status",
     responses(
         (status = 200, body = Status),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn status(State(desk): State<Desk>) -> Answered<Status> {
     desk.ask(Question::Status).await.map(Json)
@@ -264,8 +273,7 @@ struct SessionsQuery {
 #[utoipa::path(get, path = "/v1/sessions", params(SessionsQuery),
     responses(
         (status = 200, body = Vec<SessionStatus>),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn sessions(State(desk): State<Desk>, Asked(query): Asked<SessionsQuery>) -> Answered<Vec<SessionStatus>> {
     let limit = query.limit.unwrap_or(usize::MAX);
@@ -287,8 +295,7 @@ struct ExplainQuery {
         (status = 200, body = Explanation),
         (status = 400, description = "The question cannot be read", body = Problem),
         (status = 404, description = "There is no such user", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn explain(State(desk): State<Desk>, Asked(query): Asked<ExplainQuery>) -> Answered<Explanation> {
     let ExplainQuery { user, sql } = query;
@@ -302,8 +309,7 @@ async fn explain(State(desk): State<Desk>, Asked(query): Asked<ExplainQuery>) ->
         (status = 200, body = Reloaded),
         (status = 409, description = "A good file that cannot be applied; nothing changed", body = Problem),
         (status = 422, description = "The file is no configuration; nothing changed", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn reload(State(desk): State<Desk>) -> Answered<Reloaded> {
     desk.ask(Question::Reload).await?.map(Json).map_err(Failure::NotReloaded)
@@ -326,8 +332,7 @@ struct SwitchoverQuery {
         (status = 400, description = "The order cannot be read", body = Problem),
         (status = 404, description = "There is no such server", body = Problem),
         (status = 409, description = "It did not become the primary, or not all was done; what was, line by line", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn switchover(State(desk): State<Desk>, Asked(query): Asked<SwitchoverQuery>) -> Answered<Switchover> {
     let SwitchoverQuery { server, rehearse } = query;
@@ -362,8 +367,7 @@ struct DrainQuery {
         (status = 200, body = DrainStatus),
         (status = 400, description = "The question cannot be read", body = Problem),
         (status = 404, description = "There is no such server", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn look(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
     upkeep(&desk, query.server, Upkeep::Look).await
@@ -376,8 +380,7 @@ async fn look(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Ans
         (status = 400, description = "The order cannot be read", body = Problem),
         (status = 404, description = "There is no such server", body = Problem),
         (status = 422, description = "The budget is no duration, or too long; nothing changed", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn drain(State(desk): State<Desk>, Asked(query): Asked<DrainQuery>) -> Answered<DrainStatus> {
     let budget = query.budget.as_deref().map_or(Ok(DRAIN_BUDGET), drain::budget).map_err(Failure::Unusable)?;
@@ -390,8 +393,7 @@ async fn drain(State(desk): State<Desk>, Asked(query): Asked<DrainQuery>) -> Ans
         (status = 200, body = DrainStatus),
         (status = 400, description = "The order cannot be read", body = Problem),
         (status = 404, description = "There is no such server", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn disable(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
     upkeep(&desk, query.server, Upkeep::Disable).await
@@ -403,8 +405,7 @@ async fn disable(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> 
         (status = 200, body = DrainStatus),
         (status = 400, description = "The order cannot be read", body = Problem),
         (status = 404, description = "There is no such server", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn enable(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
     upkeep(&desk, query.server, Upkeep::Enable).await
@@ -433,8 +434,7 @@ struct InstantFailoverQuery {
         (status = 200, body = InstantFailoverStatus),
         (status = 400, description = "The order cannot be read", body = Problem),
         (status = 422, description = "There is no target, or none that can be used; nothing changed", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn instant_failover(
     State(desk): State<Desk>,
@@ -475,8 +475,7 @@ async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
 #[utoipa::path(get, path = "/metrics",
     responses(
         (status = 200, body = String, content_type = "application/openmetrics-text"),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn metrics(State(desk): State<Desk>) -> Result<Response, Failure> {
     let metrics = desk.ask(Question::Metrics).await?;
