@@ -233,8 +233,8 @@ impl Split {
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
-            // Some of several settings may hold.
-            Some(_) if effects.intersects(SETTINGS) => self.pins.hidden(),
+            Some(_) if effects.intersects(SETTINGS) && !self.sets_one_thing() => self.pins.hidden(),
+            Some(_) if effects.intersects(SETTINGS) => {}
             Some(_) if effects.intersects(Effects::ANYTHING) || self.current.classification.statements > 1 => {
                 self.pins.executed(effects);
                 self.pins.hidden();
@@ -272,6 +272,15 @@ impl Split {
             let is_for_next = is_done && effects.contains(Effects::NEXT_TRANSACTION);
             self.pins.transaction(is_for_next, status.contains(StatusFlags::IN_TRANS), has_ended);
         }
+    }
+
+    /// Of several settings some hold though the statement failed; one alone that failed was not set.
+    fn sets_one_thing(&self) -> bool {
+        let Classification { effects, statements, .. } = self.current.classification;
+        let runs_more = effects.intersects(HIDDEN.with(Effects::COMPUTED_VARIABLES));
+        let is_plain = statements == 1 && effects.intersects(TOLD_BY_TEXT) && !runs_more;
+        let text = if is_plain { self.executed_text() } else { None };
+        text.is_some_and(|text| sql::is_one_assignment(&text, self.reading))
     }
 
     /// Locks that a statement took or released.
