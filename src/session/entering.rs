@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
-    config::{self, Reuse, ServerDemand},
+    config::{self, Mobility, Reuse, ServerDemand},
     protocol::{
         attributes,
         auth::{Credential, Login as ServerLogin, LoginStep},
@@ -425,7 +425,7 @@ impl Session {
             // A COM_CHANGE_USER does not make the client forget what it wrote before.
             split.has_a_past(surroundings.now);
         }
-        Some(if table.config.may_be_moved(user) { split.following() } else { split })
+        Some(split.moving_by(table.config.mobility(user)))
     }
 
     /// When the user's sessions let their home connections go, if ever.
@@ -434,7 +434,7 @@ impl Session {
         let user = table.user_config(table.user(self.user()?)?);
         match user.reuse {
             Reuse::Transaction => Some(Tenure::Transaction),
-            Reuse::Session => table.config.may_be_moved(user).then_some(Tenure::Session),
+            Reuse::Session => (table.config.mobility(user) != Mobility::Fixed).then_some(Tenure::Session),
         }
     }
 
@@ -443,7 +443,7 @@ impl Session {
         let table = surroundings.table;
         let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
         let is_tracked = user.is_some_and(|user| {
-            user.split.is_some() || user.reuse == Reuse::Transaction || table.config.may_be_moved(user)
+            user.split.is_some() || user.reuse == Reuse::Transaction || table.config.mobility(user) != Mobility::Fixed
         });
         let place = self.server.as_ref().and_then(|server| table.place(server.id));
         let offered = place.and_then(|place| table.server(place).capabilities());

@@ -178,7 +178,7 @@ impl Relay {
     pub(super) fn ties(&self) -> Vec<&'static str> {
         let mut ties = self.pins();
         let more = match self.split.as_deref() {
-            Some(split) if split.may_change_home() => split.ties(),
+            Some(split) if split.may_be_moved() || split.gives_home_back() => split.ties(),
             // Nobody knows what it has set.
             Some(_) | None => vec!["state that is not followed"],
         };
@@ -439,7 +439,7 @@ impl Session {
                 self.deny(0, errors::packets_out_of_order(), Ending::ClientProtocol);
                 Step::Consume { length: bytes.len() }
             }
-            Move::ServerGoodbye { .. } | Move::ServerFault if self.may_do_without_home() => {
+            Move::ServerGoodbye { .. } | Move::ServerFault if self.may_lose_home() => {
                 self.home_broke(surroundings);
                 Step::Consume { length: bytes.len() }
             }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::compare::execute_payload;
 use crate::harness::checker::Load;
 use crate::harness::{
-    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, eventually, user,
+    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, cluster_on, eventually, user,
 };
 use crate::promotion::{await_following, await_primary, in_front_of, set};
 
@@ -154,6 +154,39 @@ fn rolling_restart(flavour: Flavour) {
 fn each_server_of_a_set_is_restarted_and_no_client_notices() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         rolling_restart(flavour);
+    }
+}
+
+/// Two static replicas, one of which is drained: a session there that has set something, and one in a transaction.
+#[test]
+fn readers_at_a_replica_leave_for_another_one_with_what_they_have_set() {
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        let server = Server::shared(flavour);
+        let body = cluster_on(&[server, server]) + &user("app", "app");
+        let sqluice = Start::new(Engine::Epoll, body).run_with_servers_up(2);
+        let mut keepers = [(); 4].map(|()| Keeper::new(&sqluice, "app"));
+        let mut reader = sqluice.login(&Account::new("app", "app").database("test")).expect("app logs in");
+        while session_of(&sqluice, &reader)["server"] != "s1" {
+            reader = sqluice.login(&Account::new("app", "app").database("test")).expect("app logs in");
+        }
+        reader.execute("BEGIN");
+        reader.execute("SELECT 1");
+        let told = sqluice.command(&["drain", "s1", "--dry-run"]).expect_success("sqluice drain --dry-run");
+        assert!(told.contains("2 sessions could leave now, 1 stay") && told.contains("transaction"), "{told}");
+        thread::scope(|scope| {
+            let drained = scope.spawn(|| drain(&sqluice, "s1"));
+            eventually("all others are at s2", || {
+                let at_first = |session: &Value| session["server"] == "s1";
+                let sessions = sqluice.sessions();
+                let mine = Value::from(reader.greeting.connection_id);
+                sessions.iter().filter(|session| at_first(session)).all(|session| session["id"] == mine).then_some(())
+            });
+            keepers.iter_mut().for_each(Keeper::keeps_all);
+            reader.execute("COMMIT");
+            drained.join().expect("the drain comes to its end");
+        });
+        assert_eq!(session_of(&sqluice, &reader)["server"], "s2");
+        assert_eq!(reader.value("SELECT 1"), "1", "{flavour:?}");
     }
 }
 
