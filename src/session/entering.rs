@@ -28,6 +28,7 @@ use super::{
     Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
     hops::Hops,
+    onward::Onward,
     relay::Relay,
     split::{Split, Tenure, told_of},
 };
@@ -381,6 +382,8 @@ impl Session {
         // MariaDB says something of its own certificate here, which a client must not hold against ours.
         ok.info = entry.assurance;
         self.note_redirect(ok.trackers.as_deref());
+        self.learn_of_client(&entry.login.attributes, surroundings.table);
+        let onward = Onward::at(ok.trackers.as_deref());
         // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
         if self.last_server.is_some() {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
@@ -400,7 +403,7 @@ impl Session {
             split.settle(tenure, schema, server, status);
         }
         let is_split = split.is_some();
-        self.state = State::Relay(Relay::new(self.capabilities, status, split));
+        self.state = State::Relay(Relay::new(self.capabilities, status, split).telling(onward));
         if let Some(server) = &mut self.server {
             server.thread_id = thread_id;
         }

@@ -25,6 +25,7 @@ use super::{
     errors,
     exchange::{Busy, Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
+    onward::Onward,
     parting::Parting,
     split::Split,
 };
@@ -43,6 +44,7 @@ pub(super) struct Relay {
     pub(super) exchange: Exchange,
     /// Reads may go to another server.
     pub(super) split: Option<Box<Split>>,
+    pub(super) onward: Onward,
 }
 
 /// What a piece of bytes means.
@@ -124,7 +126,13 @@ impl Relay {
             status,
             exchange: Exchange::Idle,
             split,
+            onward: Onward::default(),
         }
+    }
+
+    /// At a server whose OK packets have this to be told of other servers.
+    pub(super) fn telling(self, onward: Onward) -> Relay {
+        Relay { onward, ..self }
     }
 
     pub(super) fn is_preparing(&self) -> bool {
@@ -246,6 +254,9 @@ impl Relay {
         // A server that gives up a file says so at once and goes on reading it.
         if reply.wants_file() {
             reply.infile_sent();
+        }
+        if self.onward.is_watching() {
+            return self.reply_onward(bytes);
         }
         let Ok(followed) = reply.follow(bytes) else { return Move::ServerFault };
         self.progressed(followed.consumed, followed.progress)
