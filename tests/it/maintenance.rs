@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::compare::execute_payload;
-use crate::harness::checker::Load;
+use crate::harness::checker::{Load, Phase};
 use crate::harness::{
     Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, cluster_on, eventually, user,
 };
@@ -148,6 +148,38 @@ fn rolling_restart(flavour: Flavour) {
     let report = load.stop(&trio.servers[1]);
     report.expect_clean(&format!("{flavour:?}: each server restarted under {CLIENTS} clients"));
     assert!(report.errors.is_empty(), "nobody was bound of those");
+    servers_are_shut_down_without_a_word_to_us(&sqluice, &trio);
+}
+
+fn await_end(server: &Server) {
+    eventually("the server has ended", || (!server.is_running()).then_some(()));
+}
+
+/// SHUTDOWN, of a replica and then of the primary, db2: what begins there goes elsewhere or waits, and sessions go on as far
+/// as their server lets them.
+fn servers_are_shut_down_without_a_word_to_us(sqluice: &Sqluice, trio: &Trio) {
+    let is_mariadb = trio.servers[0].flavour.is_mariadb();
+    let load = Load::start(sqluice.address, &trio.servers[1], 10);
+    load.await_writes(3);
+    trio.servers[0].root("SHUTDOWN");
+    sqluice.await_health("db1", "down");
+    load.await_writes(3);
+    await_end(&trio.servers[0]);
+    trio.restart_as_replica(0);
+    await_following(&trio.servers[0], &trio.servers[1]);
+    sqluice.await_servers_up(3);
+
+    let mut idle = Keeper::new(sqluice, "other");
+    trio.servers[1].root(if is_mariadb { "SHUTDOWN WAIT FOR ALL REPLICAS" } else { "SHUTDOWN" });
+    sqluice.await_health("db2", "down");
+    await_end(&trio.servers[1]);
+    sqluice.command(&["switchover", "db3"]).expect_success("sqluice switchover");
+    await_primary(sqluice, "db3");
+    load.await_writes(3);
+    idle.keeps_all();
+    let report = load.stop(&trio.servers[2]);
+    report.expect_clean("a replica and a primary shut down");
+    assert_eq!(report.errors_in(Phase::Login) + report.errors_in(Phase::Read), 0, "whoever comes finds a server");
 }
 
 #[test]
