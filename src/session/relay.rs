@@ -491,6 +491,7 @@ impl Session {
 
     /// A drain that waited for the end of a command or transaction.
     pub(super) fn leave_if_asked(&mut self) {
+        self.leave_if_told();
         if self.draining.is_some()
             && let State::Relay(relay) = &self.state
             && relay.may_leave()

@@ -195,7 +195,7 @@ fn readers_at_a_replica_leave_for_another_one_with_what_they_have_set() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         let server = Server::shared(flavour);
         // One server under two addresses: they have the same accounts and positions.
-        let body = cluster_on(&[server, server]).replacen("\"127.0.0.1:", "\"127.1:", 1) + &user("app", "app");
+        let body = cluster_on(&[server, server]).replacen("\"127.0.0.1:", "\"localhost:", 1) + &user("app", "app");
         let sqluice = Start::new(Engine::Epoll, body).run_with_servers_up(2);
         let mut keepers = [(); 4].map(|()| Keeper::new(&sqluice, "app"));
         let mut reader = sqluice.login(&Account::new("app", "app").database("test")).expect("app logs in");

@@ -222,7 +222,6 @@ impl Session {
             After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
         self.leave_unwanted_replica();
-        self.leave_if_told();
         self.leave_if_asked();
         self.split_mut().into_iter().for_each(Split::may_be_asked_again);
         self.move_if_asked(surroundings);
