@@ -84,11 +84,28 @@ fn service(sqluice: &Sqluice, server: &str) -> String {
     row["service"].as_str().expect("a text").to_owned()
 }
 
+/// No other server can show what a transaction has begun to read at one that is out of use.
+fn a_snapshot_ends_with_its_replica(sqluice: &Sqluice, trio: &Trio) {
+    trio.primary().direct().execute("CREATE TABLE test.seen (a INT)");
+    trio.await_replicas();
+    let mut reader = sqluice.login(&Account::new("app", "app").database("test")).expect("the user logs in");
+    reader.execute("START TRANSACTION READ ONLY");
+    reader.execute("SELECT a FROM seen");
+    let replica = session_of(sqluice, &reader)["replica"].as_str().expect("the read ran at a replica").to_owned();
+    let told = sqluice.command(&["drain", &replica, "--dry-run"]).expect_success("sqluice drain --dry-run");
+    assert!(told.contains("transaction"), "{told}");
+    sqluice.command(&["disable", &replica]).expect_success("sqluice disable");
+    let error = reader.query("SELECT a FROM seen").failed();
+    assert_eq!((error.code, &*error.state), (1053, "08S01"), "{error}");
+    sqluice.command(&["enable", &replica]).expect_success("sqluice enable");
+}
+
 fn rolling_restart(flavour: Flavour) {
     let trio = set(flavour);
     trio.servers.iter().for_each(prepare);
     let sqluice = in_front_of(&trio, "manual");
     await_primary(&sqluice, "db1");
+    a_snapshot_ends_with_its_replica(&sqluice, &trio);
     let load = Load::varied(sqluice.address, trio.primary(), CLIENTS);
     let mut keepers = ["app", "other"].map(|user| Keeper::new(&sqluice, user));
     load.await_writes(3);
