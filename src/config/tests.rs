@@ -908,7 +908,7 @@ fn a_user_has_exactly_one_password_in_a_form_that_works() {
         "18:12: `password` is what `check --print` shows in place of a secret: write the secret itself",
     );
     let hash =
-        "`password_hash` must be \"*\" and 40 hex digits: write what `sqluice hash-password` prints, or use `password`";
+        "`password_hash` is none that a server stores: write what `sqluice hash-password` prints, or use `password`";
     for wrong in
         ["hunter2", "*ABC", "2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19", "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1EXX"]
     {
