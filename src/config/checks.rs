@@ -196,14 +196,14 @@ fn check_newcomers(newcomers: &NewcomersSection, nobody_is_named: bool, complain
     };
     match source.get_ref() {
         SourceWord::Config => {
-            without(&["account", "pool", "split", "refresh_interval", "learn_ttl"], "with source \"config\"");
+            without(&["account", "pool", "split"], "with source \"config\"");
             // That neither is written has been complained about.
             if nobody_is_named && !newcomers.place.is_empty() {
                 complaints.missing(&newcomers.place, "nobody may log in: add a [[user]], or write another `source`");
             }
             return;
         }
-        SourceWord::Learn => without(&["account", "refresh_interval"], "with source \"learn\""),
+        SourceWord::Learn => without(&["account"], "with source \"learn\""),
         SourceWord::Servers if !newcomers.has_account => {
             let problem =
                 "the accounts have to be read by somebody: write `account = { user = \"…\", password = \"…\" }`";

@@ -257,7 +257,7 @@ impl NewcomersSection {
             has_account: table.place_of("account").is_some(),
             pool: table.name("pool"),
             split: table.optional_table("split", SplitSection::read),
-            written: written(&table, &["account", "pool", "split", "refresh_interval", "learn_ttl"]),
+            written: written(&table, &["account", "pool", "split"]),
             refresh_interval: table.duration("refresh_interval"),
             learn_ttl: table.duration("learn_ttl"),
         };

@@ -26,6 +26,8 @@ pub use secret::Secret;
 pub use verification::{Authenticated, DenyReason, Verification, Verify, VerifyRequest};
 pub use verifier::{ParsecKey, Verifier};
 
+use base64::Engine as _;
+
 /// A way to prove a password that is known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Plugin {
@@ -89,6 +91,11 @@ impl Credential {
     pub fn of_password(password: Secret) -> Credential {
         if password.is_empty() { Credential::Empty } else { Credential::Cleartext(password) }
     }
+}
+
+/// What `ed25519` of MariaDB stores of a password.
+pub fn stored_by_ed25519(password: &Secret) -> String {
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(ed25519::public_key(password.expose()))
 }
 
 /// Fuzz entry: a client or a server that sends anything gets a next step or an end, never a panic.
