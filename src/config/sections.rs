@@ -798,7 +798,8 @@ static USERS: Section = Section {
                   where it has one. Names, hosts and stored passwords are read with `account`, each `refresh_interval`, and when \
                   somebody is not found or not believed, at most every 2 s. Whether an account is locked or expired its server says at \
                   the login that follows. `\"learn\"`: whoever a server lets in. A client that is not known \
-                  is asked for its password, inside TLS only, and a server judges it.",
+                  is asked for its password, inside TLS only, and a server judges it; accounts without one are refused, as the server \
+                  would let them in by this host.",
         },
         Setting {
             name: "account",
@@ -850,7 +851,8 @@ static ACCOUNTS_READER: Section = Section {
     title: "[users] account",
     noun: "account that reads accounts",
     doc: "Usually written on one line: `account = { user = \"sqluice\", password_file = \"sqluice.password\" }`. MariaDB: \
-          `GRANT SELECT ON mysql.global_priv`; MySQL: `GRANT SELECT ON mysql.user`. Exactly one of the passwords.",
+          `GRANT SELECT ON mysql.global_priv`; MySQL: `GRANT SELECT ON mysql.user`. Exactly one of the passwords. What is stored of the \
+          passwords is sent to this host in clear, as with the health checks: over a network that others see, `\"learn\"` is the better source.",
     settings: ADMIN_ACCOUNT.settings,
 };
 

@@ -166,8 +166,7 @@ impl Login {
             Some(&AuthSwitch::HEADER) => self.switch(payload, credential),
             Some(&MORE_DATA) => Ok(self.more_data(&payload[1..], credential)),
             Some(&NEXT_FACTOR) => Ok(unanswerable(second_factor(payload), Obstacle::SeveralFactors)),
-            Some(_) => Ok(self.sign(payload, credential)),
-            None => Ok(LoginStep::Malformed),
+            _ => Ok(LoginStep::Malformed),
         }
         .unwrap_or(LoginStep::Malformed)
     }
@@ -251,7 +250,8 @@ impl Login {
                     unanswerable(name, Obstacle::OnlyHashKnown)
                 }
             },
-            (_, Stage::Proved | Stage::StretchingWanted(_) | Stage::Answered, _) => LoginStep::Malformed,
+            (_, Stage::StretchingWanted(nonce), stretching) => self.sign(&nonce, stretching, credential),
+            (_, Stage::Proved | Stage::Answered, _) => LoginStep::Malformed,
         }
     }
 
@@ -266,12 +266,10 @@ impl Login {
     }
 
     /// The signature of `parsec`, under the key that is made in this way.
-    fn sign(&mut self, stretching: &[u8], credential: &Credential) -> LoginStep {
-        let Stage::StretchingWanted(nonce) = std::mem::replace(&mut self.stage, Stage::Answered) else {
-            return LoginStep::Malformed;
-        };
+    fn sign(&mut self, nonce: &[u8; parsec::NONCE_LENGTH], stretching: &[u8], credential: &Credential) -> LoginStep {
+        self.stage = Stage::Answered;
         match (Stretching::parse(stretching), password_of(credential)) {
-            (Some(stretching), Some(password)) => LoginStep::Send(stretching.answer(password, &nonce)),
+            (Some(stretching), Some(password)) => LoginStep::Send(stretching.answer(password, nonce)),
             (None, _) | (_, None) => LoginStep::Malformed,
         }
     }
@@ -577,13 +575,13 @@ mod tests {
     #[test]
     fn parsec_is_told_how_its_key_is_made_before_it_signs() {
         let credential = password("pw");
-        let stretching = [&b"P\0"[..], &[5; 18]].concat();
+        let stretching = [&b"\x01P\0"[..], &[5; 18]].concat();
         let mut login = start(b"mysql_native_password", &credential);
         assert_eq!(receive(&mut login, &stretching, &credential), LoginStep::Malformed, "nobody has asked for it");
         let mut login = start(b"mysql_native_password", &credential);
         let step = receive(&mut login, &switch_to(b"parsec", &[7; 32]), &credential);
         assert_eq!(step, LoginStep::Send(Vec::new()));
-        let expected = Stretching::parse(&stretching).unwrap().answer(b"pw", &[7; 32]);
+        let expected = Stretching::parse(&stretching[1..]).unwrap().answer(b"pw", &[7; 32]);
         assert_eq!(receive(&mut login, &stretching, &credential), LoginStep::Send(expected));
         assert_eq!(receive(&mut login, &stretching, &credential), LoginStep::Malformed, "it is signed once");
     }

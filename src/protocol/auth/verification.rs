@@ -251,8 +251,7 @@ fn needs_switch(request: &VerifyRequest<'_>, wanted: Plugin) -> bool {
 }
 
 fn judge_no_password(verifier: &Verifier) -> Verify {
-    // A server that is asked in the name of a user without a password says itself whether it has one.
-    if verifier.is_without_password() || matches!(verifier, Verifier::ByServer(_)) {
+    if verifier.is_without_password() {
         return accept(Credential::Empty);
     }
     Verify::Deny(DenyReason::NoPassword)
@@ -599,6 +598,9 @@ mod tests {
             let Verify::Accept(proven) = verification.receive(&given, verifier, &KEY) else { panic!("not accepted") };
             assert_eq!(proven.into_credential(), password(typed));
         }
+        let (mut verification, _) = begin(&unknown, "right", true);
+        let next = verification.receive(&[0], &unknown, &KEY);
+        assert!(matches!(next, Verify::Deny(DenyReason::WrongPassword)), "nobody is let in by our host's name");
         for in_private in [false, true] {
             let Verify::SendThenAccept(_, proven) = begin(&known, "right", in_private).1 else {
                 panic!("not accepted")
