@@ -67,7 +67,7 @@ pub use self::listener::LISTENERS_MAX;
 pub use self::locked::{LOCKED_BYTES, Locked};
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
-pub use self::system::{monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
+pub use self::system::{inherited_files, monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
 pub use self::wake::WakeHandle;
 
 use self::buffer::{Group, Pool};
