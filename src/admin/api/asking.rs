@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
-use super::desk::{Answered, Asked, Desk, Failure, Unanswered};
+use super::desk::{Answered, Asked, Desk, Failure, Misnamed, Unanswered};
 use super::question::Question;
 use crate::admin::metrics;
 use crate::admin::shapes::{Explanation, Health, Phase, Problem, SessionStatus, Status};
@@ -57,8 +57,7 @@ pub(super) struct ExplainQuery {
 #[utoipa::path(get, path = "/v1/explain", params(ExplainQuery),
     responses(
         (status = 200, body = Explanation),
-        (status = 400, description = "The question cannot be read", body = Problem),
-        (status = 404, description = "There is no such user", body = Problem),
+        Misnamed,
         Unanswered
     ))]
 pub(super) async fn explain(State(desk): State<Desk>, Asked(query): Asked<ExplainQuery>) -> Answered<Explanation> {

@@ -100,6 +100,16 @@ pub(super) enum Unanswered {
     Late(Problem),
 }
 
+/// What a question or an order about a server, a cluster or a user may come to.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+pub(super) enum Misnamed {
+    #[response(status = 400, description = "What is asked or ordered cannot be read")]
+    Unreadable(Problem),
+    #[response(status = 404, description = "There is nothing of that name")]
+    Unknown(Problem),
+}
+
 /// What stands behind the `?`; what is wrong with it is told like any other problem.
 pub(super) struct Asked<Parameters>(pub(super) Parameters);
 

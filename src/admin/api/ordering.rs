@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::desk::{Answered, Asked, Desk, Failure, Unanswered};
+use super::desk::{Answered, Asked, Desk, Failure, Misnamed, Unanswered};
 use super::question::Question;
 use crate::admin::shapes::{ExistingSessions, FailoverMode, InstantFailoverStatus, Problem, Reloaded, Switchover};
 use crate::config::{RedirectMode, redirect_target};
@@ -40,8 +40,7 @@ pub(super) struct SwitchoverQuery {
 #[utoipa::path(post, path = "/v1/switchover", params(SwitchoverQuery),
     responses(
         (status = 200, body = Switchover),
-        (status = 400, description = "The order cannot be read", body = Problem),
-        (status = 404, description = "There is no such server", body = Problem),
+        Misnamed,
         (status = 409, description = "It did not become the primary, or not all was done; what was, line by line", body = Problem),
         Unanswered
     ))]

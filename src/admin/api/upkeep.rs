@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::desk::{Answered, Asked, Desk, Failure, Unanswered};
+use super::desk::{Answered, Asked, Desk, Failure, Misnamed, Unanswered};
 use super::question::Question;
 use crate::admin::drain::{self, Upkeep};
 use crate::admin::shapes::{DrainStatus, Problem};
@@ -32,8 +32,7 @@ pub(super) struct DrainQuery {
 #[utoipa::path(get, path = "/v1/drain", params(ServerQuery),
     responses(
         (status = 200, body = DrainStatus),
-        (status = 400, description = "The question cannot be read", body = Problem),
-        (status = 404, description = "There is no such server", body = Problem),
+        Misnamed,
         Unanswered
     ))]
 pub(super) async fn look(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
@@ -44,8 +43,7 @@ pub(super) async fn look(State(desk): State<Desk>, Asked(query): Asked<ServerQue
 #[utoipa::path(post, path = "/v1/drain", params(DrainQuery),
     responses(
         (status = 200, body = DrainStatus),
-        (status = 400, description = "The order cannot be read", body = Problem),
-        (status = 404, description = "There is no such server", body = Problem),
+        Misnamed,
         (status = 422, description = "The budget is no duration, or too long; nothing changed", body = Problem),
         Unanswered
     ))]
@@ -58,8 +56,7 @@ pub(super) async fn drain(State(desk): State<Desk>, Asked(query): Asked<DrainQue
 #[utoipa::path(post, path = "/v1/disable", params(ServerQuery),
     responses(
         (status = 200, body = DrainStatus),
-        (status = 400, description = "The order cannot be read", body = Problem),
-        (status = 404, description = "There is no such server", body = Problem),
+        Misnamed,
         Unanswered
     ))]
 pub(super) async fn disable(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
@@ -70,8 +67,7 @@ pub(super) async fn disable(State(desk): State<Desk>, Asked(query): Asked<Server
 #[utoipa::path(post, path = "/v1/enable", params(ServerQuery),
     responses(
         (status = 200, body = DrainStatus),
-        (status = 400, description = "The order cannot be read", body = Problem),
-        (status = 404, description = "There is no such server", body = Problem),
+        Misnamed,
         Unanswered
     ))]
 pub(super) async fn enable(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
