@@ -18,6 +18,7 @@ mod instant_failover;
 mod keys;
 pub mod limits;
 mod load;
+mod network;
 mod page;
 pub mod password;
 mod read;
@@ -41,6 +42,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use follower::{Follower, Release};
 pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
+pub use network::{Access, Network};
 pub use tls::{Encryption, KeyPairFiles, ListenerTls, ServerDemand, ServerTls, TlsVersion};
 pub(crate) use value::duration;
 pub use value::redirect_target;
@@ -158,6 +160,10 @@ pub struct Listener {
     pub extra: bool,
     /// Encryption towards its clients.
     pub tls: ListenerTls,
+    /// From where balancers connect that say in a header of the PROXY protocol whose connection it is.
+    pub proxies: Vec<Network>,
+    /// From where its clients may come.
+    pub access: Access,
 }
 
 /// An address to listen on.
@@ -278,6 +284,19 @@ pub struct Server {
     pub tls: ServerTls,
     /// Where health checks may still log in when all connections are taken.
     pub extra_port: Option<u16>,
+    /// Whether, and how, it is told whose connection it is.
+    pub send_proxy: SendProxy,
+}
+
+/// `send_proxy`: the header of the PROXY protocol that goes before everything else to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendProxy {
+    /// None.
+    Off,
+    /// The line of text.
+    V1,
+    /// The binary form.
+    V2,
 }
 
 /// Where a server is.
@@ -362,6 +381,8 @@ pub struct User {
     pub handoff: Handoff,
     /// Sessions this user may have at once; absent: unlimited.
     pub max_connections: Option<u32>,
+    /// From where it may log in.
+    pub access: Access,
 }
 
 /// `handoff`: who stays between a client and its server.
@@ -410,6 +431,10 @@ pub enum Freshness {
 pub struct Limits {
     /// From a client's connection to its finished login.
     pub login_timeout: Duration,
+    /// Logins of one address that may fail in a minute; absent: any number.
+    pub failed_logins: Option<u32>,
+    /// Connections of one address at a time; absent: any number.
+    pub connections_per_address: Option<u32>,
 }
 
 /// A place in [`Config::clusters`].
@@ -436,6 +461,11 @@ impl Config {
     pub fn may_be_moved(&self, user: &User) -> bool {
         let pool = self.pool(user.pool);
         pool.role == Role::Primary && self.cluster(pool.cluster).topology != Topology::Static
+    }
+
+    /// Whether any server is told whose connections it gets.
+    pub fn sends_proxy_headers(&self) -> bool {
+        self.clusters.iter().flat_map(|cluster| &cluster.servers).any(|server| server.send_proxy != SendProxy::Off)
     }
 
     /// The pool of that name.

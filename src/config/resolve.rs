@@ -8,16 +8,16 @@ use std::path::PathBuf;
 use super::credentials::{self, Environment};
 use super::error::Complaints;
 use super::file::{
-    AccountSection, AdminSection, ClusterSection, File, FollowerSection, IdentitySection, InstantFailoverSection,
-    ListenerSection, PoolSection, ServerSection, ServerTlsSection, UserSection,
+    AccessSection, AccountSection, AdminSection, ClusterSection, File, FollowerSection, IdentitySection,
+    InstantFailoverSection, LimitsSection, ListenerSection, PoolSection, ServerSection, ServerTlsSection, UserSection,
 };
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Handoff, InstantFailover, KeyPairFiles, Limits,
-    Listener, ListenerTls, Log, Pool, PoolIndex, Process, Promotion, RoleSetting, Server, ServerTls, Split, Topology,
-    User, checks,
+    Access, Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Handoff, InstantFailover, KeyPairFiles,
+    Limits, Listener, ListenerTls, Log, Pool, PoolIndex, Process, Promotion, RoleSetting, Server, ServerTls, Split,
+    Topology, User, checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -42,7 +42,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
         clusters: all(resolved_clusters)?,
         pools: all(resolved_pools)?,
         users: all(users)?,
-        limits: Limits { login_timeout: file.login_timeout?.into_inner() },
+        limits: Limits::resolve(file.limits)?,
     })
 }
 
@@ -144,6 +144,8 @@ impl Resolver<'_> {
                 client_ca: inner(written.tls_client_ca),
                 require_client_certificate: inner(written.require_client_certificate)?,
             },
+            proxies: inner(written.proxies).unwrap_or_default(),
+            access: Access::resolve(written.access),
         })
     }
 
@@ -200,6 +202,7 @@ impl Resolver<'_> {
             priority: inner(written.priority)?,
             tls: self.server_tls(written.tls, cluster_tls)?,
             extra_port: u16::try_from(inner(written.extra_port)?).ok().filter(|port| *port > 0),
+            send_proxy: inner(written.send_proxy)?,
         })
     }
 
@@ -238,6 +241,7 @@ impl Resolver<'_> {
             reuse: inner(written.reuse)?,
             handoff: if inner(written.handoff)? { Handoff::ToServer } else { Handoff::Never },
             max_connections: inner(written.max_connections).filter(|count| *count > 0),
+            access: Access::resolve(written.access),
         })
     }
 
@@ -286,6 +290,22 @@ fn promotion(
         None => monitor?.clone()?,
     };
     Some(Some(Promotion { failover, admin, replication: replication?? }))
+}
+
+impl Limits {
+    fn resolve(written: LimitsSection) -> Option<Limits> {
+        Some(Limits {
+            login_timeout: inner(written.login_timeout)?,
+            failed_logins: Some(inner(written.failed_logins)?).filter(|count| *count > 0),
+            connections_per_address: Some(inner(written.connections_per_address)?).filter(|count| *count > 0),
+        })
+    }
+}
+
+impl Access {
+    fn resolve(written: AccessSection) -> Access {
+        Access { allow: inner(written.allow).unwrap_or_default(), deny: inner(written.deny).unwrap_or_default() }
+    }
 }
 
 impl Log {

@@ -207,6 +207,11 @@ impl Io {
         on_engine!(self, engine => engine.listen(key, socket));
     }
 
+    /// What clients are told, and then closed, when the system has no descriptor for one more. One is kept back for that.
+    pub fn refuse_with(&mut self, words: Vec<u8>) {
+        on_engine!(self, engine => engine.refuse_with(words));
+    }
+
     /// Accepts no more clients on the listener with this key and closes its socket.
     pub fn stop_listening(&mut self, key: u32) {
         on_engine!(self, engine => engine.stop_listening(key));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -90,6 +90,11 @@ pub fn client_address(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
     Ok(address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port())))
 }
 
+/// Where a client has connected to; nothing for a UNIX socket.
+pub fn own_address(socket: &OwnedFd) -> Option<SocketAddr> {
+    SockRef::from(socket).local_addr().ok()?.as_socket()
+}
+
 fn set_tcp_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive =
@@ -119,6 +124,20 @@ pub(super) fn shutdown_write(socket: &OwnedFd) {
 /// Whether calls on the socket wait. Only accept and connect look at it: all others say for each call.
 pub(super) fn set_nonblocking(socket: &OwnedFd, nonblocking: bool) -> io::Result<()> {
     SockRef::from(socket).set_nonblocking(nonblocking)
+}
+
+/// Accepts a client that waits at a listener, sends it `words` and closes it; false if nobody waits, or it cannot be taken.
+pub(super) fn refuse_waiting(listener: &OwnedFd, words: &[u8]) -> bool {
+    // The listener may be a blocking one.
+    let mut waiting = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure, which lives through the call.
+    if unsafe { libc::poll(&mut waiting, 1, 0) } <= 0 {
+        return false;
+    }
+    let Ok((client, _)) = SockRef::from(listener).accept() else { return false };
+    // A new socket has room for it. It has said nothing yet that the close would make the kernel reset it for.
+    let _ = client.send_with_flags(words, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+    true
 }
 
 /// Whether a failed accept says something about that one client, so that the next may be accepted at once. All other

@@ -4,7 +4,7 @@
 //! account is proven, gets a server of its own as if it had just connected.
 
 use crate::{
-    config::Encryption,
+    config::{Encryption, User},
     protocol::{
         auth::{Authenticated, Credential, Verification, Verifier, Verify, VerifyRequest},
         capability::Capabilities,
@@ -41,6 +41,8 @@ struct Claim {
     verification: Verification,
     /// The client sent something for a password.
     with_password: bool,
+    /// What a wrong password means: a user that may not log in from here has none that is right.
+    if_denied: Ending,
 }
 
 /// What a client's login asks for, apart from the proof.
@@ -180,7 +182,11 @@ impl Session {
     /// Weighs the first proof of a claim.
     fn verify(&mut self, login: Login, proof: Proof<'_>, sequence: u8, surroundings: Surroundings<'_>) {
         let table = surroundings.table;
-        let (verifier, learn_cleartext) = match table.user(&login.user).map(|user| table.user_config(user)) {
+        let known = table.user(&login.user).map(|user| table.user_config(user));
+        let may_come = |user: &&User| self.origin.is_none_or(|origin| user.access.admits(origin));
+        let if_denied =
+            if known.is_none_or(|user| may_come(&user)) { Ending::LoginDenied } else { Ending::HostNotAllowed };
+        let (verifier, learn_cleartext) = match known.filter(may_come) {
             Some(user) => (user.verifier.clone(), table.needs_cleartext(user.pool)),
             None => self.impostor(&login.user, table),
         };
@@ -196,7 +202,7 @@ impl Session {
             force_switch: proof.force_switch,
         };
         let (verification, verdict) = Verification::begin(request);
-        let claim = Claim { login, verifier, verification, with_password: !proof.response.is_empty() };
+        let claim = Claim { login, verifier, verification, with_password: !proof.response.is_empty(), if_denied };
         self.weigh(claim, verdict, sequence, surroundings);
     }
 
@@ -225,7 +231,7 @@ impl Session {
             Verify::Accept(authenticated) => self.admit(claim.login, authenticated, sequence, surroundings),
             Verify::Deny(_) => {
                 let error = errors::access_denied(&claim.login.user, &self.host, claim.with_password);
-                self.deny(sequence, error, Ending::LoginDenied);
+                self.deny(sequence, error, claim.if_denied);
             }
         }
     }

@@ -31,6 +31,7 @@ mod split;
 use std::{
     collections::VecDeque,
     fmt,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -101,9 +102,13 @@ pub struct Birth {
     pub id: SessionId,
     /// The client's address as logs and error texts show it, without the port.
     pub host: Arc<str>,
+    /// Its address; none behind a UNIX socket.
+    pub origin: Option<IpAddr>,
     /// Random, for this session only.
     pub seed: [u8; 32],
-    /// The time that a login may take.
+    /// When the client connected.
+    pub since: Instant,
+    /// The time that a login may take, from then on.
     pub login_timeout: Duration,
     /// Where its statements are counted, if they are split.
     pub counts: Arc<RouteCounts>,
@@ -132,6 +137,7 @@ pub enum Admission {
 pub struct Session {
     id: SessionId,
     host: Arc<str>,
+    origin: Option<IpAddr>,
     entrance: Entrance,
     salts: Salts,
     login_timeout: Duration,
@@ -191,6 +197,7 @@ impl Session {
         let mut session = Session {
             id: birth.id,
             host: birth.host,
+            origin: birth.origin,
             entrance: birth.entrance,
             salts: Salts::new(birth.seed),
             login_timeout: birth.login_timeout,
@@ -200,7 +207,7 @@ impl Session {
             server: None,
             last_server: None,
             outputs: VecDeque::new(),
-            deadline: Some(surroundings.now + birth.login_timeout),
+            deadline: Some(birth.since + birth.login_timeout),
             draining: None,
             commands: 0,
             tied_since: None,
@@ -276,6 +283,11 @@ impl Session {
     /// The client's address without the port.
     pub fn host(&self) -> &Arc<str> {
         &self.host
+    }
+
+    /// The client's address; none behind a UNIX socket.
+    pub fn origin(&self) -> Option<IpAddr> {
+        self.origin
     }
 
     /// The user that the client proved to be.

@@ -13,6 +13,7 @@ use super::{
     connection::Connection,
     counters,
     departing::Farewell,
+    gate::Visitor,
     turn::{Tenant, Worker},
 };
 
@@ -296,6 +297,7 @@ impl Worker {
     fn end(&mut self, key: Key, ending: Ending) {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
+        self.note_failed_login(&tenant, ending);
         self.mailbox.counters.count_end(ending);
         let Tenant { client, server, replica, errand, aside, lease, .. } = tenant;
         aside.into_iter().for_each(|aside| self.dismiss_aside(*aside));
@@ -316,6 +318,15 @@ impl Worker {
         }
     }
 
+    /// Who guesses passwords is to be kept from going on.
+    fn note_failed_login(&self, tenant: &Tenant, ending: Ending) {
+        let is_failed_login = matches!(ending, Ending::LoginDenied | Ending::HostNotAllowed);
+        let per_minute = self.table.config.limits.failed_logins.filter(|_| is_failed_login);
+        if let Some((per_minute, address)) = per_minute.zip(tenant.session.origin()) {
+            self.company.gate.login_failed(Visitor::of(address), per_minute, self.now);
+        }
+    }
+
     fn log_end(&self, tenant: &Tenant, ending: Ending) {
         let session = &tenant.session;
         let user = String::from_utf8_lossy(session.user().unwrap_or_default());
@@ -329,6 +340,7 @@ impl Worker {
                 tracing::error!(session = id, %user, client = host, server, reason, commands, "session ended")
             }
             Ending::LoginDenied
+            | Ending::HostNotAllowed
             | Ending::LoginTimeout
             | Ending::ServerDenied
             | Ending::ServerGone
@@ -349,8 +361,7 @@ impl Worker {
         self.waiters.remove(key);
         counters::subtract(&self.mailbox.counters.sessions, 1);
         counters::add(&self.mailbox.counters.commands, tenant.session.commands());
-        self.company.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        self.mailbox.burden.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.strike_out();
         Some(tenant)
     }
 

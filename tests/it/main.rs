@@ -9,6 +9,7 @@ mod checking;
 mod commands;
 mod compare;
 mod demo;
+mod door;
 mod drivers;
 mod failure;
 mod galera;
