@@ -171,6 +171,7 @@ fn process(config: &Config) -> Entry<'_> {
     ];
     values.extend(process.server_version.iter().map(|version| ("server_version", Shown::display(version))));
     values.push(("state_directory", Shown::display(process.state_directory.display())));
+    values.push(("core_dumps", Shown::Boolean(process.core_dumps)));
     single("process", values)
 }
 

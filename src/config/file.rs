@@ -49,6 +49,7 @@ pub(crate) struct ProcessSection {
     pub(crate) shutdown_timeout: Option<At<Duration>>,
     pub(crate) server_version: Option<At<String>>,
     pub(crate) state_directory: Option<At<PathBuf>>,
+    pub(crate) core_dumps: Option<At<bool>>,
 }
 
 pub(crate) struct LogSection {
@@ -222,6 +223,7 @@ impl ProcessSection {
             shutdown_timeout: table.duration("shutdown_timeout"),
             server_version: table.text("server_version"),
             state_directory: table.folder("state_directory"),
+            core_dumps: table.boolean("core_dumps"),
         };
         table.finish();
         section

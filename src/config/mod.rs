@@ -12,6 +12,7 @@ mod checks;
 mod credentials;
 mod effective;
 mod error;
+mod exposure;
 mod file;
 mod follower;
 mod instant_failover;
@@ -39,6 +40,7 @@ pub use change::{Change, changes};
 pub use credentials::Environment;
 pub use effective::print;
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use exposure::exposed;
 pub use follower::{Follower, Release};
 pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
@@ -73,6 +75,8 @@ pub struct Config {
     pub users: Vec<User>,
     /// Bounds that an operator may move; the others are constants in [`limits`].
     pub limits: Limits,
+    /// Files with secrets in them that everybody on the machine may read.
+    pub exposed_files: Vec<PathBuf>,
 }
 
 /// `[process]`
@@ -92,6 +96,8 @@ pub struct Process {
     pub server_version: Option<String>,
     /// Where what must outlive the process is kept: an absolute path.
     pub state_directory: PathBuf,
+    /// Whether a crash may leave the process's memory behind in a file.
+    pub core_dumps: bool,
 }
 
 /// How the workers do their I/O.

@@ -43,6 +43,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
         pools: all(resolved_pools)?,
         users: all(users)?,
         limits: Limits::resolve(file.limits)?,
+        exposed_files: Vec::new(),
     })
 }
 
@@ -79,6 +80,7 @@ impl Resolver<'_> {
             shutdown_timeout: *written.shutdown_timeout.as_ref()?.get_ref(),
             server_version: written.server_version.as_ref().map(|version| version.get_ref().clone()),
             state_directory: written.state_directory.as_ref()?.get_ref().clone(),
+            core_dumps: *written.core_dumps.as_ref()?.get_ref(),
         })
     }
 

@@ -99,6 +99,14 @@ static PROCESS: Section = Section {
                   `\"replication\"` were replaced as primaries. Made at start if it can be. Where it cannot be written, the log \
                   says what is lost by that.",
         },
+        Setting {
+            name: "core_dumps",
+            form: Form::Boolean,
+            absent: Absent::Is("false"),
+            reload: Reload::NextStart,
+            doc: "Whether a crash may leave the memory of the process, with passwords and keys in it, behind in a file. With `false` \
+                  it also cannot be looked into by others than root (`PR_SET_DUMPABLE`): not by `gdb` or `strace` of its own user.",
+        },
     ],
 };
 

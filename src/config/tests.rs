@@ -86,6 +86,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
         shutdown_timeout: seconds(30),
         server_version: None,
         state_directory: "/var/lib/sqluice".into(),
+        core_dumps: false,
     };
     assert_eq!(config.process, process);
     assert_eq!(config.log, Log { level: LogLevel::Info, format: LogFormat::Text });
@@ -128,6 +129,7 @@ max_sessions = 1_000
 shutdown_timeout = "1m"
 server_version = "8.4.3-sqluice"
 state_directory = "/srv/sqluice"
+core_dumps = true
 
 [log]
 level = "debug"

@@ -31,6 +31,7 @@
 //! | `uring`, `epoll` | the two engines |
 //! | `probe` | whether io_uring can be used, and the report |
 //! | `wake` | waking a worker from another thread |
+//! | `wiping` | memory that is wiped when it is given back |
 //! | `system` | settings of process and thread |
 #![allow(unsafe_code)]
 
@@ -48,6 +49,7 @@ mod starved;
 mod system;
 mod uring;
 mod wake;
+mod wiping;
 
 #[cfg(test)]
 mod tests;
@@ -65,8 +67,9 @@ pub use self::event::{Errno, Event, Full, SocketId};
 pub use self::listener::LISTENERS_MAX;
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
-pub use self::system::{monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
+pub use self::system::{forbid_core_dumps, monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
 pub use self::wake::WakeHandle;
+pub use self::wiping::Wiping;
 
 use self::buffer::{Group, Pool};
 use self::epoll::Epoll;

@@ -46,6 +46,7 @@ pub use split::{Bond, RouteCounts, Stay};
 
 use crate::{
     config::Entrance,
+    latency::Tick,
     protocol::{
         auth::Credential,
         capability::Capabilities,
@@ -158,7 +159,7 @@ pub struct Session {
     /// Counts the connections given back: with the session's number it names one of them.
     parkings: u64,
     /// When the command under way, or the last one, was passed on.
-    asked_at: Instant,
+    asked_at: Tick,
     counts: Arc<RouteCounts>,
     client_way: ClientWay,
     tls: Option<TlsOffer>,
@@ -212,7 +213,7 @@ impl Session {
             commands: 0,
             tied_since: None,
             parkings: 0,
-            asked_at: surroundings.now,
+            asked_at: surroundings.tick,
             counts: birth.counts,
             client_way: birth.way,
             tls: birth.tls,
@@ -304,6 +305,11 @@ impl Session {
     pub fn works_at(&self) -> Option<&ServerFacts> {
         let replica = self.split().filter(|_| self.is_busy_at(Side::Replica)).and_then(|split| split.replica());
         replica.or(self.server())
+    }
+
+    /// Whether what it hears may be a password.
+    pub fn is_logging_in(&self) -> bool {
+        !matches!(self.state, State::Relay(_) | State::Severed(_))
     }
 
     /// Whether it has logged in, and has no home just now: another session has the connection, or there is no primary.

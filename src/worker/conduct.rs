@@ -37,8 +37,7 @@ impl Worker {
         if connection.inbox.is_empty() {
             self.show(key, side, span);
         } else {
-            connection.inbox.push(span.bytes());
-            drop(span);
+            tenant.keep(side, span);
         }
         self.pump(key);
     }
@@ -48,7 +47,8 @@ impl Worker {
         let mut rest = Some(span);
         while let Some(mut span) = rest {
             let Some(tenant) = self.tenants.get_mut(key) else { return };
-            let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+            let surroundings =
+                Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now, tick: self.tick };
             rest = match tenant.session.step(side, span.bytes(), surroundings) {
                 Step::Forward { to, length } if length == span.len() => {
                     tenant.forward(&mut self.io, side, to, span);
@@ -65,13 +65,14 @@ impl Worker {
                     (!span.is_empty()).then_some(span)
                 }
                 Step::Consume { length } => {
+                    if tenant.session.is_logging_in() {
+                        span.wipe(length);
+                    }
                     span.advance(length);
                     (!span.is_empty()).then_some(span)
                 }
                 Step::NeedBytes { .. } | Step::Wait => {
-                    if let Some(connection) = tenant.connection(side) {
-                        connection.inbox.push(span.bytes());
-                    }
+                    tenant.keep(side, span);
                     None
                 }
             };
@@ -107,7 +108,8 @@ impl Worker {
 
     fn pump_side(&mut self, key: Key, side: Side) -> bool {
         let Some(tenant) = self.tenants.get_mut(key) else { return false };
-        let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+        let surroundings =
+            Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now, tick: self.tick };
         let Tenant { session, client, server, replica, errand, .. } = tenant;
         let connection = match side {
             Side::Client => Some(&mut *client),
@@ -198,7 +200,8 @@ impl Worker {
     /// before, until the stack is full.
     pub(super) fn answer(&mut self, key: Key, input: Input) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+        let surroundings =
+            Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now, tick: self.tick };
         tenant.session.handle(input, surroundings);
         self.carry_out(key);
     }
@@ -382,6 +385,16 @@ impl Worker {
 }
 
 impl Tenant {
+    /// Keeps bytes that the session cannot use yet.
+    pub(super) fn keep(&mut self, side: Side, mut span: Span) {
+        if let Some(connection) = self.connection(side) {
+            connection.inbox.push(span.bytes());
+        }
+        if self.session.is_logging_in() {
+            span.wipe(span.len());
+        }
+    }
+
     /// Passes bytes on.
     fn forward(&mut self, io: &mut Io, from: Side, to: Side, span: Span) {
         let Some(to) = self.connection(to) else { return };

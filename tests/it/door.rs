@@ -1,7 +1,9 @@
-//! Who is let in, and whose address counts: headers of the PROXY protocol on both sides, and limits by address.
+//! Who is let in, and whose address counts: headers of the PROXY protocol on both sides, limits by address, and what
+//! is left of passwords.
 
 mod limits;
 mod proxy;
+mod secrets;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

@@ -1,7 +1,7 @@
 //! Limits against abuse, each with real sockets: who is turned away is told why, counted, and does not harm the others.
 
 use super::*;
-use crate::harness::{Engine, Flavour, Process, Server, Start, cluster, on_both_engines, run, user};
+use crate::harness::{Engine, Flavour, Server, Start, cluster, on_both_engines, user};
 
 const HERE: [u8; 4] = [127, 0, 0, 1];
 const THERE: [u8; 4] = [127, 6, 0, 1];
@@ -87,21 +87,15 @@ fn an_address_has_its_connections_and_the_next_one_is_told_so() {
     });
 }
 
-/// Sets how many descriptors a process may have open.
-fn limit_descriptors(process: Process, limit: usize) {
-    let mut command = std::process::Command::new("prlimit");
-    let limit = format!("--nofile={limit}:");
-    run(command.arg("--pid").arg(process.0.to_string()).arg(limit)).expect_success("prlimit");
-}
-
 #[test]
 fn clients_that_no_descriptor_is_left_for_are_told_so_and_come_in_when_there_is_one() {
+    let server = Server::shared(Flavour::MariaDb10);
     on_both_engines(|engine| {
         // Nobody who is silent leaves while the test runs.
-        let sqluice = start(engine, "", "[limits]\nlogin_timeout = \"1h\"\n\n");
+        let body = "[limits]\nlogin_timeout = \"1h\"\n\n".to_owned() + &cluster(server) + &user("app", "app");
+        let start = Start::new(engine, body).admin("http = \"127.0.0.1:0\"").descriptors_max(100);
+        let sqluice = start.run_with_servers_up(1);
         let mut steady = sqluice.app();
-        let process = sqluice.process();
-        limit_descriptors(process, process.descriptors() + 20);
         let mut silent = Vec::new();
         let first = loop {
             assert!(silent.len() < 1000, "the descriptors do not run out");
@@ -116,7 +110,7 @@ fn clients_that_no_descriptor_is_left_for_are_told_so_and_come_in_when_there_is_
             assert_eq!(error.code, 1040, "{error}");
         }
         steady.ping();
-        limit_descriptors(process, 4096);
+        drop(silent);
         eventually("clients come in again", || sqluice.login(&Account::new("app", "app")).ok()).ping();
         assert!(turned_away(&sqluice, "no_descriptor") >= 21);
         await_line(&sqluice, &["cannot accept clients"]);

@@ -30,6 +30,8 @@ pub(crate) struct Start {
     log_level: &'static str,
     body: String,
     environment: Vec<(String, String)>,
+    /// The descriptors that it may have open, if they are bounded.
+    descriptors_max: Option<usize>,
     /// Kept as long as the process runs.
     files: Option<tempfile::TempDir>,
 }
@@ -46,6 +48,7 @@ impl Start {
             log_level: "debug",
             body: body.into(),
             environment: Vec::new(),
+            descriptors_max: None,
             files: None,
         }
     }
@@ -84,10 +87,25 @@ impl Start {
         self
     }
 
+    /// With so many descriptors at most.
+    pub(crate) fn descriptors_max(mut self, count: usize) -> Start {
+        self.descriptors_max = Some(count);
+        self
+    }
+
     /// A folder that the configuration names files of.
     pub(crate) fn files(mut self, folder: tempfile::TempDir) -> Start {
         self.files = Some(folder);
         self
+    }
+
+    /// The binary, under its limit.
+    fn program(&self) -> Command {
+        let binary = env!("CARGO_BIN_EXE_sqluice");
+        let Some(count) = self.descriptors_max else { return Command::new(binary) };
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={count}:{count}")).arg(binary);
+        command
     }
 
     /// Starts the process and waits until its listener accepts and its admin socket answers.
@@ -123,7 +141,9 @@ pub(crate) struct Sqluice {
 impl Sqluice {
     fn launch(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_sqluice"))
+        let child = self
+            .start
+            .program()
             .arg("run")
             .arg("--config")
             .arg(self.config_path())
