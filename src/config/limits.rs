@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::{Config, Encryption, ServerDemand};
+use super::{Config, Encryption, Mobility, ServerDemand};
 
 // What may be written in a configuration.
 
@@ -218,7 +218,8 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
     // A session has its client's connection and its servers', and now and then one more to log in or to kill.
     let is_split = config.users.iter().any(|user| user.split.is_some());
     let servers = if is_split { SPLIT_SERVERS } else { 1 };
-    let splits = if is_split || config.users.iter().any(|user| config.may_be_moved(user)) { sessions } else { 0 };
+    let splits =
+        if is_split || config.users.iter().any(|user| config.mobility(user) != Mobility::Fixed) { sessions } else { 0 };
     let (connections, logins) = (sessions.saturating_mul(1 + servers), sessions.saturating_mul(2 + servers));
     let share = |what, count, bytes_each| Share { what, count, bytes_each };
     let shares = vec![

@@ -346,6 +346,17 @@ pub struct Pool {
     pub fallback: Option<PoolIndex>,
 }
 
+/// What makes a user's sessions go on at another server than the one that they are at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mobility {
+    /// Nothing: there is no other for them, and nobody follows what they set.
+    Fixed,
+    /// An operator who takes their server out of use: there is time to prove that nothing is lost with that.
+    Ordered,
+    /// That, and the loss of their server or of its writes: another one becomes the primary.
+    Free,
+}
+
 /// What a server is to its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -462,11 +473,36 @@ impl Config {
         &self.pools[index.0]
     }
 
-    /// Whether the server that a user's statements go to may be another one some day, and its sessions go along: where it
-    /// is a primary whose role is not fixed.
-    pub fn may_be_moved(&self, user: &User) -> bool {
+    /// What makes a user's sessions go on at another server than the one that they are at.
+    pub fn mobility(&self, user: &User) -> Mobility {
         let pool = self.pool(user.pool);
-        pool.role == Role::Primary && self.cluster(pool.cluster).topology != Topology::Static
+        let has_fixed_roles = self.cluster(pool.cluster).topology == Topology::Static;
+        match pool.role {
+            Role::Primary if !has_fixed_roles => Mobility::Free,
+            Role::Primary | Role::Replica if self.leads_to_several(user.pool) => Mobility::Ordered,
+            Role::Primary | Role::Replica => Mobility::Fixed,
+        }
+    }
+
+    /// Whether a pool and its fallbacks may have more than one member.
+    fn leads_to_several(&self, pool: PoolIndex) -> bool {
+        let mut members = self.chain(pool).flat_map(|pool| {
+            let Pool { cluster, role, .. } = *self.pool(pool);
+            let Cluster { topology, servers, .. } = self.cluster(cluster);
+            let may_be_one = move |server: &&Server| match (topology, server.role) {
+                (Topology::Static, RoleSetting::Primary) => role == Role::Primary,
+                (Topology::Static, RoleSetting::Replica) => role == Role::Replica,
+                _ => true,
+            };
+            servers.iter().filter(may_be_one).map(move |server| (cluster, &server.name))
+        });
+        let first = members.next();
+        members.any(|member| Some(member) != first)
+    }
+
+    /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.
+    pub fn chain(&self, first: PoolIndex) -> impl Iterator<Item = PoolIndex> + '_ {
+        std::iter::successors(Some(first), |&pool| self.pool(pool).fallback).take(self.pools.len())
     }
 
     /// Whether any server is told whose connections it gets.

@@ -67,7 +67,9 @@ pub use self::event::{Errno, Event, Full, SocketId};
 pub use self::listener::LISTENERS_MAX;
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
-pub use self::system::{forbid_core_dumps, monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
+pub use self::system::{
+    forbid_core_dumps, inherited_files, monotonic_microseconds, raise_open_files_limit, set_cpu_affinity,
+};
 pub use self::wake::WakeHandle;
 pub use self::wiping::Wiping;
 

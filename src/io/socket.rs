@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -42,6 +42,16 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Makes of a listener that somebody else has opened one like our own. It is not passed on to other programs.
+pub fn adopt_listener(listener: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_cloexec(true)?;
+    if !socket.local_addr()?.is_unix() {
+        set_tcp_options(&socket)?;
+    }
+    Ok(())
 }
 
 /// A listener on a UNIX socket file with these permission bits. A file that a process left behind without listening on
@@ -128,13 +138,12 @@ pub(super) fn set_nonblocking(socket: &OwnedFd, nonblocking: bool) -> io::Result
 
 /// Accepts a client that waits at a listener, sends it `words` and closes it; false if nobody waits, or it cannot be taken.
 pub(super) fn refuse_waiting(listener: &OwnedFd, words: &[u8]) -> bool {
-    // The listener may be a blocking one.
-    let mut waiting = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one structure, which lives through the call.
-    if unsafe { libc::poll(&mut waiting, 1, 0) } <= 0 {
-        return false;
-    }
-    let Ok((client, _)) = SockRef::from(listener).accept() else { return false };
+    let socket = SockRef::from(listener);
+    // Another worker may take the one who waits: nobody may be waited for here.
+    let was_nonblocking = socket.nonblocking().unwrap_or(true);
+    let accepted = socket.set_nonblocking(true).and_then(|()| socket.accept());
+    let _ = socket.set_nonblocking(was_nonblocking);
+    let Ok((client, _)) = accepted else { return false };
     // A new socket has room for it. It has said nothing yet that the close would make the kernel reset it for.
     let _ = client.send_with_flags(words, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
     true

@@ -17,6 +17,7 @@
 //! own `main`, like the demo. What is *not* here: bytes of clients (`worker`), health (`monitor`), and what operators
 //! see (`admin`).
 
+mod activation;
 mod control;
 mod door;
 mod listeners;
@@ -45,6 +46,7 @@ use crate::io::forbid_core_dumps;
 use crate::log;
 use crate::topology::RoutingTable;
 
+pub use activation::HandedOver;
 pub use control::WorkerEnded;
 pub use door::CannotOpen;
 pub use listeners::BindError;

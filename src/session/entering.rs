@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
-    config::{self, Reuse, ServerDemand},
+    config::{self, Mobility, Reuse, ServerDemand},
     protocol::{
         attributes,
         auth::{Credential, Login as ServerLogin, LoginStep},
@@ -28,6 +28,7 @@ use super::{
     Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
     hops::Hops,
+    onward::Onward,
     relay::Relay,
     split::{Split, Tenure, told_of},
 };
@@ -381,6 +382,8 @@ impl Session {
         // MariaDB says something of its own certificate here, which a client must not hold against ours.
         ok.info = entry.assurance;
         self.note_redirect(ok.trackers.as_deref());
+        self.learn_of_client(&entry.login.attributes, surroundings.table);
+        let onward = Onward::at(ok.trackers.as_deref());
         // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
         if self.last_server.is_some() {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
@@ -400,7 +403,7 @@ impl Session {
             split.settle(tenure, schema, server, status);
         }
         let is_split = split.is_some();
-        self.state = State::Relay(Relay::new(self.capabilities, status, split));
+        self.state = State::Relay(Relay::new(self.capabilities, status, split).telling(onward));
         if let Some(server) = &mut self.server {
             server.thread_id = thread_id;
         }
@@ -425,7 +428,7 @@ impl Session {
             // A COM_CHANGE_USER does not make the client forget what it wrote before.
             split.has_a_past(surroundings.now);
         }
-        Some(if table.config.may_be_moved(user) { split.following() } else { split })
+        Some(split.moving_by(table.config.mobility(user)))
     }
 
     /// When the user's sessions let their home connections go, if ever.
@@ -434,7 +437,7 @@ impl Session {
         let user = table.user_config(table.user(self.user()?)?);
         match user.reuse {
             Reuse::Transaction => Some(Tenure::Transaction),
-            Reuse::Session => table.config.may_be_moved(user).then_some(Tenure::Session),
+            Reuse::Session => (table.config.mobility(user) != Mobility::Fixed).then_some(Tenure::Session),
         }
     }
 
@@ -443,7 +446,7 @@ impl Session {
         let table = surroundings.table;
         let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
         let is_tracked = user.is_some_and(|user| {
-            user.split.is_some() || user.reuse == Reuse::Transaction || table.config.may_be_moved(user)
+            user.split.is_some() || user.reuse == Reuse::Transaction || table.config.mobility(user) != Mobility::Fixed
         });
         let place = self.server.as_ref().and_then(|server| table.place(server.id));
         let offered = place.and_then(|place| table.server(place).capabilities());

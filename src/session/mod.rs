@@ -153,6 +153,8 @@ pub struct Session {
     outputs: VecDeque<Output>,
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
+    /// The client goes where `redirect_url` in an OK sends it.
+    is_follower: bool,
     commands: u64,
     /// Since when something under way, or left on its server, has tied it to that.
     tied_since: Option<Instant>,
@@ -210,6 +212,7 @@ impl Session {
             outputs: VecDeque::new(),
             deadline: Some(birth.since + birth.login_timeout),
             draining: None,
+            is_follower: false,
             commands: 0,
             tied_since: None,
             parkings: 0,

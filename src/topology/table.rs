@@ -145,7 +145,7 @@ impl RoutingTable {
 
     /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.
     pub fn chain(&self, first: PoolIndex) -> impl Iterator<Item = PoolIndex> + '_ {
-        std::iter::successors(Some(first), |&pool| self.config.pool(pool).fallback).take(self.pools.len())
+        self.config.chain(first)
     }
 
     /// Whether this table says the same of the servers as `other`, counts aside.
@@ -257,8 +257,8 @@ impl Users {
 
 /// Of all that a pool and its fallbacks lead to: a last resort is taken when these have nobody better either.
 fn best_fitness(pool: PoolIndex, config: &Config, servers: &[ServerEntry]) -> Fitness {
-    let chain = std::iter::successors(Some(pool), |&pool| config.pool(pool).fallback).take(config.pools.len());
-    let serving = chain
+    let serving = config
+        .chain(pool)
         .map(|pool| config.pool(pool))
         .flat_map(|pool| servers.iter().filter(|server| server.cluster == pool.cluster && server.serves(pool.role)));
     serving.map(|server| server.health.fitness).max().unwrap_or(Fitness::Fit)

@@ -56,7 +56,7 @@ mod words;
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    config::{Freshness, Split as SplitConfig, Topology, limits},
+    config::{Freshness, Mobility, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, response::ErrPacket, result_set::Framing, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
     topology::{RoutingTable, ServerId, UserLoad},
@@ -109,8 +109,8 @@ pub(super) struct Split {
     waiting: Waiting,
     /// The home connection goes back between transactions.
     lent: Option<Box<Lent>>,
-    /// Another server of its cluster may become the one that writes go to.
-    follows: bool,
+    /// What makes the session go on at another home.
+    mobility: Mobility,
     /// The command under way at home, for another home.
     kept: Kept,
     standing: Standing,
@@ -287,7 +287,7 @@ impl Split {
             home: Home::Unknown,
             waiting: Waiting::at(is_galera, family),
             lent: None,
-            follows: false,
+            mobility: Mobility::Fixed,
             kept: Kept::new(table.config.cluster(cluster).hold_timeout),
             standing: Standing::default(),
             leaving: None,
@@ -332,9 +332,21 @@ impl Split {
         self.sight.looked_home(true, now);
     }
 
-    /// For a user whose writes may go to another server one day.
-    pub(super) fn following(self) -> Split {
-        Split { follows: true, ..self }
+    /// For a user whose sessions may go on at another home for such reasons.
+    pub(super) fn moving_by(self, mobility: Mobility) -> Split {
+        Split { mobility, ..self }
+    }
+
+    /// Whether the session goes on when its home is lost, or takes no writes any more.
+    fn outlives_home(&self) -> bool {
+        self.mobility == Mobility::Free
+    }
+
+    /// Whether the session goes with its home, if that is lost: nobody knows what it has seen there, and the next one may
+    /// be behind that.
+    fn falls_with_home(&self) -> bool {
+        let is_at_home = self.lent.as_deref().is_some_and(|lent| lent.is_here() && !lent.goes_back());
+        self.mobility == Mobility::Ordered && is_at_home && !self.is_moving()
     }
 
     /// For a user with one pool: reads go where everything goes.

@@ -51,21 +51,21 @@ role = "primary"
 [[user]]
 name = "app"
 password = "secret"
-pool = "main"
+pool = "home"
 [[user]]
 name = "hashed"
 password_hash = "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7"
-pool = "main"
+pool = "home"
 [[user]]
 name = "mapped"
 password = "secret"
 backend_user = "other"
 backend_password = "elsewhere"
-pool = "main"
+pool = "home"
 [[user]]
 name = "handed"
 password = "secret"
-pool = "main"
+pool = "home"
 handoff = true
 [[user]]
 name = "split"
@@ -110,6 +110,10 @@ role = "replica"
 name = "followed"
 password = "secret"
 pool = "writer"
+[[user]]
+name = "reading"
+password = "secret"
+pool = "reader"
 [[user]]
 name = "moving"
 password = "secret"

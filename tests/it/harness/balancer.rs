@@ -30,10 +30,38 @@ pub(crate) struct Start {
     log_level: &'static str,
     body: String,
     environment: Vec<(String, String)>,
-    /// The descriptors that it may have open, if they are bounded.
-    descriptors_max: Option<usize>,
+    launcher: Launcher,
     /// Kept as long as the process runs.
     files: Option<tempfile::TempDir>,
+}
+
+/// Who opens the listener `app`.
+#[derive(Clone, Copy, Debug)]
+enum Launcher {
+    Itself,
+    /// systemd's program to try socket activation with.
+    Socket,
+    /// The process itself, which may open so many descriptors.
+    Bounded(usize),
+}
+
+impl Launcher {
+    fn command(self, listener: SocketAddr) -> Command {
+        let program = env!("CARGO_BIN_EXE_sqluice");
+        match self {
+            Launcher::Itself => Command::new(program),
+            Launcher::Socket => {
+                let mut command = Command::new("systemd-socket-activate");
+                command.arg(format!("--listen={listener}")).arg("--fdname=app").arg(program);
+                command
+            }
+            Launcher::Bounded(descriptors) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(program);
+                command
+            }
+        }
+    }
 }
 
 impl Start {
@@ -48,7 +76,7 @@ impl Start {
             log_level: "debug",
             body: body.into(),
             environment: Vec::new(),
-            descriptors_max: None,
+            launcher: Launcher::Itself,
             files: None,
         }
     }
@@ -89,7 +117,13 @@ impl Start {
 
     /// With so many descriptors at most.
     pub(crate) fn descriptors_max(mut self, count: usize) -> Start {
-        self.descriptors_max = Some(count);
+        self.launcher = Launcher::Bounded(count);
+        self
+    }
+
+    /// The listener is opened by a service manager, who starts the process when a client comes.
+    pub(crate) fn activated(mut self) -> Start {
+        self.launcher = Launcher::Socket;
         self
     }
 
@@ -97,15 +131,6 @@ impl Start {
     pub(crate) fn files(mut self, folder: tempfile::TempDir) -> Start {
         self.files = Some(folder);
         self
-    }
-
-    /// The binary, under its limit.
-    fn program(&self) -> Command {
-        let binary = env!("CARGO_BIN_EXE_sqluice");
-        let Some(count) = self.descriptors_max else { return Command::new(binary) };
-        let mut command = Command::new("prlimit");
-        command.arg(format!("--nofile={count}:{count}")).arg(binary);
-        command
     }
 
     /// Starts the process and waits until its listener accepts and its admin socket answers.
@@ -143,7 +168,8 @@ impl Sqluice {
         let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
         let child = self
             .start
-            .program()
+            .launcher
+            .command(self.address)
             .arg("run")
             .arg("--config")
             .arg(self.config_path())
@@ -297,7 +323,8 @@ impl Sqluice {
             if let Some(status) = child.try_wait().expect("the child is ours") {
                 panic!("sqluice ended at its start ({status})");
             }
-            let accepts = UnixStream::connect(self.folder.path().join("admin.sock")).is_ok() && greets(self.address);
+            // In this order: a client is what a service manager waits for.
+            let accepts = greets(self.address) && UnixStream::connect(self.folder.path().join("admin.sock")).is_ok();
             accepts.then_some(())
         });
         assert!(ready.is_some(), "sqluice is not ready after {:?}", super::WAIT_MAX);
