@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::read::{At, Reader};
 use super::{
     Balance, DonorReads, Encryption, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Network,
-    RedirectMode, RedirectUrl, Release, Reuse, Role, RoleSetting, SendProxy, ServerAddress, ServerDemand, TlsVersion,
-    Topology,
+    RedirectMode, RedirectUrl, Release, Reuse, Role, RoleSetting, SendProxy, ServerAddress, ServerDemand, SourceWord,
+    TlsVersion, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
@@ -25,6 +25,7 @@ pub(crate) struct File {
     pub(crate) clusters: Vec<ClusterSection>,
     pub(crate) pools: Vec<PoolSection>,
     pub(crate) users: Vec<UserSection>,
+    pub(crate) newcomers: NewcomersSection,
     pub(crate) limits: LimitsSection,
 }
 
@@ -38,6 +39,21 @@ pub(crate) struct LimitsSection {
 pub(crate) struct AccessSection {
     pub(crate) allow: Option<At<Vec<Network>>>,
     pub(crate) deny: Option<At<Vec<Network>>>,
+}
+
+/// `[users]`
+pub(crate) struct NewcomersSection {
+    pub(crate) place: Range<usize>,
+    pub(crate) source: Option<At<SourceWord>>,
+    pub(crate) account: Option<AccountSection>,
+    /// Whether one was written at all: one that was refused is not missing.
+    pub(crate) has_account: bool,
+    pub(crate) pool: Option<At<String>>,
+    pub(crate) split: Option<SplitSection>,
+    /// Settings of those who have no entry, with their places.
+    pub(crate) written: Vec<(&'static str, Range<usize>)>,
+    pub(crate) refresh_interval: Option<At<Duration>>,
+    pub(crate) learn_ttl: Option<At<Duration>>,
 }
 
 pub(crate) struct ProcessSection {
@@ -196,7 +212,6 @@ pub(crate) struct PasswordForms {
 
 impl File {
     pub(crate) fn read(root: Reader<'_>) -> File {
-        root.table("users", check_users);
         let file = File {
             process: root.table("process", ProcessSection::read),
             log: root.table("log", LogSection::read),
@@ -206,6 +221,7 @@ impl File {
             clusters: root.named_tables("cluster", ClusterSection::read),
             pools: root.named_tables("pool", PoolSection::read),
             users: root.tables("user", UserSection::read),
+            newcomers: root.table("users", NewcomersSection::read),
             limits: root.table("limits", LimitsSection::read),
         };
         root.finish();
@@ -251,9 +267,22 @@ impl AdminSection {
     }
 }
 
-fn check_users(table: Reader<'_>) {
-    table.only("source");
-    table.finish();
+impl NewcomersSection {
+    fn read(table: Reader<'_>) -> NewcomersSection {
+        let section = NewcomersSection {
+            place: table.place(),
+            source: table.choice("source"),
+            account: table.optional_table("account", AccountSection::read),
+            has_account: table.place_of("account").is_some(),
+            pool: table.name("pool"),
+            split: table.optional_table("split", SplitSection::read),
+            written: written(&table, &["account", "pool", "split"]),
+            refresh_interval: table.duration("refresh_interval"),
+            learn_ttl: table.duration("learn_ttl"),
+        };
+        table.finish();
+        section
+    }
 }
 
 impl LimitsSection {

@@ -20,6 +20,7 @@ mod keys;
 pub mod limits;
 mod load;
 mod network;
+mod newcomers;
 mod page;
 pub mod password;
 mod read;
@@ -45,6 +46,7 @@ pub use follower::{Follower, Release};
 pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
 pub use network::{Access, Network};
+pub use newcomers::{Newcomers, Source, SourceWord};
 pub use tls::{Encryption, KeyPairFiles, ListenerTls, ServerDemand, ServerTls, TlsVersion};
 pub(crate) use value::duration;
 pub use value::redirect_target;
@@ -71,8 +73,10 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// Pools in the order of the file; at least one.
     pub pools: Vec<Pool>,
-    /// Users in the order of the file; at least one.
+    /// Users in the order of the file; at least one, or there are newcomers.
     pub users: Vec<User>,
+    /// Who else may log in; absent: nobody.
+    pub newcomers: Option<Newcomers>,
     /// Bounds that an operator may move; the others are constants in [`limits`].
     pub limits: Limits,
     /// Files with secrets in them that everybody on the machine may read.
@@ -515,9 +519,15 @@ impl Config {
         self.pools.iter().position(|pool| pool.name == name).map(PoolIndex)
     }
 
-    /// The user of that name. Names at the door are bytes; ours are UTF-8.
+    /// The user of that name, or who stands for those that are not named. Names at the door are bytes; ours are UTF-8.
     pub fn user(&self, name: &[u8]) -> Option<&User> {
-        self.users.iter().find(|user| user.name.as_bytes() == name)
+        let named = self.users.iter().find(|user| user.name.as_bytes() == name);
+        named.or(self.newcomers.as_ref().map(|newcomers| &newcomers.route))
+    }
+
+    /// Every way to serve somebody: those of the users, and that of newcomers.
+    pub fn routes(&self) -> impl Iterator<Item = &User> {
+        self.users.iter().chain(self.newcomers.as_ref().map(|newcomers| &newcomers.route))
     }
 }
 

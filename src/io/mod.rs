@@ -40,6 +40,7 @@ mod buffer;
 mod epoll;
 mod event;
 mod listener;
+mod locked;
 mod operation;
 mod probe;
 mod ring;
@@ -65,6 +66,7 @@ use socket2::SockAddr;
 pub use self::buffer::{BUFFER_COUNT_MAX, BUFFER_SIZE_MAX, GroupLimits, Span};
 pub use self::event::{Errno, Event, Full, SocketId};
 pub use self::listener::LISTENERS_MAX;
+pub use self::locked::{LOCKED_BYTES, Locked};
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
 pub use self::system::{

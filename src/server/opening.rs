@@ -19,6 +19,7 @@ use super::reload::Source;
 use super::replies::LastMinute;
 use super::socket_file::SocketFile;
 use super::watchdog::Watchdog;
+use crate::accounts::{self, Directory};
 use crate::admin;
 use crate::config::limits::{self, Bytes};
 use crate::config::{Config, IoEngine, Topology};
@@ -108,6 +109,7 @@ impl Control {
         let (reports, reports_inbox) = mpsc::channel(limits::REPORTS_MAX);
         let (deaths, deaths_inbox) = mpsc::unbounded_channel();
         let rsa = RsaKey::generate().map_err(|error| StartError::RsaKey(error.to_string()))?;
+        let directory = Arc::new(Directory::default());
         let workers = worker::spawn(worker::Settings {
             count: config.process.workers,
             pin: config.process.pin_workers,
@@ -116,6 +118,7 @@ impl Control {
             table: Arc::clone(&table),
             reports,
             rsa: Arc::new(rsa),
+            directory: Arc::clone(&directory),
             terms: keeper.terms(),
             deaths,
         })
@@ -125,6 +128,7 @@ impl Control {
         let monitor = Monitor::start(beliefs, chronicle, Arc::clone(&table), workers.wake(), reports_inbox);
         first_round(&monitor, &config).await;
 
+        tokio::spawn(accounts::read_on(directory, Arc::clone(&table), workers.wake()));
         let promoter = Promoter::new(Arc::clone(&table), monitor.steering());
         promoter.watch();
         let notices = listeners.swap(plan);

@@ -10,7 +10,7 @@ use crate::{
     config::{self, Mobility, Reuse, ServerDemand},
     protocol::{
         attributes,
-        auth::{Credential, Login as ServerLogin, LoginStep},
+        auth::{Credential, Login as ServerLogin, LoginStep, Secret},
         capability::Capabilities,
         collation,
         command::Command,
@@ -25,7 +25,8 @@ use crate::{
 };
 
 use super::{
-    Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want, errors,
+    Account, Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want,
+    errors,
     frontend::{LOGIN_PACKET_MAX, Login},
     hops::Hops,
     onward::Onward,
@@ -379,6 +380,7 @@ impl Session {
 
     /// The server has let us in: its OK is the client's.
     fn entered(&mut self, entry: Entry, mut ok: OkPacket, thread_id: u32, surroundings: Surroundings<'_>) {
+        self.learn();
         // MariaDB says something of its own certificate here, which a client must not hold against ours.
         ok.info = entry.assurance;
         self.note_redirect(ok.trackers.as_deref());
@@ -413,6 +415,23 @@ impl Session {
         }
         if is_split {
             self.make_ready(Side::Server, false, surroundings);
+        }
+    }
+
+    /// What a server has accepted of somebody without an entry is kept for the next logins.
+    fn learn(&mut self) {
+        if let Some((user, password)) = self.newcomers_password() {
+            self.outputs.push_back(Output::Learnt { user, password });
+        }
+    }
+
+    /// Name and password of somebody without an entry, if it gave one.
+    fn newcomers_password(&self) -> Option<(Vec<u8>, Secret)> {
+        match self.account.as_ref()? {
+            Account { user, credential: Credential::Cleartext(password), is_newcomer: true, .. } => {
+                Some((user.clone(), password.clone()))
+            }
+            _ => None,
         }
     }
 
@@ -469,8 +488,14 @@ impl Session {
             }
             return self.try_another(failure, surroundings);
         }
-        if concerns_operator(&error) {
-            self.report(failure);
+        // Who is not known here may be refused without anything being wrong.
+        match self.newcomers_password() {
+            Some((user, password)) if error.code == Error::ACCESS_DENIED.code => {
+                self.outputs.push_back(Output::Unlearnt { user, password });
+            }
+            Some(_) => {}
+            None if concerns_operator(&error) => self.report(failure),
+            None => {}
         }
         let sequence = self.login_sequence();
         self.deny(sequence, error, Ending::ServerDenied);

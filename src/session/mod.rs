@@ -173,6 +173,8 @@ struct Account {
     /// The server's account, where it has another name than the client's.
     server_user: Option<Vec<u8>>,
     credential: Credential,
+    /// It has no entry of its own in the configuration.
+    is_newcomer: bool,
 }
 
 impl Account {
@@ -245,6 +247,7 @@ impl Session {
     /// Tells the session of anything but received bytes.
     pub fn handle(&mut self, input: Input, surroundings: Surroundings<'_>) {
         match input {
+            Input::Inquired(verifier) => self.inquired(verifier, surroundings),
             Input::Leased(server) => self.leased(server, surroundings),
             Input::Lent(loan) => self.lent(loan, surroundings),
             Input::Yield { is_wanted } => self.yielded(is_wanted, surroundings),

@@ -24,6 +24,7 @@ mod counters;
 mod departing;
 mod displacing;
 mod gate;
+mod inquiring;
 mod lease;
 mod lending;
 mod mailbox;
@@ -56,6 +57,7 @@ pub use reply_times::ReplyTimes;
 pub use turning_away::REASONS;
 
 use crate::{
+    accounts::Directory,
     config::limits,
     io::{Engine, Io, set_cpu_affinity},
     protocol::auth::RsaKey,
@@ -82,6 +84,8 @@ pub struct Settings {
     pub reports: tokio::sync::mpsc::Sender<Report>,
     /// For clients that send their password over RSA.
     pub rsa: Arc<RsaKey>,
+    /// What is known of users without an entry in the configuration.
+    pub directory: Arc<Directory>,
     /// TLS towards clients and servers, for connections that begin now.
     pub terms: Arc<ArcSwap<Terms>>,
     /// Told the index of each worker whose thread has ended, for whatever reason.

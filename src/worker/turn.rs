@@ -28,6 +28,7 @@ use super::{
     counters,
     departing::Departing,
     gate::Presence,
+    inquiring::Inquirers,
     lease::Lease,
     lending::{Kind, Lendable},
     mailbox::Mailbox,
@@ -71,6 +72,7 @@ pub(super) struct Worker {
     pub(super) sessions_made: u32,
     /// Turns the choice among equally loaded servers.
     pub(super) tie_break: u32,
+    pub(super) inquirers: Inquirers,
     pub(super) listeners: HashMap<u32, Arc<str>>,
     pub(super) stage: Stage,
     /// Connections between two sessions.
@@ -196,6 +198,7 @@ impl Worker {
             overdue: None,
             unanswered: Vec::new(),
             timers: Timers::new(),
+            inquirers: Inquirers::default(),
             sessions_made: 0,
             tie_break: index as u32,
             listeners: HashMap::new(),

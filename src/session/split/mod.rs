@@ -105,6 +105,8 @@ pub(super) struct Split {
     /// Results do not tell again what was told of their columns when the statement was prepared.
     caches_metadata: bool,
     home: Home,
+    /// What it tells clients of by itself.
+    tells_by_itself: Tracking,
     /// Whether home waits for its cluster on every connection alike.
     waiting: Waiting,
     /// The home connection goes back between transactions.
@@ -148,8 +150,9 @@ pub(super) struct Split {
     conditions: Conditions,
     /// Where the last statement ran: there is its ROW_COUNT().
     last: Side,
-    /// It had rows, or failed.
-    last_counts_none: bool,
+    last_count: RowCount,
+    /// Home has run a query of ours in the place of a command that counted no rows.
+    owes_count: bool,
     /// Where FOUND_ROWS() is that of the last query.
     found: Side,
     /// What keeps home from closing the session.
@@ -200,6 +203,17 @@ enum Home {
     Unable,
 }
 
+/// What the last statement left as ROW_COUNT().
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RowCount {
+    /// It had rows, or failed: -1, which every server says behind a query.
+    OfQuery,
+    /// It was none that changes rows: 0.
+    Zero,
+    /// What only its server knows.
+    Some,
+}
+
 /// The command under way.
 #[derive(Debug)]
 struct Current {
@@ -225,6 +239,8 @@ struct Current {
     recounts: bool,
     /// It is no statement, and its error comes to the conditions of the one before.
     adds_conditions: bool,
+    /// It is no statement, and its answer is what ends the rows of a query.
+    ends_like_query: bool,
     /// It may change what its reply need not tell of.
     changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
@@ -285,6 +301,7 @@ impl Split {
             eof_tells_nothing: !capabilities.contains(Capabilities::DEPRECATE_EOF),
             caches_metadata: Framing::of(capabilities).cache_metadata,
             home: Home::Unknown,
+            tells_by_itself: Tracking::default(),
             waiting: Waiting::at(is_galera, family),
             lent: None,
             mobility: Mobility::Fixed,
@@ -309,7 +326,8 @@ impl Split {
             retained: Vec::new(),
             at_home: Vec::new(),
             last: Side::Server,
-            last_counts_none: false,
+            last_count: RowCount::Some,
+            owes_count: false,
             found: Side::Server,
             conditions: Conditions::default(),
             awake: Awake::default(),
@@ -425,6 +443,7 @@ impl Current {
             keeps_found_rows: false,
             recounts: false,
             adds_conditions: false,
+            ends_like_query: false,
             changes_unseen: false,
             state_changed: false,
             has_trackers: false,

@@ -126,14 +126,24 @@ pub(super) fn table() -> RoutingTable {
     beliefs(&server_greeting()).table()
 }
 
+/// The same, and who has no entry is served as well.
+pub(super) fn open_table() -> RoutingTable {
+    let text = format!("{CONFIG}[users]\nsource = \"learn\"\npool = \"main\"\n");
+    beliefs_of(&text, &server_greeting()).table()
+}
+
 /// What is believed of servers that all greet in this way.
 pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
+    beliefs_of(CONFIG, greeting)
+}
+
+fn beliefs_of(text: &str, greeting: &Greeting) -> Beliefs {
     let environment = Environment {
         online_cpus: 1,
         variable: &|_| None,
         file: &|_| Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
     };
-    let config = Config::parse(CONFIG, "test.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"));
+    let config = Config::parse(text, "test.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"));
     let now = Instant::now();
     let mut beliefs = Beliefs::new(Arc::new(config), now);
     for (place, id) in beliefs.ids().collect::<Vec<_>>().into_iter().enumerate() {
