@@ -24,6 +24,10 @@ use sqluice::config::{self, Config, ConfigErrors};
 use sqluice::demo;
 use sqluice::server::{self, RunError};
 
+/// What a password was in is wiped when it is freed, in whichever library.
+#[global_allocator]
+static MEMORY: sqluice::io::Wiping = sqluice::io::Wiping;
+
 const DEFAULT_CONFIG: &str = "/etc/sqluice/sqluice.toml";
 const DEFAULT_SOCKET: &str = "/run/sqluice/admin.sock";
 
@@ -284,6 +288,9 @@ fn run(config: &Path) -> Done {
 
 fn check(file: &Path, print: bool) -> Done {
     let config = load(file)?;
+    for exposed in &config.exposed_files {
+        eprintln!("warning: {}", config::exposed(exposed));
+    }
     if print {
         return show(&config::print(&config));
     }

@@ -43,6 +43,8 @@ pub struct Totals {
     pub accepted: u64,
     /// Clients that could not be accepted.
     pub accepts_failed: u64,
+    /// Clients that got no session, by reason.
+    pub turned_away: Vec<(&'static str, u64)>,
     /// Bytes received from clients.
     pub client_bytes: u64,
     /// Bytes received from servers.
@@ -116,7 +118,13 @@ fn clients(families: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     families.gauge("sessions", "Sessions now", by_worker)?;
     families.gauge("sessions_limit", "Sessions that there may be", one(sessions.max as f64))?;
     families.counter("clients_accepted", "Connections of clients", one(totals.accepted))?;
-    families.counter("accept_failures", "Clients that no descriptor was left for", one(totals.accepts_failed))?;
+    families.counter(
+        "accept_failures",
+        "Times that no descriptor was left for a client",
+        one(totals.accepts_failed),
+    )?;
+    let turned_away = totals.turned_away.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
+    families.counter("clients_turned_away", "Clients that got no session, by what kept them out", turned_away)?;
     let ended = totals.ended.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
     families.counter("sessions_ended", "Sessions that are over, by what ended them", ended)?;
     let bytes = [(vec![("from", "clients")], totals.client_bytes), (vec![("from", "servers")], totals.server_bytes)];
@@ -290,7 +298,9 @@ mod tests {
         let mut times = Distribution::default();
         times.add(&histogram);
         let replies = Replies { cluster: "shop".into(), pool: "write".into(), server: "db1".into(), times };
-        let totals = Totals { accepted: 5, ended: vec![("quit", 2), ("limit", 0)], ..Totals::default() };
+        let turned_away = vec![("not_allowed", 3)];
+        let ended = vec![("quit", 2), ("limit", 0)];
+        let totals = Totals { accepted: 5, turned_away, ended, ..Totals::default() };
         Metrics { status: a_status(), started_seconds: 1.5e9, totals, replies: vec![replies] }.page()
     }
 
@@ -303,6 +313,7 @@ mod tests {
             "sqluice_sessions{worker=\"1\"} 1.0",
             "sqluice_clients_accepted_total 5",
             "sqluice_sessions_ended_total{reason=\"quit\"} 2",
+            "sqluice_clients_turned_away_total{reason=\"not_allowed\"} 3",
             "sqluice_received_bytes_total{from=\"clients\"} 0",
             "sqluice_split_reads_at_primary_total{because=\"user variable\"} 5",
             "sqluice_server_up{cluster=\"shop\",server=\"db2\"} 0.0",

@@ -8,8 +8,8 @@ use super::read::MASKED;
 use super::reference::{ROOT, Section, Setting};
 use super::value::{Choice, DurationText};
 use super::{
-    Cluster, Config, Failover, Follower, Freshness, Handoff, InstantFailover, KeyPairFiles, Listener, Newcomers, Pool,
-    Promotion, Role, Server, ServerTls, Source, Split, User,
+    Access, Cluster, Config, Failover, Follower, Freshness, Handoff, InstantFailover, KeyPairFiles, Listener, Network,
+    Newcomers, Pool, Promotion, Role, Server, ServerTls, Source, Split, User,
 };
 use crate::protocol::auth::{Secret, Verifier};
 
@@ -35,6 +35,7 @@ pub(crate) enum Shown<'c> {
     Account(&'c str, &'c Secret),
     Pools { write: &'c str, read: &'c str },
     Freshness(Freshness),
+    Networks(&'c [Network]),
 }
 
 impl fmt::Display for Shown<'_> {
@@ -50,6 +51,10 @@ impl fmt::Display for Shown<'_> {
             Shown::Freshness(Freshness::Any) => out.write_str("false"),
             Shown::Freshness(Freshness::Within(duration)) => {
                 write!(out, "{{ within = {} }}", toml_text(&DurationText(*duration).to_string()))
+            }
+            Shown::Networks(networks) => {
+                let networks: Vec<String> = networks.iter().map(|network| toml_text(&network.to_string())).collect();
+                write!(out, "[{}]", networks.join(", "))
             }
             Shown::Secret(_) | Shown::Verifier(_) => out.write_str(&toml_text(MASKED)),
             Shown::Account(user, _) => {
@@ -76,7 +81,12 @@ impl Shown<'_> {
     pub(crate) fn is_secret(&self) -> bool {
         match self {
             Shown::Secret(_) | Shown::Verifier(_) | Shown::Account(..) => true,
-            Shown::Text(_) | Shown::Count(_) | Shown::Boolean(_) | Shown::Pools { .. } | Shown::Freshness(_) => false,
+            Shown::Text(_)
+            | Shown::Count(_)
+            | Shown::Boolean(_)
+            | Shown::Pools { .. }
+            | Shown::Freshness(_)
+            | Shown::Networks(_) => false,
         }
     }
 }
@@ -162,6 +172,7 @@ fn process(config: &Config) -> Entry<'_> {
     ];
     values.extend(process.server_version.iter().map(|version| ("server_version", Shown::display(version))));
     values.push(("state_directory", Shown::display(process.state_directory.display())));
+    values.push(("core_dumps", Shown::Boolean(process.core_dumps)));
     single("process", values)
 }
 
@@ -196,7 +207,22 @@ fn follower<'c>((place, follower): (usize, &Follower)) -> Entry<'c> {
 }
 
 fn limits(config: &Config) -> Entry<'_> {
-    single("limits", vec![("login_timeout", Shown::duration(config.limits.login_timeout))])
+    let limits = &config.limits;
+    let values = vec![
+        ("login_timeout", Shown::duration(limits.login_timeout)),
+        ("failed_logins", Shown::Count(limits.failed_logins.unwrap_or(0))),
+        ("connections_per_address", Shown::Count(limits.connections_per_address.unwrap_or(0))),
+    ];
+    single("limits", values)
+}
+
+/// A list that says something.
+fn networks<'c>(name: &'static str, networks: &'c [Network]) -> Option<(&'static str, Shown<'c>)> {
+    (!networks.is_empty()).then_some((name, Shown::Networks(networks)))
+}
+
+fn access(access: &Access) -> impl Iterator<Item = (&'static str, Shown<'_>)> {
+    networks("allow_from", &access.allow).into_iter().chain(networks("deny_from", &access.deny))
 }
 
 fn listener(listener: &Listener) -> Entry<'_> {
@@ -211,6 +237,8 @@ fn listener(listener: &Listener) -> Entry<'_> {
     ];
     values.extend(identity(tls.identity.as_ref()));
     values.extend(tls.client_ca.iter().map(|path| ("tls_client_ca", Shown::display(path.display()))));
+    values.extend(networks("proxy_protocol_from", &listener.proxies));
+    values.extend(access(&listener.access));
     named(&["listener"], &listener.name, "[[listener]]".to_owned(), values)
 }
 
@@ -247,6 +275,7 @@ fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
         ("max_connections", Shown::Count(server.max_connections)),
         ("priority", Shown::Count(server.priority)),
         ("extra_port", Shown::Count(server.extra_port.unwrap_or(0).into())),
+        ("send_proxy", Shown::of(server.send_proxy)),
     ];
     values.extend(server_tls(&server.tls));
     let header = format!("[[cluster.{}.server]]", toml_key(&cluster.name));
@@ -295,6 +324,7 @@ fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
     values.push(("max_connections", Shown::Count(user.max_connections.unwrap_or(0))));
     values.extend(user.backend_user.iter().map(|name| ("backend_user", Shown::display(name))));
     values.extend(user.backend_password.iter().map(|secret| ("backend_password", Shown::Secret(secret))));
+    values.extend(access(&user.access));
     named(&["user"], &user.name, "[[user]]".to_owned(), values)
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, DonorReads, Encryption, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode,
-    RedirectUrl, Release, Reuse, Role, RoleSetting, ServerAddress, ServerDemand, SourceWord, TlsVersion, Topology,
+    Balance, DonorReads, Encryption, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Network,
+    RedirectMode, RedirectUrl, Release, Reuse, Role, RoleSetting, SendProxy, ServerAddress, ServerDemand, SourceWord,
+    TlsVersion, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
@@ -25,7 +26,19 @@ pub(crate) struct File {
     pub(crate) pools: Vec<PoolSection>,
     pub(crate) users: Vec<UserSection>,
     pub(crate) newcomers: NewcomersSection,
+    pub(crate) limits: LimitsSection,
+}
+
+pub(crate) struct LimitsSection {
     pub(crate) login_timeout: Option<At<Duration>>,
+    pub(crate) failed_logins: Option<At<u32>>,
+    pub(crate) connections_per_address: Option<At<u32>>,
+}
+
+/// `allow_from` and `deny_from`.
+pub(crate) struct AccessSection {
+    pub(crate) allow: Option<At<Vec<Network>>>,
+    pub(crate) deny: Option<At<Vec<Network>>>,
 }
 
 /// `[users]`
@@ -52,6 +65,7 @@ pub(crate) struct ProcessSection {
     pub(crate) shutdown_timeout: Option<At<Duration>>,
     pub(crate) server_version: Option<At<String>>,
     pub(crate) state_directory: Option<At<PathBuf>>,
+    pub(crate) core_dumps: Option<At<bool>>,
 }
 
 pub(crate) struct LogSection {
@@ -92,6 +106,8 @@ pub(crate) struct ListenerSection {
     pub(crate) tls_minimum: Option<At<TlsVersion>>,
     pub(crate) tls_client_ca: Option<At<PathBuf>>,
     pub(crate) require_client_certificate: Option<At<bool>>,
+    pub(crate) proxies: Option<At<Vec<Network>>>,
+    pub(crate) access: AccessSection,
 }
 
 /// `tls_certificate` and `tls_key`, of which none or both are written.
@@ -146,6 +162,7 @@ pub(crate) struct ServerSection {
     pub(crate) priority: Option<At<u32>>,
     pub(crate) tls: ServerTlsSection,
     pub(crate) extra_port: Option<At<u32>>,
+    pub(crate) send_proxy: Option<At<SendProxy>>,
 }
 
 pub(crate) struct PoolSection {
@@ -172,6 +189,7 @@ pub(crate) struct UserSection {
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) backend_user: Option<At<String>>,
     pub(crate) backend_password: PasswordForms,
+    pub(crate) access: AccessSection,
 }
 
 pub(crate) struct SplitSection {
@@ -204,7 +222,7 @@ impl File {
             pools: root.named_tables("pool", PoolSection::read),
             users: root.tables("user", UserSection::read),
             newcomers: root.table("users", NewcomersSection::read),
-            login_timeout: root.table("limits", read_limits),
+            limits: root.table("limits", LimitsSection::read),
         };
         root.finish();
         file
@@ -221,6 +239,7 @@ impl ProcessSection {
             shutdown_timeout: table.duration("shutdown_timeout"),
             server_version: table.text("server_version"),
             state_directory: table.folder("state_directory"),
+            core_dumps: table.boolean("core_dumps"),
         };
         table.finish();
         section
@@ -266,10 +285,22 @@ impl NewcomersSection {
     }
 }
 
-fn read_limits(table: Reader<'_>) -> Option<At<Duration>> {
-    let login_timeout = table.duration("login_timeout");
-    table.finish();
-    login_timeout
+impl LimitsSection {
+    fn read(table: Reader<'_>) -> LimitsSection {
+        let section = LimitsSection {
+            login_timeout: table.duration("login_timeout"),
+            failed_logins: table.count("failed_logins"),
+            connections_per_address: table.count("connections_per_address"),
+        };
+        table.finish();
+        section
+    }
+}
+
+impl AccessSection {
+    fn read(table: &Reader<'_>) -> AccessSection {
+        AccessSection { allow: table.networks("allow_from"), deny: table.networks("deny_from") }
+    }
 }
 
 impl InstantFailoverSection {
@@ -313,6 +344,8 @@ impl ListenerSection {
             tls_minimum: table.choice("tls_minimum"),
             tls_client_ca: table.file("tls_client_ca"),
             require_client_certificate: table.boolean("require_client_certificate"),
+            proxies: table.networks("proxy_protocol_from"),
+            access: AccessSection::read(&table),
         };
         table.finish();
         section
@@ -383,6 +416,7 @@ impl ServerSection {
             priority: table.count("priority"),
             tls: ServerTlsSection::read(&table),
             extra_port: table.count("extra_port"),
+            send_proxy: table.choice("send_proxy"),
         };
         table.finish();
         section
@@ -419,6 +453,7 @@ impl UserSection {
             max_connections: table.count("max_connections"),
             backend_user: table.text("backend_user"),
             backend_password: PasswordForms::read_backend(&table),
+            access: AccessSection::read(&table),
         };
         table.finish();
         section

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::error::Complaints;
 use super::limits::NAME_BYTES_MAX;
-use super::reference::{Absent, Form, ROOT, Section, Setting};
+use super::reference::{Absent, ROOT, Section, Setting};
 use super::value::{Problem, quoted};
 
 /// Complains about the keys of one table; `place` is that of the table itself.
@@ -20,12 +20,6 @@ pub(super) fn check(section: &'static Section, table: &DeTable<'_>, place: &Rang
             None => {
                 complaints.at(&key.span(), unknown(key.get_ref(), section));
                 meant.extend(meant_by(key.get_ref(), section).map(|setting| setting.name));
-            }
-            Some(Setting { name, form: Form::NotYet { instead }, .. }) => {
-                complaints.at(&key.span(), format!("`{name}` is not available yet: {instead}"));
-                meant.extend(
-                    section.settings.iter().map(|setting| setting.name).filter(|other| instead.contains(other)),
-                );
             }
             Some(_) => {}
         }

@@ -50,6 +50,9 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Bytes of the words with which clients are sent elsewhere: with the longest address they fit a message of any connector.
 pub const REDIRECT_TEXT_BYTES_MAX: usize = 200;
 
+/// Networks of one list; each is looked at when a client comes.
+pub const NETWORKS_MAX: usize = 256;
+
 /// Connectors that are said to follow `redirect_url`; each is looked at when a client of another balancer logs in.
 pub const FOLLOWERS_MAX: usize = 32;
 
@@ -88,6 +91,10 @@ pub const WAITERS_MAX: usize = 16 << 10;
 /// Sessions of a worker that log in at one server at once; the next ones wait, so that a server that has just become the
 /// primary is not met by all of them together.
 pub const LOGINS_AT_SERVER_MAX: usize = 64;
+/// Addresses whose failed logins are remembered; of more, those are forgotten that owe least.
+pub const FAILING_ADDRESSES_MAX: usize = 32 << 10;
+/// Of those, the ones among which a new one finds its place.
+pub const FAILING_ADDRESSES_OF_A_SET: usize = 8;
 /// Orders from the control thread that a worker may have unread.
 pub const MAILBOX_ORDERS: usize = 1024;
 /// Reports from all workers that the health checks may have unread; further ones are dropped, as checks find out anyway.
@@ -111,6 +118,8 @@ pub const ORDER_BYTES: usize = 128;
 pub const REPORT_BYTES: usize = 64;
 /// One waiting session's place in the queue.
 pub const WAITER_BYTES: usize = 64;
+/// One address whose logins have failed.
+pub const FAILING_ADDRESS_BYTES: usize = 32;
 /// One user of the routing table, with a name and a password of ordinary length.
 pub const USER_BYTES: usize = 1024;
 
@@ -159,6 +168,13 @@ pub const BOUNDS: &[Bound] = &[
     bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
     bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),
     bound("sessions of a worker logging in at one server", LOGINS_AT_SERVER_MAX, "sessions", "the next one waits"),
+    bound(
+        "addresses whose failed logins are remembered",
+        FAILING_ADDRESSES_MAX,
+        "addresses",
+        "one that owes little is forgotten",
+    ),
+    bound("header of the PROXY protocol", crate::protocol::proxy::HEADER_MAX, "bytes", "the connection is closed"),
     bound(
         "bytes kept for a peer that does not read",
         OVERFLOW_HIGH_WATER,
@@ -242,6 +258,7 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
         share("statements and settings of sessions that use several servers", splits, SPLIT_BYTES),
         share("sessions waiting for a server", waiters, WAITER_BYTES),
         share("orders to workers", workers.saturating_mul(MAILBOX_ORDERS), ORDER_BYTES),
+        share("addresses whose logins have failed", FAILING_ADDRESSES_MAX, FAILING_ADDRESS_BYTES),
         share("reports to the health checks", REPORTS_MAX, REPORT_BYTES),
         // The next reading stands beside the one before.
         share(

@@ -1,8 +1,9 @@
 //! From a path or a text to a [`Config`], or to all that is wrong with it.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use toml::de::DeTable;
@@ -11,7 +12,7 @@ use super::error::{Complaints, ConfigErrors};
 use super::file::File;
 use super::limits::{CONFIG_FILE_BYTES_MAX, PASSWORD_FILE_BYTES_MAX};
 use super::read::Reader;
-use super::{Config, Environment, effective, error, resolve};
+use super::{Config, Environment, effective, error, exposure, resolve};
 
 impl Config {
     /// Reads a file, the password files and environment variables it names, and the number of online CPUs.
@@ -24,13 +25,24 @@ impl Config {
             return Err(refused(format!("has more than {CONFIG_FILE_BYTES_MAX} bytes: name another file")));
         }
         let text = zeroize::Zeroizing::new(into_text(&name, bytes)?);
+        let password_files = RefCell::new(Vec::new());
         let directory = path.parent().unwrap_or(Path::new("."));
         let environment = Environment {
             online_cpus: thread::available_parallelism().map_or(1, usize::from),
             variable: &|name| std::env::var(name).ok(),
-            file: &|path| read_at_most(&directory.join(path), PASSWORD_FILE_BYTES_MAX + 1),
+            file: &|path| {
+                let path = directory.join(path);
+                let content = read_at_most(&path, PASSWORD_FILE_BYTES_MAX + 1);
+                password_files.borrow_mut().push(path);
+                content
+            },
         };
-        Config::parse(&text, &name, &environment).map(|config| config.with_files_in(directory))
+        let config = Config::parse(&text, &name, &environment)?.with_files_in(directory);
+        let own = exposure::has_secret(&text).then(|| path.to_path_buf());
+        let files = own.into_iter().chain(password_files.take()).chain(config.key_files());
+        let mut exposed_files: Vec<PathBuf> = files.filter(|file| exposure::is_exposed(file)).collect();
+        exposed_files.dedup();
+        Ok(Config { exposed_files, ..config })
     }
 
     /// Reads a text; `file` is its name in errors. The result depends on nothing but the arguments.

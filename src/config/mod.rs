@@ -12,12 +12,14 @@ mod checks;
 mod credentials;
 mod effective;
 mod error;
+mod exposure;
 mod file;
 mod follower;
 mod instant_failover;
 mod keys;
 pub mod limits;
 mod load;
+mod network;
 mod newcomers;
 mod page;
 pub mod password;
@@ -39,9 +41,11 @@ pub use change::{Change, changes};
 pub use credentials::Environment;
 pub use effective::print;
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use exposure::exposed;
 pub use follower::{Follower, Release};
 pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
+pub use network::{Access, Network};
 pub use newcomers::{Newcomers, Source, SourceWord};
 pub use tls::{Encryption, KeyPairFiles, ListenerTls, ServerDemand, ServerTls, TlsVersion};
 pub(crate) use value::duration;
@@ -75,6 +79,8 @@ pub struct Config {
     pub newcomers: Option<Newcomers>,
     /// Bounds that an operator may move; the others are constants in [`limits`].
     pub limits: Limits,
+    /// Files with secrets in them that everybody on the machine may read.
+    pub exposed_files: Vec<PathBuf>,
 }
 
 /// `[process]`
@@ -94,6 +100,8 @@ pub struct Process {
     pub server_version: Option<String>,
     /// Where what must outlive the process is kept: an absolute path.
     pub state_directory: PathBuf,
+    /// Whether a crash may leave the process's memory behind in a file.
+    pub core_dumps: bool,
 }
 
 /// How the workers do their I/O.
@@ -162,6 +170,10 @@ pub struct Listener {
     pub extra: bool,
     /// Encryption towards its clients.
     pub tls: ListenerTls,
+    /// From where balancers connect that say in a header of the PROXY protocol whose connection it is.
+    pub proxies: Vec<Network>,
+    /// From where its clients may come.
+    pub access: Access,
 }
 
 /// An address to listen on.
@@ -282,6 +294,19 @@ pub struct Server {
     pub tls: ServerTls,
     /// Where health checks may still log in when all connections are taken.
     pub extra_port: Option<u16>,
+    /// Whether, and how, it is told whose connection it is.
+    pub send_proxy: SendProxy,
+}
+
+/// `send_proxy`: the header of the PROXY protocol that goes before everything else to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendProxy {
+    /// None.
+    Off,
+    /// The line of text.
+    V1,
+    /// The binary form.
+    V2,
 }
 
 /// Where a server is.
@@ -377,6 +402,8 @@ pub struct User {
     pub handoff: Handoff,
     /// Sessions this user may have at once; absent: unlimited.
     pub max_connections: Option<u32>,
+    /// From where it may log in.
+    pub access: Access,
 }
 
 /// `handoff`: who stays between a client and its server.
@@ -425,6 +452,10 @@ pub enum Freshness {
 pub struct Limits {
     /// From a client's connection to its finished login.
     pub login_timeout: Duration,
+    /// Logins of one address that may fail in a minute; absent: any number.
+    pub failed_logins: Option<u32>,
+    /// Connections of one address at a time; absent: any number.
+    pub connections_per_address: Option<u32>,
 }
 
 /// A place in [`Config::clusters`].
@@ -476,6 +507,11 @@ impl Config {
     /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.
     pub fn chain(&self, first: PoolIndex) -> impl Iterator<Item = PoolIndex> + '_ {
         std::iter::successors(Some(first), |&pool| self.pool(pool).fallback).take(self.pools.len())
+    }
+
+    /// Whether any server is told whose connections it gets.
+    pub fn sends_proxy_headers(&self) -> bool {
+        self.clusters.iter().flat_map(|cluster| &cluster.servers).any(|server| server.send_proxy != SendProxy::Off)
     }
 
     /// The pool of that name.

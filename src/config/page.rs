@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::limits;
-use super::reference::{Form, ROOT, Section, Setting};
+use super::reference::{ROOT, Section, Setting};
 
 /// `CONFIGURATION.md`: every section with its settings, and the constant bounds.
 pub fn markdown() -> String {
@@ -39,10 +39,7 @@ fn write_section(page: &mut String, section: &Section) -> fmt::Result {
     page.push_str("| setting | form | default | reload | meaning |\n|---|---|---|---|---|\n");
     for setting in section.settings {
         let Setting { name, form, absent, reload, doc } = setting;
-        match form {
-            Form::NotYet { instead } => writeln!(page, "| `{name}` | {form} | | | {doc} Until then: {instead}. |")?,
-            _ => writeln!(page, "| `{name}` | {form} | {absent} | {reload} | {doc} |")?,
-        }
+        writeln!(page, "| `{name}` | {form} | {absent} | {reload} | {doc} |")?;
     }
     Ok(())
 }

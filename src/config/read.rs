@@ -12,10 +12,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::Complaints;
-use super::limits::{NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
+use super::limits::{NAME_BYTES_MAX, NETWORKS_MAX, PASSWORD_BYTES_MAX};
 use super::reference::{Absent, Form, ROOT, Section, Setting};
 use super::value::{self, Choice, DurationText, Problem, either, quoted};
-use super::{Freshness, ListenAddress, Release, ServerAddress, keys};
+use super::{Freshness, ListenAddress, Network, Release, ServerAddress, keys};
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
 
@@ -162,6 +162,18 @@ impl<'r> Reader<'r> {
         self.read(name, |_, value| value::server_address(string(value)?))
     }
 
+    /// A list of networks.
+    pub(crate) fn networks(&self, name: &'static str) -> Option<At<Vec<Network>>> {
+        self.read(name, |_, value| {
+            let advice = "write a list like [\"10.0.0.0/8\"]";
+            let list = value.as_array().ok_or_else(|| format!("is {}: {advice}", kind(value)))?;
+            if list.len() > NETWORKS_MAX {
+                return Err(format!("has {} networks: write at most {NETWORKS_MAX}", list.len()));
+            }
+            list.iter().map(|network| Network::parse(string(network.get_ref())?)).collect()
+        })
+    }
+
     pub(crate) fn redirect_target(&self, name: &'static str) -> Option<At<Target>> {
         self.read(name, |_, value| value::redirect_target(string(value)?))
     }
@@ -298,11 +310,11 @@ impl<'r> Reader<'r> {
     pub(crate) fn finish(self) {
         let asked = self.asked.into_inner();
         for setting in self.section.settings {
-            let is_read = asked.contains(&setting.name) || setting.is_not_yet();
             debug_assert!(
-                is_read,
+                asked.contains(&setting.name),
                 "{} `{}` is in the reference, but nobody reads it",
-                self.section.title, setting.name
+                self.section.title,
+                setting.name
             );
         }
     }
@@ -337,8 +349,7 @@ impl<'r> Reader<'r> {
     fn as_table(&self, name: &str, section: &Section, written: &'r At<DeValue<'r>>) -> Option<&'r DeTable<'r>> {
         let table = written.get_ref().as_table();
         if table.is_none() {
-            let keys: Vec<&str> =
-                section.settings.iter().filter(|setting| !setting.is_not_yet()).map(|setting| setting.name).collect();
+            let keys: Vec<&str> = section.settings.iter().map(|setting| setting.name).collect();
             let problem = format!("`{name}` is {}: write a table with {}", kind(written.get_ref()), either(&keys));
             self.complaints.at(&written.span(), problem);
         }

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::limits::NETWORKS_MAX;
 use super::value::{DurationText, either};
 
 pub use super::page::markdown;
@@ -93,6 +94,8 @@ pub enum Form {
     TcpAddress,
     /// A host and port, or `unix:/path`.
     ServerAddress,
+    /// A list of networks.
+    Networks,
     /// A host and port that clients can be told of.
     RedirectTarget,
     /// The numbers of a release.
@@ -128,11 +131,6 @@ pub enum Form {
         section: &'static Section,
         /// How many there may be.
         max: usize,
-    },
-    /// Nothing yet: the name is known, the feature is not here.
-    NotYet {
-        /// What to write instead.
-        instead: &'static str,
     },
 }
 
@@ -194,13 +192,6 @@ impl Section {
     }
 }
 
-impl Setting {
-    /// Whether only its name is known in this release.
-    pub fn is_not_yet(&self) -> bool {
-        matches!(self.form, Form::NotYet { .. })
-    }
-}
-
 impl Form {
     /// The table that this form is about.
     pub fn section(self) -> Option<&'static Section> {
@@ -228,7 +219,7 @@ impl Form {
             | Form::PasswordHash
             | Form::PasswordFile
             | Form::PasswordVariable
-            | Form::NotYet { .. } => None,
+            | Form::Networks => None,
         }
     }
 }
@@ -268,7 +259,7 @@ impl fmt::Display for Form {
             Form::Table(_) => out.write_str("table"),
             Form::Tables { max, .. } => write!(out, "list of tables, at most {max}"),
             Form::NamedTables { max, .. } => write!(out, "tables by name, at most {max}"),
-            Form::NotYet { .. } => out.write_str("not available yet"),
+            Form::Networks => write!(out, "list like `[\"10.0.0.0/8\"]`, at most {NETWORKS_MAX}"),
         }
     }
 }

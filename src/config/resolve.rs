@@ -8,14 +8,15 @@ use std::path::PathBuf;
 use super::credentials::{self, Environment};
 use super::error::Complaints;
 use super::file::{
-    AccountSection, AdminSection, ClusterSection, File, FollowerSection, IdentitySection, InstantFailoverSection,
-    ListenerSection, NewcomersSection, PoolSection, ServerSection, ServerTlsSection, SplitSection, UserSection,
+    AccessSection, AccountSection, AdminSection, ClusterSection, File, FollowerSection, IdentitySection,
+    InstantFailoverSection, LimitsSection, ListenerSection, NewcomersSection, PoolSection, ServerSection,
+    ServerTlsSection, SplitSection, UserSection,
 };
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Freshness, Handoff, InstantFailover,
+    Access, Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Freshness, Handoff, InstantFailover,
     KeyPairFiles, Limits, Listener, ListenerTls, Log, Newcomers, Pool, PoolIndex, Process, Promotion, Reuse,
     RoleSetting, Server, ServerTls, Source, SourceWord, Split, Topology, User, checks,
 };
@@ -45,7 +46,8 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
         pools: all(resolved_pools)?,
         users: all(users)?,
         newcomers: newcomers?,
-        limits: Limits { login_timeout: file.login_timeout?.into_inner() },
+        limits: Limits::resolve(file.limits)?,
+        exposed_files: Vec::new(),
     })
 }
 
@@ -82,6 +84,7 @@ impl Resolver<'_> {
             shutdown_timeout: *written.shutdown_timeout.as_ref()?.get_ref(),
             server_version: written.server_version.as_ref().map(|version| version.get_ref().clone()),
             state_directory: written.state_directory.as_ref()?.get_ref().clone(),
+            core_dumps: *written.core_dumps.as_ref()?.get_ref(),
         })
     }
 
@@ -147,6 +150,8 @@ impl Resolver<'_> {
                 client_ca: inner(written.tls_client_ca),
                 require_client_certificate: inner(written.require_client_certificate)?,
             },
+            proxies: inner(written.proxies).unwrap_or_default(),
+            access: Access::resolve(written.access),
         })
     }
 
@@ -203,6 +208,7 @@ impl Resolver<'_> {
             priority: inner(written.priority)?,
             tls: self.server_tls(written.tls, cluster_tls)?,
             extra_port: u16::try_from(inner(written.extra_port)?).ok().filter(|port| *port > 0),
+            send_proxy: inner(written.send_proxy)?,
         })
     }
 
@@ -252,6 +258,7 @@ impl Resolver<'_> {
             reuse: Reuse::Session,
             handoff: Handoff::Never,
             max_connections: None,
+            access: Access::default(),
         })
     }
 
@@ -276,6 +283,7 @@ impl Resolver<'_> {
             reuse: inner(written.reuse)?,
             handoff: if inner(written.handoff)? { Handoff::ToServer } else { Handoff::Never },
             max_connections: inner(written.max_connections).filter(|count| *count > 0),
+            access: Access::resolve(written.access),
         })
     }
 
@@ -328,6 +336,22 @@ fn promotion(
         None => monitor?.clone()?,
     };
     Some(Some(Promotion { failover, admin, replication: replication?? }))
+}
+
+impl Limits {
+    fn resolve(written: LimitsSection) -> Option<Limits> {
+        Some(Limits {
+            login_timeout: inner(written.login_timeout)?,
+            failed_logins: Some(inner(written.failed_logins)?).filter(|count| *count > 0),
+            connections_per_address: Some(inner(written.connections_per_address)?).filter(|count| *count > 0),
+        })
+    }
+}
+
+impl Access {
+    fn resolve(written: AccessSection) -> Access {
+        Access { allow: inner(written.allow).unwrap_or_default(), deny: inner(written.deny).unwrap_or_default() }
+    }
 }
 
 impl Log {

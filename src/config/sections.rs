@@ -7,7 +7,7 @@ use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
 use super::{
     Balance, DonorReads, Encryption, Failover, IoEngine, LogFormat, LogLevel, RedirectMode, RedirectUrl, Reuse, Role,
-    RoleSetting, ServerDemand, SourceWord, TlsVersion, Topology,
+    RoleSetting, SendProxy, ServerDemand, SourceWord, TlsVersion, Topology,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -101,6 +101,14 @@ static PROCESS: Section = Section {
             doc: "Where what must outlive the process is kept: the self-signed certificate, and which servers of topology \
                   `\"replication\"` were replaced as primaries. Made at start if it can be. Where it cannot be written, the log \
                   says what is lost by that.",
+        },
+        Setting {
+            name: "core_dumps",
+            form: Form::Boolean,
+            absent: Absent::Is("false"),
+            reload: Reload::NextStart,
+            doc: "Whether a crash may leave the memory of the process, with passwords and keys in it, behind in a file. With `false` \
+                  it also cannot be looked into by others than root (`PR_SET_DUMPABLE`): not by `gdb` or `strace` of its own user.",
         },
     ],
 };
@@ -324,14 +332,36 @@ static LISTENER: Section = Section {
             doc: "With `tls_client_ca`: a client that uses TLS must have a certificate. With `tls = \"required\"`, every one.",
         },
         Setting {
-            name: "proxy_protocol",
-            form: Form::NotYet { instead: "leave it out" },
+            name: "proxy_protocol_from",
+            form: Form::Networks,
             absent: Absent::Means("none"),
-            reload: Reload::AtOnce,
-            doc: "The client's address from a load balancer in front of this one.",
+            reload: Reload::NewSessions,
+            doc: "The networks of balancers in front of this one. Whoever connects from there has to begin with a header of the \
+                  PROXY protocol (v1 or v2; HAProxy: `send-proxy`, `send-proxy-v2`), and its client's address is then the one \
+                  in it: for all lists of networks and limits, the log, `sqluice sessions` and the servers' `send_proxy`. A \
+                  connection from there without a right header is closed. From elsewhere no header is believed: it is \
+                  a broken login.",
         },
+        allow_from("Only clients from these networks may connect; others get error 1130. Not for UNIX sockets."),
+        deny_from("Clients from these networks may not, also where they are in `allow_from`."),
     ],
 };
+
+/// Who may come: a list that lets in.
+const fn allow_from(doc: &'static str) -> Setting {
+    Setting {
+        name: "allow_from",
+        form: Form::Networks,
+        absent: Absent::Means("every network"),
+        reload: Reload::NewSessions,
+        doc,
+    }
+}
+
+/// Who may not.
+const fn deny_from(doc: &'static str) -> Setting {
+    Setting { name: "deny_from", absent: Absent::Means("none"), ..allow_from(doc) }
+}
 
 static CLUSTER: Section = Section {
     title: "[cluster.NAME]",
@@ -607,6 +637,17 @@ static SERVER: Section = Section {
                   `max_connections` are taken. 0: it has none. Sessions never use it.",
         },
         Setting {
+            name: "send_proxy",
+            form: Form::Choice { words: words::<SendProxy>, not_yet: &[] },
+            absent: Absent::Is("\"off\""),
+            reload: Reload::NewSessions,
+            doc: "Whether each connection to it begins with a header of the PROXY protocol that names the client's address, so \
+                  that accounts by host and the server's own lists are about that. For MariaDB with \
+                  `proxy_protocol_networks`, Percona Server, and balancers; others take it for a broken login. Health checks say \
+                  that they are for nobody (`LOCAL`, v1: `UNKNOWN`), promotions connect without. Not over UNIX sockets. Connections that are lent \
+                  (`backend_reuse`) are lent to sessions of the same client address only.",
+        },
+        Setting {
             name: "tls",
             form: Form::Choice { words: words::<ServerDemand>, not_yet: &[] },
             absent: Absent::Means("that of its cluster"),
@@ -751,6 +792,10 @@ static USER: Section = Section {
                   statements of PREPARE as text, computed user variables and others, which `sqluice sessions` shows. User \
                   variables that triggers assign without SET are not carried. With `pool` as well as with `split`.",
         },
+        allow_from(
+            "Only from these networks may it log in; elsewhere its password is wrong (1045). Not for UNIX sockets.",
+        ),
+        deny_from("From these networks it may not, also where they are in `allow_from`."),
     ],
 };
 
@@ -860,13 +905,33 @@ static LIMITS: Section = Section {
     title: "[limits]",
     noun: "limits",
     doc: "Bounds that a site may have to move. The others are constants, below.",
-    settings: &[Setting {
-        name: "login_timeout",
-        form: Form::Duration { min: Duration::from_millis(100), max: HOUR },
-        absent: Absent::Is("\"10s\""),
-        reload: Reload::NewSessions,
-        doc: "From a client's connection to its finished login; then it is closed.",
-    }],
+    settings: &[
+        Setting {
+            name: "login_timeout",
+            form: Form::Duration { min: Duration::from_millis(100), max: HOUR },
+            absent: Absent::Is("\"10s\""),
+            reload: Reload::NewSessions,
+            doc: "From a client's connection to its finished login; then it is closed.",
+        },
+        Setting {
+            name: "failed_logins",
+            form: Form::Count { min: 0, max: 1_000_000 },
+            absent: Absent::Is("600"),
+            reload: Reload::NewSessions,
+            doc: "Logins of one address that may fail in a minute, of one IPv6 network of 64 bits together. Beyond them its \
+                  new connections get error 1129 until enough of the minute has passed; sessions that are there stay. Where clients come \
+                  through one address, a balancer's or a gateway's, one of them can use up what all have: see \
+                  `proxy_protocol_from`. 0: any number. Not for UNIX sockets.",
+        },
+        Setting {
+            name: "connections_per_address",
+            form: Form::Count { min: 0, max: limits::SESSIONS_MAX },
+            absent: Absent::Is("0"),
+            reload: Reload::NewSessions,
+            doc: "Connections that one address, or one IPv6 network of 64 bits, may have at once; the next one gets error 1040. \
+                  0: any number. Not for UNIX sockets.",
+        },
+    ],
 };
 
 #[cfg(test)]

@@ -86,12 +86,16 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
         shutdown_timeout: seconds(30),
         server_version: None,
         state_directory: "/var/lib/sqluice".into(),
+        core_dumps: false,
     };
     assert_eq!(config.process, process);
     assert_eq!(config.log, Log { level: LogLevel::Info, format: LogFormat::Text });
     assert_eq!(config.admin.socket, Path::new("/run/sqluice/admin.sock"));
     assert!(!config.listeners[0].extra);
-    assert_eq!(config.limits.login_timeout, seconds(10));
+    let limits = Limits { login_timeout: seconds(10), failed_logins: Some(600), connections_per_address: None };
+    assert_eq!(config.limits, limits);
+    let listener = &config.listeners[0];
+    assert_eq!((&listener.proxies, &listener.access), (&Vec::new(), &Access::default()));
 
     let cluster = &config.clusters[0];
     assert_eq!(cluster.topology, Topology::Replication);
@@ -107,6 +111,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
     assert_eq!(cluster.donor_reads, DonorReads::LastResort);
     let server = &cluster.servers[0];
     assert_eq!((server.weight, server.role, server.max_connections), (100, RoleSetting::Auto, 0));
+    assert_eq!(server.send_proxy, SendProxy::Off);
 
     assert_eq!((config.pools[0].balance, config.pools[0].fallback), (Balance::LeastConnections, None));
     let user = config.user(b"app").expect("the user is there");
@@ -124,6 +129,7 @@ max_sessions = 1_000
 shutdown_timeout = "1m"
 server_version = "8.4.3-sqluice"
 state_directory = "/srv/sqluice"
+core_dumps = true
 
 [log]
 level = "debug"
@@ -151,6 +157,8 @@ learn_ttl = "1h"
 
 [limits]
 login_timeout = "5s"
+failed_logins = 0
+connections_per_address = 20
 
 [[listener]]
 name = "app"
@@ -161,6 +169,9 @@ tls_key = "tls/app.key"
 tls_minimum = "1.3"
 tls_client_ca = "tls/clients.pem"
 require_client_certificate = true
+proxy_protocol_from = ["10.0.0.5", "2001:db8::/32"]
+allow_from = ["10.0.0.0/8"]
+deny_from = ["10.9.0.0/16"]
 [[listener]]
 name = "local"
 address = "unix:/run/sqluice/mysql.sock"
@@ -188,6 +199,7 @@ weight = 1
 role = "auto"
 max_connections = 100
 tls = "verify-full"
+send_proxy = "v2"
 [[cluster.shop.server]]
 name = "db2"
 address = "[2001:db8::12]:3306"
@@ -224,6 +236,8 @@ password_hash = "*2470c0c06dee42fd1618bb99005adca2ec9d1e19"
 pool = "read"
 max_connections = 500
 backend_user = "reader"
+allow_from = ["10.0.0.0/8"]
+deny_from = ["10.9.0.0/16"]
 backend_password_file = "app.password"
 [[user]]
 name = "app"
@@ -545,11 +559,6 @@ fn relative_paths_of_tls_are_beside_the_configuration_file() {
 
 #[test]
 fn what_is_not_available_yet_is_refused_by_its_name() {
-    check(
-        "address = \"0",
-        "proxy_protocol = true\naddress = \"0",
-        "3:1: `proxy_protocol` is not available yet: leave it out",
-    );
     check_added(
         "[log]\naccess = \"/a\"\n",
         "21:10: `access` is not available yet: write `access = \"off\"` or leave it out",
@@ -581,6 +590,22 @@ fn whoever_has_no_entry_needs_a_source_and_a_way() {
         &format!("[users]\nsource = \"learn\"\npool = \"write\"\n{account}"),
         "23:11: `account` means nothing with source \"learn\": leave it out, or write another `source`",
     );
+}
+
+#[test]
+fn networks_are_a_list_of_texts() {
+    let check = |written: &str, expected: &str| {
+        check(
+            "address = \"0",
+            &format!("allow_from = {written}\naddress = \"0"),
+            &format!("3:14: `allow_from` {expected}"),
+        );
+    };
+    check("\"10.0.0.0/8\"", "is a text: write a list like [\"10.0.0.0/8\"]");
+    check("[10]", "is a number: write a text in quotes");
+    check("[\"ten\"]", "cannot be \"ten\": write networks like \"10.0.0.0/8\" or \"2001:db8::/32\"");
+    let many = vec!["\"::1\""; limits::NETWORKS_MAX + 1].join(", ");
+    check(&format!("[{many}]"), "has 257 networks: write at most 256");
 }
 
 #[test]
@@ -1053,7 +1078,7 @@ fn every_setting_is_printed() {
             .collect();
         for setting in section.settings {
             let has_no_value = match setting.form {
-                Form::NotYet { .. } | Form::Only(_) | Form::Tables { .. } => true,
+                Form::Only(_) | Form::Tables { .. } => true,
                 // Where a password came from is not part of its meaning.
                 Form::PasswordFile | Form::PasswordVariable => true,
                 // There is this or the other, as among the users.

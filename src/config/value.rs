@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::limits::SOCKET_PATH_BYTES_MAX;
 use super::{
     Balance, DonorReads, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, RedirectUrl, Release,
-    Reuse, Role, RoleSetting, ServerAddress, Topology,
+    Reuse, Role, RoleSetting, SendProxy, ServerAddress, Topology,
 };
 use crate::protocol::redirect::Target;
 
@@ -91,6 +91,11 @@ impl Choice for Role {
 
 impl Choice for Reuse {
     const ALL: &'static [(&'static str, Self)] = &[("session", Reuse::Session), ("transaction", Reuse::Transaction)];
+}
+
+impl Choice for SendProxy {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("off", SendProxy::Off), ("v1", SendProxy::V1), ("v2", SendProxy::V2)];
 }
 
 impl Choice for Balance {

@@ -116,6 +116,14 @@ impl Span {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
     }
 
+    /// Leaves nothing of the first `length` bytes in the buffer, which is soon somebody else's.
+    ///
+    /// # Panics
+    /// When the span is shorter than `length`.
+    pub fn wipe(&mut self, length: usize) {
+        self.overwrite(0, &vec![0; length]);
+    }
+
     pub(super) fn as_ptr(&self) -> *const u8 {
         self.pool.address(self.buffer).wrapping_add(usize::from(self.start))
     }

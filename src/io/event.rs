@@ -88,6 +88,8 @@ pub enum Event {
         key: u32,
         /// Mostly EMFILE or ENFILE.
         error: Errno,
+        /// Clients that were told so, and closed.
+        told: u32,
     },
     /// A connect that `connect` began has ended. After an error the socket is only good for `close`.
     Connected {

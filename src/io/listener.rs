@@ -1,10 +1,12 @@
 //! The listening sockets of an engine, and which of them rest because the system has no room for another client.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::event::SocketId;
 use super::operation::Slots;
+use super::socket;
 
 /// Listeners one engine can have.
 pub const LISTENERS_MAX: usize = 1024;
@@ -29,13 +31,38 @@ pub(super) enum Accepting {
     Stopping,
 }
 
+/// Clients that are told so in one rest of a listener, so that telling them does not become all that a worker does.
+const TOLD_MAX: u32 = 64;
+
 pub(super) struct Listeners {
     slots: Slots<Listener>,
+    /// What clients are told that there is no descriptor for.
+    refusal: Vec<u8>,
+    /// One descriptor that is kept back for telling them.
+    spare: Option<File>,
 }
 
 impl Listeners {
     pub(super) fn new() -> Listeners {
-        Listeners { slots: Slots::new(LISTENERS_MAX) }
+        Listeners { slots: Slots::new(LISTENERS_MAX), refusal: Vec::new(), spare: None }
+    }
+
+    pub(super) fn refuse_with(&mut self, refusal: Vec<u8>) {
+        self.refusal = refusal;
+        self.spare = spare_descriptor();
+    }
+
+    /// Gives the spare descriptor to one waiting client after the other, for as long as it takes to tell them. Says how
+    /// many heard it.
+    pub(super) fn refuse_waiting(&mut self, id: SocketId) -> u32 {
+        let Some(listener) = self.slots.get_mut(id).filter(|_| !self.refusal.is_empty()) else { return 0 };
+        drop(self.spare.take());
+        let mut told = 0;
+        while told < TOLD_MAX && socket::refuse_waiting(&listener.fd, &self.refusal) {
+            told += 1;
+        }
+        self.spare = spare_descriptor();
+        told
     }
 
     /// None: there are as many as there may be, and the socket is closed.
@@ -68,6 +95,10 @@ impl Listeners {
         });
         paused.min_by_key(|(_, until)| *until)
     }
+}
+
+fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 impl Listener {

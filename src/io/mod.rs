@@ -31,6 +31,7 @@
 //! | `uring`, `epoll` | the two engines |
 //! | `probe` | whether io_uring can be used, and the report |
 //! | `wake` | waking a worker from another thread |
+//! | `wiping` | memory that is wiped when it is given back |
 //! | `system` | settings of process and thread |
 #![allow(unsafe_code)]
 
@@ -49,6 +50,7 @@ mod starved;
 mod system;
 mod uring;
 mod wake;
+mod wiping;
 
 #[cfg(test)]
 mod tests;
@@ -67,8 +69,11 @@ pub use self::listener::LISTENERS_MAX;
 pub use self::locked::{LOCKED_BYTES, Locked};
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
-pub use self::system::{inherited_files, monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
+pub use self::system::{
+    forbid_core_dumps, inherited_files, monotonic_microseconds, raise_open_files_limit, set_cpu_affinity,
+};
 pub use self::wake::WakeHandle;
+pub use self::wiping::Wiping;
 
 use self::buffer::{Group, Pool};
 use self::epoll::Epoll;
@@ -207,6 +212,11 @@ impl Io {
     /// [`LISTENERS_MAX`] the socket is closed and an `AcceptFailed` event says ENFILE.
     pub fn listen(&mut self, key: u32, socket: OwnedFd) {
         on_engine!(self, engine => engine.listen(key, socket));
+    }
+
+    /// What clients are told, and then closed, when the system has no descriptor for one more. One is kept back for that.
+    pub fn refuse_with(&mut self, words: Vec<u8>) {
+        on_engine!(self, engine => engine.refuse_with(words));
     }
 
     /// Accepts no more clients on the listener with this key and closes its socket.

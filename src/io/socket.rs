@@ -100,6 +100,11 @@ pub fn client_address(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
     Ok(address.map(|address| SocketAddr::new(address.ip().to_canonical(), address.port())))
 }
 
+/// Where a client has connected to; nothing for a UNIX socket.
+pub fn own_address(socket: &OwnedFd) -> Option<SocketAddr> {
+    SockRef::from(socket).local_addr().ok()?.as_socket()
+}
+
 fn set_tcp_options(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive =
@@ -129,6 +134,19 @@ pub(super) fn shutdown_write(socket: &OwnedFd) {
 /// Whether calls on the socket wait. Only accept and connect look at it: all others say for each call.
 pub(super) fn set_nonblocking(socket: &OwnedFd, nonblocking: bool) -> io::Result<()> {
     SockRef::from(socket).set_nonblocking(nonblocking)
+}
+
+/// Accepts a client that waits at a listener, sends it `words` and closes it; false if nobody waits, or it cannot be taken.
+pub(super) fn refuse_waiting(listener: &OwnedFd, words: &[u8]) -> bool {
+    let socket = SockRef::from(listener);
+    // Another worker may take the one who waits: nobody may be waited for here.
+    let was_nonblocking = socket.nonblocking().unwrap_or(true);
+    let accepted = socket.set_nonblocking(true).and_then(|()| socket.accept());
+    let _ = socket.set_nonblocking(was_nonblocking);
+    let Ok((client, _)) = accepted else { return false };
+    // A new socket has room for it. It has said nothing yet that the close would make the kernel reset it for.
+    let _ = client.send_with_flags(words, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+    true
 }
 
 /// Whether a failed accept says something about that one client, so that the next may be accepted at once. All other

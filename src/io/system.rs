@@ -38,6 +38,15 @@ pub fn raise_open_files_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Keeps this process's memory to itself: no core dump is made of it, and nobody but root may look into it.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    // SAFETY: a call with numbers only.
+    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// The first descriptor behind the three that every process is started with.
 const FIRST_INHERITED: RawFd = 3;
 
@@ -90,6 +99,13 @@ mod tests {
     fn the_open_files_limit_becomes_the_hard_limit() {
         let limit = raise_open_files_limit().expect("raising to the hard limit is always allowed");
         assert_eq!(raise_open_files_limit().expect("again"), limit);
+    }
+
+    #[test]
+    fn a_process_that_forbids_core_dumps_leaves_none() {
+        forbid_core_dumps().expect("every process may");
+        // SAFETY: a call with numbers only.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) }, 0);
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mysql_async::{Conn, DriverError, IoError, OptsBuilder};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{timeout, timeout_at};
 
 use super::asking::{Asking, Extent, Told};
+use super::bridge::{bridge, own_header};
 use super::introduction::{Introduction, introduce};
 use super::watch::{Account, Target};
 use crate::config::ServerAddress;
@@ -105,9 +107,14 @@ async fn open_at(endpoint: Endpoint, target: &Target) -> Result<Connection, Chec
     let user = target.account.as_ref().map_or(STRANGER, |account| account.user.as_str());
     let password = target.account.as_ref().map(|account| account.password.clone());
     let credential = password.map_or(Credential::Empty, Credential::of_password);
+    let header = own_header(target.send_proxy);
     let Introduction { facts, login } = match &endpoint {
         Endpoint::Tcp(address) => {
-            introduce(connect(*address, target.timeout).await?, &endpoint, user, &credential).await?
+            let mut stream = connect(*address, target.timeout).await?;
+            if let Some(header) = &header {
+                stream.write_all(header).await.map_err(|error| failure_of(&error))?;
+            }
+            introduce(stream, &endpoint, user, &credential).await?
         }
         Endpoint::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| failure_of(&error))?;
@@ -115,7 +122,7 @@ async fn open_at(endpoint: Endpoint, target: &Target) -> Result<Connection, Chec
         }
     };
     let client = match (&target.account, login) {
-        (Some(account), Ok(())) => Some(client(&endpoint, account).await?),
+        (Some(account), Ok(())) => Some(client(&bridged(&endpoint, header, target).await?, account).await?),
         (Some(_), Err(failure)) => return Err(failure),
         // Whoever refuses a stranger answers.
         (None, Err(failure)) if !is_refused_stranger(&failure) => return Err(failure),
@@ -134,6 +141,17 @@ async fn connect(address: SocketAddr, patience: Duration) -> Result<TcpStream, C
     match timeout(patience, TcpStream::connect(address)).await {
         Ok(connected) => connected.map_err(|error| failure_of(&error)),
         Err(_) => Err(CheckResult::TimedOut),
+    }
+}
+
+/// Where the client library has to connect to.
+async fn bridged(endpoint: &Endpoint, header: Option<Vec<u8>>, target: &Target) -> Result<Endpoint, CheckResult> {
+    match (endpoint, header) {
+        (Endpoint::Tcp(address), Some(header)) => {
+            let bridge = bridge(*address, &header, target.timeout).await;
+            bridge.map(Endpoint::Tcp).map_err(|error| failure_of(&error))
+        }
+        (Endpoint::Tcp(_) | Endpoint::Unix(_), _) => Ok(endpoint.clone()),
     }
 }
 

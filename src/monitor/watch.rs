@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::asking::{Extent, Told};
 use super::connection::{self, Connection};
-use crate::config::{self, Cluster, Config, Server, ServerAddress, Topology};
+use crate::config::{self, Cluster, Config, SendProxy, Server, ServerAddress, Topology};
 use crate::protocol::auth::Secret;
 use crate::topology::{Answer, CheckResult, Contact, Seen, ServerId};
 
@@ -23,6 +23,8 @@ pub(super) struct Target {
     pub(super) address: ServerAddress,
     /// Another port of the same host, for when that one is full.
     pub(super) extra_port: Option<u16>,
+    /// Whether it wants to be told whose connection it gets.
+    pub(super) send_proxy: SendProxy,
     /// What the server is asked about.
     pub(super) topology: Topology,
     /// Absent where roles are configured and nobody gave an account: then only the door is looked at.
@@ -56,6 +58,7 @@ impl Target {
             name: format!("{}/{}", cluster.name, server.name),
             address: server.address.clone(),
             extra_port: server.extra_port,
+            send_proxy: server.send_proxy,
             topology: cluster.topology,
             account: cluster.monitor.as_ref().map(account),
             interval: cluster.check_interval,
@@ -287,6 +290,7 @@ mod tests {
             name: "shop/db1".to_owned(),
             address: ServerAddress::Unix("/run/db1.sock".into()),
             extra_port: None,
+            send_proxy: SendProxy::Off,
             topology: Topology::Replication,
             account,
             interval: Duration::from_millis(500),

@@ -5,7 +5,7 @@
 pub type Target = fn(&[u8]);
 
 /// All entries, each beside its parser.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("packet", super::packet::fuzz_packet),
     ("handshake", super::handshake::fuzz_handshake),
     ("attributes", super::attributes::fuzz_attributes),
@@ -16,6 +16,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("auth", super::auth::fuzz_auth),
     ("gtid", super::gtid::fuzz_gtid),
     ("redirect", super::redirect::fuzz_redirect),
+    ("proxy", super::proxy::fuzz_proxy),
 ];
 
 #[cfg(test)]
@@ -58,6 +59,8 @@ mod tests {
             &b"KILL /* it */ QUERY 42;"[..],
             b"\xFEmysql_native_password\0abcdefghijklmnopqrst\0",
             b"0-1-4,0-2-19, 7-3-100",
+            b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 3306\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\x7f\0\0\x09\x7f\0\0\x01\xd4\x31\x0c\xea",
             b"3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7:backup:1-2,\n4e11fa47-71ca-11e1-9e33-c80aa9429562:9",
         ];
         packets.chain(replies).chain(texts.map(<[u8]>::to_vec)).collect()

@@ -21,6 +21,7 @@ pub mod gtid;
 pub mod handshake;
 pub mod kill;
 pub mod packet;
+pub mod proxy;
 pub mod reader;
 pub mod redirect;
 pub mod response;

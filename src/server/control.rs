@@ -310,10 +310,14 @@ impl Control {
         let counters = || self.workers.handles().iter().map(Handle::counters);
         let sum =
             |of: fn(&Counters) -> &AtomicU64| counters().map(|counters| of(counters).load(Ordering::Relaxed)).sum();
+        let turned_away = |(index, reason): (usize, &&'static str)| {
+            (*reason, counters().map(|counters| counters.turned_away[index].load(Ordering::Relaxed)).sum())
+        };
         let ended = |ending: Ending| (ending.name(), counters().map(|counters| counters.ended(ending)).sum());
         Totals {
             accepted: sum(|counters| &counters.accepted),
             accepts_failed: sum(|counters| &counters.accepts_failed),
+            turned_away: worker::REASONS.iter().enumerate().map(turned_away).collect(),
             client_bytes: sum(|counters| &counters.client_bytes),
             server_bytes: sum(|counters| &counters.server_bytes),
             faults: sum(|counters| &counters.faults),

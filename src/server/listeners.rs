@@ -254,7 +254,7 @@ pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Encryption, ListenerTls, TlsVersion};
+    use crate::config::{Access, Encryption, ListenerTls, TlsVersion};
 
     fn no_tls() -> ListenerTls {
         ListenerTls {
@@ -268,11 +268,18 @@ pub(super) mod tests {
 
     pub(in crate::server) fn tcp(name: &str, port: u16) -> Listener {
         let address = ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Listener { name: name.into(), address, extra: false, tls: no_tls() }
+        Listener {
+            name: name.into(),
+            address,
+            extra: false,
+            tls: no_tls(),
+            proxies: Vec::new(),
+            access: Access::default(),
+        }
     }
 
     fn unix(name: &str, path: &Path) -> Listener {
-        Listener { name: name.into(), address: ListenAddress::Unix(path.to_path_buf()), extra: false, tls: no_tls() }
+        Listener { address: ListenAddress::Unix(path.to_path_buf()), ..tcp(name, 0) }
     }
 
     fn bound(listeners: &Listeners, name: &str) -> SocketAddr {

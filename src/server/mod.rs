@@ -41,7 +41,8 @@ use std::thread::{self, JoinHandle};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, ConfigErrors, ListenAddress};
+use crate::config::{self, Config, ConfigErrors, ListenAddress};
+use crate::io::forbid_core_dumps;
 use crate::log;
 use crate::topology::RoutingTable;
 
@@ -84,6 +85,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     // Somebody who has started logs already keeps them as they are.
     let _ = log::start(&config.log);
     tracing::info!("sqluice {} starts with {}", env!("CARGO_PKG_VERSION"), path.display());
+    guard_secrets(&config);
     let runtime = control_runtime().map_err(RunError::Start)?;
     let ended = runtime.block_on(async {
         let (orders, inbox) = mpsc::channel(control::ORDERS_MAX);
@@ -99,6 +101,22 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         tracing::error!("{error}");
     }
     ended
+}
+
+/// Keeps what is secret in the process, and says where it lies open.
+fn guard_secrets(config: &Config) {
+    if !config.process.core_dumps
+        && let Err(error) = forbid_core_dumps()
+    {
+        tracing::warn!("core dumps cannot be forbidden, and would hold passwords: {error}");
+    }
+    warn_of_exposed_files(config);
+}
+
+fn warn_of_exposed_files(config: &Config) {
+    for file in &config.exposed_files {
+        tracing::warn!("{}", config::exposed(file));
+    }
 }
 
 /// Starts the whole process on threads of its own. It ends when the returned value is dropped.

@@ -9,6 +9,7 @@ use super::control::{Control, Phase};
 use super::door;
 use super::listeners::Plan;
 use super::notify::Message;
+use super::warn_of_exposed_files;
 use crate::admin::ReloadRefused;
 use crate::admin::shapes::Reloaded;
 use crate::config::reference::Reload;
@@ -55,6 +56,7 @@ impl Control {
             return Err(impossible("this process was started without a configuration file"));
         };
         let wanted = Config::load(path).map_err(|errors| bad_config(&errors))?;
+        warn_of_exposed_files(&wanted);
         let current = Arc::clone(&self.table.load().config);
         let (config, changes) = keep_until_restart(wanted, &current);
         let terms = self.keeper.prove(&config).map_err(|refusal| impossible(&refusal.to_string()))?;
@@ -117,6 +119,7 @@ fn keep_until_restart(mut wanted: Config, current: &Config) -> (Config, Vec<Chan
     wanted.process.io = current.process.io;
     wanted.process.max_sessions = current.process.max_sessions;
     wanted.process.state_directory.clone_from(&current.process.state_directory);
+    wanted.process.core_dumps = current.process.core_dumps;
     wanted.log.format = current.log.format;
     wanted.admin.socket.clone_from(&current.admin.socket);
     (wanted, changes)
@@ -176,12 +179,12 @@ mod tests {
     fn what_only_a_start_can_set_keeps_its_value_and_is_reported() {
         let current = config(&format!("[process]\nworkers = 1\n{REST}"));
         let wanted = config(&format!(
-            "[process]\nworkers = 2\npin_workers = false\nio = \"epoll\"\nmax_sessions = 9\nshutdown_timeout = \"7s\"\n\
+            "[process]\nworkers = 2\npin_workers = false\nio = \"epoll\"\nmax_sessions = 9\ncore_dumps = true\nshutdown_timeout = \"7s\"\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n[admin]\nsocket = \"/tmp/other.sock\"\n{REST}"
         ));
         let (kept, wanted_changes) = keep_until_restart(wanted, &current);
         let waiting = wanted_changes.iter().filter(|change| change.holds == Reload::NextStart).count();
-        assert_eq!(waiting, 6, "{wanted_changes:?}");
+        assert_eq!(waiting, 7, "{wanted_changes:?}");
         // What is left to apply is exactly what a reload can do.
         let applied: Vec<String> = changes(&current, &kept).iter().map(Change::to_string).collect();
         let possible = wanted_changes.iter().filter(|change| change.holds != Reload::NextStart);

@@ -9,6 +9,8 @@ pub enum Ending {
     ClientGone,
     /// The client did not log in: wrong password, unknown user, unusable handshake.
     LoginDenied,
+    /// The user may not log in from where the client is.
+    HostNotAllowed,
     /// The client did not finish its login in time.
     LoginTimeout,
     /// The server refused the login that we made for the client.
@@ -37,10 +39,11 @@ pub enum Ending {
 
 impl Ending {
     /// Every reason; a reason's place here is its [`index`](Ending::index).
-    pub const ALL: [Ending; 15] = [
+    pub const ALL: [Ending; 16] = [
         Ending::Quit,
         Ending::ClientGone,
         Ending::LoginDenied,
+        Ending::HostNotAllowed,
         Ending::LoginTimeout,
         Ending::ServerDenied,
         Ending::ServerGone,
@@ -66,6 +69,7 @@ impl Ending {
             Ending::Quit => "quit",
             Ending::ClientGone => "client_gone",
             Ending::LoginDenied => "login_denied",
+            Ending::HostNotAllowed => "host_not_allowed",
             Ending::LoginTimeout => "login_timeout",
             Ending::ServerDenied => "server_denied_login",
             Ending::ServerGone => "server_gone",

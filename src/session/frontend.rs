@@ -43,6 +43,8 @@ struct Claim {
     verification: Verification,
     /// The client sent something for a password.
     with_password: bool,
+    /// What a wrong password means: a user that may not log in from here has none that is right.
+    if_denied: Ending,
 }
 
 /// What a client's login asks for, apart from the proof.
@@ -187,7 +189,7 @@ impl Session {
     fn verify(&mut self, login: Login, proof: Proof<'_>, sequence: u8, surroundings: Surroundings<'_>) {
         let table = surroundings.table;
         match table.named_user(&login.user).map(|user| table.user_config(user)) {
-            Some(user) => {
+            Some(user) if !self.is_barred(user) => {
                 let known =
                     Known { verifier: user.verifier.clone(), learns: learns_cleartext(&user.verifier, user, table) };
                 self.begin(login, proof, known, sequence, surroundings);
@@ -197,11 +199,16 @@ impl Session {
                 self.state = State::Frontend(Box::new(Frontend { sequence, stage }));
                 self.outputs.push_back(Output::Inquire);
             }
-            None => {
+            Some(_) | None => {
                 let known = self.impostor(&login.user, table);
                 self.begin(login, proof, known, sequence, surroundings);
             }
         }
+    }
+
+    /// Whether a user may not log in from where the client is.
+    fn is_barred(&self, user: &User) -> bool {
+        self.origin.is_some_and(|origin| !user.access.admits(origin))
     }
 
     /// Who waits for an answer about it.
@@ -232,6 +239,10 @@ impl Session {
     /// Weighs the first proof of a claim.
     fn begin(&mut self, login: Login, proof: Proof<'_>, known: Known, sequence: u8, surroundings: Surroundings<'_>) {
         let Known { verifier, learns } = known;
+        let table = surroundings.table;
+        let named = table.named_user(&login.user).map(|user| table.user_config(user));
+        let if_denied =
+            if named.is_some_and(|user| self.is_barred(user)) { Ending::HostNotAllowed } else { Ending::LoginDenied };
         let request = VerifyRequest {
             verifier: &verifier,
             salt: proof.salt,
@@ -245,7 +256,7 @@ impl Session {
             force_switch: proof.force_switch,
         };
         let (verification, verdict) = Verification::begin(request);
-        let claim = Claim { login, verifier, verification, with_password: !proof.response.is_empty() };
+        let claim = Claim { login, verifier, verification, with_password: !proof.response.is_empty(), if_denied };
         self.weigh(claim, verdict, sequence, surroundings);
     }
 
@@ -281,7 +292,7 @@ impl Session {
                     _ => errors::access_denied(&claim.login.user, &self.host, claim.with_password),
                 };
                 self.doubt(&claim.login, surroundings);
-                self.deny(sequence, error, Ending::LoginDenied);
+                self.deny(sequence, error, claim.if_denied);
             }
         }
     }

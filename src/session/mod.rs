@@ -31,6 +31,7 @@ mod split;
 use std::{
     collections::VecDeque,
     fmt,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -102,9 +103,13 @@ pub struct Birth {
     pub id: SessionId,
     /// The client's address as logs and error texts show it, without the port.
     pub host: Arc<str>,
+    /// Its address; none behind a UNIX socket.
+    pub origin: Option<IpAddr>,
     /// Random, for this session only.
     pub seed: [u8; 32],
-    /// The time that a login may take.
+    /// When the client connected.
+    pub since: Instant,
+    /// The time that a login may take, from then on.
     pub login_timeout: Duration,
     /// Where its statements are counted, if they are split.
     pub counts: Arc<RouteCounts>,
@@ -133,6 +138,7 @@ pub enum Admission {
 pub struct Session {
     id: SessionId,
     host: Arc<str>,
+    origin: Option<IpAddr>,
     entrance: Entrance,
     salts: Salts,
     login_timeout: Duration,
@@ -196,6 +202,7 @@ impl Session {
         let mut session = Session {
             id: birth.id,
             host: birth.host,
+            origin: birth.origin,
             entrance: birth.entrance,
             salts: Salts::new(birth.seed),
             login_timeout: birth.login_timeout,
@@ -205,7 +212,7 @@ impl Session {
             server: None,
             last_server: None,
             outputs: VecDeque::new(),
-            deadline: Some(surroundings.now + birth.login_timeout),
+            deadline: Some(birth.since + birth.login_timeout),
             draining: None,
             is_follower: false,
             commands: 0,
@@ -285,6 +292,11 @@ impl Session {
         &self.host
     }
 
+    /// The client's address; none behind a UNIX socket.
+    pub fn origin(&self) -> Option<IpAddr> {
+        self.origin
+    }
+
     /// The user that the client proved to be.
     pub fn user(&self) -> Option<&[u8]> {
         self.account.as_ref().map(|account| account.user.as_slice())
@@ -299,6 +311,11 @@ impl Session {
     pub fn works_at(&self) -> Option<&ServerFacts> {
         let replica = self.split().filter(|_| self.is_busy_at(Side::Replica)).and_then(|split| split.replica());
         replica.or(self.server())
+    }
+
+    /// Whether what it hears may be a password.
+    pub fn is_logging_in(&self) -> bool {
+        !matches!(self.state, State::Relay(_) | State::Severed(_))
     }
 
     /// Whether it has logged in, and has no home just now: another session has the connection, or there is no primary.

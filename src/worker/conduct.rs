@@ -13,6 +13,7 @@ use super::{
     connection::Connection,
     counters,
     departing::Farewell,
+    gate::Visitor,
     turn::{Tenant, Worker},
 };
 
@@ -36,8 +37,7 @@ impl Worker {
         if connection.inbox.is_empty() {
             self.show(key, side, span);
         } else {
-            connection.inbox.push(span.bytes());
-            drop(span);
+            tenant.keep(side, span);
         }
         self.pump(key);
     }
@@ -65,13 +65,14 @@ impl Worker {
                     (!span.is_empty()).then_some(span)
                 }
                 Step::Consume { length } => {
+                    if tenant.session.is_logging_in() {
+                        span.wipe(length);
+                    }
                     span.advance(length);
                     (!span.is_empty()).then_some(span)
                 }
                 Step::NeedBytes { .. } | Step::Wait => {
-                    if let Some(connection) = tenant.connection(side) {
-                        connection.inbox.push(span.bytes());
-                    }
+                    tenant.keep(side, span);
                     None
                 }
             };
@@ -303,6 +304,7 @@ impl Worker {
     fn end(&mut self, key: Key, ending: Ending) {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
+        self.note_failed_login(&tenant, ending);
         self.mailbox.counters.count_end(ending);
         let Tenant { client, server, replica, errand, aside, lease, .. } = tenant;
         aside.into_iter().for_each(|aside| self.dismiss_aside(*aside));
@@ -323,6 +325,15 @@ impl Worker {
         }
     }
 
+    /// Who guesses passwords is to be kept from going on.
+    fn note_failed_login(&self, tenant: &Tenant, ending: Ending) {
+        let is_failed_login = matches!(ending, Ending::LoginDenied | Ending::HostNotAllowed);
+        let per_minute = self.table.config.limits.failed_logins.filter(|_| is_failed_login);
+        if let Some((per_minute, address)) = per_minute.zip(tenant.session.origin()) {
+            self.company.gate.login_failed(Visitor::of(address), per_minute, self.now);
+        }
+    }
+
     fn log_end(&self, tenant: &Tenant, ending: Ending) {
         let session = &tenant.session;
         let user = String::from_utf8_lossy(session.user().unwrap_or_default());
@@ -336,6 +347,7 @@ impl Worker {
                 tracing::error!(session = id, %user, client = host, server, reason, commands, "session ended")
             }
             Ending::LoginDenied
+            | Ending::HostNotAllowed
             | Ending::LoginTimeout
             | Ending::ServerDenied
             | Ending::ServerGone
@@ -356,8 +368,7 @@ impl Worker {
         self.waiters.remove(key);
         counters::subtract(&self.mailbox.counters.sessions, 1);
         counters::add(&self.mailbox.counters.commands, tenant.session.commands());
-        self.company.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        self.mailbox.burden.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.strike_out();
         Some(tenant)
     }
 
@@ -378,6 +389,16 @@ impl Worker {
 }
 
 impl Tenant {
+    /// Keeps bytes that the session cannot use yet.
+    pub(super) fn keep(&mut self, side: Side, mut span: Span) {
+        if let Some(connection) = self.connection(side) {
+            connection.inbox.push(span.bytes());
+        }
+        if self.session.is_logging_in() {
+            span.wipe(span.len());
+        }
+    }
+
     /// Passes bytes on.
     fn forward(&mut self, io: &mut Io, from: Side, to: Side, span: Span) {
         let Some(to) = self.connection(to) else { return };

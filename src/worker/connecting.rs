@@ -6,12 +6,13 @@ use socket2::SockAddr;
 use tracing::debug;
 
 use crate::{
-    config::ServerDemand,
+    config::{SendProxy, ServerDemand},
     io::{self, Errno, SocketId},
     latency::Histogram,
+    protocol::proxy::{self, Header},
     session::{Input, ServerFacts, ServerWay, Side},
     slab::Key,
-    topology::{self, Failure, Report, ServerId, ServerIndex},
+    topology::{self, Failure, Report, ServerEntry, ServerId, ServerIndex},
 };
 
 use super::{
@@ -26,6 +27,8 @@ pub(super) struct Connecting {
     pub(super) side: Side,
     pub(super) server: ServerFacts,
     pub(super) deadline: Instant,
+    /// What the server is told before everything else: whose connection it is.
+    header: Option<Vec<u8>>,
 }
 
 impl Worker {
@@ -57,7 +60,7 @@ impl Worker {
             since: self.now,
             reply_times,
         };
-        let address = socket_address(endpoint)?;
+        let (header, address) = (self.proxy_header(key, entry), socket_address(endpoint)?);
         let socket = io::socket::outgoing(&address)?;
         let socket = self.io.connect(socket, &address).map_err(|_| std::io::ErrorKind::QuotaExceeded)?;
         self.own(socket, Owner::Session(key, side));
@@ -70,7 +73,7 @@ impl Worker {
             Side::Replica => tenant.lease.replica_config_count = config_count,
             Side::Client | Side::Errand => {}
         }
-        tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
+        tenant.lease.connecting = Some(Connecting { side, server: facts, deadline, header });
         let connection = Connection::new(socket, back.map_or(Security::Clear, Security::Wanted));
         match side {
             Side::Server => tenant.server = Some(connection),
@@ -84,9 +87,12 @@ impl Worker {
     /// A connect has ended, one way or the other.
     pub(super) fn connected(&mut self, socket: SocketId, result: Result<(), Errno>) {
         let Some(Owner::Session(key, side)) = self.owner(socket) else { return };
-        let Some(connecting) = self.tenants.get_mut(key).and_then(|tenant| tenant.lease.connecting.take()) else {
+        let Some(mut connecting) = self.tenants.get_mut(key).and_then(|tenant| tenant.lease.connecting.take()) else {
             return;
         };
+        if result.is_ok() {
+            self.introduce(key, side, connecting.header.take());
+        }
         match (result, side) {
             (Ok(()), Side::Errand) => {
                 self.io.receive(socket);
@@ -110,6 +116,28 @@ impl Worker {
                 let failure = if error.is_timeout() { Failure::TimedOut } else { Failure::Refused };
                 self.connect_failed(key, side, connecting.server.id, failure);
             }
+        }
+    }
+
+    /// The header of the PROXY protocol that a server is configured to get.
+    fn proxy_header(&self, key: Key, entry: &ServerEntry) -> Option<Vec<u8>> {
+        // Nobody is in between on a UNIX socket.
+        let Some(topology::Endpoint::Tcp(_)) = entry.endpoint else { return None };
+        let servers = &self.table.config.cluster(entry.cluster).servers;
+        let settings = servers.iter().find(|server| *server.name == *entry.name)?;
+        let version = match settings.send_proxy {
+            SendProxy::Off => return None,
+            SendProxy::V1 => proxy::Version::V1,
+            SendProxy::V2 => proxy::Version::V2,
+        };
+        let route = self.tenants.get(key).and_then(|tenant| tenant.route.as_deref());
+        Some(route.map_or(Header::Local, |route| Header::Proxied(*route)).encode(version))
+    }
+
+    fn introduce(&mut self, key: Key, side: Side, header: Option<Vec<u8>>) {
+        let connection = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side));
+        if let Some((connection, header)) = connection.zip(header) {
+            connection.write(&mut self.io, header);
         }
     }
 

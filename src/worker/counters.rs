@@ -24,6 +24,8 @@ pub struct Counters {
     pub server_bytes: AtomicU64,
     /// Descriptors that could not be accepted, because the process has too many open.
     pub accepts_failed: AtomicU64,
+    /// Clients that got no session, in the order of [`REASONS`](super::REASONS).
+    pub turned_away: [AtomicU64; super::REASONS.len()],
     /// Faults of ours that ended a session.
     pub faults: AtomicU64,
     /// Times that a session had to wait for a server.

@@ -5,7 +5,10 @@
 //! full, a worker keeps its share: what it has beyond that goes when others wait. How a session comes to a replica's is in
 //! `replicas`.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::Reuse,
@@ -24,13 +27,15 @@ use super::{
     turn::{Owner, Stage, Tenant, Timer, Worker},
 };
 
-/// Who may share a connection: sessions of one user whose clients were promised the same.
+/// Who may share a connection: sessions of one user whose clients were promised the same. Where servers are told whose a
+/// connection is, also of one address: the server has chosen the account by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     /// A replica's connection is read-only, and never home's.
     pub(super) side: Side,
     pub(super) user: UserIndex,
     pub(super) capabilities: Capabilities,
+    pub(super) origin: Option<IpAddr>,
 }
 
 /// A connection that rests.
@@ -106,7 +111,7 @@ impl Worker {
         }
         let search = tenant.lease.search.as_ref()?;
         let servers = self.usable_servers(key)?;
-        let kind = Kind { side: Side::Server, user, capabilities: search.want.required };
+        let kind = Kind { side: Side::Server, user, capabilities: search.want.required, origin: tenant.told_origin() };
         let (has_schema, may_be_reset) = (search.want.has_schema, search.want.may_be_reset);
         let fits = |rest: &Rest<Kind, Lendable>| rest.kind == kind && servers.contains(&rest.connection.facts.id);
         let last = search.want.last.map(|count| Last { session: tenant.session.id().0, count });
@@ -159,6 +164,7 @@ impl Worker {
         let Some((connection, place, config_count)) = tenant.detach(parking.side) else { return };
         let is_of_now = config_count == self.config_count;
         let owner = Last { session: tenant.session.id().0, count: parking.count };
+        let origin = tenant.told_origin();
         // Whatever was too much for that server, nobody else would have the client read again.
         self.read_on(key, Side::Client);
         let Parking { side, facts, required, schema, is_for_others, .. } = parking;
@@ -168,7 +174,7 @@ impl Worker {
         let user = user.filter(|user| self.table.user_config(*user).reuse == Reuse::Transaction);
         match user {
             Some(user) if is_of_now && self.stage == Stage::Open && lendable.connection.may_rest() => {
-                let kind = Kind { side, user, capabilities: required };
+                let kind = Kind { side, user, capabilities: required, origin };
                 match self.must_share(server) || !self.takes_sessions(server) {
                     true => self.dismiss(lendable),
                     false => {
@@ -321,6 +327,11 @@ impl Worker {
 }
 
 impl Tenant {
+    /// The client's address, where servers are told of it.
+    pub(super) fn told_origin(&self) -> Option<IpAddr> {
+        self.route.as_ref().map(|route| route.source.ip())
+    }
+
     /// Takes a connection from the session, with its place and the count of configurations that it was made under.
     fn detach(&mut self, side: Side) -> Option<(Connection, Place, u64)> {
         self.lease.is_lent = true;

@@ -7,13 +7,13 @@ use std::{
         atomic::{AtomicU32, Ordering},
         mpsc::{self, TrySendError},
     },
+    time::Instant,
 };
 
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::{
-    config::Entrance,
     io::WakeHandle,
     session::{Found, SessionId},
     slab::Key,
@@ -93,8 +93,10 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Arrival {
     pub(super) socket: OwnedFd,
-    /// Which way it came in.
-    pub(super) entrance: Entrance,
+    /// The listener that it came to, by name.
+    pub(super) listener: Option<Arc<str>>,
+    /// When it connected.
+    pub(super) since: Instant,
     /// What its listener says of TLS, if it offers any.
     pub(super) front: Option<Arc<Front>>,
 }

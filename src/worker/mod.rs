@@ -7,13 +7,15 @@
 //! - `lending` keeps home connections that rest between the transactions of different sessions;
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
-//! - `reception` takes clients in and shares them among the workers;
+//! - `reception` takes clients in and shares them among the workers; `anteroom` has those whose balancer must say first whose
+//!   they are; `gate` counts by address; `turning_away` tells those who get no session;
 //! - `sealing` is TLS on a socket, between the bytes of the wire and those that sessions see;
 //! - `displacing` and `unanswered` look at what another routing table means to sessions, and at the first replies by it;
 //! - `mailbox`, `counters`, `reply_times` and `timers` are what their names say.
 //!
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
 
+mod anteroom;
 mod aside;
 mod conduct;
 mod connecting;
@@ -21,6 +23,7 @@ mod connection;
 mod counters;
 mod departing;
 mod displacing;
+mod gate;
 mod inquiring;
 mod lease;
 mod lending;
@@ -33,6 +36,7 @@ mod reply_times;
 mod sealing;
 mod timers;
 mod turn;
+mod turning_away;
 mod unanswered;
 mod waiting;
 
@@ -50,6 +54,7 @@ use arc_swap::ArcSwap;
 pub use counters::Counters;
 pub use mailbox::{Asker, Handle, Order, SessionRow, Undelivered};
 pub use reply_times::ReplyTimes;
+pub use turning_away::REASONS;
 
 use crate::{
     accounts::Directory,
@@ -60,6 +65,7 @@ use crate::{
     topology::{Report, RoutingTable},
 };
 
+use gate::Gate;
 use turn::Worker;
 
 /// What all workers are started with.
@@ -89,11 +95,13 @@ pub struct Settings {
 /// What the workers share with each other.
 struct Company {
     settings: Settings,
-    /// Sessions of the process. The ledger: one more in `Worker::admit`; one less there when even those to be turned away
-    /// are too many, in `Worker::take_in` when no session came of it, in `Worker::evict` for every end, and for all that are
+    /// Sessions of the process. The ledger: one more in `Worker::take_in`; one less in `Worker::strike_out` when no session came of
+    /// it, and for every end of one, and for all that are
     /// left when a worker is dropped. A worker's burden goes the same way, from `Worker::accepted` or `Handle::adopt` on,
     /// so that clients on their way between two workers count.
     sessions: AtomicU32,
+    /// How many connections addresses have, and how many of their logins have failed.
+    gate: Arc<Gate>,
     /// All workers; set once all have started.
     handles: OnceLock<Vec<Handle>>,
 }
@@ -141,7 +149,8 @@ impl Workers {
 /// # Errors
 /// When a thread or its ring cannot be made; those that were started are stopped again.
 pub fn spawn(settings: Settings) -> io::Result<Workers> {
-    hire(&Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() }))
+    let gate = Arc::new(Gate::new(getrandom::u64()?));
+    hire(&Arc::new(Company { settings, sessions: AtomicU32::new(0), gate, handles: OnceLock::new() }))
 }
 
 fn hire(company: &Arc<Company>) -> io::Result<Workers> {

@@ -4,23 +4,32 @@
 //! worker that accepts a client passes it to the one with the fewest sessions, unless that is itself.
 
 use std::{
+    net::SocketAddr,
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use crate::{
     config::{Entrance, Listener},
-    io::socket::client_address,
+    io::{
+        SocketId,
+        socket::{client_address, own_address},
+    },
+    protocol::proxy::Route,
     session::{Admission, Birth, ClientWay, Session, SessionId, Side, TlsOffer},
+    tls::Front,
 };
 
 use super::{
     connection::Connection,
     counters,
+    gate::{Presence, Visitor},
     lease::Lease,
     mailbox::{Arrival, Handle},
     sealing::Security,
     turn::{Owner, Stage, Tenant, Worker},
+    turning_away::TurnedAway,
 };
 
 /// Clients beyond `max_sessions` that are let in far enough to be told so in words; more are just closed.
@@ -31,19 +40,18 @@ impl Worker {
     pub(super) fn accepted(&mut self, key: u32, socket: OwnedFd) {
         counters::add(&self.mailbox.counters.accepted, 1);
         let terms = self.company.settings.terms.load();
-        let front = self.listeners.get(&key).and_then(|name| terms.front(name)).map(Arc::clone);
-        let entrance = self.entrance(key);
-        match self.hand_on(Arrival { socket, entrance, front }) {
+        let listener = self.listeners.get(&key).map(Arc::clone);
+        let front = listener.as_ref().and_then(|name| terms.front(name)).map(Arc::clone);
+        match self.hand_on(Arrival { socket, listener, since: self.now, front }) {
             HandedOn::Yes => {}
             HandedOn::No(arrival) => self.take_in(arrival),
         }
     }
 
-    /// Which way the clients of a listener come in. One that has just left the configuration was there for clients.
-    fn entrance(&self, key: u32) -> Entrance {
-        let name = self.listeners.get(&key);
-        let listener = name.and_then(|name| self.table.config.listeners.iter().find(|open| *open.name == **name));
-        listener.map_or(Entrance::Ordinary, Listener::entrance)
+    /// What is configured of the listener that a client came to; nothing, if it has just left the configuration.
+    fn listener_of(&self, guest: &Guest) -> Option<&Listener> {
+        let name = guest.listener.as_deref()?;
+        self.table.config.listeners.iter().find(|open| open.name == name)
     }
 
     /// Gives a client to the worker with the fewest sessions. If that is this one, or the other has no room in its
@@ -68,50 +76,101 @@ impl Worker {
 
     /// Makes a session for a client; the worker's burden counts it already.
     pub(super) fn take_in(&mut self, arrival: Arrival) {
-        let Some(admission) = self.admit() else {
-            self.mailbox.burden.fetch_sub(1, Ordering::Relaxed);
-            return;
+        self.company.sessions.fetch_add(1, Ordering::Relaxed);
+        if self.receive_guest(arrival).is_none() {
+            self.strike_out();
+        }
+    }
+
+    /// One session less: it ended, or none came of a client.
+    pub(super) fn strike_out(&self) {
+        self.company.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.mailbox.burden.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes a client's socket over, and asks whose connection it is.
+    fn receive_guest(&mut self, arrival: Arrival) -> Option<()> {
+        let Arrival { socket, listener, since, front } = arrival;
+        let peer = client_address(&socket).ok()?;
+        let destination = self.table.config.sends_proxy_headers().then(|| own_address(&socket)).flatten();
+        let socket = self.io.adopt(socket).ok()?;
+        let guest = Guest { socket, listener, since, front, destination };
+        let proxies = self.listener_of(&guest).map_or(&[][..], |listener| &listener.proxies);
+        match peer.filter(|peer| proxies.iter().any(|network| network.contains(peer.ip()))) {
+            Some(balancer) => self.await_header(guest, balancer),
+            None => self.seat(guest, peer),
+        }
+        Some(())
+    }
+
+    /// Gives a client its session, if it may have one. `origin` is its address; it has none behind a UNIX socket.
+    pub(super) fn seat(&mut self, guest: Guest, origin: Option<SocketAddr>) {
+        match self.judge(&guest, origin) {
+            Ok(standing) => {
+                let socket = guest.socket;
+                if self.settle(guest, origin, standing).is_none() {
+                    self.shut(socket);
+                    self.strike_out();
+                }
+            }
+            Err(why) => self.turn_away(guest, origin, why),
+        }
+    }
+
+    /// Whether a client may have a session, by where it comes from and by what there is already.
+    fn judge(&self, guest: &Guest, origin: Option<SocketAddr>) -> Result<Standing, TurnedAway> {
+        let admission = self.admission().ok_or(TurnedAway::Full)?;
+        let Some(address) = origin.map(|origin| origin.ip()) else { return Ok(Standing { admission, presence: None }) };
+        if self.listener_of(guest).is_some_and(|listener| !listener.access.admits(address)) {
+            return Err(TurnedAway::NotAllowed);
+        }
+        let (limits, gate, visitor) = (&self.table.config.limits, &self.company.gate, Visitor::of(address));
+        let wait = limits.failed_logins.and_then(|per_minute| gate.wait(visitor, per_minute, self.now));
+        if let Some(wait) = wait {
+            return Err(TurnedAway::FailedLogins { wait });
+        }
+        let presence = match limits.connections_per_address {
+            Some(max) => Some(gate.enter(visitor, max).ok_or(TurnedAway::AddressFull)?),
+            None => None,
         };
-        if self.settle(arrival, admission).is_none() {
-            self.company.sessions.fetch_sub(1, Ordering::Relaxed);
-            self.mailbox.burden.fetch_sub(1, Ordering::Relaxed);
+        Ok(Standing { admission, presence })
+    }
+
+    /// Whether there is a place for a session that is counted already. `None`: not even to be told after a login.
+    fn admission(&self) -> Option<Admission> {
+        let max = self.company.settings.sessions_max;
+        let sessions = self.company.sessions.load(Ordering::Relaxed);
+        match self.stage {
+            _ if sessions > max.saturating_add(TURNED_AWAY_MAX) => None,
+            Stage::Draining | Stage::Stopped => Some(Admission::Closing),
+            Stage::Open if sessions > max => Some(Admission::Full),
+            Stage::Open => Some(Admission::Welcome),
         }
     }
 
-    /// Counts one more session of the process, and says whether there is a place for it. `None`: not even to be told.
-    fn admit(&self) -> Option<Admission> {
-        let settings = &self.company.settings;
-        let sessions = self.company.sessions.fetch_add(1, Ordering::Relaxed);
-        if sessions >= settings.sessions_max.saturating_add(TURNED_AWAY_MAX) {
-            self.company.sessions.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(match self.stage {
-            Stage::Draining | Stage::Stopped => Admission::Closing,
-            Stage::Open if sessions >= settings.sessions_max => Admission::Full,
-            Stage::Open => Admission::Welcome,
-        })
-    }
-
-    fn settle(&mut self, arrival: Arrival, admission: Admission) -> Option<()> {
-        let Arrival { socket, entrance, front } = arrival;
-        let address = client_address(&socket).ok()?;
-        let way = if address.is_some() { ClientWay::Open } else { ClientWay::UnixSocket };
+    fn settle(&mut self, guest: Guest, origin: Option<SocketAddr>, standing: Standing) -> Option<()> {
+        let entrance = self.listener_of(&guest).map_or(Entrance::Ordinary, Listener::entrance);
+        let Guest { socket, since, front, destination, .. } = guest;
+        let way = if origin.is_some() { ClientWay::Open } else { ClientWay::UnixSocket };
         // The servers' user tables call the other end of a UNIX socket this.
-        let host: Arc<str> = address.map_or("localhost".into(), |address| address.ip().to_string().into());
-        let address = address.map_or_else(|| Arc::clone(&host), |address| address.to_string().into());
+        let host: Arc<str> = origin.map_or("localhost".into(), |origin| origin.ip().to_string().into());
+        let address = origin.map_or_else(|| Arc::clone(&host), |origin| origin.to_string().into());
+        let route = origin.zip(destination).map(|(source, destination)| Box::new(Route { source, destination }));
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).ok()?;
         let id = self.next_session_id();
         let login_timeout = self.table.config.limits.login_timeout;
         let counts = Arc::clone(&self.mailbox.counters.routes);
         let tls = front.as_ref().map(|front| TlsOffer { demand: front.demand(), fingerprint: front.fingerprint() });
-        let birth = Birth { id, host, seed, login_timeout, counts, entrance, admission, way, tls };
-        let socket = self.io.adopt(socket).ok()?;
+        let Standing { admission, presence } = standing;
+        let origin = origin.map(|origin| origin.ip());
+        let birth = Birth { id, host, origin, seed, since, login_timeout, counts, entrance, admission, way, tls };
         let session = Session::new(birth, self.surroundings());
         let tenant = Tenant {
             session,
             address,
+            route,
+            _presence: presence,
             client: Connection::new(socket, front.map_or(Security::Clear, Security::Offered)),
             server: None,
             replica: None,
@@ -119,7 +178,7 @@ impl Worker {
             aside: None,
             lease: Lease::default(),
             timer: None,
-            born: self.now,
+            born: since,
         };
         let key = self.tenants.insert(tenant);
         self.session_keys.insert(id, key);
@@ -140,6 +199,25 @@ impl Worker {
             }
         }
     }
+}
+
+/// A client whose socket is ours, and that has no session yet.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) socket: SocketId,
+    /// The listener that it came to, by name.
+    pub(super) listener: Option<Arc<str>>,
+    /// When it connected.
+    pub(super) since: Instant,
+    pub(super) front: Option<Arc<Front>>,
+    /// Where it connected to; known where servers are to be told.
+    pub(super) destination: Option<SocketAddr>,
+}
+
+/// How a client stands that may have a session.
+struct Standing {
+    admission: Admission,
+    presence: Option<Presence>,
 }
 
 /// What became of a client that another worker has more time for.

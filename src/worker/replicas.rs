@@ -146,9 +146,11 @@ impl Worker {
     }
 
     fn borrower(&self, key: Key) -> Option<Borrower> {
-        let want = &self.tenants.get(key)?.lease.replica_search.as_ref()?.want;
+        let tenant = self.tenants.get(key)?;
+        let want = &tenant.lease.replica_search.as_ref()?.want;
         let shared = want.shared.as_ref()?;
-        let kind = Kind { side: Side::Replica, user: self.reader(key)?, capabilities: want.required };
+        let origin = tenant.told_origin();
+        let kind = Kind { side: Side::Replica, user: self.reader(key)?, capabilities: want.required, origin };
         let last = shared.last.map(|last| self.last_of(key, last.count));
         Some(Borrower { kind, last: last.flatten(), has_schema: shared.has_schema })
     }

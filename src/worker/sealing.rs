@@ -175,7 +175,7 @@ impl Worker {
         for span in spans {
             match self.connection_of(key, side, socket) {
                 Some(connection) if connection.inbox.is_empty() => self.show(key, side, span),
-                Some(connection) => connection.inbox.push(span.bytes()),
+                Some(_) => self.keep(key, side, span),
                 None => return,
             }
         }
@@ -203,6 +203,12 @@ impl Worker {
                 debug!(worker = self.index, ?side, %error, "TLS failed");
                 self.tell(key, Input::TlsFailed(side, error.to_string()));
             }
+        }
+    }
+
+    fn keep(&mut self, key: Key, side: Side, span: Span) {
+        if let Some(tenant) = self.tenants.get_mut(key) {
+            tenant.keep(side, span);
         }
     }
 

@@ -54,7 +54,12 @@ impl House {
     fn over(engine: Engine, table: RoutingTable) -> House {
         let table = Arc::new(table);
         let settings = settings(engine, 2, Arc::clone(&table));
-        let company = Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() });
+        let company = Arc::new(Company {
+            settings,
+            sessions: AtomicU32::new(0),
+            gate: Arc::new(Gate::new(1)),
+            handles: OnceLock::new(),
+        });
         let workers = hire(&company).expect("workers start");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -450,7 +455,12 @@ fn idle_worker(engine: Engine) -> Worker {
     let settings = settings(engine, 1, Arc::new(table));
     let (io, _) = Io::new(engine, io_limits(&settings)).expect("an engine");
     let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());
-    let company = Arc::new(Company { settings, sessions: AtomicU32::new(0), handles: OnceLock::new() });
+    let company = Arc::new(Company {
+        settings,
+        sessions: AtomicU32::new(0),
+        gate: Arc::new(Gate::new(1)),
+        handles: OnceLock::new(),
+    });
     let _ = company.handles.set(vec![handle]);
     Worker::new(0, io, mailbox, company)
 }
@@ -510,6 +520,7 @@ fn a_client_stays_where_it_was_accepted_when_its_colleagues_mailbox_is_full() {
     worker.company = Arc::new(Company {
         settings: settings(Engine::Epoll, 2, Arc::clone(&worker.table)),
         sessions: AtomicU32::new(0),
+        gate: Arc::new(Gate::new(1)),
         handles: OnceLock::from(vec![own, handle.clone()]),
     });
     let (_, _client) = settled(&mut worker);

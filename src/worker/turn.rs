@@ -7,13 +7,14 @@ use std::{
     time::Instant,
 };
 
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::{
     config::{PoolIndex, limits},
     io::{Event, Io, SocketId},
     latency::Tick,
     pool::{Resting, Waiters},
+    protocol::proxy::Route,
     session::{Ending, Input, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
     topology::{Place, RoutingTable, ServerId},
@@ -21,16 +22,19 @@ use crate::{
 
 use super::{
     Company,
+    anteroom::Introduced,
     aside::Aside,
     connection::Connection,
     counters,
     departing::Departing,
+    gate::Presence,
     inquiring::Inquirers,
     lease::Lease,
     lending::{Kind, Lendable},
     mailbox::Mailbox,
     pace::Paces,
     timers::Timers,
+    turning_away::{Lines, no_place_left},
 };
 
 /// One worker.
@@ -50,6 +54,8 @@ pub(super) struct Worker {
     /// Whose each socket is, by the socket's slot. With the whole name: an event of this turn may be older than the
     /// close of its socket, and the slot be used again.
     pub(super) owners: Vec<Option<(SocketId, Owner)>>,
+    /// Connections of balancers that have not said yet whose they are.
+    pub(super) anteroom: Slab<Introduced>,
     pub(super) departing: Slab<Departing>,
     pub(super) waiters: Waiters<Key, PoolIndex>,
     /// When the waiting are offered the servers again even if nobody said that there is a place.
@@ -83,6 +89,8 @@ pub(super) struct Worker {
     pub(super) is_sweeping: bool,
     /// Counts configurations.
     pub(super) config_count: u64,
+    /// What the log has said of clients that were turned away.
+    pub(super) lines: Lines,
 }
 
 /// How far the worker's life has come.
@@ -100,6 +108,10 @@ pub(super) struct Tenant {
     pub(super) session: Session,
     /// The client's address and port, for logs and listings.
     pub(super) address: Arc<str>,
+    /// From where to where it connected, for servers that are to be told; boxed, since most are not.
+    pub(super) route: Option<Box<Route>>,
+    /// It counts among the connections of its address.
+    pub(super) _presence: Option<Presence>,
     pub(super) client: Connection,
     pub(super) server: Option<Connection>,
     /// Boxed, since most sessions have none.
@@ -141,6 +153,8 @@ impl Tenant {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Owner {
     Session(Key, Side),
+    /// Of a balancer that has not said yet whose it is.
+    Introduced(Key),
     Departing(Key),
     Resting(Key),
     /// Of a session, and standing by.
@@ -152,6 +166,7 @@ pub(super) enum Owner {
 pub(super) enum Timer {
     Session(Key),
     Connecting(Key),
+    Introduced(Key),
     Departing(Key),
     Sweep,
     Forgetting,
@@ -159,8 +174,9 @@ pub(super) enum Timer {
 }
 
 impl Worker {
-    pub(super) fn new(index: usize, io: Io, mailbox: Mailbox, company: Arc<Company>) -> Worker {
+    pub(super) fn new(index: usize, mut io: Io, mailbox: Mailbox, company: Arc<Company>) -> Worker {
         let table = company.settings.table.load_full();
+        io.refuse_with(no_place_left());
         let now = Instant::now();
         Worker {
             index,
@@ -173,6 +189,7 @@ impl Worker {
             tenants: Slab::default(),
             session_keys: HashMap::new(),
             owners: Vec::new(),
+            anteroom: Slab::default(),
             departing: Slab::default(),
             waiters: Waiters::new(limits::WAITERS_MAX),
             waiters_retry: None,
@@ -193,6 +210,7 @@ impl Worker {
             asks_others: false,
             is_sweeping: false,
             config_count: 0,
+            lines: Lines::default(),
             company,
         }
     }
@@ -211,7 +229,7 @@ impl Worker {
                 let owner = event.socket().and_then(|socket| self.owner(socket));
                 let concerned = match owner {
                     Some(Owner::Session(key, _) | Owner::Aside(key)) => Some(key),
-                    Some(Owner::Departing(_) | Owner::Resting(_)) | None => None,
+                    Some(Owner::Introduced(_) | Owner::Departing(_) | Owner::Resting(_)) | None => None,
                 };
                 self.guarded(concerned, |worker| worker.happened(event, owner));
             }
@@ -252,6 +270,7 @@ impl Worker {
         match event {
             Event::Received { span, .. } => match owner {
                 Some(Owner::Session(key, side)) => self.received(key, side, span),
+                Some(Owner::Introduced(key)) => self.header_received(key, &span),
                 // It says why it hangs up.
                 Some(Owner::Resting(key)) => self.resting_failed(key),
                 Some(Owner::Aside(key)) => self.aside_lost(key),
@@ -267,18 +286,14 @@ impl Worker {
                     }
                 }
                 // What was written to it before it was set aside was answered.
-                Some(Owner::Aside(_)) | None => {}
+                Some(Owner::Introduced(_) | Owner::Aside(_)) | None => {}
             },
             Event::SentBytes { result: Ok(()), buffer, .. } => self.bytes_sent(owner, buffer.len()),
             Event::SentBytes { result: Err(_), .. } | Event::SendFailed { .. } => self.send_failed(owner),
             Event::Ended { .. } | Event::Failed { .. } => self.failed(owner),
             Event::Connected { id, result } => self.connected(id, result),
             Event::Accepted { key, socket } => self.accepted(key, socket),
-            Event::AcceptFailed { key, error } => {
-                counters::add(&self.mailbox.counters.accepts_failed, 1);
-                let listener = self.listeners.get(&key).map_or("?", |name| name);
-                warn!(listener, %error, "cannot accept a client; raise the limit of open files");
-            }
+            Event::AcceptFailed { key, error, told } => self.accept_failed(key, error, told),
             Event::Woken => self.read_mail(),
         }
     }
@@ -297,7 +312,7 @@ impl Worker {
                     lendable.connection.sent_bytes(&mut self.io, written);
                 }
             }
-            Some(Owner::Aside(_)) | None => {}
+            Some(Owner::Introduced(_) | Owner::Aside(_)) | None => {}
         }
     }
 
@@ -318,6 +333,7 @@ impl Worker {
     fn failed(&mut self, owner: Option<Owner>) {
         match owner {
             Some(Owner::Session(key, side)) => self.closed(key, side),
+            Some(Owner::Introduced(key)) => self.not_introduced(key, "it hung up"),
             Some(Owner::Departing(key)) => self.departed(key),
             Some(Owner::Resting(key)) => self.resting_failed(key),
             Some(Owner::Aside(key)) => self.aside_lost(key),
@@ -330,6 +346,7 @@ impl Worker {
             match timer {
                 Timer::Session(key) => self.guarded(Some(key), |worker| worker.session_due(key, at)),
                 Timer::Connecting(key) => self.guarded(Some(key), |worker| worker.connecting_due(key, at)),
+                Timer::Introduced(key) => self.not_introduced(key, "it took too long"),
                 Timer::Departing(key) => self.departed(key),
                 Timer::Forgetting => self.guarded(None, Worker::forgotten),
                 Timer::Overdue => self.guarded(None, Worker::overdue),

@@ -12,7 +12,8 @@ use crate::harness::{
 const CONNECTS: u32 = 10_000;
 
 fn quiet(engine: Engine, server: &Server) -> Sqluice {
-    let limits = "[limits]\nlogin_timeout = \"1s\"\n\n";
+    // A tenth of the clients fail to log in.
+    let limits = "[limits]\nlogin_timeout = \"1s\"\nfailed_logins = 0\n\n";
     Start::new(engine, limits.to_owned() + &cluster(server) + &user("app", "app"))
         .log_level("info")
         .run_with_servers_up(1)

@@ -10,6 +10,7 @@ mod checking;
 mod commands;
 mod compare;
 mod demo;
+mod door;
 mod drivers;
 mod failure;
 mod galera;

@@ -19,8 +19,12 @@ impl Epoll {
         let _ = socket::set_nonblocking(&fd, true);
         match self.listeners.insert(key, fd) {
             Some(id) => self.watch_listener(id),
-            None => self.ready.push(Event::AcceptFailed { key, error: Errno(libc::ENFILE) }),
+            None => self.ready.push(Event::AcceptFailed { key, error: Errno(libc::ENFILE), told: 0 }),
         }
+    }
+
+    pub(in crate::io) fn refuse_with(&mut self, words: Vec<u8>) {
+        self.listeners.refuse_with(words);
     }
 
     pub(in crate::io) fn stop_listening(&mut self, key: u32) {
@@ -42,7 +46,8 @@ impl Epoll {
                 Err(error) => {
                     listener.pause();
                     self.unwatch_listener(id);
-                    events.push(Event::AcceptFailed { key, error });
+                    let told = self.listeners.refuse_waiting(id);
+                    events.push(Event::AcceptFailed { key, error, told });
                     return;
                 }
             }
@@ -61,7 +66,7 @@ impl Epoll {
         if let Err(error) = control(&self.epoll, libc::EPOLL_CTL_ADD, fd, mask, tag) {
             listener.pause();
             let (key, error) = (listener.key, Errno::from(error));
-            self.ready.push(Event::AcceptFailed { key, error });
+            self.ready.push(Event::AcceptFailed { key, error, told: 0 });
         }
     }
 

@@ -20,8 +20,12 @@ impl Uring {
         let _ = socket::set_nonblocking(&fd, false);
         match self.listeners.insert(key, fd) {
             Some(id) => self.arm_accept(id),
-            None => self.ready.push(Event::AcceptFailed { key, error: Errno(libc::ENFILE) }),
+            None => self.ready.push(Event::AcceptFailed { key, error: Errno(libc::ENFILE), told: 0 }),
         }
+    }
+
+    pub(in crate::io) fn refuse_with(&mut self, words: Vec<u8>) {
+        self.listeners.refuse_with(words);
     }
 
     pub(in crate::io) fn stop_listening(&mut self, key: u32) {
@@ -63,8 +67,8 @@ impl Uring {
             return self.arm_accept(id);
         }
         listener.pause();
-        let error = Errno(-result);
-        events.push(Event::AcceptFailed { key, error });
+        let (error, told) = (Errno(-result), self.listeners.refuse_waiting(id));
+        events.push(Event::AcceptFailed { key, error, told });
     }
 
     fn arm_accept(&mut self, id: SocketId) {

@@ -229,7 +229,9 @@ impl Stage {
         let birth = Birth {
             id: SessionId::new(0, 1),
             host: "10.1.2.3".into(),
+            origin: Some(std::net::IpAddr::from([10, 1, 2, 3])),
             seed: [3; 32],
+            since: now,
             login_timeout: Duration::from_secs(10),
             counts: Arc::default(),
             entrance: Entrance::Ordinary,

@@ -41,6 +41,8 @@ enum Launcher {
     Itself,
     /// systemd's program to try socket activation with.
     Socket,
+    /// The process itself, which may open so many descriptors.
+    Bounded(usize),
 }
 
 impl Launcher {
@@ -51,6 +53,11 @@ impl Launcher {
             Launcher::Socket => {
                 let mut command = Command::new("systemd-socket-activate");
                 command.arg(format!("--listen={listener}")).arg("--fdname=app").arg(program);
+                command
+            }
+            Launcher::Bounded(descriptors) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(program);
                 command
             }
         }
@@ -105,6 +112,12 @@ impl Start {
     /// A variable of the process's environment.
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Start {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With so many descriptors at most.
+    pub(crate) fn descriptors_max(mut self, count: usize) -> Start {
+        self.launcher = Launcher::Bounded(count);
         self
     }
 

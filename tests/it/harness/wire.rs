@@ -251,7 +251,11 @@ pub(crate) struct Client {
 impl Client {
     /// Connects and reads the greeting.
     pub(crate) fn connect(address: SocketAddr) -> Result<Client, ServerError> {
-        let stream = TcpStream::connect(address).expect("the listener accepts");
+        Client::over(TcpStream::connect(address).expect("the listener accepts"))
+    }
+
+    /// Hears the greeting on a connection that stands.
+    pub(crate) fn over(stream: TcpStream) -> Result<Client, ServerError> {
         stream.set_nodelay(true).expect("a socket takes options");
         // Only so that a missing reply fails the test instead of hanging it.
         stream.set_read_timeout(Some(WAIT_MAX)).expect("a socket takes a timeout");
