@@ -67,6 +67,7 @@ fn view(values: &[Value], writable: Writable) -> Result<Galera, CheckResult> {
     };
     let number = |name| of(name).and_then(|text| text.parse::<u64>().ok()).filter(|number| *number != NOTHING);
     let word = |name: &'static str| of(name).ok_or_else(|| malformed(name));
+    let size = number("wsrep_cluster_size").and_then(|size| u32::try_from(size).ok()).unwrap_or(0);
     Ok(Galera {
         status: match word("wsrep_cluster_status")? {
             "Primary" => Status::Primary,
@@ -79,9 +80,9 @@ fn view(values: &[Value], writable: Writable) -> Result<Galera, CheckResult> {
         group: Group {
             history: word("wsrep_cluster_state_uuid")?.into(),
             number: number("wsrep_cluster_conf_id"),
-            size: number("wsrep_cluster_size").and_then(|size| u32::try_from(size).ok()).unwrap_or(0),
+            size,
+            members: members(of("wsrep_incoming_addresses").unwrap_or_default(), size),
         },
-        members: members(of("wsrep_incoming_addresses").unwrap_or_default()),
         desync: if is_on(desync) { Desync::ByHand } else { Desync::Off },
         queries: match text(queries) {
             Some(b"NONE") => Queries::Accepted,
@@ -105,11 +106,11 @@ fn local_state(number: Option<u64>) -> LocalState {
     }
 }
 
-/// An arbitrator has no address, and an empty place in the list.
-fn members(list: &str) -> Vec<Box<str>> {
+/// An arbitrator has no address, and an empty place in the list. A list that was cut tells nothing.
+fn members(list: &str, size: u32) -> Vec<Box<str>> {
     let mut members: Vec<Box<str>> = list.split(',').map(Box::from).collect();
     members.sort_unstable();
-    members
+    if members.len() == size as usize { members } else { Vec::new() }
 }
 
 fn malformed(what: &str) -> CheckResult {
@@ -164,8 +165,12 @@ mod tests {
             connection: Connection::Open,
             readiness: Readiness::Ready,
             state: LocalState::Synced,
-            group: Group { history: HISTORY.into(), number: Some(3), size: 3 },
-            members: vec!["".into(), "127.0.0.1:23351".into(), "127.0.0.1:23352".into()],
+            group: Group {
+                history: HISTORY.into(),
+                number: Some(3),
+                size: 3,
+                members: vec!["".into(), "127.0.0.1:23351".into(), "127.0.0.1:23352".into()],
+            },
             desync: Desync::Off,
             queries: Queries::Accepted,
             writable: Writable::Yes,

@@ -79,9 +79,14 @@ fn fit(contenders: &[Contender]) -> Vec<&Contender> {
 /// The first of those that have run longest. Spares only where there is nobody else.
 fn best(contenders: &[&Contender]) -> Option<ServerId> {
     let has_others = contenders.iter().any(|contender| contender.weight > 0);
-    let eager = || contenders.iter().filter(|contender| contender.weight > 0 || !has_others);
-    let oldest = eager().map(|contender| contender.started).min()?;
-    eager().find(|contender| contender.started.duration_since(oldest) < SAME_START).map(|contender| contender.id)
+    let eager = contenders.iter().filter(|contender| contender.weight > 0 || !has_others);
+    oldest(eager.map(|contender| (contender.id, contender.started)))
+}
+
+/// The first of those that have run longest; they come in the order of the configuration.
+pub(super) fn oldest(nodes: impl Iterator<Item = (ServerId, Instant)> + Clone) -> Option<ServerId> {
+    let first = nodes.clone().map(|(_, started)| started).min()?;
+    nodes.clone().find(|(_, started)| started.duration_since(first) < SAME_START).map(|(id, _)| id)
 }
 
 /// Nodes that started within this time are of one age: `Uptime` counts seconds, and answers come at different moments.

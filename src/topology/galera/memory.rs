@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::choice::{self, Contender, Ground};
-use super::majority::{Groups, Verdict, Word};
+use super::majority::{Groups, Verdict, Word, is_shared_by_too_many};
 use super::standing::{Accord, Standing};
 use super::view::{Group, Status, View};
 use crate::config::{RoleSetting, ServerAddress};
@@ -135,7 +135,7 @@ impl Memory {
     pub(crate) fn conclude(&mut self, configured: &[Configured<'_>]) {
         self.nodes.retain(|id, _| configured.iter().any(|node| node.id == *id));
         let verdict = self.verdict();
-        self.judge_accord(&verdict);
+        self.judge_accord(&verdict, configured);
         self.judge_departures();
         self.choose_writer(configured);
     }
@@ -161,14 +161,26 @@ impl Memory {
 
     /// Whose view of the group counts.
     pub(super) fn verdict(&self) -> Verdict {
-        let present = self.nodes.values().filter(|past| past.absence.is_none());
-        let heard = present.filter_map(|past| past.heard.as_ref());
-        let words = heard.filter_map(|(view, at)| Some(Word { group: view.primary_group()?, at: *at }));
-        self.groups.verdict(&words.collect::<Vec<_>>())
+        self.groups.verdict(&self.words(), self.kept())
+    }
+
+    /// What the nodes that answer say of a group that goes on.
+    fn words(&self) -> Vec<Word<'_>> {
+        let present = self.nodes.iter().filter(|(_, past)| past.absence.is_none());
+        let words = present.filter_map(|(id, past)| {
+            let (group, at) = past.word()?;
+            Some(Word { server: *id, group, at })
+        });
+        words.collect()
+    }
+
+    /// The view in which the writer is, or was when it last answered.
+    fn kept(&self) -> Option<&Group> {
+        self.nodes.get(&self.writer?)?.group()
     }
 
     fn hear(&mut self, server: ServerId, view: &View, now: Instant) {
-        let is_news = view.primary_group().is_some_and(|group| self.groups.note(group, now));
+        let is_news = view.primary_group().is_some_and(|group| self.groups.note(server, group, now));
         let past = self.nodes.entry(server).or_default();
         past.writes = match &past.heard {
             Some((before, _)) if before.uptime <= view.uptime => past.writes.after(before.replicated, view.replicated),
@@ -182,20 +194,42 @@ impl Memory {
         }
     }
 
-    fn judge_accord(&mut self, verdict: &Verdict) {
-        let writers = self.writer.and_then(|writer| self.nodes.get(&writer)).and_then(Past::group).cloned();
-        for past in self.nodes.values_mut() {
+    fn judge_accord(&mut self, verdict: &Verdict, configured: &[Configured<'_>]) {
+        let used = self.used(verdict, configured).cloned();
+        // Of two views that look alike only one node is certainly in the one that is used.
+        let are_alike = used.as_ref().is_some_and(|used| is_shared_by_too_many(used, &self.words()));
+        let writer = self.writer;
+        for (id, past) in &mut self.nodes {
             let Some((group, at)) = past.word() else { continue };
-            let accord = match verdict {
+            let is_used = used.as_ref() == Some(group) && !(are_alike && Some(*id) != writer);
+            past.accord = match verdict {
                 Verdict::Nobody => continue,
-                Verdict::One(one) if one == group => Accord::Same,
+                _ if is_used => Some(Accord::Same),
                 Verdict::One(_) if past.absence.is_none() && self.groups.is_outdated(at) => continue,
-                Verdict::One(_) => Accord::Other,
-                Verdict::Rivals(_) if writers.as_ref() == Some(group) => Accord::Same,
-                Verdict::Rivals(_) => Accord::Rival,
+                Verdict::One(_) => Some(Accord::Other),
+                Verdict::Rivals(_) => Some(Accord::Rival),
             };
-            past.accord = Some(accord);
         }
+    }
+
+    /// The view that is used: of several that of the writer. Balancers with writers in different parts see both written to,
+    /// and all take the same: that of which most members answer, then that of the node that has run longest.
+    fn used<'a>(&self, verdict: &'a Verdict, configured: &[Configured<'_>]) -> Option<&'a Group> {
+        let parts = match verdict {
+            Verdict::Nobody => return None,
+            Verdict::One(one) => return Some(one),
+            Verdict::Rivals(parts) => parts,
+        };
+        let own = parts.iter().find(|part| Some(*part) == self.kept())?;
+        let members = |part: &Group| self.words().into_iter().filter(|word| word.group == part).collect::<Vec<_>>();
+        let is_written_to = |part: &Group| members(part).iter().any(|word| self.is_written_to_steadily(word.server));
+        let disputed = parts.iter().filter(|part| *part == own || is_written_to(part));
+        let most = disputed.clone().map(|part| members(part).len()).max()?;
+        let largest: Vec<&Group> = disputed.filter(|part| members(part).len() == most).collect();
+        let nodes = configured.iter().filter_map(|node| Some((node.id, self.nodes.get(&node.id)?)));
+        let of_them = nodes.filter(|(_, past)| past.group().is_some_and(|group| largest.contains(&group)));
+        let oldest = choice::oldest(of_them.filter_map(|(id, past)| Some((id, past.started()?))))?;
+        largest.into_iter().find(|part| self.nodes.get(&oldest).and_then(Past::group) == Some(part))
     }
 
     /// Whoever stops its node well says good-bye: by the time its port is closed, the others have a smaller view. A node that
@@ -235,8 +269,8 @@ impl Memory {
     /// The node, if it may have the writes.
     fn contender(&self, node: &Configured<'_>) -> Option<Contender> {
         let past = self.nodes.get(&node.id)?;
-        let (view, at) = past.heard.as_ref()?;
-        let standing = past.standing()?;
+        let (view, _) = past.heard.as_ref()?;
+        let (standing, started) = (past.standing()?, past.started()?);
         let may_write = node.condition == Condition::Up
             && node.role != RoleSetting::Replica
             && view.writable == Writable::Yes
@@ -246,8 +280,7 @@ impl Memory {
             role: node.role,
             weight: node.weight,
             standing,
-            // Of a machine that started after the server this cannot be known.
-            started: at.checked_sub(view.uptime).unwrap_or(*at),
+            started,
             writes_known: past.writes.answers > 0,
             is_written_to: past.writes.grown > 0,
             is_written_to_steadily: past.writes.grown >= STEADY_ANSWERS,
@@ -270,6 +303,12 @@ impl Past {
     /// The view it said it has of a group that goes on.
     pub(super) fn group(&self) -> Option<&Group> {
         self.heard.as_ref()?.0.primary_group()
+    }
+
+    /// When it started, by what it said last. Of a machine that started after the server this cannot be known.
+    fn started(&self) -> Option<Instant> {
+        let (view, at) = self.heard.as_ref()?;
+        Some(at.checked_sub(view.uptime).unwrap_or(*at))
     }
 
     fn word(&self) -> Option<(&Group, Instant)> {

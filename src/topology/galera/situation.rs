@@ -195,7 +195,7 @@ impl<'a> Picture<'a> {
 
     fn no_majority(&self) -> Situation {
         let waiting = self.here().filter(|(_, view, _)| view.lacks_majority());
-        let mut parts: Vec<&[Box<str>]> = waiting.clone().map(|(_, view, _)| view.members.as_slice()).collect();
+        let mut parts: Vec<&[Box<str>]> = waiting.clone().map(|(_, view, _)| view.group.members.as_slice()).collect();
         parts.sort_unstable();
         parts.dedup();
         // Addresses that nobody has configured can be the same word at every node.
