@@ -1,24 +1,29 @@
 //! A Galera cluster that loses its nodes in every way there is, and what sqluice makes of it: who gets reads and writes, what
 //! the situation is called, and whether the advice, taken as an operator would take it, leads out of it.
 
+mod links;
+
 use std::fs;
 
 use crate::harness::checker::Load;
 use crate::harness::{Account, Client, Engine, Galera, Server, Sqluice, Start, eventually};
 
 /// Cluster `shop` whose nodes tell who is who, and a user for each pool.
-fn configuration(galera: &Galera) -> String {
-    let mut text = "[cluster.shop]\ntopology = \"galera\"\nmonitor = { user = \"monitor\", password = \"monitor\" }\n\
-                    check_interval = \"100ms\"\ncheck_timeout = \"5s\"\nhold_timeout = \"60s\"\n\n"
-        .to_owned();
+fn configuration(galera: &Galera, check_timeout: &str) -> String {
+    let mut text = format!(
+        "[cluster.shop]\ntopology = \"galera\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
+         check_interval = \"100ms\"\ncheck_timeout = \"{check_timeout}\"\nhold_timeout = \"60s\"\n\n"
+    );
     for (index, server) in galera.servers.iter().enumerate() {
         text += &format!("[[cluster.shop.server]]\nname = \"n{}\"\naddress = \"{}\"\n\n", index + 1, server.address);
     }
-    text + "[pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\n\
-            [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nfallback = \"write\"\n\n\
-            [[user]]\nname = \"app\"\npassword = \"app\"\npool = \"write\"\n\n\
-            [[user]]\nname = \"other\"\npassword = \"other\"\npool = \"read\"\n\n"
+    text + POOLS_AND_USERS
 }
+
+const POOLS_AND_USERS: &str = "[pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\n\
+    [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nfallback = \"write\"\n\n\
+    [[user]]\nname = \"app\"\npassword = \"app\"\npool = \"write\"\n\n\
+    [[user]]\nname = \"other\"\npassword = \"other\"\npool = \"read\"\n\n";
 
 /// A cluster with a balancer in front of it.
 struct Stage {
@@ -113,7 +118,7 @@ const WHOLE: &str = "all nodes in the group";
 #[test]
 fn the_group_is_followed_through_every_situation_and_the_advice_leads_out_of_it() {
     let galera = Galera::start();
-    let sqluice = Start::new(Engine::Epoll, configuration(&galera)).run_with_servers_up(3);
+    let sqluice = Start::new(Engine::Epoll, configuration(&galera, "5s")).run_with_servers_up(3);
     let stage = Stage { galera, sqluice };
     stage.await_situation(WHOLE);
     let first = stage.await_writer();
@@ -211,7 +216,7 @@ fn the_writer_is_killed_under_load(stage: &Stage, writer: usize) -> usize {
     let load = Load::start(stage.sqluice.address, stage.node(writer), 4);
     load.await_writes(20);
     for engine in [Engine::IoUring, Engine::Epoll] {
-        let another = Start::new(engine, configuration(&stage.galera)).run_with_servers_up(3);
+        let another = Start::new(engine, configuration(&stage.galera, "5s")).run_with_servers_up(3);
         eventually("another balancer makes the same choice", || (usable(&another, "write") == [writer]).then_some(()));
     }
     stage.node(writer).kill();

@@ -65,7 +65,8 @@ impl World {
             15..=24 => self.cluster.advance(node),
             25..=59 => return self.write(),
             60..=63 => return self.trouble_balancer(node),
-            64 => return self.calm(),
+            64 if self.random.once_in(4) => return self.calm(),
+            65 if self.random.once_in(4) => self.split_brain(),
             65..=119 => return self.arrive(),
             _ => return self.ask(node),
         }
@@ -99,6 +100,22 @@ impl World {
             19..=20 => cluster.bootstrap(node),
             21 => cluster.recover(),
             _ => cluster.begin(node, self.random.once_in(2)),
+        }
+    }
+
+    /// Both halves are made to go on, and some balancers see only one of them for a while.
+    fn split_brain(&mut self) {
+        let half = |node: usize| node % 2;
+        for (index, node) in self.cluster.nodes.iter_mut().enumerate() {
+            node.island = half(index);
+        }
+        for island in [0, 1] {
+            self.cluster.settle(island);
+            self.cluster.bootstrap(island);
+        }
+        let see_one_half = self.random.once_in(2);
+        for (index, balancer) in self.balancers.iter_mut().enumerate().filter(|_| see_one_half) {
+            balancer.reaches.iter_mut().enumerate().for_each(|(node, reaches)| *reaches = half(node) == half(index));
         }
     }
 
