@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use sqluice::admin::client::{self, ClientError};
 use sqluice::admin::doctor::{self, Outcome};
 use sqluice::admin::explain::{self, Asked};
-use sqluice::admin::shapes::{Explanation, Reloaded, SessionStatus, Status, Switchover};
+use sqluice::admin::shapes::{Explanation, InstantFailoverStatus, Reloaded, SessionStatus, Status, Switchover};
 use sqluice::admin::{self, table};
 use sqluice::config::password::{self, PasswordRefused};
 use sqluice::config::{self, Config, ConfigErrors};
@@ -122,13 +122,21 @@ enum Command {
         /// Its name
         server: String,
     },
-    /// Send clients elsewhere at once (not available yet)
+    /// Send clients to another balancer at once, or let them in again
+    ///
+    /// Each new client is told so in answer to its login, by an error that some connectors follow and people can read.
+    /// Holds until the next such command, a restart, or a reload of a file with another [instant_failover].
     Failover {
-        /// Who is sent
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Who is sent: nobody, the clients of all listeners but extra ones and UNIX sockets, or everybody
         mode: FailoverMode,
-        /// Where to
+        /// Where to [default: as the last command or the configuration says]
         #[arg(long, value_name = "HOST:PORT")]
         target: Option<String>,
+        /// What becomes of sessions that are there: with `drain`, each goes at the end of its transaction
+        #[arg(long, default_value = "stay")]
+        existing: Existing,
     },
     /// Make a server the primary of its cluster
     ///
@@ -167,11 +175,19 @@ struct RunningProcess {
     config: Option<PathBuf>,
 }
 
+/// Who is sent elsewhere.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FailoverMode {
     Off,
     On,
     All,
+}
+
+/// What becomes of sessions when clients are sent elsewhere.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Existing {
+    Stay,
+    Drain,
 }
 
 /// Why a command did not do what it was asked for.
@@ -227,7 +243,9 @@ fn perform(command: Command) -> Done {
         Command::Drain { .. } => not_available_yet("drain"),
         Command::Enable { .. } => not_available_yet("enable"),
         Command::Disable { .. } => not_available_yet("disable"),
-        Command::Failover { .. } => not_available_yet("failover"),
+        Command::Failover { process, mode, target, existing } => {
+            failover(&process.socket()?, mode, target.as_deref(), existing)
+        }
     }
 }
 
@@ -313,6 +331,22 @@ fn switchover(socket: &Path, server: &str, dry_run: bool) -> Done {
     let body = ask_within(admin::SWITCHOVER_TIMEOUT + Duration::from_secs(5), socket, Method::POST, &path)?;
     let lines = parsed::<Switchover>(&body)?.lines;
     show(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+}
+
+fn failover(socket: &Path, mode: FailoverMode, target: Option<&str>, existing: Existing) -> Done {
+    let mode = match mode {
+        FailoverMode::Off => "off",
+        FailoverMode::On => "on",
+        FailoverMode::All => "all",
+    };
+    let existing = match existing {
+        Existing::Stay => "stay",
+        Existing::Drain => "drain",
+    };
+    let mut pairs = vec![("mode", mode), ("existing", existing)];
+    pairs.extend(target.map(|target| ("target", target)));
+    let body = ask(socket, Method::POST, &client::with_query("/v1/failover", &pairs))?;
+    show(&table::instant_failover(&parsed::<InstantFailoverStatus>(&body)?))
 }
 
 fn hash_password() -> Done {

@@ -113,11 +113,7 @@ pub(crate) fn run(
     let passes: usize = serving.map(|contestant| plan.passes(contestant.candidate)).sum();
     let progress = Progress::new(passes * plan.rounds);
     let mut contest = Contest { plan, placement, server, directory, contestants, progress };
-    let mut rows = Vec::new();
-    for &(case, connections) in &plan.loads {
-        rows.extend(contest.measure_case(case, connections));
-    }
-    rows
+    contest.measure()
 }
 
 /// Those that are compared, and how.
@@ -135,28 +131,32 @@ struct Contestant {
     running: Result<Running, NotStarted>,
 }
 
+/// One load, and what is known of each candidate under it.
+struct Trial {
+    rows: Vec<Row>,
+    /// Whose row each is: indexes of the contestants.
+    places: Vec<usize>,
+    /// Indexes of rows, in the order of this round.
+    turns: VecDeque<usize>,
+}
+
 impl Contest<'_> {
-    fn measure_case(&mut self, case: Case, connections: usize) -> Vec<Row> {
+    fn measure(&mut self) -> Vec<Row> {
         let first = match self.plan.pace {
             Pace::Closed | Pace::Both { .. } => Mode::Closed,
             Pace::Open { rate, arrivals } => Mode::Open { rate, arrivals },
         };
-        let mut rows = self.measure_all(case, first, connections);
+        let trials = self.plan.loads.iter().map(|&(case, connections)| self.trial(case, first, connections)).collect();
+        let mut measured = self.measure_all(trials);
         if let Some(window) = self.plan.trace_window {
-            self.count_all_system_calls(window, &mut rows);
+            measured.iter_mut().for_each(|trial| self.count_all_system_calls(window, &mut trial.rows));
         }
-        if let Pace::Both { part, arrivals } = self.plan.pace
-            && case.has_open_pass()
-            && let Some(middle) = middle_rate(&rows)
-        {
-            rows.extend(self.measure_all(case, Mode::Open { rate: middle * part, arrivals }, connections));
-        }
-        rows
+        let open = measured.iter().filter_map(|trial| self.open_trial(trial)).collect();
+        let open = self.measure_all(open);
+        measured.into_iter().chain(open).flat_map(|trial| trial.rows).collect()
     }
 
-    /// All rounds of one load. Who goes first changes from round to round.
-    fn measure_all(&mut self, case: Case, mode: Mode, connections: usize) -> Vec<Row> {
-        self.progress.load(&format!("{} with {connections} connections, {mode}", case.name()));
+    fn trial(&self, case: Case, mode: Mode, connections: usize) -> Trial {
         let row = |contestant: &Contestant| Row {
             case,
             mode,
@@ -167,15 +167,34 @@ impl Contest<'_> {
         };
         let takes_part = |place: &usize| (self.plan.takes_part)(self.contestants[*place].candidate, case);
         let places: Vec<usize> = (0..self.contestants.len()).filter(takes_part).collect();
-        let mut rows: Vec<_> = places.iter().map(|&place| row(&self.contestants[place])).collect();
-        let mut turns: VecDeque<usize> = (0..rows.len()).collect();
-        for _ in 0..self.plan.rounds {
-            for &turn in &turns {
-                self.measure_one(places[turn], &mut rows[turn]);
+        let rows = places.iter().map(|&place| row(&self.contestants[place])).collect();
+        Trial { rows, turns: (0..places.len()).collect(), places }
+    }
+
+    /// The same load at a rate that all can hold, if the plan has such a pass.
+    fn open_trial(&self, closed: &Trial) -> Option<Trial> {
+        let Pace::Both { part, arrivals } = self.plan.pace else { return None };
+        let load = closed.rows.first().filter(|row| row.case.has_open_pass())?;
+        let rate = middle_rate(&closed.rows)? * part;
+        Some(self.trial(load.case, Mode::Open { rate, arrivals }, load.connections))
+    }
+
+    /// All loads once, then all again: also two loads are compared by what was measured at nearly the same time. Who goes
+    /// first changes from round to round.
+    fn measure_all(&mut self, mut trials: Vec<Trial>) -> Vec<Trial> {
+        for round in 1..=self.plan.rounds {
+            for Trial { rows, places, turns } in &mut trials {
+                if let Some(row) = rows.first() {
+                    let (case, connections, mode) = (row.case.name(), row.connections, row.mode);
+                    self.progress.load(&format!("round {round}: {case} with {connections} connections, {mode}"));
+                }
+                for &turn in &*turns {
+                    self.measure_one(places[turn], &mut rows[turn]);
+                }
+                turns.rotate_left(1.min(turns.len()));
             }
-            turns.rotate_left(1.min(turns.len()));
         }
-        rows
+        trials
     }
 
     /// One round of one candidate, unless it is out.

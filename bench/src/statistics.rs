@@ -61,6 +61,20 @@ pub(crate) fn throughput_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f
     median(&ratios.collect::<Vec<_>>())
 }
 
+/// Median latency of one candidate by that of another, in the same way.
+pub(crate) fn p50_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
+    let ratios = rounds.iter().zip(base).map(|(round, base)| round.latency_us.p50 / base.latency_us.p50);
+    median(&ratios.collect::<Vec<_>>())
+}
+
+/// What one candidate adds to the median latency of a direct connection by what another adds, in the same way.
+pub(crate) fn added_p50_ratio(rounds: &[Figures], base: &[Figures], direct: &[Figures]) -> Option<f64> {
+    let added = |round: &Figures, direct: &Figures| round.latency_us.p50 - direct.latency_us.p50;
+    let ratios = rounds.iter().zip(base).zip(direct);
+    let ratios = ratios.map(|((round, base), direct)| added(round, direct) / added(base, direct));
+    median(&ratios.collect::<Vec<_>>())
+}
+
 /// How far the rounds' CPU per request lie apart, as a part of their median: a figure that differs by less is no figure.
 pub(crate) fn cpu_spread(rounds: &[Figures]) -> Option<f64> {
     let values: Vec<_> = rounds.iter().filter_map(|round| round.cpu_us_per_request).collect();
@@ -127,5 +141,17 @@ mod tests {
     fn spread_is_relative_and_needs_two_rounds() {
         assert_eq!(cpu_spread(&rounds(&[8.0, 10.0, 12.0])), Some(0.4));
         assert_eq!(cpu_spread(&rounds(&[8.0])), None);
+    }
+
+    #[test]
+    fn latencies_are_compared_round_by_round() {
+        let rounds = |p50: [f64; 3]| {
+            p50.map(|p50| Figures { latency_us: Latency { p50, ..round(None).latency_us }, ..round(None) })
+        };
+        // The machine was three times as slow in the last round.
+        let (one, other, direct) =
+            (rounds([30.0, 50.0, 90.0]), rounds([50.0, 50.0, 150.0]), rounds([10.0, 10.0, 30.0]));
+        assert_eq!(p50_ratio(&one, &other), Some(0.6));
+        assert_eq!(added_p50_ratio(&one, &other, &direct), Some(0.5));
     }
 }

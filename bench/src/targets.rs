@@ -11,7 +11,7 @@ use crate::load::Mode;
 use crate::parts::Parts;
 use crate::record::Record;
 use crate::run::Row;
-use crate::statistics::{cpu_ratio, throughput_ratio};
+use crate::statistics::{added_p50_ratio, cpu_ratio, p50_ratio, throughput_ratio};
 use crate::{allocations, routing_table, spread};
 
 /// One promise.
@@ -151,18 +151,19 @@ pub(crate) const IDLE: usize = 5000;
 const WHOLE: [Candidate; 2] = [Sqluice, SqluiceEpoll];
 const SPLIT: [Candidate; 2] = [SqluiceSplit, SqluiceSplitEpoll];
 
-/// What a recorded run measures: what the promises name, and what the README shows beside them.
+/// What a recorded run measures: what the promises name, and what the README shows beside them. Loads that are compared
+/// stand next to each other.
 pub(crate) const RECORD_LOADS: [(Case, usize); 10] = [
     (PointSelect, 1),
+    (Idle, IDLE),
     (PointSelect, MANY),
-    (PointSelect, VERY_MANY),
     (Prepared, MANY),
+    (PointSelect, VERY_MANY),
     (ReadWrite, MANY),
     (Case::Row4K, MANY),
     (Result64K, FEW),
     (Result1M, FEW),
     (Short, FEW),
-    (Idle, IDLE),
 ];
 /// Its rounds and windows: many short ones, as a machine is slow for seconds at a time. On two CPUs it takes a quarter of
 /// an hour.
@@ -255,8 +256,12 @@ impl Target {
         match self.quantity {
             Cpu(one, other) => cpu_ratio(row(one)?.measured()?, row(other)?.measured()?),
             Throughput(one, other) => throughput_ratio(row(one)?.measured()?, row(other)?.measured()?),
-            Latency(one, other) => Some(p50(row(one)?)? / p50(row(other)?)?),
-            AddedLatency(one, other) => Some(added(record, row(one)?)? / added(record, row(other)?)?),
+            Latency(one, other) => p50_ratio(row(one)?.measured()?, row(other)?.measured()?),
+            AddedLatency(one, other) => added_p50_ratio(
+                row(one)?.measured()?,
+                row(other)?.measured()?,
+                record.beside(row(one)?, Candidate::Direct)?.measured()?,
+            ),
             Allocations(case, candidates) => allocations(record.parts.as_ref()?, case, candidates),
             IdleMemory(candidate) => idle_memory(record.parts.as_ref()?, candidate),
             Spread(candidate) => spread(record.parts.as_ref()?, candidate),
@@ -272,14 +277,6 @@ impl Target {
 fn find(record: &Record, who: Who) -> Option<&Row> {
     let wanted = (who.case, who.connections, who.candidate, Mode::Closed);
     record.rows.iter().find(|row| (row.case, row.connections, row.candidate, row.mode) == wanted)
-}
-
-fn p50(row: &Row) -> Option<f64> {
-    Some(row.median()?.latency_us.p50)
-}
-
-fn added(record: &Record, row: &Row) -> Option<f64> {
-    Some(p50(row)? - p50(record.beside(row, Candidate::Direct)?)?)
 }
 
 fn allocations(parts: &Parts, case: Case, candidates: &[Candidate]) -> Option<f64> {

@@ -16,8 +16,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::shapes::{Explanation, Health, Phase, Problem, Reloaded, SessionStatus, Status, Switchover};
+use super::shapes::{
+    ExistingSessions, Explanation, FailoverMode, Health, InstantFailoverStatus, Phase, Problem, Reloaded,
+    SessionStatus, Status, Switchover,
+};
+use crate::config::{RedirectMode, redirect_target};
 use crate::failover::{Mode, NotPromoted};
+use crate::protocol::redirect::Target;
+use crate::topology::Existing;
 
 /// Questions waiting for their answer; the next request gets 503.
 pub const QUESTIONS_MAX: usize = 64;
@@ -62,6 +68,17 @@ pub enum Question {
         /// The place for the answer: what was done, one line each.
         answer: oneshot::Sender<Result<Vec<String>, NotPromoted>>,
     },
+    /// Send clients to another balancer, or not any more.
+    InstantFailover {
+        /// Who is sent.
+        mode: RedirectMode,
+        /// Where to, if not where the configuration or the last command says.
+        target: Option<Target>,
+        /// What becomes of sessions.
+        existing: Existing,
+        /// The place for the answer; `Err` says why nothing changed.
+        answer: oneshot::Sender<Result<InstantFailoverStatus, String>>,
+    },
     /// Alive, and in which phase.
     Health(oneshot::Sender<Phase>),
 }
@@ -80,6 +97,7 @@ fn router(questions: mpsc::Sender<Question>) -> Router {
         .route("/v1/explain", get(explain))
         .route("/v1/reload", post(reload))
         .route("/v1/switchover", post(switchover))
+        .route("/v1/failover", post(instant_failover))
         .route("/v1/health", get(health))
         .fallback(unknown)
         .with_state(Desk { questions })
@@ -121,6 +139,8 @@ enum Failure {
     NoAnswer,
     /// What was asked about does not exist.
     Unknown(String),
+    /// What was asked for cannot be.
+    Unusable(String),
     /// Nothing was reloaded.
     NotReloaded(ReloadRefused),
     /// The server did not become the primary, or not everything behind it was done.
@@ -134,6 +154,7 @@ impl IntoResponse for Failure {
             Failure::Ending => (StatusCode::SERVICE_UNAVAILABLE, vec!["the process is ending".into()]),
             Failure::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, vec!["the process did not answer in time".into()]),
             Failure::Unknown(reason) => (StatusCode::NOT_FOUND, vec![reason]),
+            Failure::Unusable(reason) => (StatusCode::UNPROCESSABLE_ENTITY, vec![reason]),
             Failure::NotReloaded(ReloadRefused::BadConfig(errors)) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
             Failure::NotReloaded(ReloadRefused::Impossible(errors)) | Failure::NotPromoted(errors) => {
                 (StatusCode::CONFLICT, errors)
@@ -185,6 +206,33 @@ async fn switchover(State(desk): State<Desk>, Query(query): Query<SwitchoverQuer
         Err(NotPromoted::Unknown(reason)) => Err(Failure::Unknown(reason)),
         Err(NotPromoted::Failed(lines)) => Err(Failure::NotPromoted(lines)),
     }
+}
+
+#[derive(Deserialize)]
+struct InstantFailoverQuery {
+    mode: FailoverMode,
+    target: Option<String>,
+    #[serde(default)]
+    existing: ExistingSessions,
+}
+
+async fn instant_failover(
+    State(desk): State<Desk>,
+    Query(query): Query<InstantFailoverQuery>,
+) -> Answered<InstantFailoverStatus> {
+    let mode = match query.mode {
+        FailoverMode::Off => RedirectMode::Off,
+        FailoverMode::On => RedirectMode::On,
+        FailoverMode::All => RedirectMode::All,
+    };
+    let existing = match query.existing {
+        ExistingSessions::Stay => Existing::Stay,
+        ExistingSessions::Drain => Existing::Leave,
+    };
+    let target = query.target.as_deref().map(redirect_target).transpose();
+    let target = target.map_err(|problem| Failure::Unusable(format!("the target {problem}")))?;
+    let question = |answer| Question::InstantFailover { mode, target, existing, answer };
+    desk.ask(question).await?.map(Json).map_err(Failure::Unusable)
 }
 
 async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
@@ -318,7 +366,7 @@ mod tests {
         });
         assert_eq!(refused(result.await, 409), ["in use"]);
 
-        let changed = Reloaded { changes: vec!["user `b` added".into()], needs_restart: vec![] };
+        let changed = Reloaded { changes: vec!["user `b` added".into()], needs_restart: vec![], notes: vec![] };
         let body = served.ask(Method::POST, "/v1/reload", |question| match question {
             Question::Reload(answer) => answer.send(Ok(changed.clone())).expect("the handler waits"),
             other => panic!("asked {other:?}"),

@@ -2,14 +2,41 @@
 
 use std::time::Instant;
 
-use super::shapes::{ClusterStatus, PoolStatus, ServerStatus, SuccessionStatus};
-use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, Role, Server, Topology};
-use crate::topology::{RoutingTable, ServerEntry, ServerRole, Succession};
+use super::shapes::{
+    ClusterStatus, ExistingSessions, FailoverMode, FailoverOrigin, InstantFailoverStatus, PoolStatus, ServerStatus,
+    SuccessionStatus,
+};
+use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, RedirectMode, Role, Server, Topology};
+use crate::protocol::redirect::Target;
+use crate::topology::{Existing, Origin, Redirect, RoutingTable, ServerEntry, ServerRole, Succession};
 
 /// What is believed of each server at `now`, in the order of the configuration.
 pub fn clusters(table: &RoutingTable, now: Instant) -> Vec<ClusterStatus> {
     let clusters = table.config.clusters.iter().enumerate();
     clusters.map(|(index, cluster)| cluster_status(table, ClusterIndex(index), cluster, now)).collect()
+}
+
+/// Whether clients are sent elsewhere, and that so many were.
+pub fn instant_failover(redirect: &Redirect, sent: u64) -> InstantFailoverStatus {
+    let Redirect { settings, existing, origin } = redirect;
+    InstantFailoverStatus {
+        mode: match settings.mode {
+            RedirectMode::Off => FailoverMode::Off,
+            RedirectMode::On => FailoverMode::On,
+            RedirectMode::All => FailoverMode::All,
+        },
+        target: settings.target.as_ref().map(Target::to_string),
+        error_code: settings.error_code,
+        existing: match existing {
+            Existing::Stay => ExistingSessions::Stay,
+            Existing::Leave => ExistingSessions::Drain,
+        },
+        origin: match origin {
+            Origin::Configuration => FailoverOrigin::Configuration,
+            Origin::Command => FailoverOrigin::Command,
+        },
+        sent,
+    }
 }
 
 fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, now: Instant) -> ClusterStatus {

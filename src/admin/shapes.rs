@@ -17,6 +17,9 @@ pub struct Status {
     /// Where the statements of split users ran since the start; absent where no user is split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<SplitCounts>,
+    /// Whether clients are sent to another balancer; absent in answers of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instant_failover: Option<InstantFailoverStatus>,
     /// Addresses clients connect to, in the order of the configuration.
     pub listeners: Vec<ListenerStatus>,
     /// Clusters with their servers, in the order of the configuration.
@@ -110,6 +113,57 @@ impl SplitCounts {
         let reads = self.reads_at_replicas + self.reads_at_primary.values().sum::<u64>();
         (reads > 0).then(|| self.reads_at_replicas as f64 * 100.0 / reads as f64)
     }
+}
+
+/// Whether clients are sent to another balancer; also the answer to
+/// `POST /v1/failover?mode=M[&target=HOST:PORT][&existing=drain]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstantFailoverStatus {
+    /// Who is sent.
+    pub mode: FailoverMode,
+    /// Where to; kept while nobody is sent.
+    pub target: Option<String>,
+    /// The error that tells them.
+    pub error_code: u16,
+    /// What becomes of the sessions of clients that would be sent if they came now.
+    pub existing: ExistingSessions,
+    /// Who decided it.
+    pub origin: FailoverOrigin,
+    /// Clients that were sent since the start.
+    pub sent: u64,
+}
+
+/// Who is sent to another balancer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailoverMode {
+    /// Nobody.
+    Off,
+    /// Clients of listeners that are neither `extra` nor UNIX sockets.
+    On,
+    /// Everybody.
+    All,
+}
+
+/// What becomes of sessions whose clients would be sent elsewhere if they came now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExistingSessions {
+    /// They go on.
+    #[default]
+    Stay,
+    /// They leave at the end of their transactions.
+    Drain,
+}
+
+/// Who decided whether clients are sent elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailoverOrigin {
+    /// The file.
+    Configuration,
+    /// `sqluice failover`, since the file was read.
+    Command,
 }
 
 /// One address clients connect to.
@@ -308,6 +362,9 @@ pub struct Reloaded {
     pub changes: Vec<String>,
     /// What the file says but only a restart can do, one line each; the old value stays.
     pub needs_restart: Vec<String>,
+    /// What became of operators' commands, one line each.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// `POST /v1/switchover?server=S[&rehearse=true]`, when it worked.
@@ -379,6 +436,14 @@ pub(super) mod tests {
                 reads_repeated: 1,
                 reads_at_primary: BTreeMap::from([("transaction".into(), 25), ("user variable".into(), 5)]),
                 other_statements: BTreeMap::from([("not a read".into(), 40)]),
+            }),
+            instant_failover: Some(InstantFailoverStatus {
+                mode: FailoverMode::Off,
+                target: None,
+                error_code: 4196,
+                existing: ExistingSessions::Stay,
+                origin: FailoverOrigin::Configuration,
+                sent: 0,
             }),
             listeners: vec![listener("app", "127.0.0.1:3306", false), listener("extra", "unix:/run/x", true)],
             clusters: vec![ClusterStatus {

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::doctor;
 use super::shapes::{
-    Explanation, Phase, Reloaded, ServerStatus, SessionStatus, SplitCounts, StatementExplanation, Status, Verdict,
+    ExistingSessions, Explanation, FailoverMode, FailoverOrigin, InstantFailoverStatus, Phase, Reloaded, ServerStatus,
+    SessionStatus, SplitCounts, StatementExplanation, Status, Verdict,
 };
 
 /// Where the text of a column stands.
@@ -21,6 +22,13 @@ pub fn status(status: &Status) -> String {
     let mut page = process_lines(status);
     page.push_str("\n\n");
     page.extend(status.split.as_ref().map(split));
+    page.extend(
+        status
+            .instant_failover
+            .as_ref()
+            .filter(|now| is_worth_telling(now))
+            .map(|now| format!("{}\n", instant_failover(now))),
+    );
     page.push_str(&listeners(status));
     page.push('\n');
     page.push_str(&servers(status));
@@ -86,6 +94,35 @@ fn split(counts: &SplitCounts) -> String {
         let _ = write!(line, "; the others did not: {}", reasons.join(", "));
     }
     line.push_str("\n\n");
+    line
+}
+
+/// Nobody was ever sent elsewhere: nothing to tell.
+fn is_worth_telling(now: &InstantFailoverStatus) -> bool {
+    now.mode != FailoverMode::Off || now.origin == FailoverOrigin::Command || now.sent > 0
+}
+
+/// Whether clients are sent elsewhere, who decided it, and for how long.
+pub fn instant_failover(now: &InstantFailoverStatus) -> String {
+    let target = now.target.as_deref().unwrap_or("nowhere");
+    let code = now.error_code;
+    let mut line = match now.mode {
+        FailoverMode::Off => "instant failover off: clients are let in".to_owned(),
+        FailoverMode::On => format!(
+            "instant failover on: new clients are sent to {target} (error {code}), but those of extra listeners and UNIX sockets"
+        ),
+        FailoverMode::All => format!("instant failover all: every new client is sent to {target} (error {code})"),
+    };
+    let existing = match (now.mode, now.existing) {
+        (FailoverMode::Off, _) => "",
+        (_, ExistingSessions::Stay) => "; sessions that are there stay",
+        (_, ExistingSessions::Drain) => "; sessions that are there go at the end of their transactions",
+    };
+    let until = match now.origin {
+        FailoverOrigin::Configuration => "",
+        FailoverOrigin::Command => "; by command, until the next, a restart, or a reload of another [instant_failover]",
+    };
+    let _ = writeln!(line, "{existing}{until}; {} sent so far", now.sent);
     line
 }
 
@@ -300,6 +337,9 @@ pub fn reloaded(reloaded: &Reloaded) -> String {
     for change in &reloaded.changes {
         let _ = writeln!(page, "{change}");
     }
+    for note in &reloaded.notes {
+        let _ = writeln!(page, "{note}");
+    }
     for setting in &reloaded.needs_restart {
         let _ = writeln!(page, "needs a restart: {setting}");
     }
@@ -480,10 +520,14 @@ note: a note
 
     #[test]
     fn a_reload_without_effect_says_so() {
-        let nothing = Reloaded { changes: vec![], needs_restart: vec![] };
+        let nothing = Reloaded { changes: vec![], needs_restart: vec![], notes: vec![] };
         assert_eq!(reloaded(&nothing), "nothing changed\n");
-        let some =
-            Reloaded { changes: vec!["listener `b` added".into()], needs_restart: vec!["workers: 2 to 4".into()] };
-        assert_eq!(reloaded(&some), "listener `b` added\nneeds a restart: workers: 2 to 4\n");
+        let some = Reloaded {
+            changes: vec!["listener `b` added".into()],
+            needs_restart: vec!["workers: 2 to 4".into()],
+            notes: vec!["instant failover: stays on".into()],
+        };
+        let expected = "listener `b` added\ninstant failover: stays on\nneeds a restart: workers: 2 to 4\n";
+        assert_eq!(reloaded(&some), expected);
     }
 }

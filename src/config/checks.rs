@@ -6,14 +6,17 @@ use std::iter;
 use std::ops::Range;
 
 use super::error::Complaints;
-use super::file::{ClusterSection, File, PoolSection, ServerSection, UserSection};
+use super::file::{
+    ClusterSection, File, InstantFailoverSection, ListenerSection, PoolSection, ServerSection, UserSection,
+};
 use super::read::At;
 use super::value::quoted;
-use super::{Failover, ListenAddress, Role, RoleSetting, ServerAddress, Topology};
+use super::{Failover, ListenAddress, RedirectMode, Role, RoleSetting, ServerAddress, Topology};
 
 /// Complains about everything that does not fit.
 pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
     check_listeners(file, complaints);
+    check_redirect(file, complaints);
     for cluster in &file.clusters {
         check_servers(cluster, complaints);
         check_primaries(cluster, complaints);
@@ -44,6 +47,24 @@ fn check_listeners(file: &File, complaints: &Complaints<'_>) {
     for address in addresses().filter(|address| is_admin_socket(address.get_ref())) {
         let problem = format!("\"{}\" is the socket of [admin]: write another path", address.get_ref());
         complaints.at(&address.span(), problem);
+    }
+}
+
+/// Whoever is sent elsewhere is sent somewhere, and not back to where it was told so.
+fn check_redirect(file: &File, complaints: &Complaints<'_>) {
+    let InstantFailoverSection { mode, target, has_target, .. } = &file.instant_failover;
+    if let Some(mode) = mode.as_ref().filter(|mode| *mode.get_ref() != RedirectMode::Off && !has_target) {
+        complaints
+            .missing(&mode.span(), "clients are to be sent elsewhere: write `target = \"host:port\"`, or \"off\"");
+    }
+    let Some(target) = target else { return };
+    let is_own = |listener: &ListenerSection| {
+        let address = listener.address.as_ref().map(|address| address.get_ref().to_string());
+        address.is_some_and(|address| address == target.get_ref().to_string())
+    };
+    if file.listeners.iter().any(is_own) {
+        let problem = format!("a listener of this file has the address \"{}\": write another one", target.get_ref());
+        complaints.at(&target.span(), problem);
     }
 }
 

@@ -7,7 +7,9 @@ use std::fmt::{self, Write as _};
 use super::read::MASKED;
 use super::reference::{ROOT, Section, Setting};
 use super::value::{Choice, DurationText};
-use super::{Cluster, Config, Failover, Freshness, Listener, Pool, Promotion, Role, Server, Split, User};
+use super::{
+    Cluster, Config, Failover, Freshness, InstantFailover, Listener, Pool, Promotion, Role, Server, Split, User,
+};
 use crate::protocol::auth::{Secret, Verifier};
 
 /// One table of the configuration.
@@ -103,7 +105,7 @@ pub fn print(config: &Config) -> String {
 
 /// All tables in the order they are printed.
 pub(crate) fn entries(config: &Config) -> Vec<Entry<'_>> {
-    let mut entries = vec![process(config), log(config), admin(config), limits(config)];
+    let mut entries = vec![process(config), log(config), admin(config), instant_failover(config), limits(config)];
     entries.extend(config.listeners.iter().map(listener));
     for owner in &config.clusters {
         entries.push(cluster(owner));
@@ -165,6 +167,15 @@ fn log(config: &Config) -> Entry<'_> {
 
 fn admin(config: &Config) -> Entry<'_> {
     single("admin", vec![("socket", Shown::display(config.admin.socket.display()))])
+}
+
+fn instant_failover(config: &Config) -> Entry<'_> {
+    let InstantFailover { mode, target, error_code, text } = &config.instant_failover;
+    let mut values = vec![("mode", Shown::of(*mode))];
+    values.extend(target.iter().map(|target| ("target", Shown::display(target))));
+    values.push(("error_code", Shown::Count((*error_code).into())));
+    values.push(("text", Shown::display(text)));
+    single("instant_failover", values)
 }
 
 fn limits(config: &Config) -> Entry<'_> {

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting,
-    ServerAddress, Topology,
+    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, Reuse, Role,
+    RoleSetting, ServerAddress, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
+use crate::protocol::redirect::Target;
 
 pub(crate) struct File {
     pub(crate) process: ProcessSection,
     pub(crate) log: LogSection,
     pub(crate) admin_socket: Option<At<PathBuf>>,
+    pub(crate) instant_failover: InstantFailoverSection,
     pub(crate) listeners: Vec<ListenerSection>,
     pub(crate) clusters: Vec<ClusterSection>,
     pub(crate) pools: Vec<PoolSection>,
@@ -37,6 +39,15 @@ pub(crate) struct ProcessSection {
 pub(crate) struct LogSection {
     pub(crate) level: Option<At<LogLevel>>,
     pub(crate) format: Option<At<LogFormat>>,
+}
+
+pub(crate) struct InstantFailoverSection {
+    pub(crate) mode: Option<At<RedirectMode>>,
+    pub(crate) target: Option<At<Target>>,
+    /// Whether a target was written at all: one that was refused is not missing.
+    pub(crate) has_target: bool,
+    pub(crate) error_code: Option<At<u32>>,
+    pub(crate) text: Option<At<String>>,
 }
 
 pub(crate) struct ListenerSection {
@@ -127,12 +138,12 @@ pub(crate) struct PasswordForms {
 
 impl File {
     pub(crate) fn read(root: Reader<'_>) -> File {
-        root.table("instant_failover", check_instant_failover);
         root.table("users", check_users);
         let file = File {
             process: root.table("process", ProcessSection::read),
             log: root.table("log", LogSection::read),
             admin_socket: root.table("admin", read_admin),
+            instant_failover: root.table("instant_failover", InstantFailoverSection::read),
             listeners: root.tables("listener", ListenerSection::read),
             clusters: root.named_tables("cluster", ClusterSection::read),
             pools: root.named_tables("pool", PoolSection::read),
@@ -174,15 +185,6 @@ fn read_admin(table: Reader<'_>) -> Option<At<PathBuf>> {
     socket
 }
 
-/// Nothing follows from these while the mode is off; they are only kept from being wrong.
-fn check_instant_failover(table: Reader<'_>) {
-    table.only("mode");
-    table.only("redirect_url");
-    table.server_address("target");
-    table.count("error_code");
-    table.finish();
-}
-
 fn check_users(table: Reader<'_>) {
     table.only("source");
     table.finish();
@@ -192,6 +194,21 @@ fn read_limits(table: Reader<'_>) -> Option<At<Duration>> {
     let login_timeout = table.duration("login_timeout");
     table.finish();
     login_timeout
+}
+
+impl InstantFailoverSection {
+    fn read(table: Reader<'_>) -> InstantFailoverSection {
+        let section = InstantFailoverSection {
+            mode: table.choice("mode"),
+            target: table.redirect_target("target"),
+            has_target: table.place_of("target").is_some(),
+            error_code: table.count("error_code"),
+            text: table.unbarred_text("text"),
+        };
+        table.only("redirect_url");
+        table.finish();
+        section
+    }
 }
 
 impl ListenerSection {

@@ -45,6 +45,9 @@ pub const SERVER_VERSION_BYTES_MAX: usize = 64;
 /// Bytes of the path of a UNIX socket: `sun_path` without its closing NUL.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
+/// Bytes of the words with which clients are sent elsewhere: with the longest address they fit a message of any connector.
+pub const REDIRECT_TEXT_BYTES_MAX: usize = 200;
+
 // What a worker holds. The rings' buffers are allocated once; everything else grows to its bound and no further.
 
 /// Small ring buffers of a worker: enough for every busy session's command of one turn, and they stay in the CPU's cache.

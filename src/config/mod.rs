@@ -13,6 +13,7 @@ mod credentials;
 mod effective;
 mod error;
 mod file;
+mod instant_failover;
 mod keys;
 pub mod limits;
 mod load;
@@ -35,7 +36,9 @@ pub use change::{Change, changes};
 pub use credentials::Environment;
 pub use effective::print;
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use instant_failover::{Entrance, InstantFailover, RedirectMode};
 pub use load::fuzz_config;
+pub use value::redirect_target;
 
 use crate::protocol::auth::{Secret, Verifier};
 
@@ -51,6 +54,8 @@ pub struct Config {
     pub log: Log,
     /// The door for the operator's own commands.
     pub admin: Admin,
+    /// Whether clients are sent elsewhere.
+    pub instant_failover: InstantFailover,
     /// Addresses clients connect to, in the order of the file; at least one.
     pub listeners: Vec<Listener>,
     /// Clusters in the order of the file; at least one.

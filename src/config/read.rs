@@ -16,6 +16,7 @@ use super::reference::{Absent, Form, ROOT, Section, Setting};
 use super::value::{self, Choice, DurationText, Problem, either, quoted};
 use super::{Freshness, ListenAddress, ServerAddress, keys};
 use crate::protocol::auth::{Secret, Verifier};
+use crate::protocol::redirect::Target;
 
 /// A value and where it was written.
 pub(crate) type At<T> = Spanned<T>;
@@ -154,6 +155,21 @@ impl<'r> Reader<'r> {
 
     pub(crate) fn server_address(&self, name: &'static str) -> Option<At<ServerAddress>> {
         self.read(name, |_, value| value::server_address(string(value)?))
+    }
+
+    pub(crate) fn redirect_target(&self, name: &'static str) -> Option<At<Target>> {
+        self.read(name, |_, value| value::redirect_target(string(value)?))
+    }
+
+    /// Words for a message in which `|` parts them from what follows.
+    pub(crate) fn unbarred_text(&self, name: &'static str) -> Option<At<String>> {
+        let text = self.text(name)?;
+        if text.get_ref().contains('|') {
+            self.complaints
+                .at(&text.span(), format!("`{name}` cannot have a |, which ends it for clients: leave it out"));
+            return None;
+        }
+        Some(text)
     }
 
     pub(crate) fn socket_path(&self, name: &'static str) -> Option<At<std::path::PathBuf>> {

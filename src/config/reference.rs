@@ -91,6 +91,8 @@ pub enum Form {
     ListenAddress,
     /// A host and port, or `unix:/path`.
     ServerAddress,
+    /// A host and port that clients can be told of.
+    RedirectTarget,
     /// The absolute path of a UNIX socket.
     SocketPath,
     /// The name of something else in the file.
@@ -207,6 +209,7 @@ impl Form {
             | Form::Only(_)
             | Form::ListenAddress
             | Form::ServerAddress
+            | Form::RedirectTarget
             | Form::SocketPath
             | Form::NameOf(_)
             | Form::Password
@@ -240,6 +243,7 @@ impl fmt::Display for Form {
             Form::Only(word) => write!(out, "`\"{word}\"`"),
             Form::ListenAddress => out.write_str("`\"IP:port\"` or `\"unix:/path\"`"),
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
+            Form::RedirectTarget => out.write_str("`\"host:port\"`, no IPv6 address"),
             Form::SocketPath => out.write_str("absolute path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),
             Form::Password => out.write_str("text"),

@@ -6,13 +6,16 @@ use std::collections::HashMap;
 
 use super::credentials::{self, Environment};
 use super::error::Complaints;
-use super::file::{AccountSection, ClusterSection, File, ListenerSection, PoolSection, ServerSection, UserSection};
+use super::file::{
+    AccountSection, ClusterSection, File, InstantFailoverSection, ListenerSection, PoolSection, ServerSection,
+    UserSection,
+};
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Account, Admin, Cluster, ClusterIndex, Config, Failover, Limits, Listener, Log, Pool, PoolIndex, Process,
-    Promotion, RoleSetting, Server, Split, Topology, User, checks,
+    Account, Admin, Cluster, ClusterIndex, Config, Failover, InstantFailover, Limits, Listener, Log, Pool, PoolIndex,
+    Process, Promotion, RoleSetting, Server, Split, Topology, User, checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -23,6 +26,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
     let (clusters, pools) = (names(file.clusters.iter().map(|c| &c.name)), names(file.pools.iter().map(|p| &p.name)));
     let process = resolver.process(&file);
     let log = Log::resolve(&file);
+    let instant_failover = InstantFailover::resolve(file.instant_failover);
     let resolved_pools: Vec<_> = file.pools.into_iter().map(|pool| resolver.pool(pool, &clusters, &pools)).collect();
     let users: Vec<_> = file.users.into_iter().map(|user| resolver.user(user, &pools)).collect();
     let resolved_clusters: Vec<_> = file.clusters.into_iter().map(|cluster| resolver.cluster(cluster)).collect();
@@ -31,6 +35,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
         process: process?,
         log: log?,
         admin: Admin { socket: file.admin_socket?.into_inner() },
+        instant_failover: instant_failover?,
         listeners: all(listeners)?,
         clusters: all(resolved_clusters)?,
         pools: all(resolved_pools)?,
@@ -221,6 +226,17 @@ fn promotion(
 impl Log {
     fn resolve(file: &File) -> Option<Log> {
         Some(Log { level: *file.log.level.as_ref()?.get_ref(), format: *file.log.format.as_ref()?.get_ref() })
+    }
+}
+
+impl InstantFailover {
+    fn resolve(written: InstantFailoverSection) -> Option<InstantFailover> {
+        Some(InstantFailover {
+            mode: inner(written.mode)?,
+            target: inner(written.target),
+            error_code: u16::try_from(inner(written.error_code)?).ok()?,
+            text: inner(written.text)?,
+        })
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::limits;
 use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
-use super::{Balance, DonorReads, Failover, IoEngine, LogFormat, LogLevel, Reuse, Role, RoleSetting, Topology};
+use super::{
+    Balance, DonorReads, Failover, IoEngine, LogFormat, LogLevel, RedirectMode, Reuse, Role, RoleSetting, Topology,
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -144,29 +146,39 @@ static ADMIN: Section = Section {
 static INSTANT_FAILOVER: Section = Section {
     title: "[instant_failover]",
     noun: "instant failover",
-    doc: "The balancer's own maintenance: telling clients to go elsewhere at once. Only `mode = \"off\"` is available yet; \
-          the other settings are checked and kept for it.",
+    doc: "The balancer's own maintenance: new clients are told to go elsewhere at once. `sqluice failover` changes mode \
+          and target while the process runs; that holds until the next such command, a restart, or a reload of a file \
+          in which this section is another one.",
     settings: &[
         Setting {
             name: "mode",
-            form: Form::Only("off"),
+            form: Form::Choice { words: words::<RedirectMode>, not_yet: &[] },
             absent: Absent::Is("\"off\""),
             reload: Reload::AtOnce,
-            doc: "Who is sent elsewhere. `\"on\"` and `\"all\"` are not available yet.",
+            doc: "Who is sent elsewhere when it logs in. `\"on\"`: the clients of all listeners but `extra` ones and UNIX \
+                  sockets. `\"all\"`: everybody. Sessions that are there stay.",
         },
         Setting {
             name: "target",
-            form: Form::ServerAddress,
+            form: Form::RedirectTarget,
             absent: Absent::Means("none"),
             reload: Reload::AtOnce,
-            doc: "Where clients are sent.",
+            doc: "Where clients are sent. Needed with `mode = \"on\"` and `\"all\"`.",
         },
         Setting {
             name: "error_code",
             form: Form::Count { min: 1, max: 65_535 },
             absent: Absent::Is("4196"),
             reload: Reload::AtOnce,
-            doc: "The error that carries the target: ER_INSTANT_FAILOVER as first proposed in MDEV-34009; a later branch used 4200.",
+            doc: "The error that carries the target, as `|text|host:port`: ER_INSTANT_FAILOVER as first proposed in MDEV-34009; \
+                  a later branch used 4200.",
+        },
+        Setting {
+            name: "text",
+            form: Form::Text { bytes_max: limits::REDIRECT_TEXT_BYTES_MAX },
+            absent: Absent::Is("\"This load balancer is in maintenance, please connect to\""),
+            reload: Reload::AtOnce,
+            doc: "The words for people in that error, in front of the target; without `|`.",
         },
         Setting {
             name: "redirect_url",

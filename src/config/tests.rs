@@ -132,9 +132,10 @@ access = "off"
 socket = "/tmp/admin.sock"
 
 [instant_failover]
-mode = "off"
+mode = "all"
 target = "lb2.example.com:3306"
-error_code = 4196
+error_code = 4200
+text = "Please go to"
 redirect_url = "off"
 
 [users]
@@ -487,7 +488,6 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
     );
     let only = [
         ("[log]\naccess = \"/a\"\n", "access", "off"),
-        ("[instant_failover]\nmode = \"on\"\n", "mode", "off"),
         ("[instant_failover]\nredirect_url = [\"x\"]\n", "redirect_url", "off"),
         ("[users]\nsource = \"servers\"\n", "source", "config"),
     ];
@@ -498,6 +498,42 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
             &format!("21:{place}: `{name}` is not available yet: write `{name} = \"{word}\"` or leave it out"),
         );
     }
+}
+
+#[test]
+fn clients_are_sent_where_they_can_be_told_of_and_not_back() {
+    let settings =
+        right(&format!("{MINIMAL}[instant_failover]\nmode = \"on\"\ntarget = \"lb2:3307\"\n")).instant_failover;
+    assert_eq!((settings.mode, settings.error_code), (RedirectMode::On, 4196));
+    assert_eq!(settings.target.map(|target| target.to_string()).as_deref(), Some("lb2:3307"));
+    assert_eq!(right(MINIMAL).instant_failover.mode, RedirectMode::Off);
+
+    let added = |line: &str| format!("[instant_failover]\n{line}\n");
+    check_added(
+        &added("mode = \"all\""),
+        "21:8: clients are to be sent elsewhere: write `target = \"host:port\"`, or \"off\"",
+    );
+    let advice = "write a host name or an IPv4 address and a port, like \"lb2.example.com:3306\"";
+    for target in ["unix:/run/lb2.sock", "[2001:db8::2]:3306"] {
+        check_added(
+            &added(&format!("mode = \"on\"\ntarget = \"{target}\"")),
+            &format!("22:10: `target` cannot be \"{target}\", which no client takes: {advice}"),
+        );
+    }
+    check_added(
+        &added("target = \"0.0.0.0:3306\""),
+        "21:10: a listener of this file has the address \"0.0.0.0:3306\": write another one",
+    );
+    check_added(&added("text = \"go | to\""), "21:8: `text` cannot have a |, which ends it for clients: leave it out");
+}
+
+#[test]
+fn clients_of_extra_listeners_and_unix_sockets_come_in_by_another_way() {
+    let entrance =
+        |written: &str| right(&MINIMAL.replacen("address = \"0.0.0.0:3306\"", written, 1)).listeners[0].entrance();
+    assert_eq!(entrance("address = \"0.0.0.0:3306\""), Entrance::Ordinary);
+    assert_eq!(entrance("address = \"0.0.0.0:3306\"\nextra = true"), Entrance::Exempt);
+    assert_eq!(entrance("address = \"unix:/run/my.sock\""), Entrance::Exempt);
 }
 
 #[test]
@@ -891,14 +927,8 @@ fn every_setting_is_printed() {
                 // Where a password came from is not part of its meaning.
                 Form::PasswordFile | Form::PasswordVariable => true,
                 // An account is shown in one piece.
-                _ => [
-                    "[instant_failover]",
-                    "[cluster.NAME] monitor",
-                    "[cluster.NAME] admin",
-                    "[cluster.NAME] replication",
-                    "[[user]] split",
-                ]
-                .contains(&section.title),
+                _ => ["[cluster.NAME] monitor", "[cluster.NAME] admin", "[cluster.NAME] replication", "[[user]] split"]
+                    .contains(&section.title),
             };
             assert!(
                 has_no_value || shown.contains(&setting.name),
@@ -924,6 +954,7 @@ fn a_change_is_one_line() {
     check_change("workers = 2", "workers = 3", &["process: workers 2 -> 3 (from the next start on)"]);
     check_change("fall = 5", "", &["cluster shop: fall 5 -> 3"]);
     check_change("hold_timeout = \"0s\"", "hold_timeout = \"90s\"", &["cluster shop: hold_timeout \"0s\" -> \"90s\""]);
+    check_change("mode = \"all\"", "mode = \"on\"", &["instant failover: mode \"all\" -> \"on\""]);
     check_change("donor_reads = \"always\"\n", "", &["cluster shop: donor_reads \"always\" -> \"last-resort\""]);
     check_change("fallback = \"write\"", "", &["pool read: fallback \"write\" -> none (for new sessions)"]);
     check_change(

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::limits::SOCKET_PATH_BYTES_MAX;
 use super::{
-    Balance, DonorReads, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, Reuse, Role, RoleSetting,
-    ServerAddress, Topology,
+    Balance, DonorReads, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, Reuse, Role,
+    RoleSetting, ServerAddress, Topology,
 };
+use crate::protocol::redirect::Target;
 
 /// What is wrong with a value, and what to write instead; goes on after the setting's name.
 pub(crate) type Problem = String;
@@ -49,6 +50,11 @@ impl Choice for LogLevel {
 
 impl Choice for LogFormat {
     const ALL: &'static [(&'static str, Self)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+impl Choice for RedirectMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("off", RedirectMode::Off), ("on", RedirectMode::On), ("all", RedirectMode::All)];
 }
 
 impl Choice for Topology {
@@ -152,6 +158,18 @@ pub(crate) fn server_address(text: &str) -> Result<ServerAddress, Problem> {
         None if is_host(host) => Ok(ServerAddress::Tcp { host: host.to_owned(), port }),
         _ => Err(refused("has no host name or IP address")),
     }
+}
+
+/// Where clients are sent: `host:port`. The problem, if there is one, goes on after what the address is for.
+pub fn redirect_target(text: &str) -> Result<Target, String> {
+    let target = match server_address(text)? {
+        ServerAddress::Tcp { host, port } => Target::new(&host, port),
+        ServerAddress::Unix(_) => None,
+    };
+    target.ok_or_else(|| {
+        let advice = "write a host name or an IPv4 address and a port, like \"lb2.example.com:3306\"";
+        format!("cannot be {}, which no client takes: {advice}", quoted(text))
+    })
 }
 
 /// Whether `text` is an IPv4 address or could be a host name (RFC 1123, and the underscores that people use anyway).

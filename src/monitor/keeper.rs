@@ -11,8 +11,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::topology::{
-    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Report, RoutingTable,
-    ServerId, ServerRole, Succession, Successions,
+    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
+    RoutingTable, ServerId, ServerRole, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -24,6 +24,8 @@ pub(super) enum Order {
     HoldWrites(String, oneshot::Sender<()>),
     /// Let them write again; answered as above.
     LetWrite(String, oneshot::Sender<()>),
+    /// Send clients elsewhere, or not any more; answered when the table says so.
+    Redirect(Box<Redirect>, oneshot::Sender<()>),
     /// Ask these servers; answered when each was asked after this came.
     CheckAgain(Vec<ServerId>, oneshot::Sender<()>),
 }
@@ -125,6 +127,11 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             }
             Order::LetWrite(cluster, done) => {
                 self.beliefs.let_write(&cluster);
+                self.publish_changes();
+                let _ = done.send(());
+            }
+            Order::Redirect(redirect, done) => {
+                self.beliefs.redirect(*redirect);
                 self.publish_changes();
                 let _ = done.send(());
             }

@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use crate::config::Config;
-use crate::topology::{Beliefs, Report, RoutingTable, ServerId, Succession};
+use crate::topology::{Beliefs, Redirect, Report, RoutingTable, ServerId, Succession};
 use keeper::{Keeper, Order};
 
 /// The health checks of all servers. They end when this is dropped.
@@ -54,10 +54,18 @@ impl Monitor {
 
     /// Takes another configuration; its table is published when this returns. What is known of servers that stay is kept.
     pub async fn apply(&self, config: Arc<Config>) {
-        let (done, applied) = oneshot::channel();
-        let sent = self.orders.send(Order::Apply(config, done)).await;
-        sent.expect("the keeper lives as long as its orders can come");
-        applied.await.expect("the keeper answers every order");
+        self.order(|done| Order::Apply(config, done)).await;
+    }
+
+    /// Sends clients elsewhere, or not any more; the table that says so is published when this returns.
+    pub async fn redirect(&self, redirect: Redirect) {
+        self.order(|done| Order::Redirect(Box::new(redirect), done)).await;
+    }
+
+    async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
+        let (done, obeyed) = oneshot::channel();
+        self.orders.send(order(done)).await.expect("the keeper lives as long as its orders can come");
+        obeyed.await.expect("the keeper answers every order");
     }
 
     /// The latest changes of primaries, the last one last.

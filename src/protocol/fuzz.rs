@@ -5,7 +5,7 @@
 pub type Target = fn(&[u8]);
 
 /// All entries, each beside its parser.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("packet", super::packet::fuzz_packet),
     ("handshake", super::handshake::fuzz_handshake),
     ("attributes", super::attributes::fuzz_attributes),
@@ -15,6 +15,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("kill", super::kill::fuzz_kill),
     ("auth", super::auth::fuzz_auth),
     ("gtid", super::gtid::fuzz_gtid),
+    ("redirect", super::redirect::fuzz_redirect),
 ];
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod handshake;
 pub mod kill;
 pub mod packet;
 pub mod reader;
+pub mod redirect;
 pub mod response;
 pub mod result_set;
 pub mod session_track;

@@ -13,12 +13,16 @@ use super::notify::{Message, ServiceManager};
 use super::reload::Source;
 use super::socket_file::SocketFile;
 use crate::admin::explain::{self, Asked};
-use crate::admin::shapes::{ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status};
-use crate::admin::{Question, report, shapes};
-use crate::config::ListenAddress;
+use crate::admin::shapes::{
+    InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status,
+};
+use crate::admin::{self, Question, report, shapes};
+use crate::config::{ListenAddress, RedirectMode};
 use crate::failover::Promoter;
 use crate::monitor::Monitor;
-use crate::topology::RoutingTable;
+use crate::protocol::redirect::Target;
+use crate::session::Ending;
+use crate::topology::{Existing, Redirect, RoutingTable};
 use crate::worker::{self, Handle, SessionRow, Undelivered, Workers};
 
 /// Orders that may wait; a signal that comes beyond that waits with its sender.
@@ -184,9 +188,35 @@ impl Control {
                 // It takes its time, and the loop does not wait for it.
                 tokio::spawn(async move { drop(answer.send(promoter.switchover(&server, mode).await)) });
             }
+            Question::InstantFailover { mode, target, existing, answer } => {
+                drop(answer.send(self.instant_failover(mode, target, existing).await));
+            }
             Question::Health(answer) => drop(answer.send(self.shown_phase())),
         }
         Next::GoOn
+    }
+
+    /// Sends clients elsewhere, or not any more, as an operator says.
+    async fn instant_failover(
+        &self,
+        mode: RedirectMode,
+        target: Option<Target>,
+        existing: Existing,
+    ) -> Result<InstantFailoverStatus, String> {
+        let settings = self.table.load().redirect.settings.commanded(mode, target);
+        let settings = settings.ok_or("nobody says where to: give --target HOST:PORT, or write it in the file")?;
+        self.monitor.redirect(Redirect::commanded(settings, existing)).await;
+        let status = self.instant_failover_status(&self.table.load());
+        tracing::info!("{}", admin::table::instant_failover(&status).trim_end());
+        Ok(status)
+    }
+
+    fn instant_failover_status(&self, table: &RoutingTable) -> InstantFailoverStatus {
+        let handles = self.workers.handles().iter();
+        report::instant_failover(
+            &table.redirect,
+            handles.map(|handle| handle.counters().ended(Ending::Redirected)).sum(),
+        )
     }
 
     /// Asks every worker, in a task of its own: the loop does not wait for them.
@@ -225,6 +255,7 @@ impl Control {
             },
             sessions: self.session_count(&table),
             split: self.split_counts(&table),
+            instant_failover: Some(self.instant_failover_status(&table)),
             listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
             clusters: report::clusters(&table, Instant::now()),
             pools: report::pools(&table),

@@ -14,6 +14,7 @@ use crate::config::reference::Reload;
 use crate::config::{Change, Config, ConfigErrors, changes};
 use crate::io::monotonic_microseconds;
 use crate::log;
+use crate::topology::{Origin, Redirect};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +62,9 @@ impl Control {
     async fn apply(&mut self, proven: Proven) -> Reloaded {
         log::set_level(proven.config.log.level);
         // The table is published before a new listener accepts anyone, and before a removed one stops.
+        let before = Arc::clone(&self.table.load().redirect);
         self.monitor.apply(Arc::new(proven.config)).await;
+        let after = Arc::clone(&self.table.load().redirect);
         let notices = self.listeners.swap(proven.plan);
         self.give_notice(notices).await;
         let (needs_restart, changes): (Vec<&Change>, Vec<&Change>) =
@@ -70,7 +73,23 @@ impl Control {
             changes: changes.into_iter().map(Change::to_string).collect(),
             // When they hold is what the list says already.
             needs_restart: needs_restart.iter().map(|change| format!("{}: {}", change.subject, change.what)).collect(),
+            notes: of_command(&before, &after).into_iter().collect(),
         }
+    }
+}
+
+/// What became of an operator's `sqluice failover`.
+fn of_command(before: &Redirect, after: &Redirect) -> Option<String> {
+    let was = before.settings.mode;
+    match (before.origin, after.origin) {
+        (Origin::Command, Origin::Command) => {
+            Some(format!("instant failover: stays {was}, as `sqluice failover` said last"))
+        }
+        (Origin::Command, Origin::Configuration) => {
+            let is = after.settings.mode;
+            Some(format!("instant failover: {is} as the file says now, not {was} as `sqluice failover` said before"))
+        }
+        (Origin::Configuration, _) => None,
     }
 }
 
@@ -99,6 +118,7 @@ fn log_changes(reloaded: &Reloaded) {
         tracing::info!("the configuration was loaded again: nothing changed");
     }
     reloaded.changes.iter().for_each(|change| tracing::info!("changed: {change}"));
+    reloaded.notes.iter().for_each(|note| tracing::info!("{note}"));
     reloaded.needs_restart.iter().for_each(|change| tracing::warn!("needs a restart: {change}"));
 }
 

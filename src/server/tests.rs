@@ -139,7 +139,7 @@ async fn a_reload_opens_new_listeners_and_closes_removed_ones() {
     let listener = format!("[[listener]]\nname = \"local\"\naddress = \"unix:{}\"", socket.display());
     place.write(&place.text(&listener));
     let before = control.table().load().epoch;
-    let Reloaded { changes, needs_restart } = control.reload().await.expect("a good file");
+    let Reloaded { changes, needs_restart, .. } = control.reload().await.expect("a good file");
     assert_eq!((changes.as_slice(), needs_restart.len()), (["listener local added".to_string()].as_slice(), 0));
     assert!(control.table().load().epoch > before);
     std::os::unix::net::UnixStream::connect(&socket).expect("the new listener accepts");
@@ -148,7 +148,7 @@ async fn a_reload_opens_new_listeners_and_closes_removed_ones() {
     let reloaded = control.reload().await.expect("a good file");
     assert_eq!(reloaded.changes, ["listener local removed"]);
     assert!(!socket.exists());
-    assert_eq!(control.reload().await, Ok(Reloaded { changes: vec![], needs_restart: vec![] }));
+    assert_eq!(control.reload().await, Ok(Reloaded { changes: vec![], needs_restart: vec![], notes: vec![] }));
 }
 
 #[tokio::test]

@@ -25,13 +25,15 @@ pub enum Ending {
     ServerProtocol,
     /// The process is shutting down, or the session's user or server left the configuration.
     Drained,
+    /// The client was sent to another balancer.
+    Redirected,
     /// A fault of ours.
     Fault,
 }
 
 impl Ending {
     /// Every reason; a reason's place here is its [`index`](Ending::index).
-    pub const ALL: [Ending; 12] = [
+    pub const ALL: [Ending; 13] = [
         Ending::Quit,
         Ending::ClientGone,
         Ending::LoginDenied,
@@ -43,6 +45,7 @@ impl Ending {
         Ending::ClientProtocol,
         Ending::ServerProtocol,
         Ending::Drained,
+        Ending::Redirected,
         Ending::Fault,
     ];
 
@@ -65,6 +68,7 @@ impl Ending {
             Ending::ClientProtocol => "client_protocol_error",
             Ending::ServerProtocol => "server_protocol_error",
             Ending::Drained => "drained",
+            Ending::Redirected => "redirected",
             Ending::Fault => "internal_fault",
         }
     }

@@ -335,7 +335,7 @@ impl Session {
         }
         self.outputs.push_back(Output::Entered);
         if self.draining.is_some() {
-            return self.leave();
+            return self.leave_as_asked();
         }
         if is_split {
             self.make_ready(Side::Server, false, surroundings);

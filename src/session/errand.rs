@@ -104,6 +104,7 @@ impl Session {
                 | Exchange::Busy(_)
                 | Exchange::Refusing(..)
                 | Exchange::Preparing(_)
+                | Exchange::Parting(_)
                 | Exchange::Tunnel => None,
             },
             State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Ended => None,

@@ -2,7 +2,14 @@
 //!
 //! The words are the servers' own where they have some, so that applications which look at them go on working.
 
-use crate::protocol::{error_code::Error, response::ErrPacket};
+use crate::{
+    config::InstantFailover,
+    protocol::{
+        error_code::{Error, ErrorCode},
+        redirect::{self, Target},
+        response::ErrPacket,
+    },
+};
 
 use super::SessionId;
 
@@ -81,6 +88,17 @@ pub(super) fn needs_prepare() -> ErrPacket {
 
 pub(super) fn shutdown() -> ErrPacket {
     ErrPacket::new(Error::SERVER_SHUTDOWN, "Server shutdown in progress")
+}
+
+/// The SQL state of a login that was rejected: connectors that know several hosts try the next one.
+pub(super) const LOGIN_REJECTED: [u8; 5] = *b"08004";
+/// The SQL state of a connection that is over: pools throw it away, and connect again.
+pub(super) const CONNECTION_LOST: [u8; 5] = *b"08S01";
+
+/// The client is to connect somewhere else.
+pub(super) fn elsewhere(settings: &InstantFailover, target: &Target, state: [u8; 5]) -> ErrPacket {
+    let message = redirect::message(&settings.text, target);
+    ErrPacket { code: ErrorCode(settings.error_code), state: Some(state), message }
 }
 
 pub(super) fn login_timeout() -> ErrPacket {

@@ -6,7 +6,7 @@ use crate::protocol::{
     result_set::{Framing, Reply, ReplyShape},
 };
 
-use super::{Side, Step, errand::Kill, split::Preparing};
+use super::{Side, Step, errand::Kill, parting::Parting, split::Preparing};
 
 /// What is under way between two commands of the client.
 pub(super) enum Exchange {
@@ -22,6 +22,8 @@ pub(super) enum Exchange {
     Preparing(Box<Preparing>),
     /// The client kills a session that it knows by our number.
     Killing(Box<Kill>),
+    /// The client is to go elsewhere, and hears so in answer to its next command.
+    Parting(Parting),
     /// Both directions pass unseen until one side closes.
     Tunnel,
 }

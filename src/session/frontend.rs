@@ -131,6 +131,9 @@ impl Session {
         if !self.capabilities.contains(Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION) {
             return self.deny(sequence, errors::old_client(), Ending::LoginDenied);
         }
+        if let Some(error) = self.sent_elsewhere(surroundings) {
+            return self.deny(sequence, error, Ending::Redirected);
+        }
         match admission {
             Admission::Welcome => {}
             Admission::Full => return self.deny(sequence, errors::too_many_connections(), Ending::Limit),

@@ -65,6 +65,8 @@ pub enum Input {
     Closed(Side),
     /// Leave at the next moment outside a transaction.
     Drain(DrainReason),
+    /// The routing table says something else of whether sessions go elsewhere.
+    Recall,
     /// The home server is not what it was when it was leased.
     Displaced(Displacement),
     /// The time given by `poll_timeout` has come.
@@ -122,6 +124,8 @@ pub enum DrainReason {
     UserRemoved,
     /// Its server is no longer in the configuration.
     ServerRemoved,
+    /// It is to go to another balancer: its client is told so in answer to its next command.
+    Recalled,
     /// Its server does not take writes any more, and the session cannot take its state along.
     ServerDemoted,
 }

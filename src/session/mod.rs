@@ -20,6 +20,7 @@ mod exchange;
 mod frontend;
 mod input;
 mod output;
+mod parting;
 mod relay;
 mod salts;
 mod split;
@@ -38,7 +39,10 @@ pub use input::{
 pub use output::{HomeWant, Output, Parking, ReplicaWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
-use crate::protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket};
+use crate::{
+    config::Entrance,
+    protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket},
+};
 
 use entering::Entry;
 use frontend::Frontend;
@@ -93,6 +97,8 @@ pub struct Birth {
     pub login_timeout: Duration,
     /// Where its statements are counted, if they are split.
     pub counts: Arc<RouteCounts>,
+    /// Which way the client came in.
+    pub entrance: Entrance,
     /// Whether the process has a place for it; if not, the client is told so after it has said who it is.
     pub admission: Admission,
 }
@@ -112,6 +118,7 @@ pub enum Admission {
 pub struct Session {
     id: SessionId,
     host: Arc<str>,
+    entrance: Entrance,
     salts: Salts,
     login_timeout: Duration,
     state: State,
@@ -160,6 +167,7 @@ impl Session {
         let mut session = Session {
             id: birth.id,
             host: birth.host,
+            entrance: birth.entrance,
             salts: Salts::new(birth.seed),
             login_timeout: birth.login_timeout,
             state: State::Ended,
@@ -210,6 +218,7 @@ impl Session {
             Input::Closed(Side::Replica) => self.replica_closed(surroundings),
             Input::Closed(Side::Errand) => self.errand_failed(),
             Input::Drain(reason) => self.drain(reason),
+            Input::Recall => self.recalled(surroundings),
             Input::Displaced(why) => self.displaced(why, surroundings),
             Input::Timeout => self.timed_out(surroundings),
         }
@@ -320,6 +329,15 @@ impl Session {
                 self.deny(self.login_sequence(), errors::shutdown(), Ending::Drained)
             }
             State::Ended => {}
+        }
+    }
+
+    /// Leaves for the reason that was given.
+    fn leave_as_asked(&mut self) {
+        match self.draining {
+            Some(DrainReason::Recalled) => self.part(),
+            Some(_) => self.leave(),
+            None => {}
         }
     }
 

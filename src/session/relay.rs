@@ -24,6 +24,7 @@ use super::{
     errors,
     exchange::{Busy, Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
+    parting::Parting,
     split::Split,
 };
 
@@ -73,6 +74,8 @@ pub(super) enum Move {
     TransactionRefused { length: usize, sequence: u8 },
     /// The replica said what it must not.
     ReplicaFault,
+    /// The last command of a session that is recalled is swallowed.
+    Farewell { length: usize, sequence: u8 },
     /// A whole command that the session itself must handle.
     Own { command: OwnCommand, length: usize },
     /// The packet does not begin a command.
@@ -132,7 +135,7 @@ impl Relay {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.exchange, Exchange::Idle)
+        matches!(self.exchange, Exchange::Idle | Exchange::Parting(Parting::Awaited))
     }
 
     /// Between two commands and outside a transaction.
@@ -144,6 +147,7 @@ impl Relay {
         match &self.exchange {
             Exchange::Idle if self.status.contains(StatusFlags::IN_TRANS) => "in transaction",
             Exchange::Idle => "idle",
+            Exchange::Parting(_) => "leaving",
             Exchange::Killing(_) => "killing",
             Exchange::Tunnel => "tunnel",
             Exchange::Preparing(preparing) if !preparing.command_waits() => "idle",
@@ -157,7 +161,7 @@ impl Relay {
             pins.push("transaction");
         }
         match self.exchange {
-            Exchange::Idle => {}
+            Exchange::Idle | Exchange::Parting(_) => {}
             Exchange::Tunnel => pins.push("tunnel"),
             Exchange::OneWay(_)
             | Exchange::Busy(_)
@@ -189,6 +193,7 @@ impl Relay {
                 }
             }
             Exchange::Refusing(..) => self.swallow(bytes),
+            Exchange::Parting(_) => self.last_command(bytes, surroundings),
             Exchange::Killing(_) | Exchange::Preparing(_) => Move::Pass(Step::Wait),
             Exchange::Tunnel => Move::Pass(Step::Forward { to: Side::Server, length: bytes.len() }),
         }
@@ -216,7 +221,7 @@ impl Relay {
             Exchange::Busy(_) if self.split.is_some() => self.split_reply(bytes, now),
             Exchange::Busy(_) => self.reply(bytes),
             Exchange::Tunnel => Move::Pass(Step::Forward { to: Side::Client, length: bytes.len() }),
-            Exchange::Idle | Exchange::OneWay(_) => goodbye(bytes),
+            Exchange::Idle | Exchange::OneWay(_) | Exchange::Parting(_) => goodbye(bytes),
             Exchange::Refusing(..) | Exchange::Killing(_) | Exchange::Preparing(_) => Move::ServerFault,
         }
     }
@@ -269,7 +274,9 @@ impl Relay {
                 let repeats = self.split.as_deref().is_some_and(Split::repeats_read);
                 return (preparing.command_waits() || repeats).then_some(1);
             }
-            Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Tunnel => return None,
+            Exchange::Idle | Exchange::OneWay(_) | Exchange::Refusing(..) | Exchange::Parting(_) | Exchange::Tunnel => {
+                return None;
+            }
         };
         let reply = busy.reply.as_ref()?;
         match &busy.upload {
@@ -395,6 +402,11 @@ impl Session {
                 self.command_over(surroundings);
                 Step::Consume { length }
             }
+            Move::Farewell { length, sequence } => {
+                self.commands += 1;
+                self.say_farewell(sequence, surroundings);
+                Step::Consume { length }
+            }
             Move::Own { command, length } => {
                 self.commands += 1;
                 let payload = &bytes[HEADER_LENGTH..length];
@@ -438,7 +450,7 @@ impl Session {
             && let State::Relay(relay) = &self.state
             && relay.may_leave()
         {
-            self.leave();
+            self.leave_as_asked();
         }
     }
 
@@ -446,7 +458,7 @@ impl Session {
     fn leave_server(&mut self) {
         self.leave_replica();
         // A reason to leave that was this user's or this server's has been met with that.
-        self.draining.take_if(|reason| *reason != DrainReason::Shutdown);
+        self.draining.take_if(|reason| !matches!(reason, DrainReason::Shutdown | DrainReason::Recalled));
         self.say_goodbye_to_server();
         self.last_server = self.server.take().map(|server| server.name);
         self.outputs.push_back(Output::Release);

@@ -11,8 +11,8 @@ use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Registry, RoutingTable,
-    Seen, ServerEntry, ServerId, Thresholds,
+    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Redirect, Registry,
+    RoutingTable, Seen, ServerEntry, ServerId, Thresholds,
 };
 use super::{galera, group};
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
@@ -30,6 +30,8 @@ pub struct Beliefs {
     memories: Vec<Memory>,
     /// Names of the clusters whose primary is being changed: nobody may begin to write there.
     changing: HashSet<String>,
+    /// Whether clients are sent elsewhere.
+    redirect: Arc<Redirect>,
     /// Of the table made last.
     epoch: u64,
     /// Whether the table made last says all that is believed: most checks find nothing new, and a table has every server.
@@ -94,7 +96,9 @@ impl Beliefs {
         let known = known(&config, &mut registry, Vec::new(), now);
         let memories = config.clusters.iter().map(|cluster| Memory::new(cluster.topology)).collect();
         let changing = HashSet::new();
-        let mut beliefs = Beliefs { config, registry, users, known, memories, changing, epoch: 0, is_told: false };
+        let redirect = Arc::new(Redirect::configured(&config.instant_failover));
+        let mut beliefs =
+            Beliefs { config, registry, users, known, memories, changing, redirect, epoch: 0, is_told: false };
         beliefs.conclude_all();
         beliefs
     }
@@ -109,6 +113,8 @@ impl Beliefs {
         let clusters = config.clusters.iter();
         let memory = |cluster: &Cluster| Memory::new(cluster.topology).or_older(old.remove(cluster.name.as_str()));
         self.memories = clusters.map(memory).collect();
+        let (before, after) = (&self.config.instant_failover, &config.instant_failover);
+        self.redirect = Arc::new(self.redirect.reloaded(before, after));
         self.config = config;
         self.is_told = false;
         self.conclude_all();
@@ -196,6 +202,12 @@ impl Beliefs {
         self.is_told = false;
     }
 
+    /// Clients are sent elsewhere from now on, or not any more.
+    pub fn redirect(&mut self, redirect: Redirect) {
+        self.redirect = Arc::new(redirect);
+        self.is_told = false;
+    }
+
     /// The ids of all servers, in the order of the table.
     pub fn ids(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.known.iter().map(|known| known.registered.id)
@@ -211,7 +223,8 @@ impl Beliefs {
         self.epoch += 1;
         self.is_told = true;
         let clusters = self.memories.iter().map(Memory::entry).collect();
-        RoutingTable::new(self.epoch, Arc::clone(&self.config), self.entries(), clusters, Arc::clone(&self.users))
+        let (config, users) = (Arc::clone(&self.config), Arc::clone(&self.users));
+        RoutingTable::new(self.epoch, config, self.entries(), clusters, Arc::clone(&self.redirect), users)
     }
 
     /// The table that follows from what is believed now, if it says anything else than `current`.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    ClusterEntry, Condition, Endpoint, Fitness, GreetingFacts, Health, Offer, Progress, Registry, ServerId,
+    ClusterEntry, Condition, Endpoint, Fitness, GreetingFacts, Health, Offer, Progress, Redirect, Registry, ServerId,
     ServerIndex, ServerLoad, ServerRole, UserIndex, UserLoad,
 };
 use crate::config::{Cluster, ClusterIndex, Config, PoolIndex, Role, User};
@@ -31,6 +31,8 @@ pub struct RoutingTable {
     pub pools: Vec<PoolEntry>,
     /// What clients are greeted with.
     pub offer: Offer,
+    /// Whether clients are sent elsewhere.
+    pub redirect: Arc<Redirect>,
     users: Arc<Users>,
     /// By [`ServerId`].
     places: Vec<Option<ServerIndex>>,
@@ -87,12 +89,13 @@ impl RoutingTable {
         config: Arc<Config>,
         servers: Vec<ServerEntry>,
         clusters: Vec<ClusterEntry>,
+        redirect: Arc<Redirect>,
         users: Arc<Users>,
     ) -> RoutingTable {
         let pools = (0..config.pools.len()).map(|pool| PoolEntry::new(PoolIndex(pool), &config, &servers)).collect();
         let offer = Offer::new(config.process.server_version.as_deref(), known_greetings(&config, &servers));
         let places = places(&servers);
-        RoutingTable { epoch, config, servers, clusters, pools, offer, users, places }
+        RoutingTable { epoch, config, servers, clusters, pools, offer, redirect, users, places }
     }
 
     /// The user of that name, as the client sent it.
@@ -146,6 +149,7 @@ impl RoutingTable {
     /// Whether this table says the same of the servers as `other`, counts aside.
     pub fn agrees_with(&self, other: &RoutingTable) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
+            && self.redirect == other.redirect
             && self.clusters == other.clusters
             && self.servers.len() == other.servers.len()
             && self.servers.iter().zip(&other.servers).all(|(mine, theirs)| mine.agrees_with(theirs))
@@ -320,6 +324,7 @@ mod tests {
             Arc::clone(&table.config),
             servers,
             table.clusters.clone(),
+            Arc::clone(&table.redirect),
             Arc::clone(&table.users),
         );
         let read = table.config.pool_by_name("read").expect("it is in the configuration");

@@ -301,7 +301,7 @@ impl Worker {
         let server = session.server().map(|server| &*server.name);
         let (id, host, reason, commands) = (session.id().0, &*tenant.address, ending.name(), session.commands());
         match ending {
-            Ending::Quit | Ending::ClientGone | Ending::Drained => {
+            Ending::Quit | Ending::ClientGone | Ending::Drained | Ending::Redirected => {
                 debug!(session = id, %user, client = host, server, reason, commands, "session ended");
             }
             Ending::Fault => {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::{
+    config::Entrance,
     io::WakeHandle,
     session::{KillTargets, SessionId},
     slab::Key,
@@ -49,6 +50,8 @@ pub enum Order {
     Adopt {
         /// The client's socket.
         socket: OwnedFd,
+        /// Which way it came in.
+        entrance: Entrance,
     },
     /// Another worker's session wants to kill one of this worker's.
     FindSession {
@@ -153,9 +156,12 @@ impl Handle {
     }
 
     /// Gives a client to this worker, whose burden counts it already; gives it back if its mailbox takes no more.
-    pub(super) fn adopt(&self, socket: OwnedFd) -> Result<(), OwnedFd> {
-        match self.try_send(Order::Adopt { socket }) {
-            Err(TrySendError::Full(Order::Adopt { socket }) | TrySendError::Disconnected(Order::Adopt { socket })) => {
+    pub(super) fn adopt(&self, socket: OwnedFd, entrance: Entrance) -> Result<(), OwnedFd> {
+        match self.try_send(Order::Adopt { socket, entrance }) {
+            Err(
+                TrySendError::Full(Order::Adopt { socket, .. })
+                | TrySendError::Disconnected(Order::Adopt { socket, .. }),
+            ) => {
                 self.burden.fetch_sub(1, Ordering::Relaxed);
                 Err(socket)
             }

@@ -52,7 +52,7 @@ impl Worker {
             }
             Order::Drain => self.drain(),
             Order::Stop => self.stop(),
-            Order::Adopt { socket } => self.take_in(socket),
+            Order::Adopt { socket, entrance } => self.take_in(socket, entrance),
             Order::FindSession { id, asker } => self.answer_asker(id, asker),
             Order::Found { asker: Asker { session, .. }, id, target } => {
                 self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, target)));
@@ -65,11 +65,15 @@ impl Worker {
     fn look_at_table(&mut self) {
         let table = self.company.settings.table.load_full();
         let config_changed = !Arc::ptr_eq(&table.config, &self.table.config);
+        let redirect_changed = table.redirect != self.table.redirect;
         self.table = table;
         if config_changed {
             // They leave as soon as they can.
             self.reconfigured();
             self.send_away(removed);
+        }
+        if redirect_changed {
+            self.recall();
         }
         for key in self.tenants.keys() {
             self.guarded(Some(key), |worker| worker.look_at_servers(key));
@@ -77,6 +81,13 @@ impl Worker {
         // A server that is back may be full: whoever has its connections must know of those who wait.
         self.requeue_waiters();
         self.serve_waiters();
+    }
+
+    /// Tells each session that it may have to go elsewhere, or may stay.
+    fn recall(&mut self) {
+        for key in self.tenants.keys() {
+            self.guarded(Some(key), |worker| worker.tell(key, Input::Recall));
+        }
     }
 
     fn drain(&mut self) {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    config::{Entrance, Listener},
     io::socket::client_address,
     session::{Admission, Birth, Session, SessionId, Side},
 };
@@ -25,18 +26,26 @@ use super::{
 const TURNED_AWAY_MAX: u32 = 64;
 
 impl Worker {
-    /// A client was accepted here.
-    pub(super) fn accepted(&mut self, socket: OwnedFd) {
+    /// A client was accepted here, by the listener `key`.
+    pub(super) fn accepted(&mut self, key: u32, socket: OwnedFd) {
         counters::add(&self.mailbox.counters.accepted, 1);
-        match self.hand_on(socket) {
+        let entrance = self.entrance(key);
+        match self.hand_on(socket, entrance) {
             HandedOn::Yes => {}
-            HandedOn::No(socket) => self.take_in(socket),
+            HandedOn::No(socket) => self.take_in(socket, entrance),
         }
+    }
+
+    /// Which way the clients of a listener come in. One that has just left the configuration was there for clients.
+    fn entrance(&self, key: u32) -> Entrance {
+        let name = self.listeners.get(&key);
+        let listener = name.and_then(|name| self.table.config.listeners.iter().find(|open| *open.name == **name));
+        listener.map_or(Entrance::Ordinary, Listener::entrance)
     }
 
     /// Gives a client to the worker with the fewest sessions. If that is this one, or the other has no room in its
     /// mailbox, the client stays, and this worker's burden counts it.
-    fn hand_on(&self, socket: OwnedFd) -> HandedOn {
+    fn hand_on(&self, socket: OwnedFd, entrance: Entrance) -> HandedOn {
         let Some(handles) = self.company.handles.get().filter(|handles| !handles.is_empty()) else {
             self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
             return HandedOn::No(socket);
@@ -45,7 +54,7 @@ impl Worker {
         if idlest == self.index {
             return HandedOn::No(socket);
         }
-        match handles[idlest].adopt(socket) {
+        match handles[idlest].adopt(socket, entrance) {
             Ok(()) => HandedOn::Yes,
             Err(socket) => {
                 self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
@@ -55,12 +64,12 @@ impl Worker {
     }
 
     /// Makes a session for a client; the worker's burden counts it already.
-    pub(super) fn take_in(&mut self, socket: OwnedFd) {
+    pub(super) fn take_in(&mut self, socket: OwnedFd, entrance: Entrance) {
         let Some(admission) = self.admit() else {
             self.mailbox.burden.fetch_sub(1, Ordering::Relaxed);
             return;
         };
-        if self.settle(socket, admission).is_none() {
+        if self.settle(socket, entrance, admission).is_none() {
             self.company.sessions.fetch_sub(1, Ordering::Relaxed);
             self.mailbox.burden.fetch_sub(1, Ordering::Relaxed);
         }
@@ -81,7 +90,7 @@ impl Worker {
         })
     }
 
-    fn settle(&mut self, socket: OwnedFd, admission: Admission) -> Option<()> {
+    fn settle(&mut self, socket: OwnedFd, entrance: Entrance, admission: Admission) -> Option<()> {
         let address = client_address(&socket).ok()?;
         // The servers' user tables call the other end of a UNIX socket this.
         let host: Arc<str> = address.map_or("localhost".into(), |address| address.ip().to_string().into());
@@ -91,7 +100,7 @@ impl Worker {
         let id = self.next_session_id();
         let login_timeout = self.table.config.limits.login_timeout;
         let counts = Arc::clone(&self.mailbox.counters.routes);
-        let birth = Birth { id, host, seed, login_timeout, counts, admission };
+        let birth = Birth { id, host, seed, login_timeout, counts, entrance, admission };
         let socket = self.io.adopt(socket).ok()?;
         let session = Session::new(birth, self.surroundings());
         let tenant = Tenant {

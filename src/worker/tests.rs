@@ -454,7 +454,7 @@ fn pair() -> (TcpStream, TcpStream) {
 /// A client's session in a worker without a thread.
 fn settled(worker: &mut Worker) -> (Key, TcpStream) {
     let (near, far) = pair();
-    worker.accepted(OwnedFd::from(near));
+    worker.accepted(0, OwnedFd::from(near));
     (worker.tenants.keys().pop().expect("a session"), far)
 }
 

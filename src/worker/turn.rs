@@ -248,7 +248,7 @@ impl Worker {
             Event::SentBytes { result: Err(_), .. } | Event::SendFailed { .. } => self.send_failed(owner),
             Event::Ended { .. } | Event::Failed { .. } => self.failed(owner),
             Event::Connected { id, result } => self.connected(id, result),
-            Event::Accepted { socket, .. } => self.accepted(socket),
+            Event::Accepted { key, socket } => self.accepted(key, socket),
             Event::AcceptFailed { key, error } => {
                 counters::add(&self.mailbox.counters.accepts_failed, 1);
                 let listener = self.listeners.get(&key).map_or("?", |name| name);

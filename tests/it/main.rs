@@ -23,6 +23,7 @@ mod positions;
 mod pressure;
 mod promotion;
 mod recovery;
+mod redirecting;
 mod rehoming;
 mod reload;
 mod replicating;

@@ -13,6 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use monoio::net::UnixStream;
+use monoio::task::JoinHandle;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
@@ -30,8 +31,9 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// Works as long as the runtime of this thread.
-    pub(super) fn start() -> io::Result<Rc<Pacer>> {
+    /// The task has to be waited for after [`Pacer::end`]: a runtime that ends with a task that waits is never freed,
+    /// with its ring and all the sockets that it was about to close.
+    pub(super) fn start() -> io::Result<(Rc<Pacer>, JoinHandle<()>)> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         let readiness = UnixStream::from_std(timer.try_clone()?.into())?;
         let pacer = Rc::new(Pacer {
@@ -41,8 +43,8 @@ impl Pacer {
             next_number: Cell::new(0),
             over: Cell::new(false),
         });
-        monoio::spawn(pacer.clone().run());
-        Ok(pacer)
+        let task = monoio::spawn(pacer.clone().run());
+        Ok((pacer, task))
     }
 
     /// Returns when `due` has come, or when it does not matter any more.
@@ -66,6 +68,7 @@ impl Pacer {
         for waker in std::mem::take(&mut *self.waiting.borrow_mut()).into_values() {
             waker.wake();
         }
+        self.arm(Instant::now());
     }
 
     fn wait(&self, due: Instant, number: u64, waker: Waker) {
@@ -105,5 +108,24 @@ impl Pacer {
             it_value: Timespec::try_from(left).expect("a load is not that long"),
         };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).expect("a good timer and a good time");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::thread::{run_on_ring, within_patience};
+
+    #[test]
+    fn nothing_is_left_of_a_pacer_that_ended() {
+        let ended = run_on_ring(within_patience(async {
+            let (pacer, task) = Pacer::start().expect("a timer");
+            let left = Rc::downgrade(&pacer);
+            pacer.end();
+            drop(pacer);
+            task.await;
+            Ok(left.upgrade().is_none())
+        }));
+        assert!(ended.expect("an end"));
     }
 }

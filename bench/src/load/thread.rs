@@ -117,7 +117,7 @@ async fn drive(load: &Load, share: Share, window: Arc<Window>, reports: &Sender<
     })
     .await?;
     let active = prepare_clients(&load.target, load.case, share.first..share.first + share.active).await?;
-    let pacer = Pacer::start().map_err(|error| Fault::Socket { doing: "making a timer", error })?;
+    let (pacer, pacing) = Pacer::start().map_err(|error| Fault::Socket { doing: "making a timer", error })?;
     let shared = Rc::new(Shared {
         window,
         mode: load.mode,
@@ -135,7 +135,10 @@ async fn drive(load: &Load, share: Share, window: Arc<Window>, reports: &Sender<
     }
     // The run may have been given up meanwhile.
     let _ = reports.send(Report::Ready);
-    wait_for_all(&shared).await?;
+    let worked = wait_for_all(&shared).await;
+    shared.pacer.end();
+    pacing.await;
+    worked?;
     for client in idle {
         client.quit().await?;
     }

@@ -386,8 +386,8 @@ impl Session {
         let Some(lent) = split.lent.as_deref() else { return false };
         let is_free = || !relay.status.contains(StatusFlags::IN_TRANS) && !split.is_bound();
         match &relay.exchange {
-            Exchange::Idle | Exchange::Preparing(_) if !lent.goes_back() => is_free(),
-            Exchange::Idle => lent.is_held(),
+            Exchange::Idle | Exchange::Parting(_) | Exchange::Preparing(_) if !lent.goes_back() => is_free(),
+            Exchange::Idle | Exchange::Parting(_) => lent.is_held(),
             Exchange::Preparing(_) => lent.is_free(),
             Exchange::OneWay(_)
             | Exchange::Busy(_)

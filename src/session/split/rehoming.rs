@@ -244,6 +244,7 @@ impl Session {
             | Exchange::Refusing(..)
             | Exchange::Preparing(_)
             | Exchange::Killing(_)
+            | Exchange::Parting(_)
             | Exchange::Tunnel => self.server_left(Ending::ServerGone),
         }
     }

@@ -7,17 +7,19 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{Config, Environment},
+    config::{Config, Entrance, Environment, RedirectMode},
     protocol::{
         auth::{Login as ServerLogin, RsaKey, Secret},
         handshake::{ChangeUser, Greeting, HandshakeResponse, Salt, ServerHello},
         packet::{HEADER_LENGTH, Header},
+        redirect::Target,
         response::{OK_HEADER, OkPacket},
         status::StatusFlags,
         version::ServerVersion,
     },
     topology::{
-        Answer, Beliefs, CheckResult, Contact, Endpoint, GreetingFacts, RoutingTable, ServerId, View, Writable,
+        Answer, Beliefs, CheckResult, Contact, Endpoint, Existing, GreetingFacts, Redirect, RoutingTable, ServerId,
+        View, Writable,
     },
 };
 
@@ -138,6 +140,12 @@ pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
     beliefs
 }
 
+/// Clients are sent to `lb2:3307` from now on, or not any more.
+pub(super) fn redirect(beliefs: &mut Beliefs, mode: RedirectMode, existing: Existing) {
+    let settings = beliefs.config().instant_failover.commanded(mode, Target::new("lb2", 3307));
+    beliefs.redirect(Redirect::commanded(settings.expect("there is a target"), existing));
+}
+
 pub(super) fn server_greeting() -> Greeting {
     Greeting {
         version: b"5.5.5-10.11.19-MariaDB".to_vec(),
@@ -188,6 +196,7 @@ impl Stage {
             seed: [3; 32],
             login_timeout: Duration::from_secs(10),
             counts: Arc::default(),
+            entrance: Entrance::Ordinary,
             admission,
         };
         let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });

@@ -20,7 +20,7 @@ pub(crate) use cutter::Cutter;
 pub(crate) use deadline::{WAIT_MAX, eventually};
 pub(crate) use network::{Link, Network};
 pub(crate) use process::{Process, signal};
-pub(crate) use script::{Finished, client_cli, in_cache, node, python, run};
+pub(crate) use script::{Finished, client_cli, in_cache, node, php, python, run};
 pub(crate) use servers::{ALL_FLAVOURS, Flavour, Server, fresh_name};
 pub(crate) use sets::{Distant, Galera, Group, Trio};
 pub(crate) use split::{split_at, split_galera, split_trio};

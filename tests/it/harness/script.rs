@@ -52,6 +52,11 @@ pub(crate) fn node(script: &str, arguments: &[&str]) -> Finished {
     run(command.arg(in_tests("it/clients").join(script)).args(arguments))
 }
 
+/// Runs a script of `tests/it/clients` with PHP and its drivers.
+pub(crate) fn php(script: &str, arguments: &[&str]) -> Finished {
+    run(Command::new("php").arg(in_tests("it/clients").join(script)).args(arguments))
+}
+
 /// The command-line client of a flavour.
 pub(crate) fn client_cli(flavour: Flavour, arguments: &[&str]) -> Finished {
     let mut command = Command::new(in_tests("servers/server"));

@@ -6,6 +6,7 @@ mod following;
 mod hidden;
 mod lending;
 mod numbers;
+mod parting;
 mod rehoming;
 mod routing;
 mod seeing;

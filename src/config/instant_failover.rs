@@ -1,0 +1,76 @@
+//! `[instant_failover]`: whether clients are told to connect somewhere else, who of them, and in which words.
+
+use std::fmt;
+
+use super::value::Choice;
+use super::{ListenAddress, Listener};
+use crate::protocol::redirect::Target;
+
+/// `[instant_failover]`
+///
+/// Invariant: with a mode other than [`RedirectMode::Off`] there is a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstantFailover {
+    /// Who is sent elsewhere.
+    pub mode: RedirectMode,
+    /// Where clients are sent, or would be.
+    pub target: Option<Target>,
+    /// The number of the error that tells them; never 0.
+    pub error_code: u16,
+    /// The words for people in that error; without `|`.
+    pub text: String,
+}
+
+/// `mode` of `[instant_failover]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectMode {
+    /// Nobody is sent elsewhere.
+    Off,
+    /// Clients of ordinary listeners are.
+    On,
+    /// Everybody is.
+    All,
+}
+
+/// Which way a client came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// A listener for clients.
+    Ordinary,
+    /// An `extra` listener or a UNIX socket: only mode `"all"` closes it.
+    Exempt,
+}
+
+impl fmt::Display for RedirectMode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.word())
+    }
+}
+
+impl InstantFailover {
+    /// The same with what an operator commands; nothing, if clients are to be sent and nobody says where.
+    pub fn commanded(&self, mode: RedirectMode, target: Option<Target>) -> Option<InstantFailover> {
+        let target = target.or_else(|| self.target.clone());
+        let is_possible = mode == RedirectMode::Off || target.is_some();
+        is_possible.then(|| InstantFailover { mode, target, ..self.clone() })
+    }
+
+    /// Where a client is sent that came in this way, if it is.
+    pub fn target_for(&self, entrance: Entrance) -> Option<&Target> {
+        let is_sent = match (self.mode, entrance) {
+            (RedirectMode::Off, _) | (RedirectMode::On, Entrance::Exempt) => false,
+            (RedirectMode::On, Entrance::Ordinary) | (RedirectMode::All, _) => true,
+        };
+        self.target.as_ref().filter(|_| is_sent)
+    }
+}
+
+impl Listener {
+    /// Which way clients come in here.
+    pub fn entrance(&self) -> Entrance {
+        match self.address {
+            ListenAddress::Tcp(_) if !self.extra => Entrance::Ordinary,
+            ListenAddress::Tcp(_) | ListenAddress::Unix(_) => Entrance::Exempt,
+        }
+    }
+}

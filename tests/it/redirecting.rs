@@ -1,0 +1,238 @@
+//! The balancer's own maintenance: clients that are sent to another one at their login, and sessions that follow them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::harness::{
+    Account, Client, Engine, Finished, Flavour, Server, ServerError, Sqluice, Start, client_cli, cluster, eventually,
+    node, on_both_engines, php, python, user,
+};
+
+const WORDS: &str = "|This load balancer is in maintenance, please connect to|lb2.example.com:3307";
+
+/// A balancer before one server, with a target in its configuration.
+fn balancer(engine: Engine, server: &Server, listeners: &str) -> Sqluice {
+    let body = format!("{listeners}{}{}{}", settings("off"), cluster(server), user("app", "app"));
+    Start::new(engine, body).run_with_servers_up(1)
+}
+
+fn settings(mode: &str) -> String {
+    format!("[instant_failover]\nmode = \"{mode}\"\ntarget = \"lb2.example.com:3307\"\n\n")
+}
+
+fn failover(sqluice: &Sqluice, arguments: &[&str]) -> String {
+    sqluice.command(&[&["failover"], arguments].concat()).expect_success("sqluice failover")
+}
+
+/// How a login at that address is refused.
+#[track_caller]
+fn refusal(address: SocketAddr) -> ServerError {
+    match Client::login(address, &Account::new("app", "app")) {
+        Ok(_) => panic!("app is let in at {address}"),
+        Err(error) => error,
+    }
+}
+
+/// The bound address of a listener.
+fn listener(sqluice: &Sqluice, name: &str) -> SocketAddr {
+    let status = sqluice.status();
+    let listeners = status["listeners"].as_array().expect("a list");
+    let row = listeners.iter().find(|row| row["name"] == name).expect("it is open");
+    row["address"].as_str().and_then(|address| address.parse().ok()).expect("an address and a port")
+}
+
+#[test]
+fn new_clients_are_sent_elsewhere_and_administrators_are_not() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("mysql.sock");
+        let listeners = format!(
+            "[[listener]]\nname = \"extra\"\naddress = \"127.0.0.1:0\"\nextra = true\n\n\
+             [[listener]]\nname = \"local\"\naddress = \"unix:{}\"\n\n",
+            path.display()
+        );
+        let sqluice = balancer(engine, server, &listeners);
+        let extra = listener(&sqluice, "extra");
+        let over_socket = || {
+            let socket = format!("--socket={}", path.display());
+            client_cli(Flavour::MariaDb10, &[&socket, "--user=app", "--password=app", "-e", "SELECT 1"]).success
+        };
+        let mut session = sqluice.app();
+
+        let said = failover(&sqluice, &["on"]);
+        assert!(said.starts_with("instant failover on: new clients are sent to lb2.example.com:3307"), "{said}");
+        let error = refusal(sqluice.address);
+        assert_eq!((error.code, error.state.as_str(), error.message.as_str()), (4196, "08004", WORDS));
+        Client::login(extra, &Account::new("app", "app")).expect("an administrator is let in").quit();
+        assert!(over_socket());
+        assert_eq!(session.value("SELECT 1"), "1", "sessions stay");
+
+        failover(&sqluice, &["all", "--target", "lb3:1"]);
+        for address in [sqluice.address, extra] {
+            assert!(refusal(address).message.ends_with("|lb3:1"));
+        }
+        assert!(!over_socket());
+        let status = sqluice.status();
+        let now = &status["instant_failover"];
+        assert_eq!((&now["mode"], &now["target"], &now["origin"]), (&"all".into(), &"lb3:1".into(), &"command".into()));
+        assert_eq!(now["sent"], 4);
+
+        failover(&sqluice, &["off"]);
+        sqluice.app().quit();
+        assert!(over_socket());
+        assert_eq!(session.value("SELECT 1"), "1");
+        let refused = sqluice.command(&["failover", "on", "--target", "[::1]:1"]);
+        assert!(!refused.success && refused.stderr.contains("no client takes"), "{}", refused.stderr);
+    });
+}
+
+#[test]
+fn sessions_that_are_recalled_end_their_transactions_first() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let database = server.fresh_database();
+        let sqluice = balancer(engine, server, "");
+        let mut idle = sqluice.app();
+        let mut busy = sqluice.app();
+        busy.execute(&format!("CREATE TABLE {database}.t (id INT)"));
+        busy.execute("BEGIN");
+        failover(&sqluice, &["on", "--existing", "drain"]);
+        eventually("both know", || {
+            let rows = sqluice.sessions();
+            let states: Vec<&str> = rows.iter().filter_map(|row| row["state"].as_str()).collect();
+            (states.contains(&"leaving") && states.contains(&"in transaction")).then_some(())
+        });
+        let error = idle.query("SELECT 1").failed();
+        assert_eq!((error.code, error.state.as_str(), error.message.as_str()), (4196, "08S01", WORDS));
+        assert_eq!(idle.await_close(), None);
+
+        busy.execute(&format!("INSERT INTO {database}.t VALUES (1)"));
+        busy.execute("COMMIT");
+        assert_eq!(busy.query("SELECT 1").failed().code, 4196);
+        assert_eq!(busy.await_close(), None);
+        assert_eq!(server.direct().value(&format!("SELECT COUNT(*) FROM {database}.t")), "1");
+        sqluice.await_no_sessions();
+    });
+}
+
+#[test]
+fn a_reload_obeys_whoever_spoke_last() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let sqluice = balancer(engine, server, "");
+        let reload = |mode: &str| {
+            sqluice.write_config(&(settings(mode) + &cluster(server) + &user("app", "app")));
+            sqluice.command(&["reload"]).expect_success("reload")
+        };
+        assert_eq!(reload("on"), "instant failover: mode \"off\" -> \"on\"\n");
+        assert_eq!(refusal(sqluice.address).message, WORDS);
+        failover(&sqluice, &["off"]);
+        let said = reload("on");
+        assert!(said.contains("stays off, as `sqluice failover` said last"), "{said}");
+        sqluice.app().quit();
+        let said = reload("all");
+        assert!(said.contains("all as the file says now"), "{said}");
+        assert_eq!(refusal(sqluice.address).code, 4196);
+
+        // SIGHUP does the same, and nobody answers it.
+        sqluice.write_config(&(settings("off") + &cluster(server) + &user("app", "app")));
+        sqluice.hang_up();
+        eventually("clients are let in again", || sqluice.login(&Account::new("app", "app")).ok());
+    });
+}
+
+#[test]
+fn people_can_read_where_to_go_in_whatever_client_they_use() {
+    let server = Server::shared(Flavour::MariaDb10);
+    let sqluice = balancer(Engine::IoUring, server, "");
+    failover(&sqluice, &["on"]);
+    let (host, port) = (sqluice.address.ip().to_string(), sqluice.address.port().to_string());
+    let cli = |flavour, option: &str| {
+        let (host, port) = (format!("--host={host}"), format!("--port={port}"));
+        client_cli(flavour, &[&host, &port, "--user=app", "--password=app", option, "-e", "SELECT 1"])
+    };
+    let check = |what: &str, finished: Finished| {
+        let said = finished.stdout + &finished.stderr;
+        let bare = said.replace('\\', "");
+        assert!(bare.contains(WORDS) && !said.contains("logged in"), "{what} says:\n{said}");
+    };
+    check("mariadb 10.11", cli(Flavour::MariaDb10, "--skip-ssl"));
+    check("mariadb 11.8", cli(Flavour::MariaDb11, "--skip-ssl"));
+    check("mysql 9.7", cli(Flavour::MySql97, "--ssl-mode=DISABLED"));
+    for driver in ["pymysql", "mysqlclient", "mariadb"] {
+        check(driver, python("login.py", &[driver, &host, &port]));
+    }
+    for driver in ["mysql2", "mariadb"] {
+        check(driver, node("login.cjs", &[driver, &host, &port]));
+    }
+    let of_php = php("login.php", &[&host, &port]);
+    assert_eq!(of_php.stdout.matches(WORDS).count(), 2, "mysqli and PDO say:\n{}{}", of_php.stdout, of_php.stderr);
+}
+
+/// A client that does what such an error asks for, at most eight times in a row.
+fn follow(mut address: SocketAddr) -> Client {
+    const HOPS_MAX: usize = 8;
+    for _ in 0..=HOPS_MAX {
+        match Client::login(address, &Account::new("app", "app")) {
+            Ok(client) => return client,
+            Err(error) => address = target_of(&error),
+        }
+    }
+    panic!("more than {HOPS_MAX} hops, the last one to {address}");
+}
+
+#[track_caller]
+fn target_of(error: &ServerError) -> SocketAddr {
+    let target = error.message.strip_prefix('|').and_then(|rest| rest.split_once('|')).map(|(_, target)| target);
+    let is_right = error.code == 4196;
+    target.filter(|_| is_right).and_then(|target| target.parse().ok()).unwrap_or_else(|| panic!("{error}"))
+}
+
+#[test]
+fn two_balancers_hand_their_clients_to_each_other_in_turn() {
+    const CLIENTS: usize = 8;
+    const TURNS: usize = 6;
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let database = server.fresh_database();
+        server.direct().execute(&format!("CREATE TABLE {database}.t (id INT AUTO_INCREMENT PRIMARY KEY)"));
+        let pair = [balancer(engine, server, ""), balancer(engine, server, "")];
+        let (is_over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let work = || {
+            let mut client = follow(pair[0].address);
+            let mut commits = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let began = client.query("BEGIN");
+                if began.error.as_ref().is_some_and(|error| error.code == 4196) {
+                    client = follow(target_of(&began.failed()));
+                    continue;
+                }
+                // Nobody is sent away inside a transaction.
+                client.execute(&format!("INSERT INTO {database}.t VALUES ()"));
+                client.execute("COMMIT");
+                commits += 1;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            commits
+        };
+        let commits: usize = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(work)).collect();
+            for turn in 0..TURNS {
+                let (from, to) = (&pair[turn % 2], &pair[(turn + 1) % 2]);
+                let before = done.load(Ordering::Relaxed);
+                eventually("everybody works", || (done.load(Ordering::Relaxed) > before + CLIENTS).then_some(()));
+                failover(to, &["off"]);
+                failover(from, &["on", "--target", &to.address.to_string(), "--existing", "drain"]);
+                from.await_no_sessions();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            clients.into_iter().map(|client| client.join().expect("a client ends well")).sum()
+        });
+        assert_eq!(server.direct().value(&format!("SELECT COUNT(*) FROM {database}.t")), commits.to_string());
+        for sqluice in &pair {
+            assert_ne!(sqluice.status()["instant_failover"]["sent"], 0);
+        }
+    });
+}
