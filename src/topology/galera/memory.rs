@@ -84,6 +84,8 @@ pub(super) enum Departure {
     Stopped,
     /// The group had to wait for it, or lost its majority.
     Lost,
+    /// It did not: the group still has it, and goes on.
+    OutOfReach,
 }
 
 /// Where the writes of a cluster go.
@@ -186,9 +188,13 @@ impl Memory {
             Some((before, _)) if before.uptime <= view.uptime => past.writes.after(before.replicated, view.replicated),
             Some(_) | None => Writes::default(),
         };
-        past.heard = Some((view.clone(), now));
+        let earlier = past.heard.replace((view.clone(), now));
         past.member_of = view.primary_group().or(past.member_of.as_ref()).cloned();
         past.absence = None;
+        if let Some((_, since)) = earlier.filter(|(before, _)| has_committed(before, view)) {
+            let absences = self.nodes.values_mut().filter_map(|past| past.absence.as_mut());
+            absences.for_each(|absence| absence.hear_of_commits(view, since));
+        }
         if is_news {
             self.to_ask = self.nodes.keys().copied().filter(|id| *id != server).collect();
         }
@@ -238,11 +244,7 @@ impl Memory {
         let answers: Vec<(View, Instant)> =
             self.nodes.values().filter(|past| past.absence.is_none()).filter_map(|past| past.heard.clone()).collect();
         for absence in self.nodes.values_mut().filter_map(|past| past.absence.as_mut()) {
-            if absence.departure == Departure::Open {
-                let mut told =
-                    answers.iter().filter_map(|(view, at)| absence.tell(view, at.duration_since(absence.since)));
-                absence.departure = told.next().unwrap_or(Departure::Open);
-            }
+            answers.iter().for_each(|(view, at)| absence.hear(view, at.duration_since(absence.since)));
         }
     }
 
@@ -275,7 +277,7 @@ impl Memory {
             && node.role != RoleSetting::Replica
             && view.writable == Writable::Yes
             && (standing == Standing::Synced || standing.is_last_resort());
-        may_write.then(|| Contender {
+        may_write.then_some(Contender {
             id: node.id,
             role: node.role,
             weight: node.weight,
@@ -338,8 +340,23 @@ impl Writes {
     }
 }
 
+/// Whether clients have committed at a node between two answers, in one view of the group.
+fn has_committed(before: &View, now: &View) -> bool {
+    now.replicated > before.replicated && now.uptime >= before.uptime && now.primary_group() == before.primary_group()
+}
+
 impl Absence {
-    /// What a node that answers so long afterwards tells of it.
+    /// Takes in what a node that answers says so long afterwards.
+    fn hear(&mut self, view: &View, later: Duration) {
+        let is_counted = self.is_counted(view);
+        self.departure = match (self.departure, self.tell(view, later)) {
+            (Departure::Open, Some(told)) => told,
+            (Departure::Lost, _) if is_counted && later >= PATIENCE => Departure::OutOfReach,
+            (Departure::OutOfReach, Some(told)) if !is_counted => told,
+            (known, _) => known,
+        };
+    }
+
     fn tell(&self, view: &View, later: Duration) -> Option<Departure> {
         if view.lacks_majority() {
             return Some(Departure::Lost);
@@ -351,7 +368,23 @@ impl Absence {
         }
         (later >= GOODBYE_TIME).then_some(Departure::Lost)
     }
+
+    /// Takes in that a node has committed since that moment. Without a member that is lost nobody can, until the group has
+    /// another view.
+    fn hear_of_commits(&mut self, view: &View, since: Instant) {
+        if self.is_counted(view) && since >= self.since + GOODBYE_TIME {
+            self.departure = Departure::OutOfReach;
+        }
+    }
+
+    /// Whether the group that the node was part of has not changed.
+    fn is_counted(&self, view: &View) -> bool {
+        view.primary_group().is_some() && view.primary_group() == self.group.as_ref()
+    }
 }
+
+/// No group waits so long for a member (`evs.inactive_timeout` is 15 s by default).
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// In this time at most the others know that a node has been stopped; for a lost one they wait for seconds
 /// (`evs.suspect_timeout`).

@@ -58,7 +58,7 @@ fn judge(memory: &Memory, configured: &[Configured<'_>], donors: DonorReads) -> 
     let entry = ClusterEntry {
         situation: super::Situation::Galera(picture.situation()),
         alarms,
-        advice: advice::steps(&picture),
+        advice: advice::steps(&picture, writing),
     };
     (judged.collect(), entry)
 }

@@ -40,6 +40,8 @@ pub enum Situation {
     Missing(usize),
     /// So many nodes answer, and are not in the group of the others, which goes on.
     CutOff(usize),
+    /// So many nodes are not reached from here, and are in the group all the same.
+    OutOfReach(usize),
     /// Nodes answer that do not reach each other, and no part has a majority.
     SplitBrain,
     /// Two parts go on without each other, each with writes of its own.
@@ -64,6 +66,7 @@ impl fmt::Display for Situation {
             Situation::AllDown => out.write_str("no node answers"),
             Situation::Missing(count) => write!(out, "{} never reached", nodes(count)),
             Situation::CutOff(count) => write!(out, "{} cut off", nodes(count)),
+            Situation::OutOfReach(count) => write!(out, "{} out of reach from here", nodes(count)),
             Situation::SplitBrain => out.write_str("split brain: no part has a majority"),
             Situation::TwoPrimaries => out.write_str("split brain: two parts take writes"),
         }
@@ -222,6 +225,7 @@ impl<'a> Picture<'a> {
             (lost @ 1.., ..) => Situation::Crashed(lost),
             (_, cut_off @ 1.., ..) => Situation::CutOff(cut_off),
             (_, _, 1.., _) => Situation::Leaving,
+            _ if left(Departure::OutOfReach) > 0 => Situation::OutOfReach(left(Departure::OutOfReach)),
             (.., stopped @ 1..) => Situation::Stopped(stopped),
             _ if missing > 0 => Situation::Missing(missing),
             _ if !joiners.is_empty() => Situation::Joining,

@@ -19,7 +19,7 @@ pub struct View {
     pub group: Group,
     /// `@@wsrep_desync`: an operator has taken it out of step. As a donor it is out of step without this.
     pub desync: Desync,
-    /// `@@wsrep_reject_queries`. No status variable shows it.
+    /// `@@wsrep_reject_queries`, and `@@pxc_maint_mode` where there is one. No status variable shows them.
     pub queries: Queries,
     /// `@@read_only`.
     pub writable: Writable,
@@ -108,6 +108,8 @@ pub enum Queries {
     Accepted,
     /// It answers 1047 to all of them.
     Rejected,
+    /// Percona XtraDB Cluster: it still runs them, and wants no new ones, since it is about to be shut down or worked on.
+    Unwanted,
 }
 
 impl View {

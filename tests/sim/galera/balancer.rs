@@ -183,12 +183,22 @@ impl Balancer {
     /// Writes leave a node that could keep them only for one that others write to.
     fn check_flip(&self, old: usize, new: usize) {
         let health = &self.table.servers[old].health;
-        let was_writable = self.heard[old].view.as_ref().is_some_and(|view| view.writable == Writable::Yes);
+        let heard = &self.heard[old];
+        let could_write = heard.view.as_ref().is_some_and(|view| view.writable == Writable::Yes);
         let is_as_fit = health.condition == Condition::Up
             && health.role == ServerRole::Replica
             && health.fitness >= self.table.servers[new].health.fitness;
+        // Nobody has gone from its view to another one.
+        let is_kept = health.condition == Condition::Up
+            && heard.is_answer
+            && heard.view.as_ref().is_some_and(|view| is_in_step(view) && !self.is_left(view));
         let is_forced = self.heard[new].writes.iter().filter(|grew| **grew).count() >= STEADY;
-        assert!(!(was_writable && is_as_fit) || is_forced, "the writes flip from n{} to n{}", old + 1, new + 1);
+        assert!(
+            !(could_write && (is_as_fit || is_kept)) || is_forced,
+            "the writes flip from n{} to n{}",
+            old + 1,
+            new + 1
+        );
     }
 
     fn check_reads(&self) {
@@ -330,6 +340,11 @@ impl Heard {
 /// Whether a node says that it belongs to a group that goes on, and knows which.
 fn is_counted(view: &View) -> bool {
     view.status == Status::Primary && view.connection == Connection::Open && view.state != LocalState::Joining
+}
+
+/// Whether a node says that nothing is missing.
+fn is_in_step(view: &View) -> bool {
+    serves(view) && view.state == LocalState::Synced
 }
 
 /// Whether a node says that it runs statements.
