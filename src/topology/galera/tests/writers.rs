@@ -126,7 +126,7 @@ fn two_halves_that_look_alike_are_two() {
     };
     // Both made to go on from the same view: number and size are the same.
     let mut stage = Stage::whole(2);
-    stage.tick().says(1, &half("10.0.0.1:3306", 8)).check(Some(1), &[]);
+    stage.tick().says(1, &half("10.0.0.1:3306", 8)).check(Some(1), &[2]);
     stage.tick().says(2, &half("10.0.0.2:3306", 8)).tick().says(1, &half("10.0.0.1:3306", 8));
     stage.check(Some(1), &[]).check_situation("split brain: two parts take writes");
     // Nodes that do not tell their addresses.
