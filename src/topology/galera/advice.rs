@@ -1,7 +1,8 @@
 //! What an operator should know of a Galera cluster, and the next step, in words. Nothing of it is ever run from here.
 
+use super::departure::Departure;
 use super::majority::Verdict;
-use super::memory::{Departure, Writing};
+use super::memory::Writing;
 use super::situation::{Node, Picture, Situation};
 use super::standing::Standing;
 use super::view::{Group, View};

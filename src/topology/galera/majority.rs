@@ -3,6 +3,9 @@
 //! A node that hung, or that is cut off and has not noticed, goes on saying Primary and Synced with the view it had. Only the
 //! others' newer view tells. But nodes are not asked at the same moment: whoever was asked before a new view was first
 //! heard of does not contradict it.
+//!
+//! A view ends when its members go on to another. A majority elsewhere says nothing against it as long as none of them was
+//! seen to go: that may be nodes which an operator made a group of their own.
 
 use std::collections::VecDeque;
 use std::time::Instant;

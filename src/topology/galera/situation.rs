@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::departure::{Absence, Departure};
 use super::majority::Verdict;
-use super::memory::{Absence, Configured, Departure, Memory};
+use super::memory::{Configured, Memory};
 use super::standing::Standing;
 use super::view::{LocalState, View};
 use crate::topology::Condition;
@@ -185,7 +186,8 @@ impl<'a> Picture<'a> {
             return Situation::Unseen;
         }
         let open = self.gone().filter(|(_, absence, _)| absence.departure == Departure::Open);
-        let lost = self.gone().any(|(_, absence, _)| absence.departure == Departure::Lost);
+        let is_lost = |absence: &Absence| matches!(absence.departure, Departure::Lost | Departure::OutOfReach);
+        let lost = self.gone().any(|(_, absence, _)| is_lost(absence));
         // Nobody is left to say how the last one went. It was alone if the group had no other member when it was last heard.
         let was_alone = |absence: &Absence| absence.group.as_ref().is_some_and(|group| group.size == 1);
         match (open.clone().next(), open.count()) {
