@@ -7,7 +7,6 @@
 //! A view ends when its members go on to another. A majority elsewhere says nothing against it as long as none of them was
 //! seen to go: that may be nodes which an operator made a group of their own.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::view::Group;
@@ -23,12 +22,13 @@ pub(super) struct Word<'a> {
 
 /// The views of the primary component that were heard of lately, the one first heard of last at the end.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Groups(VecDeque<Known>);
+pub(super) struct Groups(Vec<Known>);
 
 #[derive(Debug, Clone)]
 struct Known {
     group: Group,
     first: Instant,
+    last: Instant,
     /// Who has ever said that it is in it.
     said_by: Vec<ServerId>,
 }
@@ -48,21 +48,30 @@ impl Groups {
     /// Takes in that a node is in a view, and says whether that view was not known before.
     pub(super) fn note(&mut self, server: ServerId, group: &Group, now: Instant) -> bool {
         if let Some(known) = self.0.iter_mut().find(|known| known.group == *group) {
+            known.last = now;
             if !known.said_by.contains(&server) {
                 known.said_by.push(server);
             }
             return false;
         }
         if self.0.len() == GROUPS_MAX {
-            self.0.pop_front();
+            self.forget_one();
         }
-        self.0.push_back(Known { group: group.clone(), first: now, said_by: vec![server] });
+        self.0.push(Known { group: group.clone(), first: now, last: now, said_by: vec![server] });
         true
+    }
+
+    /// The one that nobody has said for longest: a view that a node is still in must not become news again.
+    fn forget_one(&mut self) {
+        let oldest = self.0.iter().enumerate().min_by_key(|(_, known)| known.last);
+        if let Some((place, _)) = oldest {
+            self.0.remove(place);
+        }
     }
 
     /// Whether a word was heard before the newest view was: then it does not speak against that.
     pub(super) fn is_outdated(&self, at: Instant) -> bool {
-        self.0.back().is_some_and(|newest| at < newest.first)
+        self.0.last().is_some_and(|newest| at < newest.first)
     }
 
     /// Of each history the view that most of its own members are known to share, by words that could have been others; else
@@ -120,5 +129,5 @@ pub(super) fn is_shared_by_too_many(group: &Group, words: &[Word<'_>]) -> bool {
     words.iter().filter(|word| word.group == group).count() > group.size as usize
 }
 
-/// More changes of the group than that are forgotten.
-const GROUPS_MAX: usize = 16;
+/// More views than that are forgotten. Each node can be in one of its own.
+const GROUPS_MAX: usize = 64;
