@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod failover;
 pub mod io;
+pub mod latency;
 pub mod log;
 pub mod monitor;
 pub mod pool;

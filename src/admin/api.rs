@@ -7,15 +7,23 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use utoipa::{IntoParams, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::metrics::{self, Metrics};
+use super::page;
 use super::shapes::{
     ExistingSessions, Explanation, FailoverMode, Health, InstantFailoverStatus, Phase, Problem, Reloaded,
     SessionStatus, Status, Switchover,
@@ -47,7 +55,12 @@ pub enum Question {
     /// The whole process at one moment.
     Status(oneshot::Sender<Status>),
     /// One row a session.
-    Sessions(oneshot::Sender<Vec<SessionStatus>>),
+    Sessions {
+        /// No more than so many.
+        limit: usize,
+        /// The place for the answer.
+        answer: oneshot::Sender<Vec<SessionStatus>>,
+    },
     /// Where this user's statement goes and why; `Err` says why there is no explanation.
     Explain {
         /// The user's name.
@@ -81,6 +94,8 @@ pub enum Question {
     },
     /// Alive, and in which phase.
     Health(oneshot::Sender<Phase>),
+    /// All that is counted.
+    Metrics(oneshot::Sender<Metrics>),
 }
 
 /// Serves the API on a listening socket until the future is dropped. Needs a tokio runtime with I/O.
@@ -91,16 +106,49 @@ pub async fn serve(listener: UnixListener, questions: mpsc::Sender<Question>) ->
 }
 
 fn router(questions: mpsc::Sender<Question>) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/sessions", get(sessions))
-        .route("/v1/explain", get(explain))
-        .route("/v1/reload", post(reload))
-        .route("/v1/switchover", post(switchover))
-        .route("/v1/failover", post(instant_failover))
-        .route("/v1/health", get(health))
+    served(asking().merge(ordering()), questions)
+}
+
+/// The routes that change nothing.
+pub(super) fn questions_only(questions: mpsc::Sender<Question>) -> Router {
+    served(asking(), questions)
+}
+
+fn served(routes: OpenApiRouter<Desk>, questions: mpsc::Sender<Question>) -> Router {
+    let routes = Router::from(routes)
+        .route("/", get(page::show))
+        .route("/v1/openapi.json", get(async || Json(document())))
         .fallback(unknown)
-        .with_state(Desk { questions })
+        .method_not_allowed_fallback(wrong_method);
+    routes.with_state(Desk { questions })
+}
+
+/// What can be asked. A route is made of its handler's own description, so that none is without one.
+fn asking() -> OpenApiRouter<Desk> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(sessions))
+        .routes(routes!(explain))
+        .routes(routes!(health))
+        .routes(routes!(metrics))
+}
+
+/// What changes something.
+fn ordering() -> OpenApiRouter<Desk> {
+    OpenApiRouter::new().routes(routes!(reload)).routes(routes!(switchover)).routes(routes!(instant_failover))
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "sqluice",
+    description = "What `sqluice status` and its siblings speak: all of it at the UNIX socket of `[admin] socket`, and the \
+                   questions (GET) also at the address of `[admin] http`. Fields may be added, none changes its meaning."
+))]
+struct Described;
+
+/// All routes with their parameters and answers, as OpenAPI has it.
+fn document() -> utoipa::openapi::OpenApi {
+    OpenApiRouter::with_openapi(Described::openapi()).merge(asking()).merge(ordering()).into_openapi()
 }
 
 /// Where handlers put their questions.
@@ -139,6 +187,10 @@ enum Failure {
     NoAnswer,
     /// What was asked about does not exist.
     Unknown(String),
+    /// The question or order is not written as it must be.
+    Unreadable(String),
+    /// A question where an order is expected, or the other way round.
+    WrongMethod,
     /// What was asked for cannot be.
     Unusable(String),
     /// Nothing was reloaded.
@@ -154,6 +206,11 @@ impl IntoResponse for Failure {
             Failure::Ending => (StatusCode::SERVICE_UNAVAILABLE, vec!["the process is ending".into()]),
             Failure::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, vec!["the process did not answer in time".into()]),
             Failure::Unknown(reason) => (StatusCode::NOT_FOUND, vec![reason]),
+            Failure::Unreadable(reason) => (StatusCode::BAD_REQUEST, vec![reason]),
+            Failure::WrongMethod => {
+                let how = "questions are asked with GET, orders are given with POST: /v1/openapi.json has them all";
+                (StatusCode::METHOD_NOT_ALLOWED, vec![how.into()])
+            }
             Failure::Unusable(reason) => (StatusCode::UNPROCESSABLE_ENTITY, vec![reason]),
             Failure::NotReloaded(ReloadRefused::BadConfig(errors)) => (StatusCode::UNPROCESSABLE_ENTITY, errors),
             Failure::NotReloaded(ReloadRefused::Impossible(errors)) | Failure::NotPromoted(errors) => {
@@ -166,38 +223,94 @@ impl IntoResponse for Failure {
 
 type Answered<Shape> = Result<Json<Shape>, Failure>;
 
+/// The whole process at one moment.
+#[utoipa::path(get, path = "/v1/status",
+    responses(
+        (status = 200, body = Status),
+        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
+        (status = 504, description = "The process did not answer in time", body = Problem)
+    ))]
 async fn status(State(desk): State<Desk>) -> Answered<Status> {
     desk.ask(Question::Status).await.map(Json)
 }
 
-async fn sessions(State(desk): State<Desk>) -> Answered<Vec<SessionStatus>> {
-    desk.ask(Question::Sessions).await.map(Json)
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SessionsQuery {
+    /// No more than so many; all, if it is left out.
+    limit: Option<usize>,
 }
 
-#[derive(Deserialize)]
+/// One row a session, by id.
+#[utoipa::path(get, path = "/v1/sessions", params(SessionsQuery),
+    responses(
+        (status = 200, body = Vec<SessionStatus>),
+        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
+        (status = 504, description = "The process did not answer in time", body = Problem)
+    ))]
+async fn sessions(State(desk): State<Desk>, Asked(query): Asked<SessionsQuery>) -> Answered<Vec<SessionStatus>> {
+    let limit = query.limit.unwrap_or(usize::MAX);
+    desk.ask(|answer| Question::Sessions { limit, answer }).await.map(Json)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ExplainQuery {
+    /// The user's name.
     user: String,
+    /// The statement; matters for users whose reads are split.
     sql: Option<String>,
 }
 
-async fn explain(State(desk): State<Desk>, Query(query): Query<ExplainQuery>) -> Answered<Explanation> {
+/// Where this user's statement goes, and why.
+#[utoipa::path(get, path = "/v1/explain", params(ExplainQuery),
+    responses(
+        (status = 200, body = Explanation),
+        (status = 400, description = "The question cannot be read", body = Problem),
+        (status = 404, description = "There is no such user", body = Problem),
+        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
+        (status = 504, description = "The process did not answer in time", body = Problem)
+    ))]
+async fn explain(State(desk): State<Desk>, Asked(query): Asked<ExplainQuery>) -> Answered<Explanation> {
     let ExplainQuery { user, sql } = query;
     let explained = desk.ask(|answer| Question::Explain { user, sql, answer }).await?;
     explained.map(Json).map_err(Failure::Unknown)
 }
 
+/// Reads the configuration again.
+#[utoipa::path(post, path = "/v1/reload",
+    responses(
+        (status = 200, body = Reloaded),
+        (status = 409, description = "A good file that cannot be applied; nothing changed", body = Problem),
+        (status = 422, description = "The file is no configuration; nothing changed", body = Problem),
+        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
+        (status = 504, description = "The process did not answer in time", body = Problem)
+    ))]
 async fn reload(State(desk): State<Desk>) -> Answered<Reloaded> {
     desk.ask(Question::Reload).await?.map(Json).map_err(Failure::NotReloaded)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct SwitchoverQuery {
+    /// `NAME`, or `CLUSTER/NAME`.
     server: String,
+    /// Only tell what would be done.
     #[serde(default)]
     rehearse: bool,
 }
 
-async fn switchover(State(desk): State<Desk>, Query(query): Query<SwitchoverQuery>) -> Answered<Switchover> {
+/// Makes a server the primary of its cluster.
+#[utoipa::path(post, path = "/v1/switchover", params(SwitchoverQuery),
+    responses(
+        (status = 200, body = Switchover),
+        (status = 400, description = "The order cannot be read", body = Problem),
+        (status = 404, description = "There is no such server", body = Problem),
+        (status = 409, description = "It did not become the primary, or not all was done; what was, line by line", body = Problem),
+        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
+        (status = 504, description = "The process did not answer in time", body = Problem)
+    ))]
+async fn switchover(State(desk): State<Desk>, Asked(query): Asked<SwitchoverQuery>) -> Answered<Switchover> {
     let SwitchoverQuery { server, rehearse } = query;
     let mode = if rehearse { Mode::Rehearse } else { Mode::Act };
     let question = |answer| Question::Switchover { server, mode, answer };
@@ -208,17 +321,30 @@ async fn switchover(State(desk): State<Desk>, Query(query): Query<SwitchoverQuer
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct InstantFailoverQuery {
+    /// Who is sent.
     mode: FailoverMode,
+    /// `HOST:PORT`; if it is left out, where the configuration or the last command says.
     target: Option<String>,
+    /// What becomes of sessions.
     #[serde(default)]
     existing: ExistingSessions,
 }
 
+/// Sends clients to another balancer, or not any more.
+#[utoipa::path(post, path = "/v1/failover", params(InstantFailoverQuery),
+    responses(
+        (status = 200, body = InstantFailoverStatus),
+        (status = 400, description = "The order cannot be read", body = Problem),
+        (status = 422, description = "There is no target, or none that can be used; nothing changed", body = Problem),
+        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
+        (status = 504, description = "The process did not answer in time", body = Problem)
+    ))]
 async fn instant_failover(
     State(desk): State<Desk>,
-    Query(query): Query<InstantFailoverQuery>,
+    Asked(query): Asked<InstantFailoverQuery>,
 ) -> Answered<InstantFailoverStatus> {
     let mode = match query.mode {
         FailoverMode::Off => RedirectMode::Off,
@@ -235,6 +361,13 @@ async fn instant_failover(
     desk.ask(question).await?.map(Json).map_err(Failure::Unusable)
 }
 
+/// Alive, and in which phase.
+#[utoipa::path(get, path = "/v1/health",
+    responses(
+        (status = 200, body = Health),
+        (status = 503, description = "It takes no more clients (a `phase`), or cannot answer (`errors`)", body = Health),
+        (status = 504, description = "The process did not answer in time", body = Problem)
+    ))]
 async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
     let phase = desk.ask(Question::Health).await?;
     let status = match phase {
@@ -244,8 +377,42 @@ async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
     Ok(with_status(status, Health { phase }))
 }
 
+/// All that is counted, in the text format of OpenMetrics.
+#[utoipa::path(get, path = "/metrics",
+    responses(
+        (status = 200, body = String, content_type = "application/openmetrics-text"),
+        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
+        (status = 504, description = "The process did not answer in time", body = Problem)
+    ))]
+async fn metrics(State(desk): State<Desk>) -> Result<Response, Failure> {
+    let metrics = desk.ask(Question::Metrics).await?;
+    Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics.page()).into_response())
+}
+
 async fn unknown() -> Failure {
     Failure::Unknown("there is nothing at this path".into())
+}
+
+async fn wrong_method() -> Failure {
+    Failure::WrongMethod
+}
+
+/// What stands behind the `?`; what is wrong with it is told like any other problem.
+struct Asked<Parameters>(Parameters);
+
+impl<Parameters, State> FromRequestParts<State> for Asked<Parameters>
+where
+    Query<Parameters>: FromRequestParts<State, Rejection = QueryRejection>,
+    State: Send + Sync,
+{
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Failure> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(parameters)) => Ok(Asked(parameters)),
+            Err(rejection) => Err(Failure::Unreadable(rejection.body_text())),
+        }
+    }
 }
 
 fn with_status(status: StatusCode, shape: impl Serialize) -> Response {
@@ -324,8 +491,8 @@ mod tests {
     #[tokio::test]
     async fn sessions_arrive_as_they_were_answered() {
         let mut served = Served::start();
-        let body = served.ask(Method::GET, "/v1/sessions", |question| match question {
-            Question::Sessions(answer) => answer.send(vec![a_session()]).expect("the handler waits"),
+        let body = served.ask(Method::GET, "/v1/sessions?limit=7", |question| match question {
+            Question::Sessions { limit: 7, answer } => answer.send(vec![a_session()]).expect("the handler waits"),
             other => panic!("asked {other:?}"),
         });
         let rows: Vec<SessionStatus> = serde_json::from_str(&body.await.expect("200")).expect("rows");
@@ -414,7 +581,10 @@ mod tests {
         let result = request(&socket, Method::GET, "/v2/status").await;
         assert_eq!(refused(result.map(|_| String::new()), 404), ["there is nothing at this path"]);
         let result = request(&socket, Method::GET, "/v1/reload").await;
-        assert_eq!(refused(result.map(|_| String::new()), 405), ["the answer was 405 Method Not Allowed"]);
+        assert_eq!(
+            refused(result.map(|_| String::new()), 405),
+            ["questions are asked with GET, orders are given with POST: /v1/openapi.json has them all"]
+        );
 
         let Served { folder, server, .. } = served;
         server.abort();

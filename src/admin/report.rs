@@ -1,19 +1,20 @@
 //! Clusters, servers and pools of a routing table, as the status shows them.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use super::shapes::{
-    ClusterStatus, ExistingSessions, FailoverMode, FailoverOrigin, InstantFailoverStatus, PoolStatus, ServerStatus,
-    SuccessionStatus,
+    ClusterStatus, ExistingSessions, FailoverMode, FailoverOrigin, InstantFailoverStatus, PoolStatus, ReplyTimes,
+    ServerStatus, SuccessionStatus,
 };
 use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, RedirectMode, Role, Server, Topology};
 use crate::protocol::redirect::Target;
-use crate::topology::{Existing, Origin, Redirect, RoutingTable, ServerEntry, ServerRole, Succession};
+use crate::topology::{Existing, Origin, Redirect, RoutingTable, ServerEntry, ServerId, ServerRole, Succession};
 
-/// What is believed of each server at `now`, in the order of the configuration.
-pub fn clusters(table: &RoutingTable, now: Instant) -> Vec<ClusterStatus> {
+/// What is believed of each server at `now`, and how it replied of late, in the order of the configuration.
+pub fn clusters(table: &RoutingTable, replies: &HashMap<ServerId, ReplyTimes>, now: Instant) -> Vec<ClusterStatus> {
     let clusters = table.config.clusters.iter().enumerate();
-    clusters.map(|(index, cluster)| cluster_status(table, ClusterIndex(index), cluster, now)).collect()
+    clusters.map(|(index, cluster)| cluster_status(table, ClusterIndex(index), cluster, replies, now)).collect()
 }
 
 /// Whether clients are sent elsewhere, and that so many were.
@@ -39,7 +40,14 @@ pub fn instant_failover(redirect: &Redirect, sent: u64) -> InstantFailoverStatus
     }
 }
 
-fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, now: Instant) -> ClusterStatus {
+fn cluster_status(
+    table: &RoutingTable,
+    index: ClusterIndex,
+    cluster: &Cluster,
+    replies: &HashMap<ServerId, ReplyTimes>,
+    now: Instant,
+) -> ClusterStatus {
+    let shown = |(entry, server): (&ServerEntry, _)| server_status(entry, server, replies.get(&entry.id).copied(), now);
     let entry = &table.clusters[index.0];
     let entries = table.servers.iter().filter(|entry| entry.cluster == index);
     let topology = match cluster.topology {
@@ -54,11 +62,11 @@ fn cluster_status(table: &RoutingTable, index: ClusterIndex, cluster: &Cluster, 
         situation: entry.situation.to_string(),
         alarms: entry.alarms.clone(),
         advice: entry.advice.clone(),
-        servers: entries.zip(&cluster.servers).map(|(entry, server)| server_status(entry, server, now)).collect(),
+        servers: entries.zip(&cluster.servers).map(shown).collect(),
     }
 }
 
-fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerStatus {
+fn server_status(entry: &ServerEntry, server: &Server, replies: Option<ReplyTimes>, now: Instant) -> ServerStatus {
     let greeting = entry.greeting.as_ref();
     ServerStatus {
         name: server.name.clone(),
@@ -76,6 +84,7 @@ fn server_status(entry: &ServerEntry, server: &Server, now: Instant) -> ServerSt
         version: greeting.map(|greeting| String::from_utf8_lossy(&greeting.version_text).into_owned()),
         position: position(entry),
         lag_seconds: entry.progress.lag().map(|lag| lag.as_secs_f64()),
+        replies,
     }
 }
 
@@ -100,6 +109,7 @@ pub fn successions(kept: &[Succession], now: Instant) -> Vec<SuccessionStatus> {
         let after = |moment: Instant| moment.saturating_duration_since(begin).as_secs_f64();
         SuccessionStatus {
             cluster: change.cluster.clone(),
+            number: change.number,
             from: change.from.clone(),
             to: change.to.clone(),
             seconds_ago: now.saturating_duration_since(phases.rerouted).as_secs(),
@@ -152,7 +162,7 @@ mod tests {
     fn a_status_has_every_server_and_pool_of_the_configuration_and_no_secret() {
         let now = Instant::now();
         let table = Beliefs::new(Arc::new(config()), now).table();
-        let shown = clusters(&table, now);
+        let shown = clusters(&table, &HashMap::new(), now);
         let servers: Vec<_> = shown[0].servers.iter().map(|server| (&*server.name, &*server.state)).collect();
         assert_eq!(servers, [("db1", "unknown"), ("db2", "unknown")]);
         let bounds: Vec<_> = shown[0].servers.iter().map(|server| server.max_connections).collect();

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// `GET /v1/status`: the whole process at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The process itself.
     pub process: ProcessStatus,
@@ -32,10 +33,13 @@ pub struct Status {
 }
 
 /// How one change of a primary went. Times are in seconds after its first moment that is known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SuccessionStatus {
     /// The cluster.
     pub cluster: String,
+    /// Which change of this cluster it is since the start, from 1.
+    #[serde(default)]
+    pub number: u64,
     /// The old primary.
     pub from: String,
     /// The new primary.
@@ -55,7 +59,7 @@ pub struct SuccessionStatus {
 }
 
 /// The process itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProcessStatus {
     /// The release, as in `sqluice --version`.
     pub version: String,
@@ -71,10 +75,13 @@ pub struct ProcessStatus {
     pub workers: usize,
     /// How many routing tables were published: it grows with each reload and each change of a server's health.
     pub table_epoch: u64,
+    /// The address of the status page; `null` when there is none.
+    #[serde(default)]
+    pub http: Option<String>,
 }
 
 /// What the process is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Clients are accepted.
@@ -84,7 +91,7 @@ pub enum Phase {
 }
 
 /// Sessions now, and how many there may be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionCount {
     /// Sessions logged in at this moment.
     pub current: u64,
@@ -95,7 +102,7 @@ pub struct SessionCount {
 }
 
 /// Where the statements of split users ran since the start, and why. Only reasons that were met are listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SplitCounts {
     /// Reads that replicas ran.
     pub reads_at_replicas: u64,
@@ -117,7 +124,7 @@ impl SplitCounts {
 
 /// Whether clients are sent to another balancer; also the answer to
 /// `POST /v1/failover?mode=M[&target=HOST:PORT][&existing=drain]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InstantFailoverStatus {
     /// Who is sent.
     pub mode: FailoverMode,
@@ -134,7 +141,7 @@ pub struct InstantFailoverStatus {
 }
 
 /// Who is sent to another balancer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailoverMode {
     /// Nobody.
@@ -146,7 +153,7 @@ pub enum FailoverMode {
 }
 
 /// What becomes of sessions whose clients would be sent elsewhere if they came now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExistingSessions {
     /// They go on.
@@ -157,7 +164,7 @@ pub enum ExistingSessions {
 }
 
 /// Who decided whether clients are sent elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailoverOrigin {
     /// The file.
@@ -167,7 +174,7 @@ pub enum FailoverOrigin {
 }
 
 /// One address clients connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ListenerStatus {
     /// Its name in the configuration.
     pub name: String,
@@ -178,7 +185,7 @@ pub struct ListenerStatus {
 }
 
 /// Servers that replicate one data set.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterStatus {
     /// Its name in the configuration.
     pub name: String,
@@ -198,7 +205,7 @@ pub struct ClusterStatus {
 }
 
 /// One server and what is believed of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServerStatus {
     /// Its name in the configuration.
     pub name: String,
@@ -234,10 +241,28 @@ pub struct ServerStatus {
     /// How far it is behind its primary, beyond what it is meant to be; `null` where that cannot be measured.
     #[serde(default)]
     pub lag_seconds: Option<f64>,
+    /// Its replies of the last minute; `null` when there were none.
+    #[serde(default)]
+    pub replies: Option<ReplyTimes>,
+}
+
+/// How long a server took to reply of late: from the moment a command was passed on to the end of the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReplyTimes {
+    /// The time that is looked at: up to a minute.
+    pub seconds: f64,
+    /// Replies in that time.
+    pub count: u64,
+    /// Half of them took no longer.
+    pub p50_seconds: f64,
+    /// 95 of 100 took no longer.
+    pub p95_seconds: f64,
+    /// 99 of 100 took no longer.
+    pub p99_seconds: f64,
 }
 
 /// The members of a cluster with one role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PoolStatus {
     /// Its name in the configuration.
     pub name: String,
@@ -254,7 +279,7 @@ pub struct PoolStatus {
 }
 
 /// `GET /v1/sessions`: one row a session, by id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionStatus {
     /// The connection id the client was given.
     pub id: u32,
@@ -282,7 +307,7 @@ pub struct SessionStatus {
 }
 
 /// `GET /v1/explain?user=U[&sql=S]`: where this user's statement goes and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The user asked about.
     pub user: String,
@@ -303,7 +328,7 @@ pub struct Explanation {
 }
 
 /// What a statement's text says of where it may run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatementExplanation {
     /// What it is taken for.
     pub class: String,
@@ -320,7 +345,7 @@ pub struct StatementExplanation {
 }
 
 /// One pool of an explanation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PoolExplanation {
     /// Its name.
     pub pool: String,
@@ -331,7 +356,7 @@ pub struct PoolExplanation {
 }
 
 /// One server of an explanation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CandidateExplanation {
     /// Its name.
     pub server: String,
@@ -342,7 +367,7 @@ pub struct CandidateExplanation {
 }
 
 /// What a routing decision says of one server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The one.
@@ -356,7 +381,7 @@ pub enum Verdict {
 }
 
 /// `POST /v1/reload`, when it worked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// What is different now, one line a change; empty when the file says what it said.
     pub changes: Vec<String>,
@@ -368,21 +393,21 @@ pub struct Reloaded {
 }
 
 /// `POST /v1/switchover?server=S[&rehearse=true]`, when it worked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Switchover {
     /// What was done, or would be, one line each.
     pub lines: Vec<String>,
 }
 
 /// Any answer that is not 2xx.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// What is wrong, for people; for a bad configuration one `file:line:column: …` line each.
     pub errors: Vec<String>,
 }
 
 /// `GET /v1/health`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// What the process is doing; 200 while serving, 503 while draining.
     pub phase: Phase,
@@ -409,6 +434,7 @@ pub(super) mod tests {
             version: Some("10.11.19-MariaDB".into()),
             position: Some("0-1-4,1-1-20".into()),
             lag_seconds: None,
+            replies: None,
         };
         let pool = |name: &str, role: &str| PoolStatus {
             name: name.into(),
@@ -429,6 +455,7 @@ pub(super) mod tests {
                 engine: "io_uring".into(),
                 workers: 2,
                 table_epoch: 9,
+                http: None,
             },
             sessions: SessionCount { current: 3, max: 10_000, by_worker: vec![2, 1] },
             split: Some(SplitCounts {
@@ -479,6 +506,7 @@ pub(super) mod tests {
             ],
             successions: vec![SuccessionStatus {
                 cluster: "shop".into(),
+                number: 1,
                 from: "db2".into(),
                 to: "db1".into(),
                 seconds_ago: 90,

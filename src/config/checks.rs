@@ -11,7 +11,7 @@ use super::file::{
 };
 use super::read::At;
 use super::value::quoted;
-use super::{Failover, ListenAddress, RedirectMode, Role, RoleSetting, ServerAddress, Topology};
+use super::{Failover, ListenAddress, RedirectMode, Reuse, Role, RoleSetting, ServerAddress, Topology};
 
 /// Complains about everything that does not fit.
 pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
@@ -29,6 +29,7 @@ pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
     check_names("user", file.users.iter().map(|user| &user.name), complaints);
     for user in &file.users {
         check_split(user, &file.pools, complaints);
+        check_handoff(user, complaints);
     }
 }
 
@@ -40,7 +41,7 @@ fn check_listeners(file: &File, complaints: &Complaints<'_>) {
     for (address, place) in repeated(addresses().filter(is_fixed)) {
         complaints.at(&place, format!("another listener has the address \"{address}\": write another one"));
     }
-    let is_admin_socket = |address: &ListenAddress| match (address, &file.admin_socket) {
+    let is_admin_socket = |address: &ListenAddress| match (address, &file.admin.socket) {
         (ListenAddress::Unix(path), Some(socket)) => path == socket.get_ref(),
         (ListenAddress::Unix(_), None) | (ListenAddress::Tcp(_), _) => false,
     };
@@ -194,6 +195,21 @@ fn check_split(user: &UserSection, pools: &[PoolSection], complaints: &Complaint
         let problem = "writes would go to servers that are not this cluster's primary";
         complaints.at(&write.span(), format!("{problem}: {}", advice_for(pool, write)));
     }
+}
+
+/// Whoever leaves for one server must not need more than one.
+fn check_handoff(user: &UserSection, complaints: &Complaints<'_>) {
+    let Some(handoff) = user.handoff.as_ref().filter(|handoff| *handoff.get_ref()) else { return };
+    let shares = user.reuse.as_ref().is_some_and(|reuse| *reuse.get_ref() == Reuse::Transaction);
+    let what = match (user.has_split, shares) {
+        (true, _) => "`split`, which needs two servers",
+        (false, true) => "`backend_reuse = \"transaction\"`, which needs us between the two",
+        (false, false) => return,
+    };
+    complaints.at(
+        &handoff.span(),
+        format!("clients that are sent on to a server cannot have {what}: leave one of the two out"),
+    );
 }
 
 fn find<'f>(pools: &'f [PoolSection], name: &str) -> Option<&'f PoolSection> {

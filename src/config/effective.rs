@@ -8,7 +8,8 @@ use super::read::MASKED;
 use super::reference::{ROOT, Section, Setting};
 use super::value::{Choice, DurationText};
 use super::{
-    Cluster, Config, Failover, Freshness, InstantFailover, Listener, Pool, Promotion, Role, Server, Split, User,
+    Cluster, Config, Failover, Follower, Freshness, Handoff, InstantFailover, Listener, Pool, Promotion, Role, Server,
+    Split, User,
 };
 use crate::protocol::auth::{Secret, Verifier};
 
@@ -105,7 +106,8 @@ pub fn print(config: &Config) -> String {
 
 /// All tables in the order they are printed.
 pub(crate) fn entries(config: &Config) -> Vec<Entry<'_>> {
-    let mut entries = vec![process(config), log(config), admin(config), instant_failover(config), limits(config)];
+    let mut entries = vec![process(config), log(config), admin(config), limits(config), instant_failover(config)];
+    entries.extend(config.instant_failover.followers.iter().enumerate().map(follower));
     entries.extend(config.listeners.iter().map(listener));
     for owner in &config.clusters {
         entries.push(cluster(owner));
@@ -166,16 +168,29 @@ fn log(config: &Config) -> Entry<'_> {
 }
 
 fn admin(config: &Config) -> Entry<'_> {
-    single("admin", vec![("socket", Shown::display(config.admin.socket.display()))])
+    let mut values = vec![("socket", Shown::display(config.admin.socket.display()))];
+    values.extend(config.admin.http.iter().map(|address| ("http", Shown::display(address))));
+    values.extend(config.admin.http_host.iter().map(|name| ("http_host", Shown::display(name))));
+    single("admin", values)
 }
 
 fn instant_failover(config: &Config) -> Entry<'_> {
-    let InstantFailover { mode, target, error_code, text } = &config.instant_failover;
+    let InstantFailover { mode, target, error_code, text, redirect_url, followers: _ } = &config.instant_failover;
     let mut values = vec![("mode", Shown::of(*mode))];
     values.extend(target.iter().map(|target| ("target", Shown::display(target))));
     values.push(("error_code", Shown::Count((*error_code).into())));
     values.push(("text", Shown::display(text)));
+    values.push(("redirect_url", Shown::of(*redirect_url)));
     single("instant_failover", values)
+}
+
+/// The same connector may be listed more than once, with other releases: its place tells which one is meant.
+fn follower<'c>((place, follower): (usize, &Follower)) -> Entry<'c> {
+    let mut values = vec![("name", Shown::display(&follower.name))];
+    values.extend(follower.from.map(|from| ("from", Shown::display(from))));
+    values.extend(follower.before.map(|before| ("before", Shown::display(before))));
+    let name = format!("{} {}", place + 1, follower.name);
+    named(&["instant_failover", "follower"], &name, "[[instant_failover.follower]]".to_owned(), values)
 }
 
 fn limits(config: &Config) -> Entry<'_> {
@@ -244,6 +259,7 @@ fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
     let mut values = vec![("name", Shown::display(&user.name)), (password, Shown::Verifier(&user.verifier))];
     values.extend(destination(config, user));
     values.push(("backend_reuse", Shown::of(user.reuse)));
+    values.push(("handoff", Shown::Boolean(user.handoff == Handoff::ToServer)));
     values.push(("max_connections", Shown::Count(user.max_connections.unwrap_or(0))));
     values.extend(user.backend_user.iter().map(|name| ("backend_user", Shown::display(name))));
     values.extend(user.backend_password.iter().map(|secret| ("backend_password", Shown::Secret(secret))));

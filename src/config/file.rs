@@ -2,14 +2,15 @@
 //!
 //! A part that is absent was either not written, or has been complained about by the reader.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, Reuse, Role,
-    RoleSetting, ServerAddress, Topology,
+    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, RedirectUrl,
+    Release, Reuse, Role, RoleSetting, ServerAddress, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
@@ -17,7 +18,7 @@ use crate::protocol::redirect::Target;
 pub(crate) struct File {
     pub(crate) process: ProcessSection,
     pub(crate) log: LogSection,
-    pub(crate) admin_socket: Option<At<PathBuf>>,
+    pub(crate) admin: AdminSection,
     pub(crate) instant_failover: InstantFailoverSection,
     pub(crate) listeners: Vec<ListenerSection>,
     pub(crate) clusters: Vec<ClusterSection>,
@@ -41,6 +42,12 @@ pub(crate) struct LogSection {
     pub(crate) format: Option<At<LogFormat>>,
 }
 
+pub(crate) struct AdminSection {
+    pub(crate) socket: Option<At<PathBuf>>,
+    pub(crate) http: Option<At<SocketAddr>>,
+    pub(crate) http_host: Option<At<String>>,
+}
+
 pub(crate) struct InstantFailoverSection {
     pub(crate) mode: Option<At<RedirectMode>>,
     pub(crate) target: Option<At<Target>>,
@@ -48,6 +55,15 @@ pub(crate) struct InstantFailoverSection {
     pub(crate) has_target: bool,
     pub(crate) error_code: Option<At<u32>>,
     pub(crate) text: Option<At<String>>,
+    pub(crate) redirect_url: Option<At<RedirectUrl>>,
+    /// Absent: those that are known.
+    pub(crate) followers: Option<Vec<FollowerSection>>,
+}
+
+pub(crate) struct FollowerSection {
+    pub(crate) name: Option<At<String>>,
+    pub(crate) from: Option<At<Release>>,
+    pub(crate) before: Option<At<Release>>,
 }
 
 pub(crate) struct ListenerSection {
@@ -113,6 +129,7 @@ pub(crate) struct UserSection {
     /// Settings that mean nothing without a split, with their places.
     pub(crate) written_for_split: Vec<(&'static str, Range<usize>)>,
     pub(crate) reuse: Option<At<Reuse>>,
+    pub(crate) handoff: Option<At<bool>>,
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) backend_user: Option<At<String>>,
     pub(crate) backend_password: PasswordForms,
@@ -142,7 +159,7 @@ impl File {
         let file = File {
             process: root.table("process", ProcessSection::read),
             log: root.table("log", LogSection::read),
-            admin_socket: root.table("admin", read_admin),
+            admin: root.table("admin", AdminSection::read),
             instant_failover: root.table("instant_failover", InstantFailoverSection::read),
             listeners: root.tables("listener", ListenerSection::read),
             clusters: root.named_tables("cluster", ClusterSection::read),
@@ -179,10 +196,16 @@ impl LogSection {
     }
 }
 
-fn read_admin(table: Reader<'_>) -> Option<At<PathBuf>> {
-    let socket = table.socket_path("socket");
-    table.finish();
-    socket
+impl AdminSection {
+    fn read(table: Reader<'_>) -> AdminSection {
+        let section = AdminSection {
+            socket: table.socket_path("socket"),
+            http: table.tcp_address("http"),
+            http_host: table.text("http_host"),
+        };
+        table.finish();
+        section
+    }
 }
 
 fn check_users(table: Reader<'_>) {
@@ -204,8 +227,23 @@ impl InstantFailoverSection {
             has_target: table.place_of("target").is_some(),
             error_code: table.count("error_code"),
             text: table.unbarred_text("text"),
+            redirect_url: table.choice("redirect_url"),
+            followers: followers(&table),
         };
-        table.only("redirect_url");
+        table.finish();
+        section
+    }
+}
+
+fn followers(table: &Reader<'_>) -> Option<Vec<FollowerSection>> {
+    let followers = table.tables("follower", FollowerSection::read);
+    table.place_of("follower").map(|_| followers)
+}
+
+impl FollowerSection {
+    fn read(table: Reader<'_>) -> FollowerSection {
+        let section =
+            FollowerSection { name: table.text("name"), from: table.release("from"), before: table.release("before") };
         table.finish();
         section
     }
@@ -299,6 +337,7 @@ impl UserSection {
             freshness: table.freshness("read_your_writes"),
             written_for_split: written(&table, &["read_your_writes"]),
             reuse: table.choice("backend_reuse"),
+            handoff: table.boolean("handoff"),
             max_connections: table.count("max_connections"),
             backend_user: table.text("backend_user"),
             backend_password: PasswordForms::read_backend(&table),

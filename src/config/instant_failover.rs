@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::value::Choice;
-use super::{ListenAddress, Listener};
-use crate::protocol::redirect::Target;
+use super::{Follower, ListenAddress, Listener};
+use crate::protocol::{attributes, redirect::Target};
 
 /// `[instant_failover]`
 ///
@@ -19,6 +19,19 @@ pub struct InstantFailover {
     pub error_code: u16,
     /// The words for people in that error; without `|`.
     pub text: String,
+    /// Whether connectors that follow one get `redirect_url` in place of the error.
+    pub redirect_url: RedirectUrl,
+    /// Which connectors those are.
+    pub followers: Vec<Follower>,
+}
+
+/// `redirect_url` of `[instant_failover]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectUrl {
+    /// Everybody gets the error.
+    Off,
+    /// The followers are let in, and told where to go in the OK of their login.
+    Followers,
 }
 
 /// `mode` of `[instant_failover]`.
@@ -53,6 +66,13 @@ impl InstantFailover {
         let target = target.or_else(|| self.target.clone());
         let is_possible = mode == RedirectMode::Off || target.is_some();
         is_possible.then(|| InstantFailover { mode, target, ..self.clone() })
+    }
+
+    /// Whether a client with these connection attributes does what `redirect_url` says.
+    pub fn is_follower(&self, attributes: &[u8]) -> bool {
+        let of_client = |name: &[u8]| attributes::find(attributes, name).unwrap_or_default();
+        let (name, version) = (of_client(b"_client_name"), of_client(b"_client_version"));
+        self.followers.iter().any(|follower| follower.is(name, version))
     }
 
     /// Where a client is sent that came in this way, if it is.

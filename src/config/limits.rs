@@ -40,6 +40,8 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub const USER_NAME_BYTES_MAX: usize = 128;
 /// Bytes of a password: the most that `caching_sha2_password` accepts.
 pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Bytes of a host's name, as DNS bounds it.
+pub const HOST_NAME_BYTES_MAX: usize = 253;
 /// Bytes of an advertised server version.
 pub const SERVER_VERSION_BYTES_MAX: usize = 64;
 /// Bytes of the path of a UNIX socket: `sun_path` without its closing NUL.
@@ -47,6 +49,9 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Bytes of the words with which clients are sent elsewhere: with the longest address they fit a message of any connector.
 pub const REDIRECT_TEXT_BYTES_MAX: usize = 200;
+
+/// Connectors that are said to follow `redirect_url`; each is looked at when a client of another balancer logs in.
+pub const FOLLOWERS_MAX: usize = 32;
 
 // What a worker holds. The rings' buffers are allocated once; everything else grows to its bound and no further.
 

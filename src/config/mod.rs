@@ -13,6 +13,7 @@ mod credentials;
 mod effective;
 mod error;
 mod file;
+mod follower;
 mod instant_failover;
 mod keys;
 pub mod limits;
@@ -36,7 +37,8 @@ pub use change::{Change, changes};
 pub use credentials::Environment;
 pub use effective::print;
 pub use error::{ConfigError, ConfigErrors, Place};
-pub use instant_failover::{Entrance, InstantFailover, RedirectMode};
+pub use follower::{Follower, Release};
+pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
 pub use value::redirect_target;
 
@@ -134,6 +136,10 @@ pub enum LogFormat {
 pub struct Admin {
     /// The UNIX socket (mode 0600) that `sqluice status` and its siblings speak to; an absolute path.
     pub socket: PathBuf,
+    /// Where the status page and the metrics are to be had over TCP; port 0 lets the kernel choose one.
+    pub http: Option<SocketAddr>,
+    /// The host's name there, beside its IP addresses and `localhost`.
+    pub http_host: Option<String>,
 }
 
 /// `[[listener]]`
@@ -337,8 +343,19 @@ pub struct User {
     pub split: Option<Split>,
     /// How long a session keeps its connections to the servers.
     pub reuse: Reuse,
+    /// Whether its clients are sent on to the server that was chosen for them.
+    pub handoff: Handoff,
     /// Sessions this user may have at once; absent: unlimited.
     pub max_connections: Option<u32>,
+}
+
+/// `handoff`: who stays between a client and its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handoff {
+    /// We do.
+    Never,
+    /// Nobody, where the client's connector follows `redirect_url`.
+    ToServer,
 }
 
 /// `backend_reuse`: how long a session keeps a connection to a server before another one may have it.

@@ -14,7 +14,7 @@ use super::error::Complaints;
 use super::limits::{NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
 use super::reference::{Absent, Form, ROOT, Section, Setting};
 use super::value::{self, Choice, DurationText, Problem, either, quoted};
-use super::{Freshness, ListenAddress, ServerAddress, keys};
+use super::{Freshness, ListenAddress, Release, ServerAddress, keys};
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
 
@@ -153,12 +153,20 @@ impl<'r> Reader<'r> {
         self.read(name, |_, value| value::listen_address(string(value)?))
     }
 
+    pub(crate) fn tcp_address(&self, name: &'static str) -> Option<At<std::net::SocketAddr>> {
+        self.read(name, |_, value| value::tcp_address(string(value)?))
+    }
+
     pub(crate) fn server_address(&self, name: &'static str) -> Option<At<ServerAddress>> {
         self.read(name, |_, value| value::server_address(string(value)?))
     }
 
     pub(crate) fn redirect_target(&self, name: &'static str) -> Option<At<Target>> {
         self.read(name, |_, value| value::redirect_target(string(value)?))
+    }
+
+    pub(crate) fn release(&self, name: &'static str) -> Option<At<Release>> {
+        self.read(name, |_, value| value::release(string(value)?))
     }
 
     /// Words for a message in which `|` parts them from what follows.

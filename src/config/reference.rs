@@ -89,10 +89,14 @@ pub enum Form {
     Only(&'static str),
     /// An IP address and port, or `unix:/path`.
     ListenAddress,
+    /// An IP address and port.
+    TcpAddress,
     /// A host and port, or `unix:/path`.
     ServerAddress,
     /// A host and port that clients can be told of.
     RedirectTarget,
+    /// The numbers of a release.
+    Release,
     /// The absolute path of a UNIX socket.
     SocketPath,
     /// The name of something else in the file.
@@ -208,8 +212,10 @@ impl Form {
             | Form::Choice { .. }
             | Form::Only(_)
             | Form::ListenAddress
+            | Form::TcpAddress
             | Form::ServerAddress
             | Form::RedirectTarget
+            | Form::Release
             | Form::SocketPath
             | Form::NameOf(_)
             | Form::Password
@@ -242,8 +248,10 @@ impl fmt::Display for Form {
             }
             Form::Only(word) => write!(out, "`\"{word}\"`"),
             Form::ListenAddress => out.write_str("`\"IP:port\"` or `\"unix:/path\"`"),
+            Form::TcpAddress => out.write_str("`\"IP:port\"`"),
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
             Form::RedirectTarget => out.write_str("`\"host:port\"`, no IPv6 address"),
+            Form::Release => out.write_str("`\"1.2.3\"`"),
             Form::SocketPath => out.write_str("absolute path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),
             Form::Password => out.write_str("text"),

@@ -7,15 +7,15 @@ use std::collections::HashMap;
 use super::credentials::{self, Environment};
 use super::error::Complaints;
 use super::file::{
-    AccountSection, ClusterSection, File, InstantFailoverSection, ListenerSection, PoolSection, ServerSection,
-    UserSection,
+    AccountSection, AdminSection, ClusterSection, File, FollowerSection, InstantFailoverSection, ListenerSection,
+    PoolSection, ServerSection, UserSection,
 };
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Account, Admin, Cluster, ClusterIndex, Config, Failover, InstantFailover, Limits, Listener, Log, Pool, PoolIndex,
-    Process, Promotion, RoleSetting, Server, Split, Topology, User, checks,
+    Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Handoff, InstantFailover, Limits, Listener, Log,
+    Pool, PoolIndex, Process, Promotion, RoleSetting, Server, Split, Topology, User, checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -34,7 +34,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
     Some(Config {
         process: process?,
         log: log?,
-        admin: Admin { socket: file.admin_socket?.into_inner() },
+        admin: Admin::resolve(file.admin)?,
         instant_failover: instant_failover?,
         listeners: all(listeners)?,
         clusters: all(resolved_clusters)?,
@@ -172,6 +172,7 @@ impl Resolver<'_> {
             pool,
             split,
             reuse: inner(written.reuse)?,
+            handoff: if inner(written.handoff)? { Handoff::ToServer } else { Handoff::Never },
             max_connections: inner(written.max_connections).filter(|count| *count > 0),
         })
     }
@@ -229,6 +230,13 @@ impl Log {
     }
 }
 
+impl Admin {
+    fn resolve(written: AdminSection) -> Option<Admin> {
+        let AdminSection { socket, http, http_host } = written;
+        Some(Admin { socket: inner(socket)?, http: inner(http), http_host: inner(http_host) })
+    }
+}
+
 impl InstantFailover {
     fn resolve(written: InstantFailoverSection) -> Option<InstantFailover> {
         Some(InstantFailover {
@@ -236,7 +244,18 @@ impl InstantFailover {
             target: inner(written.target),
             error_code: u16::try_from(inner(written.error_code)?).ok()?,
             text: inner(written.text)?,
+            redirect_url: inner(written.redirect_url)?,
+            followers: match written.followers {
+                Some(followers) => all(followers.into_iter().map(Follower::resolve).collect())?,
+                None => Follower::known(),
+            },
         })
+    }
+}
+
+impl Follower {
+    fn resolve(written: FollowerSection) -> Option<Follower> {
+        Some(Follower { name: inner(written.name)?, from: inner(written.from), before: inner(written.before) })
     }
 }
 

@@ -6,7 +6,8 @@ use super::limits;
 use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
 use super::{
-    Balance, DonorReads, Failover, IoEngine, LogFormat, LogLevel, RedirectMode, Reuse, Role, RoleSetting, Topology,
+    Balance, DonorReads, Failover, IoEngine, LogFormat, LogLevel, RedirectMode, RedirectUrl, Reuse, Role, RoleSetting,
+    Topology,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -135,10 +136,19 @@ static ADMIN: Section = Section {
         },
         Setting {
             name: "http",
-            form: Form::NotYet { instead: "use `[admin] socket` and `sqluice status`" },
+            form: Form::TcpAddress,
             absent: Absent::Means("none"),
             reload: Reload::AtOnce,
-            doc: "An address for a status page and metrics over TCP.",
+            doc: "Where browsers get a status page and Prometheus gets `/metrics`. Nothing can be changed there, and everybody \
+                  who reaches it may read: names of users, addresses of clients and servers, but no password and no statement.",
+        },
+        Setting {
+            name: "http_host",
+            form: Form::Text { bytes_max: limits::HOST_NAME_BYTES_MAX },
+            absent: Absent::Means("none"),
+            reload: Reload::AtOnce,
+            doc: "The name by which browsers and scrapers ask for `http`, like `lb1.example.com`. By others than this, IP \
+                  addresses and `localhost` they are refused, so that no web page can read it through a name of its own.",
         },
     ],
 };
@@ -182,10 +192,48 @@ static INSTANT_FAILOVER: Section = Section {
         },
         Setting {
             name: "redirect_url",
-            form: Form::Only("off"),
+            form: Form::Choice { words: words::<RedirectUrl>, not_yet: &[] },
             absent: Absent::Is("\"off\""),
             reload: Reload::AtOnce,
-            doc: "MariaDB's redirect_url in the OK of a login: not available yet.",
+            doc: "`\"followers\"`: clients that would get the error, and whose connector follows MariaDB's `redirect_url`, are \
+                  let in instead and told where to go in the OK of their login.",
+        },
+        Setting {
+            name: "follower",
+            form: Form::Tables { section: &FOLLOWER, max: limits::FOLLOWERS_MAX },
+            absent: Absent::Means("MariaDB Connector/J from 3.4.0, before 3.5.3; MariaDB Connector/R2DBC from 1.2.0"),
+            reload: Reload::AtOnce,
+            doc: "The connectors that follow `redirect_url`, also for `handoff`. Connector/J from 3.5.3 on does so only with \
+                  `permitRedirect=true` and fails without; MySqlConnector from 2.4.0 on with `Server Redirection Mode=Preferred`.",
+        },
+    ],
+};
+
+static FOLLOWER: Section = Section {
+    title: "[[instant_failover.follower]]",
+    noun: "follower",
+    doc: "Releases of a connector that do what MariaDB's `redirect_url` says. Only clients that ask for session tracking count.",
+    settings: &[
+        Setting {
+            name: "name",
+            form: Form::Text { bytes_max: limits::NAME_BYTES_MAX },
+            absent: Absent::Refused,
+            reload: Reload::AtOnce,
+            doc: "Its connection attribute `_client_name`, like `MariaDB Connector/J`, `mariadb` (R2DBC) or `MySqlConnector`.",
+        },
+        Setting {
+            name: "from",
+            form: Form::Release,
+            absent: Absent::Means("every release"),
+            reload: Reload::AtOnce,
+            doc: "The first release that follows, by `_client_version`.",
+        },
+        Setting {
+            name: "before",
+            form: Form::Release,
+            absent: Absent::Means("no end"),
+            reload: Reload::AtOnce,
+            doc: "The first release after that which does not.",
         },
     ],
 };
@@ -575,14 +623,26 @@ static USER: Section = Section {
                   then any replica will do. `false`: any replica will do.",
         },
         Setting {
+            name: "handoff",
+            form: Form::Boolean,
+            absent: Absent::Is("false"),
+            reload: Reload::NewSessions,
+            doc: "Clients whose connector follows `redirect_url` (`[[instant_failover.follower]]`) log in here and are then \
+                  sent on to the server that was chosen, at the host and port that stand here for it. Others are served as ever.",
+        },
+        Setting {
             name: "backend_reuse",
             form: Form::Choice { words: words::<Reuse>, not_yet: &[] },
             absent: Absent::Is("\"session\""),
             reload: Reload::NewSessions,
-            doc: "How long a session keeps its connection to the server that it writes at. `\"transaction\"`: until the end of \
+            doc: "How long a session keeps its connections. `\"transaction\"`: until the end of \
                   its transaction or statement; then other sessions of the user get it, after COM_RESET_CONNECTION, and a \
                   session's schema, variables and role are put on the next one. So many sessions share the \
-                  `max_connections` of a server; who waits for one longer than `hold_timeout` gets error 1040. A \
+                  `max_connections` of a server; who waits for one longer than `hold_timeout` gets error 1040. With \
+                  `split` the same holds for the replicas: a read waits for half of `hold_timeout` where all of their \
+                  connections are taken, and goes to the primary then. Connections to nodes of a Galera cluster that are \
+                  only read from are not reset, as MariaDB would not wait for the cluster on them any more: there, \
+                  another session gets a new one. A \
                   client's prepared statements (not those of PREPARE as text) are prepared again where they are executed; \
                   clients of MariaDB that keep definitions of columns get error 1615 when those are others by then. What \
                   cannot be put on keeps the connection: temporary tables, locks, open cursors, parts of parameters, \

@@ -130,6 +130,8 @@ access = "off"
 
 [admin]
 socket = "/tmp/admin.sock"
+http = "[::1]:9104"
+http_host = "lb1.example.com"
 
 [instant_failover]
 mode = "all"
@@ -482,21 +484,26 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
         "proxy_protocol = true\naddress = \"0",
         "3:1: `proxy_protocol` is not available yet: leave it out",
     );
-    check_added(
-        "[admin]\nhttp = \"127.0.0.1:9104\"\n",
-        "21:1: `http` is not available yet: use `[admin] socket` and `sqluice status`",
-    );
-    let only = [
-        ("[log]\naccess = \"/a\"\n", "access", "off"),
-        ("[instant_failover]\nredirect_url = [\"x\"]\n", "redirect_url", "off"),
-        ("[users]\nsource = \"servers\"\n", "source", "config"),
-    ];
+    let only = [("[log]\naccess = \"/a\"\n", "access", "off"), ("[users]\nsource = \"servers\"\n", "source", "config")];
     for (added, name, word) in only {
         let place = 4 + name.len();
         check_added(
             added,
             &format!("21:{place}: `{name}` is not available yet: write `{name} = \"{word}\"` or leave it out"),
         );
+    }
+}
+
+#[test]
+fn the_status_page_has_an_ip_address_and_a_port() {
+    let admin = right(&format!("{MINIMAL}[admin]\nhttp = \"127.0.0.1:9104\"\nhttp_host = \"lb1\"\n")).admin;
+    assert_eq!(admin.http, Some("127.0.0.1:9104".parse().expect("an address")));
+    assert_eq!(admin.http_host.as_deref(), Some("lb1"));
+    for wrong in ["localhost:9104", "127.0.0.1", "unix:/run/sqluice/http.sock"] {
+        let expected = format!(
+            "21:8: `http` needs an IP address and a port, not \"{wrong}\": write \"127.0.0.1:9104\" or \"[::1]:9104\""
+        );
+        check_added(&format!("[admin]\nhttp = \"{wrong}\"\n"), &expected);
     }
 }
 
@@ -525,6 +532,40 @@ fn clients_are_sent_where_they_can_be_told_of_and_not_back() {
         "21:10: a listener of this file has the address \"0.0.0.0:3306\": write another one",
     );
     check_added(&added("text = \"go | to\""), "21:8: `text` cannot have a |, which ends it for clients: leave it out");
+}
+
+#[test]
+fn connectors_that_follow_a_url_are_those_that_are_known_or_those_that_are_listed() {
+    let of = |added: &str| right(&format!("{MINIMAL}[instant_failover]\n{added}\n")).instant_failover;
+    let names = |settings: &InstantFailover| {
+        settings.followers.iter().map(|follower| follower.name.clone()).collect::<Vec<_>>()
+    };
+    let known = of("redirect_url = \"followers\"");
+    assert_eq!((known.redirect_url, names(&known).len()), (RedirectUrl::Followers, 2));
+    let listed = of("follower = [{ name = \"MySqlConnector\", from = \"2.4\" }]");
+    assert_eq!(names(&listed), ["MySqlConnector"]);
+    assert_eq!(listed.followers[0].from.map(|from| from.to_string()).as_deref(), Some("2.4.0"));
+    check_added(
+        "[[instant_failover.follower]]\nname = \"x\"\nfrom = \"new\"\n",
+        "22:8: `from` cannot be \"new\": write the numbers of a release, like \"3.4.0\"",
+    );
+}
+
+#[test]
+fn only_a_user_of_one_server_can_be_handed_on_to_it() {
+    assert_eq!(right(&format!("{MINIMAL}handoff = true\n")).users[0].handoff, Handoff::ToServer);
+    assert_eq!(right(MINIMAL).users[0].handoff, Handoff::Never);
+    let problem =
+        |what: &str| format!("clients that are sent on to a server cannot have {what}: leave one of the two out");
+    check_added(
+        "handoff = true\nbackend_reuse = \"transaction\"\n",
+        &format!("20:11: {}", problem("`backend_reuse = \"transaction\"`, which needs us between the two")),
+    );
+    check(
+        "pool = \"write\"\n",
+        "split = { write = \"write\", read = \"write\" }\nhandoff = true\n",
+        &format!("20:11: {}", problem("`split`, which needs two servers")),
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::limits::SOCKET_PATH_BYTES_MAX;
 use super::{
-    Balance, DonorReads, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, Reuse, Role,
-    RoleSetting, ServerAddress, Topology,
+    Balance, DonorReads, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, RedirectUrl, Release,
+    Reuse, Role, RoleSetting, ServerAddress, Topology,
 };
 use crate::protocol::redirect::Target;
 
@@ -55,6 +55,10 @@ impl Choice for LogFormat {
 impl Choice for RedirectMode {
     const ALL: &'static [(&'static str, Self)] =
         &[("off", RedirectMode::Off), ("on", RedirectMode::On), ("all", RedirectMode::All)];
+}
+
+impl Choice for RedirectUrl {
+    const ALL: &'static [(&'static str, Self)] = &[("off", RedirectUrl::Off), ("followers", RedirectUrl::Followers)];
 }
 
 impl Choice for Topology {
@@ -122,6 +126,12 @@ impl fmt::Display for DurationText {
     }
 }
 
+/// An address to listen on that is no file.
+pub(crate) fn tcp_address(text: &str) -> Result<SocketAddr, Problem> {
+    let advice = "write \"127.0.0.1:9104\" or \"[::1]:9104\"";
+    SocketAddr::from_str(text).map_err(|_| format!("needs an IP address and a port, not {}: {advice}", quoted(text)))
+}
+
 /// An address to listen on: an IP address with a port, or `unix:` and a path.
 pub(crate) fn listen_address(text: &str) -> Result<ListenAddress, Problem> {
     if let Some(path) = text.strip_prefix("unix:") {
@@ -170,6 +180,13 @@ pub fn redirect_target(text: &str) -> Result<Target, String> {
         let advice = "write a host name or an IPv4 address and a port, like \"lb2.example.com:3306\"";
         format!("cannot be {}, which no client takes: {advice}", quoted(text))
     })
+}
+
+/// The numbers of a connector's release.
+pub(crate) fn release(text: &str) -> Result<Release, Problem> {
+    let is_release = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let release = Release::parse(text).filter(|_| is_release);
+    release.ok_or_else(|| format!("cannot be {}: write the numbers of a release, like \"3.4.0\"", quoted(text)))
 }
 
 /// Whether `text` is an IPv4 address or could be a host name (RFC 1123, and the underscores that people use anyway).

@@ -60,6 +60,20 @@ pub fn message(words: &str, target: &Target) -> Vec<u8> {
     format!("|{words}|{target}").into_bytes()
 }
 
+/// The variable by which a server tells clients to go elsewhere, in a tracker of an OK packet.
+pub const REDIRECT_URL: &[u8] = b"redirect_url";
+
+/// The value of `redirect_url` that sends a client to `target`. Connectors do not take one that ends with a slash.
+pub fn url(target: &Target) -> String {
+    format!("mariadb://{target}")
+}
+
+/// Where a value of `redirect_url` sends to, if it does.
+pub fn target_of_url(url: &[u8]) -> Option<Target> {
+    let url = str::from_utf8(url).ok()?;
+    Target::parse(url.strip_prefix("mariadb://").or_else(|| url.strip_prefix("mysql://"))?)
+}
+
 /// Where an error's message sends to, if it has the form of such a message.
 pub fn target_of_message(message: &[u8]) -> Option<Target> {
     let (_, target) = str::from_utf8(message).ok()?.strip_prefix('|')?.split_once('|')?;
@@ -76,6 +90,9 @@ const DEFAULT_PORT: u16 = 3306;
 pub fn fuzz_redirect(bytes: &[u8]) {
     if let Some(target) = target_of_message(bytes) {
         assert_eq!(target_of_message(&message("", &target)), Some(target));
+    }
+    if let Some(target) = target_of_url(bytes) {
+        assert_eq!(target_of_url(url(&target).as_bytes()), Some(target));
     }
 }
 
@@ -128,11 +145,26 @@ mod tests {
         assert_eq!(target_of_message(&message("in maintenance", &target)), Some(target));
     }
 
+    #[test]
+    fn a_url_is_told_as_it_is_read() {
+        let target = Target::new("lb2", 3307).expect("a host and a port");
+        assert_eq!(url(&target), "mariadb://lb2:3307");
+        assert_eq!(target_of_url(b"mariadb://lb2:3307"), Some(target.clone()));
+        assert_eq!(target_of_url(b"mysql://lb2:3307"), Some(target));
+        assert_eq!(target_of_url(b"mysql://lb2").map(|target| target.port()), Some(3306));
+        for url in
+            [&b""[..], b"lb2:3307", b"mariadb://", b"mariadb://lb2:3307/", b"http://lb2:3307", b"mariadb://u@lb2:1"]
+        {
+            assert_eq!(target_of_url(url), None, "{}", url.escape_ascii());
+        }
+    }
+
     proptest! {
         #[test]
         fn hostile_messages_are_no_trouble(bytes: Vec<u8>) {
             fuzz_redirect(&bytes);
             fuzz_redirect(&[b"|x|", &bytes[..]].concat());
+            fuzz_redirect(&[b"mariadb://", &bytes[..]].concat());
         }
     }
 }

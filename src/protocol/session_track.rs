@@ -1,6 +1,9 @@
 //! Changes of session state, as an OK packet carries them for a client with SESSION_TRACK.
 
-use super::reader::{Malformed, Reader};
+use super::{
+    reader::{Malformed, Reader},
+    writer::Writer,
+};
 
 /// One change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,32 @@ impl<'a> Iterator for Trackers<'a> {
         }
         Some(tracker)
     }
+}
+
+/// The changes that are kept, up to the first malformed one.
+pub fn filtered(trackers: &[u8], is_kept: impl Fn(&Tracker<'_>) -> bool) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(trackers.len());
+    let mut rest = iterate(trackers);
+    let mut start = 0;
+    while let Some(Ok(tracker)) = rest.next() {
+        let end = trackers.len() - rest.left();
+        if is_kept(&tracker) {
+            kept.extend_from_slice(&trackers[start..end]);
+        }
+        start = end;
+    }
+    kept
+}
+
+/// Appends the change of a system variable.
+pub fn append_variable(trackers: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let mut pair = Vec::with_capacity(name.len() + value.len() + 2);
+    let mut writer = Writer::new(&mut pair);
+    writer.lenenc_bytes(name);
+    writer.lenenc_bytes(value);
+    let mut writer = Writer::new(trackers);
+    writer.u8(0);
+    writer.lenenc_bytes(&pair);
 }
 
 fn parse_tracker<'a>(reader: &mut Reader<'a>) -> Result<Tracker<'a>, Malformed> {
@@ -120,6 +149,13 @@ mod tests {
         let trackers = b"\x00\x0f\x0aautocommit\x03OFF";
         let Some(Ok(Tracker::SystemVariables(changes))) = iterate(trackers).next() else { panic!("variables") };
         assert_eq!(changes.iterate().collect::<Vec<_>>(), [(&b"autocommit"[..], &b"OFF"[..])]);
+    }
+
+    #[test]
+    fn a_variable_is_written_as_it_is_read() {
+        let mut trackers = b"\x02\x011".to_vec();
+        append_variable(&mut trackers, b"autocommit", b"OFF");
+        assert_eq!(trackers, b"\x02\x011\x00\x0f\x0aautocommit\x03OFF");
     }
 
     #[test]

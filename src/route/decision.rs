@@ -20,6 +20,8 @@ pub struct Question<'a> {
     pub required: Capabilities,
     /// What the session must see; absent: any state will do.
     pub fresh: Option<&'a GtidPosition>,
+    /// Servers that have a connection at rest for the session: there it needs no place.
+    pub lendable: &'a [ServerId],
     /// A turn counter where the pool goes round robin, else a random number.
     pub tie_break: u32,
 }
@@ -28,7 +30,7 @@ impl Question<'_> {
     /// Where the next session of this pool would go: no client was promised anything, no server has failed it, and
     /// nobody's turn has come.
     pub fn without_a_session(pool: PoolIndex) -> Question<'static> {
-        Question { pool, excluded: &[], required: Capabilities::NONE, fresh: None, tie_break: 0 }
+        Question { pool, excluded: &[], required: Capabilities::NONE, fresh: None, lendable: &[], tie_break: 0 }
     }
 }
 
@@ -85,7 +87,7 @@ pub fn decide(table: &RoutingTable, question: &Question<'_>) -> Result<Decision,
 pub enum Verdict {
     /// It may.
     Usable {
-        /// Connections it has now.
+        /// Connections of it that are in use now.
         connections: u32,
         /// Its share.
         weight: u32,
@@ -123,7 +125,8 @@ pub enum Obstacle {
 /// The verdict over one server of a pool's cluster. Load comes last: who is full is usable otherwise.
 pub fn verdict(table: &RoutingTable, pool: PoolIndex, server: ServerIndex, question: &Question<'_>) -> Verdict {
     let entry = table.server(server);
-    let connections = entry.load.connections();
+    let connections = entry.load.in_use();
+    let is_full = entry.max_connections != 0 && entry.load.connections() >= entry.max_connections;
     let missing = missing(question.required, entry.capabilities());
     let obstacle = if entry.health.condition != Condition::Up {
         Obstacle::NotUp(entry.health.condition)
@@ -137,7 +140,7 @@ pub fn verdict(table: &RoutingTable, pool: PoolIndex, server: ServerIndex, quest
         Obstacle::Excluded
     } else if missing != Capabilities::NONE {
         Obstacle::Lacks(missing)
-    } else if entry.max_connections != 0 && connections >= entry.max_connections {
+    } else if is_full && !question.lendable.contains(&entry.id) {
         Obstacle::Full { max: entry.max_connections }
     } else {
         return Verdict::Usable { connections, weight: entry.weight, sight: Sight::of(entry, question.fresh) };
@@ -164,6 +167,11 @@ impl Verdict {
             Verdict::Usable { connections, weight, sight } => Some(Candidate { server, connections, weight, sight }),
             Verdict::Unusable(_) => None,
         }
+    }
+
+    /// Whether the server may be picked.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Verdict::Usable { .. })
     }
 
     pub(super) fn is_full(self) -> bool {
@@ -232,7 +240,7 @@ mod tests {
 
     fn question(table: &RoutingTable, pool: &str) -> Question<'static> {
         let pool = table.config.pool_by_name(pool).unwrap();
-        Question { pool, excluded: &[], required: Capabilities::NONE, fresh: None, tie_break: 0 }
+        Question { pool, ..Question::without_a_session(pool) }
     }
 
     fn decision(table: &RoutingTable, pool: &str, server: usize) -> Result<Decision, Refusal> {
@@ -264,6 +272,17 @@ mod tests {
         assert_eq!(decide(&table, &question(&table, "read")), Err(Refusal::AllFull));
         places.pop();
         assert_eq!(decide(&table, &question(&table, "read")), decision(&table, "read", 1));
+    }
+
+    #[test]
+    fn a_connection_at_rest_is_no_load_and_needs_no_place() {
+        let table = shop(&["", "max_connections = 2", "max_connections = 2"]);
+        let _places = (occupy(&table, 1, 2), occupy(&table, 2, 2));
+        let _resting = table.servers[1].load.rest();
+        assert_eq!(decide(&table, &question(&table, "read")), Err(Refusal::AllFull), "it is another user's");
+        let lendable = [table.servers[1].id, table.servers[2].id];
+        let question = Question { lendable: &lendable, ..question(&table, "read") };
+        assert_eq!(decide(&table, &question), decision(&table, "read", 1), "there one less is in use");
     }
 
     #[test]

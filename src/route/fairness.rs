@@ -31,8 +31,7 @@ pub fn is_fair(table: &RoutingTable, pool: PoolIndex, server: ServerIndex) -> bo
 /// The server that the session has, if it may be used: when it is full, the session is one of those that fill it.
 fn held(table: &RoutingTable, server: ServerIndex, verdict: Verdict) -> Option<Candidate> {
     let entry = table.server(server);
-    let full =
-        Candidate { server, connections: entry.load.connections(), weight: entry.weight, sight: Sight::Anything };
+    let full = Candidate { server, connections: entry.load.in_use(), weight: entry.weight, sight: Sight::Anything };
     match verdict {
         Verdict::Usable { .. } => verdict.candidate(server),
         Verdict::Unusable(Obstacle::Full { .. }) => Some(full),

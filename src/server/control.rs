@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::door::Door;
 use super::listeners::{Listeners, Notice};
 use super::notify::{Message, ServiceManager};
 use super::reload::Source;
+use super::replies::{self, Counted, LastMinute};
 use super::socket_file::SocketFile;
+use super::watchdog::Watchdog;
 use crate::admin::explain::{self, Asked};
+use crate::admin::metrics::{Metrics, Totals};
 use crate::admin::shapes::{
     InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status,
 };
@@ -23,14 +27,14 @@ use crate::monitor::Monitor;
 use crate::protocol::redirect::Target;
 use crate::session::Ending;
 use crate::topology::{Existing, Redirect, RoutingTable};
-use crate::worker::{self, Handle, SessionRow, Undelivered, Workers};
+use crate::worker::{self, Counters, Handle, SessionRow, Undelivered, Workers};
 
 /// Orders that may wait; a signal that comes beyond that waits with its sender.
 pub(super) const ORDERS_MAX: usize = 8;
 
 /// How often a worker with a full mailbox is tried again, and how many times: it reads its mail once a turn, so two
 /// seconds without are a worker that hangs.
-const MAIL_RETRY: Duration = Duration::from_millis(10);
+pub(super) const MAIL_RETRY: Duration = Duration::from_millis(10);
 const MAIL_TRIES_MAX: usize = 200;
 
 /// What the process is told to do.
@@ -81,6 +85,9 @@ pub(super) struct Control {
     pub(super) manager: ServiceManager,
     pub(super) phase: Phase,
     pub(super) started: Instant,
+    pub(super) door: Door,
+    pub(super) last_minute: LastMinute,
+    pub(super) watchdog: Watchdog,
     pub(super) questions: mpsc::Receiver<Question>,
     /// The number of each worker whose thread has ended.
     pub(super) deaths: mpsc::UnboundedReceiver<usize>,
@@ -99,6 +106,7 @@ impl Control {
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), WorkerEnded> {
         let mut failed = None;
         let mut alive = self.workers.handles().len();
+        let mut period = tokio::time::interval(replies::PERIOD);
         loop {
             let next = tokio::select! {
                 Some(order) = orders.recv() => self.obey(order).await,
@@ -106,6 +114,14 @@ impl Control {
                 Some(worker) = self.deaths.recv() => {
                     alive -= 1;
                     self.worker_ended(worker, &mut failed).await
+                }
+                () = self.watchdog.tick() => {
+                    self.look_after_workers();
+                    Next::GoOn
+                }
+                _ = period.tick() => {
+                    self.last_minute.keep(Counted::by(self.workers.handles()), Instant::now());
+                    Next::GoOn
                 }
                 () = deadline(self.phase) => {
                     tracing::warn!("shutdown_timeout is over; sessions that are cut off: {}", self.sessions());
@@ -118,6 +134,14 @@ impl Control {
         }
         self.end().await;
         failed.map_or(Ok(()), Err)
+    }
+
+    /// A manager that hears nothing for as long as it said starts the process again.
+    fn look_after_workers(&mut self) {
+        match self.watchdog.all_answer(self.workers.handles()) {
+            true => self.tell_manager(&Message::Watchdog),
+            false => tracing::warn!("a worker does not answer; the service manager is not told that all is well"),
+        }
     }
 
     async fn obey(&mut self, order: Order) -> Next {
@@ -162,7 +186,7 @@ impl Control {
         Next::GoOn
     }
 
-    async fn end(mut self) {
+    pub(super) async fn end(mut self) {
         if self.phase == Phase::Serving {
             self.tell_manager(&Message::Stopping);
         }
@@ -176,7 +200,7 @@ impl Control {
         // Who asked may have gone away meanwhile; an answer that nobody reads is dropped.
         match question {
             Question::Status(answer) => drop(answer.send(self.status())),
-            Question::Sessions(answer) => self.collect_sessions(answer),
+            Question::Sessions { limit, answer } => self.collect_sessions(limit, answer),
             Question::Explain { user, sql, answer } => {
                 let asked = Asked { user: &user, sql: sql.as_deref() };
                 let explained = explain::online(&self.table.load(), &asked);
@@ -192,6 +216,7 @@ impl Control {
                 drop(answer.send(self.instant_failover(mode, target, existing).await));
             }
             Question::Health(answer) => drop(answer.send(self.shown_phase())),
+            Question::Metrics(answer) => drop(answer.send(self.metrics())),
         }
         Next::GoOn
     }
@@ -220,14 +245,14 @@ impl Control {
     }
 
     /// Asks every worker, in a task of its own: the loop does not wait for them.
-    fn collect_sessions(&self, answer: oneshot::Sender<Vec<SessionStatus>>) {
+    fn collect_sessions(&self, limit: usize, answer: oneshot::Sender<Vec<SessionStatus>>) {
         let handles = self.workers.handles().to_vec();
         tokio::spawn(async move {
             let mut asked = Vec::new();
             for (worker, handle) in handles.iter().enumerate() {
                 let order = || {
                     let (rows, answered) = oneshot::channel();
-                    Some((worker::Order::Sessions(rows), answered))
+                    Some((worker::Order::Sessions { limit, answer: rows }, answered))
                 };
                 asked.extend(deliver(worker, handle, order).await);
             }
@@ -237,12 +262,42 @@ impl Control {
                 sessions.extend(answered.await.unwrap_or_default().into_iter().map(session_status));
             }
             sessions.sort_by_key(|session| session.id);
+            sessions.truncate(limit);
             drop(answer.send(sessions));
         });
     }
 
+    fn metrics(&self) -> Metrics {
+        let replies = Counted::by(self.workers.handles()).named(&self.table.load());
+        Metrics { status: self.status(), started_seconds: self.started_seconds(), totals: self.totals(), replies }
+    }
+
+    /// The wall clock may have been set since the start: then this moves with it, as it must to be compared with others.
+    fn started_seconds(&self) -> f64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(self.started.elapsed()).as_secs_f64()
+    }
+
+    fn totals(&self) -> Totals {
+        let counters = || self.workers.handles().iter().map(Handle::counters);
+        let sum =
+            |of: fn(&Counters) -> &AtomicU64| counters().map(|counters| of(counters).load(Ordering::Relaxed)).sum();
+        let ended = |ending: Ending| (ending.name(), counters().map(|counters| counters.ended(ending)).sum());
+        Totals {
+            accepted: sum(|counters| &counters.accepted),
+            accepts_failed: sum(|counters| &counters.accepts_failed),
+            client_bytes: sum(|counters| &counters.client_bytes),
+            server_bytes: sum(|counters| &counters.server_bytes),
+            faults: sum(|counters| &counters.faults),
+            waits: sum(|counters| &counters.waits),
+            waits_expired: sum(|counters| &counters.waits_expired),
+            ended: Ending::ALL.into_iter().map(ended).collect(),
+        }
+    }
+
     fn status(&self) -> Status {
         let table = self.table.load();
+        let replies = self.last_minute.until(Counted::by(self.workers.handles()), Instant::now());
         Status {
             process: ProcessStatus {
                 version: env!("CARGO_PKG_VERSION").to_string(),
@@ -252,12 +307,13 @@ impl Control {
                 engine: self.workers.engine().to_string(),
                 workers: self.workers.handles().len(),
                 table_epoch: table.epoch,
+                http: self.door.address().map(|address| address.to_string()),
             },
             sessions: self.session_count(&table),
             split: self.split_counts(&table),
             instant_failover: Some(self.instant_failover_status(&table)),
             listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
-            clusters: report::clusters(&table, Instant::now()),
+            clusters: report::clusters(&table, &replies, Instant::now()),
             pools: report::pools(&table),
             successions: report::successions(&self.monitor.successions(), Instant::now()),
         }

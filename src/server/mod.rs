@@ -6,8 +6,11 @@
 //! | `control` | the control thread's loop: orders, operators' questions, workers that end |
 //! | `reload` | from a changed file to a changed process, or to the reasons why not |
 //! | `listeners` | the addresses clients connect to, over the life of the process |
+//! | `door` | the status page's address, over the life of the process |
+//! | `replies` | how long servers took to reply |
 //! | `signals` | signals as orders |
 //! | `notify` | what the service manager is told |
+//! | `watchdog` | signs of life for the service manager |
 //! | `socket_file` | a UNIX socket's file, which goes away with it |
 //!
 //! [`run`] is the command: it ends when a signal says so. [`start`] gives the same process to a program that has its
@@ -15,12 +18,15 @@
 //! see (`admin`).
 
 mod control;
+mod door;
 mod listeners;
 mod notify;
 mod opening;
 mod reload;
+mod replies;
 mod signals;
 mod socket_file;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +45,7 @@ use crate::log;
 use crate::topology::RoutingTable;
 
 pub use control::WorkerEnded;
+pub use door::CannotOpen;
 pub use listeners::BindError;
 pub use opening::StartError;
 

@@ -8,6 +8,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// Where messages go, if anybody wants them.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Message<'a> {
     Reloading { monotonic_microseconds: u64 },
     /// The process is ending.
     Stopping,
+    /// All is well: to be said again and again where the manager asked for it.
+    Watchdog,
     /// One line for `systemctl status`.
     Status(&'a str),
 }
@@ -63,10 +66,24 @@ impl Message<'_> {
                 format!("RELOADING=1\nMONOTONIC_USEC={monotonic_microseconds}")
             }
             Message::Stopping => "STOPPING=1".to_string(),
+            Message::Watchdog => "WATCHDOG=1".to_string(),
             // A message is a list of lines: a line break in the text would start a new field.
             Message::Status(text) => format!("STATUS={}", text.replace('\n', " ")),
         }
     }
+}
+
+/// How long the manager waits for a [`Message::Watchdog`] before it ends this process; absent where it waits for none.
+pub(crate) fn watchdog_patience() -> Option<Duration> {
+    let variable = |name| std::env::var(name).ok();
+    patience(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id())
+}
+
+/// As sd_watchdog_enabled(3) reads the two variables.
+fn patience(microseconds: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
+    let is_ours = pid.is_none_or(|pid| pid.parse() == Ok(own));
+    let microseconds = microseconds?.parse().ok().filter(|&microseconds| microseconds > 0 && is_ours)?;
+    Some(Duration::from_micros(microseconds))
 }
 
 /// `@name` is a name in the abstract namespace, `/path` a file; nothing else can be a datagram socket here.
@@ -95,6 +112,7 @@ mod tests {
             (Message::Reloading { monotonic_microseconds: 12_345 }, "RELOADING=1\nMONOTONIC_USEC=12345"),
             (Message::Status("2 listeners\nREADY=1"), "STATUS=2 listeners READY=1"),
             (Message::Stopping, "STOPPING=1"),
+            (Message::Watchdog, "WATCHDOG=1"),
         ] {
             manager.tell(&message).expect("somebody listens");
             assert_eq!(received(listening), expected);
@@ -115,6 +133,17 @@ mod tests {
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
         let listening = UnixDatagram::bind_addr(&address).expect("a socket");
         check_messages(&listening, OsString::from(format!("@{name}")));
+    }
+
+    #[test]
+    fn a_watchdog_waits_for_the_process_that_it_names() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(patience(Some("30000000"), None, 7), seconds(30));
+        assert_eq!(patience(Some("30000000"), Some("7"), 7), seconds(30));
+        assert_eq!(patience(Some("30000000"), Some("8"), 7), None);
+        for nothing in [None, Some("0"), Some("soon"), Some("")] {
+            assert_eq!(patience(nothing, Some("7"), 7), None);
+        }
     }
 
     #[test]

@@ -11,10 +11,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::control::{Control, Phase};
+use super::door::{CannotOpen, Door};
 use super::listeners::{BindError, Listeners};
-use super::notify::{Message, ServiceManager};
+use super::notify::{Message, ServiceManager, watchdog_patience};
 use super::reload::Source;
+use super::replies::LastMinute;
 use super::socket_file::SocketFile;
+use super::watchdog::Watchdog;
 use crate::admin;
 use crate::config::limits::{self, Bytes};
 use crate::config::{Config, IoEngine};
@@ -45,6 +48,8 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The status page's address cannot be listened on.
+    Http(CannotOpen),
     /// No RSA key for `caching_sha2_password`.
     RsaKey(String),
     /// A worker cannot be started.
@@ -60,6 +65,7 @@ impl fmt::Display for StartError {
                 write!(out, "admin socket {}: something else is there; is sqluice running already?", path.display())
             }
             StartError::AdminSocket { path, error } => write!(out, "admin socket {}: {error}", path.display()),
+            StartError::Http(error) => error.fmt(out),
             StartError::RsaKey(error) => write!(out, "cannot make an RSA key: {error}"),
             StartError::Workers(error) => write!(out, "cannot start the workers: {error}"),
         }
@@ -78,6 +84,9 @@ impl Control {
         let (admin_socket, admin_file) = bind_admin_socket(&config)?;
         let mut listeners = Listeners::new(config.process.workers);
         let plan = listeners.prepare(&config.listeners).map_err(StartError::Listen)?;
+        let (questions, questions_inbox) = mpsc::channel(admin::QUESTIONS_MAX);
+        let mut door = Door::new(questions.clone());
+        let door_plan = door.prepare(&config.admin).map_err(StartError::Http)?;
         tracing::info!("memory for sessions and buffers: {} at most", Bytes(limits::worst_case_bytes(&config).bytes()));
 
         let mut beliefs = Beliefs::new(Arc::clone(&config), Instant::now());
@@ -104,7 +113,7 @@ impl Control {
         let promoter = Promoter::new(Arc::clone(&table), monitor.steering());
         promoter.watch();
         let notices = listeners.swap(plan);
-        let (questions, questions_inbox) = mpsc::channel(admin::QUESTIONS_MAX);
+        door.swap(door_plan, &config.admin);
         tokio::spawn(serve_admin(admin_socket, questions));
         let control = Control {
             source,
@@ -116,6 +125,9 @@ impl Control {
             manager,
             phase: Phase::Serving,
             started,
+            door,
+            last_minute: LastMinute::new(started),
+            watchdog: Watchdog::new(watchdog_patience()),
             questions: questions_inbox,
             deaths: deaths_inbox,
             _admin_file: admin_file,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::control::{Control, Phase};
+use super::door;
 use super::listeners::Plan;
 use super::notify::Message;
 use crate::admin::ReloadRefused;
@@ -56,11 +57,13 @@ impl Control {
         let current = Arc::clone(&self.table.load().config);
         let (config, changes) = keep_until_restart(wanted, &current);
         let plan = self.listeners.prepare(&config.listeners).map_err(|error| impossible(&error.to_string()))?;
-        Ok(Proven { config, changes, plan })
+        let door = self.door.prepare(&config.admin).map_err(|error| impossible(&error.to_string()))?;
+        Ok(Proven { config, changes, plan, door })
     }
 
     async fn apply(&mut self, proven: Proven) -> Reloaded {
         log::set_level(proven.config.log.level);
+        self.door.swap(proven.door, &proven.config.admin);
         // The table is published before a new listener accepts anyone, and before a removed one stops.
         let before = Arc::clone(&self.table.load().redirect);
         self.monitor.apply(Arc::new(proven.config)).await;
@@ -99,6 +102,7 @@ struct Proven {
     /// Against the configuration in force, with what has to wait for a restart.
     changes: Vec<Change>,
     plan: Plan,
+    door: door::Plan,
 }
 
 /// The wanted configuration with the present values of what only a start can set, and all changes that were wanted.

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper::Method;
 use tempfile::TempDir;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use super::control::Order;
 use super::notify::ServiceManager;
 use super::reload::Source;
+use super::watchdog::Watchdog;
 use super::*;
 use crate::admin::ReloadRefused;
 use crate::admin::client;
@@ -176,6 +178,36 @@ async fn a_reload_that_is_refused_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_status_page_follows_the_configuration_and_keeps_its_address_when_the_next_is_taken() {
+    let place = Place::new();
+    let mut control = place.control(ServiceManager::Absent).await;
+    assert_eq!(control.door.address(), None);
+    let text = |http: &str| place.text("").replace("socket =", &format!("{http}\nsocket ="));
+    place.write(&text("http = \"127.0.0.1:0\""));
+    assert_eq!(control.reload().await.expect("a good file").changes, ["admin: http none -> \"127.0.0.1:0\""]);
+    let first = control.door.address().expect("it is open");
+    TcpStream::connect(first).expect("it listens");
+
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let taken_address = taken.local_addr().expect("bound");
+    place.write(&text(&format!("http = \"{taken_address}\"")));
+    let Err(ReloadRefused::Impossible(lines)) = control.reload().await else { panic!("the address is taken") };
+    assert!(lines[0].starts_with(&format!("[admin] http: cannot listen on {taken_address}: ")), "{lines:?}");
+    assert_eq!(control.door.address(), Some(first));
+
+    drop(taken);
+    control.reload().await.expect("it is free now");
+    assert_eq!(control.door.address(), Some(taken_address));
+    // The task of the first one ends when the runtime comes to it.
+    while TcpStream::connect(first).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    place.write(&text(""));
+    control.reload().await.expect("a good file");
+    assert_eq!(control.door.address(), None);
+}
+
+#[tokio::test]
 async fn the_service_manager_hears_of_start_reload_and_end() {
     let place = Place::new();
     let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
@@ -196,6 +228,47 @@ async fn the_service_manager_hears_of_start_reload_and_end() {
     control.run(inbox).await.expect("the worker ends when it is told to");
     assert_eq!(heard(), "STOPPING=1");
     assert!(theirs.recv(&mut [0; 1]).is_err(), "that was all");
+}
+
+#[tokio::test]
+async fn the_service_manager_hears_that_all_is_well_while_workers_answer_and_nothing_while_one_does_not() {
+    let place = Place::new();
+    let control = place.control(ServiceManager::Absent).await;
+    let workers = control.workers.handles().to_vec();
+    let mut watchdog = Watchdog::new(Some(Duration::from_millis(4)));
+    assert!(watchdog.all_answer(&workers), "nobody was asked yet");
+    assert!(!watchdog.all_answer(&workers), "the worker has had no turn to answer in");
+    while !watchdog.all_answer(&workers) {
+        watchdog.tick().await;
+    }
+    control.end().await;
+    // Workers that have ended are told of elsewhere.
+    while !watchdog.all_answer(&workers) {
+        watchdog.tick().await;
+    }
+}
+
+#[tokio::test]
+async fn signs_of_life_are_sent_from_the_loop() {
+    let place = Place::new();
+    let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
+    theirs.set_nonblocking(true).expect("a socket takes that");
+    let mut control = place.control(ServiceManager::Listening(ours)).await;
+    control.watchdog = Watchdog::new(Some(Duration::from_millis(4)));
+    let (orders, inbox) = mpsc::channel(1);
+    let heard = async {
+        let theirs = tokio::net::UnixDatagram::from_std(theirs).expect("a runtime");
+        let mut signs = 0;
+        while signs < 3 {
+            let mut buffer = [0; 512];
+            let length = theirs.recv(&mut buffer).await.expect("a message comes");
+            signs += usize::from(&buffer[..length] == b"WATCHDOG=1");
+        }
+        orders.send(Order::Stop).await.expect("there is a place for one");
+        theirs
+    };
+    let (ended, _theirs) = tokio::join!(control.run(inbox), heard);
+    ended.expect("the worker ends when it is told to");
 }
 
 #[tokio::test]

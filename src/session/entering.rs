@@ -85,7 +85,8 @@ impl Entry {
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
-        Want { required: self.required, avoid, has_schema: self.login.database.is_some(), last: None }
+        let has_schema = self.login.database.is_some();
+        Want { required: self.required, avoid, has_schema, may_be_reset: true, last: None }
     }
 }
 
@@ -316,6 +317,8 @@ impl Session {
         if self.last_server.is_some() {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
             ok.trackers = trackers.filter(|trackers| !trackers.is_empty());
+        } else {
+            ok.trackers = self.told_at_login(ok.trackers.as_deref(), &entry.login.attributes, surroundings);
         }
         let status = ok.status;
         let mut payload = Vec::with_capacity(64);
@@ -439,17 +442,7 @@ impl Session {
 
 /// Trackers but for those of system variables.
 fn without_variables(trackers: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut rest = session_track::iterate(trackers);
-    let mut start = 0;
-    while let Some(Ok(tracker)) = rest.next() {
-        let end = trackers.len() - rest.left();
-        if !matches!(tracker, Tracker::SystemVariables(_)) {
-            kept.extend_from_slice(&trackers[start..end]);
-        }
-        start = end;
-    }
-    kept
+    session_track::filtered(trackers, |tracker| !matches!(tracker, Tracker::SystemVariables(_)))
 }
 
 /// A refusal is about the server, and not about the user.

@@ -131,7 +131,7 @@ impl Session {
         if !self.capabilities.contains(Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION) {
             return self.deny(sequence, errors::old_client(), Ending::LoginDenied);
         }
-        if let Some(error) = self.sent_elsewhere(surroundings) {
+        if let Some(error) = self.sent_elsewhere(&response.attributes, surroundings) {
             return self.deny(sequence, error, Ending::Redirected);
         }
         match admission {

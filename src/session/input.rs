@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    latency::Histogram,
     protocol::auth::RsaKey,
     topology::{RoutingTable, ServerId},
 };
@@ -41,8 +42,8 @@ pub struct Surroundings<'a> {
 pub enum Input {
     /// The server asked for by `Output::Lease` is connected; its greeting comes next.
     Leased(ServerFacts),
-    /// A home connection of the worker's is lent, in answer to `Output::Lease` or `Output::LeaseHome`. A new one is told
-    /// of by `Leased`.
+    /// A connection of the worker's is lent, in answer to `Output::Lease` or `Output::LeaseHome`; to a replica, in answer to
+    /// `Output::LeaseReplica` or `Output::ReclaimReplica`. A new one is told of by `Leased` or `ReplicaLeased`.
     Lent(Loan),
     /// The answer to `Output::Yield`: whether somebody waits for the connection.
     Yield {
@@ -86,11 +87,17 @@ pub struct ServerFacts {
     pub thread_id: u32,
     /// The connection is a UNIX socket: a password may be sent in clear.
     pub is_local: bool,
+    /// When the connection was begun: the server has not been started anew since.
+    pub since: Instant,
+    /// Where its replies are timed, with those to the worker's other sessions that the same pool sent there.
+    pub reply_times: Arc<Histogram>,
 }
 
 /// A connection that is lent to a session.
 #[derive(Clone, Debug)]
 pub struct Loan {
+    /// To home or to a replica.
+    pub side: Side,
     /// Its server.
     pub facts: ServerFacts,
     /// The session had it last, and nobody else since.

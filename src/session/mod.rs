@@ -19,6 +19,7 @@ mod errors;
 mod exchange;
 mod frontend;
 mod input;
+mod onward;
 mod output;
 mod parting;
 mod relay;
@@ -36,7 +37,7 @@ pub use ending::Ending;
 pub use input::{
     Displacement, DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings,
 };
-pub use output::{HomeWant, Output, Parking, ReplicaWant, Step, Want};
+pub use output::{HomeWant, LastReplica, Output, Parking, ReplicaWant, SharedWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
 use crate::{
@@ -133,6 +134,10 @@ pub struct Session {
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
     commands: u64,
+    /// Counts the connections given back: with the session's number it names one of them.
+    parkings: u64,
+    /// When the command under way, or the last one, was passed on.
+    asked_at: Instant,
     counts: Arc<RouteCounts>,
 }
 
@@ -179,6 +184,8 @@ impl Session {
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
             commands: 0,
+            parkings: 0,
+            asked_at: surroundings.now,
             counts: birth.counts,
         };
         session.greet(birth.admission, surroundings);
@@ -302,8 +309,7 @@ impl Session {
         if let State::Relay(relay) = &self.state
             && relay.is_idle()
         {
-            self.leave_replica();
-            self.leave_home_behind();
+            self.leave_connections_behind();
             self.say_goodbye_to_server();
         }
         self.close(Ending::ClientGone);

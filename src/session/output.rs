@@ -53,13 +53,15 @@ pub enum Output {
     Release,
     /// Lend a home connection of the session's user for some statements: one that rests, or a new one.
     LeaseHome(HomeWant, Option<ServerId>),
-    /// The home connection rests until the session, or another one of its user, needs it.
+    /// A connection rests until the session, or another one of its user, needs it.
     Park(Box<Parking>),
     /// Somebody may wait for the home connection that the session keeps: answered by `Input::Yield`.
     Yield,
-    /// Find, reserve and connect a replica for the reads of the session's user. The wait for it must be short: the
-    /// answer may be that there is none.
-    LeaseReplica(ReplicaWant),
+    /// Find, reserve and connect a replica for the reads of the session's user, or lend a connection to one. Where sessions
+    /// share them, the session waits for a while; else the answer may be at once that there is none.
+    LeaseReplica(Box<ReplicaWant>),
+    /// Lend the connection to a replica that the session gave back last, if nobody had it since.
+    ReclaimReplica(LastReplica),
     /// Give up the replica, after what was sent to it is written.
     ReleaseReplica,
     /// Ask where another session works; answered by `Input::SessionFound`.
@@ -87,6 +89,8 @@ pub struct Want {
     pub avoid: Option<ServerId>,
     /// The session has a schema; matters where connections are lent.
     pub has_schema: bool,
+    /// A connection that was another session's will do, after a reset.
+    pub may_be_reset: bool,
     /// The count of the connection that the session gave back last.
     pub last: Option<u64>,
 }
@@ -98,13 +102,17 @@ pub struct HomeWant {
     pub required: Capabilities,
     /// The session has a schema. One without cannot have a connection with one: no command takes it away.
     pub has_schema: bool,
+    /// A connection that was another session's will do, after a reset.
+    pub may_be_reset: bool,
     /// The count of the connection that the session gave back last, which is the best to have.
     pub last: u64,
 }
 
-/// A home connection that rests.
+/// A connection that rests.
 #[derive(Clone, Debug)]
 pub struct Parking {
+    /// To home or to a replica.
+    pub side: Side,
     /// Its server.
     pub facts: ServerFacts,
     /// What the client was promised when it was opened.
@@ -126,4 +134,24 @@ pub struct ReplicaWant {
     pub avoid: Vec<ServerId>,
     /// Better one that is known to have this.
     pub fresh: Option<GtidPosition>,
+    /// Of a session that shares its connections: what one must be like that is lent.
+    pub shared: Option<SharedWant>,
+}
+
+/// What a replica's connection must be like that is lent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedWant {
+    /// The session has a schema. One without cannot have a connection with one.
+    pub has_schema: bool,
+    /// Where the session read last. It stays there while that is fair: elsewhere it has to ask for what it has seen.
+    pub last: Option<LastReplica>,
+}
+
+/// The connection to a replica that a session gave back last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastReplica {
+    /// Its server.
+    pub server: ServerId,
+    /// The count by which the session knows it.
+    pub count: u64,
 }

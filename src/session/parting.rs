@@ -63,9 +63,12 @@ impl Relay {
 
 impl Session {
     /// What a client is told that is sent elsewhere when it logs in.
-    pub(super) fn sent_elsewhere(&self, surroundings: Surroundings<'_>) -> Option<ErrPacket> {
+    pub(super) fn sent_elsewhere(&self, attributes: &[u8], surroundings: Surroundings<'_>) -> Option<ErrPacket> {
         let redirect = &surroundings.table.redirect;
         let target = redirect.target_for(self.entrance)?;
+        if self.is_sent_by_url(attributes, surroundings.table) {
+            return None;
+        }
         Some(errors::elsewhere(&redirect.settings, target, errors::LOGIN_REJECTED))
     }
 
@@ -103,8 +106,7 @@ impl Session {
         if let State::Relay(relay) = &mut self.state {
             relay.exchange = Exchange::Idle;
         }
-        self.leave_replica();
-        self.leave_home_behind();
+        self.leave_connections_behind();
         self.say_goodbye_to_server();
         let redirect = &surroundings.table.redirect;
         // Where to go may have been taken back while the command came.

@@ -320,20 +320,21 @@ impl Session {
         match what {
             Move::Pass(step) => step,
             Move::Begin(step) => {
-                self.commands += 1;
+                self.count_command(surroundings.now);
                 self.remember_home(surroundings);
                 step
             }
             Move::Over(step) => {
+                self.time_reply(from, surroundings.now);
                 self.command_over(surroundings);
                 step
             }
-            other => self.carry_out(other, bytes, surroundings),
+            other => self.carry_out(other, from, bytes, surroundings),
         }
     }
 
     /// All that is not plain forwarding.
-    fn carry_out(&mut self, what: Move, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
+    fn carry_out(&mut self, what: Move, from: Side, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
         match what {
             Move::Pass(step) | Move::Begin(step) | Move::Over(step) => step,
             Move::Ready(side) => {
@@ -345,7 +346,7 @@ impl Session {
                 }
             }
             Move::Say { side, packet, shape, length } => {
-                self.commands += 1;
+                self.count_command(surroundings.now);
                 if let State::Relay(relay) = &mut self.state {
                     relay.begin_whole(side, shape);
                 }
@@ -354,7 +355,7 @@ impl Session {
                 Step::Consume { length }
             }
             Move::Head { packet, length } => {
-                self.commands += 1;
+                self.count_command(surroundings.now);
                 self.outputs.push_back(Output::Send(Side::Server, packet));
                 Step::Consume { length }
             }
@@ -366,6 +367,7 @@ impl Session {
             Move::Rewritten { length, packet, is_over } => {
                 self.outputs.push_back(Output::Send(Side::Client, packet));
                 if is_over {
+                    self.time_reply(from, surroundings.now);
                     self.command_over(surroundings);
                 }
                 Step::Consume { length }
@@ -387,8 +389,7 @@ impl Session {
                 Step::Consume { length: bytes.len() }
             }
             Move::Quit => {
-                self.leave_replica();
-                self.leave_home_behind();
+                self.leave_connections_behind();
                 self.say_goodbye_to_server();
                 self.close(Ending::Quit);
                 Step::Consume { length: bytes.len() }
@@ -444,6 +445,24 @@ impl Session {
         }
     }
 
+    /// A command goes to a server.
+    fn count_command(&mut self, now: Instant) {
+        self.commands += 1;
+        self.asked_at = now;
+    }
+
+    /// A server has replied to the command under way. What the client ends itself has no reply.
+    fn time_reply(&self, from: Side, now: Instant) {
+        let server = match from {
+            Side::Server => self.server.as_ref(),
+            Side::Replica => self.replica(),
+            Side::Client | Side::Errand => None,
+        };
+        if let Some(server) = server {
+            server.reply_times.count(now.saturating_duration_since(self.asked_at));
+        }
+    }
+
     /// A drain that waited for the end of a command or transaction.
     pub(super) fn leave_if_asked(&mut self) {
         if self.draining.is_some()
@@ -487,6 +506,6 @@ impl Session {
             relay.exchange = Exchange::Idle;
         }
         self.leave_if_asked();
-        self.let_home_go(None);
+        self.let_connections_go(None);
     }
 }

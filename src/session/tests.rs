@@ -1,5 +1,8 @@
 //! What a session promises whoever it serves, between two fake ends.
 
+#[path = "tests/timing.rs"]
+mod timing;
+
 use std::time::Duration;
 
 use super::{stage::*, *};

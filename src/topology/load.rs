@@ -35,6 +35,11 @@ impl ServerLoad {
         self.resting.load(Ordering::Relaxed)
     }
 
+    /// Connections that are in use, or are being made.
+    pub fn in_use(&self) -> u32 {
+        self.connections().saturating_sub(self.resting())
+    }
+
     /// Counts one connection among those that rest, for as long as the guard lives.
     pub fn rest(self: &Arc<Self>) -> Resting {
         self.resting.fetch_add(1, Ordering::Relaxed);

@@ -65,11 +65,18 @@ impl Redirect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RedirectMode;
+    use crate::config::{RedirectMode, RedirectUrl};
 
     fn settings(mode: RedirectMode) -> InstantFailover {
         let target = Target::new("lb2", 3306);
-        InstantFailover { mode, target, error_code: 4196, text: "in maintenance".to_owned() }
+        InstantFailover {
+            mode,
+            target,
+            error_code: 4196,
+            text: "in maintenance".to_owned(),
+            redirect_url: RedirectUrl::Off,
+            followers: Vec::new(),
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::config::ClusterIndex;
 pub struct Succession {
     /// The cluster's name.
     pub cluster: String,
+    /// Which change of its cluster it is since the start, from 1.
+    pub number: u64,
     /// The old primary's name.
     pub from: String,
     /// The new primary's name.
@@ -120,10 +122,14 @@ impl Successions {
             rerouted: now,
             first_reply: None,
         };
-        if self.done.len() == KEPT_MAX {
-            self.done.pop_front();
+        let of_cluster = || self.done.iter().filter(|change| change.cluster == cluster);
+        let number = of_cluster().next_back().map_or(1, |last| last.number + 1);
+        if of_cluster().count() == KEPT_MAX {
+            let oldest = self.done.iter().position(|change| change.cluster == cluster);
+            oldest.and_then(|oldest| self.done.remove(oldest));
         }
-        self.done.push_back(Succession { cluster: cluster.to_owned(), from: old.name, to: name.to_owned(), phases });
+        let (cluster, to) = (cluster.to_owned(), name.to_owned());
+        self.done.push_back(Succession { cluster, number, from: old.name, to, phases });
     }
 
     fn nobody_reigns(&mut self, cluster: &str, now: Instant) {
@@ -141,7 +147,7 @@ fn primary(table: &RoutingTable, cluster: ClusterIndex) -> Option<(ServerId, &st
 
 impl fmt::Display for Succession {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Succession { cluster, from, to, phases } = self;
+        let Succession { cluster, number: _, from, to, phases } = self;
         write!(out, "primary of cluster {cluster}: {from} -> {to}")?;
         let begin = phases.last_good_reply.unwrap_or(phases.detected);
         for (what, moment) in phases.named() {
@@ -169,7 +175,7 @@ impl Phases {
     }
 }
 
-/// Changes that are kept.
+/// Changes that are kept of a cluster.
 const KEPT_MAX: usize = 16;
 
 #[cfg(test)]
@@ -253,5 +259,7 @@ mod tests {
         }
         let kept = set.history.kept();
         assert_eq!((kept.len(), kept.last().map(|change| change.to.as_str())), (KEPT_MAX, Some("db2")));
+        let numbers: Vec<u64> = kept.iter().map(|change| change.number).collect();
+        assert_eq!(numbers, (24..=39).collect::<Vec<_>>(), "of all 39, the latest");
     }
 }

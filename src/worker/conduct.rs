@@ -231,7 +231,8 @@ impl Worker {
             Output::LeaseHome(want, avoid) => self.lease_home(key, &want, avoid),
             Output::Park(parking) => self.park(key, *parking),
             Output::Yield => self.answer_yield(key),
-            Output::LeaseReplica(want) => self.lease_replica(key, &want),
+            Output::LeaseReplica(want) => self.lease_replica(key, want),
+            Output::ReclaimReplica(last) => self.reclaim_replica(key, last),
             Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession(id) => self.find_session(key, id),
             Output::Errand(server) => self.errand(key, server),
@@ -287,7 +288,7 @@ impl Worker {
             None => self.free(place),
         }
         match replica {
-            Some(replica) => self.depart(*replica, replica_place, Farewell::WhenWritten),
+            Some(replica) => self.depart(*replica, replica_place, server_farewell),
             None => self.free(replica_place),
         }
         if let Some(errand) = errand {

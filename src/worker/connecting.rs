@@ -7,6 +7,7 @@ use tracing::debug;
 
 use crate::{
     io::{self, Errno, SocketId},
+    latency::Histogram,
     session::{Input, ServerFacts, Side},
     slab::Key,
     topology::{self, Failure, Report, ServerId, ServerIndex},
@@ -28,7 +29,13 @@ pub(super) struct Connecting {
 impl Worker {
     /// Begins to connect. An error is one of ours, for want of descriptors or memory: the server has not heard of it, and
     /// must not be believed to be down.
-    pub(super) fn connect(&mut self, key: Key, side: Side, server: ServerIndex) -> std::io::Result<()> {
+    pub(super) fn connect(
+        &mut self,
+        key: Key,
+        side: Side,
+        server: ServerIndex,
+        reply_times: Arc<Histogram>,
+    ) -> std::io::Result<()> {
         let entry = self.table.server(server);
         let endpoint = entry.endpoint.as_ref().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let timeout = self.table.config.cluster(entry.cluster).connect_timeout;
@@ -38,6 +45,8 @@ impl Worker {
             login_timeout: timeout,
             thread_id: 0,
             is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
+            since: self.now,
+            reply_times,
         };
         let address = socket_address(endpoint)?;
         let socket = io::socket::outgoing(&address)?;
@@ -47,8 +56,10 @@ impl Worker {
         self.timers.set(deadline, Timer::Connecting(key));
         let config_count = self.config_count;
         let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
-        if side == Side::Server {
-            tenant.lease.config_count = config_count;
+        match side {
+            Side::Server => tenant.lease.config_count = config_count,
+            Side::Replica => tenant.lease.replica_config_count = config_count,
+            Side::Client | Side::Errand => {}
         }
         tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
         match side {

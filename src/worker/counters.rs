@@ -1,10 +1,11 @@
-//! What one worker has done so far. The status shows the sessions; the others are read in tests and wait for a metrics page.
+//! What one worker has done so far.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
+use super::reply_times::ReplyTimes;
 use crate::session::{Ending, RouteCounts};
 
 /// Counts of one worker. Only the worker writes them; anyone may read them.
@@ -25,6 +26,12 @@ pub struct Counters {
     pub accepts_failed: AtomicU64,
     /// Faults of ours that ended a session.
     pub faults: AtomicU64,
+    /// Times that a session had to wait for a server.
+    pub waits: AtomicU64,
+    /// Of those, the ones that ended without a server.
+    pub waits_expired: AtomicU64,
+    /// How long servers took to reply.
+    pub reply_times: ReplyTimes,
     /// Where the statements of split sessions ran.
     pub routes: Arc<RouteCounts>,
     ended: [AtomicU64; Ending::ALL.len()],

@@ -1,19 +1,26 @@
 //! Finding a server for a session and reserving a place at it; what a session holds, and gives back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracing::warn;
 
 use crate::{
     config::PoolIndex,
+    latency::Histogram,
     pool::Waiting,
     route::{self, Question, Refusal},
-    session::{Input, LeaseFailure, ReplicaWant, Side, Want},
+    session::{Input, LeaseFailure, Side, Want},
     slab::Key,
-    topology::{self, Place, ServerEntry, ServerId},
+    topology::{self, Place, ServerEntry, ServerId, ServerIndex},
 };
 
-use super::{connecting::Connecting, departing::Farewell, mailbox::Order, pace::LoginPlace, turn::Worker};
+use super::{
+    connecting::Connecting, counters, departing::Farewell, mailbox::Order, pace::LoginPlace, replicas::ReplicaSearch,
+    turn::Worker,
+};
 
 /// What a session holds, and how far it is on its way to a server.
 #[derive(Debug, Default)]
@@ -23,17 +30,21 @@ pub(super) struct Lease {
     /// Its place at its server.
     pub(super) place: Option<Place>,
     /// The same at its replica.
-    replica_place: Option<Place>,
+    pub(super) replica_place: Option<Place>,
     /// The same at the server of an errand.
     errand_place: Option<Place>,
     /// The worker's count of configurations when the connection to the server was made or lent.
     pub(super) config_count: u64,
-    /// The session has been lent a connection to the server, or has given one back.
+    /// The same of the connection to the replica.
+    pub(super) replica_config_count: u64,
+    /// The session has been lent a connection, or has given one back.
     pub(super) is_lent: bool,
     /// Its place among those who log in at its server.
     pub(super) login: Option<LoginPlace>,
     /// Wanted, and not yet had.
     pub(super) search: Option<Search>,
+    /// The same of a replica's connection, where sessions share them.
+    pub(super) replica_search: Option<Box<ReplicaSearch>>,
     /// The server that is being connected, for the session or its errand.
     pub(super) connecting: Option<Connecting>,
 }
@@ -121,21 +132,27 @@ impl Worker {
     pub(super) fn find_or_wait(&mut self, key: Key) {
         if self.pool_of(key).is_some_and(|pool| self.waiters.any_for(pool)) {
             // Whoever comes stands behind those who wait already.
-            self.wait(key);
+            self.begin_wait(key);
             self.serve_soon = true;
             return;
         }
         if self.find(key).is_err() {
-            self.wait(key);
+            self.begin_wait(key);
         }
     }
 
+    fn begin_wait(&mut self, key: Key) {
+        counters::add(&self.mailbox.counters.waits, 1);
+        self.wait(key);
+    }
+
     pub(super) fn wait(&mut self, key: Key) {
-        let Some(waiting) = self.waiting(key) else { return };
+        let Some(waiting) = self.waiting(key) else { return self.end_replica_search(key) };
         let deadline = waiting.deadline;
         if self.waiters.push(waiting).is_err() {
             let why = "too many sessions wait for a server".to_owned();
-            return self.answer(key, Input::LeaseFailed(LeaseFailure::ServersFull(why)));
+            let input = self.failed_search(key, LeaseFailure::ServersFull(why));
+            return self.answer(key, input);
         }
         self.asks_others = true;
         self.waiters_retry.get_or_insert(self.now + RETRY);
@@ -144,15 +161,21 @@ impl Worker {
 
     fn waiting(&self, key: Key) -> Option<Waiting<Key, PoolIndex>> {
         let pool = self.pool_of(key)?;
-        let search = self.tenants.get(key)?.lease.search.as_ref()?;
+        let lease = &self.tenants.get(key)?.lease;
+        let of_replica = lease.replica_search.as_ref().map(|search| search.deadline);
+        let deadline = of_replica.or(lease.search.as_ref().map(|search| search.deadline))?;
         let marks = self.members(pool).map(|server| server.load.wait()).collect();
-        Some(Waiting { session: key, pool, deadline: search.deadline, marks })
+        Some(Waiting { session: key, pool, deadline, marks })
     }
 
-    /// Where the session's user belongs, by the table of this moment.
+    /// Where the session's user looks for what the session searches, by the table of this moment.
     pub(super) fn pool_of(&self, key: Key) -> Option<PoolIndex> {
-        let user = self.table.user(self.tenants.get(key)?.session.user()?)?;
-        Some(self.table.user_config(user).pool)
+        let tenant = self.tenants.get(key)?;
+        let config = self.table.user_config(self.table.user(tenant.session.user()?)?);
+        match tenant.lease.replica_search {
+            Some(_) => config.split.as_ref().map(|split| split.read),
+            None => Some(config.pool),
+        }
     }
 
     fn members(&self, pool: PoolIndex) -> impl Iterator<Item = &ServerEntry> {
@@ -164,6 +187,9 @@ impl Worker {
 
     /// Picks a server, takes a place at it and begins to connect.
     pub(super) fn find(&mut self, key: Key) -> Result<(), Miss> {
+        if self.tenants.get(key).is_some_and(|tenant| tenant.lease.replica_search.is_some()) {
+            return self.find_shared_replica(key);
+        }
         if self.lend(key).is_some() {
             return Ok(());
         }
@@ -178,8 +204,8 @@ impl Worker {
             let Some(search) = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref()) else {
                 return Ok(());
             };
-            let question =
-                Question { pool, excluded: &resting, required: search.want.required, fresh: None, tie_break };
+            let required = search.want.required;
+            let question = Question { excluded: &resting, required, tie_break, ..Question::without_a_session(pool) };
             let server = match route::decide(&self.table, &question) {
                 Ok(decision) => decision.server,
                 Err(_) if is_paced => return Err(Miss::Paced),
@@ -199,7 +225,8 @@ impl Worker {
             let entry = self.table.server(server);
             // Another worker may have taken the last place meanwhile: then the next decision sees it full.
             let Some(place) = entry.load.reserve(entry.max_connections) else { continue };
-            match self.connect(key, Side::Server, server) {
+            let reply_times = self.reply_times(pool, server);
+            match self.connect(key, Side::Server, server, reply_times) {
                 Ok(()) => {
                     if let Some(tenant) = self.tenants.get_mut(key) {
                         tenant.lease.place = Some(place);
@@ -218,7 +245,13 @@ impl Worker {
         }
     }
 
-    fn next_tie_break(&mut self) -> u32 {
+    /// Where replies are timed to sessions that this pool sends to that server.
+    pub(super) fn reply_times(&self, pool: PoolIndex, server: ServerIndex) -> Arc<Histogram> {
+        let (pool, server) = (&self.table.config.pool(pool).name, self.table.server(server).id);
+        self.mailbox.counters.reply_times.of(pool, server)
+    }
+
+    pub(super) fn next_tie_break(&mut self) -> u32 {
         self.tie_break = self.tie_break.wrapping_add(1);
         self.tie_break
     }
@@ -259,7 +292,8 @@ impl Worker {
                 if let Some(tenant) = self.tenants.get_mut(key) {
                     tenant.lease.errand_place = place;
                 }
-                self.connect(key, Side::Errand, index).is_ok()
+                // An errand's statement is ours, and not timed.
+                self.connect(key, Side::Errand, index, Arc::default()).is_ok()
             }
             None => false,
         };
@@ -280,43 +314,15 @@ impl Worker {
         }
     }
 
-    /// Finds a replica for the session's reads. Nobody waits for one: without any, reads go to the primary.
-    pub(super) fn lease_replica(&mut self, key: Key, want: &ReplicaWant) {
-        if self.find_replica(key, want).is_none() {
-            self.answer(key, Input::ReplicaFailed);
-        }
-    }
-
-    fn find_replica(&mut self, key: Key, want: &ReplicaWant) -> Option<()> {
-        let tie_break = self.next_tie_break();
-        let user = self.table.user(self.tenants.get(key)?.session.user()?)?;
-        let pool = self.table.user_config(user).split.as_ref()?.read;
-        let fresh = want.fresh.as_ref();
-        let question = Question { pool, excluded: &want.avoid, required: want.required, fresh, tie_break };
-        let found = route::decide(&self.table, &question).ok()?;
-        // The fallback of a read pool is where the session is at home already.
-        if found.pool != pool {
-            return None;
-        }
-        let entry = self.table.server(found.server);
-        let place = entry.load.reserve(entry.max_connections)?;
-        if let Err(error) = self.connect(key, Side::Replica, found.server) {
-            warn!(server = &*self.table.server(found.server).name, %error, "cannot make a socket for a replica");
-            return None;
-        }
-        self.tenants.get_mut(key)?.lease.replica_place = Some(place);
-        Some(())
-    }
-
     pub(super) fn release_replica(&mut self, key: Key) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let place = tenant.lease.replica_place.take();
+        let (place, farewell) = (tenant.lease.replica_place.take(), tenant.lease.farewell());
         tenant.lease.connecting.take_if(|connecting| connecting.side == Side::Replica);
         let connection = tenant.replica.take();
         // Whatever was too much for that replica, nobody else would have the client read again.
         self.read_on(key, Side::Client);
         match connection {
-            Some(connection) => self.depart(*connection, place, Farewell::WhenWritten),
+            Some(connection) => self.depart(*connection, place, farewell),
             None => self.free(place),
         }
     }

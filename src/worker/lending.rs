@@ -1,8 +1,9 @@
-//! Home connections that rest between the transactions of different sessions, and are lent.
+//! Connections that rest between the statements and transactions of different sessions, and are lent.
 //!
 //! A connection rests on the worker whose session had it last. Each session goes for its own first, then for the one that
 //! has rested longest, then for a new one; where the server has as many as it may have, it waits. Of a server that is
-//! full, a worker keeps its share: what it has beyond that goes when others wait.
+//! full, a worker keeps its share: what it has beyond that goes when others wait. How a session comes to a replica's is in
+//! `replicas`.
 
 use std::time::{Duration, Instant};
 
@@ -20,14 +21,16 @@ use super::{
     departing::Farewell,
     lease::Search,
     mailbox::Order,
-    turn::{Owner, Stage, Timer, Worker},
+    turn::{Owner, Stage, Tenant, Timer, Worker},
 };
 
 /// Who may share a connection: sessions of one user whose clients were promised the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    user: UserIndex,
-    capabilities: Capabilities,
+    /// A replica's connection is read-only, and never home's.
+    pub(super) side: Side,
+    pub(super) user: UserIndex,
+    pub(super) capabilities: Capabilities,
 }
 
 /// A connection that rests.
@@ -51,6 +54,16 @@ const UNUSED: Duration = Duration::from_secs(1);
 
 const COM_QUIT: [u8; 5] = [1, 0, 0, 0, 0x01];
 
+impl Lendable {
+    pub(super) fn server(&self) -> ServerId {
+        self.facts.id
+    }
+
+    pub(super) fn has_schema(&self) -> bool {
+        self.schema.is_some()
+    }
+}
+
 impl Worker {
     /// A session needs a home connection for a command.
     pub(super) fn lease_home(&mut self, key: Key, want: &HomeWant, avoid: Option<ServerId>) {
@@ -70,15 +83,16 @@ impl Worker {
         let cluster = self.table.config.pool(pool).cluster;
         let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let want = Want { required: want.required, avoid: None, has_schema: want.has_schema, last: Some(want.last) };
+        let HomeWant { required, has_schema, may_be_reset, last } = *want;
+        let want = Want { required, avoid: None, has_schema, may_be_reset, last: Some(last) };
         tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
     }
 
-    /// Tells the session of what it was just lent.
+    /// Tells the session of what its search came to at once.
     pub(super) fn hand_over(&mut self, key: Key) {
-        if let Some(place) = self.loans.iter().position(|(borrower, _)| *borrower == key) {
-            let (_, loan) = self.loans.swap_remove(place);
-            self.answer(key, Input::Lent(loan));
+        if let Some(place) = self.found.iter().position(|(searcher, _)| *searcher == key) {
+            let (_, input) = self.found.swap_remove(place);
+            self.answer(key, input);
         }
     }
 
@@ -92,23 +106,24 @@ impl Worker {
         }
         let search = tenant.lease.search.as_ref()?;
         let servers = self.usable_servers(key)?;
-        let kind = Kind { user, capabilities: search.want.required };
-        let has_schema = search.want.has_schema;
+        let kind = Kind { side: Side::Server, user, capabilities: search.want.required };
+        let (has_schema, may_be_reset) = (search.want.has_schema, search.want.may_be_reset);
         let fits = |rest: &Rest<Kind, Lendable>| rest.kind == kind && servers.contains(&rest.connection.facts.id);
         let last = search.want.last.map(|count| Last { session: tenant.session.id().0, count });
         if let Some(own) = last.and_then(|last| self.resting.take_own(last, fits)) {
-            return self.attach(key, own.connection, true);
+            return self.attach(key, Side::Server, own.connection, true);
         }
         let lent = self.resting.take_longest(|rest| {
-            fits(rest) && rest.is_for_others && (has_schema || rest.connection.schema.is_none())
+            fits(rest) && may_be_reset && rest.is_for_others && (has_schema || rest.connection.schema.is_none())
         })?;
-        self.attach(key, lent.connection, false)
+        self.attach(key, Side::Server, lent.connection, false)
     }
 
     /// The members of the session's pool, or of the first fallback that has any, without those that have failed it.
     fn usable_servers(&self, key: Key) -> Option<Vec<ServerId>> {
-        let search = self.tenants.get(key)?.lease.search.as_ref()?;
-        let has_failed = |id: &ServerId| search.tried.iter().any(|(server, _)| server == id);
+        let search = self.tenants.get(key)?.lease.search.as_ref();
+        let has_failed =
+            |id: &ServerId| search.is_some_and(|search| search.tried.iter().any(|(server, _)| server == id));
         let members = self.table.chain(self.pool_of(key)?).map(|pool| {
             let members = self.table.pool(pool).members.iter();
             members.map(|index| self.table.server(*index).id).filter(|id| !has_failed(id)).collect::<Vec<_>>()
@@ -116,38 +131,44 @@ impl Worker {
         members.into_iter().find(|members| !members.is_empty())
     }
 
-    fn attach(&mut self, key: Key, lendable: Lendable, is_own: bool) -> Option<()> {
+    /// Gives a session a connection that rested.
+    pub(super) fn attach(&mut self, key: Key, side: Side, lendable: Lendable, is_own: bool) -> Option<()> {
         let Lendable { connection, facts, schema, place, _counted } = lendable;
-        self.own(connection.socket, Owner::Session(key, Side::Server));
+        self.own(connection.socket, Owner::Session(key, side));
         let config_count = self.config_count;
         let tenant = self.tenants.get_mut(key)?;
-        tenant.server = Some(connection);
-        tenant.lease.place = Some(place);
-        tenant.lease.config_count = config_count;
+        match side {
+            Side::Replica => {
+                tenant.replica = Some(Box::new(connection));
+                (tenant.lease.replica_place, tenant.lease.replica_config_count) = (Some(place), config_count);
+            }
+            Side::Server | Side::Client | Side::Errand => {
+                tenant.server = Some(connection);
+                (tenant.lease.place, tenant.lease.config_count) = (Some(place), config_count);
+            }
+        }
         tenant.lease.is_lent = true;
-        self.loans.push((key, Loan { facts, is_own, schema }));
+        self.found.push((key, Input::Lent(Loan { side, facts, is_own, schema })));
         Some(())
     }
 
-    /// A session gives its home connection back.
+    /// A session gives a connection back.
     pub(super) fn park(&mut self, key: Key, parking: Parking) {
         let user = self.tenants.get(key).and_then(|tenant| self.table.user(tenant.session.user()?));
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        tenant.lease.search = None;
-        tenant.lease.is_lent = true;
-        let (Some(connection), Some(place)) = (tenant.server.take(), tenant.lease.place.take()) else { return };
-        let is_of_now = tenant.lease.config_count == self.config_count;
+        let Some((connection, place, config_count)) = tenant.detach(parking.side) else { return };
+        let is_of_now = config_count == self.config_count;
         let owner = Last { session: tenant.session.id().0, count: parking.count };
         // Whatever was too much for that server, nobody else would have the client read again.
         self.read_on(key, Side::Client);
-        let Parking { facts, required, schema, is_for_others, .. } = parking;
+        let Parking { side, facts, required, schema, is_for_others, .. } = parking;
         let _counted = place.load().rest();
         let server = facts.id;
         let lendable = Lendable { connection, facts, schema, place, _counted };
         let user = user.filter(|user| self.table.user_config(*user).reuse == Reuse::Transaction);
         match user {
             Some(user) if is_of_now && self.stage == Stage::Open && lendable.connection.may_rest() => {
-                let kind = Kind { user, capabilities: required };
+                let kind = Kind { side, user, capabilities: required };
                 match self.must_share(server) {
                     true => self.dismiss(lendable),
                     false => {
@@ -192,10 +213,12 @@ impl Worker {
         max_connections as usize / workers
     }
 
-    /// Home connections of this worker at a server.
+    /// Connections of this worker's sessions at a server.
     fn places_at(&self, server: ServerId) -> usize {
         let is_there = |facts: &ServerFacts| facts.id == server;
-        let lent = self.tenants.iter().filter(|(_, tenant)| tenant.session.server().is_some_and(is_there)).count();
+        let at = |facts: Option<&ServerFacts>| usize::from(facts.is_some_and(is_there));
+        let sessions = self.tenants.iter().map(|(_, tenant)| &tenant.session);
+        let lent: usize = sessions.map(|session| at(session.server()) + at(session.replica())).sum();
         lent + self.resting.iter().filter(|rest| is_there(&rest.connection.facts)).count()
     }
 
@@ -279,5 +302,26 @@ impl Worker {
     pub(super) fn reconfigured(&mut self) {
         self.config_count += 1;
         self.dismiss_all();
+        let (config, table) = (&self.table.config, &self.table);
+        let is_configured =
+            |pool: &str, server| config.pools.iter().any(|known| known.name == pool) && table.place(server).is_some();
+        self.mailbox.counters.reply_times.forget_unused(is_configured);
+    }
+}
+
+impl Tenant {
+    /// Takes a connection from the session, with its place and the count of configurations that it was made under.
+    fn detach(&mut self, side: Side) -> Option<(Connection, Place, u64)> {
+        self.lease.is_lent = true;
+        match side {
+            Side::Replica => {
+                let connection = self.replica.take()?;
+                Some((*connection, self.lease.replica_place.take()?, self.lease.replica_config_count))
+            }
+            Side::Server | Side::Client | Side::Errand => {
+                self.lease.search = None;
+                Some((self.server.take()?, self.lease.place.take()?, self.lease.config_count))
+            }
+        }
     }
 }

@@ -41,7 +41,14 @@ pub enum Order {
         key: u32,
     },
     /// Tell what sessions there are.
-    Sessions(oneshot::Sender<Vec<SessionRow>>),
+    Sessions {
+        /// No more than so many.
+        limit: usize,
+        /// The place for the answer.
+        answer: oneshot::Sender<Vec<SessionRow>>,
+    },
+    /// Answer, as a sign of life.
+    Echo(oneshot::Sender<()>),
     /// Take no more clients; end each session at its next moment outside a transaction.
     Drain,
     /// End now.

@@ -7,7 +7,7 @@
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers;
-//! - `mailbox`, `counters` and `timers` are what their names say.
+//! - `mailbox`, `counters`, `reply_times` and `timers` are what their names say.
 //!
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
 
@@ -23,6 +23,8 @@ mod mailbox;
 mod pace;
 mod post;
 mod reception;
+mod replicas;
+mod reply_times;
 mod timers;
 mod turn;
 mod waiting;
@@ -40,6 +42,7 @@ use arc_swap::ArcSwap;
 
 pub use counters::Counters;
 pub use mailbox::{Asker, Handle, Order, SessionRow, Undelivered};
+pub use reply_times::ReplyTimes;
 
 use crate::{
     config::limits,

@@ -45,11 +45,13 @@ impl Worker {
                 self.listeners.remove(&key);
                 self.io.stop_listening(key);
             }
-            Order::Sessions(answer) => {
-                let rows = self.tenants.iter().map(|(_, tenant)| self.row(tenant)).collect();
+            Order::Sessions { limit, answer } => {
+                let rows = self.tenants.iter().take(limit).map(|(_, tenant)| self.row(tenant)).collect();
                 // Who asked may have gone meanwhile.
                 let _ = answer.send(rows);
             }
+            // Who asked may have gone meanwhile.
+            Order::Echo(answer) => answer.send(()).unwrap_or_default(),
             Order::Drain => self.drain(),
             Order::Stop => self.stop(),
             Order::Adopt { socket, entrance } => self.take_in(socket, entrance),

@@ -13,7 +13,7 @@ use crate::{
     config::{PoolIndex, limits},
     io::{Event, Io, SocketId},
     pool::{Resting, Waiters},
-    session::{Ending, Input, Loan, Session, SessionId, Side, Surroundings},
+    session::{Ending, Input, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
     topology::{Place, RoutingTable},
 };
@@ -58,10 +58,10 @@ pub(super) struct Worker {
     pub(super) tie_break: u32,
     pub(super) listeners: HashMap<u32, Arc<str>>,
     pub(super) stage: Stage,
-    /// Home connections between two sessions.
+    /// Connections between two sessions.
     pub(super) resting: Resting<Kind, Lendable>,
-    /// Connections that sessions were just lent and have not been told of.
-    pub(super) loans: Vec<(Key, Loan)>,
+    /// What came of searches, and their sessions have not been told of: connections that were lent, or that there is none.
+    pub(super) found: Vec<(Key, Input)>,
     /// Places of connections that their servers have closed, and when they are free.
     pub(super) forgetting: VecDeque<(Instant, Place)>,
     /// The waiting are served at the end of this turn.
@@ -165,7 +165,7 @@ impl Worker {
             listeners: HashMap::new(),
             stage: Stage::Open,
             resting: Resting::default(),
-            loans: Vec::new(),
+            found: Vec::new(),
             forgetting: VecDeque::new(),
             serve_soon: false,
             asks_others: false,

@@ -3,12 +3,13 @@
 use crate::{
     pool::Served,
     route::{self, Explanation, Question, Refusal},
-    session::{Input, LeaseFailure},
+    session::LeaseFailure,
     slab::Key,
     topology::{Failure, Report},
 };
 
 use super::{
+    counters,
     lease::{Miss, REST, RETRY},
     turn::Worker,
 };
@@ -46,8 +47,8 @@ impl Worker {
             }
         });
         self.waiters = waiters;
-        while let Some((key, loan)) = self.loans.pop() {
-            self.guarded(Some(key), |worker| worker.tell(key, Input::Lent(loan)));
+        while let Some((key, input)) = self.found.pop() {
+            self.guarded(Some(key), |worker| worker.tell(key, input));
         }
     }
 
@@ -76,9 +77,11 @@ impl Worker {
         }
         let expired = self.waiters.expire(self.now);
         self.waiters_deadline = self.waiters.next_deadline();
+        counters::add(&self.mailbox.counters.waits_expired, expired.len() as u64);
         for key in expired {
             let failure = self.failure(key);
-            self.guarded(Some(key), |worker| worker.tell(key, Input::LeaseFailed(failure)));
+            let input = self.failed_search(key, failure);
+            self.guarded(Some(key), |worker| worker.tell(key, input));
         }
     }
 
@@ -100,7 +103,7 @@ impl Worker {
     fn failure(&self, key: Key) -> LeaseFailure {
         let search = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref());
         let (Some(search), Some(pool)) = (search, self.pool_of(key)) else { return LeaseFailure::UserGone };
-        let question = Question { pool, excluded: &[], required: search.want.required, fresh: None, tie_break: 0 };
+        let question = Question { required: search.want.required, ..Question::without_a_session(pool) };
         let why = in_one_line(&route::explain(&self.table, &question));
         match route::decide(&self.table, &question) {
             Err(Refusal::AllFull) => LeaseFailure::ServersFull(why),

@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::harness::{Client, Galera, Server, Shape, Start, eventually, fresh_name, on_both_engines, split_galera};
+use crate::harness::{
+    Account, Client, Engine, Galera, Server, Shape, Start, eventually, fresh_name, on_both_engines, split_galera,
+};
 use crate::splitting::account;
 
 #[test]
@@ -34,7 +36,39 @@ fn a_node_that_lacks_what_was_written_before_is_waited_for_also_after_a_reset() 
             reads += nodes.iter().map(|node| node.heard(&format!("SELECT n FROM {table}"))).sum::<usize>();
         }
         assert!(reads > 1, "reads ran at nodes, also after a reset");
+        drop((client, sqluice));
+        connections_that_sessions_share_wait_when_they_are_told_to(&galera, engine);
     });
+}
+
+/// One connection to the first node goes round among sessions, which write at another node and read at this one.
+fn connections_that_sessions_share_wait_when_they_are_told_to(galera: &Galera, engine: Engine) {
+    let first = "name = \"db1\"\n";
+    let user = "[[user]]\nname = \"shares\"\npassword = \"shares\"\nbackend_user = \"app\"\n\
+                backend_password = \"app\"\npool = \"write\"\nbackend_reuse = \"transaction\"\n";
+    let body = split_galera(galera).replacen(first, &format!("{first}max_connections = 1\n"), 1) + user;
+    let sqluice = Start::new(engine, body).run_with_servers_up(3);
+    let database = galera.primary().fresh_database();
+    let mut other = galera.servers[1].direct();
+    other.execute(&format!("CREATE TABLE {database}.t (n INT PRIMARY KEY)"));
+    galera.await_all();
+    let account = Account::new("shares", "shares").database(&database);
+    let mut clients = [(); 3].map(|()| sqluice.login(&account).unwrap_or_else(|error| panic!("it logs in: {error}")));
+    for round in 0..6 {
+        let client = &mut clients[round % 3];
+        let read = format!("SELECT n FROM t WHERE n = {round}");
+        client.execute("SET SESSION wsrep_sync_wait = 1");
+        let stopped = Stopped::new(&galera.servers[..1]);
+        other.execute(&format!("INSERT INTO {database}.t VALUES ({round})"));
+        let rows = stopped.read(client, &read);
+        assert_eq!(rows, [[Some(round.to_string())]], "{read}");
+        client.execute("SET SESSION wsrep_sync_wait = DEFAULT");
+    }
+    let stopped = Stopped::new(&galera.servers[..1]);
+    other.execute(&format!("INSERT INTO {database}.t VALUES (6)"));
+    // The session keeps its connection behind this, as it may have set anything.
+    let rows = stopped.read(&mut clients[0], "SET STATEMENT wsrep_sync_wait = 1 FOR SELECT n FROM t WHERE n = 6");
+    assert_eq!(rows, [[Some("6".to_owned())]]);
 }
 
 /// Nodes that apply nothing.
@@ -74,7 +108,7 @@ impl Stopped {
 /// Whether a read of sqluice is under way there; the first one on a connection may be a question of its own.
 fn is_waited_for(node: &mut Client) -> bool {
     let count = "SELECT COUNT(*) FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND user = 'app' AND \
-                 command = 'Query' AND (info LIKE 'SHOW %' OR info LIKE 'SELECT n %' OR \
+                 command = 'Query' AND (info LIKE 'SHOW %' OR info LIKE '%SELECT n %' OR \
                  info LIKE '%information_schema.views%')";
     node.value(count) != "0"
 }

@@ -7,28 +7,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("protocol", &[]),
     ("sql", &[]),
     ("slab", &[]),
+    ("latency", &[]),
     ("log", &["config"]),
     ("config", &["protocol"]),
     ("topology", &["protocol", "config"]),
     ("route", &["protocol", "sql", "config", "topology"]),
     ("pool", &["config", "topology", "slab"]),
-    ("session", &["protocol", "sql", "config", "topology", "route"]),
+    ("session", &["latency", "protocol", "sql", "config", "topology", "route"]),
     ("io", &["slab"]),
     ("monitor", &["protocol", "config", "topology"]),
     ("failover", &["protocol", "config", "topology", "monitor"]),
-    ("admin", &["protocol", "sql", "config", "topology", "route", "failover"]),
+    ("admin", &["latency", "protocol", "sql", "config", "topology", "route", "failover"]),
     ("standin", &["protocol"]),
-    ("worker", &["protocol", "config", "topology", "route", "pool", "session", "io", "slab"]),
+    ("worker", &["latency", "protocol", "config", "topology", "route", "pool", "session", "io", "slab"]),
 ];
 
 const MAY_IMPORT_ANYTHING: [&str; 4] = ["server", "demo", "main", "lib"];
 
 /// Values in, values out.
-const PURE: [&str; 7] = ["protocol", "sql", "topology", "route", "pool", "session", "slab"];
+const PURE: [&str; 8] = ["protocol", "sql", "topology", "route", "pool", "session", "slab", "latency"];
 
 /// What brings I/O, a clock, randomness, threads or locks. Addresses and atomics are values.
 const IMPURE_NAMES: [&str; 19] = [

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::harness::{
-    Account, Client, Engine, Finished, Flavour, Server, ServerError, Sqluice, Start, client_cli, cluster, eventually,
-    node, on_both_engines, php, python, user,
+    Account, Client, Engine, Finished, Flavour, Server, ServerError, Sqluice, Start, client_cli, cluster, cluster_on,
+    eventually, node, on_both_engines, php, python, user,
 };
 
 const WORDS: &str = "|This load balancer is in maintenance, please connect to|lb2.example.com:3307";
@@ -234,5 +234,55 @@ fn two_balancers_hand_their_clients_to_each_other_in_turn() {
         for sqluice in &pair {
             assert_ne!(sqluice.status()["instant_failover"]["sent"], 0);
         }
+    });
+}
+
+/// Says of itself what a connector does that follows `redirect_url`.
+fn follower() -> Account<'static> {
+    Account::new("app", "app").attributes(&[("_client_name", "MariaDB Connector/J"), ("_client_version", "3.4.1")])
+}
+
+/// The `redirect_url` that a login's OK carries.
+fn url_in(client: &Client) -> Option<String> {
+    let text = String::from_utf8_lossy(&client.login_ok);
+    let (_, behind) = text.split_once("redirect_url")?;
+    // One byte of length stands before the value.
+    let value = behind.get(1..)?.split(|character: char| character.is_control()).next()?;
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+#[test]
+fn connectors_that_follow_a_url_are_told_one_and_never_that_of_a_server() {
+    let server = Server::start(Flavour::MariaDb11, &["--redirect-url=mariadb://elsewhere:1"]);
+    let direct = Client::login(server.address, &follower()).expect("the server lets app in");
+    assert_eq!(url_in(&direct).as_deref(), Some("mariadb://elsewhere:1"), "the server tells of its own");
+    on_both_engines(|engine| {
+        let settings = settings("off").replace("mode", "redirect_url = \"followers\"\nmode");
+        let sqluice = Start::new(engine, settings + &cluster(&server) + &user("app", "app")).run_with_servers_up(1);
+        let url = |account: &Account<'_>| url_in(&sqluice.login(account).expect("app is let in"));
+        assert_eq!((url(&follower()), url(&Account::new("app", "app"))), (None, None));
+        failover(&sqluice, &["on"]);
+        assert_eq!(url(&follower()).as_deref(), Some("mariadb://lb2.example.com:3307"));
+        assert_eq!(refusal(sqluice.address).code, 4196);
+        let newer = follower().attributes(&[("_client_name", "MariaDB Connector/J"), ("_client_version", "3.5.3")]);
+        assert_eq!(sqluice.login(&newer).expect_err("it would fail on a url").code, 4196);
+    });
+}
+
+#[test]
+fn a_user_who_wants_no_hop_is_handed_to_the_server_with_the_fewest_connections() {
+    let servers = [Server::shared(Flavour::MariaDb10), Server::shared(Flavour::MariaDb11)];
+    on_both_engines(|engine| {
+        let handed = user("app", "app").replace("pool =", "handoff = true\npool =");
+        let sqluice = Start::new(engine, cluster_on(&servers) + &handed).run_with_servers_up(2);
+        let mut clients: Vec<Client> = (0..4).map(|_| sqluice.login(&follower()).expect("app is let in")).collect();
+        for client in &mut clients {
+            let url = format!("mariadb://{}:{}", servers[0].address.ip(), client.value("SELECT @@port"));
+            assert_eq!(url_in(client), Some(url));
+        }
+        let urls: std::collections::BTreeSet<_> = clients.iter().map(url_in).collect();
+        assert_eq!(urls.len(), 2, "each of the two has the fewest in turn");
+        let mut other = sqluice.app();
+        assert_eq!((url_in(&other), other.value("SELECT 1").as_str()), (None, "1"), "others are served as ever");
     });
 }

@@ -28,7 +28,7 @@ pub(crate) fn contact() -> Contact {
 /// Which server of a pool.
 pub(crate) fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'static> {
     let pool = table.config.pool_by_name(pool).expect("it is in the configuration");
-    Question { pool, excluded: &[], required: Capabilities::PROTOCOL_41, fresh: None, tie_break }
+    Question { pool, excluded: &[], required: Capabilities::PROTOCOL_41, fresh: None, lendable: &[], tie_break }
 }
 
 /// A cluster `shop` of that topology with servers `db1`, `db2`, …, and a pool for each role.

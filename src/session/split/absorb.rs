@@ -134,7 +134,7 @@ impl Split {
         let status = if error.is_some() { status.without(StatusFlags::SESSION_STATE_CHANGED) } else { status };
         self.note_last(end);
         if self.current.at == Side::Replica {
-            return self.read_at_replica(status);
+            return self.read_at_replica(status, now);
         }
         if matches!(self.current.kind, Kind::Reset) && error.is_none() {
             return self.was_reset();
@@ -377,7 +377,7 @@ impl Split {
         (self.stained, self.may_have_set_unseen) = (false, false);
         self.statements.clear();
         self.told_transaction = false;
-        if let Some(replica) = self.replicas.get_mut() {
+        if let Some(replica) = self.replicas.known_mut() {
             replica.home_was_reset();
         }
         self.conditions = Conditions::default();

@@ -97,12 +97,17 @@ impl Split {
                 | Chore::InsertId,
                 _,
             ) => return Err(Unsayable),
-            (_, answer) => return self.replica_answered(chore, answer),
+            (_, answer) => return self.replica_answered(chore, answer, status),
         }
         Ok(())
     }
 
-    pub(super) fn replica_answered(&mut self, chore: Chore, answer: Answer) -> Result<(), Unsayable> {
+    pub(super) fn replica_answered(
+        &mut self,
+        chore: Chore,
+        answer: Answer,
+        status: StatusFlags,
+    ) -> Result<(), Unsayable> {
         let (version, schema) = (self.journal.version(), self.journal.schema().map(<[u8]>::to_vec));
         let attempt = (version, self.journal.meaning());
         let role = self.journal.role().map(<[u8]>::to_vec);
@@ -113,10 +118,13 @@ impl Split {
                 values.share(self.journal.baseline());
                 replica.values = Some(values);
             }
-            (Chore::Reset, Answer::Done) => replica.must_reset = false,
+            (Chore::Reset, Answer::Done) => {
+                replica.must_reset = false;
+                replica.lacks_autocommit = !status.contains(StatusFlags::AUTOCOMMIT);
+            }
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
-            (Chore::Role, Answer::Done) => replica.role = role,
+            (Chore::Role, Answer::Done) => replica.set_role(role),
             (Chore::Begin, Answer::Done) => replica.set_transaction(true),
             (Chore::Commit, Answer::Done) => replica.set_transaction(false),
             // What it cannot take on now it may take on after the next change.
@@ -131,6 +139,9 @@ impl Split {
         let mut next = || values.next().unwrap_or_default();
         let (variables, schema, state_change) = (next(), next(), next());
         let gtids = if self.knows_gtid_tracker() { next() } else { Vec::new() };
+        if self.waiting.variable().is_some() {
+            self.waiting = self.waiting.told(&next());
+        }
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
         self.journal.set_baseline(Values::new(self.family, values));
         self.home = Home::Silent(tracking);

@@ -141,7 +141,7 @@ impl Split {
     fn asks_replica_of_its_last(&self, payload: &[u8]) -> bool {
         let Classification { needs, statements, .. } = self.current.classification;
         let of_session = Needs::USER_VARIABLES.with(Needs::SESSION_VARIABLES);
-        let is_as_home = || self.replicas.get().is_none_or(|known| known.applied == Some(self.journal.version()));
+        let is_as_home = || self.replicas.known().is_none_or(|known| known.applied == Some(self.journal.version()));
         let uses_no_table =
             || self.text_of_statement(payload).is_some_and(|text| !sql::may_use_a_table(text, self.reading));
         self.last_for(needs) == Side::Replica

@@ -1,5 +1,7 @@
 //! What we say to a server ourselves, between two commands of the client, and what it answers.
 
+use std::collections::VecDeque;
+
 use crate::protocol::{
     packet::{HEADER_LENGTH, Header},
     reader::Reader,
@@ -150,6 +152,8 @@ pub(super) struct Unsayable;
 /// A chore that was said, and its answer so far.
 pub(super) struct Asked {
     pub(super) chore: Chore,
+    /// What was said in the same breath, and is answered behind it.
+    behind: VecDeque<Chore>,
     reply: Reply,
     framing: Framing,
     answer: Vec<u8>,
@@ -178,10 +182,11 @@ pub(super) enum Answer {
 }
 
 impl Asked {
-    pub(super) fn new(chore: Chore, framing: Framing) -> Asked {
+    pub(super) fn new(chore: Chore, behind: VecDeque<Chore>, framing: Framing) -> Asked {
         let reply = Reply::new(chore.shape(), framing);
         Asked {
             chore,
+            behind,
             reply,
             framing,
             answer: Vec::new(),
@@ -189,6 +194,12 @@ impl Asked {
             overflowed: false,
             status: None,
         }
+    }
+
+    /// What is answered next, when this is answered.
+    pub(super) fn next(&mut self) -> Option<Asked> {
+        let chore = self.behind.pop_front()?;
+        Some(Asked::new(chore, std::mem::take(&mut self.behind), self.framing))
     }
 
     /// The error that the server answered with.
@@ -312,7 +323,7 @@ mod tests {
     fn hear(chore: Chore, deprecate_eof: bool, payloads: &[&[u8]]) -> Option<Answer> {
         let framing = Framing { deprecate_eof, ..Framing::default() };
         let stream = stream(payloads);
-        let mut asked = Asked::new(chore, framing);
+        let mut asked = Asked::new(chore, VecDeque::new(), framing);
         let mut answer = None;
         for byte in stream.chunks(1) {
             let (taken, heard) = asked.hear(byte);

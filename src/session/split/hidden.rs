@@ -4,6 +4,8 @@
 //! refuses. A hidden change of the session cannot be prevented. The replica tells of it, behind the reply: then home runs
 //! the read too, for the sake of that change alone, and the replica's connection, which has it as well, is given up.
 
+use std::time::Instant;
+
 use crate::protocol::status::StatusFlags;
 
 use super::{Split, absorb::After, variables::has_new_names};
@@ -18,9 +20,9 @@ impl Split {
     }
 
     /// A read was answered at the replica.
-    pub(super) fn read_at_replica(&mut self, status: StatusFlags) -> After {
+    pub(super) fn read_at_replica(&mut self, status: StatusFlags, now: Instant) -> After {
         let Some(replica) = self.replicas.get_mut() else { return After::Nothing };
-        replica.set_read();
+        replica.set_read(now);
         let has_changed = self.current.state_changed || self.has_unexplained(status);
         if !has_changed || self.changes_for_itself() {
             return After::Nothing;

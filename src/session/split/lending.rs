@@ -31,6 +31,8 @@ use super::{
 impl Session {
     /// Asks the worker for a home connection, another one than at the server that has just failed.
     pub(super) fn borrow_home(&mut self, avoid: Option<ServerId>) {
+        // Who waits for a home holds no replica that others wait for.
+        self.park_replica();
         let required = required(self.capabilities);
         let Some(want) = self.split().map(|split| split.want_home(required)) else { return };
         self.set_stage(Stage::Borrowing);
@@ -42,6 +44,7 @@ impl Session {
     /// A connection is lent: to a session that logs in, or for a command.
     pub(in crate::session) fn lent(&mut self, loan: Loan, surroundings: Surroundings<'_>) {
         match (&self.state, self.stage()) {
+            _ if loan.side == Side::Replica => self.replica_lent(loan, surroundings),
             (State::Leasing(_), _) => self.lent_at_login(loan, surroundings),
             (_, Some(Stage::Borrowing)) => self.borrowed(loan, surroundings),
             _ => self.outputs.push_back(Output::Release),
@@ -272,13 +275,15 @@ impl Session {
     }
 
     /// The login is over: what a server says at the end of one.
-    pub(super) fn welcome(&mut self) {
+    pub(super) fn welcome(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &mut self.state else { return };
         let status = relay.status;
-        let lent = relay.split.as_deref_mut().and_then(|split| split.lent.as_deref_mut());
-        let Some(sequence) = lent.and_then(|lent| lent.welcome.take()) else { return };
+        let Some(split) = relay.split.as_deref_mut() else { return };
+        let Some(sequence) = split.lent.as_deref_mut().and_then(|lent| lent.welcome.take()) else { return };
+        let attributes = split.login.attributes.clone();
+        let trackers = self.told_at_login(None, &attributes, surroundings);
         let mut payload = Vec::with_capacity(16);
-        OkPacket { status, ..OkPacket::default() }.encode(OK_HEADER, self.capabilities, &mut payload);
+        OkPacket { status, trackers, ..OkPacket::default() }.encode(OK_HEADER, self.capabilities, &mut payload);
         self.send_packet(Side::Client, sequence, &payload);
         self.outputs.push_back(Output::Entered);
     }
@@ -312,7 +317,7 @@ impl Session {
     }
 
     /// Behind a command: gives the home connection back, if nothing of the session is on it that cannot be put on another.
-    pub(in crate::session) fn let_home_go(&mut self, now: Option<Instant>) {
+    pub(super) fn let_home_go(&mut self, now: Option<Instant>) {
         let State::Relay(relay) = &mut self.state else { return };
         let (is_idle, status) = (relay.is_idle(), relay.status);
         let Some(split) = relay.split.as_deref_mut().filter(|split| split.lent.is_some()) else { return };
@@ -356,22 +361,25 @@ impl Session {
             _ => return,
         };
         if let Ok(Some(words)) = words {
-            self.say(Chore::InsertId, &words, now);
+            self.say(vec![(Chore::InsertId, words)], now);
         }
     }
 
-    fn park_home(&mut self) {
+    pub(super) fn park_home(&mut self) {
         let Some(facts) = self.server.take() else { return };
         self.last_server = Some(facts.name.clone());
         self.deadline = None;
         let required = required(self.capabilities);
+        let count = self.parkings + 1;
         let Some(lent) = self.split_mut().and_then(|split| split.lent.as_deref_mut()) else { return };
-        let (is_for_others, schema, count) = lent.park();
-        self.outputs.push_back(Output::Park(Box::new(Parking { facts, required, schema, is_for_others, count })));
+        let (is_for_others, schema) = lent.park(count);
+        self.parkings = count;
+        let parking = Parking { side: Side::Server, facts, required, schema, is_for_others, count };
+        self.outputs.push_back(Output::Park(Box::new(parking)));
     }
 
     /// The session ends: a connection with nothing of it left serves the next one.
-    pub(in crate::session) fn leave_home_behind(&mut self) {
+    pub(super) fn leave_home_behind(&mut self) {
         let is_idle = matches!(&self.state, State::Relay(relay) if relay.is_idle());
         let goes_back = self.split().is_some_and(|split| split.gives_home_back());
         if is_idle && goes_back && self.may_do_without_home() {

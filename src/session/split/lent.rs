@@ -1,9 +1,10 @@
-//! The home connection of a session that gives it back between transactions (`backend_reuse = "transaction"`).
+//! The home connection of a session that may get another one.
 //!
-//! Between two statements such a session has no home connection, unless something is left on it that the next one
-//! cannot be given (`pins`), or that the next statement may ask for (`Aftermath`). The connection that it gets may be the
-//! one it had, which is as it left it; or another session's, which is reset first; or a new one. What the session has set
-//! is in the `journal`, and is put on.
+//! Such a session gives it back between transactions (`backend_reuse = "transaction"`), or keeps it until its server fails
+//! the session or is not the one to write to any more ([`Tenure`]). Without one it is between two statements, unless
+//! something is left on it that the next one cannot be given (`pins`), or that the next statement may ask for
+//! (`Aftermath`). The connection that it gets may be the one it had, which is as it left it; or another session's, which is
+//! reset first; or a new one. What the session has set is in the `journal`, and is put on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,7 +60,7 @@ pub(super) struct Lent {
     insert_id: InsertId,
     /// Where the last one was.
     server: Option<ServerId>,
-    /// Counts the connections given back: together with the session's number it names the last one.
+    /// The session's count of the connection that it gave back last.
     parked: u64,
     /// It is another server now, whose position nobody knows: it must say that it has all that was written and seen.
     must_wait: bool,
@@ -77,6 +78,8 @@ pub(super) struct Lent {
 struct Fit {
     /// It was another session's.
     needs_reset: bool,
+    /// It was, or had that taken off by a reset.
+    was_ever_reset: bool,
     /// It has the character set of whoever logged in there.
     needs_collation: bool,
     /// A reset does not make it as new: a role stays.
@@ -168,6 +171,10 @@ impl Lent {
         self.is_free
     }
 
+    pub(super) fn was_ever_reset(&self) -> bool {
+        self.fit.was_ever_reset
+    }
+
     pub(super) fn bond(&self) -> Option<Bond> {
         self.bond
     }
@@ -183,8 +190,9 @@ impl Lent {
     pub(super) fn borrowed(&mut self, loan: &Loan, is_first: bool) {
         self.is_here = true;
         if !loan.is_own {
-            self.fit =
-                Fit { needs_reset: true, needs_collation: is_first, schema: loan.schema.clone(), ..Fit::default() };
+            let schema = loan.schema.clone();
+            let fit = Fit { needs_reset: true, was_ever_reset: true, schema, ..Fit::default() };
+            self.fit = Fit { needs_collation: is_first, ..fit };
         }
     }
 
@@ -216,11 +224,11 @@ impl Lent {
         self.is_settled = self.is_here && self.tenure == Tenure::Session;
     }
 
-    /// The connection goes back: whether others may have it after a reset, its schema, and its name for this session.
-    pub(super) fn park(&mut self) -> (bool, Option<Vec<u8>>, u64) {
+    /// The connection goes back under this count: whether others may have it after a reset, and its schema.
+    pub(super) fn park(&mut self, count: u64) -> (bool, Option<Vec<u8>>) {
         (self.is_here, self.is_held) = (false, false);
-        self.parked += 1;
-        (!self.fit.is_tainted, self.fit.schema.clone(), self.parked)
+        self.parked = count;
+        (!self.fit.is_tainted, self.fit.schema.clone())
     }
 
     pub(super) fn parked(&self) -> u64 {
@@ -312,7 +320,10 @@ impl Split {
         }
         if lent.must_wait {
             // MariaDB waits for nothing on a connection that was reset.
-            return Some(if lent.fit.needs_reset { Next::LeaveHome } else { Next::Say(Chore::HomeWait) });
+            return Some(if lent.fit.was_ever_reset { Next::LeaveHome } else { Next::Say(Chore::HomeWait) });
+        }
+        if let Some(next) = self.lacks_unreset_home(lent) {
+            return Some(next);
         }
         if lent.is_settled && self.missing_at_home().is_none() {
             return None;
@@ -320,30 +331,32 @@ impl Split {
         if lent.is_held && self.is_void() {
             return Some(Next::Yield);
         }
-        let fit = &lent.fit;
-        if fit.needs_reset {
-            return Some(Next::Say(Chore::HomeReset));
+        if lent.fit.schema.is_some() && self.schema_for_home().is_none() {
+            return Some(Next::LeaveHome);
         }
-        if fit.needs_collation {
-            return Some(Next::Say(Chore::HomeCollation));
-        }
-        match self.schema_for_home() {
-            None if fit.schema.is_some() => return Some(Next::LeaveHome),
-            schema if schema != fit.schema.as_deref() => return Some(Next::Say(Chore::HomeSchema)),
-            _ => {}
-        }
-        if !matches!(self.home, Home::Telling(_)) {
-            return None;
-        }
-        let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
-        if fit.applied != Some(self.journal.version()) && fit.values.is_none() {
-            return Some(Next::Say(Chore::HomeTheirs));
-        }
-        let has_id = matches!(lent.insert_id, InsertId::Known(id) if id != fit.insert_id);
-        if fit.applied != Some(self.journal.version()) || fit.autocommit != autocommit || has_id {
-            return Some(Next::Say(Chore::HomeSettings));
-        }
-        (fit.role.as_deref() != self.journal.role()).then_some(Next::Say(Chore::HomeRole))
+        self.missing_on_home(status).next().map(Next::Say)
+    }
+
+    /// What must be said to the home connection that was lent, in this order.
+    pub(super) fn missing_on_home(&self, status: StatusFlags) -> impl Iterator<Item = Chore> {
+        let missing = self.lent.as_deref().filter(|lent| lent.is_here).map(|lent| {
+            let fit = &lent.fit;
+            // Only with what it tells of can home be made as it was.
+            let is_telling = matches!(self.home, Home::Telling(_));
+            let is_applied = fit.applied == Some(self.journal.version());
+            let is_as_it_was = is_applied
+                && fit.autocommit == status.contains(StatusFlags::AUTOCOMMIT)
+                && !matches!(lent.insert_id, InsertId::Known(id) if id != fit.insert_id);
+            [
+                (Chore::HomeReset, fit.needs_reset),
+                (Chore::HomeCollation, fit.needs_collation),
+                (Chore::HomeSchema, self.schema_for_home() != fit.schema.as_deref()),
+                (Chore::HomeTheirs, is_telling && !is_applied && fit.values.is_none()),
+                (Chore::HomeSettings, is_telling && !is_as_it_was),
+                (Chore::HomeRole, is_telling && fit.role.as_deref() != self.journal.role()),
+            ]
+        });
+        missing.into_iter().flatten().filter_map(|(chore, is_missing)| is_missing.then_some(chore))
     }
 
     /// Whether what is asked about is gone with the connection of the last statement.
@@ -466,6 +479,7 @@ impl Split {
 
     /// What a command means for a connection that is lent.
     pub(super) fn look_for_lent(&mut self, payload: &[u8]) {
+        self.note_waiting(payload);
         let Some((&code, rest)) = payload.split_first() else { return self.current.may_insert = true };
         let prepared = self.executing.and_then(|id| self.statements.find(id));
         self.current.may_insert = match Command::from(code) {
@@ -550,7 +564,8 @@ impl Split {
 
     /// Whether the connection should be kept a moment for what the last statement left on it.
     pub(super) fn has_aftermath(&self) -> bool {
-        self.lent.as_deref().is_some_and(|lent| lent.aftermath == Aftermath::There)
+        let is_there = self.lent.as_deref().is_some_and(|lent| lent.aftermath == Aftermath::There);
+        is_there && self.may_be_asked_about(Side::Server)
     }
 
     /// Whether the connection must be asked for LAST_INSERT_ID() before it goes.
@@ -561,7 +576,9 @@ impl Split {
     /// What the next home connection must be like.
     pub(super) fn want_home(&self, required: crate::protocol::capability::Capabilities) -> HomeWant {
         let last = self.lent.as_deref().map_or(0, Lent::parked);
-        HomeWant { required, has_schema: self.journal.schema().is_some(), last }
+        let must_wait = self.lent.as_deref().is_some_and(|lent| lent.must_wait);
+        let may_be_reset = !must_wait && !self.needs_unreset_home();
+        HomeWant { required, has_schema: self.journal.schema().is_some(), may_be_reset, last }
     }
 
     pub(super) fn moved_to(&mut self, server: ServerId) {

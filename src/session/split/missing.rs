@@ -7,7 +7,7 @@ use crate::{
 };
 
 use super::{
-    super::{ReplicaWant, Side, Surroundings},
+    super::{ReplicaWant, SharedWant, Side, Surroundings},
     Home, Kind, Split,
     chore::Chore,
     plan::OF_THE_LAST,
@@ -22,6 +22,8 @@ pub(super) enum Next {
     Ready(Side),
     /// A replica.
     Lease,
+    /// The connection of the last read, which this one asks about.
+    Reclaim,
     /// The replica must go first.
     Leave,
     /// This must be said.
@@ -42,13 +44,46 @@ impl Split {
         self.next(goal, status, surroundings) == Next::Ready(goal)
     }
 
+    /// What may be said in the same breath as `first`, as it depends on no answer: a connection that was another session's
+    /// is made this one's in two round trips.
+    pub(super) fn sayable_behind(
+        &self,
+        first: Chore,
+        goal: Side,
+        status: StatusFlags,
+        surroundings: Surroundings<'_>,
+    ) -> Vec<Chore> {
+        let missing: Vec<Chore> = match first.side() {
+            Side::Server => {
+                let statement = self.preparable_at_home().filter(|_| goal == Side::Server);
+                self.missing_on_home(status).chain(statement).collect()
+            }
+            _ => self.missing_on_replica().chain(self.preparable_at_replica(surroundings)).collect(),
+        };
+        let behind = missing.iter().skip_while(|chore| **chore != first).skip(1);
+        let before = std::iter::once(&first).chain(behind.clone());
+        let pairs = behind.zip(before).take_while(|(chore, before)| {
+            !self.decides_about_others(**before) && !self.would_take_found_rows(&Next::Say(**chore))
+        });
+        pairs.map(|(chore, _)| *chore).collect()
+    }
+
+    /// Whether what is said behind a chore depends on what it comes to.
+    fn decides_about_others(&self, chore: Chore) -> bool {
+        let asks_for_values = matches!(chore, Chore::HomeTheirs | Chore::ReplicaValues);
+        // A statement is refused where its schema is gone, and its connection goes on.
+        let is_of_statement = chore.is_of_statement() || (chore == Chore::HomeSchema && self.prepares_elsewhere());
+        asks_for_values || is_of_statement
+    }
+
     /// What is missing. Of a home connection that is lent, first what it lacks itself.
     pub(super) fn next(&mut self, goal: Side, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         let next = self.next_with_home(goal, status, surroundings);
         let is_at_home = match &next {
             Next::Ready(side) => *side == Side::Server,
             Next::Say(chore) => chore.side() == Side::Server,
-            Next::Lease | Next::Leave | Next::Refuse | Next::LeaseHome | Next::Yield | Next::LeaveHome => false,
+            Next::Lease | Next::Reclaim | Next::Leave | Next::Refuse => false,
+            Next::LeaseHome | Next::Yield | Next::LeaveHome => false,
         };
         if !is_at_home {
             return next;
@@ -107,12 +142,16 @@ impl Split {
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         let of_the_last = self.current.classification.class == sql::Class::ReadOfConnection;
-        if self.replicas.get().is_none_or(|replica| replica.rest.is_some() && of_the_last) {
-            // What the last statement left behind went with its connection.
-            return if of_the_last { self.next_at_home(status) } else { Next::Lease };
-        }
-        if self.replicas.get().is_some_and(|replica| replica.rest.is_some()) {
-            return Next::Ready(Side::Server);
+        let Some(known) = self.replicas.get() else {
+            return match of_the_last {
+                true if self.replicas.last().is_some() => Next::Reclaim,
+                // What the last statement left behind went with its connection.
+                true => self.next_at_home(status),
+                false => self.next_without_replica(surroundings.now),
+            };
+        };
+        if known.rest.is_some() {
+            return if of_the_last { self.next_at_home(status) } else { Next::Ready(Side::Server) };
         }
         if of_the_last {
             return self.next_about_the_last(status);
@@ -128,28 +167,18 @@ impl Split {
         }
         let in_transaction = status.contains(StatusFlags::IN_TRANS);
         let Some(replica) = self.replicas.get() else { return Next::Lease };
-        if replica.must_reset {
-            return if self.resets_replicas() { Next::Say(Chore::Reset) } else { Next::Leave };
+        let lacks_reset = replica.must_reset && !self.resets_replicas();
+        if lacks_reset || (replica.schema.is_some() && self.journal.schema().is_none()) {
+            return Next::Leave;
         }
-        if self.was_refused_settings() {
+        if !replica.must_reset && self.was_refused_settings() {
             return Next::Refuse;
         }
-        if replica.must_commit(status) {
+        if !replica.must_reset && replica.must_commit(status) {
             return Next::Say(Chore::Commit);
         }
-        if replica.values.is_none() {
-            return Next::Say(Chore::ReplicaValues);
-        }
-        match self.journal.schema() {
-            None if replica.schema.is_some() => return Next::Leave,
-            schema if schema != replica.schema.as_deref() => return Next::Say(Chore::Schema),
-            _ => {}
-        }
-        if replica.applied != Some(self.journal.version()) {
-            return Next::Say(Chore::Settings);
-        }
-        if replica.role.as_deref() != self.journal.role() {
-            return Next::Say(Chore::Role);
+        if let Some(chore) = self.missing_on_replica().next() {
+            return Next::Say(chore);
         }
         if !replica.in_transaction {
             match self.sight.demand(replica.had, surroundings.now) {
@@ -172,9 +201,44 @@ impl Split {
         }
         match self.executed_statement() {
             Some(statement) if statement.is_unfit => Next::Ready(Side::Server),
+            // Only the connection that was given back has read its text as it was meant.
+            Some(statement) if !statement.is_at_replica() && statement.meaning != self.journal.meaning() => {
+                Next::Ready(Side::Server)
+            }
             Some(statement) if !statement.is_at_replica() => Next::Say(Chore::Prepare(statement.id)),
             _ => Next::Ready(Side::Replica),
         }
+    }
+
+    /// What must be said to the replica's connection so that it is like home's, in this order.
+    fn missing_on_replica(&self) -> impl Iterator<Item = Chore> {
+        let missing = self.replicas.get().map(|replica| {
+            [
+                (Chore::Reset, replica.must_reset),
+                (Chore::Schema, self.journal.schema() != replica.schema.as_deref()),
+                (Chore::ReplicaValues, replica.values.is_none()),
+                (Chore::Settings, replica.applied != Some(self.journal.version())),
+                (Chore::Role, replica.role.as_deref() != self.journal.role()),
+            ]
+        });
+        missing.into_iter().flatten().filter_map(|(chore, is_missing)| is_missing.then_some(chore))
+    }
+
+    /// What the replica can be told beside, where it is known to be read from then: to wait, and of the statement.
+    fn preparable_at_replica(&self, surroundings: Surroundings<'_>) -> impl Iterator<Item = Chore> {
+        let Some(replica) = self.replicas.get().filter(|replica| !replica.in_transaction && !self.replicas_wait) else {
+            return [None, None].into_iter().flatten();
+        };
+        let wait = match self.sight.demand(replica.had, surroundings.now) {
+            Demand::Position(position) => !is_seen_past(surroundings, replica.facts.id, position),
+            Demand::Nothing => false,
+            Demand::AskHome | Demand::StayHome => return [None, None].into_iter().flatten(),
+        };
+        let is_preparable = |statement: &&Statement| {
+            !statement.is_unfit && !statement.is_at_replica() && statement.meaning == self.journal.meaning()
+        };
+        let statement = self.executed_statement().filter(is_preparable);
+        [wait.then_some(Chore::Wait), statement.map(|statement| Chore::Prepare(statement.id))].into_iter().flatten()
     }
 
     pub(super) fn want_replica(
@@ -182,7 +246,9 @@ impl Split {
         required: Capabilities,
         surroundings: Surroundings<'_>,
     ) -> Option<ReplicaWant> {
-        let mut want = self.replicas.want(required, self.sight.position(), surroundings.now)?;
+        let (has_schema, last) = (self.journal.schema().is_some(), self.replicas.last());
+        let shared = self.gives_home_back().then_some(SharedWant { has_schema, last });
+        let mut want = self.replicas.want(required, self.sight.position(), shared, surroundings.now)?;
         if let Some(wanted) = self.wanted {
             let others = surroundings.table.servers.iter().map(|server| server.id).filter(|id| *id != wanted);
             want.avoid.extend(others);
@@ -233,6 +299,10 @@ impl Split {
     }
 
     fn may_keep_replica(&mut self, surroundings: Surroundings<'_>) -> bool {
+        if self.gives_home_back() {
+            // It was chosen for this read.
+            return true;
+        }
         let table = surroundings.table;
         let user = &self.login.user;
         let pool = || table.user_config(table.user(user)?).split.map(|split| split.read);

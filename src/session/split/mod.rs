@@ -10,8 +10,9 @@
 //!   `answers` takes in what comes back;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
+//! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home;
 //! - `statements` are the prepared ones, `numbers` what they are called where home is lent, and `reading` what they mean
-//!   there; `replica` is the second server.
+//!   there.
 
 mod absorb;
 mod answers;
@@ -36,11 +37,13 @@ mod rehoming;
 mod replica;
 mod reply;
 mod retold;
+mod sharing;
 mod sight;
 mod snapshot;
 mod statements;
 mod stay;
 mod trackers;
+mod unreset;
 mod values;
 mod variables;
 mod views;
@@ -74,6 +77,7 @@ use sight::Sight;
 use statements::{Preparation, Statements};
 pub use stay::{Bond, RouteCounts, Stay};
 use trackers::Tracking;
+use unreset::Waiting;
 
 /// The longest command that is looked into; a longer one goes home.
 const COMMAND_MAX: usize = limits::SPLIT_COMMAND_BYTES;
@@ -96,6 +100,8 @@ pub(super) struct Split {
     /// Results do not tell again what was told of their columns when the statement was prepared.
     caches_metadata: bool,
     home: Home,
+    /// Whether home waits for its cluster on every connection alike.
+    waiting: Waiting,
     /// The home connection goes back between transactions.
     lent: Option<Box<Lent>>,
     /// Another server of its cluster may become the one that writes go to.
@@ -216,6 +222,8 @@ struct Current {
     has_position: bool,
     /// It may leave a LAST_INSERT_ID() behind.
     may_insert: bool,
+    /// It has home wait for the cluster, or sets that.
+    has_home_wait: bool,
 }
 
 /// What a command is to the session.
@@ -248,20 +256,21 @@ impl Split {
         let journal = Journal::new(login.database.clone());
         let cluster = table.config.pool(config.read).cluster;
         let family = lowest_family(table, config);
+        let is_galera = table.config.cluster(cluster).topology == Topology::Galera;
         let reading =
             Dialect { no_backslash_escapes: false, ansi_quotes: false, family, charset: sql::ClientCharset::Unknown };
         Split {
             family,
             reading,
             read_since: None,
-            replicas_wait: table.config.cluster(cluster).topology == Topology::Galera
-                && config.freshness == Freshness::OwnWrites,
+            replicas_wait: is_galera && config.freshness == Freshness::OwnWrites,
             client_tracks: capabilities.contains(Capabilities::SESSION_TRACK),
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
             chose_statements: false,
             eof_tells_nothing: !capabilities.contains(Capabilities::DEPRECATE_EOF),
             caches_metadata: Framing::of(capabilities).cache_metadata,
             home: Home::Unknown,
+            waiting: Waiting::at(is_galera, family),
             lent: None,
             follows: false,
             kept: Kept::new(table.config.cluster(cluster).hold_timeout),
@@ -385,6 +394,7 @@ impl Current {
             has_trackers: false,
             has_position: false,
             may_insert: false,
+            has_home_wait: false,
         }
     }
 }

@@ -211,6 +211,13 @@ impl Split {
         }
     }
 
+    /// The statement that home can be told of before what it is told besides has been answered.
+    pub(super) fn preparable_at_home(&self) -> Option<Chore> {
+        let statement = self.missing_at_home().filter(|statement| self.reads_as(statement))?;
+        let is_like_now = self.lent.as_deref().is_some_and(|lent| lent.reading().is_none());
+        is_like_now.then_some(Chore::HomePrepare(statement.id))
+    }
+
     /// Whether home would read a statement's text now as it did when the client prepared it.
     fn reads_as(&self, statement: &Statement) -> bool {
         let Some(origin) = &statement.origin else { return true };

@@ -3,11 +3,14 @@
 //! `missing` looks at what is missing and names one thing; that is done, and it looks again. Whatever goes wrong at a
 //! replica sends the command home.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::{
     protocol::{
-        packet::{Peeked, peek_packet},
+        packet::{Peeked, peek_packet, write_packet},
         response::ErrPacket,
         status::StatusFlags,
     },
@@ -47,6 +50,8 @@ pub(super) enum Stage {
     Looking,
     /// The worker looks for a replica.
     Leasing,
+    /// The worker looks for the connection of the last read.
+    Reclaiming,
     /// A replica is connected; we log in.
     AtDoor(Box<Door>),
     /// The worker looks for a home connection.
@@ -76,6 +81,19 @@ impl Preparing {
         match &mut self.stage {
             Stage::AtHomeDoor(door) => Some(door),
             _ => None,
+        }
+    }
+}
+
+impl Split {
+    /// What comes before all else that a server is told: the statements that it need not keep.
+    fn closed_statements(&mut self, side: Side, now: Instant) -> Vec<u8> {
+        match side {
+            Side::Server => {
+                self.awake.heard(now);
+                self.statements.take_closed_at_home()
+            }
+            _ => self.statements.take_closed(),
         }
     }
 }
@@ -113,15 +131,16 @@ impl Session {
             match split.next(goal, status, surroundings) {
                 Next::Ready(side) => return self.ready(side, surroundings),
                 Next::Lease => return self.lease_replica(surroundings),
+                Next::Reclaim => return self.reclaim_replica(),
                 Next::Leave => self.leave_replica(),
                 Next::Refuse => return self.ready(Side::Server, surroundings),
                 Next::LeaseHome => return self.borrow_home(None),
                 Next::Yield => return self.yield_home(),
                 Next::LeaveHome => self.drop_home(),
                 Next::Say(chore) => match split.words(chore, status, surroundings.now) {
-                    Ok(Some(words)) => return self.say(chore, &words, surroundings.now),
+                    Ok(Some(words)) => return self.say_with_others(chore, words, surroundings),
                     Ok(None) => {
-                        let _ = split.replica_answered(chore, Answer::Done);
+                        let _ = split.replica_answered(chore, Answer::Done, status);
                     }
                     Err(Unsayable) if chore.is_of_statement() => {
                         return self.refuse_waiting(errors::needs_prepare(), Ending::ServerDenied);
@@ -156,7 +175,7 @@ impl Session {
 
     /// Nothing is missing: the command that waits is shown again, and goes there.
     fn ready(&mut self, side: Side, surroundings: Surroundings<'_>) {
-        if side == Side::Server && self.is_to_run_without_home() {
+        if side == Side::Server && self.is_to_run_at_home_instead() {
             return self.look_for_home(surroundings);
         }
         self.deadline = None;
@@ -173,7 +192,7 @@ impl Session {
         if self.run_again() {
             return;
         }
-        self.welcome();
+        self.welcome(surroundings);
         if self.split_mut().is_some_and(|split| std::mem::take(&mut split.repeats)) {
             return self.say_again();
         }
@@ -181,17 +200,19 @@ impl Session {
         if self.split().is_some_and(|split| split.ready.is_none()) {
             self.leave_if_asked();
             self.move_if_asked(surroundings);
-            self.let_home_go(None);
+            self.let_connections_go(None);
         }
     }
 
-    /// Whether a command is to go home, and there is none: it was lost while the command was made ready for a replica.
-    fn is_to_run_without_home(&self) -> bool {
+    /// Whether a command is to go home that was made ready for a replica: a home that may be another one may not be there,
+    /// or lack something.
+    fn is_to_run_at_home_instead(&self) -> bool {
         let State::Relay(Relay { exchange: Exchange::Preparing(preparing), split: Some(split), .. }) = &self.state
         else {
             return false;
         };
-        preparing.command_waits && !split.has_home()
+        let may_lack = !split.has_home() || (preparing.goal == Side::Replica && split.may_change_home());
+        preparing.command_waits && may_lack
     }
 
     fn look_for_home(&mut self, surroundings: Surroundings<'_>) {
@@ -201,30 +222,38 @@ impl Session {
         self.look_what_is_missing(surroundings);
     }
 
-    pub(super) fn say(&mut self, chore: Chore, words: &[u8], now: Instant) {
-        if let State::Relay(relay) = &mut self.state {
-            let asked = Asked::new(chore, relay.framing);
-            if let Some(split) = relay.split.as_deref_mut()
-                && chore.side() == Side::Server
-            {
-                split.awake.heard(now);
-                let closed = split.statements.take_closed_at_home();
-                if !closed.is_empty() {
-                    self.outputs.push_back(Output::Send(Side::Server, closed));
+    /// Says something, and in the same breath what depends on no answer to it.
+    fn say_with_others(&mut self, first: Chore, words: Vec<u8>, surroundings: Surroundings<'_>) {
+        let mut said = vec![(first, words)];
+        if let State::Relay(Relay { split: Some(split), status, exchange: Exchange::Preparing(preparing), .. }) =
+            &mut self.state
+        {
+            for chore in split.sayable_behind(first, preparing.goal, *status, surroundings) {
+                match split.words(chore, *status, surroundings.now) {
+                    Ok(Some(words)) => said.push((chore, words)),
+                    Ok(None) => {}
+                    Err(Unsayable) => break,
                 }
             }
-            if let Some(split) = relay.split.as_deref_mut()
-                && chore.side() == Side::Replica
-            {
-                let closed = split.statements.take_closed();
-                if !closed.is_empty() {
-                    self.outputs.push_back(Output::Send(Side::Replica, closed));
-                }
-            }
-            self.set_stage(Stage::Asking(Box::new(asked)));
         }
-        self.send_packet(chore.side(), 0, words);
-        self.deadline = Some(now + if chore.may_take_long() { REPEAT_TIME } else { CHORE_TIME });
+        self.say(said, surroundings.now);
+    }
+
+    /// Says all of this to one server with one send; the answers come in the same order.
+    pub(super) fn say(&mut self, said: Vec<(Chore, Vec<u8>)>, now: Instant) {
+        let State::Relay(relay) = &mut self.state else { return };
+        let Some(split) = relay.split.as_deref_mut() else { return };
+        let mut chores: VecDeque<Chore> = said.iter().map(|(chore, _)| *chore).collect();
+        let takes_long = chores.iter().any(|chore| chore.may_take_long());
+        let Some(first) = chores.pop_front() else { return };
+        let mut packets = split.closed_statements(first.side(), now);
+        for (_, words) in &said {
+            write_packet(&mut packets, 0, words);
+        }
+        let asked = Asked::new(first, chores, relay.framing);
+        self.set_stage(Stage::Asking(Box::new(asked)));
+        self.outputs.push_back(Output::Send(first.side(), packets));
+        self.deadline = Some(now + if takes_long { REPEAT_TIME } else { CHORE_TIME });
     }
 
     fn lease_replica(&mut self, surroundings: Surroundings<'_>) {
@@ -232,10 +261,11 @@ impl Session {
         let want = self.split_mut().and_then(|split| split.want_replica(required, surroundings));
         match want {
             Some(want) => {
+                self.spare_home();
                 self.set_stage(Stage::Leasing);
                 // The worker has a deadline of its own, and answers.
                 self.deadline = None;
-                self.outputs.push_back(Output::LeaseReplica(want));
+                self.outputs.push_back(Output::LeaseReplica(Box::new(want)));
             }
             None => self.ready(Side::Server, surroundings),
         }
@@ -255,16 +285,21 @@ impl Session {
             split.login.database = split.journal.schema().map(<[u8]>::to_vec);
             let must_reset = split.journal.was_reset() && split.resets_replicas();
             split.replicas.leased(facts, split.journal.schema(), must_reset, surroundings.table);
+            split.last_replica_is_gone();
         }
         self.set_stage(Stage::AtDoor(Box::new(Door::Connected)));
     }
 
     /// There is no replica now.
     pub(in crate::session) fn no_replica(&mut self, surroundings: Surroundings<'_>) {
+        let is_reclaimed = matches!(self.stage(), Some(Stage::Reclaiming));
         if let Some(split) = self.split_mut() {
-            split.replicas.none_found(surroundings.now);
+            match is_reclaimed {
+                true => split.last_replica_is_gone(),
+                false => split.replicas.none_found(surroundings.now),
+            }
         }
-        if let Some(Stage::Leasing) = self.stage() {
+        if let Some(Stage::Leasing | Stage::Reclaiming) = self.stage() {
             self.ready(Side::Server, surroundings);
         }
     }
@@ -329,6 +364,7 @@ impl Session {
             None => return,
         };
         match outcome {
+            Ok(()) if self.hears_the_next() => {}
             Ok(()) => {
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);
@@ -341,6 +377,22 @@ impl Session {
             Err(Unsayable) if chore.side() == Side::Server => self.home_is_unfit(told.refusal),
             Err(Unsayable) => self.replica_lost(surroundings),
         }
+    }
+
+    /// Whether more was said that has to be answered: that comes next.
+    fn hears_the_next(&mut self) -> bool {
+        let next = match &mut self.state {
+            State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) => match &mut preparing.stage {
+                Stage::Asking(asked) => asked.next(),
+                _ => None,
+            },
+            _ => None,
+        };
+        let is_any = next.is_some();
+        if let Some(next) = next {
+            self.set_stage(Stage::Asking(Box::new(next)));
+        }
+        is_any
     }
 
     fn door_step(&mut self, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
@@ -439,7 +491,7 @@ impl Session {
     pub(super) fn is_replica_asked(&self) -> bool {
         match self.stage() {
             Some(Stage::Asking(asked)) => asked.chore.side() == Side::Replica,
-            Some(Stage::AtDoor(_) | Stage::Leasing) => true,
+            Some(Stage::AtDoor(_) | Stage::Leasing | Stage::Reclaiming) => true,
             Some(Stage::Looking | Stage::Borrowing | Stage::Yielding | Stage::AtHomeDoor(_) | Stage::CatchingUp(_)) => {
                 false
             }
@@ -457,7 +509,7 @@ impl Session {
         let Some(replica) = split.replicas.take() else { return };
         split.statements.forget_replica();
         split.conditions.forget_replica();
-        if replica.was_read {
+        if replica.read_at.is_some() {
             split.sight.left_replica();
         }
         split.looked_in_transaction |= replica.in_transaction;
@@ -499,7 +551,7 @@ impl Session {
                 self.settle_since(since, surroundings);
             }
             // The worker has a deadline of its own, and answers.
-            Stage::Borrowing | Stage::Yielding => {}
+            Stage::Borrowing | Stage::Yielding | Stage::Reclaiming => {}
         }
     }
 

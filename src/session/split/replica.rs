@@ -1,4 +1,4 @@
-//! The server that a session reads from, and those that have failed it.
+//! The server that a session reads from, the one that it read from last, and those that have failed it.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    super::{ReplicaWant, ServerFacts},
+    super::{LastReplica, Loan, Parking, ReplicaWant, ServerFacts, SharedWant, Side},
     values::Values,
 };
 
@@ -24,8 +24,17 @@ const READS_BETWEEN_LOOKS: u32 = 64;
 #[derive(Debug, Default)]
 pub(super) struct Replicas {
     current: Option<Box<Replica>>,
+    /// The one that was given back last, as the session left it.
+    parked: Option<Parked>,
     failed: Vec<(ServerId, Instant)>,
     none_until: Option<Instant>,
+}
+
+/// A replica whose connection was given back, and the count that names it.
+#[derive(Debug)]
+struct Parked {
+    replica: Box<Replica>,
+    count: u64,
 }
 
 /// A connection to a replica, and what was done to make it like home's.
@@ -33,8 +42,10 @@ pub(super) struct Replicas {
 pub(super) struct Replica {
     pub(super) facts: ServerFacts,
     pub(super) schema: Option<Vec<u8>>,
-    /// It lacks a COM_RESET_CONNECTION that home has had.
+    /// It lacks a COM_RESET_CONNECTION that home has had, or was another session's.
     pub(super) must_reset: bool,
+    /// A reset does not make it as new: a role stays.
+    is_tainted: bool,
     /// Its values of the variables that are compared; none until it was asked.
     pub(super) values: Option<Values>,
     /// The journal's version that was put on.
@@ -46,8 +57,8 @@ pub(super) struct Replica {
     pub(super) had: u32,
     /// The rest of a reply that nobody wants; until it has come, nothing else may be asked.
     pub(super) rest: Option<Reply>,
-    /// The session has read from it.
-    pub(super) was_read: bool,
+    /// When the session read from it last, or from another connection to this server.
+    pub(super) read_at: Option<Instant>,
     /// A read-only transaction is open on it, in step with home's.
     pub(super) in_transaction: bool,
     /// That transaction has read: its snapshot is nowhere else.
@@ -80,9 +91,52 @@ impl Replica {
     }
 
     /// A read was answered.
-    pub(super) fn set_read(&mut self) {
-        self.was_read = true;
+    pub(super) fn set_read(&mut self, now: Instant) {
+        self.read_at = Some(now);
         self.has_snapshot = self.in_transaction;
+    }
+
+    pub(super) fn set_role(&mut self, role: Option<Vec<u8>>) {
+        self.is_tainted |= role.is_some();
+        self.role = role;
+    }
+
+    /// Nothing is on it that another session could not be rid of.
+    pub(super) fn is_free(&self) -> bool {
+        self.rest.is_none() && !self.in_transaction
+    }
+
+    /// Takes over what is known of another connection's server, if this one's is the same, and was not started anew since
+    /// the session read there: this connection is older. Whether it is.
+    pub(super) fn follows(&mut self, before: &Replica) -> bool {
+        let is_same = |at: Instant| before.facts.id == self.facts.id && self.facts.since <= at;
+        let is_same = before.read_at.is_some_and(is_same);
+        if is_same {
+            (self.had, self.read_at) = (before.had, before.read_at);
+        }
+        is_same
+    }
+
+    fn new(facts: ServerFacts, schema: Option<Vec<u8>>, must_reset: bool, epoch: u64) -> Replica {
+        Replica {
+            facts,
+            schema,
+            must_reset,
+            is_tainted: false,
+            values: None,
+            applied: None,
+            role: None,
+            lacks_autocommit: false,
+            had: 0,
+            rest: None,
+            read_at: None,
+            in_transaction: false,
+            has_snapshot: false,
+            is_outlived: false,
+            refused: None,
+            reads: 0,
+            epoch,
+        }
     }
 
     /// Whether it has the snapshot of the session's transaction.
@@ -115,24 +169,55 @@ impl Replicas {
 
     /// A replica is connected and will be logged in to with the session's schema.
     pub(super) fn leased(&mut self, facts: ServerFacts, schema: Option<&[u8]>, must_reset: bool, table: &RoutingTable) {
-        self.current = Some(Box::new(Replica {
-            facts,
-            schema: schema.map(<[u8]>::to_vec),
-            must_reset,
-            values: None,
-            applied: None,
-            role: None,
-            lacks_autocommit: false,
-            had: 0,
-            rest: None,
-            was_read: false,
-            in_transaction: false,
-            has_snapshot: false,
-            is_outlived: false,
-            refused: None,
-            reads: 0,
-            epoch: table.epoch,
-        }));
+        let schema = schema.map(<[u8]>::to_vec);
+        self.current = Some(Box::new(Replica::new(facts, schema, must_reset, table.epoch)));
+    }
+
+    /// A connection that rested is lent: the session's own, as it left it, or another one, which has to be reset.
+    pub(super) fn lent(&mut self, loan: Loan, table: &RoutingTable) {
+        self.current = match self.parked.take_if(|_| loan.is_own) {
+            Some(Parked { replica, .. }) => Some(replica),
+            None => Some(Box::new(Replica::new(loan.facts, loan.schema, true, table.epoch))),
+        };
+    }
+
+    /// Gives the connection back. Others may have it after a reset, where that makes it as new.
+    pub(super) fn park(&mut self, required: Capabilities, count: u64, may_be_reset: bool) -> Option<Parking> {
+        let replica = self.current.take_if(|replica| replica.is_free())?;
+        let parking = Parking {
+            side: Side::Replica,
+            facts: replica.facts.clone(),
+            required,
+            schema: replica.schema.clone(),
+            is_for_others: may_be_reset && !replica.is_tainted,
+            count,
+        };
+        self.parked = Some(Parked { replica, count });
+        Some(parking)
+    }
+
+    /// The connection that was given back and may still be as the session left it.
+    pub(super) fn last(&self) -> Option<LastReplica> {
+        let parked = self.parked.as_ref()?;
+        Some(LastReplica { server: parked.replica.facts.id, count: parked.count })
+    }
+
+    /// The replica that there is, or the one that was given back.
+    pub(super) fn known(&self) -> Option<&Replica> {
+        self.get().or(self.parked.as_ref().map(|parked| &*parked.replica))
+    }
+
+    /// The same, to change.
+    pub(super) fn known_mut(&mut self) -> Option<&mut Replica> {
+        match &mut self.current {
+            Some(current) => Some(current),
+            None => self.parked.as_mut().map(|parked| &mut *parked.replica),
+        }
+    }
+
+    /// What was known of the connection that was given back is of no use any more.
+    pub(super) fn forget_parked(&mut self) -> Option<Box<Replica>> {
+        self.parked.take().map(|parked| parked.replica)
     }
 
     /// What is wanted of the next one; none while all of them rest.
@@ -140,6 +225,7 @@ impl Replicas {
         &mut self,
         required: Capabilities,
         fresh: Option<GtidPosition>,
+        shared: Option<SharedWant>,
         now: Instant,
     ) -> Option<ReplicaWant> {
         if self.none_until.is_some_and(|until| until > now) {
@@ -147,7 +233,7 @@ impl Replicas {
         }
         self.failed.retain(|(_, until)| *until > now);
         let avoid = self.failed.iter().map(|(server, _)| *server).collect();
-        Some(ReplicaWant { required, avoid, fresh })
+        Some(ReplicaWant { required, avoid, fresh, shared })
     }
 
     pub(super) fn has_failed(&mut self, server: ServerId, now: Instant) {

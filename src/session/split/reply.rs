@@ -197,11 +197,12 @@ impl Session {
         }
         self.leave_if_asked();
         self.move_if_asked(surroundings);
-        self.let_home_go(Some(surroundings.now));
+        self.let_connections_go(Some(surroundings.now));
     }
 
     /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.
     pub(in crate::session) fn repeat_read(&mut self, surroundings: Surroundings<'_>) {
+        self.asked_at = surroundings.now;
         let State::Relay(relay) = &mut self.state else { return };
         let Some(split) = relay.split.as_deref_mut() else { return };
         if split.lent.is_some() && !split.is_ready(Side::Server, relay.status, surroundings) {

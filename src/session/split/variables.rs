@@ -117,13 +117,14 @@ pub(super) fn is_server_bound(name: &[u8]) -> bool {
 /// Whether a session is as before once the variable has its default again. Others leave something behind: what was written
 /// without `sql_log_bin` is at no replica, `rand_seed1` has numbers follow that no other server would give.
 pub(super) fn is_released_by_default(name: &[u8]) -> bool {
-    const RELEASED: [&str; 6] = [
+    const RELEASED: [&str; 7] = [
         "timestamp",
         "auto_increment_increment",
         "auto_increment_offset",
         "binlog_format",
         "sql_log_off",
         "sql_auto_is_null",
+        "wsrep_sync_wait",
     ];
     is_one_of(&RELEASED, name)
 }

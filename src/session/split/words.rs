@@ -48,7 +48,7 @@ impl Split {
         let query = |text: &[u8]| Some(com_query(attributes, text));
         Ok(match chore {
             Chore::Reset => Some(vec![Command::ResetConnection.byte()]),
-            Chore::HomeValues => query(self.values_statement(self.tracking_variables()).as_bytes()),
+            Chore::HomeValues => query(self.values_statement(&self.tracking_variables()).as_bytes()),
             Chore::HomeChanges | Chore::ReplicaValues => query(self.values_statement(&[]).as_bytes()),
             Chore::Tracking | Chore::ReturnTracking => match &self.home {
                 Home::Silent(tracking) => query(self.tracking_statement(&self.more_than(tracking)).as_bytes()),
@@ -135,14 +135,16 @@ impl Split {
         matches!(self.family, sql::Family::MySql { .. })
     }
 
-    fn tracking_variables(&self) -> &'static [&'static str] {
+    /// What home is asked for before the variables that are compared.
+    fn tracking_variables(&self) -> Vec<&'static str> {
         const VARIABLES: [&str; 4] = [
             "session_track_system_variables",
             "session_track_schema",
             "session_track_state_change",
             "session_track_gtids",
         ];
-        if self.knows_gtid_tracker() { &VARIABLES } else { &VARIABLES[..3] }
+        let told = if self.knows_gtid_tracker() { &VARIABLES[..] } else { &VARIABLES[..3] };
+        told.iter().copied().chain(self.waiting.variable()).collect()
     }
 
     /// Asks for these variables and for those that are [`compared`].

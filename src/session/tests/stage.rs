@@ -63,6 +63,11 @@ backend_user = "other"
 backend_password = "elsewhere"
 pool = "main"
 [[user]]
+name = "handed"
+password = "secret"
+pool = "main"
+handoff = true
+[[user]]
 name = "split"
 password = "secret"
 split = { write = "home", read = "main" }
@@ -80,6 +85,11 @@ read_your_writes = false
 name = "lent"
 password = "secret"
 pool = "home"
+backend_reuse = "transaction"
+[[user]]
+name = "shared"
+password = "secret"
+split = { write = "home", read = "main" }
 backend_reuse = "transaction"
 [cluster.moving]
 topology = "replication"
@@ -177,6 +187,8 @@ pub(super) struct Stage {
     pub(super) cut: usize,
     /// Capabilities that the client leaves out.
     pub(super) lacking: Capabilities,
+    /// What the client says of itself.
+    pub(super) attributes: Vec<u8>,
 }
 
 impl Stage {
@@ -211,6 +223,7 @@ impl Stage {
             wishes: Vec::new(),
             cut: usize::MAX,
             lacking: Capabilities::default(),
+            attributes: Vec::new(),
         };
         stage.collect();
         stage
@@ -299,7 +312,7 @@ impl Stage {
             auth_response,
             database: database.map(Into::into),
             plugin: Some(plugin.name().to_vec()),
-            attributes: Vec::new(),
+            attributes: self.attributes.clone(),
         };
         let mut payload = Vec::new();
         response.encode(&mut payload);
@@ -397,6 +410,8 @@ pub(super) fn facts(id: u32) -> ServerFacts {
         login_timeout: Duration::from_secs(2),
         thread_id: 0,
         is_local: false,
+        since: Instant::now(),
+        reply_times: Arc::default(),
     }
 }
 

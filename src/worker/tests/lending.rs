@@ -114,7 +114,7 @@ fn check(beliefs: &mut Beliefs, result: &CheckResult) {
 }
 
 impl House {
-    fn resting(&self) -> u32 {
+    pub(super) fn resting(&self) -> u32 {
         self.table.servers.iter().map(|server| server.load.resting()).sum()
     }
 

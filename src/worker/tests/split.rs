@@ -97,6 +97,11 @@ pub(super) fn greeting() -> Vec<u8> {
 
 /// A house whose user writes at the first server and reads at the second.
 fn split_house(engine: Engine, home: &Mirror, replica: SocketAddr, more_of_replica: &str) -> House {
+    house_of(engine, home, replica, more_of_replica, "")
+}
+
+/// The same with more of the user.
+fn house_of(engine: Engine, home: &Mirror, replica: SocketAddr, more_of_replica: &str, more_of_user: &str) -> House {
     let home = home.address;
     let config = testing::parse(&format!(
         "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
@@ -107,7 +112,7 @@ fn split_house(engine: Engine, home: &Mirror, replica: SocketAddr, more_of_repli
          [pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\
          [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\n\
          [[user]]\nname = \"app\"\npassword = \"secret\"\nsplit = {{ write = \"write\", read = \"read\" }}\n\
-         read_your_writes = false\n"
+         read_your_writes = false\n{more_of_user}\n"
     ));
     let now = Instant::now();
     let mut beliefs = Beliefs::new(config, now);
@@ -192,6 +197,29 @@ fn a_full_replica_leaves_reads_to_home() {
         assert_eq!(second.value_of("SELECT a FROM t"), "home");
         assert_eq!((house.connections_at(0), house.connections_at(1)), (2, 1));
         drop((first, second));
+        eventually("nothing is taken", || house.is_empty());
+    }
+}
+
+#[test]
+fn sessions_take_turns_at_the_one_connection_of_a_replica() {
+    const LENDS: &str = "backend_reuse = \"transaction\"";
+    for engine in ENGINES {
+        let home = Mirror::start("home", Manner::Answers);
+        let replica = Mirror::start("replica", Manner::Answers);
+        let house = house_of(engine, &home, replica.address, "max_connections = 1", LENDS);
+        // They are on two workers, which have one queue each.
+        let mut clients = [(); 6].map(|()| house.logged_in());
+        for _ in 0..3 {
+            clients.iter_mut().for_each(|client| client.query("SELECT a FROM t"));
+            for client in &mut clients {
+                assert_eq!(client.value(), "replica", "{engine:?}");
+            }
+        }
+        assert_eq!(house.connections_at(1), 1);
+        drop(clients);
+        eventually("nothing is in use", || house.connections() == house.resting());
+        house.tell(|| Order::Drain);
         eventually("nothing is taken", || house.is_empty());
     }
 }

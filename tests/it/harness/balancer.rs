@@ -24,6 +24,8 @@ pub(crate) struct Start {
     engine: Engine,
     workers: usize,
     process: String,
+    /// More lines of `[admin]`.
+    admin: String,
     log_level: &'static str,
     body: String,
     environment: Vec<(String, String)>,
@@ -38,6 +40,7 @@ impl Start {
             engine,
             workers: 2,
             process: "shutdown_timeout = \"1s\"\n".to_owned(),
+            admin: String::new(),
             log_level: "debug",
             body: body.into(),
             environment: Vec::new(),
@@ -53,6 +56,12 @@ impl Start {
     /// More lines of `[process]`, in place of `shutdown_timeout = "1s"`.
     pub(crate) fn process(mut self, lines: &str) -> Start {
         self.process = format!("{lines}\n");
+        self
+    }
+
+    /// More lines of `[admin]`.
+    pub(crate) fn admin(mut self, lines: &str) -> Start {
+        self.admin = format!("{lines}\n");
         self
     }
 
@@ -157,13 +166,14 @@ impl Sqluice {
 
     fn configuration(&self, body: &str) -> String {
         format!(
-            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n[admin]\nsocket = \"{}\"\n\n\
+            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n[admin]\nsocket = \"{}\"\n{}\n\
              [[listener]]\nname = \"app\"\naddress = \"{}\"\n\n{body}",
             self.start.workers,
             self.start.engine.setting(),
             self.start.process,
             self.start.log_level,
             self.admin_socket().display(),
+            self.start.admin,
             self.address,
         )
     }

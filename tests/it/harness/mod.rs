@@ -2,6 +2,7 @@
 //! processes. Nothing here imports the crate: an oracle must not share the bugs of what it judges.
 
 mod balancer;
+mod browser;
 pub(crate) mod checker;
 mod cutter;
 mod deadline;
@@ -16,6 +17,7 @@ mod tracker_order;
 pub(crate) mod wire;
 
 pub(crate) use balancer::{Sqluice, Start, cluster, cluster_on, user};
+pub(crate) use browser::{Browser, Scheme};
 pub(crate) use cutter::Cutter;
 pub(crate) use deadline::{WAIT_MAX, eventually};
 pub(crate) use network::{Link, Network};

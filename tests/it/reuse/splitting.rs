@@ -1,26 +1,36 @@
-//! `backend_reuse = "transaction"` where reads go to replicas: the connections to the primary are shared, those to the
-//! replicas are the sessions' own.
+//! `backend_reuse = "transaction"` where reads go to replicas: the connections to all servers are shared.
 
+use std::net::SocketAddr;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::prepare;
+use super::{HIS_CONNECTIONS, prepare};
 use crate::compare::{Parameter, execute_payload};
 use crate::harness::{
-    Client, Cutter, Engine, Flavour, Shape, Sqluice, Start, Trio, eventually, fresh_name, on_both_engines, split_at,
+    Client, Cutter, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, eventually, fresh_name, on_both_engines,
+    split_at,
 };
-use crate::splitting::{account, trio_database};
+use crate::splitting::{account, assert_nothing_goes_backwards, trio_database};
 
 const FLAVOURS: [Flavour; 2] = [Flavour::MariaDb10, Flavour::MySql97];
 
-/// Servers at these addresses, of which the first takes so many connections.
-fn lending(engine: Engine, addresses: &[std::net::SocketAddr], connections: usize) -> Sqluice {
-    let first = "name = \"db1\"\n";
-    let body = split_at(addresses).replacen(first, &format!("{first}max_connections = {connections}\n"), 1).replacen(
-        "split = {",
-        "backend_reuse = \"transaction\"\nsplit = {",
-        1,
-    );
-    Start::new(engine, body).run_with_servers_up(addresses.len())
+/// Servers that take so many connections each.
+fn lending(engine: Engine, servers: &[(SocketAddr, usize)]) -> Sqluice {
+    let addresses: Vec<SocketAddr> = servers.iter().map(|(address, _)| *address).collect();
+    let shares = "backend_reuse = \"transaction\"\nsplit = {";
+    let mut body = split_at(&addresses).replacen("split = {", shares, 1).replace("\"30s\"", "\"120s\"");
+    for (index, (_, connections)) in servers.iter().enumerate() {
+        let name = format!("name = \"db{}\"\n", index + 1);
+        body = body.replacen(&name, &format!("{name}max_connections = {connections}\n"), 1);
+    }
+    Start::new(engine, body).run_with_servers_up(servers.len())
+}
+
+/// A set whose servers take so many connections each.
+fn lending_trio(engine: Engine, trio: &Trio, connections: [usize; 3]) -> Sqluice {
+    let addresses = trio.servers.each_ref().map(|server| server.address);
+    lending(engine, &[0, 1, 2].map(|index| (addresses[index], connections[index])))
 }
 
 /// The one number that a statement gives.
@@ -37,7 +47,7 @@ fn reads_leave_and_writes_share_the_connections_of_the_primary() {
         let trio = Trio::shared(flavour);
         on_both_engines(|engine| {
             eprintln!("{flavour:?}, {engine:?}");
-            let sqluice = lending(engine, &trio.servers.each_ref().map(|server| server.address), 2);
+            let sqluice = lending_trio(engine, trio, [2, 1, 1]);
             let database = trio_database(trio);
             let text = fresh_name("lent_read");
             let make = format!("CREATE TABLE {database}.c (id INT PRIMARY KEY, n BIGINT NOT NULL)");
@@ -54,7 +64,8 @@ fn reads_leave_and_writes_share_the_connections_of_the_primary() {
             assert_eq!(sum, (CLIENTS * ROUNDS * 2).to_string());
             assert!(trio.heard(&text).1 > 0, "reads went to replicas");
             let servers = &sqluice.status()["clusters"][0]["servers"];
-            assert!(servers[0]["connections"].as_u64().expect("a number") <= 2, "{servers}");
+            let connections = [0, 1, 2].map(|index| servers[index]["connections"].as_u64().expect("a number"));
+            assert!(connections.iter().zip([2, 1, 1]).all(|(count, most)| *count <= most), "{servers}");
         });
     }
 
@@ -87,7 +98,7 @@ fn a_read_whose_replica_is_lost_is_run_on_whatever_connection_of_the_primary_is_
         let cutter = Cutter::before(trio.servers[1].address);
         on_both_engines(|engine| {
             eprintln!("{flavour:?}, {engine:?}");
-            let sqluice = lending(engine, &[trio.servers[0].address, cutter.address], 1);
+            let sqluice = lending(engine, &[(trio.servers[0].address, 1), (cutter.address, 1)]);
             let database = trio_database(trio);
             let [mut first, mut second] = [(); 2].map(|()| sqluice.login(&account(&database)).expect("app logs in"));
             let statement = prepare(&mut first, "SELECT n + 40 FROM t WHERE id = 2 AND ? <> ''");
@@ -105,5 +116,90 @@ fn a_read_whose_replica_is_lost_is_run_on_whatever_connection_of_the_primary_is_
             assert_eq!(second.value("SELECT COUNT(*) FROM t"), "3");
             cutter.arm("nothing has this in it");
         });
+    }
+}
+
+#[test]
+fn three_hundred_split_clients_work_over_twenty_connections() {
+    const CLIENTS: usize = 300;
+    const CONNECTIONS: [usize; 3] = [8, 6, 6];
+    for (flavour, engine) in FLAVOURS.into_iter().zip([Engine::IoUring, Engine::Epoll]) {
+        eprintln!("{flavour:?}, {engine:?}");
+        let trio = Trio::shared(flavour);
+        let sqluice = lending_trio(engine, trio, CONNECTIONS);
+        let database = trio_database(trio);
+        let text = fresh_name("one_of_many");
+        trio.primary().direct().execute(&format!("CREATE TABLE {database}.c (id INT PRIMARY KEY, n BIGINT NOT NULL)"));
+        let (start, is_over) = (Barrier::new(CLIENTS), AtomicBool::new(false));
+        let most = [(); 3].map(|()| AtomicUsize::new(0));
+        let work = |number: usize| {
+            let mut client = sqluice.login(&account(&database)).expect("app logs in");
+            start.wait();
+            one_of_many(&mut client, number, &text);
+        };
+        thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    note_connections(trio, &database, &most);
+                }
+            });
+            let work = &work;
+            let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || work(number))).collect();
+            let ends: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
+            is_over.store(true, Ordering::Relaxed);
+            watch.join().expect("it only counts");
+            ends.into_iter().for_each(|end| end.expect("no client saw what is another's"));
+        });
+        let most = most.map(AtomicUsize::into_inner);
+        assert!(most.iter().zip(CONNECTIONS).all(|(most, bound)| *most <= bound), "{flavour:?}: {most:?} at once");
+        assert!(trio.heard(&text).1 > CLIENTS, "{flavour:?}: reads went to replicas");
+        let sum = trio.primary().direct().value(&format!("SELECT SUM(n) FROM {database}.c"));
+        assert_eq!(sum, (CLIENTS * 2).to_string());
+    }
+}
+
+/// Takes note of how many connections user app has at each server, if there were never more.
+fn note_connections(trio: &Trio, database: &str, most: &[AtomicUsize; 3]) {
+    for (server, most) in trio.servers.iter().zip(most) {
+        let count = server.root(&format!("{HIS_CONNECTIONS}'{database}'")).trim().parse().expect("a number");
+        most.fetch_max(count, Ordering::Relaxed);
+    }
+}
+
+/// What one client does, and must find: its own settings, statements and rows, wherever it reads.
+fn one_of_many(client: &mut Client, number: usize, text: &str) {
+    let zone = format!("+0{}:00", number % 10);
+    client.execute(&format!("SET @me = {number}, time_zone = '{zone}'"));
+    client.execute(&format!("INSERT INTO c VALUES ({number}, 0)"));
+    let read = prepare(client, &format!("SELECT n FROM c WHERE id = ? AND '{text}' <> ''"));
+    let write = prepare(client, "UPDATE c SET n = n + ? WHERE id = ?");
+    let id = i64::try_from(number).expect("a small number");
+    let read = execute_payload(client.capabilities, read, 0, &[Parameter::Number(id)]);
+    let write = execute_payload(client.capabilities, write, 0, &[Parameter::Number(1), Parameter::Number(id)]);
+    let own = format!("SELECT CONCAT(@me, @@time_zone, '-', n) FROM c WHERE id = @me AND '{text}' <> ''");
+    for round in 1..=2 {
+        client.ask(Shape::Results, &write).ok();
+        assert_eq!(number_of(client, &read), round, "client {number}");
+        for _ in 0..3 {
+            assert_eq!(client.value(&own), format!("{number}{zone}-{round}"));
+        }
+        let rows = client.rows(&format!("SELECT SQL_CALC_FOUND_ROWS id FROM c WHERE id = {number} LIMIT 0"));
+        assert_eq!((rows.len(), client.value("SELECT FOUND_ROWS()").as_str()), (0, "1"), "client {number}");
+        if number.is_multiple_of(10) {
+            client.execute("START TRANSACTION READ ONLY");
+            assert_eq!(number_of(client, &read), round);
+            client.execute("COMMIT");
+        }
+    }
+}
+
+#[test]
+fn no_read_of_clients_that_share_goes_backwards_though_a_replica_lags() {
+    for (flavour, engine) in FLAVOURS.into_iter().zip([Engine::Epoll, Engine::IoUring]) {
+        eprintln!("{flavour:?}, {engine:?}");
+        let trio = Trio::start(flavour);
+        trio.servers.iter().for_each(Server::listen);
+        trio.replicas()[0].lag(1);
+        assert_nothing_goes_backwards(&trio, &lending_trio(engine, &trio, [3, 2, 2]), 30);
     }
 }

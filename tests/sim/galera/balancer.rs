@@ -32,6 +32,8 @@ pub(super) struct Balancer {
     arrivals: u64,
     /// The arrival that brought the newest of the known views, and the step of the world it came in.
     news: (u64, u64),
+    /// Answers of the writer while the majority was known to have left it.
+    doubts: u32,
     /// Who has the writes.
     pub(super) writer: Option<usize>,
     /// Who had them in the last table in which somebody had.
@@ -72,6 +74,7 @@ impl Balancer {
             known: Vec::new(),
             arrivals: 0,
             news: (0, 0),
+            doubts: 0,
             writer: None,
             last_writer: None,
         }
@@ -172,9 +175,14 @@ impl Balancer {
         let view = heard.view.as_ref().expect("the writer was heard");
         assert_eq!((entry.health.condition, view.writable), (Condition::Up, Writable::Yes));
         assert!(serves(view), "the writer does not say that it serves");
-        let is_of_now = heard.is_answer && heard.arrival >= self.news.0;
         let is_beaten = !self.is_proven(view) && self.proven().iter().any(|proven| is_one_history(proven, view));
-        assert!(!(is_of_now && is_beaten && self.is_left(view)), "writes at a node that the majority has left");
+        let is_of_now = heard.is_answer && heard.arrival >= self.news.0;
+        match is_of_now && is_beaten && self.is_left(view) {
+            true if heard.arrival == self.arrivals => self.doubts += 1,
+            true => {}
+            false => self.doubts = 0,
+        }
+        assert!(self.doubts <= DOUBTS_MAX, "writes at a node that the majority has left");
         if let Some(old) = self.last_writer.replace(writer).filter(|old| *old != writer) {
             self.check_flip(old, writer);
         }
@@ -361,6 +369,10 @@ pub(super) fn members(table: &RoutingTable, pool: &str) -> Vec<usize> {
     let pool = table.config.pool_by_name(pool).expect("it is in the configuration");
     table.pool(pool).members.iter().map(|member| member.0).collect()
 }
+
+/// A view that comes again after it was long forgotten is news, which a word from before does not contradict: then the writer is
+/// asked once more.
+const DOUBTS_MAX: u32 = 1;
 
 /// More than that wait until one arrives.
 const IN_FLIGHT_MAX: usize = 6;

@@ -21,7 +21,7 @@ impl Play {
         play
     }
 
-    fn wish<T>(&mut self, read: impl Fn(&Output) -> Option<T>) -> Option<T> {
+    pub(super) fn wish<T>(&mut self, read: impl Fn(&Output) -> Option<T>) -> Option<T> {
         let place = self.stage.wishes.iter().position(|wish| read(wish).is_some())?;
         read(&self.stage.wishes.remove(place))
     }
@@ -48,7 +48,7 @@ impl Play {
             Lender::Other(schema) => (false, schema),
         };
         let schema = schema.map(|schema| schema.as_bytes().to_vec());
-        self.stage.tell(Input::Lent(Loan { facts: facts(HOME), is_own, schema }));
+        self.stage.tell(Input::Lent(Loan { side: Side::Server, facts: facts(HOME), is_own, schema }));
         self.serve();
     }
 
@@ -230,7 +230,7 @@ fn a_login_may_be_at_a_connection_that_another_session_left() {
     let mut stage = Stage::between(beliefs(&server_greeting()).table(), Admission::Welcome);
     stage.log_in("lent", "secret", Some("shop"));
     stage.wishes.clear();
-    let loan = Loan { facts: facts(HOME), is_own: false, schema: None };
+    let loan = Loan { side: Side::Server, facts: facts(HOME), is_own: false, schema: None };
     stage.tell(Input::Lent(loan));
     assert_eq!(stage.take_client(), b"", "the schema may not exist");
     let mut play = Play {
@@ -244,6 +244,9 @@ fn a_login_may_be_at_a_connection_that_another_session_left() {
         unanswered: "(none)",
         is_guarded: false,
         views_asked: 0,
+        round_trips: 0,
+        loan: None,
+        wanted: None,
         script: Script::default(),
     };
     play.serve();

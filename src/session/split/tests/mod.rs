@@ -10,6 +10,7 @@ mod parting;
 mod rehoming;
 mod routing;
 mod seeing;
+mod sharing;
 mod snapshot;
 mod statements;
 mod trackers;
@@ -57,6 +58,12 @@ struct Play {
     is_guarded: bool,
     /// How often the replica was asked for views.
     views_asked: u32,
+    /// How often the session waited for an answer to something of its own.
+    round_trips: u32,
+    /// What is lent when a replica is wanted next, in place of a new connection.
+    loan: Option<Loan>,
+    /// What a replica was wanted to be like last.
+    wanted: Option<ReplicaWant>,
     /// Texts of ours that nobody answers.
     unanswered: &'static str,
     script: Script,
@@ -194,6 +201,9 @@ impl Play {
             at_door: false,
             is_guarded: false,
             views_asked: 0,
+            round_trips: 0,
+            loan: None,
+            wanted: None,
             unanswered: "(none)",
             script,
         };
@@ -225,11 +235,19 @@ impl Play {
             }
             let side = if self.stage.to_server.is_empty() { Side::Replica } else { Side::Server };
             let bytes = std::mem::take(self.stage.sent(side));
-            let answers: Vec<u8> =
-                payloads(&bytes).filter_map(|payload| self.answer(side, payload)).flatten().collect();
+            let mut answers = Vec::new();
+            for payload in payloads(&bytes) {
+                match self.answer(side, payload) {
+                    Some(answer) => answers.extend(answer),
+                    None if payload[0] == 0x19 => {}
+                    // Who does not answer does nothing of what comes behind.
+                    None => break,
+                }
+            }
             if answers.is_empty() {
                 return;
             }
+            self.round_trips += 1;
             assert_eq!(self.stage.show(side, &answers), b"");
         }
     }
@@ -244,9 +262,16 @@ impl Play {
     fn lease(&mut self) -> bool {
         let wants = |wish: &Output| matches!(wish, Output::LeaseReplica(_));
         let Some(place) = self.stage.wishes.iter().position(wants) else { return false };
-        self.stage.wishes.remove(place);
+        if let Output::LeaseReplica(want) = self.stage.wishes.remove(place) {
+            self.wanted = Some(*want);
+        }
         // What was for the replica before.
         self.stage.to_replica.clear();
+        if let Some(loan) = self.loan.take() {
+            self.is_guarded = loan.is_own;
+            self.stage.tell(Input::Lent(loan));
+            return true;
+        }
         if !self.script.has_replica {
             self.stage.tell(Input::ReplicaFailed);
             return true;

@@ -72,6 +72,23 @@ fn an_open_statement_keeps_no_connection_and_has_a_number_of_ours() {
 }
 
 #[test]
+fn a_connection_of_another_is_made_the_sessions_own_in_two_round_trips() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "SET time_zone = '+02:00', @a = 5", AUTOCOMMIT, &variable("time_zone", "+02:00"));
+    play.runs_on(Lender::Own, "SET ROLE auditor", AUTOCOMMIT, b"");
+    let id = prepare(&mut play, TEXT);
+    play.said();
+    play.round_trips = 0;
+    play.send(&execution(id, Some(true)));
+    play.lend(Lender::Other(Some("elsewhere")));
+    assert_eq!(play.stage.take_server(), execution(REPLICA_STATEMENT.into(), Some(true)));
+    let said = play.said_to_home();
+    let kinds: Vec<&str> = said.iter().filter_map(|text| text.split(' ').next()).collect();
+    assert_eq!(kinds, ["RESET", "USE", "SELECT", "SET", "SET", "PREPARE"], "{said:?}");
+    assert_eq!(play.round_trips, 2, "{said:?}");
+}
+
+#[test]
 fn another_connection_learns_the_statement_and_the_types_of_its_parameters() {
     let mut play = Play::lent();
     let id = prepare(&mut play, TEXT);

@@ -225,3 +225,18 @@ fn a_transaction_that_follows_another_at_once_does_not_keep_its_snapshot() {
         assert_eq!(play.said_to_replica(), ["COMMIT", "START TRANSACTION READ ONLY"], "after {next}");
     }
 }
+
+#[test]
+fn a_read_is_timed_at_the_replica_that_ran_it() {
+    let counted = |server: Option<&ServerFacts>| {
+        let mut sum = crate::latency::Distribution::default();
+        sum.add(&server.expect("the session has it").reply_times);
+        sum.len()
+    };
+    let mut play = Play::new();
+    let session = |play: &Play| (counted(play.stage.session.server()), counted(play.stage.session.replica()));
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert_eq!(session(&play), (0, 1), "what we say on our own account is not timed");
+    play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    assert_eq!(session(&play), (1, 1));
+}
