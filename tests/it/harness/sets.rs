@@ -346,9 +346,9 @@ impl Galera {
     }
 
     /// On a host of its own: the others reach it by one address, clients by another.
-    fn own_options(&self, index: usize) -> [String; 4] {
+    fn own_options(&self, index: usize) -> Vec<String> {
         let (inside, outside) = (Network::back(index), self.servers[index].address);
-        [
+        vec![
             "--bind-address=0.0.0.0".to_owned(),
             format!("--wsrep-node-address={inside}"),
             format!("--wsrep-node-incoming-address={outside}"),
