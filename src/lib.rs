@@ -18,5 +18,6 @@ pub mod session;
 mod slab;
 pub mod sql;
 pub mod standin;
+pub mod tls;
 pub mod topology;
 pub mod worker;

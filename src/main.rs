@@ -13,8 +13,11 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 use sqluice::admin::client::{self, ClientError};
 use sqluice::admin::doctor::{self, Outcome};
+use sqluice::admin::drain::{self, Progress};
 use sqluice::admin::explain::{self, Asked};
-use sqluice::admin::shapes::{Explanation, InstantFailoverStatus, Reloaded, SessionStatus, Status, Switchover};
+use sqluice::admin::shapes::{
+    DrainStatus, Explanation, InstantFailoverStatus, Reloaded, SessionStatus, Status, Switchover,
+};
 use sqluice::admin::{self, table};
 use sqluice::config::password::{self, PasswordRefused};
 use sqluice::config::{self, Config, ConfigErrors};
@@ -55,6 +58,9 @@ enum Command {
         /// Use the built-in servers, even where MariaDB is installed
         #[arg(long)]
         stand_in: bool,
+        /// Whether clients that are told to go elsewhere when they log in go there, at most eight times in a row
+        #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+        follow_instant_failovers: bool,
         /// End after this time instead of at Ctrl-C
         #[arg(long, value_name = "N")]
         seconds: Option<u64>,
@@ -104,22 +110,34 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Move sessions off a server (not available yet)
+    /// Take a server out of use: its sessions go on at others, each at the end of its transaction
+    ///
+    /// Shows who is still there, and why, until nobody is. Whoever cannot leave is ended when the time is over, with error
+    /// 1053. What has begun goes on when this command is interrupted; `enable` takes it back.
     Drain {
-        /// Its name
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Its name, or CLUSTER/NAME
         server: String,
-        /// How long its sessions may take
+        /// How long its sessions may take to leave
+        #[arg(long, default_value = "30s")]
+        budget: String,
+        /// Only say how many sessions could leave now, and who blocks
         #[arg(long)]
-        budget: Option<String>,
+        dry_run: bool,
     },
-    /// Use a server again (not available yet)
+    /// Use a server again
     Enable {
-        /// Its name
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Its name, or CLUSTER/NAME
         server: String,
     },
-    /// Use a server no more (not available yet)
+    /// Take a server out of use at once: whoever cannot go on elsewhere is ended
     Disable {
-        /// Its name
+        #[command(flatten)]
+        process: RunningProcess,
+        /// Its name, or CLUSTER/NAME
         server: String,
     },
     /// Send clients to another balancer at once, or let them in again
@@ -224,9 +242,10 @@ fn perform(command: Command) -> Done {
     match command {
         Command::Run(file) => run(&file.config),
         Command::Check { file, print } => check(&file.config, print),
-        Command::Demo { no_traffic, stand_in, seconds } => demo(demo::Options {
+        Command::Demo { no_traffic, stand_in, follow_instant_failovers, seconds } => demo(demo::Options {
             traffic: if no_traffic { demo::Traffic::None } else { demo::Traffic::Own },
             backing: if stand_in { demo::Backing::StandIn } else { demo::Backing::RealIfFound },
+            failovers: if follow_instant_failovers { demo::Failovers::Follow } else { demo::Failovers::Tell },
             duration: seconds.map(Duration::from_secs),
         }),
         Command::Explain { config, socket, user, sql } => {
@@ -240,9 +259,16 @@ fn perform(command: Command) -> Done {
         Command::Reload(process) => reload(&process.socket()?),
         Command::Switchover { process, server, dry_run } => switchover(&process.socket()?, &server, dry_run),
         Command::HashPassword => hash_password(),
-        Command::Drain { .. } => not_available_yet("drain"),
-        Command::Enable { .. } => not_available_yet("enable"),
-        Command::Disable { .. } => not_available_yet("disable"),
+        Command::Drain { process, server, dry_run: true, .. } => {
+            show(&drain::page(&upkeep(&process.socket()?, Method::GET, "/v1/drain", &[("server", &server)])?))
+        }
+        Command::Drain { process, server, budget, .. } => drain(&process.socket()?, &server, &budget),
+        Command::Enable { process, server } => {
+            show(&drain::page(&upkeep(&process.socket()?, Method::POST, "/v1/enable", &[("server", &server)])?))
+        }
+        Command::Disable { process, server } => {
+            show(&drain::page(&upkeep(&process.socket()?, Method::POST, "/v1/disable", &[("server", &server)])?))
+        }
         Command::Failover { process, mode, target, existing } => {
             failover(&process.socket()?, mode, target.as_deref(), existing)
         }
@@ -333,6 +359,40 @@ fn switchover(socket: &Path, server: &str, dry_run: bool) -> Done {
     show(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
+fn upkeep(socket: &Path, method: Method, path: &str, pairs: &[(&str, &str)]) -> Result<DrainStatus, Failure> {
+    parsed(&ask(socket, method, &client::with_query(path, pairs))?)
+}
+
+/// Begins to drain a server, and shows what comes of it until nobody is there any more.
+fn drain(socket: &Path, server: &str, budget: &str) -> Done {
+    let mut status = upkeep(socket, Method::POST, "/v1/drain", &[("server", server), ("budget", budget)])?;
+    let (mut shown, mut after_the_end) = (None, 0);
+    loop {
+        let news = drain::without_times(&status);
+        if shown.as_ref() != Some(&news) {
+            show(&drain::page(&status))?;
+            shown = Some(news);
+        }
+        match drain::progress(&status) {
+            Progress::Done => return show(&format!("nobody is at {server} any more\n")),
+            Progress::TakenBack => return Err(Failure::Failed(format!("{server} was taken into use again"))),
+            Progress::Ending if after_the_end > AFTER_THE_END_MAX => {
+                return Err(Failure::Failed(format!("{} connections to {server} do not end", status.connections)));
+            }
+            Progress::Ending => after_the_end += 1,
+            Progress::Going => {}
+        }
+        std::thread::sleep(DRAIN_LOOK);
+        status = upkeep(socket, Method::GET, "/v1/drain", &[("server", server)])?;
+    }
+}
+
+/// Between two looks at a server that is being drained.
+const DRAIN_LOOK: Duration = Duration::from_millis(250);
+
+/// Looks at one whose time is over: what was said to it and to clients is written out within seconds.
+const AFTER_THE_END_MAX: u32 = 40;
+
 fn failover(socket: &Path, mode: FailoverMode, target: Option<&str>, existing: Existing) -> Done {
     let mode = match mode {
         FailoverMode::Off => "off",
@@ -367,10 +427,6 @@ fn hash_password() -> Done {
         Failure::Failed(reason.to_string())
     })?;
     show(&forms)
-}
-
-fn not_available_yet(command: &str) -> Done {
-    Err(Failure::Failed(format!("sqluice {command} is not available yet in this release")))
 }
 
 impl RunningProcess {

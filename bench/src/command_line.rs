@@ -64,6 +64,9 @@ pub(crate) enum Command {
         /// Length of the measured window
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,
+        /// Whether a login that is told to go elsewhere goes there, at most eight times in a row
+        #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+        follow_instant_failovers: bool,
         #[command(flatten)]
         timetable: TimetableOptions,
     },

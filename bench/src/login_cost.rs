@@ -95,6 +95,7 @@ fn verify(plugin: &str, proof: &[u8], verifier: &Verifier) -> Authenticated {
         response: proof,
         plugin_auth: true,
         learn_cleartext: plugin == "caching_sha2_password",
+        in_private: false,
         force_switch: false,
     });
     match next {

@@ -59,7 +59,7 @@ use crate::machine::Machine;
 use crate::parts::{Part, Parts, Site};
 use crate::record::Record;
 use crate::run::Outcome;
-use crate::target::Target;
+use crate::target::{Failovers, Target};
 
 /// Counts nothing until `allocations` asks for it.
 #[global_allocator]
@@ -76,8 +76,10 @@ fn main() -> ExitCode {
         Command::Report(options) => report(&options),
         Command::StandIn { listen, replica } => stand_in(listen, replica),
         Command::Relay { to, on } => relay(to, on),
-        Command::Load { to, case, connections, seconds, timetable } => {
-            let load = Load { target: Target::stand_in(to), case, mode: timetable.mode(), connections };
+        Command::Load { to, case, connections, seconds, follow_instant_failovers, timetable } => {
+            let failovers = if follow_instant_failovers { Failovers::Follow } else { Failovers::Refuse };
+            let target = Target { failovers, ..Target::stand_in(to) };
+            let load = Load { target, case, mode: timetable.mode(), connections };
             load_only(&load, Duration::from_secs_f64(seconds))
         }
         Command::Part(part) => measure_part(&part),

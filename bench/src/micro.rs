@@ -13,9 +13,10 @@ use sqluice::latency::Histogram;
 use sqluice::protocol::attributes;
 use sqluice::protocol::auth::{Credential, Login, Plugin, Secret, Verification, Verifier, VerifyRequest};
 use sqluice::protocol::capability::Capabilities;
+use sqluice::protocol::command::ReplyShape;
 use sqluice::protocol::handshake::{ClientHello, Greeting, HandshakeResponse, Salt};
 use sqluice::protocol::packet::{Walker, write_packet};
-use sqluice::protocol::result_set::{Framing, Reply, ReplyShape};
+use sqluice::protocol::result_set::{Framing, Reply};
 use sqluice::protocol::status::StatusFlags;
 use sqluice::protocol::version::ServerVersion;
 use sqluice::route::{Question, decide};
@@ -176,6 +177,7 @@ fn verify(plugin: Plugin) -> Box<dyn FnMut()> {
             response: black_box(&response),
             plugin_auth: true,
             learn_cleartext: false,
+            in_private: false,
             force_switch: false,
         };
         black_box(Verification::begin(request));
@@ -315,6 +317,7 @@ mod tests {
                 response: &response,
                 plugin_auth: true,
                 learn_cleartext: false,
+                in_private: false,
                 force_switch: false,
             });
             let text = format!("{next:?}");

@@ -24,13 +24,24 @@ pub(crate) struct Target {
     pub(crate) replica: Option<SocketAddr>,
     pub(crate) account: Account,
     pub(crate) comparison: Comparison,
+    pub(crate) failovers: Failovers,
+}
+
+/// What the load does when it is told, in answer to a login, to go elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failovers {
+    /// It goes there.
+    Follow,
+    /// It fails.
+    Refuse,
 }
 
 impl Target {
     /// The stand-in server, which lets everybody in; the account is for the candidates that authenticate.
     pub(crate) fn stand_in(address: SocketAddr) -> Target {
         let account = Account { user: "bench".to_owned(), password: "bench-password".to_owned() };
-        Target { address, primary: address, replica: None, account, comparison: Comparison::Bytes }
+        let (comparison, failovers) = (Comparison::Bytes, Failovers::Follow);
+        Target { address, primary: address, replica: None, account, comparison, failovers }
     }
 
     /// The same server, reached through what listens there.

@@ -18,14 +18,15 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use utoipa::{IntoParams, OpenApi};
+use utoipa::{IntoParams, IntoResponses, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::drain::{self, Upkeep};
 use super::metrics::{self, Metrics};
 use super::page;
 use super::shapes::{
-    ExistingSessions, Explanation, FailoverMode, Health, InstantFailoverStatus, Phase, Problem, Reloaded,
+    DrainStatus, ExistingSessions, Explanation, FailoverMode, Health, InstantFailoverStatus, Phase, Problem, Reloaded,
     SessionStatus, Status, Switchover,
 };
 use crate::config::{RedirectMode, redirect_target};
@@ -39,6 +40,8 @@ pub const QUESTIONS_MAX: usize = 64;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A change of the primary waits for transactions and for replicas, each with a deadline of its own; their sum is below this.
 pub const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(300);
+/// The time that the sessions of a drained server have, where nothing else is said.
+const DRAIN_BUDGET: Duration = Duration::from_secs(30);
 
 /// Why a reload changed nothing, in lines for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +83,15 @@ pub enum Question {
         mode: Mode,
         /// The place for the answer: what was done, one line each.
         answer: oneshot::Sender<Result<Vec<String>, NotPromoted>>,
+    },
+    /// Take a server out of use or into it, or only look who is there.
+    Upkeep {
+        /// `NAME` or `CLUSTER/NAME`.
+        server: String,
+        /// What is to be done with it.
+        what: Upkeep,
+        /// The place for the answer; `Err` says why there is no such server.
+        answer: oneshot::Sender<Result<DrainStatus, String>>,
     },
     /// Send clients to another balancer, or not any more.
     InstantFailover {
@@ -129,13 +141,20 @@ fn asking() -> OpenApiRouter<Desk> {
         .routes(routes!(status))
         .routes(routes!(sessions))
         .routes(routes!(explain))
+        .routes(routes!(look))
         .routes(routes!(health))
         .routes(routes!(metrics))
 }
 
 /// What changes something.
 fn ordering() -> OpenApiRouter<Desk> {
-    OpenApiRouter::new().routes(routes!(reload)).routes(routes!(switchover)).routes(routes!(instant_failover))
+    OpenApiRouter::new()
+        .routes(routes!(reload))
+        .routes(routes!(switchover))
+        .routes(routes!(instant_failover))
+        .routes(routes!(drain))
+        .routes(routes!(disable))
+        .routes(routes!(enable))
 }
 
 #[derive(OpenApi)]
@@ -223,12 +242,21 @@ impl IntoResponse for Failure {
 
 type Answered<Shape> = Result<Json<Shape>, Failure>;
 
+/// What any question may come to, for the description of the API; [`Failure`] is what is answered.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described")]
+enum Unanswered {
+    #[response(status = 503, description = "Too many questions at once, or the process is ending")]
+    Busy(Problem),
+    #[response(status = 504, description = "The process did not answer in time")]
+    Late(Problem),
+}
+
 /// The whole process at one moment.
 #[utoipa::path(get, path = "/v1/status",
     responses(
         (status = 200, body = Status),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn status(State(desk): State<Desk>) -> Answered<Status> {
     desk.ask(Question::Status).await.map(Json)
@@ -245,8 +273,7 @@ struct SessionsQuery {
 #[utoipa::path(get, path = "/v1/sessions", params(SessionsQuery),
     responses(
         (status = 200, body = Vec<SessionStatus>),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn sessions(State(desk): State<Desk>, Asked(query): Asked<SessionsQuery>) -> Answered<Vec<SessionStatus>> {
     let limit = query.limit.unwrap_or(usize::MAX);
@@ -268,8 +295,7 @@ struct ExplainQuery {
         (status = 200, body = Explanation),
         (status = 400, description = "The question cannot be read", body = Problem),
         (status = 404, description = "There is no such user", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn explain(State(desk): State<Desk>, Asked(query): Asked<ExplainQuery>) -> Answered<Explanation> {
     let ExplainQuery { user, sql } = query;
@@ -283,8 +309,7 @@ async fn explain(State(desk): State<Desk>, Asked(query): Asked<ExplainQuery>) ->
         (status = 200, body = Reloaded),
         (status = 409, description = "A good file that cannot be applied; nothing changed", body = Problem),
         (status = 422, description = "The file is no configuration; nothing changed", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn reload(State(desk): State<Desk>) -> Answered<Reloaded> {
     desk.ask(Question::Reload).await?.map(Json).map_err(Failure::NotReloaded)
@@ -307,8 +332,7 @@ struct SwitchoverQuery {
         (status = 400, description = "The order cannot be read", body = Problem),
         (status = 404, description = "There is no such server", body = Problem),
         (status = 409, description = "It did not become the primary, or not all was done; what was, line by line", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn switchover(State(desk): State<Desk>, Asked(query): Asked<SwitchoverQuery>) -> Answered<Switchover> {
     let SwitchoverQuery { server, rehearse } = query;
@@ -319,6 +343,77 @@ async fn switchover(State(desk): State<Desk>, Asked(query): Asked<SwitchoverQuer
         Err(NotPromoted::Unknown(reason)) => Err(Failure::Unknown(reason)),
         Err(NotPromoted::Failed(lines)) => Err(Failure::NotPromoted(lines)),
     }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ServerQuery {
+    /// `NAME`, or `CLUSTER/NAME`.
+    server: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct DrainQuery {
+    /// `NAME`, or `CLUSTER/NAME`.
+    server: String,
+    /// How long its sessions have to leave, as `90s`; 30 seconds, if it is left out.
+    budget: Option<String>,
+}
+
+/// Who is at a server, who could leave it, and what holds the others.
+#[utoipa::path(get, path = "/v1/drain", params(ServerQuery),
+    responses(
+        (status = 200, body = DrainStatus),
+        (status = 400, description = "The question cannot be read", body = Problem),
+        (status = 404, description = "There is no such server", body = Problem),
+        Unanswered
+    ))]
+async fn look(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
+    upkeep(&desk, query.server, Upkeep::Look).await
+}
+
+/// Takes a server out of use: its sessions go on at others, and end when the time is over.
+#[utoipa::path(post, path = "/v1/drain", params(DrainQuery),
+    responses(
+        (status = 200, body = DrainStatus),
+        (status = 400, description = "The order cannot be read", body = Problem),
+        (status = 404, description = "There is no such server", body = Problem),
+        (status = 422, description = "The budget is no duration, or too long; nothing changed", body = Problem),
+        Unanswered
+    ))]
+async fn drain(State(desk): State<Desk>, Asked(query): Asked<DrainQuery>) -> Answered<DrainStatus> {
+    let budget = query.budget.as_deref().map_or(Ok(DRAIN_BUDGET), drain::budget).map_err(Failure::Unusable)?;
+    upkeep(&desk, query.server, Upkeep::Drain(budget)).await
+}
+
+/// Takes a server out of use at once.
+#[utoipa::path(post, path = "/v1/disable", params(ServerQuery),
+    responses(
+        (status = 200, body = DrainStatus),
+        (status = 400, description = "The order cannot be read", body = Problem),
+        (status = 404, description = "There is no such server", body = Problem),
+        Unanswered
+    ))]
+async fn disable(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
+    upkeep(&desk, query.server, Upkeep::Disable).await
+}
+
+/// Takes a server into use again.
+#[utoipa::path(post, path = "/v1/enable", params(ServerQuery),
+    responses(
+        (status = 200, body = DrainStatus),
+        (status = 400, description = "The order cannot be read", body = Problem),
+        (status = 404, description = "There is no such server", body = Problem),
+        Unanswered
+    ))]
+async fn enable(State(desk): State<Desk>, Asked(query): Asked<ServerQuery>) -> Answered<DrainStatus> {
+    upkeep(&desk, query.server, Upkeep::Enable).await
+}
+
+async fn upkeep(desk: &Desk, server: String, what: Upkeep) -> Answered<DrainStatus> {
+    let done = desk.ask(|answer| Question::Upkeep { server, what, answer }).await?;
+    done.map(Json).map_err(Failure::Unknown)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -339,8 +434,7 @@ struct InstantFailoverQuery {
         (status = 200, body = InstantFailoverStatus),
         (status = 400, description = "The order cannot be read", body = Problem),
         (status = 422, description = "There is no target, or none that can be used; nothing changed", body = Problem),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn instant_failover(
     State(desk): State<Desk>,
@@ -381,8 +475,7 @@ async fn health(State(desk): State<Desk>) -> Result<Response, Failure> {
 #[utoipa::path(get, path = "/metrics",
     responses(
         (status = 200, body = String, content_type = "application/openmetrics-text"),
-        (status = 503, description = "Too many questions at once, or the process is ending", body = Problem),
-        (status = 504, description = "The process did not answer in time", body = Problem)
+        Unanswered
     ))]
 async fn metrics(State(desk): State<Desk>) -> Result<Response, Failure> {
     let metrics = desk.ask(Question::Metrics).await?;
@@ -539,6 +632,23 @@ mod tests {
             other => panic!("asked {other:?}"),
         });
         assert_eq!(serde_json::from_str::<Reloaded>(&body.await.expect("200")).expect("changes"), changed);
+    }
+
+    #[tokio::test]
+    async fn a_drain_takes_a_server_and_a_time() {
+        let mut served = Served::start();
+        let path = with_query("/v1/drain", &[("server", "shop/db1"), ("budget", "90s")]);
+        let result = served.ask(Method::POST, &path, |question| match question {
+            Question::Upkeep { server, what, answer } => {
+                assert_eq!((server.as_str(), what), ("shop/db1", Upkeep::Drain(Duration::from_secs(90))));
+                answer.send(Err("there is no server db1".into())).expect("the handler waits");
+            }
+            other => panic!("asked {other:?}"),
+        });
+        assert_eq!(refused(result.await, 404), ["there is no server db1"]);
+        let path = with_query("/v1/drain", &[("server", "db1"), ("budget", "soon")]);
+        let result = request(&served.path(), Method::POST, &path).await;
+        assert!(refused(result.map(|_| String::new()), 422)[0].contains("soon"));
     }
 
     #[tokio::test]

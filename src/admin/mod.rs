@@ -2,11 +2,12 @@
 //!
 //! [`shapes`] are the answers as JSON, `api` the routes, `http` those of them that also answer over TCP, [`metrics`] what
 //! Prometheus reads, [`report`] and [`explain`] make answers of a routing table,
-//! [`client`] is the other end for the commands, [`table`] and [`doctor`] what the commands print. The state itself belongs to the
+//! [`drain`] tells who is at a server that is taken out of use, [`client`] is the other end for the commands, [`table`] and [`doctor`] what the commands print. The state itself belongs to the
 //! control thread: the API asks it through a channel of [`Question`]s.
 
 pub mod client;
 pub mod doctor;
+pub mod drain;
 pub mod explain;
 pub mod metrics;
 pub mod report;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::drain;
 use super::shapes::{
     ClusterStatus, ExistingSessions, FailoverMode, FailoverOrigin, InstantFailoverStatus, PoolStatus, ReplyTimes,
     ServerStatus, SuccessionStatus,
@@ -76,6 +77,8 @@ fn server_status(entry: &ServerEntry, server: &Server, replies: Option<ReplyTime
         fitness: entry.health.fitness.to_string(),
         reason: entry.health.reason.to_string(),
         since_seconds: now.saturating_duration_since(entry.health.since).as_secs(),
+        service: entry.service.to_string(),
+        drain_seconds_left: drain::seconds_left(entry.service, now),
         weight: entry.weight,
         connections: entry.load.connections(),
         resting: entry.load.resting(),

@@ -182,6 +182,23 @@ pub struct ListenerStatus {
     pub address: String,
     /// An administrative port.
     pub extra: bool,
+    /// `disabled`, `preferred` or `required`.
+    pub tls: String,
+    /// What its clients see in TLS; absent where it has none.
+    pub certificate: Option<CertificateStatus>,
+}
+
+/// A certificate in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateStatus {
+    /// Whom it names.
+    pub subject: String,
+    /// Made here, because none is configured.
+    pub is_self_signed: bool,
+    /// Its end, in seconds since 1970.
+    pub expires: i64,
+    /// Whole days until then; below zero when it has expired.
+    pub days_left: i64,
 }
 
 /// Servers that replicate one data set.
@@ -222,6 +239,12 @@ pub struct ServerStatus {
     pub reason: String,
     /// How long they have been believed.
     pub since_seconds: u64,
+    /// Whether an operator lets it be used: `in use`, `draining` or `out of use`.
+    #[serde(default)]
+    pub service: String,
+    /// While it is draining: until whoever is still there is ended.
+    #[serde(default)]
+    pub drain_seconds_left: Option<u64>,
     /// Its share of the connections, relative to the other servers of a pool.
     pub weight: u32,
     /// Connections to it that stand or are being made.
@@ -300,6 +323,12 @@ pub struct SessionStatus {
     pub state: String,
     /// Why it may not leave its server now.
     pub pins: Vec<String>,
+    /// Why it could not go on at another server now, if its own was taken out of use; empty if it could.
+    #[serde(default)]
+    pub ties: Vec<String>,
+    /// For how long something has tied it to its server.
+    #[serde(default)]
+    pub tied_seconds: Option<u64>,
     /// Commands so far.
     pub commands: u64,
     /// Time since the client connected.
@@ -399,6 +428,46 @@ pub struct Switchover {
     pub lines: Vec<String>,
 }
 
+/// `GET` or `POST /v1/drain?server=S`, `POST /v1/disable?server=S`, `POST /v1/enable?server=S`: a server and who is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DrainStatus {
+    /// Its cluster.
+    pub cluster: String,
+    /// Its name.
+    pub server: String,
+    /// `primary`, `replica`, …
+    pub role: String,
+    /// `in use`, `draining` or `out of use`.
+    pub service: String,
+    /// While it is draining: until whoever is still there is ended.
+    pub seconds_left: Option<u64>,
+    /// Connections to it that stand or are being made; with 0, nothing of this process is there any more.
+    pub connections: u32,
+    /// Sessions there that nothing holds.
+    pub could_leave: u64,
+    /// Sessions there that something holds.
+    pub staying: Vec<Staying>,
+    /// What else there is to know, a sentence or two each.
+    pub notes: Vec<String>,
+}
+
+/// A session that cannot leave a server now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Staying {
+    /// The connection id the client was given.
+    pub id: u32,
+    /// The user.
+    pub user: String,
+    /// The client's address.
+    pub address: String,
+    /// It is at home elsewhere and only reads there.
+    pub reads_only: bool,
+    /// What holds it.
+    pub why: Vec<String>,
+    /// For how long something has held it.
+    pub seconds: Option<u64>,
+}
+
 /// Any answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -426,6 +495,8 @@ pub(super) mod tests {
             fitness: "fit".into(),
             reason: "read_only=0".into(),
             since_seconds: 90,
+            service: "in use".into(),
+            drain_seconds_left: None,
             weight: 100,
             connections: 3,
             resting: 0,
@@ -444,8 +515,19 @@ pub(super) mod tests {
             fallback: None,
             usable: vec!["db1".into()],
         };
-        let listener =
-            |name: &str, address: &str, extra| ListenerStatus { name: name.into(), address: address.into(), extra };
+        let listener = |name: &str, address: &str, certificate: Option<CertificateStatus>| ListenerStatus {
+            name: name.into(),
+            address: address.into(),
+            extra: certificate.is_none(),
+            tls: if certificate.is_some() { "required" } else { "disabled" }.into(),
+            certificate,
+        };
+        let certificate = CertificateStatus {
+            subject: "CN=db.example".into(),
+            is_self_signed: false,
+            expires: 1_800_000_000,
+            days_left: 45,
+        };
         Status {
             process: ProcessStatus {
                 version: "0.1.0".into(),
@@ -472,7 +554,10 @@ pub(super) mod tests {
                 origin: FailoverOrigin::Configuration,
                 sent: 0,
             }),
-            listeners: vec![listener("app", "127.0.0.1:3306", false), listener("extra", "unix:/run/x", true)],
+            listeners: vec![
+                listener("app", "127.0.0.1:3306", Some(certificate)),
+                listener("extra", "unix:/run/x", None),
+            ],
             clusters: vec![ClusterStatus {
                 name: "shop".into(),
                 topology: "replication".into(),
@@ -530,6 +615,8 @@ pub(super) mod tests {
             last_server: Some("db1".into()),
             state: "idle".into(),
             pins: vec![],
+            ties: vec![],
+            tied_seconds: None,
             commands: 12,
             age_seconds: 45,
         }

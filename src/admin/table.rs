@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use super::doctor;
 use super::shapes::{
-    ExistingSessions, Explanation, FailoverMode, FailoverOrigin, InstantFailoverStatus, Phase, Reloaded, ServerStatus,
-    SessionStatus, SplitCounts, StatementExplanation, Status, Verdict,
+    ExistingSessions, Explanation, FailoverMode, FailoverOrigin, InstantFailoverStatus, ListenerStatus, Phase,
+    Reloaded, ServerStatus, SessionStatus, SplitCounts, StatementExplanation, Status, Verdict,
 };
 
 /// Where the text of a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Left,
     Right,
 }
@@ -75,11 +75,16 @@ fn alarms(status: &Status) -> String {
     })
 }
 
-/// Whether it is used, and how fit it is for that where it could be fitter.
+/// Whether it is used, how fit it is for that where it could be fitter, and whether an operator takes it out of use.
 fn state(server: &ServerStatus) -> String {
-    match (&*server.state, &*server.fitness) {
+    let state = match (&*server.state, &*server.fitness) {
         ("up", fitness) if fitness != "fit" && !fitness.is_empty() => format!("up, {fitness}"),
         (state, _) => state.to_owned(),
+    };
+    match (&*server.service, server.drain_seconds_left) {
+        ("in use" | "", _) => state,
+        (service, Some(left)) => format!("{state}, {service} ({} left)", duration(left)),
+        (service, None) => format!("{state}, {service}"),
     }
 }
 
@@ -139,9 +144,20 @@ fn workers(status: &Status) -> String {
 fn listeners(status: &Status) -> String {
     let rows = status.listeners.iter().map(|listener| {
         let use_for = if listener.extra { "administration" } else { "clients" };
-        vec![listener.name.clone(), listener.address.clone(), use_for.to_string()]
+        vec![listener.name.clone(), listener.address.clone(), use_for.to_string(), encryption(listener)]
     });
-    columns(&[("LISTENER", Left), ("ADDRESS", Left), ("FOR", Left)], rows)
+    columns(&[("LISTENER", Left), ("ADDRESS", Left), ("FOR", Left), ("TLS", Left)], rows)
+}
+
+/// Whether clients may or must, what they see, and how long that is valid.
+fn encryption(listener: &ListenerStatus) -> String {
+    let demand = &listener.tls;
+    match &listener.certificate {
+        None => demand.clone(),
+        Some(certificate) if certificate.is_self_signed => format!("{demand}, self-signed"),
+        Some(certificate) if certificate.days_left < 0 => format!("{demand}, {} HAS EXPIRED", certificate.subject),
+        Some(certificate) => format!("{demand}, {}, {} days left", certificate.subject, certificate.days_left),
+    }
 }
 
 fn servers(status: &Status) -> String {
@@ -347,7 +363,7 @@ pub fn reloaded(reloaded: &Reloaded) -> String {
 }
 
 /// Rows under a header, each column as wide as its widest cell; the last one as long as it likes.
-fn columns(header: &[(&str, Side)], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn columns(header: &[(&str, Side)], rows: impl Iterator<Item = Vec<String>>) -> String {
     let names = header.iter().map(|(name, _)| name.to_string()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(names).chain(rows).collect();
     let widths: Vec<usize> = (0..header.len()).map(|column| width(&rows, column)).collect();
@@ -370,16 +386,16 @@ fn width(rows: &[Vec<String>], column: usize) -> usize {
     rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
 }
 
-fn or_dash<Value: ToString>(value: Option<Value>) -> String {
+pub(super) fn or_dash<Value: ToString>(value: Option<Value>) -> String {
     value.map_or_else(|| "-".to_string(), |value| value.to_string())
 }
 
-fn counted(count: usize, noun: &str) -> String {
+pub(super) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// The two largest units: `45s`, `3m 05s`, `2h 07m`, `4d 01h`.
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -403,9 +419,9 @@ io_uring
 
 97 % of the reads of split users ran at replicas; the others did not: transaction 25, user variable 5
 
-LISTENER  ADDRESS         FOR
-app       127.0.0.1:3306  clients
-extra     unix:/run/x     administration
+LISTENER  ADDRESS         FOR             TLS
+app       127.0.0.1:3306  clients         required, CN=db.example, 45 days left
+extra     unix:/run/x     administration  disabled
 
 CLUSTER  SERVER  ADDRESS         ROLE     STATE    SESSIONS  MAX  WEIGHT   SINCE  LAG  POSITION      REASON
 shop     db1     10.0.0.11:3306  primary  up              3    -     100  1m 30s    -  0-1-4,1-1-20  read_only=0
@@ -430,6 +446,15 @@ db1          shop  db2    1m 30s          0.000 s   0.250 s  1.000 s   1.500 s  
         assert_eq!(connections(&server), "3 (12 waiting)");
         server.resting = 2;
         assert_eq!(connections(&server), "3 (2 resting, 12 waiting)");
+    }
+
+    #[test]
+    fn a_server_that_an_operator_takes_out_shows_it() {
+        let mut server = a_status().clusters[0].servers[0].clone();
+        (server.service, server.drain_seconds_left) = ("draining".into(), Some(12));
+        assert_eq!(state(&server), "up, draining (12s left)");
+        (server.service, server.drain_seconds_left) = ("out of use".into(), None);
+        assert_eq!(state(&server), "up, out of use");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::read::MASKED;
 use super::reference::{ROOT, Section, Setting};
 use super::value::{Choice, DurationText};
 use super::{
-    Cluster, Config, Failover, Follower, Freshness, Handoff, InstantFailover, Listener, Pool, Promotion, Role, Server,
-    Split, User,
+    Cluster, Config, Failover, Follower, Freshness, Handoff, InstantFailover, KeyPairFiles, Listener, Pool, Promotion,
+    Role, Server, ServerTls, Split, User,
 };
 use crate::protocol::auth::{Secret, Verifier};
 
@@ -160,6 +160,7 @@ fn process(config: &Config) -> Entry<'_> {
         ("shutdown_timeout", Shown::duration(process.shutdown_timeout)),
     ];
     values.extend(process.server_version.iter().map(|version| ("server_version", Shown::display(version))));
+    values.push(("state_directory", Shown::display(process.state_directory.display())));
     single("process", values)
 }
 
@@ -198,11 +199,17 @@ fn limits(config: &Config) -> Entry<'_> {
 }
 
 fn listener(listener: &Listener) -> Entry<'_> {
-    let values = vec![
+    let tls = &listener.tls;
+    let mut values = vec![
         ("name", Shown::display(&listener.name)),
         ("address", Shown::display(&listener.address)),
         ("extra", Shown::Boolean(listener.extra)),
+        ("tls", Shown::of(tls.demand)),
+        ("tls_minimum", Shown::of(tls.minimum)),
+        ("require_client_certificate", Shown::Boolean(tls.require_client_certificate)),
     ];
+    values.extend(identity(tls.identity.as_ref()));
+    values.extend(tls.client_ca.iter().map(|path| ("tls_client_ca", Shown::display(path.display()))));
     named(&["listener"], &listener.name, "[[listener]]".to_owned(), values)
 }
 
@@ -221,24 +228,44 @@ fn cluster(cluster: &Cluster) -> Entry<'_> {
         ("fall", Shown::Count(cluster.fall)),
         ("rise", Shown::Count(cluster.rise)),
         ("connect_timeout", Shown::duration(cluster.connect_timeout)),
+        ("server_timeout", Shown::duration(cluster.server_timeout)),
         ("max_replica_lag", Shown::duration(cluster.max_replica_lag)),
         ("hold_timeout", Shown::duration(cluster.hold_timeout)),
         ("donor_reads", Shown::of(cluster.donor_reads)),
     ]);
+    values.extend(server_tls(&cluster.tls));
     named(&["cluster"], &cluster.name, format!("[cluster.{}]", toml_key(&cluster.name)), values)
 }
 
 fn server<'c>(cluster: &Cluster, server: &'c Server) -> Entry<'c> {
-    let values = vec![
+    let mut values = vec![
         ("name", Shown::display(&server.name)),
         ("address", Shown::display(&server.address)),
         ("weight", Shown::Count(server.weight)),
         ("role", Shown::of(server.role)),
         ("max_connections", Shown::Count(server.max_connections)),
         ("priority", Shown::Count(server.priority)),
+        ("extra_port", Shown::Count(server.extra_port.unwrap_or(0).into())),
     ];
+    values.extend(server_tls(&server.tls));
     let header = format!("[[cluster.{}.server]]", toml_key(&cluster.name));
     named(&["cluster", "server"], &format!("{}/{}", cluster.name, server.name), header, values)
+}
+
+/// A certificate and its key.
+fn identity(files: Option<&KeyPairFiles>) -> Vec<(&'static str, Shown<'static>)> {
+    let shown = |files: &KeyPairFiles| {
+        let (certificate, key) = (files.certificate.display(), files.key.display());
+        vec![("tls_certificate", Shown::display(certificate)), ("tls_key", Shown::display(key))]
+    };
+    files.map_or_else(Vec::new, shown)
+}
+
+fn server_tls(tls: &ServerTls) -> Vec<(&'static str, Shown<'static>)> {
+    let mut values = vec![("tls", Shown::of(tls.demand))];
+    values.extend(tls.ca.iter().map(|path| ("tls_ca", Shown::display(path.display()))));
+    values.extend(identity(tls.identity.as_ref()));
+    values
 }
 
 fn pool<'c>(config: &'c Config, pool: &'c Pool) -> Entry<'c> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, DonorReads, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, RedirectUrl,
-    Release, Reuse, Role, RoleSetting, ServerAddress, Topology,
+    Balance, DonorReads, Encryption, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode,
+    RedirectUrl, Release, Reuse, Role, RoleSetting, ServerAddress, ServerDemand, TlsVersion, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
@@ -35,6 +35,7 @@ pub(crate) struct ProcessSection {
     pub(crate) max_sessions: Option<At<u32>>,
     pub(crate) shutdown_timeout: Option<At<Duration>>,
     pub(crate) server_version: Option<At<String>>,
+    pub(crate) state_directory: Option<At<PathBuf>>,
 }
 
 pub(crate) struct LogSection {
@@ -70,6 +71,24 @@ pub(crate) struct ListenerSection {
     pub(crate) name: Option<At<String>>,
     pub(crate) address: Option<At<ListenAddress>>,
     pub(crate) extra: Option<At<bool>>,
+    pub(crate) tls: Option<At<Encryption>>,
+    pub(crate) identity: IdentitySection,
+    pub(crate) tls_minimum: Option<At<TlsVersion>>,
+    pub(crate) tls_client_ca: Option<At<PathBuf>>,
+    pub(crate) require_client_certificate: Option<At<bool>>,
+}
+
+/// `tls_certificate` and `tls_key`, of which none or both are written.
+pub(crate) struct IdentitySection {
+    pub(crate) certificate: Option<At<PathBuf>>,
+    pub(crate) key: Option<At<PathBuf>>,
+}
+
+/// TLS towards servers, of a cluster or of one of them.
+pub(crate) struct ServerTlsSection {
+    pub(crate) demand: Option<At<ServerDemand>>,
+    pub(crate) ca: Option<At<PathBuf>>,
+    pub(crate) identity: IdentitySection,
 }
 
 pub(crate) struct ClusterSection {
@@ -88,9 +107,11 @@ pub(crate) struct ClusterSection {
     pub(crate) fall: Option<At<u32>>,
     pub(crate) rise: Option<At<u32>>,
     pub(crate) connect_timeout: Option<At<Duration>>,
+    pub(crate) server_timeout: Option<At<Duration>>,
     pub(crate) max_replica_lag: Option<At<Duration>>,
     pub(crate) hold_timeout: Option<At<Duration>>,
     pub(crate) donor_reads: Option<At<DonorReads>>,
+    pub(crate) tls: ServerTlsSection,
     pub(crate) servers: Vec<ServerSection>,
 }
 
@@ -107,6 +128,8 @@ pub(crate) struct ServerSection {
     pub(crate) role: Option<At<RoleSetting>>,
     pub(crate) max_connections: Option<At<u32>>,
     pub(crate) priority: Option<At<u32>>,
+    pub(crate) tls: ServerTlsSection,
+    pub(crate) extra_port: Option<At<u32>>,
 }
 
 pub(crate) struct PoolSection {
@@ -181,6 +204,7 @@ impl ProcessSection {
             max_sessions: table.count("max_sessions"),
             shutdown_timeout: table.duration("shutdown_timeout"),
             server_version: table.text("server_version"),
+            state_directory: table.folder("state_directory"),
         };
         table.finish();
         section
@@ -255,9 +279,30 @@ impl ListenerSection {
             name: table.name("name"),
             address: table.listen_address("address"),
             extra: table.boolean("extra"),
+            tls: table.choice("tls"),
+            identity: IdentitySection::read(&table),
+            tls_minimum: table.choice("tls_minimum"),
+            tls_client_ca: table.file("tls_client_ca"),
+            require_client_certificate: table.boolean("require_client_certificate"),
         };
         table.finish();
         section
+    }
+}
+
+impl IdentitySection {
+    fn read(table: &Reader<'_>) -> IdentitySection {
+        IdentitySection { certificate: table.file("tls_certificate"), key: table.file("tls_key") }
+    }
+}
+
+impl ServerTlsSection {
+    fn read(table: &Reader<'_>) -> ServerTlsSection {
+        ServerTlsSection {
+            demand: table.choice("tls"),
+            ca: table.file("tls_ca"),
+            identity: IdentitySection::read(table),
+        }
     }
 }
 
@@ -277,9 +322,11 @@ impl ClusterSection {
             fall: table.count("fall"),
             rise: table.count("rise"),
             connect_timeout: table.duration("connect_timeout"),
+            server_timeout: table.duration("server_timeout"),
             max_replica_lag: table.duration("max_replica_lag"),
             hold_timeout: table.duration("hold_timeout"),
             donor_reads: table.choice("donor_reads"),
+            tls: ServerTlsSection::read(&table),
             servers: table.tables("server", ServerSection::read),
         };
         table.finish();
@@ -305,6 +352,8 @@ impl ServerSection {
             role: table.choice("role"),
             max_connections: table.count("max_connections"),
             priority: table.count("priority"),
+            tls: ServerTlsSection::read(&table),
+            extra_port: table.count("extra_port"),
         };
         table.finish();
         section

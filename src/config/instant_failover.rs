@@ -4,7 +4,11 @@ use std::fmt;
 
 use super::value::Choice;
 use super::{Follower, ListenAddress, Listener};
-use crate::protocol::{attributes, redirect::Target};
+use crate::protocol::{
+    attributes,
+    error_code::ErrorCode,
+    redirect::{self, INSTANT_FAILOVER_CODES, Target},
+};
 
 /// `[instant_failover]`
 ///
@@ -73,6 +77,13 @@ impl InstantFailover {
         let of_client = |name: &[u8]| attributes::find(attributes, name).unwrap_or_default();
         let (name, version) = (of_client(b"_client_name"), of_client(b"_client_version"));
         self.followers.iter().any(|follower| follower.is(name, version))
+    }
+
+    /// Where a server's error sends us, in the form of such an error. Servers may have the codes of either proposal, or
+    /// the one that is configured here.
+    pub fn target_in(&self, code: ErrorCode, message: &[u8]) -> Option<Target> {
+        let is_known = INSTANT_FAILOVER_CODES.contains(&code) || code == ErrorCode(self.error_code);
+        redirect::target_of_message(message).filter(|_| is_known)
     }
 
     /// Where a client is sent that came in this way, if it is.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::Config;
+use super::{Config, Encryption, ServerDemand};
 
 // What may be written in a configuration.
 
@@ -97,6 +97,10 @@ pub const REPORTS_MAX: usize = 1024;
 
 /// One session with its connections between two commands: states, pins, names, places in lists.
 pub const SESSION_STATE_BYTES: usize = 4 << 10;
+/// The TLS of one connection: its keys, and what it has of a handshake or of a record that has not come whole.
+pub const TLS_BYTES: usize = 80 << 10;
+/// All buffers of a worker; where there is TLS, as many again for plaintext and records.
+pub const BUFFERS_BYTES: usize = SMALL_BUFFERS * SMALL_BUFFER_BYTES + LARGE_BUFFERS * LARGE_BUFFER_BYTES;
 /// A worker's ring: 512 submissions of 64 bytes and 4096 completions of 16, and where the buffers are on offer.
 pub const RING_BYTES: usize = 512 * 64 + 4096 * 16 + (SMALL_BUFFERS + LARGE_BUFFERS) * 16;
 /// What a session that uses several servers keeps beside that: of commands one for its replica and one for another home.
@@ -207,6 +211,12 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
         share("rings", workers, RING_BYTES),
         share("sessions", sessions, SESSION_STATE_BYTES),
         share("packets of logins", logins, LOGIN_PACKET_MAX),
+        share("TLS of connections", sealed_connections(config), TLS_BYTES),
+        share(
+            "buffers that TLS opens and seals in",
+            if sealed_connections(config) > 0 { workers } else { 0 },
+            BUFFERS_BYTES,
+        ),
         share("bytes for peers that do not read", connections, OVERFLOW_HIGH_WATER),
         // What comes up to the mark in one turn is kept as a whole.
         share("the same, behind a burst of a turn", connections, BURST_BYTES),
@@ -217,6 +227,17 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
         share("users, in each routing table alive", config.users.len().saturating_mul(TABLES_ALIVE), USER_BYTES),
     ];
     WorstCase { shares }
+}
+
+/// Connections that may use TLS: those of all clients, if a listener has it, and those to servers, if one does.
+fn sealed_connections(config: &Config) -> usize {
+    let sessions = config.process.max_sessions as usize;
+    let servers = config.clusters.iter().flat_map(|cluster| &cluster.servers);
+    let with_clients = config.listeners.iter().any(|listener| listener.tls.demand != Encryption::Disabled);
+    let with_servers = servers.into_iter().any(|server| server.tls.demand != ServerDemand::Disabled);
+    let is_split = config.users.iter().any(|user| user.split.is_some());
+    let each = usize::from(with_clients) + if with_servers { if is_split { SPLIT_SERVERS } else { 1 } } else { 0 };
+    sessions.saturating_mul(each)
 }
 
 impl fmt::Display for WorstCase {

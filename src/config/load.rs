@@ -30,7 +30,7 @@ impl Config {
             variable: &|name| std::env::var(name).ok(),
             file: &|path| read_at_most(&directory.join(path), PASSWORD_FILE_BYTES_MAX + 1),
         };
-        Config::parse(&text, &name, &environment)
+        Config::parse(&text, &name, &environment).map(|config| config.with_files_in(directory))
     }
 
     /// Reads a text; `file` is its name in errors. The result depends on nothing but the arguments.

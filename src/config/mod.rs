@@ -26,6 +26,7 @@ mod resolve;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod value;
 
 use std::fmt;
@@ -40,6 +41,8 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use follower::{Follower, Release};
 pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
+pub use tls::{Encryption, KeyPairFiles, ListenerTls, ServerDemand, ServerTls, TlsVersion};
+pub(crate) use value::duration;
 pub use value::redirect_target;
 
 use crate::protocol::auth::{Secret, Verifier};
@@ -85,6 +88,8 @@ pub struct Process {
     pub shutdown_timeout: Duration,
     /// The version told to clients; absent: that of the servers.
     pub server_version: Option<String>,
+    /// Where what must outlive the process is kept: an absolute path.
+    pub state_directory: PathBuf,
 }
 
 /// How the workers do their I/O.
@@ -151,6 +156,8 @@ pub struct Listener {
     pub address: ListenAddress,
     /// Whether this is an administrative port, exempt from instant failover mode "on".
     pub extra: bool,
+    /// Encryption towards its clients.
+    pub tls: ListenerTls,
 }
 
 /// An address to listen on.
@@ -189,6 +196,10 @@ pub struct Cluster {
     pub donor_reads: DonorReads,
     /// How long a connection to a server may take to stand, up to the server's greeting.
     pub connect_timeout: Duration,
+    /// Encryption towards its servers, where they have no settings of their own.
+    pub tls: ServerTls,
+    /// How long sessions that cannot leave a server stay while it is down.
+    pub server_timeout: Duration,
     /// The members in the order of the file; at least one, names and addresses unique.
     pub servers: Vec<Server>,
 }
@@ -263,6 +274,10 @@ pub struct Server {
     pub max_connections: u32,
     /// Of servers that are equally far, the one with the most becomes primary, `0 ..= limits::PRIORITY_MAX`; 0: never.
     pub priority: u32,
+    /// Encryption towards it.
+    pub tls: ServerTls,
+    /// Where health checks may still log in when all connections are taken.
+    pub extra_port: Option<u16>,
 }
 
 /// Where a server is.

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -180,8 +181,29 @@ impl<'r> Reader<'r> {
         Some(text)
     }
 
-    pub(crate) fn socket_path(&self, name: &'static str) -> Option<At<std::path::PathBuf>> {
+    pub(crate) fn socket_path(&self, name: &'static str) -> Option<At<PathBuf>> {
         self.read(name, |_, value| value::socket_path(string(value)?))
+    }
+
+    /// The path of a file, relative to the configuration file.
+    pub(crate) fn file(&self, name: &'static str) -> Option<At<PathBuf>> {
+        self.read(name, |_, value| {
+            let text = string(value)?;
+            printable(text, SOURCE_BYTES_MAX)?;
+            Ok(PathBuf::from(text))
+        })
+    }
+
+    /// The absolute path of a folder.
+    pub(crate) fn folder(&self, name: &'static str) -> Option<At<PathBuf>> {
+        self.read(name, |_, value| {
+            let text = string(value)?;
+            printable(text, SOURCE_BYTES_MAX)?;
+            match text.starts_with('/') {
+                true => Ok(PathBuf::from(text)),
+                false => Err(format!("cannot be {}: write an absolute path", quoted(text))),
+            }
+        })
     }
 
     /// A password in clear. Its complaints never show it.

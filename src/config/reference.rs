@@ -99,12 +99,16 @@ pub enum Form {
     Release,
     /// The absolute path of a UNIX socket.
     SocketPath,
+    /// The absolute path of a folder.
+    Folder,
     /// The name of something else in the file.
     NameOf(&'static str),
     /// A password.
     Password,
     /// `*` and 40 hex digits: the double SHA-1 of a password.
     PasswordHash,
+    /// The path of a file in PEM, relative to the configuration file.
+    PemFile,
     /// The path of a file that holds a password, relative to the configuration file.
     PasswordFile,
     /// The name of an environment variable that holds a password.
@@ -217,6 +221,8 @@ impl Form {
             | Form::RedirectTarget
             | Form::Release
             | Form::SocketPath
+            | Form::PemFile
+            | Form::Folder
             | Form::NameOf(_)
             | Form::Password
             | Form::PasswordHash
@@ -252,7 +258,8 @@ impl fmt::Display for Form {
             Form::ServerAddress => out.write_str("`\"host:port\"` or `\"unix:/path\"`"),
             Form::RedirectTarget => out.write_str("`\"host:port\"`, no IPv6 address"),
             Form::Release => out.write_str("`\"1.2.3\"`"),
-            Form::SocketPath => out.write_str("absolute path"),
+            Form::SocketPath | Form::Folder => out.write_str("absolute path"),
+            Form::PemFile => out.write_str("path"),
             Form::NameOf(what) => write!(out, "name of a {what}"),
             Form::Password => out.write_str("text"),
             Form::PasswordHash => out.write_str("`\"*\"` and 40 hex digits"),

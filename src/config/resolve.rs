@@ -3,19 +3,21 @@
 //! Every part is looked at, also after a complaint, so that one look at the file finds everything that is wrong with it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use super::credentials::{self, Environment};
 use super::error::Complaints;
 use super::file::{
-    AccountSection, AdminSection, ClusterSection, File, FollowerSection, InstantFailoverSection, ListenerSection,
-    PoolSection, ServerSection, UserSection,
+    AccountSection, AdminSection, ClusterSection, File, FollowerSection, IdentitySection, InstantFailoverSection,
+    ListenerSection, PoolSection, ServerSection, ServerTlsSection, UserSection,
 };
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Handoff, InstantFailover, Limits, Listener, Log,
-    Pool, PoolIndex, Process, Promotion, RoleSetting, Server, Split, Topology, User, checks,
+    Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Handoff, InstantFailover, KeyPairFiles, Limits,
+    Listener, ListenerTls, Log, Pool, PoolIndex, Process, Promotion, RoleSetting, Server, ServerTls, Split, Topology,
+    User, checks,
 };
 
 /// The configuration that the file means; nothing, if there was a complaint.
@@ -30,7 +32,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
     let resolved_pools: Vec<_> = file.pools.into_iter().map(|pool| resolver.pool(pool, &clusters, &pools)).collect();
     let users: Vec<_> = file.users.into_iter().map(|user| resolver.user(user, &pools)).collect();
     let resolved_clusters: Vec<_> = file.clusters.into_iter().map(|cluster| resolver.cluster(cluster)).collect();
-    let listeners: Vec<_> = file.listeners.into_iter().map(Listener::resolve).collect();
+    let listeners: Vec<_> = file.listeners.into_iter().map(|listener| resolver.listener(listener)).collect();
     Some(Config {
         process: process?,
         log: log?,
@@ -76,6 +78,7 @@ impl Resolver<'_> {
             max_sessions: *written.max_sessions.as_ref()?.get_ref(),
             shutdown_timeout: *written.shutdown_timeout.as_ref()?.get_ref(),
             server_version: written.server_version.as_ref().map(|version| version.get_ref().clone()),
+            state_directory: written.state_directory.as_ref()?.get_ref().clone(),
         })
     }
 
@@ -96,7 +99,9 @@ impl Resolver<'_> {
         let admin = account(written.admin, "admin");
         let replication = account(written.replication, "replication");
         let failover = inner(written.failover);
-        let servers: Vec<_> = written.servers.into_iter().map(|server| self.server(server, topology)).collect();
+        let tls = self.server_tls(written.tls, None);
+        let servers: Vec<_> =
+            written.servers.into_iter().map(|server| self.server(server, topology, tls.as_ref())).collect();
         Some(Cluster {
             name: written.name.into_inner(),
             topology: topology?,
@@ -113,7 +118,59 @@ impl Resolver<'_> {
             hold_timeout: inner(written.hold_timeout)?,
             donor_reads: inner(written.donor_reads)?,
             connect_timeout: inner(written.connect_timeout)?,
+            tls: tls?,
+            server_timeout: inner(written.server_timeout)?,
             servers: all(servers)?,
+        })
+    }
+
+    fn listener(&self, written: ListenerSection) -> Option<Listener> {
+        let identity = self.identity(written.identity);
+        if let (Some(required), None) = (&written.require_client_certificate, &written.tls_client_ca)
+            && *required.get_ref()
+        {
+            let problem =
+                "without `tls_client_ca` no certificate of a client can be believed: write it, or leave this out";
+            self.complaints.at(&required.span(), format!("`require_client_certificate`: {problem}"));
+        }
+        Some(Listener {
+            name: inner(written.name)?,
+            address: inner(written.address)?,
+            extra: inner(written.extra)?,
+            tls: ListenerTls {
+                demand: inner(written.tls)?,
+                identity: identity?,
+                minimum: inner(written.tls_minimum)?,
+                client_ca: inner(written.tls_client_ca),
+                require_client_certificate: inner(written.require_client_certificate)?,
+            },
+        })
+    }
+
+    /// Nothing outside: there was a complaint.
+    fn identity(&self, written: IdentitySection) -> Option<Option<KeyPairFiles>> {
+        match (written.certificate, written.key) {
+            (Some(certificate), Some(key)) => {
+                Some(Some(KeyPairFiles { certificate: certificate.into_inner(), key: key.into_inner() }))
+            }
+            (None, None) => Some(None),
+            (Some(written), None) => self.half(&written, "a certificate needs its key: write `tls_key`, too"),
+            (None, Some(written)) => self.half(&written, "a key needs its certificate: write `tls_certificate`, too"),
+        }
+    }
+
+    fn half(&self, written: &At<PathBuf>, problem: &str) -> Option<Option<KeyPairFiles>> {
+        self.complaints.at(&written.span(), problem);
+        None
+    }
+
+    /// What is written of TLS towards a server, or holds for its cluster. The demand of a cluster is always written.
+    fn server_tls(&self, written: ServerTlsSection, cluster: Option<&ServerTls>) -> Option<ServerTls> {
+        let identity = self.identity(written.identity)?;
+        Some(ServerTls {
+            demand: inner(written.demand).or(cluster.map(|cluster| cluster.demand))?,
+            ca: inner(written.ca).or_else(|| cluster.and_then(|cluster| cluster.ca.clone())),
+            identity: identity.or_else(|| cluster.and_then(|cluster| cluster.identity.clone())),
         })
     }
 
@@ -122,7 +179,12 @@ impl Resolver<'_> {
         Some(Account { user: inner(written.user)?, password: password?.into_clear()? })
     }
 
-    fn server(&self, written: ServerSection, topology: Option<Topology>) -> Option<Server> {
+    fn server(
+        &self,
+        written: ServerSection,
+        topology: Option<Topology>,
+        cluster_tls: Option<&ServerTls>,
+    ) -> Option<Server> {
         if let (Some(topology @ Topology::Static), Some(role)) = (topology, &written.role)
             && *role.get_ref() == RoleSetting::Auto
         {
@@ -136,6 +198,8 @@ impl Resolver<'_> {
             role: inner(written.role)?,
             max_connections: inner(written.max_connections)?,
             priority: inner(written.priority)?,
+            tls: self.server_tls(written.tls, cluster_tls)?,
+            extra_port: u16::try_from(inner(written.extra_port)?).ok().filter(|port| *port > 0),
         })
     }
 
@@ -256,11 +320,5 @@ impl InstantFailover {
 impl Follower {
     fn resolve(written: FollowerSection) -> Option<Follower> {
         Some(Follower { name: inner(written.name)?, from: inner(written.from), before: inner(written.before) })
-    }
-}
-
-impl Listener {
-    fn resolve(written: ListenerSection) -> Option<Listener> {
-        Some(Listener { name: inner(written.name)?, address: inner(written.address)?, extra: inner(written.extra)? })
     }
 }

@@ -6,8 +6,8 @@ use super::limits;
 use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
 use super::{
-    Balance, DonorReads, Failover, IoEngine, LogFormat, LogLevel, RedirectMode, RedirectUrl, Reuse, Role, RoleSetting,
-    Topology,
+    Balance, DonorReads, Encryption, Failover, IoEngine, LogFormat, LogLevel, RedirectMode, RedirectUrl, Reuse, Role,
+    RoleSetting, ServerDemand, TlsVersion, Topology,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -89,6 +89,15 @@ static PROCESS: Section = Section {
             absent: Absent::Means("that of the servers"),
             reload: Reload::NewSessions,
             doc: "The version that clients are told. Some connectors choose their dialect by it.",
+        },
+        Setting {
+            name: "state_directory",
+            form: Form::Folder,
+            absent: Absent::Is("\"/var/lib/sqluice\""),
+            reload: Reload::NextStart,
+            doc: "Where what must outlive the process is kept: the self-signed certificate, and which servers of topology \
+                  `\"replication\"` were replaced as primaries. Made at start if it can be. Where it cannot be written, the log \
+                  says what is lost by that.",
         },
     ],
 };
@@ -266,10 +275,50 @@ static LISTENER: Section = Section {
         },
         Setting {
             name: "tls",
-            form: Form::NotYet { instead: "leave it out" },
-            absent: Absent::Means("none"),
-            reload: Reload::AtOnce,
-            doc: "Encryption towards clients.",
+            form: Form::Choice { words: words::<Encryption>, not_yet: &[] },
+            absent: Absent::Is("\"preferred\""),
+            reload: Reload::NewSessions,
+            doc: "Encryption towards clients. `\"preferred\"`: for those that ask for it. `\"required\"`: whoever does not gets \
+                  error 3159, but over a UNIX socket. `\"disabled\"`: not offered; clients of MariaDB 11.4 and later then \
+                  need `--skip-ssl`.",
+        },
+        Setting {
+            name: "tls_certificate",
+            form: Form::PemFile,
+            absent: Absent::Means("a self-signed one, made at the first start and kept in `state_directory`"),
+            reload: Reload::NewSessions,
+            doc: "The certificate that clients see, in PEM, with those between it and its authority behind it. This file and \
+                  the others of TLS are read at start, at each reload, and within seconds after they have changed. To the \
+                  self-signed one stock clients of MariaDB 11.4 and later need not be told anything: they know by \
+                  their own password that it is the right one.",
+        },
+        Setting {
+            name: "tls_key",
+            form: Form::PemFile,
+            absent: Absent::Means("that of the self-signed certificate"),
+            reload: Reload::NewSessions,
+            doc: "Its key, in PEM, without a password.",
+        },
+        Setting {
+            name: "tls_minimum",
+            form: Form::Choice { words: words::<TlsVersion>, not_yet: &[] },
+            absent: Absent::Is("\"1.2\""),
+            reload: Reload::NewSessions,
+            doc: "The oldest version of TLS that is spoken with clients.",
+        },
+        Setting {
+            name: "tls_client_ca",
+            form: Form::PemFile,
+            absent: Absent::Means("clients are not asked for a certificate"),
+            reload: Reload::NewSessions,
+            doc: "The authorities of clients' certificates, in PEM. A certificate of anybody else ends the connection.",
+        },
+        Setting {
+            name: "require_client_certificate",
+            form: Form::Boolean,
+            absent: Absent::Is("false"),
+            reload: Reload::NewSessions,
+            doc: "With `tls_client_ca`: a client that uses TLS must have a certificate. With `tls = \"required\"`, every one.",
         },
         Setting {
             name: "proxy_protocol",
@@ -364,6 +413,17 @@ static CLUSTER: Section = Section {
             doc: "How long a connection to a server may take, up to the server's greeting.",
         },
         Setting {
+            name: "server_timeout",
+            form: Form::Duration { min: Duration::ZERO, max: DAY },
+            absent: Absent::Is("\"30s\""),
+            reload: Reload::AtOnce,
+            doc: "How long a session that cannot leave it, with an open transaction, a temporary table or a lock, stays at a \
+                  server that is down: it may go on with them. After that, and at once when another server has become the \
+                  primary, the session is told that they are lost, or ended. A statement under way gets its error as soon \
+                  as the server is down. A server that answers its checks does not hang: a statement may take there as \
+                  long as it likes.",
+        },
+        Setting {
             name: "max_replica_lag",
             form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"10s\""),
@@ -396,11 +456,24 @@ static CLUSTER: Section = Section {
         },
         Setting {
             name: "tls",
-            form: Form::NotYet { instead: "leave it out" },
-            absent: Absent::Means("none"),
-            reload: Reload::AtOnce,
-            doc: "Encryption towards the servers.",
+            form: Form::Choice { words: words::<ServerDemand>, not_yet: &[] },
+            absent: Absent::Is("\"disabled\""),
+            reload: Reload::NewSessions,
+            doc: "Encryption towards the servers. `\"preferred\"`: if a server offers it. `\"required\"`: always, whoever answers. \
+                  `\"verify-ca\"`: and its certificate is of an authority in `tls_ca`. `\"verify-full\"`: and for the host of \
+                  its `address`. Over a UNIX socket never. The health checks and promotions do not use it yet.",
         },
+        server_tls(
+            "tls_ca",
+            "the authorities of the system",
+            "The authorities of the servers' certificates, in PEM. A server's own certificate may stand there, too.",
+        ),
+        server_tls(
+            "tls_certificate",
+            "none",
+            "The certificate that we show to servers, in PEM; see `REQUIRE X509` of their accounts.",
+        ),
+        server_tls("tls_key", "none", "Its key, in PEM, without a password."),
     ],
 };
 
@@ -428,9 +501,10 @@ static MONITOR: Section = Section {
 static ADMIN_ACCOUNT: Section = Section {
     title: "[cluster.NAME] admin",
     noun: "admin account",
-    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICA MONITOR, READ_ONLY \
-          ADMIN, PROCESS, RELOAD ON *.*`. MySQL: `GRANT REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, \
-          SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`.",
+    doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICATION MASTER ADMIN, REPLICA MONITOR, READ_ONLY \
+          ADMIN, CONNECTION ADMIN, PROCESS, RELOAD ON *.*`, and `GRANT SELECT ON mysql.*`, by which those are known, and \
+          ended, who may write in spite of `read_only`. MySQL: `GRANT REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, \
+          SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`, and `SYSTEM_USER` if clients have it.",
     settings: &[
         Setting {
             name: "user",
@@ -455,6 +529,11 @@ static REPLICATION_ACCOUNT: Section = Section {
 /// Passwords come in several forms, of which the sections say how many are needed.
 const fn password(name: &'static str, form: Form, doc: &'static str) -> Setting {
     Setting { name, form, absent: Absent::Means("another form"), reload: Reload::NewSessions, doc }
+}
+
+/// A file of TLS towards servers.
+const fn server_tls(name: &'static str, absent: &'static str, doc: &'static str) -> Setting {
+    Setting { name, form: Form::PemFile, absent: Absent::Means(absent), reload: Reload::NewSessions, doc }
 }
 
 /// The health checks are not a session: they use the new one for their next login.
@@ -516,6 +595,24 @@ static SERVER: Section = Section {
             reload: Reload::AtOnce,
             doc: "With `failover`: of replicas that are equally far the one with the most is promoted. 0: never.",
         },
+        Setting {
+            name: "extra_port",
+            form: Form::Count { min: 0, max: u16::MAX as u32 },
+            absent: Absent::Is("0"),
+            reload: Reload::AtOnce,
+            doc: "MariaDB's `extra_port`: health checks log in there while the server refuses them with 1040, since all of its \
+                  `max_connections` are taken. 0: it has none. Sessions never use it.",
+        },
+        Setting {
+            name: "tls",
+            form: Form::Choice { words: words::<ServerDemand>, not_yet: &[] },
+            absent: Absent::Means("that of its cluster"),
+            reload: Reload::NewSessions,
+            doc: "Encryption towards this server, as above.",
+        },
+        server_tls("tls_ca", "that of its cluster", "The authorities of its certificate."),
+        server_tls("tls_certificate", "that of its cluster", "The certificate that we show to it."),
+        server_tls("tls_key", "that of its cluster", "Its key."),
     ],
 };
 

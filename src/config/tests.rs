@@ -85,6 +85,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
         max_sessions: 10_000,
         shutdown_timeout: seconds(30),
         server_version: None,
+        state_directory: "/var/lib/sqluice".into(),
     };
     assert_eq!(config.process, process);
     assert_eq!(config.log, Log { level: LogLevel::Info, format: LogFormat::Text });
@@ -122,6 +123,7 @@ io = "epoll"
 max_sessions = 1_000
 shutdown_timeout = "1m"
 server_version = "8.4.3-sqluice"
+state_directory = "/srv/sqluice"
 
 [log]
 level = "debug"
@@ -149,6 +151,12 @@ login_timeout = "5s"
 [[listener]]
 name = "app"
 address = "[::]:3306"
+tls = "required"
+tls_certificate = "tls/app.pem"
+tls_key = "tls/app.key"
+tls_minimum = "1.3"
+tls_client_ca = "tls/clients.pem"
+require_client_certificate = true
 [[listener]]
 name = "local"
 address = "unix:/run/sqluice/mysql.sock"
@@ -165,12 +173,17 @@ connect_timeout = "3s"
 max_replica_lag = "1h"
 hold_timeout = "0s"
 donor_reads = "always"
+tls = "verify-ca"
+tls_ca = "/etc/ssl/db-ca.pem"
+tls_certificate = "tls/lb.pem"
+tls_key = "tls/lb.key"
 [[cluster.shop.server]]
 name = "db1"
 address = "db1.example.com:3306"
 weight = 1
 role = "auto"
 max_connections = 100
+tls = "verify-full"
 [[cluster.shop.server]]
 name = "db2"
 address = "[2001:db8::12]:3306"
@@ -230,6 +243,7 @@ fn everything_that_can_be_written_arrives() {
     let config = right(COMPLETE);
     assert_eq!((config.process.workers, config.process.max_sessions), (2, 1000));
     assert_eq!(config.process.server_version.as_deref(), Some("8.4.3-sqluice"));
+    assert_eq!(config.process.state_directory.to_str(), Some("/srv/sqluice"));
     assert_eq!(config.listeners[1].address, ListenAddress::Unix("/run/sqluice/mysql.sock".into()));
     let monitor = config.clusters[0].monitor.as_ref().expect("it was written");
     assert_eq!(monitor.password, Secret::new(*b"from the environment"));
@@ -477,8 +491,53 @@ fn connections_are_kept_for_a_session_or_for_a_transaction() {
 }
 
 #[test]
+fn servers_are_spoken_to_as_their_cluster_says_but_for_what_they_say_themselves() {
+    let config = right(COMPLETE);
+    let [first, second] = config.clusters[0].servers.as_slice() else { panic!("there are two") };
+    assert_eq!(second.tls, config.clusters[0].tls);
+    assert_eq!(second.tls.demand, ServerDemand::VerifyCa);
+    assert_eq!(first.tls, ServerTls { demand: ServerDemand::VerifyFull, ..second.tls.clone() });
+    let alone = right(MINIMAL);
+    assert_eq!(
+        alone.clusters[0].servers[0].tls,
+        ServerTls { demand: ServerDemand::Disabled, ca: None, identity: None }
+    );
+    assert_eq!(alone.listeners[0].tls.demand, Encryption::Preferred);
+}
+
+#[test]
+fn files_of_tls_come_in_pairs_and_with_what_they_are_for() {
+    check(
+        "address = \"0",
+        "tls_certificate = \"a.pem\"\naddress = \"0",
+        "3:19: a certificate needs its key: write `tls_key`, too",
+    );
+    check(
+        "address = \"0",
+        "tls_key = \"a.key\"\naddress = \"0",
+        "3:11: a key needs its certificate: write `tls_certificate`, too",
+    );
+    check(
+        "address = \"0",
+        "require_client_certificate = true\naddress = \"0",
+        "3:30: `require_client_certificate`: without `tls_client_ca` no certificate of a client can be believed: write it, \
+         or leave this out",
+    );
+}
+
+#[test]
+fn relative_paths_of_tls_are_beside_the_configuration_file() {
+    let config = right(COMPLETE).with_files_in(Path::new("/etc/sqluice"));
+    let files = config.listeners[0].tls.identity.as_ref().expect("they were written");
+    assert_eq!(files.certificate, Path::new("/etc/sqluice/tls/app.pem"));
+    assert_eq!(config.listeners[0].tls.client_ca.as_deref(), Some(Path::new("/etc/sqluice/tls/clients.pem")));
+    let server = &config.clusters[0].servers[0].tls;
+    assert_eq!(server.ca.as_deref(), Some(Path::new("/etc/ssl/db-ca.pem")));
+    assert_eq!(server.identity.as_ref().expect("of its cluster").key, Path::new("/etc/sqluice/tls/lb.key"));
+}
+
+#[test]
 fn what_is_not_available_yet_is_refused_by_its_name() {
-    check("address = \"0", "tls = { }\naddress = \"0", "3:1: `tls` is not available yet: leave it out");
     check(
         "address = \"0",
         "proxy_protocol = true\naddress = \"0",

@@ -28,6 +28,7 @@ impl Configuration<'_> {
 
 [process]
 pin_workers = false
+state_directory = "{folder}"
 
 [admin]
 socket = "{socket}"
@@ -52,6 +53,7 @@ cluster = "demo"
 role = "replica"
 fallback = "write"
 {writer}{reader}"#,
+            folder = self.folder.display(),
             socket = socket.display(),
             port = self.port,
             monitor_password = self.accounts.service_password,

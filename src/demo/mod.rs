@@ -61,8 +61,19 @@ pub struct Options {
     pub traffic: Traffic,
     /// What the three servers are.
     pub backing: Backing,
+    /// What the clients do that are told, in answer to their login, to go elsewhere.
+    pub failovers: Failovers,
     /// How long it goes on; `None`: until Ctrl-C.
     pub duration: Option<Duration>,
+}
+
+/// What a client does that is sent elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failovers {
+    /// It goes there.
+    Follow,
+    /// It tells the error.
+    Tell,
 }
 
 /// Who uses the balancer.
@@ -110,6 +121,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         port,
         plan,
         traffic: options.traffic,
+        failovers: options.failovers,
         made_of,
         configuration: configuration.display().to_string(),
     };

@@ -15,7 +15,7 @@ use super::plan::{Act, Plan};
 use super::screen::Screen;
 use super::traffic::{self, Report};
 use super::view::{Belief, Scene};
-use super::{Signals, Traffic};
+use super::{Failovers, Signals, Traffic};
 
 /// How often a terminal is redrawn, and how often a line is written elsewhere.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -27,6 +27,7 @@ pub(super) struct Stage<'a> {
     pub(super) port: u16,
     pub(super) plan: Plan,
     pub(super) traffic: Traffic,
+    pub(super) failovers: Failovers,
     pub(super) made_of: String,
     pub(super) configuration: String,
 }
@@ -64,7 +65,7 @@ impl Stage<'_> {
     /// The clients, if there are to be any; they end when the set is dropped.
     fn clients(&self) -> (tokio::task::JoinSet<()>, mpsc::Receiver<Report>) {
         match self.traffic {
-            Traffic::Own => traffic::start(self.port),
+            Traffic::Own => traffic::start(self.port, self.failovers),
             Traffic::None => (tokio::task::JoinSet::new(), mpsc::channel(1).1),
         }
     }

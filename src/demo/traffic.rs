@@ -9,7 +9,9 @@ use mysql_async::{Conn, OptsBuilder};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{READER, WRITER};
+use super::{Failovers, READER, WRITER};
+use crate::protocol::error_code::ErrorCode;
+use crate::protocol::redirect::{self, INSTANT_FAILOVER_CODES, Target};
 
 /// Clients of each user.
 pub(super) const WRITERS: usize = 3;
@@ -21,6 +23,8 @@ const READER_PAUSE: Duration = Duration::from_millis(250);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// A reader connects anew after so many turns, as short-lived clients do: that is when it is balanced.
 const READER_TURNS: u32 = 12;
+/// Servers in a row that may send a client on.
+const HOPS_MAX: usize = 8;
 /// Reports on their way; a client waits when there are more.
 const REPORTS_MAX: usize = 256;
 
@@ -99,22 +103,49 @@ pub(super) enum Outcome {
 }
 
 /// Starts all clients against the balancer at `port`. They end when the set is dropped.
-pub(super) fn start(port: u16) -> (JoinSet<()>, mpsc::Receiver<Report>) {
+pub(super) fn start(port: u16, failovers: Failovers) -> (JoinSet<()>, mpsc::Receiver<Report>) {
     let (sender, receiver) = mpsc::channel(REPORTS_MAX);
     let mut clients = JoinSet::new();
     for (user, count) in [(User::Writer, WRITERS), (User::Reader, READERS)] {
         for number in 0..count {
             let reporter = Reporter { client: Client { user, number }, reports: sender.clone() };
-            clients.spawn(run(reporter, port));
+            clients.spawn(run(reporter, Door { port, failovers }));
         }
     }
     (clients, receiver)
 }
 
+/// Where clients come in, and what they do when they are sent on.
+#[derive(Debug, Clone, Copy)]
+struct Door {
+    port: u16,
+    failovers: Failovers,
+}
+
+/// Logs in, and where that is answered with another address, goes there.
+async fn log_in(mut options: OptsBuilder, failovers: Failovers) -> mysql_async::Result<Conn> {
+    for _ in 0..HOPS_MAX {
+        match Conn::new(options.clone()).await {
+            Err(error) if failovers == Failovers::Follow => match elsewhere(&error) {
+                Some(target) => options = options.ip_or_hostname(target.host()).tcp_port(target.port()),
+                None => return Err(error),
+            },
+            other => return other,
+        }
+    }
+    Conn::new(options).await
+}
+
+fn elsewhere(error: &mysql_async::Error) -> Option<Target> {
+    let mysql_async::Error::Server(error) = error else { return None };
+    let is_known = INSTANT_FAILOVER_CODES.contains(&ErrorCode(error.code));
+    redirect::target_of_message(error.message.as_bytes()).filter(|_| is_known)
+}
+
 /// Nobody listens to the reports any more: the demo is over.
 struct Over;
 
-async fn run(mut reporter: Reporter, port: u16) {
+async fn run(mut reporter: Reporter, door: Door) {
     // Not all at once: the clients share their pause evenly.
     let (pause, count) = match reporter.client.user {
         User::Writer => (WRITER_PAUSE, WRITERS),
@@ -122,7 +153,7 @@ async fn run(mut reporter: Reporter, port: u16) {
     };
     tokio::time::sleep(pause * reporter.client.number as u32 / count as u32).await;
     let mut turn = 0;
-    while let Ok(ended_well) = connection(&mut reporter, port, pause, &mut turn).await {
+    while let Ok(ended_well) = connection(&mut reporter, door, pause, &mut turn).await {
         if !ended_well {
             tokio::time::sleep(RETRY_PAUSE).await;
         }
@@ -130,13 +161,13 @@ async fn run(mut reporter: Reporter, port: u16) {
 }
 
 /// One connection from its login to its end; false when it ended with an error.
-async fn connection(reporter: &mut Reporter, port: u16, pause: Duration, turn: &mut u32) -> Result<bool, Over> {
+async fn connection(reporter: &mut Reporter, door: Door, pause: Duration, turn: &mut u32) -> Result<bool, Over> {
     let user = reporter.client.user;
-    let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).prefer_socket(false);
+    let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(door.port).prefer_socket(false);
     // With both sizes given, the driver has nothing to ask the server at login.
     let options = options.max_allowed_packet(Some(16 << 20)).wait_timeout(Some(28_800)).stmt_cache_size(0);
     let options = options.user(Some(user.name())).pass(Some(user.password()));
-    let Some(mut connection) = reporter.watch(Doing::Connect, Conn::new(options), |_| None).await? else {
+    let Some(mut connection) = reporter.watch(Doing::Connect, log_in(options, door.failovers), |_| None).await? else {
         return Ok(false);
     };
     let turns = match user {
@@ -225,5 +256,79 @@ fn sentence(error: &mysql_async::Error) -> String {
         mysql_async::Error::Server(error) => format!("ERROR {} ({}): {}", error.code, error.state, error.message),
         mysql_async::Error::Io(_) => "the connection was closed".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::protocol::capability::Capabilities;
+    use crate::protocol::handshake::{Greeting, Salt};
+    use crate::protocol::packet::write_packet;
+    use crate::protocol::response::ErrPacket;
+    use crate::protocol::status::StatusFlags;
+    use crate::standin::{Account, Options, StandIn};
+
+    /// Sends each client on.
+    async fn send_on(to: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let greeting = Greeting {
+            version: b"5.5.5-10.11.19-MariaDB".to_vec(),
+            connection_id: 1,
+            salt: Salt::from_random([9; 20]),
+            capabilities: Capabilities(0x81ff_f7df),
+            collation: 45,
+            status: StatusFlags::AUTOCOMMIT,
+            plugin: b"mysql_native_password".to_vec(),
+        };
+        let target = Target::new(&to.ip().to_string(), to.port()).expect("a target");
+        let message = redirect::message("in maintenance", &target);
+        let error = ErrPacket { code: ErrorCode(4196), state: Some(*b"08004"), message };
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (mut first, mut second) = (Vec::new(), Vec::new());
+                greeting.encode(&mut first);
+                error.encode(&mut second);
+                let mut packets = [Vec::new(), Vec::new()];
+                write_packet(&mut packets[0], 0, &first);
+                write_packet(&mut packets[1], 2, &second);
+                socket.write_all(&packets[0]).await.expect("a greeting");
+                assert_ne!(socket.read(&mut [0; 1024]).await.expect("a login"), 0);
+                socket.write_all(&packets[1]).await.expect("an error");
+            }
+        });
+        address
+    }
+
+    fn options(address: SocketAddr) -> OptsBuilder {
+        let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(address.port()).prefer_socket(false);
+        let options = options.max_allowed_packet(Some(16 << 20)).wait_timeout(Some(28_800)).stmt_cache_size(0);
+        options.user(Some("app")).pass(Some("secret"))
+    }
+
+    #[tokio::test]
+    async fn a_client_goes_where_it_is_sent_if_it_is_to() {
+        let server = StandIn::start(Options::maria_db(1, vec![Account::native("app", "secret")])).expect("it starts");
+        let first = send_on(send_on(server.address()).await).await;
+        let told = log_in(options(first), Failovers::Tell).await.expect_err("it is told to go elsewhere");
+        assert!(elsewhere(&told).is_some(), "{told}");
+        log_in(options(first), Failovers::Follow).await.expect("it gets there").disconnect().await.expect("it ends");
+    }
+
+    #[tokio::test]
+    async fn a_client_does_not_go_on_for_ever() {
+        let end = send_on(SocketAddr::from(([127, 0, 0, 1], 1))).await;
+        let mut way = end;
+        for _ in 0..HOPS_MAX {
+            way = send_on(way).await;
+        }
+        let error = log_in(options(way), Failovers::Follow).await.expect_err("nobody lets it in");
+        assert!(elsewhere(&error).is_some_and(|target| target.port() == 1), "the last one is not asked: {error}");
     }
 }

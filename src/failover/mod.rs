@@ -8,15 +8,19 @@
 //! | `survey` | asks the servers |
 //! | `lock` | keeps two balancers from doing it at once |
 //! | `run` | carries a plan out, or takes it back |
+//! | `silence` | finds out whether a primary that does not answer is gone |
+//! | `ending` | ends the connections of those who could still write |
 //! | `watch` | begins where nobody has to be asked: `failover = "automatic"` |
 //!
 //! Runs on the control thread, and only where the configuration says so. Routing is told twice: nobody begins to write
 //! while the primary changes, and then whoever the servers themselves say is the primary gets the writes. So a mistake
 //! here can cost writes, and never sends them to two servers.
 
+mod ending;
 mod lock;
 mod plan;
 mod run;
+mod silence;
 mod state;
 mod steps;
 mod survey;
@@ -121,13 +125,21 @@ impl Work<'_> {
         let cluster = self.cluster();
         let account = &self.promotion.admin;
         let plan = |members: &[Member]| plan::plan(members, wanted, &self.promotion.replication);
-        let (members, connections) = survey::survey(cluster, account).await;
+        let (mut members, connections) = survey::survey(cluster, account).await;
+        self.pass_over_drained(&mut members);
         let first = plan(&members).map_err(reason)?;
         if mode == Mode::Rehearse {
             return Ok(told(&first, &members));
         }
         let run = self.locked(members, connections, first, |members| plan(members).map(Some)).await?;
         self.carry_out(run).await
+    }
+
+    /// Whoever is taken out of use is not promoted, unless it is named.
+    fn pass_over_drained(&self, members: &mut [Member]) {
+        let servers = self.table.servers.iter().filter(|server| server.cluster == self.index);
+        let drained = members.iter_mut().zip(servers).filter(|(_, server)| !server.service.is_in_use());
+        drained.for_each(|(member, _)| member.priority = 0);
     }
 
     /// Makes a replica of a server that came back; of one at a time, the others wait for the next look.
@@ -178,7 +190,8 @@ impl Work<'_> {
         let turn_seen = self.steering.check_again(vec![self.id(new), self.id(old)]);
         // One of the two may be dead, and what the other one says is enough then.
         let _ = timeout(SEEN_TIME_MAX, turn_seen).await;
-        self.steering.let_write(&self.cluster().name).await;
+        let change = turned.is_ok().then(|| (self.id(old), self.id(new)));
+        self.steering.let_write(&self.cluster().name, change).await;
         let failures = match &turned {
             Ok(()) => run.tidy().await,
             Err(_) => Vec::new(),

@@ -3,8 +3,10 @@
 //! Rule: nobody is promoted with half of the picture. A server that does not answer, two servers that take writes, replicas
 //! that have each what the others lack: all of these are for an operator to look at, and the reason says at what.
 
+use std::time::Duration;
+
 use super::state::{Applier, Link, Member, Sighting, Source, State};
-use super::steps::{self, Action, Stage, Step};
+use super::steps::{self, Action, Stage, Step, Whose};
 use crate::config::Account;
 use crate::protocol::version::Family;
 
@@ -102,6 +104,7 @@ fn switchover(members: &[Member], old: usize, new: usize, replication: &Account)
     turn_others(members, old, new, &mut steps, &mut notes);
     let (host, port) = (&members[new].host, members[new].port);
     let follows = Action::Run(steps::follow_as(family, host, port, replication));
+    steps.push(after(old, "have nothing of its own", Action::CheckHistory(new)));
     steps.push(after(old, "follow the new primary", follows));
     Ok(Plan { kind: Kind::Switchover, old, new, steps, notes })
 }
@@ -112,6 +115,7 @@ fn hand_over(family: Family, old: usize, new: usize) -> Vec<Step> {
     let mut steps = vec![
         before(old, "let open transactions end", Action::AwaitQuiet, Vec::new()),
         before(old, "take no more writes", Action::Run(steps::refuse_writes(family)), steps::take_writes(family)),
+        before(old, "end who could write all the same", Action::EndSessions(Whose::Writers), Vec::new()),
         before(new, "have everything", Action::AwaitHistoryOf(old), Vec::new()),
     ];
     steps.extend(promote(family, new));
@@ -217,7 +221,7 @@ pub(super) fn rejoin(members: &[Member], replication: &Account) -> Planned<Optio
     let (family, source) = (state.family, members[old].source());
     let mut steps = Vec::new();
     if !state.read_only {
-        steps.push(after(old, "take no more writes", Action::Run(steps::refuse_writes(family))));
+        steps.push(after(old, "end all sessions, and take no more writes", Action::ShutDoor));
     }
     steps.push(after(old, "have nothing of its own", Action::CheckHistory(new)));
     let follow = match source {
@@ -253,14 +257,7 @@ fn failover(members: &[Member], wanted: Option<usize>) -> Planned<Plan> {
     let replicas: Vec<usize> = (0..members.len())
         .filter(|&at| at != old && members[at].source().is_some_and(|source| follows(source, &members[old])))
         .collect();
-    for &at in &replicas {
-        if members[at].source().is_some_and(|source| source.receives) {
-            let (old, replica) = (&members[old].name, &members[at].name);
-            return refused(format!(
-                "{replica} still receives from {old}: it is alive, and only unreachable from here"
-            ));
-        }
-    }
+    let linked = still_linked(members, old, &replicas)?;
     let new = candidate(members, &replicas, wanted)?;
     let (state, _) = promotable(&members[new])?;
     let family = state.family;
@@ -271,13 +268,73 @@ fn failover(members: &[Member], wanted: Option<usize>) -> Planned<Plan> {
         stage: Stage::Before,
         undo: steps::start_receiving(family),
     };
-    let mut steps: Vec<Step> = replicas.iter().map(stop).collect();
+    let mut steps = make_sure(members, old, &linked, new)?;
+    steps.extend(replicas.iter().map(stop));
     let drain = Action::AwaitReceived;
     steps.push(Step { at: new, what: "have everything", action: drain, stage: Stage::Before, undo: Vec::new() });
     steps.extend(promote(family, new));
     let mut notes = vec![format!("{} must not take writes when it comes back", members[old].name)];
     turn_others(members, old, new, &mut steps, &mut notes);
     Ok(Plan { kind: Kind::Failover, old, new, steps, notes })
+}
+
+/// The replicas that are still connected to a lost primary. One that hangs leaves them so; where nobody listens at its
+/// address, it must be alive elsewhere.
+fn still_linked(members: &[Member], old: usize, replicas: &[usize]) -> Planned<Vec<usize>> {
+    let receives = |at: &usize| members[*at].source().is_some_and(|source| source.receives);
+    let linked: Vec<usize> = replicas.iter().copied().filter(receives).collect();
+    match (&members[old].sighting, linked.first()) {
+        (Sighting::Dead, Some(&replica)) => {
+            let (old, replica) = (&members[old].name, &members[replica].name);
+            refused(format!("{replica} still receives from {old}: it is alive, and only unreachable from here"))
+        }
+        _ => Ok(linked),
+    }
+}
+
+/// A primary that hangs looks to its replicas like one that has nothing to send, until they look closer.
+fn make_sure(members: &[Member], old: usize, linked: &[usize], new: usize) -> Planned<Vec<Step>> {
+    match members[new].state().map(|state| state.family) {
+        _ if linked.is_empty() => Ok(Vec::new()),
+        Some(Family::MariaDb) => listen(members, old, linked, new).map(|step| vec![step]),
+        Some(Family::MySql) | None => Ok(call_again(linked, new)),
+    }
+}
+
+/// A replica of MariaDB tells of the heartbeats of its primary. It could not hang up on one that hangs and call again: its
+/// thread waits for the answer, then, as long as `slave_net_timeout`, and cannot be stopped.
+fn listen(members: &[Member], old: usize, linked: &[usize], new: usize) -> Planned<Step> {
+    let mut longest = Duration::ZERO;
+    for &at in linked {
+        let (old, replica) = (&members[old].name, &members[at].name);
+        match members[at].source().and_then(|source| source.heartbeat).filter(|period| *period <= HEARTBEAT_MAX) {
+            Some(period) => longest = longest.max(period),
+            None => {
+                return refused(format!(
+                    "{replica} is still connected to {old}, and has no heartbeat that would soon tell whether it lives: say \
+                     CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = 1 there; without, slave_net_timeout has to pass"
+                ));
+            }
+        }
+    }
+    let action = Action::AwaitSilence(linked.to_vec(), longest * 2 + BEAT_LATE_MAX);
+    Ok(Step { at: new, what: "hear nothing of the old primary", action, stage: Stage::Before, undo: Vec::new() })
+}
+
+/// Each replica of MySQL hangs up and calls again: one that is answered proves that the primary lives.
+fn call_again(linked: &[usize], new: usize) -> Vec<Step> {
+    let family = Family::MySql;
+    let call = |&at: &usize| Step {
+        at,
+        what: "hang up on the old primary, and call it again",
+        action: Action::Run([steps::stop_receiving(family), steps::start_receiving(family)].concat()),
+        stage: Stage::Before,
+        undo: steps::start_receiving(family),
+    };
+    let mut calls: Vec<Step> = linked.iter().map(call).collect();
+    let action = Action::AwaitNoAnswerTo(linked.to_vec());
+    calls.push(Step { at: new, what: "see nobody answered", action, stage: Stage::Before, undo: Vec::new() });
+    calls
 }
 
 /// Whom all replicas follow, and who does not answer.
@@ -345,6 +402,12 @@ fn candidate(members: &[Member], replicas: &[usize], wanted: Option<usize>) -> P
         }
     }
 }
+
+/// A heartbeat that comes more seldom is not waited for: soon after, the replica gives the connection up by itself.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(15);
+
+/// How late a heartbeat may be on a busy machine.
+const BEAT_LATE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

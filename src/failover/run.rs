@@ -28,7 +28,7 @@ pub(super) struct Run<'r> {
 }
 
 /// A step or a statement that did not do what it had to, in words.
-type Tried = Result<(), String>;
+pub(super) type Tried = Result<(), String>;
 
 impl Run<'_> {
     /// All steps up to the decisive one. On an error everything was taken back that could be.
@@ -54,18 +54,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What is left to do once there is a new primary. Each failure is for an operator, and keeps nothing else from being done.
+    /// What is left to do once there is a new primary. Each failure is for an operator, and keeps only what is behind it at
+    /// the same server from being done.
     pub(super) async fn tidy(&mut self) -> Vec<String> {
-        let mut failures = Vec::new();
+        let mut failures: Vec<(usize, String)> = Vec::new();
         let steps: Vec<Step> = self.plan.steps.iter().filter(|step| step.stage == Stage::After).cloned().collect();
         for step in steps {
+            if failures.iter().any(|(at, _)| *at == step.at) {
+                continue;
+            }
             if let Err(why) = self.take(&step).await {
                 let failed = format!("{}: {}: {why}", self.name(step.at), step.what);
                 self.complain(&failed);
-                failures.push(failed);
+                failures.push((step.at, failed));
             }
         }
-        failures
+        failures.into_iter().map(|(_, failed)| failed).collect()
     }
 
     /// All steps, up to the first that fails.
@@ -91,7 +95,11 @@ impl Run<'_> {
         let tried = match &step.action {
             Action::Run(statements) => return self.run(step.at, statements, deadline).await,
             Action::AwaitQuiet => timeout(deadline, self.await_quiet(step.at)).await,
+            Action::EndSessions(whose) => timeout(deadline, self.end_sessions(step.at, *whose)).await,
+            Action::ShutDoor => timeout(deadline, self.shut_door(step.at)).await,
             Action::AwaitHistoryOf(old) => timeout(deadline, self.await_history(step.at, *old)).await,
+            Action::AwaitNoAnswerTo(callers) => timeout(deadline, self.await_no_answer(callers)).await,
+            Action::AwaitSilence(linked, lasting) => timeout(deadline, self.await_silence(linked, *lasting)).await,
             Action::AwaitReceived => timeout(deadline, self.await_received(step.at)).await,
             Action::CheckHistory(primary) => timeout(deadline, self.check_history(step.at, *primary)).await,
         };
@@ -102,7 +110,7 @@ impl Run<'_> {
         })
     }
 
-    async fn run(&mut self, at: usize, statements: &[Sql], deadline: Duration) -> Tried {
+    pub(super) async fn run(&mut self, at: usize, statements: &[Sql], deadline: Duration) -> Tried {
         for sql in statements {
             self.say(format_args!("{}: {sql}", self.name(at)));
             let asked = connected(&mut self.connections[at])?.query_drop(sql.text());
@@ -284,16 +292,16 @@ impl Run<'_> {
         }
     }
 
-    fn name(&self, at: usize) -> String {
+    pub(super) fn name(&self, at: usize) -> String {
         self.members[at].name.clone()
     }
 
-    fn say(&mut self, what: impl Display) {
+    pub(super) fn say(&mut self, what: impl Display) {
         tracing::info!("{} of cluster {}: {what}", kind(self.plan.kind), self.cluster.name);
         self.said.push(what.to_string());
     }
 
-    fn complain(&mut self, what: impl Display) {
+    pub(super) fn complain(&mut self, what: impl Display) {
         tracing::warn!("{} of cluster {}: {what}", kind(self.plan.kind), self.cluster.name);
         self.said.push(what.to_string());
     }
@@ -308,11 +316,11 @@ pub(super) fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn connected(slot: &mut Option<Conn>) -> Result<&mut Conn, String> {
+pub(super) fn connected(slot: &mut Option<Conn>) -> Result<&mut Conn, String> {
     slot.as_mut().ok_or_else(|| "no connection to it is left".to_owned())
 }
 
 /// Between two looks at something that no server tells by itself.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const KILL_TIME_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

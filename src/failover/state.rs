@@ -1,5 +1,7 @@
 //! What the servers of a cluster say of their replication when a promotion is planned. Values only: `survey` asks.
 
+use std::time::Duration;
+
 use crate::protocol::gtid::{GtidHistory, GtidPosition};
 use crate::protocol::version::Family;
 
@@ -58,12 +60,26 @@ pub(super) struct Source {
     pub(super) server_id: u32,
     /// Whether the replica is connected to it and receives.
     pub(super) receives: bool,
+    /// Number of the error that keeps it from that; 0: none.
+    pub(super) link_error: u16,
+    /// What changes with everything that comes from it.
+    pub(super) pulse: String,
+    /// After how long without anything else a heartbeat comes; absent where that is not told.
+    pub(super) heartbeat: Option<Duration>,
     pub(super) applier: Applier,
     pub(super) uses_gtid: bool,
     /// All that it has, and has received to apply later.
     pub(super) received: GtidPosition,
     /// How long it waits on purpose before it applies, in seconds.
     pub(super) delay: u32,
+}
+
+impl Source {
+    /// Whether the server has answered since the replica called it last: also a refusal, as of one connection too many, is
+    /// an answer. Errors of 2000 to 2999 are of the replica's own client library.
+    pub(super) fn answers(&self) -> bool {
+        self.receives || !(self.link_error == 0 || (2000..3000).contains(&self.link_error))
+    }
 }
 
 /// The thread that applies what was received.

@@ -63,13 +63,30 @@ pub(super) enum Action {
     Run(Vec<Sql>),
     /// Wait, not for long, until no transaction that has written is open. Those that are left will be refused.
     AwaitQuiet,
+    /// End connections at the server: KILL of each.
+    EndSessions(Whose),
+    /// End everybody's connections and make it read-only, for which commits may not wait for the receipt of a replica.
+    ShutDoor,
     /// Wait until it has applied all that the member there has.
     AwaitHistoryOf(usize),
+    /// Watch these replicas, which have just called the old primary: it lives if it answers any of them.
+    AwaitNoAnswerTo(Vec<usize>),
+    /// Watch what comes to these replicas for so long: the old primary lives if anything does.
+    AwaitSilence(Vec<usize>, Duration),
     /// Ask all replicas again, now that none receives any more, whether this one has all that any of them has received;
     /// then wait until it has applied that.
     AwaitReceived,
     /// Nothing is done if it has transactions that the member there lacks.
     CheckHistory(usize),
+}
+
+/// Whose connections are ended. Never those of replication, and of the accounts of balancers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Nobody has anything to do there any more.
+    Everybody,
+    /// Who has written in a transaction that is open, and who need not mind `read_only`.
+    Writers,
 }
 
 /// What becomes of the promotion if a step fails.
@@ -89,9 +106,14 @@ impl Action {
         match self {
             Action::Run(statements) => statements.iter().map(Sql::to_string).collect(),
             Action::AwaitQuiet => vec![OPEN_TRANSACTIONS.to_owned()],
+            Action::ShutDoor => {
+                let shut = refuse_writes(family).into_iter().map(|sql| sql.to_string());
+                std::iter::once("KILL <each connection of a client>".to_owned()).chain(shut).collect()
+            }
+            Action::EndSessions(_) => vec!["KILL <each connection that may still write>".to_owned()],
             Action::AwaitHistoryOf(_) => vec![wait(family, "<all that the old primary has>")],
             Action::AwaitReceived => vec![wait(family, "<all that it has received>")],
-            Action::CheckHistory(_) => Vec::new(),
+            Action::AwaitNoAnswerTo(_) | Action::AwaitSilence(..) | Action::CheckHistory(_) => Vec::new(),
         }
     }
 
@@ -99,10 +121,10 @@ impl Action {
     pub(super) fn deadline(&self) -> Duration {
         match self {
             // A server that shuts its door waits for statements that hold table locks.
-            Action::Run(_) => Duration::from_secs(10),
+            Action::Run(_) | Action::EndSessions(_) => Duration::from_secs(10),
             Action::AwaitQuiet => QUIET_TIME_MAX + Duration::from_secs(5),
-            Action::AwaitHistoryOf(_) | Action::CheckHistory(_) => Duration::from_secs(30),
-            Action::AwaitReceived => Duration::from_secs(120),
+            Action::AwaitHistoryOf(_) | Action::CheckHistory(_) | Action::ShutDoor => Duration::from_secs(30),
+            Action::AwaitNoAnswerTo(_) | Action::AwaitSilence(..) | Action::AwaitReceived => Duration::from_secs(120),
         }
     }
 }
@@ -113,6 +135,28 @@ pub(super) const QUIET_TIME_MAX: Duration = Duration::from_secs(5);
 /// Counts the transactions that have written something; those of replication have no connection's number.
 pub(super) const OPEN_TRANSACTIONS: &str =
     "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> 0 AND trx_rows_modified > 0";
+
+/// The connections of clients: number, user, and whether it has written in a transaction that is open. `accounts` are those
+/// of balancers.
+pub(super) fn sessions(accounts: &[&str]) -> String {
+    let spared: Vec<String> = SPARED_USERS.iter().chain(accounts).map(|user| quoted(user)).collect();
+    format!(
+        "SELECT process.ID, process.USER, COALESCE(transaction.trx_rows_modified, 0) > 0 \
+         FROM information_schema.PROCESSLIST AS process LEFT JOIN information_schema.INNODB_TRX AS transaction \
+         ON transaction.trx_mysql_thread_id = process.ID WHERE process.ID <> CONNECTION_ID() \
+         AND process.COMMAND NOT LIKE 'Binlog Dump%' AND process.USER NOT IN ({})",
+        spared.join(", ")
+    )
+}
+
+/// Threads of a server that are no client's.
+const SPARED_USERS: [&str; 3] = ["system user", "event_scheduler", "unauthenticated user"];
+
+/// Users of MariaDB with SUPER or READ_ONLY ADMIN, be it by a role. MySQL has a `read_only` that everybody minds.
+pub(super) const UNBOUND_USERS: &str = "WITH RECURSIVE able (name) AS (\
+     SELECT User FROM mysql.global_priv WHERE CAST(JSON_VALUE(Priv, '$.access') AS UNSIGNED) & 0x200008000 <> 0 \
+     UNION SELECT mapping.User FROM mysql.roles_mapping AS mapping JOIN able ON mapping.Role = able.name\
+     ) SELECT name FROM able";
 
 /// Waits for a position for a second: its value is 0 when the server has it.
 pub(super) fn wait(family: Family, position: &str) -> String {
@@ -137,6 +181,14 @@ pub(super) fn take_writes(family: Family) -> Vec<Sql> {
         Family::MySql => &["SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF"],
     };
     statements.iter().copied().map(Sql::from).collect()
+}
+
+/// Variables of which one, where it exists, has commits wait for the receipt of a replica.
+pub(super) fn receipts(family: Family) -> &'static [&'static str] {
+    match family {
+        Family::MariaDb => &["rpl_semi_sync_master_enabled"],
+        Family::MySql => &["rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"],
+    }
 }
 
 pub(super) fn stop_receiving(family: Family) -> Vec<Sql> {

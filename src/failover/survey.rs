@@ -157,12 +157,33 @@ fn source(family: Family, row: &Row, applied: GtidPosition) -> Result<Source, St
         port: number(row, names.port)?,
         server_id: number(row, names.server_id)?,
         receives: text(row, names.receives)? == "Yes",
+        link_error: number(row, "Last_IO_Errno")?,
+        pulse: pulse(row, names)?,
+        heartbeat: heartbeat(family, row)?,
         applier,
         uses_gtid: !(gtid.eq_ignore_ascii_case("No") || gtid == "0"),
         received,
         delay: number(row, "SQL_Delay")?,
     })
 }
+
+/// Heartbeats count only where they are told of, and where no other event comes.
+fn pulse(row: &Row, names: &Columns) -> Result<String, String> {
+    let beats = text(row, HEARTBEATS).unwrap_or_default();
+    Ok(format!("{} {} {beats}", text(row, names.file)?, text(row, names.place)?))
+}
+
+/// MySQL tells of it only in `performance_schema`.
+fn heartbeat(family: Family, row: &Row) -> Result<Option<Duration>, String> {
+    if family == Family::MySql {
+        return Ok(None);
+    }
+    let seconds: f64 = number(row, "Slave_heartbeat_period")?;
+    Ok(Duration::try_from_secs_f64(seconds).ok().filter(|period| !period.is_zero()))
+}
+
+/// A column of MariaDB's.
+const HEARTBEATS: &str = "Slave_received_heartbeats";
 
 /// What the two families call the columns of a replica's status.
 struct Columns {
@@ -173,6 +194,9 @@ struct Columns {
     applies: &'static str,
     gtid: &'static str,
     received: &'static str,
+    /// Where in the source's log it has received up to.
+    file: &'static str,
+    place: &'static str,
 }
 
 static MARIADB: Columns = Columns {
@@ -183,6 +207,8 @@ static MARIADB: Columns = Columns {
     applies: "Slave_SQL_Running",
     gtid: "Using_Gtid",
     received: "Gtid_IO_Pos",
+    file: "Master_Log_File",
+    place: "Read_Master_Log_Pos",
 };
 
 static MYSQL: Columns = Columns {
@@ -193,6 +219,8 @@ static MYSQL: Columns = Columns {
     applies: "Replica_SQL_Running",
     gtid: "Auto_Position",
     received: "Retrieved_Gtid_Set",
+    file: "Source_Log_File",
+    place: "Read_Source_Log_Pos",
 };
 
 fn position(family: Family, text: &str) -> Result<GtidPosition, String> {

@@ -126,6 +126,16 @@ impl Span {
         self.pool.address(self.buffer).wrapping_add(usize::from(self.start))
     }
 
+    /// Has the whole buffer written to, and keeps what was. Only for the span that `Pool::take` gave.
+    pub(super) fn fill(&mut self, write: impl FnOnce(&mut [u8]) -> usize) {
+        assert_eq!(self.pool.shares(self.buffer), 1, "a buffer that is written to has one span");
+        // SAFETY: the range lies inside the buffer by the invariant, and its memory was zeroed at the start. The buffer is
+        // out of the pool, nobody else has a span of it by the assertion, and this one is borrowed mutably meanwhile.
+        let room = unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) };
+        let written = write(room);
+        self.truncate(written);
+    }
+
     /// Keeps the first `length` bytes: what a receive has filled.
     pub(super) fn truncate(&mut self, length: usize) {
         assert!(length <= self.len());
@@ -417,6 +427,27 @@ mod tests {
         assert_eq!(pool.available(Group::Small), 1);
         drop(first);
         assert_eq!(pool.available(Group::Small), 2);
+    }
+
+    #[test]
+    fn a_buffer_is_written_to_as_a_whole_and_cut_to_what_was() {
+        let pool = Pool::new(TINY, TINY);
+        let mut span = pool.take(Group::Small).expect("a free buffer");
+        span.fill(|room| {
+            assert_eq!(room.len(), TINY.size);
+            room[..6].copy_from_slice(b"select");
+            6
+        });
+        assert_eq!(span.bytes(), b"select");
+    }
+
+    #[test]
+    #[should_panic(expected = "has one span")]
+    fn a_buffer_that_is_read_elsewhere_is_not_written_to() {
+        let pool = Pool::new(TINY, TINY);
+        let mut span = pool.take(Group::Small).expect("a free buffer");
+        let _other = span.split_to(8);
+        span.fill(|_| 0);
     }
 
     #[test]

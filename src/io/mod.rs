@@ -55,6 +55,7 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Instant;
 
 use socket2::SockAddr;
@@ -67,6 +68,7 @@ pub use self::send::SEND_SPANS_MAX;
 pub use self::system::{monotonic_microseconds, raise_open_files_limit, set_cpu_affinity};
 pub use self::wake::WakeHandle;
 
+use self::buffer::{Group, Pool};
 use self::epoll::Epoll;
 use self::uring::Uring;
 
@@ -149,6 +151,9 @@ impl std::error::Error for EngineError {}
 pub struct Io {
     engine: AnyEngine,
     now: Instant,
+    limits: IoLimits,
+    /// Buffers for bytes that are made here; none before the first are.
+    workshop: Option<Rc<Pool>>,
 }
 
 // The larger variant is the ordinary one, and there is one value per thread.
@@ -179,7 +184,7 @@ impl Io {
             Engine::Auto | Engine::IoUring => match probe::io_uring(&limits) {
                 Ok(engine) => {
                     let report = EngineReport::io_uring(engine.setup(), limits);
-                    return Ok((Io::with(AnyEngine::Uring(engine)), report));
+                    return Ok((Io::with(AnyEngine::Uring(engine), limits), report));
                 }
                 Err(refusal) if wanted == Engine::IoUring => {
                     return Err(EngineError::IoUring(refusal));
@@ -189,11 +194,11 @@ impl Io {
         };
         let engine = Epoll::new(&limits).map_err(EngineError::Epoll)?;
         let report = EngineReport::epoll(refusal, limits);
-        Ok((Io::with(AnyEngine::Epoll(engine)), report))
+        Ok((Io::with(AnyEngine::Epoll(engine), limits), report))
     }
 
-    fn with(engine: AnyEngine) -> Io {
-        Io { engine, now: Instant::now() }
+    fn with(engine: AnyEngine, limits: IoLimits) -> Io {
+        Io { engine, now: Instant::now(), limits, workshop: None }
     }
 
     /// Accepts clients on a bound and listening socket until `stop_listening`: an `Accepted` event each. Beyond
@@ -247,6 +252,21 @@ impl Io {
     #[must_use]
     pub fn await_sent(&mut self, id: SocketId) -> bool {
         on_engine!(self, engine => engine.await_sent(id))
+    }
+
+    /// A span of bytes that are made here instead of received, to be sent like any other: `write` is given room for
+    /// `length` bytes, or as much as one buffer has, and says how many it wrote. These buffers are as many as those that
+    /// are received into, and the kernel never has them. None: all are in use.
+    pub fn compose(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Option<Span> {
+        let IoLimits { small, large, .. } = self.limits;
+        let workshop = self.workshop.get_or_insert_with(|| Pool::new(small, large));
+        let (first, second) = match length <= small.size {
+            true => (Group::Small, Group::Large),
+            false => (Group::Large, Group::Small),
+        };
+        let mut span = workshop.take(first).or_else(|| workshop.take(second))?;
+        span.fill(write);
+        Some(span)
     }
 
     /// Writes all of `bytes`, waiting for room as long as it takes: one `SentBytes` event, with the vector. `close` ends

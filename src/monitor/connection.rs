@@ -28,7 +28,7 @@ pub(super) struct Connection {
 pub(super) async fn open(target: Target) -> Result<Connection, CheckResult> {
     let mut failure = CheckResult::Unreachable("its name has no address".to_owned());
     for endpoint in look_up(&target.address).await? {
-        match open_at(endpoint, &target).await {
+        match open_somewhere(endpoint, &target).await {
             Ok(connection) => return Ok(connection),
             Err(other) => failure = other,
         }
@@ -76,6 +76,28 @@ async fn look_up(address: &ServerAddress) -> Result<Vec<Endpoint>, CheckResult> 
                 found.map_err(|error| CheckResult::Unreachable(format!("{host} cannot be looked up: {error}")))?;
             Ok(found.take(ADDRESSES_MAX).map(Endpoint::Tcp).collect())
         }
+    }
+}
+
+/// At the address that sessions use, or, while that is full, at the extra port beside it.
+async fn open_somewhere(endpoint: Endpoint, target: &Target) -> Result<Connection, CheckResult> {
+    let opened = open_at(endpoint.clone(), target).await;
+    let is_full = |code: u16| Blame::of(code) == Blame::Full;
+    match (&opened, beside(&endpoint, target.extra_port)) {
+        (Err(CheckResult::LoginRefused { code, .. }), Some(extra)) if is_full(*code) => {
+            let connection = open_at(extra, target).await?;
+            // It is not for sessions.
+            Ok(Connection { contact: Contact { endpoint, ..connection.contact }, ..connection })
+        }
+        _ => opened,
+    }
+}
+
+/// Another port of the same host.
+fn beside(endpoint: &Endpoint, port: Option<u16>) -> Option<Endpoint> {
+    match endpoint {
+        Endpoint::Tcp(address) => port.map(|port| Endpoint::Tcp(SocketAddr::new(address.ip(), port))),
+        Endpoint::Unix(_) => None,
     }
 }
 

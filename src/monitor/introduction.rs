@@ -43,7 +43,7 @@ pub(super) async fn introduce(
     let (login, plugin, auth_response) = Login::begin(&greeting, credential);
     let login = match endpoint {
         Endpoint::Tcp(_) => login,
-        Endpoint::Unix(_) => login.over_unix_socket(),
+        Endpoint::Unix(_) => login.in_private(),
     };
     let response = response(&facts, user, plugin, auth_response);
     let login = log_in(&mut wire, login, response, credential).await;

@@ -10,9 +10,10 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
+use crate::topology::replication::Pasts;
 use crate::topology::{
     Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
-    RoutingTable, ServerId, ServerRole, Succession, Successions,
+    RoutingTable, ServerId, ServerRole, Service, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -22,8 +23,10 @@ pub(super) enum Order {
     Apply(Arc<Config>, oneshot::Sender<()>),
     /// Let nobody begin to write in the cluster of that name; answered when the table says so.
     HoldWrites(String, oneshot::Sender<()>),
-    /// Let them write again; answered as above.
-    LetWrite(String, oneshot::Sender<()>),
+    /// Let them write again, after this change of the primary, if there was one; answered as above.
+    LetWrite(String, Option<(ServerId, ServerId)>, oneshot::Sender<()>),
+    /// Take a server into use or out of it; answered when the table says so.
+    Serve(ServerId, Service, oneshot::Sender<()>),
     /// Send clients elsewhere, or not any more; answered when the table says so.
     Redirect(Box<Redirect>, oneshot::Sender<()>),
     /// Ask these servers; answered when each was asked after this came.
@@ -42,6 +45,8 @@ struct Awaited {
 /// Invariant: there is one watcher for each server of the configuration in force, and no other.
 pub(super) struct Keeper<Wake> {
     beliefs: Beliefs,
+    /// What the next process will be told, where it is kept for it.
+    past: Option<latest::Sender<Pasts>>,
     publication: Publication,
     wake: Wake,
     checked: latest::Sender<bool>,
@@ -72,6 +77,7 @@ struct Watched {
 impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     pub(super) fn new(
         beliefs: Beliefs,
+        past: Option<latest::Sender<Pasts>>,
         publish: Arc<ArcSwap<RoutingTable>>,
         wake: Wake,
         checked: latest::Sender<bool>,
@@ -82,6 +88,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let publication = Publication::new(publish);
         let mut keeper = Keeper {
             beliefs,
+            past,
             publication,
             wake,
             checked,
@@ -100,6 +107,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     /// Runs until nobody can give orders any more.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut reports: mpsc::Receiver<Report>) {
         loop {
+            let retirement = self.beliefs.next_retirement();
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => self.obey(order),
@@ -108,6 +116,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
                 Some(finding) = self.inbox.recv() => self.take_finding(finding),
                 Some(report) = reports.recv() => self.take_report(report),
                 Some(ended) = self.watchers.join_next_with_id() => self.replace_watcher(ended),
+                () = moment(retirement) => self.retire(),
             }
         }
     }
@@ -125,9 +134,13 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
                 self.publish_changes();
                 let _ = done.send(());
             }
-            Order::LetWrite(cluster, done) => {
-                self.beliefs.let_write(&cluster);
+            Order::LetWrite(cluster, change, done) => {
+                self.beliefs.let_write(&cluster, change);
                 self.publish_changes();
+                let _ = done.send(());
+            }
+            Order::Serve(server, service, done) => {
+                self.serve(server, service);
                 let _ = done.send(());
             }
             Order::Redirect(redirect, done) => {
@@ -141,6 +154,22 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
                 self.answer_awaited(None);
             }
         }
+    }
+
+    fn serve(&mut self, server: ServerId, service: Service) {
+        if let Some(watched) = self.watched.get(&server) {
+            tracing::info!("server {}: {service}, as an operator says", watched.target);
+        }
+        self.beliefs.serve(server, service);
+        self.publish_changes();
+    }
+
+    /// The time that some server was given for its sessions is over.
+    fn retire(&mut self) {
+        for name in self.beliefs.retire(Instant::now()) {
+            tracing::info!("server {name}: the time for draining it is over; whoever is still there is ended");
+        }
+        self.publish_changes();
     }
 
     /// Tells those who waited for a check of this server, and whoever waits for nobody any more.
@@ -169,22 +198,21 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             return;
         }
         if let CheckResult::Answered(_) = finding.result {
+            self.history.checked(finding.server, Instant::now());
             self.beliefs.see(finding.server, finding.seen.take());
         }
         self.beliefs.check(finding.server, &finding.result, Instant::now());
         self.publish_changes();
         self.ask_again();
-        self.note_reply(&finding);
         self.note_refusal(&finding);
         self.answer_awaited(Some((finding.server, finding.begun)));
         let all_checked = self.beliefs.all_checked();
         self.checked.send_if_modified(|checked| std::mem::replace(checked, all_checked) != all_checked);
     }
 
-    /// The first answer of a new primary ends the story of its coming.
-    fn note_reply(&mut self, finding: &Finding) {
-        let is_answer = matches!(finding.result, CheckResult::Answered(_));
-        if is_answer && self.history.answered(finding.server, finding.begun, Instant::now()) {
+    /// The first reply of a new primary to a client ends the story of its coming.
+    fn note_first_reply(&mut self, server: ServerId) {
+        if self.history.answered(server, Instant::now()) {
             let kept = self.history.kept();
             let complete = kept.iter().rev().find(|change| change.phases.first_reply.is_some());
             complete.into_iter().for_each(|change| tracing::info!("{change}"));
@@ -210,6 +238,9 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     }
 
     fn take_report(&mut self, report: Report) {
+        if report.failure == Failure::Answered {
+            return self.note_first_reply(report.server);
+        }
         match self.beliefs.report(report.server, report.failure, Instant::now()) {
             FollowUp::Nothing => {}
             FollowUp::Check => self.poke(report.server),
@@ -227,12 +258,22 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         next.news_since(&current).into_iter().for_each(|(name, entry)| log_cluster(name, entry));
         let contested: Vec<ServerId> = newly_contested(&current, &next).collect();
         if self.history.publish(&next, Instant::now()) {
-            self.kept.store(Arc::new(self.history.kept()));
+            let kept = self.history.kept();
+            kept.last().into_iter().for_each(|change| tracing::warn!("{change}"));
+            self.kept.store(Arc::new(kept));
         }
         self.publication.publish(next);
+        self.note_past();
         (self.wake)();
         contested.into_iter().for_each(|server| self.poke(server));
         true
+    }
+
+    fn note_past(&self) {
+        if let Some(past) = &self.past {
+            let now = self.beliefs.pasts();
+            past.send_if_modified(|known| (*known != now).then(|| *known = now).is_some());
+        }
     }
 
     /// Those whose last answer is older than something that changes what it means.
@@ -298,6 +339,14 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let delay = target.interval;
         let watched = self.watch(target, delay);
         self.watched.insert(watched.target.server, watched);
+    }
+}
+
+/// Waits until then; for ever, where there is nothing to wait for.
+async fn moment(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -10,6 +10,7 @@
 //! because a check is over, and pauses that grow while a server refuses the account.
 
 mod asking;
+mod chronicle;
 mod connection;
 mod introduction;
 mod keeper;
@@ -21,8 +22,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
+pub use chronicle::Chronicle;
+
 use crate::config::Config;
-use crate::topology::{Beliefs, Redirect, Report, RoutingTable, ServerId, Succession};
+use crate::topology::{Beliefs, Redirect, Report, RoutingTable, ServerId, Service, Succession};
 use keeper::{Keeper, Order};
 
 /// The health checks of all servers. They end when this is dropped.
@@ -37,9 +40,11 @@ impl Monitor {
     /// Begins to check the servers of `beliefs` and publishes a table each time something changes. Must be called inside
     /// a tokio runtime.
     ///
-    /// `wake` is called after each new table. `reports` is what workers tell of servers that failed them.
+    /// `wake` is called after each new table. `reports` is what workers tell of servers that failed them. `chronicle` is
+    /// where changes of primaries are kept for the next process.
     pub fn start(
         beliefs: Beliefs,
+        chronicle: Option<Chronicle>,
         publish: Arc<ArcSwap<RoutingTable>>,
         wake: impl Fn() + Send + 'static,
         reports: mpsc::Receiver<Report>,
@@ -47,7 +52,8 @@ impl Monitor {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let (checked_sender, checked) = latest::channel(false);
         let kept = Arc::default();
-        let keeper = Keeper::new(beliefs, publish, wake, checked_sender, Arc::clone(&kept));
+        let past = chronicle.map(|chronicle| chronicle.keep(beliefs.pasts()));
+        let keeper = Keeper::new(beliefs, past, publish, wake, checked_sender, Arc::clone(&kept));
         tokio::spawn(keeper.run(inbox, reports));
         Monitor { orders, checked, kept }
     }
@@ -73,7 +79,7 @@ impl Monitor {
         self.kept.load_full()
     }
 
-    /// For whoever changes the primary of a cluster.
+    /// For whoever changes the primary of a cluster, or takes a server out of use.
     pub fn steering(&self) -> Steering {
         Steering { orders: self.orders.downgrade() }
     }
@@ -86,7 +92,7 @@ impl Monitor {
     }
 }
 
-/// What somebody who changes the primary of a cluster tells the monitor. Does not keep the monitor alive.
+/// What somebody who changes the primary of a cluster, or takes a server out of use, tells the monitor. Does not keep the monitor alive.
 #[derive(Debug, Clone)]
 pub struct Steering {
     orders: mpsc::WeakSender<Order>,
@@ -100,10 +106,16 @@ impl Steering {
         self.order(|done| Order::HoldWrites(cluster, done)).await
     }
 
-    /// Whoever is the primary of that cluster gets its writes again.
-    pub async fn let_write(&self, cluster: &str) -> bool {
+    /// Whoever is the primary of that cluster gets its writes again. `change` says in whose place a server was made that, and
+    /// which.
+    pub async fn let_write(&self, cluster: &str, change: Option<(ServerId, ServerId)>) -> bool {
         let cluster = cluster.to_owned();
-        self.order(|done| Order::LetWrite(cluster, done)).await
+        self.order(|done| Order::LetWrite(cluster, change, done)).await
+    }
+
+    /// Takes a server into use, or out of it. True when the table that says so is published.
+    pub async fn serve(&self, server: ServerId, service: Service) -> bool {
+        self.order(|done| Order::Serve(server, service, done)).await
     }
 
     /// Asks these servers again now; true when each was asked after this began, whatever it answered.

@@ -21,6 +21,8 @@ pub(super) struct Target {
     /// `cluster/server`, for the log.
     name: String,
     pub(super) address: ServerAddress,
+    /// Another port of the same host, for when that one is full.
+    pub(super) extra_port: Option<u16>,
     /// What the server is asked about.
     pub(super) topology: Topology,
     /// Absent where roles are configured and nobody gave an account: then only the door is looked at.
@@ -53,6 +55,7 @@ impl Target {
             server: id,
             name: format!("{}/{}", cluster.name, server.name),
             address: server.address.clone(),
+            extra_port: server.extra_port,
             topology: cluster.topology,
             account: cluster.monitor.as_ref().map(account),
             interval: cluster.check_interval,
@@ -283,6 +286,7 @@ mod tests {
             server: ServerId(0),
             name: "shop/db1".to_owned(),
             address: ServerAddress::Unix("/run/db1.sock".into()),
+            extra_port: None,
             topology: Topology::Replication,
             account,
             interval: Duration::from_millis(500),

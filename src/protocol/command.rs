@@ -1,6 +1,6 @@
 //! Commands: the first byte of what a client sends, and what becomes of each.
 
-use super::{error_code::Error, result_set::ReplyShape};
+use super::error_code::Error;
 
 /// What a client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +77,25 @@ pub enum Command {
     StmtBulkExecute,
     /// Any other byte.
     Unknown(u8),
+}
+
+/// What kind of reply a command gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyShape {
+    /// One packet: OK, ERR or EOF.
+    Simple,
+    /// One packet of text without a header byte.
+    Statistics,
+    /// OK, ERR, a request for a file, or rows; and again while the status announces more.
+    ResultSet,
+    /// As [`ReplyShape::ResultSet`], of a statement that may open a cursor: then the rows are left to be fetched.
+    Cursor,
+    /// A statement id, then definitions of parameters and columns.
+    Prepare,
+    /// Column definitions up to an end, without a count in front.
+    FieldList,
+    /// Rows of a cursor up to an end, without definitions.
+    Fetch,
 }
 
 /// What becomes of a command.

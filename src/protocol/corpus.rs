@@ -1,9 +1,6 @@
 //! Bytes captured from real servers, for tests; `tests/corpus/capture.py` says how to get them again.
 
-use super::{
-    capability::Capabilities,
-    result_set::{Framing, ReplyShape},
-};
+use super::{capability::Capabilities, command::ReplyShape, result_set::Framing};
 
 const FILES: [&str; 3] = [
     include_str!("../../tests/corpus/mariadb-10.11.txt"),

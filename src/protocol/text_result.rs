@@ -115,9 +115,10 @@ fn write_definition(writer: &mut Writer<'_>, capabilities: Capabilities, name: &
 mod tests {
     use super::*;
     use crate::protocol::{
+        command::ReplyShape,
         packet::{Peeked, peek_packet},
         reader::Reader,
-        result_set::{Framing, Progress, Reply, ReplyShape},
+        result_set::{Framing, Progress, Reply},
     };
 
     /// Capabilities that change how a result is framed.

@@ -21,6 +21,8 @@ pub struct Watch {
     pub errors: bool,
     /// EOF packets with the flag of state changes, which they have no room to tell of.
     pub changes_in_eof: bool,
+    /// OK or EOF in place of a reply, whatever it says.
+    pub counts: bool,
 }
 
 /// How far [`Reply::follow_watched`] came.
@@ -113,12 +115,14 @@ fn look(expected: Expected, rest: &[u8], watch: Watch) -> Look {
         (Expected::Answer | Expected::RowsEnd, EOF_HEADER) if header.payload_length as usize > EofPacket::LENGTH => {
             Held::Ok
         }
+        (Expected::Answer, EOF_HEADER) if watch.counts => Held::Eof,
         (Expected::Eof, EOF_HEADER) if header.payload_length as usize == EofPacket::LENGTH => Held::Eof,
         _ => return Look::Pass,
     };
     let length = HEADER_LENGTH + header.payload_length as usize;
     match rest.get(HEADER_LENGTH..length) {
         None => Look::NeedBytes { at_least: length },
+        Some(_) if watch.counts && expected == Expected::Answer => Look::Hold { length, packet },
         Some(payload) if packet == Held::Ok && !says_something(payload) => Look::Pass,
         Some(payload) if packet == Held::Eof && !eof_says_something(payload) => Look::Pass,
         Some(_) => Look::Hold { length, packet },
@@ -148,14 +152,11 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        capability::Capabilities,
-        packet::write_packet,
-        response::OkPacket,
-        result_set::{Framing, ReplyShape},
+        capability::Capabilities, command::ReplyShape, packet::write_packet, response::OkPacket, result_set::Framing,
     };
 
-    const WATCH: Watch = Watch { errors: true, changes_in_eof: false };
-    const WATCH_EOF: Watch = Watch { errors: false, changes_in_eof: true };
+    const WATCH: Watch = Watch { errors: true, changes_in_eof: false, counts: false };
+    const WATCH_EOF: Watch = Watch { errors: false, changes_in_eof: true, counts: false };
 
     fn framing(deprecate_eof: bool) -> Framing {
         Framing { deprecate_eof, ..Framing::default() }
@@ -245,6 +246,16 @@ mod tests {
         let prepared: &[u8] = &[0, 9, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0];
         let reply = [prepared, b"\x03def", changed, b"\x03def", changed];
         check(ReplyShape::Prepare, false, WATCH_EOF, &reply, &[Held::Prepared, Held::Eof, Held::Eof]);
+    }
+
+    #[test]
+    fn an_answer_is_held_whose_count_is_to_be_changed() {
+        let watch = Watch { errors: false, changes_in_eof: false, counts: true };
+        for deprecate_eof in [false, true] {
+            check(ReplyShape::Simple, deprecate_eof, watch, &[&ok(0, None, b"")], &[Held::Ok]);
+            check(ReplyShape::Simple, deprecate_eof, watch, &[&ok(0xFE, None, b"")], &[Held::Ok]);
+            check(ReplyShape::Simple, deprecate_eof, watch, &[b"\xFE\0\0\x02\0"], &[Held::Eof]);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::freshness::Sight;
 use crate::config::PoolIndex;
 use crate::protocol::capability::Capabilities;
 use crate::protocol::gtid::GtidPosition;
-use crate::topology::{Condition, Fitness, RoutingTable, ServerId, ServerIndex, ServerRole};
+use crate::topology::{Condition, Fitness, RoutingTable, ServerId, ServerIndex, ServerRole, Service};
 
 /// What is asked of [`decide`].
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +103,8 @@ pub enum Verdict {
 pub enum Obstacle {
     /// It is not up.
     NotUp(Condition),
+    /// An operator takes it out of use.
+    NotInUse(Service),
     /// It is up and has another role than the pool.
     OtherRole(ServerRole),
     /// It is up and has the role, and its data are old, or it does not let itself be used.
@@ -130,6 +132,8 @@ pub fn verdict(table: &RoutingTable, pool: PoolIndex, server: ServerIndex, quest
     let missing = missing(question.required, entry.capabilities());
     let obstacle = if entry.health.condition != Condition::Up {
         Obstacle::NotUp(entry.health.condition)
+    } else if !entry.service.is_in_use() {
+        Obstacle::NotInUse(entry.service)
     } else if !entry.serves(table.config.pool(pool).role) {
         Obstacle::OtherRole(entry.health.role)
     } else if !table.pool(pool).takes(entry.health.fitness) {
@@ -199,6 +203,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Obstacle::NotUp(condition) => write!(out, "{condition}"),
+            Obstacle::NotInUse(service) => write!(out, "{service}"),
             Obstacle::OtherRole(role) => write!(out, "{role}"),
             Obstacle::Unfit => out.write_str("unfit"),
             Obstacle::LastResort => out.write_str("a last resort, and others are fit"),

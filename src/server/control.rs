@@ -15,22 +15,31 @@ use super::reload::Source;
 use super::replies::{self, Counted, LastMinute};
 use super::socket_file::SocketFile;
 use super::watchdog::Watchdog;
+use crate::admin::drain::{self, Guest, Stake, Upkeep};
 use crate::admin::explain::{self, Asked};
 use crate::admin::metrics::{Metrics, Totals};
 use crate::admin::shapes::{
-    InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus, SplitCounts, Status,
+    CertificateStatus, DrainStatus, InstantFailoverStatus, ListenerStatus, ProcessStatus, SessionCount, SessionStatus,
+    SplitCounts, Status,
 };
 use crate::admin::{self, Question, report, shapes};
-use crate::config::{ListenAddress, RedirectMode};
+use crate::config::{self, ListenAddress, RedirectMode};
 use crate::failover::Promoter;
 use crate::monitor::Monitor;
 use crate::protocol::redirect::Target;
 use crate::session::Ending;
-use crate::topology::{Existing, Redirect, RoutingTable};
+use crate::tls;
+use crate::topology::{Existing, Redirect, RoutingTable, ServerId};
 use crate::worker::{self, Counters, Handle, SessionRow, Undelivered, Workers};
 
 /// Orders that may wait; a signal that comes beyond that waits with its sender.
 pub(super) const ORDERS_MAX: usize = 8;
+
+/// How often the files of certificates and keys are looked at: a few calls of the kernel each.
+const FILES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often certificates that expire soon are warned of.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a worker with a full mailbox is tried again, and how many times: it reads its mail once a turn, so two
 /// seconds without are a worker that hangs.
@@ -80,6 +89,8 @@ pub(super) struct Control {
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) workers: Workers,
     pub(super) listeners: Listeners,
+    /// Certificates and keys.
+    pub(super) keeper: tls::Keeper,
     pub(super) monitor: Monitor,
     pub(super) promoter: Promoter,
     pub(super) manager: ServiceManager,
@@ -106,6 +117,8 @@ impl Control {
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Result<(), WorkerEnded> {
         let mut failed = None;
         let mut alive = self.workers.handles().len();
+        let mut looks = interval(FILES_INTERVAL);
+        let mut reminders = interval(REMINDER_INTERVAL);
         let mut period = tokio::time::interval(replies::PERIOD);
         loop {
             let next = tokio::select! {
@@ -114,6 +127,14 @@ impl Control {
                 Some(worker) = self.deaths.recv() => {
                     alive -= 1;
                     self.worker_ended(worker, &mut failed).await
+                }
+                _ = looks.tick() => {
+                    self.keeper.look_at_files(&self.table.load().config);
+                    Next::GoOn
+                }
+                _ = reminders.tick() => {
+                    self.keeper.remind();
+                    Next::GoOn
                 }
                 () = self.watchdog.tick() => {
                     self.look_after_workers();
@@ -212,6 +233,7 @@ impl Control {
                 // It takes its time, and the loop does not wait for it.
                 tokio::spawn(async move { drop(answer.send(promoter.switchover(&server, mode).await)) });
             }
+            Question::Upkeep { server, what, answer } => self.keep_up(&server, what, answer),
             Question::InstantFailover { mode, target, existing, answer } => {
                 drop(answer.send(self.instant_failover(mode, target, existing).await));
             }
@@ -248,22 +270,28 @@ impl Control {
     fn collect_sessions(&self, limit: usize, answer: oneshot::Sender<Vec<SessionStatus>>) {
         let handles = self.workers.handles().to_vec();
         tokio::spawn(async move {
-            let mut asked = Vec::new();
-            for (worker, handle) in handles.iter().enumerate() {
-                let order = || {
-                    let (rows, answered) = oneshot::channel();
-                    Some((worker::Order::Sessions { limit, answer: rows }, answered))
-                };
-                asked.extend(deliver(worker, handle, order).await);
+            let rows = session_rows(&handles, limit).await;
+            drop(answer.send(rows.into_iter().map(session_status).collect()));
+        });
+    }
+
+    /// Takes a server out of use or into it, and tells who is there; in a task of its own, as above.
+    fn keep_up(&self, server: &str, what: Upkeep, answer: oneshot::Sender<Result<DrainStatus, String>>) {
+        let id = match drain::find(&self.table.load(), server) {
+            Ok(id) => id,
+            Err(unknown) => return drop(answer.send(Err(unknown))),
+        };
+        let (table, steering) = (Arc::clone(&self.table), self.monitor.steering());
+        let handles = self.workers.handles().to_vec();
+        tokio::spawn(async move {
+            if let Some(service) = what.service(Instant::now()) {
+                steering.serve(id, service).await;
             }
-            let mut sessions = Vec::new();
-            for answered in asked {
-                // A worker that ends before it answers has no sessions.
-                sessions.extend(answered.await.unwrap_or_default().into_iter().map(session_status));
-            }
-            sessions.sort_by_key(|session| session.id);
-            sessions.truncate(limit);
-            drop(answer.send(sessions));
+            let guests =
+                session_rows(&handles, usize::MAX).await.into_iter().filter_map(|row| guest(row, id)).collect();
+            let table = table.load();
+            let place = table.place(id).ok_or_else(|| "a reload has removed the server".to_owned());
+            drop(answer.send(place.map(|place| drain::status(&table, place, guests, Instant::now()))));
         });
     }
 
@@ -312,11 +340,23 @@ impl Control {
             sessions: self.session_count(&table),
             split: self.split_counts(&table),
             instant_failover: Some(self.instant_failover_status(&table)),
-            listeners: self.listeners.iter().map(|(settings, bound)| listener_status(settings, bound)).collect(),
+            listeners: self.listener_status(),
             clusters: report::clusters(&table, &replies, Instant::now()),
             pools: report::pools(&table),
             successions: report::successions(&self.monitor.successions(), Instant::now()),
         }
+    }
+
+    fn listener_status(&self) -> Vec<ListenerStatus> {
+        let terms = self.keeper.terms().load_full();
+        let status = |(settings, bound): (&config::Listener, &ListenAddress)| ListenerStatus {
+            name: settings.name.clone(),
+            address: bound.to_string(),
+            extra: settings.extra,
+            tls: settings.tls.demand.to_string(),
+            certificate: terms.front(&settings.name).map(|front| certificate_status(front.identity())),
+        };
+        self.listeners.iter().map(status).collect()
     }
 
     fn shown_phase(&self) -> shapes::Phase {
@@ -418,6 +458,13 @@ async fn deliver<Made>(
     None
 }
 
+/// Ticks from one interval from now on. Ticks that were missed while the thread was busy are not made up for.
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
+
 /// The moment at which draining is over; never while clients are served.
 async fn deadline(phase: Phase) {
     match phase {
@@ -426,8 +473,43 @@ async fn deadline(phase: Phase) {
     }
 }
 
-fn listener_status(settings: &crate::config::Listener, bound: &ListenAddress) -> ListenerStatus {
-    ListenerStatus { name: settings.name.clone(), address: bound.to_string(), extra: settings.extra }
+fn certificate_status(identity: &tls::Identity) -> CertificateStatus {
+    CertificateStatus {
+        subject: identity.subject().to_owned(),
+        is_self_signed: identity.is_made_here(),
+        expires: identity.expires(),
+        days_left: identity.days_left(),
+    }
+}
+
+/// The sessions of all workers by their numbers, so many at most.
+async fn session_rows(handles: &[Handle], limit: usize) -> Vec<SessionRow> {
+    let mut asked = Vec::new();
+    for (worker, handle) in handles.iter().enumerate() {
+        let order = || {
+            let (answer, answered) = oneshot::channel();
+            Some((worker::Order::Sessions { limit, answer }, answered))
+        };
+        asked.extend(deliver(worker, handle, order).await);
+    }
+    let mut sessions = Vec::new();
+    for answered in asked {
+        // A worker that ends before it answers has no sessions.
+        sessions.extend(answered.await.unwrap_or_default());
+    }
+    sessions.sort_by_key(|session| session.id);
+    sessions.truncate(limit);
+    sessions
+}
+
+/// The session as a guest of a server, if it is one.
+fn guest(row: SessionRow, server: ServerId) -> Option<Guest> {
+    let stake = match (row.home, row.reads_at) {
+        (Some(home), _) if home == server => Stake::Home,
+        (_, Some(replica)) if replica == server => Stake::Reads,
+        _ => return None,
+    };
+    Some(Guest { session: session_status(row), stake })
 }
 
 fn session_status(row: SessionRow) -> SessionStatus {
@@ -441,6 +523,8 @@ fn session_status(row: SessionRow) -> SessionStatus {
         last_server: row.last_server,
         state: row.state.to_string(),
         pins: row.pins.into_iter().map(str::to_string).collect(),
+        ties: row.ties.into_iter().map(str::to_string).collect(),
+        tied_seconds: row.tied_seconds,
         commands: row.commands,
         age_seconds: row.age_seconds,
     }

@@ -240,14 +240,25 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::{Encryption, ListenerTls, TlsVersion};
+
+    fn no_tls() -> ListenerTls {
+        ListenerTls {
+            demand: Encryption::Disabled,
+            identity: None,
+            minimum: TlsVersion::Tls12,
+            client_ca: None,
+            require_client_certificate: false,
+        }
+    }
 
     fn tcp(name: &str, port: u16) -> Listener {
         let address = ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Listener { name: name.into(), address, extra: false }
+        Listener { name: name.into(), address, extra: false, tls: no_tls() }
     }
 
     fn unix(name: &str, path: &Path) -> Listener {
-        Listener { name: name.into(), address: ListenAddress::Unix(path.to_path_buf()), extra: false }
+        Listener { name: name.into(), address: ListenAddress::Unix(path.to_path_buf()), extra: false, tls: no_tls() }
     }
 
     fn bound(listeners: &Listeners, name: &str) -> SocketAddr {

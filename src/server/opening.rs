@@ -20,11 +20,12 @@ use super::socket_file::SocketFile;
 use super::watchdog::Watchdog;
 use crate::admin;
 use crate::config::limits::{self, Bytes};
-use crate::config::{Config, IoEngine};
+use crate::config::{Config, IoEngine, Topology};
 use crate::failover::Promoter;
 use crate::io::{Engine, raise_open_files_limit};
-use crate::monitor::Monitor;
+use crate::monitor::{Chronicle, Monitor};
 use crate::protocol::auth::RsaKey;
+use crate::tls;
 use crate::topology::Beliefs;
 use crate::worker;
 
@@ -48,6 +49,8 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// A certificate or a key cannot be used.
+    Tls(tls::Refusal),
     /// The status page's address cannot be listened on.
     Http(CannotOpen),
     /// No RSA key for `caching_sha2_password`.
@@ -65,6 +68,7 @@ impl fmt::Display for StartError {
                 write!(out, "admin socket {}: something else is there; is sqluice running already?", path.display())
             }
             StartError::AdminSocket { path, error } => write!(out, "admin socket {}: {error}", path.display()),
+            StartError::Tls(refusal) => write!(out, "TLS: {refusal}"),
             StartError::Http(error) => error.fmt(out),
             StartError::RsaKey(error) => write!(out, "cannot make an RSA key: {error}"),
             StartError::Workers(error) => write!(out, "cannot start the workers: {error}"),
@@ -89,7 +93,11 @@ impl Control {
         let door_plan = door.prepare(&config.admin).map_err(StartError::Http)?;
         tracing::info!("memory for sessions and buffers: {} at most", Bytes(limits::worst_case_bytes(&config).bytes()));
 
+        let mut keeper = tls::Keeper::new(config.process.state_directory.clone());
+        let terms = keeper.prove(&config).map_err(StartError::Tls)?;
+        keeper.put_in_force(terms);
         let mut beliefs = Beliefs::new(Arc::clone(&config), Instant::now());
+        let chronicle = open_chronicle(&config, &mut beliefs);
         let table = Arc::new(ArcSwap::from_pointee(beliefs.table()));
         let (reports, reports_inbox) = mpsc::channel(limits::REPORTS_MAX);
         let (deaths, deaths_inbox) = mpsc::unbounded_channel();
@@ -102,12 +110,13 @@ impl Control {
             table: Arc::clone(&table),
             reports,
             rsa: Arc::new(rsa),
+            terms: keeper.terms(),
             deaths,
         })
         .map_err(StartError::Workers)?;
         tracing::info!("{}", workers.engine());
 
-        let monitor = Monitor::start(beliefs, Arc::clone(&table), workers.wake(), reports_inbox);
+        let monitor = Monitor::start(beliefs, chronicle, Arc::clone(&table), workers.wake(), reports_inbox);
         first_round(&monitor, &config).await;
 
         let promoter = Promoter::new(Arc::clone(&table), monitor.steering());
@@ -120,6 +129,7 @@ impl Control {
             table,
             workers,
             listeners,
+            keeper,
             monitor,
             promoter,
             manager,
@@ -175,6 +185,16 @@ fn check_open_files(config: &Config) {
         Ok(_) => {}
         Err(error) => tracing::warn!("the limit of open files cannot be raised: {error}"),
     }
+}
+
+/// Tells the beliefs what the process before has left, where there are primaries that may be replaced.
+fn open_chronicle(config: &Config, beliefs: &mut Beliefs) -> Option<Chronicle> {
+    if config.clusters.iter().all(|cluster| cluster.topology != Topology::Replication) {
+        return None;
+    }
+    let (chronicle, pasts) = Chronicle::open(&config.process.state_directory)?;
+    beliefs.recall(&pasts);
+    Some(chronicle)
 }
 
 /// Lets the monitor ask every server once, so that the first clients find a table that knows something. A cluster that

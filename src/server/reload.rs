@@ -15,6 +15,7 @@ use crate::config::reference::Reload;
 use crate::config::{Change, Config, ConfigErrors, changes};
 use crate::io::monotonic_microseconds;
 use crate::log;
+use crate::tls::Terms;
 use crate::topology::{Origin, Redirect};
 
 /// Where the configuration comes from.
@@ -56,13 +57,15 @@ impl Control {
         let wanted = Config::load(path).map_err(|errors| bad_config(&errors))?;
         let current = Arc::clone(&self.table.load().config);
         let (config, changes) = keep_until_restart(wanted, &current);
+        let terms = self.keeper.prove(&config).map_err(|refusal| impossible(&refusal.to_string()))?;
         let plan = self.listeners.prepare(&config.listeners).map_err(|error| impossible(&error.to_string()))?;
         let door = self.door.prepare(&config.admin).map_err(|error| impossible(&error.to_string()))?;
-        Ok(Proven { config, changes, plan, door })
+        Ok(Proven { config, changes, plan, terms, door })
     }
 
     async fn apply(&mut self, proven: Proven) -> Reloaded {
         log::set_level(proven.config.log.level);
+        self.keeper.put_in_force(proven.terms);
         self.door.swap(proven.door, &proven.config.admin);
         // The table is published before a new listener accepts anyone, and before a removed one stops.
         let before = Arc::clone(&self.table.load().redirect);
@@ -102,6 +105,7 @@ struct Proven {
     /// Against the configuration in force, with what has to wait for a restart.
     changes: Vec<Change>,
     plan: Plan,
+    terms: Terms,
     door: door::Plan,
 }
 
@@ -112,6 +116,7 @@ fn keep_until_restart(mut wanted: Config, current: &Config) -> (Config, Vec<Chan
     wanted.process.pin_workers = current.process.pin_workers;
     wanted.process.io = current.process.io;
     wanted.process.max_sessions = current.process.max_sessions;
+    wanted.process.state_directory.clone_from(&current.process.state_directory);
     wanted.log.format = current.log.format;
     wanted.admin.socket.clone_from(&current.admin.socket);
     (wanted, changes)

@@ -4,11 +4,11 @@
 //! KILL and may begin like one.
 
 use crate::protocol::{
-    command::{Answer, Command},
+    command::{Answer, Command, ReplyShape},
     error_code::Error,
     kill::{self, KillStatement},
     packet::{HEADER_LENGTH, Header, Walker},
-    result_set::{Reply, ReplyShape},
+    result_set::Reply,
 };
 
 use super::{

@@ -23,8 +23,12 @@ pub enum Ending {
     ClientProtocol,
     /// The server broke the protocol.
     ServerProtocol,
+    /// TLS with the client failed: no version in common, or one does not believe the other's certificate.
+    ClientTls,
     /// The process is shutting down, or the session's user or server left the configuration.
     Drained,
+    /// A session of the same user killed it while it had no connection to a server.
+    Killed,
     /// The client was sent to another balancer.
     Redirected,
     /// A fault of ours.
@@ -33,7 +37,7 @@ pub enum Ending {
 
 impl Ending {
     /// Every reason; a reason's place here is its [`index`](Ending::index).
-    pub const ALL: [Ending; 13] = [
+    pub const ALL: [Ending; 15] = [
         Ending::Quit,
         Ending::ClientGone,
         Ending::LoginDenied,
@@ -44,7 +48,9 @@ impl Ending {
         Ending::Limit,
         Ending::ClientProtocol,
         Ending::ServerProtocol,
+        Ending::ClientTls,
         Ending::Drained,
+        Ending::Killed,
         Ending::Redirected,
         Ending::Fault,
     ];
@@ -67,7 +73,9 @@ impl Ending {
             Ending::Limit => "limit",
             Ending::ClientProtocol => "client_protocol_error",
             Ending::ServerProtocol => "server_protocol_error",
+            Ending::ClientTls => "client_tls_failed",
             Ending::Drained => "drained",
+            Ending::Killed => "killed",
             Ending::Redirected => "redirected",
             Ending::Fault => "internal_fault",
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
-    config::{self, Reuse},
+    config::{self, Reuse, ServerDemand},
     protocol::{
         attributes,
         auth::{Credential, Login as ServerLogin, LoginStep},
@@ -25,8 +25,9 @@ use crate::{
 };
 
 use super::{
-    Ending, LeaseFailure, Output, ServerFacts, Session, Side, State, Step, Surroundings, Want, errors,
+    Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want, errors,
     frontend::{LOGIN_PACKET_MAX, Login},
+    hops::Hops,
     relay::Relay,
     split::{Split, Tenure, told_of},
 };
@@ -74,19 +75,31 @@ pub(super) struct Entry {
     /// The sequence id of our next packet to the client.
     pub(super) client_sequence: u8,
     required: Capabilities,
+    /// What the client is told of our certificate with its OK; empty for nothing.
+    assurance: Vec<u8>,
     door: Door,
     /// Why the server tried last did not take the session: what the client hears if no other does.
-    refusal: Option<ErrPacket>,
+    pub(super) refusal: Option<ErrPacket>,
+    /// Servers that have sent the login on.
+    pub(super) hops: Hops,
 }
 
 impl Entry {
-    pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities) -> Entry {
-        Entry { login, client_sequence, required: required(capabilities), door: Door::Closed, refusal: None }
+    pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities, assurance: Vec<u8>) -> Entry {
+        Entry {
+            login,
+            client_sequence,
+            required: required(capabilities),
+            assurance,
+            door: Door::Closed,
+            refusal: None,
+            hops: Hops::default(),
+        }
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
-        let has_schema = self.login.database.is_some();
-        Want { required: self.required, avoid, has_schema, may_be_reset: true, last: None }
+        let (prefer, has_schema) = (self.hops.next(), self.login.database.is_some());
+        Want { required: self.required, avoid, prefer, has_schema, may_be_reset: true, last: None }
     }
 }
 
@@ -106,6 +119,8 @@ pub(super) enum Door {
 pub(super) enum Knock {
     /// Write this packet (payload) with the next sequence id; go on.
     Say(Vec<u8>),
+    /// Write the request with the next sequence id, begin TLS, and write the response inside it; go on.
+    Secure { request: Vec<u8>, response: Vec<u8> },
     /// Write this command (payload), which starts a new exchange; go on.
     Command(Vec<u8>),
     /// Go on.
@@ -129,7 +144,7 @@ pub(super) struct Introduction<'a> {
     pub(super) capabilities: Capabilities,
     pub(super) required: Capabilities,
     pub(super) host: &'a str,
-    pub(super) is_local: bool,
+    pub(super) way: ServerWay,
 }
 
 impl Door {
@@ -173,11 +188,19 @@ impl Door {
         if !greeting.capabilities.contains(who.required) {
             return Knock::Unusable("it lacks a protocol feature that the client was promised".into());
         }
-        let (response, login) = introduce(&greeting, who);
+        let Some(privacy) = privacy(&greeting, who.way) else {
+            return Knock::Unusable("it does not offer TLS, which `tls` of the configuration asks for".into());
+        };
+        let (response, login) = introduce(&greeting, who, privacy);
         let mut payload = Vec::with_capacity(256);
         response.encode(&mut payload);
         *self = Door::Knocking { login, thread_id: greeting.connection_id, capabilities: response.capabilities };
-        Knock::Say(payload)
+        if privacy != Privacy::Tls {
+            return Knock::Say(payload);
+        }
+        let mut request = Vec::new();
+        response.encode_ssl_request(&mut request);
+        Knock::Secure { request, response: payload }
     }
 
     fn accepted(&mut self, ok: OkPacket, thread_id: u32, who: &Introduction<'_>) -> Knock {
@@ -195,10 +218,33 @@ impl Door {
     }
 }
 
-fn introduce(greeting: &Greeting, who: &Introduction<'_>) -> (HandshakeResponse, ServerLogin) {
+/// Who could listen to a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Privacy {
+    Open,
+    Tls,
+    UnixSocket,
+}
+
+/// Nothing, where TLS is asked for and the server does not offer it.
+fn privacy(greeting: &Greeting, way: ServerWay) -> Option<Privacy> {
+    let is_offered = greeting.capabilities.contains(Capabilities::SSL);
+    match way {
+        ServerWay::UnixSocket => Some(Privacy::UnixSocket),
+        ServerWay::Network(ServerDemand::Disabled) => Some(Privacy::Open),
+        ServerWay::Network(_) if is_offered => Some(Privacy::Tls),
+        ServerWay::Network(ServerDemand::Preferred) => Some(Privacy::Open),
+        ServerWay::Network(ServerDemand::Required | ServerDemand::VerifyCa | ServerDemand::VerifyFull) => None,
+    }
+}
+
+fn introduce(greeting: &Greeting, who: &Introduction<'_>, privacy: Privacy) -> (HandshakeResponse, ServerLogin) {
     let (login, plugin, auth_response) = ServerLogin::begin(greeting, who.credential);
-    let login = if who.is_local { login.over_unix_socket() } else { login };
+    let login = if privacy == Privacy::Open { login } else { login.in_private() };
     let mut capabilities = (who.capabilities & PROMISED) | (greeting.capabilities & LOGIN_ONLY);
+    if privacy == Privacy::Tls {
+        capabilities |= Capabilities::SSL;
+    }
     if who.login.database.is_some() {
         capabilities |= Capabilities::CONNECT_WITH_DB;
     }
@@ -240,7 +286,7 @@ impl Session {
         let sequence = self.login_sequence();
         let refusal = match &mut self.state {
             State::Leasing(entry) => entry.refusal.take(),
-            State::Frontend(_) | State::Entering(_) | State::Relay(_) | State::Ended => None,
+            State::Frontend(_) | State::Entering(_) | State::Relay(_) | State::Severed(_) | State::Ended => None,
         };
         if let Some(refusal) = refusal {
             return self.deny(sequence, refusal, Ending::ServerDenied);
@@ -280,12 +326,16 @@ impl Session {
             capabilities: self.capabilities | tracking,
             required: entry.required,
             host: &self.host,
-            is_local: self.server.as_ref().is_some_and(|server| server.is_local),
+            way: self.server.as_ref().map_or(ServerWay::OPEN, |server| server.way),
         };
         let knock = entry.door.packet(payload, &who);
         match knock {
             Knock::Say(payload) => {
                 self.send_packet(Side::Server, sequence.wrapping_add(1), &payload);
+                self.state = State::Entering(entry);
+            }
+            Knock::Secure { request, response } => {
+                self.begin_tls(Side::Server, sequence, &request, &response);
                 self.state = State::Entering(entry);
             }
             Knock::Command(payload) => {
@@ -309,10 +359,28 @@ impl Session {
         }
     }
 
+    /// Asks a server for TLS, and answers its greeting inside.
+    pub(super) fn begin_tls(&mut self, side: Side, sequence: u8, request: &[u8], response: &[u8]) {
+        let next = self.send_packet(side, sequence.wrapping_add(1), request);
+        self.outputs.push_back(Output::StartTls(side));
+        self.send_packet(side, next, response);
+    }
+
+    /// TLS with the server that we log in to failed: another may have a better certificate.
+    pub(super) fn tls_failed_at_door(&mut self, why: &str, surroundings: Surroundings<'_>) {
+        let name = self.server.as_ref().map_or("?", |server| &server.name);
+        let refusal = errors::server_unusable(name, &format!("TLS failed: {why}"));
+        if let State::Entering(entry) = &mut self.state {
+            entry.refusal = Some(refusal);
+        }
+        self.try_another(Failure::Malformed, surroundings);
+    }
+
     /// The server has let us in: its OK is the client's.
     fn entered(&mut self, entry: Entry, mut ok: OkPacket, thread_id: u32, surroundings: Surroundings<'_>) {
-        // MariaDB puts a hash over its own certificate here, which a client must not hold against ours.
-        ok.info.clear();
+        // MariaDB says something of its own certificate here, which a client must not hold against ours.
+        ok.info = entry.assurance;
+        self.note_redirect(ok.trackers.as_deref());
         // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
         if self.last_server.is_some() {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
@@ -352,7 +420,11 @@ impl Session {
         let user = table.user_config(table.user(&login.user)?);
         let alone = config::Split { read: user.pool, freshness: config::Freshness::OwnWrites };
         let split = Split::new(login, user.split.unwrap_or(alone), self.capabilities, table, Arc::clone(&self.counts));
-        let split = if user.split.is_some() { split } else { split.with_one_pool() };
+        let mut split = if user.split.is_some() { split } else { split.with_one_pool() };
+        if self.commands > 0 {
+            // A COM_CHANGE_USER does not make the client forget what it wrote before.
+            split.has_a_past(surroundings.now);
+        }
         Some(if table.config.may_be_moved(user) { split.following() } else { split })
     }
 
@@ -381,6 +453,9 @@ impl Session {
     /// A server's refusal is either about the server, then another may do, or about the account, then it is the
     /// client's to read.
     fn refused_by_server(&mut self, error: ErrPacket, surroundings: Surroundings<'_>) {
+        if self.sent_on(&error, surroundings) {
+            return;
+        }
         let is_about_the_server = is_refused_by_server(&error);
         let failure = Failure::LoginRefused { code: error.code.0 };
         if is_about_the_server {
@@ -433,7 +508,7 @@ impl Session {
         self.outputs.push_back(Output::Lease(want));
     }
 
-    fn report(&mut self, failure: Failure) {
+    pub(super) fn report(&mut self, failure: Failure) {
         if let Some(server) = &self.server {
             self.outputs.push_back(Output::Report(server.id, failure));
         }

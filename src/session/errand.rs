@@ -6,10 +6,13 @@
 
 use std::ops::Range;
 
-use crate::protocol::packet::{Peeked, peek_packet};
+use crate::protocol::{
+    packet::{Peeked, peek_packet},
+    response::{ErrPacket, OK_HEADER, OkPacket},
+};
 
 use super::{
-    KillTargets, Output, ServerFacts, Session, SessionId, Side, State, Step, Surroundings,
+    Found, KillTargets, Output, ServerFacts, ServerWay, Session, SessionId, Side, State, Step, Surroundings,
     entering::{Door, Introduction, Knock, required},
     errors,
     exchange::Exchange,
@@ -30,7 +33,7 @@ enum Stage {
     /// The session's server is being connected.
     Calling,
     /// The second connection logs in.
-    AtDoor { door: Door, login: Login, is_local: bool },
+    AtDoor { door: Door, login: Login, way: ServerWay },
     /// The statement is sent.
     Asked,
 }
@@ -107,18 +110,50 @@ impl Session {
                 | Exchange::Parting(_)
                 | Exchange::Tunnel => None,
             },
-            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Ended => None,
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Severed(_) | State::Ended => None,
         }
     }
 
-    pub(super) fn session_found(&mut self, id: SessionId, targets: Option<KillTargets>) {
-        let own_server = self.server.as_ref().map(|server| server.id);
+    pub(super) fn session_found(&mut self, id: SessionId, found: Found) {
         let Some(kill) = self.killing().filter(|kill| kill.looks_for(id)) else { return };
-        let Some(targets) = targets else {
-            self.deadline = None;
-            self.send_error(1, &errors::unknown_session(id));
-            return self.become_idle();
-        };
+        let query_only = kill.id.query_only;
+        match found {
+            Found::At(targets) => self.kill_at(targets),
+            Found::Nobody => self.refuse_kill(&errors::unknown_session(id)),
+            Found::Homeless(user) if !self.is_of_user(&user) => self.refuse_kill(&errors::not_owner(id)),
+            Found::Homeless(_) => {
+                // Nothing of it runs anywhere.
+                if !query_only {
+                    self.outputs.push_back(Output::KillHomeless(id));
+                }
+                self.acknowledge_kill();
+            }
+        }
+    }
+
+    fn is_of_user(&self, user: &[u8]) -> bool {
+        self.account.as_ref().is_some_and(|account| account.user == user)
+    }
+
+    fn refuse_kill(&mut self, error: &ErrPacket) {
+        self.deadline = None;
+        self.send_error(1, error);
+        self.become_idle();
+    }
+
+    fn acknowledge_kill(&mut self) {
+        let State::Relay(relay) = &self.state else { return };
+        let mut payload = Vec::with_capacity(16);
+        OkPacket { status: relay.status, ..OkPacket::default() }.encode(OK_HEADER, self.capabilities, &mut payload);
+        self.deadline = None;
+        self.send_packet(Side::Client, 1, &payload);
+        self.become_idle();
+    }
+
+    /// The session works at servers: its server is told, with its own number.
+    fn kill_at(&mut self, targets: KillTargets) {
+        let own_server = self.server.as_ref().map(|server| server.id);
+        let Some(kill) = self.killing() else { return };
         let target = if kill.id.query_only { targets.statement } else { targets.session };
         kill.stage = Stage::Calling;
         kill.command = kill.id.rewrite(&kill.command, target.thread_id);
@@ -142,11 +177,11 @@ impl Session {
             attributes: Vec::new(),
         };
         let Some(kill) = self.killing() else { return };
-        kill.stage = Stage::AtDoor { door: Door::Connected, login, is_local: server.is_local };
+        kill.stage = Stage::AtDoor { door: Door::Connected, login, way: server.way };
         self.deadline = Some(deadline);
     }
 
-    pub(super) fn errand_step(&mut self, received: &[u8], _: Surroundings<'_>) -> Step {
+    pub(super) fn errand_step(&mut self, received: &[u8], surroundings: Surroundings<'_>) -> Step {
         match peek_packet(received, LOGIN_PACKET_MAX) {
             Peeked::NeedBytes { at_least } => Step::NeedBytes { at_least },
             Peeked::TooLong => {
@@ -154,19 +189,19 @@ impl Session {
                 Step::Consume { length: received.len() }
             }
             Peeked::Complete { payload, sequence, length } => {
-                self.errand_packet(payload, sequence);
+                self.errand_packet(payload, sequence, surroundings);
                 Step::Consume { length }
             }
         }
     }
 
-    fn errand_packet(&mut self, payload: &[u8], sequence: u8) {
+    fn errand_packet(&mut self, payload: &[u8], sequence: u8, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &mut self.state else { return };
         let Exchange::Killing(kill) = &mut relay.exchange else { return };
         let knock = match &mut kill.stage {
             Stage::Finding | Stage::Calling => return,
             Stage::Asked => return self.errand_answered(payload),
-            Stage::AtDoor { door, login, is_local } => {
+            Stage::AtDoor { door, login, way } => {
                 let account = self.account.as_ref().expect("a session in its command phase has an account");
                 let who = Introduction {
                     user: account.name_at_server(),
@@ -175,7 +210,7 @@ impl Session {
                     capabilities: self.capabilities,
                     required: required(self.capabilities),
                     host: &self.host,
-                    is_local: *is_local,
+                    way: *way,
                 };
                 door.packet(payload, &who)
             }
@@ -184,6 +219,7 @@ impl Session {
             Knock::Say(payload) => {
                 self.send_packet(Side::Errand, sequence.wrapping_add(1), &payload);
             }
+            Knock::Secure { request, response } => self.begin_tls(Side::Errand, sequence, &request, &response),
             Knock::Command(payload) => {
                 self.send_packet(Side::Errand, 0, &payload);
             }
@@ -193,6 +229,7 @@ impl Session {
                 let command = std::mem::take(&mut kill.command);
                 self.send_packet(Side::Errand, 0, &command);
             }
+            Knock::Refused(error) if Session::is_sent_on(&error, surroundings) => self.errand_failed(),
             Knock::Refused(error) => {
                 self.send_error(1, &error);
                 self.end_errand();

@@ -24,6 +24,13 @@ pub(super) fn bad_handshake() -> ErrPacket {
     ErrPacket::new(Error::BAD_HANDSHAKE, "Bad handshake")
 }
 
+pub(super) fn tls_required() -> ErrPacket {
+    ErrPacket::new(
+        Error::SECURE_TRANSPORT_REQUIRED,
+        "Connections using insecure transport are prohibited here: let the client use TLS (--ssl-mode=REQUIRED, --ssl)",
+    )
+}
+
 pub(super) fn old_client() -> ErrPacket {
     ErrPacket::new(
         Error::NOT_SUPPORTED_AUTH_MODE,
@@ -90,6 +97,11 @@ pub(super) fn shutdown() -> ErrPacket {
     ErrPacket::new(Error::SERVER_SHUTDOWN, "Server shutdown in progress")
 }
 
+/// The server was taken out of use, and the session had what no other server could be given.
+pub(super) fn server_drained(name: &str) -> ErrPacket {
+    ErrPacket::new(Error::SERVER_SHUTDOWN, format!("Server shutdown in progress: '{name}' was taken out of use"))
+}
+
 /// The SQL state of a login that was rejected: connectors that know several hosts try the next one.
 pub(super) const LOGIN_REJECTED: [u8; 5] = *b"08004";
 /// The SQL state of a connection that is over: pools throw it away, and connect again.
@@ -111,6 +123,10 @@ pub(super) fn packets_out_of_order() -> ErrPacket {
 
 pub(super) fn unknown_session(id: SessionId) -> ErrPacket {
     ErrPacket::new(Error::NO_SUCH_THREAD, format!("Unknown thread id: {id}"))
+}
+
+pub(super) fn not_owner(id: SessionId) -> ErrPacket {
+    ErrPacket::new(Error::KILL_DENIED, format!("You are not owner of thread {id}"))
 }
 
 pub(super) fn refused_command(kind: Error) -> ErrPacket {

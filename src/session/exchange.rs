@@ -1,9 +1,10 @@
 //! What is under way between two commands: a command on its way up, its reply on its way down.
 
 use crate::protocol::{
+    command::ReplyShape,
     error_code::Error,
     packet::{HEADER_LENGTH, Header, Walker},
-    result_set::{Framing, Reply, ReplyShape},
+    result_set::{Framing, Reply},
 };
 
 use super::{Side, Step, errand::Kill, parting::Parting, split::Preparing};

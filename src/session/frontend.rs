@@ -4,6 +4,7 @@
 //! account is proven, gets a server of its own as if it had just connected.
 
 use crate::{
+    config::Encryption,
     protocol::{
         auth::{Authenticated, Credential, Verification, Verifier, Verify, VerifyRequest},
         capability::Capabilities,
@@ -15,7 +16,9 @@ use crate::{
     topology::RoutingTable,
 };
 
-use super::{Account, Admission, Ending, Output, Session, Side, State, Step, Surroundings, entering::Entry, errors};
+use super::{
+    Account, Admission, ClientWay, Ending, Output, Session, Side, State, Step, Surroundings, entering::Entry, errors,
+};
 
 /// A client that has not yet proven who it is.
 pub(super) struct Frontend {
@@ -61,7 +64,7 @@ impl Session {
             version: offer.version.clone(),
             connection_id: self.id.0,
             salt,
-            capabilities: offer.capabilities,
+            capabilities: if self.tls.is_some() { offer.capabilities | Capabilities::SSL } else { offer.capabilities },
             collation: offer.collation,
             status: StatusFlags::AUTOCOMMIT,
             plugin: offer.plugin.name().into(),
@@ -105,6 +108,12 @@ impl Session {
                 Ok(ClientHello::Response(response)) => {
                     self.answered(response, admission, offered, salt, sequence, surroundings)
                 }
+                Ok(ClientHello::SslRequest) if self.tls.is_some() && self.client_way != ClientWay::Tls => {
+                    self.client_way = ClientWay::Tls;
+                    self.outputs.push_back(Output::StartTls(Side::Client));
+                    let stage = Stage::Greeted { admission, offered, salt };
+                    self.state = State::Frontend(Box::new(Frontend { sequence, stage }));
+                }
                 Ok(ClientHello::SslRequest) | Err(_) => {
                     self.deny(sequence, errors::bad_handshake(), Ending::LoginDenied)
                 }
@@ -130,6 +139,10 @@ impl Session {
         self.capabilities = response.capabilities & offered;
         if !self.capabilities.contains(Capabilities::PROTOCOL_41 | Capabilities::SECURE_CONNECTION) {
             return self.deny(sequence, errors::old_client(), Ending::LoginDenied);
+        }
+        let is_required = self.tls.is_some_and(|tls| tls.demand == Encryption::Required);
+        if is_required && self.client_way == ClientWay::Open {
+            return self.deny(sequence, errors::tls_required(), Ending::LoginDenied);
         }
         if let Some(error) = self.sent_elsewhere(&response.attributes, surroundings) {
             return self.deny(sequence, error, Ending::Redirected);
@@ -179,6 +192,7 @@ impl Session {
             response: proof.response,
             plugin_auth: self.capabilities.contains(Capabilities::PLUGIN_AUTH),
             learn_cleartext,
+            in_private: self.client_way != ClientWay::Open,
             force_switch: proof.force_switch,
         };
         let (verification, verdict) = Verification::begin(request);
@@ -220,6 +234,9 @@ impl Session {
     fn admit(&mut self, login: Login, authenticated: Authenticated, sequence: u8, surroundings: Surroundings<'_>) {
         let table = surroundings.table;
         let user = table.user(&login.user).map(|user| table.user_config(user));
+        // Inside TLS the client may have seen a certificate that only this makes believable.
+        let fingerprint = self.tls.filter(|_| self.client_way == ClientWay::Tls).map(|tls| tls.fingerprint);
+        let assurance = fingerprint.and_then(|fingerprint| authenticated.assurance(&fingerprint)).unwrap_or_default();
         let server_user = user.and_then(|user| user.backend_user.as_ref()).map(|name| name.as_bytes().to_vec());
         let server_password = user.and_then(|user| user.backend_password.clone());
         let credential = match server_password {
@@ -229,7 +246,7 @@ impl Session {
         self.account = Some(Account { user: login.user.clone(), server_user, credential });
         // The worker bounds the wait for a server; the login's own deadline has been met.
         self.deadline = None;
-        let entry = Entry::new(login, sequence, self.capabilities);
+        let entry = Entry::new(login, sequence, self.capabilities, assurance);
         let want = entry.want(None);
         self.state = State::Leasing(Box::new(entry));
         self.outputs.push_back(Output::Lease(want));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    config::{Encryption, ServerDemand},
     latency::Histogram,
     protocol::auth::RsaKey,
     topology::{RoutingTable, ServerId},
@@ -57,19 +58,27 @@ pub enum Input {
     /// There is no replica for the session now.
     ReplicaFailed,
     /// The answer to `Output::FindSession` of this session. It may come after a deadline, when another one is wanted.
-    SessionFound(SessionId, Option<KillTargets>),
+    SessionFound(SessionId, Found),
+    /// Another session of the same user has killed this one.
+    Killed,
     /// The server asked for by `Output::Errand` is connected.
     ErrandConnected(ServerFacts),
     /// The server asked for by `Output::Errand` cannot be reached.
     ErrandFailed,
     /// The other end closed a connection, or it broke.
     Closed(Side),
+    /// TLS with the other end failed, and nothing more comes of the connection; the text says why.
+    TlsFailed(Side, String),
     /// Leave at the next moment outside a transaction.
     Drain(DrainReason),
     /// The routing table says something else of whether sessions go elsewhere.
     Recall,
     /// The home server is not what it was when it was leased.
     Displaced(Displacement),
+    /// The replica is taken out of use: reads go elsewhere from the next one on.
+    ReplicaDrained,
+    /// The replica is out of use, and its connection is about to be closed.
+    ReplicaOutOfUse,
     /// The time given by `poll_timeout` has come.
     Timeout,
 }
@@ -85,12 +94,46 @@ pub struct ServerFacts {
     pub login_timeout: Duration,
     /// Its own number for the connection; 0 until it has greeted.
     pub thread_id: u32,
-    /// The connection is a UNIX socket: a password may be sent in clear.
-    pub is_local: bool,
+    /// Who could listen to what is said to it.
+    pub way: ServerWay,
     /// When the connection was begun: the server has not been started anew since.
     pub since: Instant,
     /// Where its replies are timed, with those to the worker's other sessions that the same pool sent there.
     pub reply_times: Arc<Histogram>,
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerWay {
+    /// Over a UNIX socket, where nobody listens.
+    UnixSocket,
+    /// Over a network, with this much TLS.
+    Network(ServerDemand),
+}
+
+impl ServerWay {
+    /// Where anybody may listen.
+    pub(super) const OPEN: ServerWay = ServerWay::Network(ServerDemand::Disabled);
+}
+
+/// How a client speaks to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientWay {
+    /// Over a network, in clear.
+    Open,
+    /// Over a network, inside TLS.
+    Tls,
+    /// Over a UNIX socket, where nobody listens.
+    UnixSocket,
+}
+
+/// The TLS that a client is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsOffer {
+    /// Whether the client may do without it.
+    pub demand: Encryption,
+    /// SHA-256 of the certificate that it will see.
+    pub fingerprint: [u8; 32],
 }
 
 /// A connection that is lent to a session.
@@ -146,6 +189,23 @@ pub enum Displacement {
     Yields,
     /// It does not answer.
     Down,
+    /// It does not answer, and what is on the connection can be of no use any more: whatever it says later comes too late.
+    Gone,
+    /// An operator takes it out of use: the session goes on elsewhere as soon as nothing of it is lost with that.
+    Drained,
+    /// It is out of use: nobody stays.
+    OutOfUse,
+}
+
+/// What became of looking for the session that a client wants to kill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There is none, or it has not logged in yet.
+    Nobody,
+    /// It works at servers, which say who may kill it.
+    At(KillTargets),
+    /// It has no connection to a server just now, so none can be asked who may kill this user's session.
+    Homeless(Box<[u8]>),
 }
 
 /// The connections of the session that a client wants to kill.

@@ -18,12 +18,14 @@ mod errand;
 mod errors;
 mod exchange;
 mod frontend;
+mod hops;
 mod input;
 mod onward;
 mod output;
 mod parting;
 mod relay;
 mod salts;
+mod severed;
 mod split;
 
 use std::{
@@ -35,14 +37,21 @@ use std::{
 
 pub use ending::Ending;
 pub use input::{
-    Displacement, DrainReason, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts, Side, Surroundings,
+    ClientWay, Displacement, DrainReason, Found, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts,
+    ServerWay, Side, Surroundings, TlsOffer,
 };
 pub use output::{HomeWant, LastReplica, Output, Parking, ReplicaWant, SharedWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
 use crate::{
     config::Entrance,
-    protocol::{auth::Credential, capability::Capabilities, packet::write_packet, response::ErrPacket},
+    protocol::{
+        auth::Credential,
+        capability::Capabilities,
+        packet::{Walker, write_packet},
+        response::ErrPacket,
+        status::StatusFlags,
+    },
 };
 
 use entering::Entry;
@@ -102,6 +111,10 @@ pub struct Birth {
     pub entrance: Entrance,
     /// Whether the process has a place for it; if not, the client is told so after it has said who it is.
     pub admission: Admission,
+    /// Who could listen to the client.
+    pub way: ClientWay,
+    /// The TLS that it is offered, if any.
+    pub tls: Option<TlsOffer>,
 }
 
 /// Whether there is a place for one more session.
@@ -134,11 +147,15 @@ pub struct Session {
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
     commands: u64,
+    /// Since when something under way, or left on its server, has tied it to that.
+    tied_since: Option<Instant>,
     /// Counts the connections given back: with the session's number it names one of them.
     parkings: u64,
     /// When the command under way, or the last one, was passed on.
     asked_at: Instant,
     counts: Arc<RouteCounts>,
+    client_way: ClientWay,
+    tls: Option<TlsOffer>,
 }
 
 /// Who a client proved to be, and what logs in at servers in its name.
@@ -162,6 +179,8 @@ enum State {
     /// A server is connected; we log in.
     Entering(Box<Entry>),
     Relay(Relay),
+    /// Its server was taken out of use, and what it had there is lost: the next command is answered with that.
+    Severed(Walker),
     /// `Output::Close` was given.
     Ended,
 }
@@ -184,9 +203,12 @@ impl Session {
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
             commands: 0,
+            tied_since: None,
             parkings: 0,
             asked_at: surroundings.now,
             counts: birth.counts,
+            client_way: birth.way,
+            tls: birth.tls,
         };
         session.greet(birth.admission, surroundings);
         session
@@ -201,6 +223,7 @@ impl Session {
         match (&self.state, from) {
             (State::Frontend(_), Side::Client) => self.frontend_step(received, surroundings),
             (State::Entering(_), Side::Server) => self.entering_step(received, surroundings),
+            (State::Severed(_), _) => self.severed_step(from, received),
             (State::Ended, _) => Step::Consume { length: received.len() },
             // A client that sends on before its login is over is heard afterwards.
             (State::Frontend(_) | State::Leasing(_) | State::Entering(_), _) => Step::Wait,
@@ -217,16 +240,20 @@ impl Session {
             Input::LeaseFailed(failure) => self.lease_failed(failure),
             Input::ReplicaLeased(server) => self.replica_leased(server, surroundings),
             Input::ReplicaFailed => self.no_replica(surroundings),
-            Input::SessionFound(id, target) => self.session_found(id, target),
+            Input::SessionFound(id, found) => self.session_found(id, found),
+            Input::Killed => self.close(Ending::Killed),
             Input::ErrandConnected(server) => self.errand_connected(&server, surroundings),
             Input::ErrandFailed => self.errand_failed(),
             Input::Closed(Side::Client) => self.client_closed(),
             Input::Closed(Side::Server) => self.server_closed(surroundings),
             Input::Closed(Side::Replica) => self.replica_closed(surroundings),
             Input::Closed(Side::Errand) => self.errand_failed(),
+            Input::TlsFailed(side, why) => self.tls_failed(side, &why, surroundings),
             Input::Drain(reason) => self.drain(reason),
             Input::Recall => self.recalled(surroundings),
             Input::Displaced(why) => self.displaced(why, surroundings),
+            Input::ReplicaDrained => self.replica_is_to_be_left(),
+            Input::ReplicaOutOfUse => self.replica_has_ended(),
             Input::Timeout => self.timed_out(surroundings),
         }
     }
@@ -267,7 +294,13 @@ impl Session {
         replica.or(self.server())
     }
 
-    fn is_busy_at(&self, side: Side) -> bool {
+    /// Whether it has logged in, and has no home just now: another session has the connection, or there is no primary.
+    pub fn is_homeless(&self) -> bool {
+        matches!(self.state, State::Relay(_)) && self.server.is_none()
+    }
+
+    /// Whether a client's command runs at that side.
+    pub fn is_busy_at(&self, side: Side) -> bool {
         matches!(&self.state, State::Relay(relay) if relay.is_busy_at(side))
     }
 
@@ -293,6 +326,7 @@ impl Session {
             State::Leasing(_) => "waiting for a server",
             State::Entering(_) => "login at server",
             State::Relay(relay) => relay.activity(),
+            State::Severed(_) => "lost its server",
             State::Ended => "closing",
         }
     }
@@ -301,8 +335,33 @@ impl Session {
     pub fn pins(&self) -> Vec<&'static str> {
         match &self.state {
             State::Relay(relay) => relay.pins(),
-            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Ended => Vec::new(),
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Severed(_) | State::Ended => {
+                Vec::new()
+            }
         }
+    }
+
+    /// Why the session could not go on at another server now than the one that it is at home at; nothing if it could.
+    pub fn ties(&self) -> Vec<&'static str> {
+        match &self.state {
+            State::Relay(relay) => relay.ties(),
+            State::Frontend(_) | State::Leasing(_) | State::Entering(_) | State::Severed(_) | State::Ended => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Since when something has tied the session to its server.
+    pub fn tied_since(&self) -> Option<Instant> {
+        self.tied_since
+    }
+
+    /// A command is over: whether what it leaves ties the session to its server.
+    fn note_ties(&mut self, now: Instant) {
+        let State::Relay(relay) = &self.state else { return };
+        let is_tied = relay.status.contains(StatusFlags::IN_TRANS)
+            || relay.split.as_deref().is_some_and(|split| split.pins().next().is_some());
+        self.tied_since = if is_tied { self.tied_since.or(Some(now)) } else { None };
     }
 
     fn client_closed(&mut self) {
@@ -319,7 +378,17 @@ impl Session {
         match &self.state {
             State::Entering(_) => self.server_left_during_login(surroundings),
             State::Relay(_) => self.home_broke(surroundings),
-            State::Frontend(_) | State::Leasing(_) | State::Ended => {}
+            State::Frontend(_) | State::Leasing(_) | State::Severed(_) | State::Ended => {}
+        }
+    }
+
+    fn tls_failed(&mut self, side: Side, why: &str, surroundings: Surroundings<'_>) {
+        match side {
+            Side::Client => self.close(Ending::ClientTls),
+            Side::Server if matches!(self.state, State::Entering(_)) => self.tls_failed_at_door(why, surroundings),
+            Side::Server => self.server_closed(surroundings),
+            Side::Replica => self.replica_closed(surroundings),
+            Side::Errand => self.errand_failed(),
         }
     }
 
@@ -334,6 +403,7 @@ impl Session {
             State::Frontend(_) | State::Leasing(_) | State::Entering(_) => {
                 self.deny(self.login_sequence(), errors::shutdown(), Ending::Drained)
             }
+            State::Severed(_) => self.close(Ending::Drained),
             State::Ended => {}
         }
     }
@@ -366,7 +436,7 @@ impl Session {
                 self.errand_failed();
                 self.wake_home(surroundings);
             }
-            State::Leasing(_) | State::Ended => {}
+            State::Leasing(_) | State::Severed(_) | State::Ended => {}
         }
     }
 
@@ -375,7 +445,7 @@ impl Session {
         match &self.state {
             State::Frontend(frontend) => frontend.sequence,
             State::Leasing(entry) | State::Entering(entry) => entry.client_sequence,
-            State::Relay(_) | State::Ended => 0,
+            State::Relay(_) | State::Severed(_) | State::Ended => 0,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
         redirect::{self, REDIRECT_URL, Target},
         session_track::{self, Tracker},
     },
-    topology::RoutingTable,
+    topology::{Failure, RoutingTable},
 };
 
 use super::{ServerFacts, Session, Surroundings};
@@ -22,6 +22,13 @@ impl Session {
 
     fn follows(&self, attributes: &[u8], table: &RoutingTable) -> bool {
         self.capabilities.contains(Capabilities::SESSION_TRACK) && table.redirect.settings.is_follower(attributes)
+    }
+
+    /// A server that lets us in and names another one is leaving, too.
+    pub(super) fn note_redirect(&mut self, of_server: Option<&[u8]>) {
+        if of_server.is_some_and(sends_elsewhere) {
+            self.report(Failure::Leaving);
+        }
     }
 
     /// What the OK of a login tells of the session's state, for a client with these connection attributes.
@@ -66,10 +73,18 @@ fn target_at(server: &ServerFacts, table: &RoutingTable) -> Option<Target> {
 
 /// Trackers but for a server's `redirect_url`.
 fn without_redirect(trackers: &[u8]) -> Vec<u8> {
-    session_track::filtered(trackers, |tracker| match tracker {
-        Tracker::SystemVariables(changes) => changes.iterate().all(|(name, _)| name != REDIRECT_URL),
-        _ => true,
-    })
+    session_track::filtered(trackers, |tracker| url_in(tracker).is_none())
+}
+
+/// A server's `redirect_url` leads somewhere; it is empty where there is no other server.
+fn sends_elsewhere(trackers: &[u8]) -> bool {
+    let mut trackers = session_track::iterate(trackers).flatten();
+    trackers.any(|tracker| url_in(&tracker).and_then(redirect::target_of_url).is_some())
+}
+
+fn url_in<'a>(tracker: &Tracker<'a>) -> Option<&'a [u8]> {
+    let Tracker::SystemVariables(changes) = tracker else { return None };
+    changes.iterate().find(|(name, _)| *name == REDIRECT_URL).map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub enum Step {
 pub enum Output {
     /// Write these framed bytes to one side.
     Send(Side, Vec<u8>),
+    /// Begin TLS on one side: what is sent from now on is sealed, and what comes is opened.
+    StartTls(Side),
     /// Find, reserve and connect a server for the session's user.
     Lease(Want),
     /// Give up the server connection, after what was sent to it is written.
@@ -57,6 +59,13 @@ pub enum Output {
     Park(Box<Parking>),
     /// Somebody may wait for the home connection that the session keeps: answered by `Input::Yield`.
     Yield,
+    /// The home connection, at this server, stands by while another one is looked for.
+    SetAside(ServerId),
+    /// The one that stands by is the home connection again; another one, or the search for it, is given up. If it was lost
+    /// meanwhile, `Input::Closed` tells.
+    TakeBack,
+    /// The one that stands by is not needed any more.
+    DropAside,
     /// Find, reserve and connect a replica for the reads of the session's user, or lend a connection to one. Where sessions
     /// share them, the session waits for a while; else the answer may be at once that there is none.
     LeaseReplica(Box<ReplicaWant>),
@@ -64,6 +73,8 @@ pub enum Output {
     ReclaimReplica(LastReplica),
     /// Give up the replica, after what was sent to it is written.
     ReleaseReplica,
+    /// End this session of the same user.
+    KillHomeless(SessionId),
     /// Ask where another session works; answered by `Input::SessionFound`.
     FindSession(SessionId),
     /// Connect a second time, to this server, for one statement.
@@ -87,6 +98,8 @@ pub struct Want {
     pub required: Capabilities,
     /// The server tried last, when it turned the session away: try another.
     pub avoid: Option<ServerId>,
+    /// Where the server tried last has sent the session: there, if that may serve it.
+    pub prefer: Option<ServerId>,
     /// The session has a schema; matters where connections are lent.
     pub has_schema: bool,
     /// A connection that was another session's will do, after a reset.

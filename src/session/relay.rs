@@ -10,10 +10,11 @@ use std::time::Instant;
 
 use crate::protocol::{
     capability::Capabilities,
+    command::ReplyShape,
     error_code::Error,
     packet::{HEADER_LENGTH, Peeked, peek_packet},
     response::ErrPacket,
-    result_set::{Framing, Progress, ReplyShape},
+    result_set::{Framing, Progress},
     statement::StatementId,
     status::StatusFlags,
 };
@@ -173,6 +174,18 @@ impl Relay {
         pins
     }
 
+    /// Why the session could not go on at another server now.
+    pub(super) fn ties(&self) -> Vec<&'static str> {
+        let mut ties = self.pins();
+        let more = match self.split.as_deref() {
+            Some(split) if split.may_change_home() => split.ties(),
+            // Nobody knows what it has set.
+            Some(_) | None => vec!["state that is not followed"],
+        };
+        ties.extend(more.into_iter().filter(|tie| !ties.contains(tie)).collect::<Vec<_>>());
+        ties
+    }
+
     pub(super) fn client(&mut self, bytes: &[u8], surroundings: Surroundings<'_>) -> Move {
         match &mut self.exchange {
             Exchange::Idle if self.split.is_some() => self.split_command(bytes, surroundings),
@@ -321,6 +334,7 @@ impl Session {
             Move::Pass(step) => step,
             Move::Begin(step) => {
                 self.count_command(surroundings.now);
+                self.tied_since.get_or_insert(surroundings.now);
                 self.remember_home(surroundings);
                 step
             }

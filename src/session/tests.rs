@@ -2,6 +2,8 @@
 
 #[path = "tests/timing.rs"]
 mod timing;
+#[path = "tests/tls.rs"]
+mod tls;
 
 use std::time::Duration;
 
@@ -288,17 +290,17 @@ fn a_drain_waits_for_the_end_of_the_transaction() {
 #[test]
 fn a_kill_at_the_same_server_carries_the_servers_own_number() {
     let id = SessionId::new(0, 5);
-    let target = Some(KillTargets::one(ServerId(0), 4711));
+    let target = || Found::At(KillTargets::one(ServerId(0), 4711));
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL QUERY {id} -- now")));
     assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id));
-    stage.tell(Input::SessionFound(id, target));
+    stage.tell(Input::SessionFound(id, target()));
     assert_eq!(stage.take_server(), query("KILL QUERY 4711 -- now"));
     stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
     assert_eq!(stage.session.activity(), "idle");
 
     stage.show(Side::Client, &command(0x0C, &id.0.to_le_bytes()));
-    stage.tell(Input::SessionFound(id, target));
+    stage.tell(Input::SessionFound(id, target()));
     assert_eq!(stage.take_server(), command(0x0C, &4711_u32.to_le_bytes()));
 }
 
@@ -314,9 +316,31 @@ fn a_kill_of_a_session_that_is_gone_is_answered_like_a_servers() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("kill {id}")));
-    stage.tell(Input::SessionFound(id, None));
+    stage.tell(Input::SessionFound(id, Found::Nobody));
     assert_eq!(error_of(&stage.take_client()), (1, 1094, format!("Unknown thread id: {id}")));
     assert_eq!(stage.session.activity(), "idle");
+}
+
+#[test]
+fn a_kill_of_a_session_without_a_server_is_for_its_own_user() {
+    let id = SessionId::new(0, 5);
+    let killed = |stage: &Stage| stage.wishes.iter().any(|wish| matches!(wish, Output::KillHomeless(of) if *of == id));
+    let homeless = |user: &[u8]| Input::SessionFound(id, Found::Homeless(user.into()));
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL QUERY {id}")));
+    stage.tell(homeless(b"app"));
+    assert_eq!(stage.take_client(), packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    assert!(!killed(&stage), "nothing of it runs anywhere");
+    stage.show(Side::Client, &query(&format!("KILL {id}")));
+    stage.tell(homeless(b"other"));
+    assert_eq!(error_of(&stage.take_client()), (1, 1095, format!("You are not owner of thread {id}")));
+    assert!(!killed(&stage));
+    stage.show(Side::Client, &query(&format!("KILL {id}")));
+    stage.tell(homeless(b"app"));
+    assert_eq!(stage.take_client(), packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    assert!(killed(&stage));
+    stage.tell(Input::Killed);
+    assert_eq!(stage.ending(), Some(Ending::Killed));
 }
 
 #[test]
@@ -324,7 +348,7 @@ fn a_kill_at_another_server_is_said_there_by_the_same_user() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {id}")));
-    stage.tell(Input::SessionFound(id, Some(KillTargets::one(ServerId(1), 99))));
+    stage.tell(Input::SessionFound(id, Found::At(KillTargets::one(ServerId(1), 99))));
     assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Errand(ServerId(1)))));
     stage.tell(Input::ErrandConnected(facts(1)));
     stage.show(Side::Errand, &greeting_packet());
@@ -527,10 +551,10 @@ fn a_late_answer_to_an_earlier_kill_does_not_kill_the_wrong_session() {
     assert_eq!(error_of(&stage.take_client()).1, 1094);
 
     stage.show(Side::Client, &query(&format!("KILL {second}")));
-    stage.tell(Input::SessionFound(first, Some(at(50))));
-    stage.tell(Input::SessionFound(first, None));
+    stage.tell(Input::SessionFound(first, Found::At(at(50))));
+    stage.tell(Input::SessionFound(first, Found::Nobody));
     assert_eq!((stage.take_server(), stage.take_client()), (vec![], vec![]));
-    stage.tell(Input::SessionFound(second, Some(at(60))));
+    stage.tell(Input::SessionFound(second, Found::At(at(60))));
     assert_eq!(stage.take_server(), query("KILL 60"));
 }
 
@@ -566,7 +590,7 @@ fn a_server_lost_during_a_kill_elsewhere_is_an_answer_to_it() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL {id}")));
-    stage.tell(Input::SessionFound(id, Some(KillTargets::one(ServerId(1), 99))));
+    stage.tell(Input::SessionFound(id, Found::At(KillTargets::one(ServerId(1), 99))));
     stage.tell(Input::Closed(Side::Server));
     let (sequence, code, _) = error_of(&stage.take_client());
     assert_eq!((sequence, code), (1, 1158));

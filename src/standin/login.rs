@@ -164,6 +164,7 @@ impl Door<'_> {
             response: proof.response,
             plugin_auth: proof.capabilities.contains(Capabilities::PLUGIN_AUTH),
             learn_cleartext: known.needs_password,
+            in_private: false,
             force_switch: proof.switches
                 || known.asked_plugin.is_some_and(|plugin| proof.client_plugin != Some(plugin.name())),
         };

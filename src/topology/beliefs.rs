@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::registry::Registered;
-use super::replication::Line;
+use super::replication::{Line, Pasts};
 use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, FollowUp, Health, Redirect, Registry,
-    RoutingTable, Seen, ServerEntry, ServerId, Thresholds,
+    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Redirect,
+    Registry, RoutingTable, Seen, ServerEntry, ServerId, Service, Thresholds,
 };
 use super::{galera, group};
 use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
+use crate::protocol::error_code::ErrorCode;
 
 /// What is believed of each configured server.
 ///
@@ -48,6 +49,8 @@ struct Known {
     thresholds: Thresholds,
     belief: Belief,
     contact: Option<Contact>,
+    /// What an operator wants of it.
+    service: Service,
     /// What follows from all that was heard in its cluster.
     standing: Standing,
 }
@@ -131,10 +134,14 @@ impl Beliefs {
             return;
         };
         let before = self.said(cluster);
+        let sends_elsewhere = self.sends_elsewhere(result);
         let Some(known) = self.find(server) else {
             return;
         };
-        known.belief.check(result, known.thresholds, now);
+        match sends_elsewhere {
+            true => known.belief.leaves(now),
+            false => known.belief.check(result, known.thresholds, now),
+        }
         if !matches!(result, CheckResult::Answered(_) | CheckResult::TimedOut) {
             known.registered.progress.note(None);
         }
@@ -151,6 +158,13 @@ impl Beliefs {
         }
         self.conclude(cluster);
         self.is_told &= self.said(cluster) == before;
+    }
+
+    /// Whether a check was not let in because the server sends all its clients elsewhere.
+    fn sends_elsewhere(&self, result: &CheckResult) -> bool {
+        let settings = &self.config.instant_failover;
+        matches!(result, CheckResult::LoginRefused { code, message }
+            if settings.target_in(ErrorCode(*code), message.as_bytes()).is_some())
     }
 
     /// Takes in that a server failed a session, and says what to do about it.
@@ -196,10 +210,69 @@ impl Beliefs {
         self.is_told = false;
     }
 
-    /// Whoever is the primary of that cluster gets its writes again.
-    pub fn let_write(&mut self, cluster: &str) {
+    /// Whoever is the primary of that cluster gets its writes again. `change` says whom this process made it: in whose place,
+    /// and who.
+    pub fn let_write(&mut self, cluster: &str, change: Option<(ServerId, ServerId)>) {
+        let index = self.config.clusters.iter().position(|known| known.name == cluster);
+        if let (Some(index), Some((old, new))) = (index, change)
+            && let Memory::Line(line) = &mut self.memories[index]
+        {
+            line.replace(old, new);
+            self.conclude(ClusterIndex(index));
+        }
         self.changing.remove(cluster);
         self.is_told = false;
+    }
+
+    /// What the next process must know of the clusters' primaries.
+    pub fn pasts(&self) -> Pasts {
+        let clusters = self.config.clusters.iter().zip(&self.memories).enumerate();
+        let pasts = clusters.filter_map(|(index, (cluster, memory))| match memory {
+            Memory::Line(line) => {
+                Some((cluster.name.clone(), line.past(&members(&self.known, ClusterIndex(index), cluster))?))
+            }
+            Memory::Nothing | Memory::Group(_) | Memory::Galera(_) => None,
+        });
+        pasts.collect()
+    }
+
+    /// Takes up what the process before this one has left.
+    pub fn recall(&mut self, pasts: &Pasts) {
+        for (index, (cluster, memory)) in self.config.clusters.iter().zip(&mut self.memories).enumerate() {
+            if let (Memory::Line(line), Some(past)) = (memory, pasts.get(&cluster.name)) {
+                line.recall(&members(&self.known, ClusterIndex(index), cluster), past);
+            }
+        }
+        self.is_told = false;
+        self.conclude_all();
+    }
+
+    /// Takes a server into use, or out of it. A server that is no longer configured is ignored.
+    pub fn serve(&mut self, server: ServerId, service: Service) {
+        let Some(known) = self.find(server) else {
+            return;
+        };
+        known.service = service;
+        let cluster = known.cluster;
+        self.is_told = false;
+        self.conclude(cluster);
+    }
+
+    /// Takes those servers out of use whose time for draining is over; gives the names of those.
+    pub fn retire(&mut self, now: Instant) -> Vec<Arc<str>> {
+        let is_over = |known: &&Known| known.service.ends().is_some_and(|until| until <= now);
+        let over = self.known.iter().filter(is_over);
+        let over: Vec<_> = over.map(|known| (known.registered.id, Arc::clone(&known.name))).collect();
+        let retire = |(id, name)| {
+            self.serve(id, Service::OutOfUse { since: now });
+            name
+        };
+        over.into_iter().map(retire).collect()
+    }
+
+    /// When [`Beliefs::retire`] has something to do next.
+    pub fn next_retirement(&self) -> Option<Instant> {
+        self.known.iter().filter_map(|known| known.service.ends()).min()
     }
 
     /// Clients are sent elsewhere from now on, or not any more.
@@ -315,8 +388,12 @@ impl Beliefs {
 /// The servers of a cluster, in the order of the configuration.
 fn members<'a>(known: &'a [Known], cluster: ClusterIndex, settings: &'a Cluster) -> Vec<Member<'a>> {
     let known = known.iter().filter(|known| known.cluster == cluster);
-    let member =
-        |(known, server): (&'a Known, &'a Server)| Member { id: known.registered.id, server, belief: &known.belief };
+    let member = |(known, server): (&'a Known, &'a Server)| Member {
+        id: known.registered.id,
+        server,
+        belief: &known.belief,
+        service: known.service,
+    };
     known.zip(&settings.servers).map(member).collect()
 }
 
@@ -335,6 +412,7 @@ impl Known {
             },
             belief: Belief::new(now),
             contact: None,
+            service: Service::InUse,
             standing: Standing::new(ServerRole::Unknown),
         }
     }
@@ -342,8 +420,14 @@ impl Known {
     /// This server as the configuration has it now, and what was believed of it as far as it is still the same one.
     fn remember(self, old: Option<Known>) -> Known {
         match old {
-            Some(old) if old.address == self.address => Known { belief: old.belief, contact: old.contact, ..self },
-            Some(_) | None => {
+            Some(old) if old.address == self.address => {
+                Known { belief: old.belief, contact: old.contact, service: old.service, ..self }
+            }
+            Some(Known { service, .. }) => {
+                self.registered.progress.note(None);
+                Known { service, ..self }
+            }
+            None => {
                 self.registered.progress.note(None);
                 self
             }
@@ -362,6 +446,7 @@ impl Known {
                 .or_else(|| literal_endpoint(&self.address)),
             weight: server.weight,
             max_connections: server.max_connections,
+            service: self.service,
             health: self.health(),
             greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
             load: Arc::clone(&self.registered.load),
@@ -376,8 +461,15 @@ impl Known {
             (Condition::Up, Some(note)) => Arc::clone(note),
             (Condition::Up, None) | (Condition::Unknown | Condition::Down, _) => Arc::clone(self.belief.reason()),
         };
-        Health { condition, role: *role, fitness: *fitness, reason, since: self.belief.since() }
+        let health = Health { condition, role: *role, fitness: *fitness, reason, since: self.belief.since() };
+        if self.belief.is_leaving() { leaving(health) } else { health }
     }
+}
+
+/// A server that sends its clients elsewhere gets some only where nobody else is left.
+fn leaving(health: Health) -> Health {
+    let reason = Arc::from("leaving: it sends its clients elsewhere");
+    Health { fitness: health.fitness.min(Fitness::LastResort), reason, ..health }
 }
 
 /// The servers of `config`, with what `old` knew of them.
@@ -494,14 +586,14 @@ mod tests {
         beliefs.hold_writes("shop");
         let during = beliefs.next_table(&before).expect("the workers have to be told");
         assert!(writers(&mut beliefs).is_empty());
-        beliefs.let_write("shop");
+        beliefs.let_write("shop", None);
         assert!(beliefs.next_table(&during).is_some(), "and again");
         beliefs.hold_writes("shop");
         assert_eq!(beliefs.table().servers[0].health.role, ServerRole::Yielding);
         beliefs.apply(config(&[DB1, DB2]), now);
         say(&mut beliefs, [Writable::No, Writable::Yes]);
         assert!(writers(&mut beliefs).is_empty(), "the new one waits for the word, too");
-        beliefs.let_write("shop");
+        beliefs.let_write("shop", None);
         assert_eq!(writers(&mut beliefs), [1]);
     }
 
@@ -635,6 +727,29 @@ mod tests {
         let seat = table.user_load(user).reserve(Some(1)).unwrap();
         assert_eq!(table.user_load(user).sessions(), 1);
         drop(seat);
+    }
+
+    #[test]
+    fn a_server_that_sends_its_clients_elsewhere_is_used_where_nobody_else_is_left() {
+        let now = Instant::now();
+        let mut beliefs = Beliefs::new(config(&[DB1, DB2]), now);
+        let ids = ids(&beliefs);
+        ids.iter().for_each(|&id| beliefs.check(id, &answers(Writable::No), now));
+        let members = |beliefs: &mut Beliefs| {
+            let table = beliefs.table();
+            let pool = table.config.pool_by_name("read").unwrap();
+            let members = table.pool(pool).members.iter();
+            members.map(|&member| table.server(member).name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(members(&mut beliefs), ["db1", "db2"]);
+        beliefs.report(ids[0], Failure::Leaving, now);
+        assert_eq!(members(&mut beliefs), ["db2"]);
+        let refused = CheckResult::LoginRefused { code: 4196, message: "|in maintenance|db3:3306".to_owned() };
+        beliefs.check(ids[1], &refused, now);
+        assert_eq!(members(&mut beliefs), ["db1", "db2"]);
+        let health = beliefs.table().servers[1].health.clone();
+        assert_eq!((health.condition, health.fitness), (Condition::Up, Fitness::LastResort));
+        assert_eq!(&*health.reason, "leaving: it sends its clients elsewhere");
     }
 
     #[test]

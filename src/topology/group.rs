@@ -190,7 +190,14 @@ impl Memory {
             voters.iter().filter(|voter| voter.names_as_primary(uuid)).count() * 2 > voters.len()
         };
         let named = || primaries.iter().filter(is_named).copied();
-        named().find(|place| Some(members[*place].id) == self.writer).or_else(|| named().next())
+        let in_use = || named().filter(|place| members[*place].service.is_in_use());
+        let of_before = |place: &usize| Some(members[*place].id) == self.writer;
+        // In a group with one primary there is no other choice: then its writes wait.
+        in_use()
+            .find(of_before)
+            .or_else(|| in_use().next())
+            .or_else(|| named().find(of_before))
+            .or_else(|| named().next())
     }
 }
 

@@ -190,8 +190,12 @@ pub enum Failure {
         /// The server's error code.
         code: u16,
     },
+    /// It sends its clients elsewhere.
+    Leaving,
     /// It did not fail: sessions wait for a server, and it may be the next one that takes them.
     Awaited,
+    /// It did not fail: it has become the primary, and answered a client's statement for the first time since.
+    Answered,
 }
 
 /// What a worker's report asks for.
@@ -238,6 +242,8 @@ pub struct Belief {
     answered: Option<Instant>,
     /// Whether any check has ended, well or not.
     checked: bool,
+    /// When it was last heard to send its clients elsewhere.
+    leaving: Option<Instant>,
 }
 
 /// What was heard last of a server.
@@ -281,6 +287,7 @@ impl Belief {
             successes: 0,
             answered: None,
             checked: false,
+            leaving: None,
         }
     }
 
@@ -314,9 +321,23 @@ impl Belief {
         self.since
     }
 
+    /// Whether it sends its clients elsewhere. Nothing speaks against it but that: what is there may go on, and where
+    /// nobody else is left it may change its mind.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Takes in that it sends its clients elsewhere: a session's, or a check's.
+    pub fn leaves(&mut self, now: Instant) {
+        self.checked = true;
+        self.leaving = Some(now);
+    }
+
     /// Takes in what a check found.
     pub fn check(&mut self, result: &CheckResult, thresholds: Thresholds, now: Instant) {
         self.checked = true;
+        // Checks go on over a connection that is there, so they do not tell whether a login would be let in again.
+        self.leaving.take_if(|heard| now.saturating_duration_since(*heard) >= LEAVING_TIME);
         if let CheckResult::Answered(answer) = result {
             self.view = answer.view.clone();
         }
@@ -334,11 +355,16 @@ impl Belief {
     pub fn report(&mut self, failure: Failure, now: Instant) -> FollowUp {
         match failure {
             Failure::Refused => self.fail_by_report("connection refused".to_owned(), now),
+            Failure::Leaving => {
+                self.leaves(now);
+                FollowUp::Nothing
+            }
             Failure::Reset
             | Failure::TimedOut
             | Failure::Malformed
             | Failure::StatementRefused { .. }
             | Failure::Awaited => FollowUp::Check,
+            Failure::Answered => FollowUp::Nothing,
             Failure::LoginRefused { code } => match Blame::of(code) {
                 Blame::Full => FollowUp::Nothing,
                 Blame::Credentials => FollowUp::Alarm,
@@ -489,6 +515,9 @@ impl Blame {
         }
     }
 }
+
+/// So long a server that sent a client elsewhere is asked by no other while there is one to ask. Then one client finds out.
+const LEAVING_TIME: Duration = Duration::from_secs(10);
 
 fn phrase(cause: &Cause, silence: Option<Duration>) -> String {
     match cause {
@@ -703,6 +732,20 @@ mod tests {
             (report(1045, FollowUp::Alarm), Up, YES, "answers"),
             (report(1129, FollowUp::Check), Down, YES, "login refused with error 1129"),
         ]);
+    }
+
+    #[test]
+    fn who_sends_its_clients_elsewhere_is_up_and_leaving_for_a_while() {
+        let begin = Instant::now();
+        let mut belief = Belief::new(begin);
+        let answered =
+            CheckResult::Answered(Answer { writable: Some(Writable::Yes), view: View::Unasked, contact: None });
+        belief.check(&answered, THRESHOLDS, begin);
+        assert_eq!(belief.report(Failure::Leaving, begin), FollowUp::Nothing);
+        belief.check(&answered, THRESHOLDS, begin + LEAVING_TIME - STEP);
+        assert_eq!((belief.condition(), belief.is_leaving()), (Condition::Up, true));
+        belief.check(&answered, THRESHOLDS, begin + LEAVING_TIME);
+        assert_eq!((belief.condition(), belief.is_leaving()), (Condition::Up, false));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Belief, Fitness, ServerId, ServerRole};
+use super::{Belief, Fitness, ServerId, ServerRole, Service};
 use crate::config::Server;
 
 /// One server of a cluster, as whoever judges the cluster sees it.
@@ -11,6 +11,8 @@ pub(super) struct Member<'a> {
     pub(super) id: ServerId,
     pub(super) server: &'a Server,
     pub(super) belief: &'a Belief,
+    /// What an operator wants of it.
+    pub(super) service: Service,
 }
 
 /// What a server is among the others. It counts while the server is up.

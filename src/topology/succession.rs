@@ -33,7 +33,7 @@ pub struct Phases {
     pub decided: Option<Instant>,
     /// Writes went to the new one.
     pub rerouted: Instant,
-    /// The new one answered a check after that; absent until it does.
+    /// The new one answered a client's statement after that; absent until it does.
     pub first_reply: Option<Instant>,
 }
 
@@ -76,18 +76,18 @@ impl Successions {
         self.done.len() != count || self.done.back() != before.as_ref()
     }
 
-    /// A server answered a check that was begun then. True when that ends a change.
-    pub fn answered(&mut self, server: ServerId, begun: Instant, now: Instant) -> bool {
-        let Some((cluster, reign)) = self.reigns.iter_mut().find(|(_, reign)| reign.id == server) else { return false };
-        if reign.lost.is_some() {
-            return false;
-        }
-        reign.answered = Some(now);
-        let is_it = |change: &&mut Succession| change.cluster == *cluster && change.phases.first_reply.is_none();
-        let Some(change) = self.done.iter_mut().rev().find(is_it) else { return false };
-        if change.to != reign.name || begun < change.phases.rerouted {
-            return false;
-        }
+    /// A server answered a check.
+    pub fn checked(&mut self, server: ServerId, now: Instant) {
+        let reign = self.reigns.values_mut().find(|reign| reign.id == server && reign.lost.is_none());
+        reign.into_iter().for_each(|reign| reign.answered = Some(now));
+    }
+
+    /// A server answered a client's statement for the first time since it became the primary. True when that ends a change.
+    pub fn answered(&mut self, server: ServerId, now: Instant) -> bool {
+        let reign = self.reigns.iter().find(|(_, reign)| reign.id == server && reign.lost.is_none());
+        let Some((cluster, reign)) = reign else { return false };
+        let last = self.done.iter_mut().rev().find(|change| change.cluster == *cluster && change.to == reign.name);
+        let Some(change) = last.filter(|change| change.phases.first_reply.is_none()) else { return false };
         change.phases.first_reply = Some(now);
         true
     }
@@ -216,7 +216,7 @@ mod tests {
             let table = self.beliefs.table();
             self.history.publish(&table, now);
             if matches!(result, CheckResult::Answered(_)) {
-                self.history.answered(self.ids[server], now, now);
+                self.history.checked(self.ids[server], now);
             }
         }
     }
@@ -232,10 +232,17 @@ mod tests {
         set.history.decided("shop", decided);
         assert!(set.history.kept().is_empty(), "nobody has taken its place yet");
         set.check(1, &answers(Writable::Yes), 7);
-        let [change] = <[Succession; 1]>::try_from(set.history.kept()).expect("one change");
+        let told = |history: &Successions| {
+            let [change] = <[Succession; 1]>::try_from(history.kept()).expect("one change");
+            change.to_string()
+        };
         let text = "primary of cluster shop: db1 -> db2, last good reply +0.000 s, detected +2.000 s, decided +3.000 s, \
-                    rerouted +4.000 s, first reply +4.000 s";
-        assert_eq!(change.to_string(), text);
+                    rerouted +4.000 s, first reply ";
+        assert_eq!(told(&set.history), format!("{text}-"), "a check is no client");
+        assert!(!set.history.answered(set.ids[0], set.at(8)), "the old one is of no interest");
+        assert!(set.history.answered(set.ids[1], set.at(9)));
+        assert!(!set.history.answered(set.ids[1], set.at(10)), "only the first counts");
+        assert_eq!(told(&set.history), format!("{text}+6.000 s"));
     }
 
     #[test]

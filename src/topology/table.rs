@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     ClusterEntry, Condition, Endpoint, Fitness, GreetingFacts, Health, Offer, Progress, Redirect, Registry, ServerId,
-    ServerIndex, ServerLoad, ServerRole, UserIndex, UserLoad,
+    ServerIndex, ServerLoad, ServerRole, Service, UserIndex, UserLoad,
 };
 use crate::config::{Cluster, ClusterIndex, Config, PoolIndex, Role, User};
 use crate::protocol::capability::Capabilities;
@@ -53,6 +53,8 @@ pub struct ServerEntry {
     pub weight: u32,
     /// Connections that this process opens to it at most; 0: unlimited.
     pub max_connections: u32,
+    /// Whether an operator lets it be used.
+    pub service: Service,
     /// Whether it is used, and for what.
     pub health: Health,
     /// How it introduced itself; absent until it did.
@@ -68,7 +70,7 @@ pub struct ServerEntry {
 pub struct PoolEntry {
     /// All servers of the pool's cluster: a range of [`RoutingTable::servers`].
     candidates: Range<usize>,
-    /// Those that are up, have the pool's role and are fit; if there are none, the last resorts.
+    /// Those in use that are up, have the pool's role and are fit; if there are none, the last resorts.
     pub members: Vec<ServerIndex>,
     /// What a member is, at least.
     least: Fitness,
@@ -198,9 +200,9 @@ impl RoutingTable {
 }
 
 impl ServerEntry {
-    /// Whether it is up and has that role. Whether it is fit for it decides whether a pool takes it.
+    /// Whether it may be used, is up and has that role. Whether it is fit for it decides whether a pool takes it.
     pub fn serves(&self, role: Role) -> bool {
-        self.health.condition == Condition::Up && self.health.role.serves(role)
+        self.service.is_in_use() && self.health.condition == Condition::Up && self.health.role.serves(role)
     }
 
     /// What it offers; absent until it was heard.
@@ -212,6 +214,7 @@ impl ServerEntry {
         self.id == other.id
             && self.endpoint == other.endpoint
             && self.health == other.health
+            && self.service == other.service
             && self.greeting == other.greeting
     }
 }

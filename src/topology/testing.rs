@@ -28,6 +28,11 @@ pub(crate) fn config_with(cluster: &str, servers: &[&str]) -> Arc<Config> {
     ))
 }
 
+/// The table of a configuration of which nothing is known.
+pub(crate) fn table_of(text: &str) -> RoutingTable {
+    Beliefs::new(parse(text), Instant::now()).table()
+}
+
 pub(crate) fn parse(text: &str) -> Arc<Config> {
     let nothing = std::io::ErrorKind::NotFound;
     let environment = Environment { online_cpus: 1, variable: &|_| None, file: &|_| Err(nothing.into()) };

@@ -10,6 +10,7 @@ use crate::{
 };
 
 use super::{
+    connection::Connection,
     counters,
     departing::Farewell,
     turn::{Tenant, Worker},
@@ -18,14 +19,20 @@ use super::{
 impl Worker {
     /// Bytes came from one side of a session.
     pub(super) fn received(&mut self, key: Key, side: Side, span: Span) {
-        let Some(tenant) = self.tenants.get_mut(key) else { return };
         let counter = if side == Side::Client {
             &self.mailbox.counters.client_bytes
         } else {
             &self.mailbox.counters.server_bytes
         };
         counters::add(counter, span.len() as u64);
+        if side == Side::Server && !self.unanswered.is_empty() {
+            self.note_first_reply(key);
+        }
+        let Some(tenant) = self.tenants.get_mut(key) else { return };
         let Some(connection) = tenant.connection(side) else { return };
+        if connection.is_sealed() {
+            return self.received_records(key, side, span.bytes());
+        }
         if connection.inbox.is_empty() {
             self.show(key, side, span);
         } else {
@@ -36,7 +43,7 @@ impl Worker {
     }
 
     /// Shows a received buffer to the session, and passes on what it says to, straight from the buffer.
-    fn show(&mut self, key: Key, side: Side, span: Span) {
+    pub(super) fn show(&mut self, key: Key, side: Side, span: Span) {
         let mut rest = Some(span);
         while let Some(mut span) = rest {
             let Some(tenant) = self.tenants.get_mut(key) else { return };
@@ -67,7 +74,10 @@ impl Worker {
                     None
                 }
             };
-            self.carry_out(key);
+            let did_anything = self.carry_out(key);
+            if let Some(span) = rest.take_if(|_| did_anything && self.awaits_records(key, side)) {
+                return self.received_records(key, side, span.bytes());
+            }
         }
     }
 
@@ -132,7 +142,9 @@ impl Worker {
                 return self.carry_out(key);
             }
         }
-        self.carry_out(key);
+        if self.carry_out(key) && self.awaits_records(key, side) {
+            self.open_inbox(key, side);
+        }
         self.read_on(key, side);
         true
     }
@@ -217,6 +229,7 @@ impl Worker {
 
     fn perform(&mut self, key: Key, output: Output) {
         match output {
+            Output::StartTls(side) => self.start_tls(key, side),
             Output::Send(side, bytes) => {
                 if let Some(connection) = self.tenants.get_mut(key).and_then(|tenant| tenant.connection(side)) {
                     connection.write(&mut self.io, bytes);
@@ -231,10 +244,14 @@ impl Worker {
             Output::LeaseHome(want, avoid) => self.lease_home(key, &want, avoid),
             Output::Park(parking) => self.park(key, *parking),
             Output::Yield => self.answer_yield(key),
+            Output::SetAside(server) => self.set_aside(key, server),
+            Output::TakeBack => self.take_back(key),
+            Output::DropAside => self.drop_aside(key),
             Output::LeaseReplica(want) => self.lease_replica(key, want),
             Output::ReclaimReplica(last) => self.reclaim_replica(key, last),
             Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession(id) => self.find_session(key, id),
+            Output::KillHomeless(id) => self.kill_homeless(key, id),
             Output::Errand(server) => self.errand(key, server),
             Output::EndErrand => self.end_errand(key),
             Output::Settled => self.settled(key),
@@ -259,6 +276,8 @@ impl Worker {
             session = %tenant.session.id(),
             user = %String::from_utf8_lossy(user),
             server = tenant.session.server().map(|server| &*server.name),
+            tls = tenant.client.agreement(),
+            server_tls = tenant.server.as_ref().and_then(Connection::agreement),
             "logged in"
         );
         if self.table.user(user).is_none() {
@@ -278,7 +297,8 @@ impl Worker {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
-        let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let Tenant { client, server, replica, errand, aside, lease, .. } = tenant;
+        aside.into_iter().for_each(|aside| self.dismiss_aside(*aside));
         let server_farewell = lease.farewell();
         let (place, replica_place) = lease.into_places();
         let client_hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
@@ -302,7 +322,7 @@ impl Worker {
         let server = session.server().map(|server| &*server.name);
         let (id, host, reason, commands) = (session.id().0, &*tenant.address, ending.name(), session.commands());
         match ending {
-            Ending::Quit | Ending::ClientGone | Ending::Drained | Ending::Redirected => {
+            Ending::Quit | Ending::ClientGone | Ending::Drained | Ending::Redirected | Ending::Killed => {
                 debug!(session = id, %user, client = host, server, reason, commands, "session ended");
             }
             Ending::Fault => {
@@ -315,7 +335,8 @@ impl Worker {
             | Ending::NoServer
             | Ending::Limit
             | Ending::ClientProtocol
-            | Ending::ServerProtocol => {
+            | Ending::ServerProtocol
+            | Ending::ClientTls => {
                 tracing::info!(session = id, %user, client = host, server, reason, commands, "session ended");
             }
         }
@@ -338,7 +359,8 @@ impl Worker {
         let Some(tenant) = self.evict(key) else { return };
         self.log_end(&tenant, ending);
         self.mailbox.counters.count_end(ending);
-        let Tenant { client, server, replica, errand, lease, .. } = tenant;
+        let Tenant { client, server, replica, errand, aside, lease, .. } = tenant;
+        aside.into_iter().for_each(|aside| self.shut_aside(*aside));
         for connection in [Some(client), server, replica.map(|replica| *replica), errand].into_iter().flatten() {
             self.shut(connection.socket);
         }

@@ -6,15 +6,17 @@ use socket2::SockAddr;
 use tracing::debug;
 
 use crate::{
+    config::ServerDemand,
     io::{self, Errno, SocketId},
     latency::Histogram,
-    session::{Input, ServerFacts, Side},
+    session::{Input, ServerFacts, ServerWay, Side},
     slab::Key,
     topology::{self, Failure, Report, ServerId, ServerIndex},
 };
 
 use super::{
     connection::Connection,
+    sealing::Security,
     turn::{Owner, Timer, Worker},
 };
 
@@ -39,12 +41,19 @@ impl Worker {
         let entry = self.table.server(server);
         let endpoint = entry.endpoint.as_ref().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let timeout = self.table.config.cluster(entry.cluster).connect_timeout;
+        let cluster = &self.table.config.cluster(entry.cluster).name;
+        let back = self.company.settings.terms.load().back(cluster, &entry.name).map(Arc::clone);
         let facts = ServerFacts {
             id: entry.id,
             name: Arc::clone(&entry.name),
             login_timeout: timeout,
             thread_id: 0,
-            is_local: matches!(endpoint, topology::Endpoint::Unix(_)),
+            way: match endpoint {
+                topology::Endpoint::Unix(_) => ServerWay::UnixSocket,
+                topology::Endpoint::Tcp(_) => {
+                    ServerWay::Network(back.as_ref().map_or(ServerDemand::Disabled, |back| back.demand()))
+                }
+            },
             since: self.now,
             reply_times,
         };
@@ -62,10 +71,11 @@ impl Worker {
             Side::Client | Side::Errand => {}
         }
         tenant.lease.connecting = Some(Connecting { side, server: facts, deadline });
+        let connection = Connection::new(socket, back.map_or(Security::Clear, Security::Wanted));
         match side {
-            Side::Server => tenant.server = Some(Connection::new(socket)),
-            Side::Replica => tenant.replica = Some(Box::new(Connection::new(socket))),
-            Side::Errand => tenant.errand = Some(Connection::new(socket)),
+            Side::Server => tenant.server = Some(connection),
+            Side::Replica => tenant.replica = Some(Box::new(connection)),
+            Side::Errand => tenant.errand = Some(connection),
             Side::Client => unreachable!("clients connect to us"),
         }
         Ok(())
@@ -86,8 +96,8 @@ impl Worker {
                 self.io.receive(socket);
                 self.tell(key, Input::ReplicaLeased(connecting.server));
             }
-            // The configuration has changed meanwhile: a session must not settle where it would be sent away.
-            (Ok(()), _) if self.table.place(connecting.server.id).is_none() => {
+            // The table has changed meanwhile: a session must not settle where it would be sent away.
+            (Ok(()), _) if !self.takes_sessions(connecting.server.id) => {
                 self.give_up_server(key);
                 self.find_or_wait(key);
             }

@@ -3,11 +3,15 @@
 //! Bytes on their way through stay in the buffer that the kernel filled: a forward is tried straight from it. Only
 //! what a slow peer does not take at once, and what a session cannot use yet, is copied out, so that a ring buffer
 //! never waits for a peer. Both copies are bounded: past a high-water mark the other side is not read any more.
+//!
+//! Where TLS has begun, what is written goes through `sealing` first; everything below is then about its records.
 
 use crate::{
     config::limits::{OVERFLOW_HIGH_WATER, OVERFLOW_LOW_WATER},
     io::{Io, SocketId, Span},
 };
+
+use super::sealing::Security;
 
 /// One socket of a session.
 #[derive(Debug)]
@@ -15,6 +19,7 @@ pub(super) struct Connection {
     pub(super) socket: SocketId,
     pub(super) inbox: Inbox,
     out: Outbox,
+    pub(super) security: Security,
     /// Not read for now: what it sent is not needed yet, or cannot be passed on yet.
     paused: bool,
 }
@@ -52,6 +57,13 @@ impl Inbox {
         }
     }
 
+    /// Takes out what waits.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let mut all = std::mem::take(self);
+        all.bytes.drain(..all.start);
+        all.bytes
+    }
+
     fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
@@ -82,13 +94,29 @@ enum Writing {
 }
 
 impl Connection {
-    pub(super) fn new(socket: SocketId) -> Connection {
+    pub(super) fn new(socket: SocketId, security: Security) -> Connection {
         let out = Outbox { writing: Writing::Nothing, bytes: Vec::new(), queued: 0 };
-        Connection { socket, inbox: Inbox::default(), out, paused: false }
+        Connection { socket, inbox: Inbox::default(), out, security, paused: false }
     }
 
     /// Passes a received buffer on.
     pub(super) fn forward(&mut self, io: &mut Io, span: Span) {
+        match self.security {
+            Security::Sealed(_) => self.seal(io, span.bytes()),
+            Security::Clear | Security::Offered(_) | Security::Wanted(_) => self.pass(io, span),
+        }
+    }
+
+    /// Writes bytes of our own, after all that came before.
+    pub(super) fn write(&mut self, io: &mut Io, bytes: Vec<u8>) {
+        match self.security {
+            Security::Sealed(_) => self.seal(io, &bytes),
+            Security::Clear | Security::Offered(_) | Security::Wanted(_) => self.put(io, bytes),
+        }
+    }
+
+    /// Has the socket try a buffer, after all that came before.
+    pub(super) fn pass(&mut self, io: &mut Io, span: Span) {
         match self.out.writing {
             Writing::Broken => {}
             Writing::Nothing => {
@@ -101,8 +129,8 @@ impl Connection {
         }
     }
 
-    /// Writes bytes of our own, after all that came before.
-    pub(super) fn write(&mut self, io: &mut Io, bytes: Vec<u8>) {
+    /// Has the socket write bytes, after all that came before.
+    pub(super) fn put(&mut self, io: &mut Io, bytes: Vec<u8>) {
         if self.out.writing == Writing::Nothing {
             self.follow_buffers(io);
         }
@@ -232,7 +260,7 @@ mod tests {
             let (mut io, report) = Io::new(engine, IoLimits::default()).expect("an engine");
             eprintln!("{report}");
             let (peer, ours) = UnixStream::pair().expect("pair");
-            let mut connection = Connection::new(io.adopt(ours.into()).expect("a slot"));
+            let mut connection = Connection::new(io.adopt(ours.into()).expect("a slot"), Security::Clear);
             check(&mut io, &mut connection, peer);
         }
     }

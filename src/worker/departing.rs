@@ -42,7 +42,8 @@ const FORGETTING: Duration = Duration::from_millis(20);
 
 impl Worker {
     /// Lets a socket go, after what was written to it.
-    pub(super) fn depart(&mut self, connection: Connection, place: Option<Place>, farewell: Farewell) {
+    pub(super) fn depart(&mut self, mut connection: Connection, place: Option<Place>, farewell: Farewell) {
+        connection.end_tls(&mut self.io);
         let socket = connection.socket;
         let key = self.departing.insert(Departing { connection, farewell, place });
         self.own(socket, Owner::Departing(key));

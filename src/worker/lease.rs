@@ -11,7 +11,7 @@ use crate::{
     config::PoolIndex,
     latency::Histogram,
     pool::Waiting,
-    route::{self, Question, Refusal},
+    route::{self, Decision, Question, Refusal},
     session::{Input, LeaseFailure, Side, Want},
     slab::Key,
     topology::{self, Place, ServerEntry, ServerId, ServerIndex},
@@ -90,7 +90,10 @@ impl Worker {
     /// Starts or continues the search for a server.
     pub(super) fn lease(&mut self, key: Key, want: Want) {
         match want.avoid {
-            Some(failed) => self.search_on(key, failed),
+            Some(failed) => {
+                self.search_on(key, failed);
+                self.want_instead(key, want);
+            }
             None => {
                 if let Err(failure) = self.begin_search(key, want) {
                     return self.answer(key, Input::LeaseFailed(failure));
@@ -126,6 +129,13 @@ impl Worker {
         if let Some(search) = self.tenants.get_mut(key).and_then(|tenant| tenant.lease.search.as_mut()) {
             search.tried.retain(|(server, _)| *server != failed);
             search.tried.push((failed, self.now));
+        }
+    }
+
+    /// The search goes on for something else than it began with.
+    fn want_instead(&mut self, key: Key, want: Want) {
+        if let Some(search) = self.tenants.get_mut(key).and_then(|tenant| tenant.lease.search.as_mut()) {
+            search.want = want;
         }
     }
 
@@ -206,7 +216,8 @@ impl Worker {
             };
             let required = search.want.required;
             let question = Question { excluded: &resting, required, tie_break, ..Question::without_a_session(pool) };
-            let server = match route::decide(&self.table, &question) {
+            let preferred = self.preferred(search.want.prefer, &question);
+            let server = match preferred.map_or_else(|| route::decide(&self.table, &question), Ok) {
                 Ok(decision) => decision.server,
                 Err(_) if is_paced => return Err(Miss::Paced),
                 Err(refusal) => {
@@ -243,6 +254,14 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The server that another one has sent the session to, if that may serve it.
+    fn preferred(&self, wanted: Option<ServerId>, question: &Question<'_>) -> Option<Decision> {
+        let wanted = wanted?;
+        let others = self.table.servers.iter().map(|server| server.id).filter(|id| *id != wanted);
+        let excluded: Vec<ServerId> = others.chain(question.excluded.iter().copied()).collect();
+        route::decide(&self.table, &Question { excluded: &excluded, ..*question }).ok()
     }
 
     /// Where replies are timed to sessions that this pool sends to that server.

@@ -13,7 +13,7 @@ use crate::{
     protocol::capability::Capabilities,
     session::{HomeWant, Input, Loan, Parking, ServerFacts, Side, Want},
     slab::Key,
-    topology::{Place, Resting, ServerId, UserIndex},
+    topology::{Failure, Place, Report, Resting, ServerId, UserIndex},
 };
 
 use super::{
@@ -84,7 +84,7 @@ impl Worker {
         let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let HomeWant { required, has_schema, may_be_reset, last } = *want;
-        let want = Want { required, avoid: None, has_schema, may_be_reset, last: Some(last) };
+        let want = Want { required, avoid: None, prefer: None, has_schema, may_be_reset, last: Some(last) };
         tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
     }
 
@@ -169,7 +169,7 @@ impl Worker {
         match user {
             Some(user) if is_of_now && self.stage == Stage::Open && lendable.connection.may_rest() => {
                 let kind = Kind { side, user, capabilities: required };
-                match self.must_share(server) {
+                match self.must_share(server) || !self.takes_sessions(server) {
                     true => self.dismiss(lendable),
                     false => {
                         self.lay_to_rest(Rest { owner, kind, is_for_others, since: self.now, connection: lendable })
@@ -271,9 +271,11 @@ impl Worker {
 
     /// Its server has closed a connection that rests, or says something that nobody asked for.
     pub(super) fn resting_failed(&mut self, key: Key) {
-        let Some(Rest { connection: Lendable { connection, place, _counted, .. }, .. }) = self.resting.take(key) else {
+        let Some(Rest { connection: Lendable { connection, facts, place, _counted, .. }, .. }) = self.resting.take(key)
+        else {
             return;
         };
+        self.report(Report { server: facts.id, failure: Failure::Reset });
         self.shut(connection.socket);
         self.free(Some(place));
     }
@@ -290,6 +292,15 @@ impl Worker {
     /// Closes all that rest: the configuration they were made by is gone, or the worker ends.
     pub(super) fn dismiss_all(&mut self) {
         self.dismiss_since(self.now);
+    }
+
+    /// Closes those that rest at servers which are taken out of use.
+    pub(super) fn dismiss_drained(&mut self) {
+        let servers: Vec<ServerId> = self.resting.iter().map(|rest| rest.connection.facts.id).collect();
+        let drained: Vec<ServerId> = servers.into_iter().filter(|server| !self.takes_sessions(*server)).collect();
+        while let Some(rest) = self.resting.take_longest(|rest| drained.contains(&rest.connection.facts.id)) {
+            self.dismiss(rest.connection);
+        }
     }
 
     fn dismiss_since(&mut self, since: Instant) {

@@ -15,8 +15,10 @@ use tokio::sync::oneshot;
 use crate::{
     config::Entrance,
     io::WakeHandle,
-    session::{KillTargets, SessionId},
+    session::{Found, SessionId},
     slab::Key,
+    tls::Front,
+    topology::ServerId,
 };
 
 use super::Counters;
@@ -55,10 +57,8 @@ pub enum Order {
     Stop,
     /// Another worker accepted this client and has more to do than this one.
     Adopt {
-        /// The client's socket.
-        socket: OwnedFd,
-        /// Which way it came in.
-        entrance: Entrance,
+        /// The client.
+        arrival: Arrival,
     },
     /// Another worker's session wants to kill one of this worker's.
     FindSession {
@@ -73,13 +73,30 @@ pub enum Order {
         asker: Asker,
         /// Which session it asked for.
         id: SessionId,
-        /// Where that is.
-        target: Option<KillTargets>,
+        /// What became of that.
+        found: Found,
+    },
+    /// A session of this user wants this one ended, which had no connection to a server when it was looked for.
+    KillHomeless {
+        /// The session.
+        id: SessionId,
+        /// Whose both are.
+        user: Box<[u8]>,
     },
     /// A server has a free place, and somebody waits for one.
     PlaceFreed,
     /// Another worker's sessions wait for a place at a server.
     PlaceWanted,
+}
+
+/// A client that was accepted.
+#[derive(Debug)]
+pub struct Arrival {
+    pub(super) socket: OwnedFd,
+    /// Which way it came in.
+    pub(super) entrance: Entrance,
+    /// What its listener says of TLS, if it offers any.
+    pub(super) front: Option<Arc<Front>>,
 }
 
 /// A session of some worker.
@@ -102,6 +119,12 @@ pub struct SessionRow {
     pub address: String,
     /// The server in use.
     pub server: Option<String>,
+    /// The same for the process, or the one that its connection to stands by.
+    #[serde(skip)]
+    pub home: Option<ServerId>,
+    /// The replica that its reads go to.
+    #[serde(skip)]
+    pub reads_at: Option<ServerId>,
     /// The replica that its reads go to.
     pub replica: Option<String>,
     /// The server used before that one.
@@ -110,6 +133,10 @@ pub struct SessionRow {
     pub state: &'static str,
     /// Why it could not leave its server now.
     pub pins: Vec<&'static str>,
+    /// Why it could not go on at another server now, if its own was taken out of use.
+    pub ties: Vec<&'static str>,
+    /// For how long something has tied it to its server.
+    pub tied_seconds: Option<u64>,
     /// Commands so far.
     pub commands: u64,
     /// Seconds since the client connected.
@@ -163,14 +190,13 @@ impl Handle {
     }
 
     /// Gives a client to this worker, whose burden counts it already; gives it back if its mailbox takes no more.
-    pub(super) fn adopt(&self, socket: OwnedFd, entrance: Entrance) -> Result<(), OwnedFd> {
-        match self.try_send(Order::Adopt { socket, entrance }) {
+    pub(super) fn adopt(&self, arrival: Arrival) -> Result<(), Arrival> {
+        match self.try_send(Order::Adopt { arrival }) {
             Err(
-                TrySendError::Full(Order::Adopt { socket, .. })
-                | TrySendError::Disconnected(Order::Adopt { socket, .. }),
+                TrySendError::Full(Order::Adopt { arrival }) | TrySendError::Disconnected(Order::Adopt { arrival }),
             ) => {
                 self.burden.fetch_sub(1, Ordering::Relaxed);
-                Err(socket)
+                Err(arrival)
             }
             Ok(()) | Err(_) => Ok(()),
         }

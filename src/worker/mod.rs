@@ -3,14 +3,18 @@
 //! - `turn` is the loop: wait for the kernel, handle everything that happened, read the mail, submit once;
 //! - `conduct` moves bytes between a session's sockets as its steps say, and carries out its outputs;
 //! - `lease` finds and reserves servers, `connecting` connects them, `waiting` serves who waits for one;
+//! - `aside` keeps home connections while their sessions are made ready at another server;
 //! - `lending` keeps home connections that rest between the transactions of different sessions;
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers;
+//! - `sealing` is TLS on a socket, between the bytes of the wire and those that sessions see;
+//! - `displacing` and `unanswered` look at what another routing table means to sessions, and at the first replies by it;
 //! - `mailbox`, `counters`, `reply_times` and `timers` are what their names say.
 //!
 //! A session and its buffers stay on one worker. Workers share the routing table, counters, and messages, nothing else.
 
+mod aside;
 mod conduct;
 mod connecting;
 mod connection;
@@ -25,8 +29,10 @@ mod post;
 mod reception;
 mod replicas;
 mod reply_times;
+mod sealing;
 mod timers;
 mod turn;
+mod unanswered;
 mod waiting;
 
 #[cfg(test)]
@@ -48,6 +54,7 @@ use crate::{
     config::limits,
     io::{Engine, Io, set_cpu_affinity},
     protocol::auth::RsaKey,
+    tls::Terms,
     topology::{Report, RoutingTable},
 };
 
@@ -69,6 +76,8 @@ pub struct Settings {
     pub reports: tokio::sync::mpsc::Sender<Report>,
     /// For clients that send their password over RSA.
     pub rsa: Arc<RsaKey>,
+    /// TLS towards clients and servers, for connections that begin now.
+    pub terms: Arc<ArcSwap<Terms>>,
     /// Told the index of each worker whose thread has ended, for whatever reason.
     pub deaths: tokio::sync::mpsc::UnboundedSender<usize>,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    session::{DrainReason, Ending, Input, KillTarget, KillTargets, ServerFacts, SessionId},
+    session::{DrainReason, Ending, Found, Input, KillTarget, KillTargets, ServerFacts, Session, SessionId},
     slab::Key,
     topology::RoutingTable,
 };
@@ -54,11 +54,12 @@ impl Worker {
             Order::Echo(answer) => answer.send(()).unwrap_or_default(),
             Order::Drain => self.drain(),
             Order::Stop => self.stop(),
-            Order::Adopt { socket, entrance } => self.take_in(socket, entrance),
+            Order::Adopt { arrival } => self.take_in(arrival),
             Order::FindSession { id, asker } => self.answer_asker(id, asker),
-            Order::Found { asker: Asker { session, .. }, id, target } => {
-                self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, target)));
+            Order::Found { asker: Asker { session, .. }, id, found } => {
+                self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, found)));
             }
+            Order::KillHomeless { id, user } => self.end_homeless(id, &user),
             Order::PlaceFreed => self.serve_waiters(),
             Order::PlaceWanted => self.place_wanted(),
         }
@@ -68,18 +69,18 @@ impl Worker {
         let table = self.company.settings.table.load_full();
         let config_changed = !Arc::ptr_eq(&table.config, &self.table.config);
         let redirect_changed = table.redirect != self.table.redirect;
-        self.table = table;
+        let old = std::mem::replace(&mut self.table, table);
+        self.note_new_primaries(&old);
         if config_changed {
             // They leave as soon as they can.
             self.reconfigured();
             self.send_away(removed);
         }
+        self.dismiss_drained();
         if redirect_changed {
             self.recall();
         }
-        for key in self.tenants.keys() {
-            self.guarded(Some(key), |worker| worker.look_at_servers(key));
-        }
+        self.look_at_all_servers();
         // A server that is back may be full: whoever has its connections must know of those who wait.
         self.requeue_waiters();
         self.serve_waiters();
@@ -118,10 +119,14 @@ impl Worker {
             user: String::from_utf8_lossy(session.user().unwrap_or_default()).into_owned(),
             address: tenant.address.to_string(),
             server: session.server().map(|server| server.name.to_string()),
+            home: session.server().map(|server| server.id),
+            reads_at: session.replica().map(|server| server.id),
             replica: session.replica().map(|replica| replica.name.to_string()),
             last_server: session.last_server().map(|name| name.to_string()),
             state: session.activity(),
             pins: session.pins(),
+            ties: session.ties(),
+            tied_seconds: session.tied_since().map(|since| self.now.saturating_duration_since(since).as_secs()),
             commands: session.commands(),
             age_seconds: self.now.duration_since(tenant.born).as_secs(),
         }
@@ -130,8 +135,8 @@ impl Worker {
     /// Finds where a session works, here or on another worker.
     pub(super) fn find_session(&mut self, key: Key, id: SessionId) {
         if id.worker() == self.index {
-            let target = self.kill_target(id);
-            return self.answer(key, Input::SessionFound(id, target));
+            let found = self.found(id);
+            return self.answer(key, Input::SessionFound(id, found));
         }
         let asker = Asker { worker: self.index, session: key };
         let asked = self
@@ -141,25 +146,55 @@ impl Worker {
             .and_then(|handles| handles.get(id.worker()))
             .is_some_and(|handle| handle.send(Order::FindSession { id, asker }).is_ok());
         if !asked {
-            self.answer(key, Input::SessionFound(id, None));
+            self.answer(key, Input::SessionFound(id, Found::Nobody));
         }
     }
 
     fn answer_asker(&mut self, id: SessionId, asker: Asker) {
-        let target = self.kill_target(id);
+        let found = self.found(id);
         if let Some(handle) = self.company.handles.get().and_then(|handles| handles.get(asker.worker)) {
             // With its mailbox full the asker's own deadline answers for us.
-            let _ = handle.send(Order::Found { asker, id, target });
+            let _ = handle.send(Order::Found { asker, id, found });
         }
     }
 
-    fn kill_target(&self, id: SessionId) -> Option<KillTargets> {
-        let session = &self.tenants.get(*self.session_keys.get(&id)?)?.session;
-        let target = |server: &ServerFacts| {
-            (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
-        };
-        Some(KillTargets { session: target(session.server()?)?, statement: target(session.works_at()?)? })
+    fn found(&self, id: SessionId) -> Found {
+        let tenant = self.session_keys.get(&id).and_then(|key| self.tenants.get(*key));
+        let Some(session) = tenant.map(|tenant| &tenant.session) else { return Found::Nobody };
+        match (kill_targets(session), session.user()) {
+            (Some(targets), _) => Found::At(targets),
+            (None, Some(user)) if session.is_homeless() => Found::Homeless(user.into()),
+            (None, _) => Found::Nobody,
+        }
     }
+
+    /// Ends a session of the killer's user, on whichever worker it is.
+    pub(super) fn kill_homeless(&mut self, killer: Key, id: SessionId) {
+        let user = self.tenants.get(killer).and_then(|tenant| tenant.session.user());
+        let Some(user) = user.map(Box::from) else { return };
+        if id.worker() == self.index {
+            return self.end_homeless(id, &user);
+        }
+        if let Some(handle) = self.company.handles.get().and_then(|handles| handles.get(id.worker())) {
+            // A worker with a full mailbox does not end it; the killer sees it live on, and says it again.
+            let _ = handle.send(Order::KillHomeless { id, user });
+        }
+    }
+
+    fn end_homeless(&mut self, id: SessionId, user: &[u8]) {
+        let Some(key) = self.session_keys.get(&id).copied() else { return };
+        if self.tenants.get(key).is_some_and(|tenant| tenant.session.user() == Some(user)) {
+            self.guarded(Some(key), |worker| worker.tell(key, Input::Killed));
+        }
+    }
+}
+
+/// Where a session works; nowhere, if it has not come to a server, or has left the last one.
+fn kill_targets(session: &Session) -> Option<KillTargets> {
+    let target = |server: &ServerFacts| {
+        (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
+    };
+    Some(KillTargets { session: target(session.server()?)?, statement: target(session.works_at()?)? })
 }
 
 /// The session's user or server is no longer in the configuration.

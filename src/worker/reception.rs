@@ -11,14 +11,15 @@ use std::{
 use crate::{
     config::{Entrance, Listener},
     io::socket::client_address,
-    session::{Admission, Birth, Session, SessionId, Side},
+    session::{Admission, Birth, ClientWay, Session, SessionId, Side, TlsOffer},
 };
 
 use super::{
     connection::Connection,
     counters,
     lease::Lease,
-    mailbox::Handle,
+    mailbox::{Arrival, Handle},
+    sealing::Security,
     turn::{Owner, Stage, Tenant, Worker},
 };
 
@@ -29,10 +30,12 @@ impl Worker {
     /// A client was accepted here, by the listener `key`.
     pub(super) fn accepted(&mut self, key: u32, socket: OwnedFd) {
         counters::add(&self.mailbox.counters.accepted, 1);
+        let terms = self.company.settings.terms.load();
+        let front = self.listeners.get(&key).and_then(|name| terms.front(name)).map(Arc::clone);
         let entrance = self.entrance(key);
-        match self.hand_on(socket, entrance) {
+        match self.hand_on(Arrival { socket, entrance, front }) {
             HandedOn::Yes => {}
-            HandedOn::No(socket) => self.take_in(socket, entrance),
+            HandedOn::No(arrival) => self.take_in(arrival),
         }
     }
 
@@ -45,31 +48,31 @@ impl Worker {
 
     /// Gives a client to the worker with the fewest sessions. If that is this one, or the other has no room in its
     /// mailbox, the client stays, and this worker's burden counts it.
-    fn hand_on(&self, socket: OwnedFd, entrance: Entrance) -> HandedOn {
+    fn hand_on(&self, arrival: Arrival) -> HandedOn {
         let Some(handles) = self.company.handles.get().filter(|handles| !handles.is_empty()) else {
             self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
-            return HandedOn::No(socket);
+            return HandedOn::No(arrival);
         };
         let idlest = burden_idlest(handles, self.index);
         if idlest == self.index {
-            return HandedOn::No(socket);
+            return HandedOn::No(arrival);
         }
-        match handles[idlest].adopt(socket, entrance) {
+        match handles[idlest].adopt(arrival) {
             Ok(()) => HandedOn::Yes,
-            Err(socket) => {
+            Err(arrival) => {
                 self.mailbox.burden.fetch_add(1, Ordering::Relaxed);
-                HandedOn::No(socket)
+                HandedOn::No(arrival)
             }
         }
     }
 
     /// Makes a session for a client; the worker's burden counts it already.
-    pub(super) fn take_in(&mut self, socket: OwnedFd, entrance: Entrance) {
+    pub(super) fn take_in(&mut self, arrival: Arrival) {
         let Some(admission) = self.admit() else {
             self.mailbox.burden.fetch_sub(1, Ordering::Relaxed);
             return;
         };
-        if self.settle(socket, entrance, admission).is_none() {
+        if self.settle(arrival, admission).is_none() {
             self.company.sessions.fetch_sub(1, Ordering::Relaxed);
             self.mailbox.burden.fetch_sub(1, Ordering::Relaxed);
         }
@@ -90,8 +93,10 @@ impl Worker {
         })
     }
 
-    fn settle(&mut self, socket: OwnedFd, entrance: Entrance, admission: Admission) -> Option<()> {
+    fn settle(&mut self, arrival: Arrival, admission: Admission) -> Option<()> {
+        let Arrival { socket, entrance, front } = arrival;
         let address = client_address(&socket).ok()?;
+        let way = if address.is_some() { ClientWay::Open } else { ClientWay::UnixSocket };
         // The servers' user tables call the other end of a UNIX socket this.
         let host: Arc<str> = address.map_or("localhost".into(), |address| address.ip().to_string().into());
         let address = address.map_or_else(|| Arc::clone(&host), |address| address.to_string().into());
@@ -100,16 +105,18 @@ impl Worker {
         let id = self.next_session_id();
         let login_timeout = self.table.config.limits.login_timeout;
         let counts = Arc::clone(&self.mailbox.counters.routes);
-        let birth = Birth { id, host, seed, login_timeout, counts, entrance, admission };
+        let tls = front.as_ref().map(|front| TlsOffer { demand: front.demand(), fingerprint: front.fingerprint() });
+        let birth = Birth { id, host, seed, login_timeout, counts, entrance, admission, way, tls };
         let socket = self.io.adopt(socket).ok()?;
         let session = Session::new(birth, self.surroundings());
         let tenant = Tenant {
             session,
             address,
-            client: Connection::new(socket),
+            client: Connection::new(socket, front.map_or(Security::Clear, Security::Offered)),
             server: None,
             replica: None,
             errand: None,
+            aside: None,
             lease: Lease::default(),
             timer: None,
             born: self.now,
@@ -138,7 +145,7 @@ impl Worker {
 /// What became of a client that another worker has more time for.
 enum HandedOn {
     Yes,
-    No(OwnedFd),
+    No(Arrival),
 }
 
 /// Counts one more session for the worker that has the fewest, `own` if it is one of those, and names it. Counted as it is

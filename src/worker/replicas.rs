@@ -70,19 +70,20 @@ impl Worker {
         if found.pool != pool {
             return None;
         }
-        self.connect_replica(key, pool, found.server)
+        self.connect_replica(key, pool, found.server).ok()
     }
 
-    fn connect_replica(&mut self, key: Key, pool: PoolIndex, server: ServerIndex) -> Option<()> {
+    fn connect_replica(&mut self, key: Key, pool: PoolIndex, server: ServerIndex) -> Result<(), Refusal> {
         let entry = self.table.server(server);
-        let place = entry.load.reserve(entry.max_connections)?;
+        // Another worker may have taken the last place since the server was chosen.
+        let place = entry.load.reserve(entry.max_connections).ok_or(Refusal::AllFull)?;
         let reply_times = self.reply_times(pool, server);
         if let Err(error) = self.connect(key, Side::Replica, server, reply_times) {
             warn!(server = &*self.table.server(server).name, %error, "cannot make a socket for a replica");
-            return None;
+            return Err(Refusal::NoServer);
         }
-        self.tenants.get_mut(key)?.lease.replica_place = Some(place);
-        Some(())
+        self.tenants.get_mut(key).ok_or(Refusal::NoServer)?.lease.replica_place = Some(place);
+        Ok(())
     }
 
     /// A connection that is lent, or a new one. Where there is no replica at all the search is over.
@@ -110,15 +111,8 @@ impl Worker {
         if self.lend_replica(key, server).is_some() {
             return Ok(());
         }
-        let entry = self.table.server(server);
-        let is_full = entry.max_connections > 0 && entry.load.connections() >= entry.max_connections;
         let pool = self.pool_of(key).ok_or(Refusal::NoServer)?;
-        match self.connect_replica(key, pool, server) {
-            Some(()) => Ok(()),
-            // Another worker has taken the last place meanwhile.
-            None if is_full => Err(Refusal::AllFull),
-            None => Err(Refusal::NoServer),
-        }
+        self.connect_replica(key, pool, server)
     }
 
     /// The server where the session read last, if it may stay there; else the one with the fewest connections in use.

@@ -117,7 +117,17 @@ fn settings(engine: Engine, count: usize, table: Arc<RoutingTable>) -> Settings 
     let (reports, _) = tokio::sync::mpsc::channel(64);
     let (deaths, _) = tokio::sync::mpsc::unbounded_channel();
     let table = Arc::new(ArcSwap::new(table));
-    Settings { count, pin: false, engine, sessions_max: 100, table, reports, rsa: Arc::clone(&RSA), deaths }
+    Settings {
+        count,
+        pin: false,
+        engine,
+        sessions_max: 100,
+        table,
+        reports,
+        rsa: Arc::clone(&RSA),
+        terms: Arc::default(),
+        deaths,
+    }
 }
 
 /// Waits for what other threads do.

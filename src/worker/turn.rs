@@ -15,11 +15,12 @@ use crate::{
     pool::{Resting, Waiters},
     session::{Ending, Input, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
-    topology::{Place, RoutingTable},
+    topology::{Place, RoutingTable, ServerId},
 };
 
 use super::{
     Company,
+    aside::Aside,
     connection::Connection,
     counters,
     departing::Departing,
@@ -52,6 +53,10 @@ pub(super) struct Worker {
     pub(super) waiters_deadline: Option<Instant>,
     /// Who logs in where just now.
     pub(super) paces: Paces,
+    /// When the first server that is down will have been so for too long, if a timer is set for that.
+    pub(super) overdue: Option<Instant>,
+    /// New primaries that have answered no client here yet; at most as many as there are clusters.
+    pub(super) unanswered: Vec<ServerId>,
     pub(super) timers: Timers<Timer>,
     pub(super) sessions_made: u32,
     /// Turns the choice among equally loaded servers.
@@ -94,6 +99,8 @@ pub(super) struct Tenant {
     /// Boxed, since most sessions have none.
     pub(super) replica: Option<Box<Connection>>,
     pub(super) errand: Option<Connection>,
+    /// The home connection that it goes back to, unless it arrives at another one.
+    pub(super) aside: Option<Box<Aside>>,
     pub(super) lease: Lease,
     /// The deadline for which a timer is set.
     pub(super) timer: Option<Instant>,
@@ -130,6 +137,8 @@ pub(super) enum Owner {
     Session(Key, Side),
     Departing(Key),
     Resting(Key),
+    /// Of a session, and standing by.
+    Aside(Key),
 }
 
 /// What a deadline concerns.
@@ -140,6 +149,7 @@ pub(super) enum Timer {
     Departing(Key),
     Sweep,
     Forgetting,
+    Overdue,
 }
 
 impl Worker {
@@ -159,6 +169,8 @@ impl Worker {
             waiters_retry: None,
             waiters_deadline: None,
             paces: Paces::new(limits::LOGINS_AT_SERVER_MAX),
+            overdue: None,
+            unanswered: Vec::new(),
             timers: Timers::new(),
             sessions_made: 0,
             tie_break: index as u32,
@@ -187,7 +199,7 @@ impl Worker {
             for event in events.drain(..) {
                 let owner = event.socket().and_then(|socket| self.owner(socket));
                 let concerned = match owner {
-                    Some(Owner::Session(key, _)) => Some(key),
+                    Some(Owner::Session(key, _) | Owner::Aside(key)) => Some(key),
                     Some(Owner::Departing(_) | Owner::Resting(_)) | None => None,
                 };
                 self.guarded(concerned, |worker| worker.happened(event, owner));
@@ -231,6 +243,7 @@ impl Worker {
                 Some(Owner::Session(key, side)) => self.received(key, side, span),
                 // It says why it hangs up.
                 Some(Owner::Resting(key)) => self.resting_failed(key),
+                Some(Owner::Aside(key)) => self.aside_lost(key),
                 // Whatever a departing peer still says, nobody hears it.
                 Some(Owner::Departing(_)) | None => {}
             },
@@ -242,7 +255,8 @@ impl Worker {
                         lendable.connection.sent(&mut self.io, &unsent);
                     }
                 }
-                None => {}
+                // What was written to it before it was set aside was answered.
+                Some(Owner::Aside(_)) | None => {}
             },
             Event::SentBytes { result: Ok(()), buffer, .. } => self.bytes_sent(owner, buffer.len()),
             Event::SentBytes { result: Err(_), .. } | Event::SendFailed { .. } => self.send_failed(owner),
@@ -272,7 +286,7 @@ impl Worker {
                     lendable.connection.sent_bytes(&mut self.io, written);
                 }
             }
-            None => {}
+            Some(Owner::Aside(_)) | None => {}
         }
     }
 
@@ -295,6 +309,7 @@ impl Worker {
             Some(Owner::Session(key, side)) => self.closed(key, side),
             Some(Owner::Departing(key)) => self.departed(key),
             Some(Owner::Resting(key)) => self.resting_failed(key),
+            Some(Owner::Aside(key)) => self.aside_lost(key),
             None => {}
         }
     }
@@ -306,6 +321,7 @@ impl Worker {
                 Timer::Connecting(key) => self.guarded(Some(key), |worker| worker.connecting_due(key, at)),
                 Timer::Departing(key) => self.departed(key),
                 Timer::Forgetting => self.guarded(None, Worker::forgotten),
+                Timer::Overdue => self.guarded(None, Worker::overdue),
                 Timer::Sweep => self.guarded(None, Worker::sweep),
             }
         }

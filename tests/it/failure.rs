@@ -127,6 +127,45 @@ fn a_server_that_hangs_is_left_out_and_taken_back() {
 }
 
 #[test]
+fn whoever_cannot_leave_a_server_that_hangs_is_told_in_the_end() {
+    let server = Server::start(Flavour::MariaDb10, &[]);
+    on_both_engines(|engine| {
+        let body = (cluster(&server) + &user("app", "app")).replace(
+            "check_timeout = \"5s\"",
+            "check_timeout = \"1s\"\nconnect_timeout = \"1s\"\nserver_timeout = \"1s\"",
+        );
+        let sqluice = Start::new(engine, body).run_with_servers_up(1);
+        let (mut idle, mut busy) = (sqluice.app(), sqluice.app());
+        idle.execute("BEGIN");
+        busy.command(&query_payload(busy.capabilities, "SELECT SLEEP(1000)"));
+        server.pause();
+        let error = busy.reply(Shape::Results).expect("an error takes the place of the answer").error;
+        assert!(error.as_ref().is_some_and(|error| error.state.starts_with("08")), "{error:?}");
+        // Nothing on its connection has changed, and nothing tells when it would.
+        idle.await_close();
+        server.resume();
+        sqluice.await_health("s1", "up");
+    });
+}
+
+/// All checks but the first are an hour away: what sessions live through has to cause the next one.
+#[test]
+fn a_burst_of_broken_connections_causes_a_check_at_once() {
+    let server = Server::start(Flavour::MariaDb10, &[]);
+    on_both_engines(|engine| {
+        let body = cluster(&server).replace("check_interval = \"100ms\"", "check_interval = \"1h\"");
+        let sqluice = Start::new(engine, body + &user("app", "app")).run_with_servers_up(1);
+        let mut clients: Vec<Client> = (0..4).map(|_| sqluice.app()).collect();
+        server.kill();
+        sqluice.await_health("s1", "down");
+        clients.iter_mut().for_each(|client| drop(client.await_close()));
+        server.restart(&[]);
+        // And so does whoever waits for it.
+        eventually("a session gets in", || sqluice.login(&Account::new("app", "app")).ok()).ping();
+    });
+}
+
+#[test]
 fn a_login_into_a_server_that_hangs_ends_up_elsewhere() {
     let servers = two_servers(Flavour::MariaDb10);
     on_both_engines(|engine| {

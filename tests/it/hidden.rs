@@ -5,11 +5,13 @@ use crate::harness::{Client, Shape, fresh_name, wire::capability as cap};
 use crate::splitting::{Session, account, on_each_set};
 
 /// What a session finds in its schema beside the table.
-const CODE: [&str; 10] = [
+const CODE: [&str; 11] = [
     "CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
     "CREATE FUNCTION f_set (a INT) RETURNS INT NO SQL BEGIN SET @u1 = a; RETURN a; END",
     "CREATE FUNCTION f_into (a INT) RETURNS INT READS SQL DATA BEGIN SELECT a INTO @u2; RETURN a; END",
     "CREATE FUNCTION f_write (a INT) RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO log (v) VALUES (a); RETURN a; END",
+    "CREATE FUNCTION f_precise (a INT) RETURNS INT NO SQL \
+     BEGIN SET SESSION div_precision_increment = a; RETURN a; END",
     "CREATE PROCEDURE p_precise (a INT) SET @@div_precision_increment = a",
     "CREATE VIEW v_plain AS SELECT id, n FROM t",
     "CREATE VIEW v_set AS SELECT f_set(9) AS w",
@@ -45,6 +47,16 @@ fn what_a_view_sets_is_set_for_the_session() {
             assert_eq!(session.client.value(&format!("SELECT {variable}")), value, "{view}");
             session.client.ask(Shape::Single, &[0x1F]).ok();
         }
+    });
+}
+
+/// Where rows end with an EOF packet, MySQL tells of it with the next OK packet.
+#[test]
+fn what_a_function_sets_is_set_where_the_session_reads() {
+    in_each_framing(|session| {
+        session.assert_reads_leave();
+        assert_eq!(session.client.value("SELECT f_precise(8)"), "8");
+        assert_eq!(session.client.value("SELECT 1 / 7"), "0.14285714");
     });
 }
 

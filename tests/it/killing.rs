@@ -162,3 +162,37 @@ fn a_kill_inside_other_statements_is_left_to_the_server() {
         client.ping();
     });
 }
+
+/// Until a session has given its connection back.
+fn await_homeless(sqluice: &Sqluice, client: &Client) {
+    eventually("the session has no server", || {
+        let is_it = |row: &serde_json::Value| row["id"] == client.connection_id() && row["server"].is_null();
+        sqluice.sessions().iter().any(is_it).then_some(())
+    });
+}
+
+#[test]
+fn a_session_that_has_lent_its_connection_away_is_killed_by_its_own_user() {
+    let server = Server::shared(Flavour::MariaDb10);
+    let lends =
+        |name| user(name, name).replace("pool = \"main\"\n", "pool = \"main\"\nbackend_reuse = \"transaction\"\n");
+    on_both_engines(|engine| {
+        let body = cluster(server) + &lends("app") + &lends("other");
+        let sqluice = Start::new(engine, body).workers(4).run_with_servers_up(1);
+        let mut killer = sqluice.app();
+        let mut stranger = sqluice.login(&Account::new("other", "other")).expect("other logs in");
+        for _ in 0..4 {
+            let mut victim = sqluice.app();
+            victim.ping();
+            await_homeless(&sqluice, &victim);
+            let id = victim.connection_id();
+            killer.execute(&format!("KILL QUERY {id}"));
+            let error = stranger.query(&format!("KILL {id}")).failed();
+            assert_eq!(error.code, 1095, "{error}");
+            victim.ping();
+            await_homeless(&sqluice, &victim);
+            killer.execute(&format!("KILL {id}"));
+            victim.await_close();
+        }
+    });
+}

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("protocol", &[]),
     ("sql", &[]),
     ("slab", &[]),
@@ -23,7 +23,8 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("failover", &["protocol", "config", "topology", "monitor"]),
     ("admin", &["latency", "protocol", "sql", "config", "topology", "route", "failover"]),
     ("standin", &["protocol"]),
-    ("worker", &["latency", "protocol", "config", "topology", "route", "pool", "session", "io", "slab"]),
+    ("tls", &["config"]),
+    ("worker", &["latency", "protocol", "config", "topology", "route", "pool", "session", "io", "tls", "slab"]),
 ];
 
 const MAY_IMPORT_ANYTHING: [&str; 4] = ["server", "demo", "main", "lib"];

@@ -4,6 +4,7 @@
 //! where it is missing; nothing is ever skipped.
 
 mod admin;
+mod aftermath;
 mod checking;
 mod commands;
 mod compare;
@@ -18,6 +19,7 @@ mod killing;
 mod layering;
 mod leaks;
 mod login;
+mod maintenance;
 mod offline;
 mod oracle;
 mod pair;
@@ -34,5 +36,6 @@ mod routing;
 mod sets;
 mod splitting;
 mod sql;
+mod tls;
 mod trackers;
 mod tuning;

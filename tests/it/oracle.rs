@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use crate::harness::{Engine, Flavour, Galera, Server, Sqluice, Start, Trio, split_galera, split_trio};
-use generate::generate;
-use judge::{Trial, shrink};
+use crate::harness::{Engine, Flavour, Galera, Server, Sqluice, Start, Trio, lend_trio, split_galera, split_trio};
+use generate::{generate, giving_way};
+use judge::{Ending, Trial, shrink};
 use program::Program;
 use schema::SpareEngine;
 
@@ -18,6 +18,7 @@ mod play;
 mod program;
 #[path = "../sim/random.rs"]
 mod random;
+mod rival;
 mod schema;
 
 /// Steps of a program: long enough for states to meet, short enough to be shrunk quickly.
@@ -39,6 +40,15 @@ struct Set<'a> {
     settle: &'a dyn Fn(),
     replicas: &'a [Server],
     pace: Pace,
+    tenure: Tenure,
+}
+
+/// How long a session has its connection to the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tenure {
+    Session,
+    /// There is one, which every session gives back between its transactions.
+    Transaction,
 }
 
 /// How close behind the primary the replicas are, and so how many reads they get to run.
@@ -54,7 +64,7 @@ impl Pace {
     fn reads_min(self, programs: usize) -> usize {
         match self {
             Pace::AtOnce => programs / 2,
-            Pace::Lagging => 1,
+            Pace::Lagging => programs / 10,
         }
     }
 }
@@ -69,6 +79,7 @@ impl<'a> Set<'a> {
             settle,
             replicas,
             pace: Pace::AtOnce,
+            tenure: Tenure::Session,
         }
     }
 
@@ -81,11 +92,20 @@ impl<'a> Set<'a> {
             settle,
             replicas,
             pace: Pace::AtOnce,
+            tenure: Tenure::Session,
         }
     }
 
     fn sqluice(&self, engine: Engine) -> Sqluice {
         Start::new(engine, self.configuration.clone()).log_level("info").run_with_servers_up(3)
+    }
+
+    fn program(&self, seed: u64) -> Program {
+        let program = generate(seed, self.primary.flavour, STEPS);
+        match self.tenure {
+            Tenure::Session => program,
+            Tenure::Transaction => giving_way(program),
+        }
     }
 
     /// The schemas of all programs first, and once the wait for them: a replica that lags is slow to have them.
@@ -101,39 +121,49 @@ impl<'a> Set<'a> {
     fn prove(&self, seeds: std::ops::Range<u64>) {
         let flavour = self.primary.flavour;
         self.replicas.iter().for_each(Server::listen);
-        let trials = self.trials(seeds.map(|seed| generate(seed, flavour, STEPS)));
+        let trials = self.trials(seeds.map(|seed| self.program(seed)));
         let mut failures = Vec::new();
+        let mut forgotten = 0;
         for (half, engine) in [Engine::IoUring, Engine::Epoll].into_iter().enumerate() {
             let sqluice = self.sqluice(engine);
             for trial in trials.iter().filter(|trial| trial.program.seed % 2 == half as u64) {
-                if failures.len() < FAILURES_MAX
-                    && let Some(failure) = self.try_out(trial, &sqluice)
-                {
-                    eprintln!("{flavour:?}, {engine:?}: {failure}");
-                    failures.push(failure);
+                if failures.len() == FAILURES_MAX {
+                    break;
+                }
+                match self.try_out(trial, &sqluice) {
+                    Ok(Ending::Whole) => {}
+                    Ok(Ending::Forgotten) => forgotten += 1,
+                    Err(failure) => {
+                        eprintln!("{flavour:?}, {engine:?}: {failure}");
+                        failures.push(failure);
+                    }
                 }
             }
         }
         assert!(failures.is_empty(), "{} programs can tell sqluice from the server; see above", failures.len());
+        assert!(forgotten <= trials.len() / 2, "{forgotten} of {} programs ended early: too many", trials.len());
         // Every program reads this table many times; nothing else does. Applying what the primary wrote is no statement.
         let reads: usize = self.replicas.iter().map(|replica| replica.heard("FROM t1")).sum();
         assert!(
-            reads >= self.pace.reads_min(trials.len()).max(1),
+            reads >= self.pace.reads_min(trials.len()),
             "{reads} reads of {} programs ran at replicas: too few to prove anything",
             trials.len()
         );
     }
 
     /// What is wrong with a program, if anything is, at its shortest.
-    fn try_out(&self, trial: &Trial, sqluice: &Sqluice) -> Option<String> {
-        let first = trial.run(self.primary, sqluice, PATIENCE)?;
+    fn try_out(&self, trial: &Trial, sqluice: &Sqluice) -> Result<Ending, String> {
+        let first = match trial.run(self.primary, sqluice, PATIENCE) {
+            Ok(ending) => return Ok(ending),
+            Err(difference) => difference,
+        };
         let again = |program: &Program| {
             let trials = self.trials(std::iter::once(program.clone()));
-            trials[0].run(self.primary, sqluice, PATIENCE_WHILE_SHRINKING)
+            trials[0].run(self.primary, sqluice, PATIENCE_WHILE_SHRINKING).err()
         };
         let short = shrink(&trial.program, first.index, |program| again(program).map(|difference| difference.index));
         let why = again(&short).map_or_else(|| first.describe() + "  (not every time)\n", |last| last.describe());
-        Some(format!("{short}{why}"))
+        Err(format!("{short}{why}"))
     }
 }
 
@@ -166,6 +196,24 @@ fn replicas_of_mariadb_11_cannot_be_told_from_their_primary() {
 #[test]
 fn replicas_of_mysql_cannot_be_told_from_their_primary() {
     replicas_cannot_be_told(Flavour::MySql97);
+}
+
+/// Sessions that share one connection to the primary, each with its own to a replica.
+fn shared_connections_cannot_be_told(flavour: Flavour) {
+    let trio = Trio::start(flavour);
+    let settle = || trio.await_replicas();
+    let configuration = lend_trio(&trio, 1);
+    Set { configuration, tenure: Tenure::Transaction, ..Set::of_trio(&trio, &settle) }.prove(seeds(20));
+}
+
+#[test]
+fn a_shared_connection_to_mariadb_cannot_be_told_from_one_of_its_own() {
+    shared_connections_cannot_be_told(Flavour::MariaDb11);
+}
+
+#[test]
+fn a_shared_connection_to_mysql_cannot_be_told_from_one_of_its_own() {
+    shared_connections_cannot_be_told(Flavour::MySql97);
 }
 
 #[test]

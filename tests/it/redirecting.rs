@@ -286,3 +286,60 @@ fn a_user_who_wants_no_hop_is_handed_to_the_server_with_the_fewest_connections()
         assert_eq!((url_in(&other), other.value("SELECT 1").as_str()), (None, "1"), "others are served as ever");
     });
 }
+
+/// A balancer before two servers, `s1` and `s2`, at these addresses.
+fn before(engine: Engine, servers: [SocketAddr; 2]) -> Sqluice {
+    let real = Server::shared(Flavour::MariaDb10);
+    let mut body = cluster_on(&[real, real]).replace("hold_timeout = \"10s\"", "hold_timeout = \"1500ms\"");
+    for address in servers {
+        body = body.replacen(&format!("\"{}\"", real.address), &format!("'{address}'"), 1);
+    }
+    Start::new(engine, body + &user("app", "app")).run_with_servers_up(2)
+}
+
+/// A balancer that others have for a server: their health checks log in to it, too.
+fn behind(engine: Engine, server: &Server) -> Sqluice {
+    let body = settings("off") + &cluster(server) + &user("app", "app") + &user("monitor", "monitor");
+    Start::new(engine, body).run_with_servers_up(1)
+}
+
+#[test]
+fn a_server_that_sends_its_clients_on_is_followed_and_left_alone() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let leaving = behind(engine, server);
+        let front = before(engine, [leaving.address, server.address]);
+        // Both servers are used, and who is there stays.
+        let mut sessions: Vec<Client> = (0..4).map(|_| front.app()).collect();
+        assert!(!leaving.sessions().is_empty());
+        failover(&leaving, &["on", "--target", &server.address.to_string()]);
+        let left = eventually("the first one is left alone", || {
+            let mut client = front.app();
+            assert_eq!(client.value("SELECT 1"), "1", "no client notices");
+            client.quit();
+            let row = front.status()["clusters"][0]["servers"][0].clone();
+            (row["fitness"] == "last resort").then_some(row)
+        });
+        assert_eq!(
+            (&left["state"], &left["reason"]),
+            (&"up".into(), &"leaving: it sends its clients elsewhere".into())
+        );
+        sessions.iter_mut().for_each(|client| assert_eq!(client.value("SELECT 1"), "1"));
+    });
+}
+
+#[test]
+fn servers_that_send_their_clients_in_a_circle_are_named_to_the_client() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let pair = [behind(engine, server), behind(engine, server)];
+        let front = before(engine, [pair[0].address, pair[1].address]);
+        failover(&pair[0], &["on", "--target", &pair[1].address.to_string()]);
+        failover(&pair[1], &["on", "--target", &pair[0].address.to_string()]);
+        let error = refusal(front.address);
+        assert_eq!((error.code, error.state.as_str()), (1158, "08S01"));
+        assert!(error.message.contains("servers send their clients in a circle: s"), "{error}");
+        failover(&pair[1], &["off"]);
+        eventually("the circle is open", || front.login(&Account::new("app", "app")).ok());
+    });
+}

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::compare::execute_payload;
+use crate::harness::checker::Load;
 use crate::harness::{
     Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, eventually, on_both_engines, split_trio,
 };
@@ -130,6 +131,8 @@ fn another_tools_promotion_costs_a_pause_and_no_error() {
             let sqluice = set.in_front(engine);
             let rows: [AtomicUsize; CLIENTS] = [const { AtomicUsize::new(0) }; CLIENTS];
             let is_over = AtomicBool::new(false);
+            // It keeps books of transactions, too, which may be refused.
+            let books = Load::start(sqluice.address, set.primary(), 2);
             let more = |than: usize| {
                 eventually("all clients write", || {
                     rows.iter().all(|rows| rows.load(Ordering::Relaxed) >= than).then_some(())
@@ -156,6 +159,7 @@ fn another_tools_promotion_costs_a_pause_and_no_error() {
                 drop(ends);
                 load.into_iter().map(|client| client.join().expect("no client sees an error")).collect()
             });
+            books.stop(set.primary()).expect_quiet(&format!("{flavour:?}, {engine:?}: promotion by another tool"));
             let gap = writers.iter().map(|writer| writer.longest).max();
             eprintln!("{flavour:?}, {engine:?}: longest write {gap:?}");
             check_rows(&set, &table, &writers);

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Engine, Flavour, Group, Server, Sqluice, Start, Trio, eventually};
+use crate::harness::{Cutter, Engine, Flavour, Group, Server, Sqluice, Start, Trio, eventually};
 
 /// A check that takes too long would count as silence; here it may take as long as anything may.
 fn config(topology: &str, servers: &[Server]) -> String {
@@ -119,6 +119,29 @@ fn replicas_are_read_from_only_while_they_follow_closely() {
         receiving(troubled, "START");
         shown.await_fit(1);
 
+        // It hears nothing any more, over a connection that stands.
+        let link = Cutter::before(trio.primary().address);
+        troubled.follow_at(link.address);
+        shown.await_fit(1);
+        link.hush();
+        primary.execute("INSERT INTO test.t VALUES (10)");
+        shown.await_unfit(1, "further behind its primary than max_replica_lag (1.0 s)");
+        link.speak();
+        shown.await_fit(1);
+
+        // Who may not ask for it is told so, and measures by GTIDs alone.
+        let unprivileged = config("replication", &trio.servers)
+            .replace("{ user = \"monitor\", password = \"monitor\" }", "{ user = \"other\", password = \"other\" }");
+        let unprivileged = Start::new(Engine::Epoll, unprivileged).run_with_servers_up(3);
+        Shown(&unprivileged).await_alarm("db2 does not show its replication to the monitor's account");
+        troubled.stop_applying();
+        primary.execute("INSERT INTO test.t VALUES (11)");
+        Shown(&unprivileged).await_unfit(1, "further behind its primary than max_replica_lag (1.0 s)");
+        troubled.start_applying();
+        Shown(&unprivileged).await_fit(1);
+        drop(unprivileged);
+        shown.await_fit(1);
+
         // It breaks by a row that it should not have.
         troubled.root("SET sql_log_bin = 0; SET GLOBAL read_only = OFF; INSERT INTO test.t VALUES (2)");
         shown.await_alarm("db2 is a replica and takes writes");
@@ -161,7 +184,7 @@ fn replicas_are_read_from_only_while_they_follow_closely() {
 fn a_primary_that_returns_after_a_failover_is_not_used() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         let trio = Trio::start(flavour);
-        let sqluice = Start::new(Engine::Epoll, config("replication", &trio.servers)).run_with_servers_up(3);
+        let mut sqluice = Start::new(Engine::Epoll, config("replication", &trio.servers)).run_with_servers_up(3);
         let shown = Shown(&sqluice);
         shown.await_field(0, "role", "primary");
         // All that it has was seen before it goes.
@@ -182,6 +205,11 @@ fn a_primary_that_returns_after_a_failover_is_not_used() {
         // With the new one gone there is none, whatever the old one says of itself.
         trio.servers[1].kill();
         shown.await_field(1, "state", "down");
+        assert_eq!(shown.field(0, "role"), "deposed primary");
+        // The next process has heard nothing of that but from the one before it.
+        sqluice.restart();
+        let shown = Shown(&sqluice);
+        shown.await_field(0, "state", "up");
         assert_eq!(shown.field(0, "role"), "deposed primary");
         set_writable(&trio.servers[0], false);
         shown.await_field(0, "role", "replica");

@@ -106,6 +106,28 @@ fn clients_take_turns_at_one_connection_and_keep_what_they_have_set() {
     });
 }
 
+#[test]
+fn what_a_sequence_gave_is_not_asked_of_another_connection() {
+    for flavour in [Flavour::MariaDb10, Flavour::MariaDb11] {
+        on_both_engines(|engine| {
+            let house = House::open(engine, flavour, 1);
+            let [mut first, mut second] = [house.client(), house.client()];
+            first.execute("CREATE SEQUENCE numbers");
+            assert_eq!(first.value("SELECT NEXTVAL(numbers)"), "1");
+            assert_eq!(first.value("SELECT LASTVAL(numbers)"), "1", "at once");
+            assert_eq!(second.value("SELECT 'taken'"), "taken");
+            for text in ["SELECT LASTVAL(numbers)", "SELECT PREVIOUS VALUE FOR numbers"] {
+                let error = first.query(text).failed();
+                assert_eq!(error.code, 1235, "{error}");
+            }
+            first.execute("BEGIN");
+            assert_eq!(first.value("SELECT NEXT VALUE FOR numbers"), "2");
+            assert_eq!(first.value("SELECT LASTVAL(numbers)"), "2");
+            first.execute("COMMIT");
+        });
+    }
+}
+
 /// Every connection of user app at the server.
 const HIS_CONNECTIONS: &str = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app' AND db = ";
 

@@ -422,6 +422,8 @@ fn reads_go_on_at_the_primary_while_no_replica_can_answer() {
             trio.replicas().iter().for_each(|replica| replica.stop_applying());
             session.client.execute("INSERT INTO t (n) VALUES (77)");
             assert_eq!(session.client.value("SELECT COUNT(*) FROM t WHERE n = 77"), "1");
+            session.client.change_user(&account(&session.database)).expect("app is let in again");
+            assert_eq!(session.client.value("SELECT COUNT(*) FROM t WHERE n = 77"), "1", "behind COM_CHANGE_USER");
             trio.replicas().iter().for_each(|replica| replica.start_applying());
             trio.await_replicas();
             // Both are gone, in the middle of a session that has used them.

@@ -3,7 +3,9 @@
 
 use crate::compare::{Parameter, Recorder, same};
 use crate::harness::wire::capability as cap;
-use crate::harness::{ALL_FLAVOURS, Account, Engine, Flavour, Sqluice, Start, Trio, on_both_engines, split_trio};
+use crate::harness::{
+    ALL_FLAVOURS, Account, Client, Engine, Flavour, Sqluice, Start, Trio, on_both_engines, split_trio,
+};
 
 const BASE: u64 = cap::USUAL | cap::MULTI_STATEMENTS;
 
@@ -28,7 +30,8 @@ fn sqluice(engine: Engine, trio: &Trio) -> Sqluice {
     Start::new(engine, split_trio(trio)).run_with_servers_up(3)
 }
 
-fn same_everywhere(scenario: impl Fn(Flavour, &mut Recorder)) {
+/// Runs the scenario directly and through sqluice in each of these modes, on every flavour's set and both engines.
+pub(crate) fn same_everywhere(scenario: impl Fn(Flavour, &mut Recorder)) {
     for flavour in ALL_FLAVOURS {
         let trio = Trio::shared(flavour);
         on_both_engines(|engine| {
@@ -118,6 +121,25 @@ fn transactions_are_told_as_servers_tell_them() {
                 "INSERT INTO t VALUES (1)",
             ],
         );
+    });
+}
+
+/// MySQL tells of the schema that an execution switched to and back, where ends of rows have no room for that, in the OK of
+/// another command.
+#[test]
+fn the_schema_of_an_execution_is_told_when_a_server_would_tell_it() {
+    same_everywhere(|_, session| {
+        let statement = session.prepare("SELECT 1 / 0");
+        session.execute(statement, 0, &[]);
+        session.query("USE test");
+        session.execute(statement, 0, &[]);
+        say(session, &["SELECT 1; BEGIN", "COMMIT"]);
+        // What the first asks, home is asked when the session has another schema.
+        for question in ["SHOW WARNINGS; SELECT 2", "SELECT 2; SELECT FOUND_ROWS()"] {
+            let statement = session.prepare("SELECT 1 / 0");
+            session.execute(statement, 0, &[]);
+            say(session, &["USE information_schema", question, "SELECT 1; BEGIN", "COMMIT", "USE test"]);
+        }
     });
 }
 
@@ -212,4 +234,53 @@ fn positions_that_a_mysql_server_tells_all_its_clients_are_told() {
         let packet = String::from_utf8_lossy(&reply.packets[0]);
         assert!(packet.contains(&uuid), "{packet:?} tells of a transaction of {uuid}");
     });
+}
+
+/// The one thing that clients may see otherwise. MariaDB flags EOF packets when something changed that it would tell of if they
+/// had room, and sqluice has home tell more than the client asked for: behind stored code, and where the client has its
+/// server track transactions without knowing trackers, it cannot know whose change the flag stands for.
+#[test]
+fn behind_stored_code_nothing_differs_but_the_flag_in_eof_packets() {
+    let trio = Trio::shared(Flavour::MariaDb10);
+    let database = trio.primary().fresh_database();
+    trio.primary().direct().execute(&format!(
+        "USE {database}; CREATE FUNCTION f_set (a INT) RETURNS INT NO SQL BEGIN SET @u1 = a; RETURN a; END; \
+         CREATE FUNCTION f_zone () RETURNS INT NO SQL BEGIN SET time_zone = '+01:00'; RETURN 1; END"
+    ));
+    trio.await_replicas();
+    let in_other_schema = format!("SELECT {database}.f_set(5), @u1");
+    let texts = [
+        "SELECT 'a read'",
+        "USE test",
+        &in_other_schema,
+        &format!("USE {database}"),
+        "SELECT f_zone()",
+        "SET session_track_transaction_info = 'CHARACTERISTICS'",
+        "SELECT 1; SELECT 2, 3",
+        "SELECT @u1, @@time_zone",
+    ];
+    on_both_engines(|engine| {
+        let sqluice = sqluice(engine, trio);
+        for capabilities in [BASE, BASE | cap::SESSION_TRACK] {
+            let account = Account::new("app", "app").database(&database).capabilities(capabilities);
+            let [mut direct, mut through] = [trio.primary().address, sqluice.address]
+                .map(|address| Client::login(address, &account).unwrap_or_else(|error| panic!("app logs in: {error}")));
+            // To one that knows trackers, what the flag stood for is told with that, or before.
+            let knows_trackers = capabilities != BASE;
+            for text in texts.into_iter().filter(|text| !knows_trackers || !text.contains("session_track")) {
+                let packets =
+                    |client: &mut Client| client.query(text).ok().packets.into_iter().map(without_flag).collect();
+                let (expected, found): (Vec<_>, Vec<_>) = (packets(&mut direct), packets(&mut through));
+                assert_eq!(found, expected, "{text}, capabilities {capabilities:#x}");
+            }
+        }
+    });
+}
+
+/// An EOF packet without the flag of state changes.
+fn without_flag(mut packet: Vec<u8>) -> Vec<u8> {
+    if let [0xFE, _, _, _, high] = &mut packet[..] {
+        *high &= !0x40;
+    }
+    packet
 }

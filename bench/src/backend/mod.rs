@@ -79,8 +79,7 @@ impl Backend {
             }
             Choice::Given(address) => {
                 let account = account.ok_or("a server that is given needs `--user` and `--password-env`")?;
-                let target =
-                    Target { address, primary: address, replica: None, account, comparison: Comparison::Shape };
+                let target = Target { comparison: Comparison::Shape, account, ..Target::stand_in(address) };
                 let schema = Schema::create(&target, connections)?;
                 Ok(Backend { target, _schema: Some(schema), _started: None, _stand_in: None })
             }

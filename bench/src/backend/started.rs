@@ -47,7 +47,7 @@ impl Started {
         }
         // Of the scripts: may do everything but what only administrators do.
         let account = Account { user: "app".to_owned(), password: "app".to_owned() };
-        Ok((started, Target { address, primary: address, replica: None, account, comparison: Comparison::Shape }))
+        Ok((started, Target { comparison: Comparison::Shape, account, ..Target::stand_in(address) }))
     }
 
     fn keep(folder: &Path) -> io::Result<Started> {

@@ -42,6 +42,7 @@ socket = "{socket}"
 [[listener]]
 name = "bench"
 address = "{address}"
+tls = "disabled"
 
 [cluster.bench]
 topology = "static"
@@ -96,6 +97,7 @@ socket = "{socket}"
 [[listener]]
 name = "bench"
 address = "{address}"
+tls = "disabled"
 
 [pool.first]
 cluster = "c0"

@@ -1,5 +1,7 @@
 //! One MySQL connection, and requests whose reply is known: to the last byte, or in its shape.
 
+use std::net::SocketAddr;
+
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 
@@ -8,11 +10,13 @@ use super::shape::{Follower, Progress};
 use crate::dataset::Shape;
 use crate::program::Exchange;
 use crate::reply::{Comparison, Expected, STATEMENT_ID_IN_REPLY};
-use crate::target::{SCHEMA, Target};
+use crate::target::{Failovers, SCHEMA, Target};
 use crate::wire::{command, first_packet};
 
 /// Bytes taken from the socket at once, at most.
 const CHUNK_MAX: usize = 256 * 1024;
+/// Servers in a row that may send a login on.
+const HOPS_MAX: usize = 8;
 /// Enough for a greeting, and for what an error has to say.
 const CHUNK_MIN: usize = 1024;
 
@@ -37,9 +41,26 @@ impl Client {
         database: Option<&[u8]>,
         reply_length: usize,
     ) -> Result<Client, Fault> {
-        let stream = TcpStream::connect_addr(target.address)
-            .await
-            .map_err(|error| Fault::Socket { doing: "connecting", error })?;
+        let mut address = target.address;
+        for _ in 0..=HOPS_MAX {
+            let login = Client::log_in_at(address, target, database, reply_length).await;
+            let elsewhere = login.as_ref().err().and_then(Fault::elsewhere);
+            match elsewhere.filter(|_| target.failovers == Failovers::Follow) {
+                Some(elsewhere) => address = elsewhere?,
+                None => return login,
+            }
+        }
+        Err(Fault::StrangeLogin(format!("more than {HOPS_MAX} servers in a row send it on, the last one to {address}")))
+    }
+
+    async fn log_in_at(
+        address: SocketAddr,
+        target: &Target,
+        database: Option<&[u8]>,
+        reply_length: usize,
+    ) -> Result<Client, Fault> {
+        let stream =
+            TcpStream::connect_addr(address).await.map_err(|error| Fault::Socket { doing: "connecting", error })?;
         stream.set_nodelay(true).map_err(|error| Fault::Socket { doing: "connecting", error })?;
         // One byte more than the reply, so that surplus bytes are seen in the same read.
         let chunk = Vec::with_capacity((reply_length + 1).clamp(CHUNK_MIN, CHUNK_MAX));

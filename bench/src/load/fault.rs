@@ -1,6 +1,10 @@
 //! Why a connection of the load generator did not get what it asked for.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::{fmt, io};
+
+use sqluice::protocol::error_code::ErrorCode;
+use sqluice::protocol::redirect::{self, INSTANT_FAILOVER_CODES};
 
 /// Why a connection of the load generator did not get what it asked for.
 #[derive(Debug)]
@@ -43,6 +47,17 @@ impl fmt::Display for Fault {
             Fault::WrongShape(what) => write!(f, "wrong reply: {what}"),
             Fault::NoReply => write!(f, "no reply"),
         }
+    }
+}
+
+impl Fault {
+    /// Where a refused login is told to go, if it is; an error if that has no address.
+    pub(super) fn elsewhere(&self) -> Option<Result<SocketAddr, Fault>> {
+        let Fault::Refused { code, message } = self else { return None };
+        let is_known = INSTANT_FAILOVER_CODES.contains(&ErrorCode(*code));
+        let target = redirect::target_of_message(message.as_bytes()).filter(|_| is_known)?;
+        let found = (target.host(), target.port()).to_socket_addrs().map(|mut found| found.next());
+        Some(found.ok().flatten().ok_or_else(|| Fault::StrangeLogin(format!("{target} has no address"))))
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::reply::Replies;
+use crate::target::Failovers;
 use crate::wire::{OK_PAYLOAD, ResultEnd, SessionState, first_packet, write_packet};
 
 /// Serves one connection after its login: `answer` gets the number of each command, from 0, and gives its reply.
@@ -161,4 +162,44 @@ fn one_wrong_byte_is_found() {
     let generator = Generator::start(&load, &cpus[..1]).expect("a login");
     let fault = generator.run_for(Duration::from_secs(10)).expect_err("the byte is seen");
     assert!(fault.to_string().contains("wrong from byte 80 on"), "{fault}");
+}
+
+/// Sends each client on with such an error; `message` is told its own address.
+fn send_on(message: impl Fn(SocketAddr) -> String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let message = message(address);
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.expect("a client");
+            socket.write_all(&crate::stand_in::greeting(1)).expect("a greeting");
+            read_packet(&mut socket).expect("a login");
+            let mut error = Vec::new();
+            let payload = [&4196_u16.to_le_bytes()[..], b"#HY000", message.as_bytes()].concat();
+            write_packet(&mut error, 2, &[&[0xFF], &payload[..]].concat());
+            socket.write_all(&error).expect("an error");
+        }
+    });
+    address
+}
+
+fn log_in(target: &Target) -> Result<(), Fault> {
+    let mut runtime = monoio::RuntimeBuilder::<monoio::FusionDriver>::new().build().expect("a runtime");
+    runtime.block_on(client::Client::log_in(target, 0)).map(drop)
+}
+
+#[test]
+fn a_login_goes_where_it_is_sent_if_it_is_to() {
+    let server = serve(|_, _| point_reply());
+    let second = send_on(|_| format!("|in maintenance|{server}"));
+    let first = send_on(|_| format!("|in maintenance|{second}"));
+    let refusing = Target { failovers: Failovers::Refuse, ..Target::stand_in(first) };
+    assert!(matches!(log_in(&refusing), Err(Fault::Refused { code: 4196, .. })));
+    log_in(&Target::stand_in(first)).expect("the second one's server lets it in");
+}
+
+#[test]
+fn a_login_that_is_sent_in_a_circle_ends() {
+    let circle = send_on(|itself| format!("|in maintenance|{itself}"));
+    assert!(matches!(log_in(&Target::stand_in(circle)), Err(Fault::StrangeLogin(_))));
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::super::state::State;
 use super::*;
 use crate::protocol::auth::Secret;
@@ -39,6 +41,9 @@ fn replica(number: u16, received: &str, applied: &str) -> Member {
         port: 3306,
         server_id: 1,
         receives: true,
+        link_error: 0,
+        pulse: "binlog.000001 4 7".to_owned(),
+        heartbeat: Some(Duration::from_secs(1)),
         applier: Applier::Runs,
         uses_gtid: true,
         received: position(received),
@@ -102,11 +107,13 @@ fn a_switchover_opens_the_new_primary_only_when_it_has_what_the_closed_old_one_h
     let expected = [
         format!("db1 Before {}", steps::OPEN_TRANSACTIONS),
         "db1 Before SET GLOBAL read_only = ON".to_owned(),
+        "db1 Before KILL <each connection that may still write>".to_owned(),
         "db3 Before SELECT MASTER_GTID_WAIT('<all that the old primary has>', 1)".to_owned(),
         "db3 Before STOP SLAVE".to_owned(),
         "db3 Decisive SET GLOBAL read_only = OFF".to_owned(),
         "db3 After RESET SLAVE ALL".to_owned(),
         format!("db2 After STOP SLAVE; {change}, MASTER_USE_GTID = slave_pos; START SLAVE"),
+        "db1 After ".to_owned(),
         format!(
             "db1 After STOP SLAVE; SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos; {change}, \
              MASTER_USER = 'repl', MASTER_PASSWORD = <masked>, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, \
@@ -133,6 +140,58 @@ fn a_failover_stops_all_from_receiving_before_it_looks_who_has_most() {
          MASTER_USE_GTID = slave_pos; START SLAVE",
     ];
     assert_eq!(lines(&plan, &members), expected);
+}
+
+fn hung() -> Member {
+    member(1, Sighting::Silent("nothing within 2s".to_owned()))
+}
+
+#[test]
+fn replicas_of_mysql_call_a_primary_that_hangs_before_anything_else() {
+    let of_mysql = |member: Member| with_state(member, |state| state.family = Family::MySql);
+    let replicas = [replica(2, "0-1-9", "0-1-9"), replica(3, "0-1-9", "0-1-9")].map(of_mysql);
+    let [two, three] = replicas;
+    let plan = plan(&[hung(), two, three], None, &account()).expect("whether it lives is found out on the way");
+    let shown: Vec<_> =
+        plan.steps[..5].iter().map(|step| (step.at, step.action.shown(Family::MySql).join("; "))).collect();
+    let call = || "STOP REPLICA IO_THREAD; START REPLICA IO_THREAD".to_owned();
+    let stop = || "STOP REPLICA IO_THREAD".to_owned();
+    assert_eq!(shown, [(1, call()), (2, call()), (1, String::new()), (1, stop()), (2, stop())]);
+    assert_eq!(plan.steps[2].action, Action::AwaitNoAnswerTo(vec![1, 2]));
+    let undone: Vec<String> = plan.steps[..5].iter().flat_map(|step| &step.undo).map(ToString::to_string).collect();
+    assert_eq!(undone, ["START REPLICA IO_THREAD"; 4]);
+}
+
+#[test]
+fn replicas_of_mariadb_wait_for_the_heartbeat_of_a_primary_that_hangs() {
+    let beats = |number, seconds: Option<u64>| {
+        with_source(replica(number, "0-1-9", "0-1-9"), |source| source.heartbeat = seconds.map(Duration::from_secs))
+    };
+    let planned =
+        plan(&[hung(), beats(2, Some(1)), beats(3, Some(3))], None, &account()).expect("they have heartbeats");
+    assert_eq!(planned.steps[0].action, Action::AwaitSilence(vec![1, 2], Duration::from_secs(7)));
+    assert_eq!(
+        lines(&planned, &[hung(), beats(2, None), beats(3, None)])[1..3],
+        ["db2 Before STOP SLAVE IO_THREAD", "db3 Before STOP SLAVE IO_THREAD"]
+    );
+    check_refused(
+        &[hung(), beats(2, Some(1)), beats(3, Some(30))],
+        None,
+        "db3 is still connected to db1, and has no heartbeat",
+    );
+    check_refused(&[hung(), beats(2, None), beats(3, Some(1))], None, "db2 is still connected to db1");
+    // Those who have given the connection up need not be asked.
+    check_chosen(&[hung(), orphan(2, "0-1-9", "0-1-9"), beats(3, Some(1))], None, 1);
+}
+
+#[test]
+fn a_primary_that_refuses_a_replica_has_answered_it() {
+    let answers = |receives, error| {
+        let member = with_source(replica(2, "", ""), |source| (source.receives, source.link_error) = (receives, error));
+        member.source().expect("it follows").answers()
+    };
+    assert!(answers(true, 0) && answers(false, 1040) && answers(false, 3032));
+    assert!(!answers(false, 0) && !answers(false, 2003) && !answers(false, 2013));
 }
 
 #[test]
@@ -171,7 +230,11 @@ fn the_loss_of_a_primary_has_to_be_certain() {
     let silent = |number| member(number, Sighting::Silent("nothing within 1s".to_owned()));
     // What cannot be reached from here may well be reached from elsewhere.
     let receiving = with_source(two.clone(), |source| source.receives = true);
-    check_refused(&[silent(1), receiving, three.clone()], None, "db2 still receives from db1: it is alive");
+    check_refused(
+        &[member(1, Sighting::Dead), receiving, three.clone()],
+        None,
+        "db2 still receives from db1: it is alive",
+    );
     check_chosen(&[silent(1), two.clone(), three.clone()], None, 2);
     let closed = told(1, true, "0-1-9", Link::None);
     check_refused(&[closed, two.clone(), three.clone()], None, "db1 answers and takes no writes");
@@ -236,8 +299,9 @@ fn who_comes_back_is_closed_and_compared_before_it_follows() {
     let follow = "db1 After STOP SLAVE; SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos; CHANGE MASTER TO \
                   MASTER_HOST = '10.0.0.2', MASTER_PORT = 3306, MASTER_USER = 'repl', MASTER_PASSWORD = <masked>, \
                   MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1; START SLAVE";
+    let shut = "db1 After KILL <each connection of a client>; SET GLOBAL read_only = ON";
     let open = [primary(1, "0-1-9"), new(), turned(3)];
-    check_rejoins(&open, Some((0, &["db1 After SET GLOBAL read_only = ON", "db1 After ", follow])));
+    check_rejoins(&open, Some((0, &[shut, "db1 After ", follow])));
     let closed = [told(1, true, "0-1-9", Link::None), new(), turned(3)];
     check_rejoins(&closed, Some((0, &["db1 After ", follow])));
     // One that was away with it follows it still.

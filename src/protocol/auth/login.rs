@@ -2,7 +2,7 @@
 //!
 //! The caller reads the greeting, sends the response that [`Login::begin`] gives it the proof for, and then hands
 //! each of the server's packets to [`Login::receive`] until one ends the login. A server is never sent a password
-//! in clear but over a UNIX socket, and no more switches are followed than there are plugins to try.
+//! in clear but where nobody listens, and no more switches are followed than there are plugins to try.
 //!
 //! Without TLS the key that a password is encrypted with is the one the server sends: who stands in between
 //! could send another.
@@ -26,6 +26,9 @@ use crate::protocol::{
 
 /// An account of MariaDB may list several plugins, and each but the first is a switch.
 const SWITCHES_MAX: u8 = 4;
+
+/// The plugin of accounts that somebody else judges, like PAM or LDAP.
+const CLEAR_PASSWORD: &[u8] = b"mysql_clear_password";
 
 /// MySQL's plugin without a cache on either side.
 const SHA256_PASSWORD: &[u8] = b"sha256_password";
@@ -60,8 +63,10 @@ enum Stage {
 /// Who could listen on the way to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    Network,
-    UnixSocket,
+    /// Whoever is in between.
+    Open,
+    /// Nobody: a UNIX socket, or inside TLS.
+    Private,
 }
 
 /// What to do next at a server.
@@ -108,7 +113,7 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Obstacle::UnknownPlugin => "this authentication plugin is not supported",
-            Obstacle::WantsCleartext => "the server wants the password in clear, which is not sent",
+            Obstacle::WantsCleartext => "the server wants the password in clear, which is sent only inside TLS",
             Obstacle::OnlyHashKnown => "the server needs the password, and only a hash of it is known",
             Obstacle::SeveralFactors => "the account has several authentication factors",
             Obstacle::TooManySwitches => "the server asks for one authentication plugin after the other",
@@ -129,14 +134,15 @@ impl Login {
                 (native, prove(native, &greeting.salt, credential).unwrap_or_default())
             }
         };
-        let login = Login { plugin, salt: greeting.salt, stage: Stage::Proved, switches: 0, way: Way::Network };
+        let login = Login { plugin, salt: greeting.salt, stage: Stage::Proved, switches: 0, way: Way::Open };
         (login, plugin, response)
     }
 
-    /// The server is reached over a UNIX socket, where nobody listens: it expects the password itself in place of RSA.
+    /// The server is reached over a UNIX socket or inside TLS, where nobody listens: it expects the password itself in
+    /// place of RSA.
     #[must_use]
-    pub fn over_unix_socket(self) -> Login {
-        Login { way: Way::UnixSocket, ..self }
+    pub fn in_private(self) -> Login {
+        Login { way: Way::Private, ..self }
     }
 
     /// Answers the server's next packet. `capabilities` are those that the handshake response named.
@@ -161,7 +167,10 @@ impl Login {
             if name == SHA256_PASSWORD {
                 return self.switch_to_sha256(&data, credential);
             }
-            let wants_cleartext = matches!(&name[..], b"mysql_clear_password" | b"dialog");
+            if name == CLEAR_PASSWORD && self.way == Way::Private {
+                return Ok(self.switch_to_clear(credential));
+            }
+            let wants_cleartext = name == CLEAR_PASSWORD || name == b"dialog";
             let why = if wants_cleartext { Obstacle::WantsCleartext } else { Obstacle::UnknownPlugin };
             return Ok(unanswerable(&name, why));
         };
@@ -177,7 +186,21 @@ impl Login {
         Ok(LoginStep::Send(response))
     }
 
-    /// `sha256_password`: the password under the server's key, each time. MySQL also asks users that it does not know for
+    /// `mysql_clear_password`: the password as it is, for a server that gives it to somebody else to judge.
+    fn switch_to_clear(&mut self, credential: &Credential) -> LoginStep {
+        if self.switches == SWITCHES_MAX {
+            return unanswerable(CLEAR_PASSWORD, Obstacle::TooManySwitches);
+        }
+        self.switches += 1;
+        self.stage = Stage::PasswordSent;
+        match credential {
+            Credential::Cleartext(password) => LoginStep::Send(with_nul(password).expose().to_vec()),
+            Credential::Empty => LoginStep::Send(vec![0]),
+            Credential::NativeStage1(_) => unanswerable(CLEAR_PASSWORD, Obstacle::OnlyHashKnown),
+        }
+    }
+
+    /// `sha256_password`: the password each time, under the server's key where somebody may listen. MySQL also asks users that it does not know for
     /// this plugin, now and then, and says only then that it does not know them.
     fn switch_to_sha256(&mut self, data: &[u8], credential: &Credential) -> Result<LoginStep, Malformed> {
         const KEY_WANTED: u8 = 0x01;
@@ -187,6 +210,10 @@ impl Login {
         self.switches += 1;
         self.salt = Salt::parse(data)?;
         let answer = match credential {
+            Credential::Cleartext(password) if !password.is_empty() && self.way == Way::Private => {
+                self.stage = Stage::PasswordSent;
+                with_nul(password).expose().to_vec()
+            }
             Credential::Cleartext(password) if !password.is_empty() => {
                 self.stage = Stage::Sha256KeyWanted;
                 vec![KEY_WANTED]
@@ -226,11 +253,11 @@ impl Login {
 
     fn full(&mut self, password: &Secret) -> LoginStep {
         match self.way {
-            Way::UnixSocket => {
+            Way::Private => {
                 self.stage = Stage::PasswordSent;
                 LoginStep::Send(with_nul(password).expose().to_vec())
             }
-            Way::Network => {
+            Way::Open => {
                 self.stage = Stage::KeyWanted;
                 LoginStep::Send(vec![KEY_WANTED])
             }
@@ -366,6 +393,7 @@ mod tests {
             response: &response,
             plugin_auth: true,
             learn_cleartext,
+            in_private: false,
             force_switch: false,
         });
         loop {
@@ -493,11 +521,25 @@ mod tests {
     }
 
     #[test]
+    fn where_nobody_listens_every_plugin_that_wants_the_password_gets_it() {
+        for (plugin, salt) in [(&b"sha256_password"[..], &FRESH.to_bytes()[..]), (b"mysql_clear_password", b"")] {
+            let sent = |credential: &Credential| {
+                let mut login = start(b"caching_sha2_password", credential).in_private();
+                receive(&mut login, &switch_to(plugin, salt), credential)
+            };
+            assert_eq!(sent(&password("pw")), LoginStep::Send(b"pw\0".to_vec()));
+            assert_eq!(sent(&Credential::Empty), LoginStep::Send(b"\0".to_vec()));
+            let plugin = plugin.to_vec();
+            assert_eq!(sent(&stage1("pw")), LoginStep::Unanswerable { plugin, why: Obstacle::OnlyHashKnown });
+        }
+    }
+
+    #[test]
     fn over_a_unix_socket_the_password_is_sent_as_it_is() {
         let credential = password("pw");
-        let mut login = start(b"caching_sha2_password", &credential).over_unix_socket();
+        let mut login = start(b"caching_sha2_password", &credential).in_private();
         assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Send(b"pw\0".to_vec()));
-        let mut login = start(b"mysql_native_password", &credential).over_unix_socket();
+        let mut login = start(b"mysql_native_password", &credential).in_private();
         receive(&mut login, &switch_to(b"caching_sha2_password", &[3; 20]), &credential);
         assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Send(b"pw\0".to_vec()), "after a switch too");
     }

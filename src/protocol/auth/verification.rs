@@ -6,13 +6,18 @@
 //!
 //! At most one switch of plugins is asked for: go-sql-driver refuses a second one.
 
+use sha2::{Digest, Sha256};
+
 use super::{
     Credential, Plugin, RsaKey, Secret, Verifier,
     caching_sha2::{self, FAST_OK, FULL_WANTED, KEY_WANTED, MORE_DATA},
-    native,
+    native::{self, Digest20},
     rsa::xor_with_salt,
 };
 use crate::protocol::handshake::{AuthSwitch, Salt};
+
+/// The plugin of a client that sends its password as it is.
+const CLEAR_PASSWORD: &[u8] = b"mysql_clear_password";
 
 /// Bytes of a proof of `caching_sha2_password`.
 const SHA2_PROOF_LENGTH: usize = 32;
@@ -34,6 +39,8 @@ pub struct VerifyRequest<'a> {
     pub plugin_auth: bool,
     /// The user's servers need a password that a hash cannot give: ask for it where only a hash is known.
     pub learn_cleartext: bool,
+    /// Nobody listens to the client: a password may come as it is.
+    pub in_private: bool,
     /// Ask for a new proof whatever came: COM_CHANGE_USER must not be proved with an old salt.
     pub force_switch: bool,
 }
@@ -66,12 +73,31 @@ pub enum DenyReason {
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     credential: Credential,
+    native: Option<NativeProof>,
+}
+
+/// What a password was proved with in the way of `mysql_native_password`.
+#[derive(Clone, Debug)]
+struct NativeProof {
+    stage2: Digest20,
+    salt: Salt,
 }
 
 impl Authenticated {
     /// What can log in at a server in the client's place.
     pub fn credential(&self) -> &Credential {
         &self.credential
+    }
+
+    /// What convinces a client of MariaDB that a certificate is ours which nobody has signed: only who knows its password
+    /// can say this of the certificate's fingerprint. Nothing where it did not prove its password in the native way.
+    ///
+    /// The form is that of the OK packets of MariaDB 11.4 and later.
+    pub fn assurance(&self, fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
+        let NativeProof { stage2, salt } = self.native.as_ref()?;
+        let digest = Sha256::new().chain_update(&stage2[..]).chain_update(salt.0).chain_update(fingerprint).finalize();
+        let digits = digest.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+        Some([b"\x01", digits.as_bytes()].concat())
     }
 
     /// The same, when nothing else is wanted.
@@ -84,6 +110,7 @@ impl Authenticated {
 #[derive(Debug)]
 pub struct Verification {
     stage: Stage,
+    in_private: bool,
 }
 
 /// What the client's next packet is.
@@ -102,7 +129,10 @@ enum Stage {
 impl Verification {
     /// Judges what the client opened with.
     pub fn begin(request: VerifyRequest<'_>) -> (Verification, Verify) {
-        let mut verification = Verification { stage: Stage::Over };
+        let mut verification = Verification { stage: Stage::Over, in_private: request.in_private };
+        if request.in_private && !request.force_switch && request.client_plugin == Some(CLEAR_PASSWORD) {
+            return (verification, judge_cleartext(request.response, request.verifier));
+        }
         let plugin = wanted_plugin(&request);
         let next = if needs_switch(&request, plugin) {
             verification.switch(plugin, request.fresh_salt)
@@ -116,6 +146,7 @@ impl Verification {
     pub fn receive(&mut self, payload: &[u8], verifier: &Verifier, key: &RsaKey) -> Verify {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Proof { plugin, salt } => self.judge_proof(plugin, salt, payload, verifier),
+            Stage::Password { .. } if self.in_private && payload != [KEY_WANTED] => judge_cleartext(payload, verifier),
             Stage::Password { salt } if payload == [KEY_WANTED] => {
                 self.stage = Stage::Ciphertext { salt };
                 Verify::Send([&[MORE_DATA], key.public_key_pem()].concat())
@@ -192,11 +223,13 @@ fn judge_native(response: &[u8], salt: Salt, verifier: &Verifier) -> Verify {
         Verifier::Cleartext(password) => *native::stage2(password.expose()),
         Verifier::DoubleSha1(stage2) => *stage2,
     };
-    match (native::stage1_of_proof(proof, &salt, &stage2), verifier) {
-        (Some(_), Verifier::Cleartext(password)) => accept(Credential::of_password(password.clone())),
-        (Some(stage1), Verifier::DoubleSha1(_)) => accept(Credential::NativeStage1(Secret::new(*stage1))),
-        (None, _) => Verify::Deny(DenyReason::WrongPassword),
-    }
+    let credential = match (native::stage1_of_proof(proof, &salt, &stage2), verifier) {
+        (Some(_), Verifier::Cleartext(password)) => Credential::of_password(password.clone()),
+        (Some(stage1), Verifier::DoubleSha1(_)) => Credential::NativeStage1(Secret::new(*stage1)),
+        (None, _) => return Verify::Deny(DenyReason::WrongPassword),
+    };
+    let native = Some(NativeProof { stage2: Digest20::new(stage2), salt });
+    Verify::Accept(Authenticated { credential, native })
 }
 
 fn judge_sha2(response: &[u8], salt: Salt, password: &Secret) -> Verify {
@@ -204,17 +237,23 @@ fn judge_sha2(response: &[u8], salt: Salt, password: &Secret) -> Verify {
         return Verify::Deny(DenyReason::WrongPassword);
     }
     let credential = Credential::of_password(password.clone());
-    Verify::SendThenAccept(vec![MORE_DATA, FAST_OK], Authenticated { credential })
+    Verify::SendThenAccept(vec![MORE_DATA, FAST_OK], Authenticated { credential, native: None })
 }
 
-/// Judges the password itself: under our key, or in clear from a client that trusts its way to us (a UNIX socket).
+/// Judges the password itself: under our key, or in clear from a client that trusts its way to us.
 fn judge_password(payload: &[u8], salt: Salt, verifier: &Verifier, key: &RsaKey) -> Verify {
-    let plaintext = if payload.len() == key.ciphertext_length() {
-        key.decrypt(payload).map(|hidden| xor_with_salt(hidden.expose(), &salt))
-    } else {
-        Some(Secret::new(payload))
-    };
-    let Some((0, password)) = plaintext.as_ref().and_then(|plaintext| plaintext.expose().split_last()) else {
+    if payload.len() != key.ciphertext_length() {
+        return judge_cleartext(payload, verifier);
+    }
+    match key.decrypt(payload) {
+        Some(hidden) => judge_cleartext(xor_with_salt(hidden.expose(), &salt).expose(), verifier),
+        None => Verify::Deny(DenyReason::Malformed),
+    }
+}
+
+/// Judges a password and its NUL.
+fn judge_cleartext(plaintext: &[u8], verifier: &Verifier) -> Verify {
+    let Some((0, password)) = plaintext.split_last() else {
         return Verify::Deny(DenyReason::Malformed);
     };
     let password = Secret::new(password);
@@ -229,7 +268,7 @@ fn judge_password(payload: &[u8], salt: Salt, verifier: &Verifier, key: &RsaKey)
 }
 
 fn accept(credential: Credential) -> Verify {
-    Verify::Accept(Authenticated { credential })
+    Verify::Accept(Authenticated { credential, native: None })
 }
 
 /// Feeds a client's packets, and sees that none of them is let in against a verifier that nothing matches.
@@ -250,6 +289,7 @@ pub(super) fn fuzz_verification(bytes: &[u8]) {
         response: packets.next().unwrap_or_default(),
         plugin_auth: choice & 2 != 0,
         learn_cleartext: choice & 4 != 0,
+        in_private: choice & 16 != 0,
         force_switch: choice & 8 != 0,
     };
     let (mut verification, mut next) = Verification::begin(request);
@@ -289,6 +329,7 @@ mod tests {
             response,
             plugin_auth: true,
             learn_cleartext: false,
+            in_private: false,
             force_switch: false,
         }
     }

@@ -46,6 +46,15 @@ impl GtidHistory {
         MySqlPosition::parse(bounded(executed)?).map(GtidHistory::MySql)
     }
 
+    /// Reads what a history is printed as.
+    pub fn parse(text: &[u8]) -> Result<GtidHistory, Malformed> {
+        // No position of MariaDB has a colon, and each of MySQL has one.
+        match text.contains(&b':') {
+            true => GtidHistory::parse_mysql(text),
+            false => GtidHistory::parse_mariadb(text, b""),
+        }
+    }
+
     /// Whether every transaction of `other` is surely in this one, too.
     pub fn covers(&self, other: &GtidHistory) -> bool {
         match (self, other) {
@@ -70,22 +79,25 @@ impl GtidHistory {
         (!rest.is_empty()).then_some(rest)
     }
 
+    /// What the server of number `own`, which has this history, has and `other` certainly lacks. A history of MariaDB that
+    /// came with a backup does not name every writer: one that `other` does not name counts if it is the server itself, or
+    /// has gone further than anybody there.
+    pub fn astray_from(&self, other: &GtidHistory, own: u32) -> Option<GtidHistory> {
+        match (self.beyond(other)?, other) {
+            (GtidHistory::MariaDb(MariaDbHistory { mut last }), GtidHistory::MariaDb(theirs)) => {
+                last.retain(|gtid| gtid.server == own || theirs.surely_lacks(gtid));
+                let rest = GtidHistory::MariaDb(MariaDbHistory { last });
+                (!rest.is_empty()).then_some(rest)
+            }
+            (rest, _) => Some(rest),
+        }
+    }
+
     /// Whether there is no transaction in it.
     pub fn is_empty(&self) -> bool {
         match self {
             GtidHistory::MariaDb(history) => history.last.is_empty(),
             GtidHistory::MySql(history) => history.is_empty(),
-        }
-    }
-
-    /// The part that the server of that id wrote itself, of MariaDB; of MySQL, where the id is in no GTID, everything.
-    pub fn written_by(self, server_id: u32) -> GtidHistory {
-        match self {
-            GtidHistory::MariaDb(MariaDbHistory { mut last }) => {
-                last.retain(|gtid| gtid.server == server_id);
-                GtidHistory::MariaDb(MariaDbHistory { last })
-            }
-            GtidHistory::MySql(_) => self,
         }
     }
 }
@@ -122,6 +134,12 @@ impl MariaDbHistory {
 
     fn beyond(&self, other: &MariaDbHistory) -> MariaDbHistory {
         MariaDbHistory { last: self.last.iter().filter(|mine| !other.has(mine)).copied().collect() }
+    }
+
+    /// Whether a transaction that is not known to be in it is certainly not.
+    fn surely_lacks(&self, gtid: &Gtid) -> bool {
+        let mut of_domain = self.last.iter().filter(|known| known.domain == gtid.domain);
+        self.place(gtid).is_ok() || of_domain.all(|known| known.sequence < gtid.sequence)
     }
 
     fn place(&self, gtid: &Gtid) -> Result<usize, usize> {

@@ -87,15 +87,25 @@ impl HandshakeResponse {
         Ok(Self { capabilities, max_packet, collation, user, auth_response, database, plugin, attributes })
     }
 
-    /// Appends the payload. `capabilities` says which fields are written; they must suit what the server offered.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let has = |capability| self.capabilities.contains(capability);
-        let mut writer = Writer::new(out);
+    /// Appends the payload of the SSLRequest that goes before this response, if it is to be said inside TLS.
+    pub fn encode_ssl_request(&self, out: &mut Vec<u8>) {
+        self.encode_opening(&mut Writer::new(out));
+    }
+
+    /// What response and SSLRequest begin with.
+    fn encode_opening(&self, writer: &mut Writer<'_>) {
         writer.u32(self.capabilities.low());
         writer.u32(self.max_packet);
         writer.u8(self.collation);
         writer.zeros(19);
         writer.u32(self.capabilities.extended());
+    }
+
+    /// Appends the payload. `capabilities` says which fields are written; they must suit what the server offered.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let has = |capability| self.capabilities.contains(capability);
+        let mut writer = Writer::new(out);
+        self.encode_opening(&mut writer);
         writer.nul_bytes(&self.user);
         encode_auth_response(&mut writer, self.capabilities, &self.auth_response);
         if has(Capabilities::CONNECT_WITH_DB) {
@@ -237,6 +247,17 @@ mod tests {
         let flags = (Capabilities::PROTOCOL_41 | Capabilities::SSL).low().to_le_bytes();
         let request = [&flags[..], &[0; 28]].concat();
         assert_eq!(ClientHello::parse(&request, Capabilities::NONE), Ok(ClientHello::SslRequest));
+    }
+
+    #[test]
+    fn the_request_that_goes_before_a_response_is_read_as_one() {
+        let mut response = parse(&corpus::openings()[0].response, Capabilities(u64::MAX));
+        response.capabilities |= Capabilities::SSL;
+        let (mut request, mut whole) = (Vec::new(), Vec::new());
+        response.encode_ssl_request(&mut request);
+        response.encode(&mut whole);
+        assert_eq!(ClientHello::parse(&request, Capabilities::NONE), Ok(ClientHello::SslRequest));
+        assert!(whole.starts_with(&request));
     }
 
     #[test]

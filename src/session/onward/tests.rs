@@ -8,7 +8,7 @@ use crate::{
     config::RedirectMode,
     protocol::{
         attributes,
-        packet::HEADER_LENGTH,
+        packet::{HEADER_LENGTH, Header},
         response::{OK_HEADER, OkPacket},
         status::StatusFlags,
     },
@@ -134,13 +134,13 @@ fn who_is_lent_a_connection_at_once_is_told_all_the_same() {
     assert_eq!(stage.log_in("lent", "secret", None), b"");
     stage.tell(Input::Lent(Loan { side: Side::Server, facts: facts(2), is_own: false, schema: None }));
     // The connection is made like a fresh one before the login is over.
-    let mut answers = 0;
-    while stage.to_client.is_empty() {
+    for _ in 0..10 {
         let said = stage.take_server();
-        assert!(!said.is_empty(), "the session says something more");
-        stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
-        answers += 1;
-        assert!(answers < 10);
+        let mut rest = &said[..];
+        while let Some(header) = Header::parse(rest) {
+            stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+            rest = &rest[HEADER_LENGTH + header.payload_length as usize..];
+        }
     }
     assert_eq!(told(&stage.take_client()).as_deref(), Some("mariadb://lb2:3307"));
 }

@@ -39,7 +39,8 @@ const EXPLAINED: Effects = Effects::SESSION_VARIABLES
     .with(Effects::LAST_INSERT_ID);
 
 /// Effects of code that is not in the text.
-const HIDDEN: Effects = Effects::STORED_CODE.with(Effects::ANYTHING).with(Effects::UNSEEN).with(Effects::EXECUTES);
+pub(super) const HIDDEN: Effects =
+    Effects::STORED_CODE.with(Effects::ANYTHING).with(Effects::UNSEEN).with(Effects::EXECUTES);
 
 /// Variables set by the text: with several in one statement that fails, some may be set.
 const SETTINGS: Effects = Effects::SESSION_VARIABLES
@@ -122,7 +123,9 @@ impl Split {
     /// The read under way is repeated at home: what home must get.
     pub(in crate::session) fn repeat_at_home(&mut self) -> Vec<u8> {
         self.current.at = Side::Server;
-        self.current.changes_unseen = true;
+        let payload = std::mem::take(&mut self.retained);
+        self.current.changes_unseen = self.may_change_unseen(&payload);
+        self.retained = payload;
         self.counts.count_repeated();
         self.repetition()
     }
@@ -151,7 +154,7 @@ impl Split {
             self.looked_in_transaction = false;
         }
         self.note_cursor(error, status);
-        self.executed(error, status, now);
+        self.executed(end, status, now);
         self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
         match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {
             Some(replica) => {
@@ -172,7 +175,7 @@ impl Split {
     fn note_last(&mut self, end: ReplyEnd) {
         let at = self.current.at;
         match self.current.kind {
-            Kind::Other => return,
+            Kind::Other => return self.note_command(end),
             // It leaves conditions, and no count of rows.
             Kind::Prepare(_) => {}
             // FOUND_ROWS() is still that of the query.
@@ -186,15 +189,42 @@ impl Split {
             }
         }
         let leaves_some = end.error.is_some() || end.warnings > 0;
+        let is_elsewhere = at == Side::Replica || self.gives_home_back();
+        self.conditions.counted((is_elsewhere && end.error.is_none()).then_some(end.warnings));
         self.current.leaves_conditions |= leaves_some;
         if leaves_some || !self.current.keeps_conditions {
             self.conditions.left(at, leaves_some);
         }
     }
 
+    /// A command that is no statement was answered: the count of rows is its own, as is the error if it failed.
+    fn note_command(&mut self, end: ReplyEnd) {
+        let is_plain_text = end.status.is_none() && end.error.is_none();
+        if is_plain_text {
+            return;
+        }
+        (self.last, self.last_counts_none) = (self.current.at, false);
+        match end.error {
+            Some(_) => {
+                self.conditions.left(self.current.at, true);
+                self.conditions.one_more();
+            }
+            None if self.current.recounts => {}
+            // To MySQL COM_STMT_RESET is a new statement.
+            None => self.conditions.counted(self.gives_home_back().then_some(0)),
+        }
+    }
+
+    /// What home's answer to the command under way has to count in place of what it counts.
+    pub(super) fn recount(&self) -> Option<u16> {
+        if self.current.recounts { self.conditions.count() } else { None }
+    }
+
     /// A statement ran at home.
-    fn executed(&mut self, error: Option<u16>, status: StatusFlags, now: Instant) {
+    fn executed(&mut self, end: ReplyEnd, status: StatusFlags, now: Instant) {
+        let error = end.error;
         let effects = self.current.classification.effects;
+        let hides_code = effects.intersects(HIDDEN) || self.reads_what_may_hide_code();
         match error {
             None => {
                 self.pins.executed(effects);
@@ -214,12 +244,15 @@ impl Split {
         // Of `SET @@name` MariaDB tells only by its text. A connection that is lent is not asked behind every such statement.
         let may_set = effects.intersects(Effects::ANYTHING) && matches!(self.family, sql::Family::MariaDb { .. });
         self.may_have_set_unseen |= may_set && self.lent.is_none();
-        match effects.intersects(HIDDEN) {
+        match hides_code {
             true if self.only_triggers_may_run() => self.journal.doubt_user_variables(),
             true => self.journal.forget_user_variables(),
             false => {}
         }
         let says_more = self.current.state_changed || self.has_unexplained(status);
+        if hides_code && end.has_rows && self.tells_nothing_behind_rows() {
+            self.pins.hidden();
+        }
         if says_more && (effects.intersects(HIDDEN) || !effects.intersects(EXPLAINED)) && !self.is_plain_command() {
             self.pins.hidden();
         }
@@ -256,6 +289,16 @@ impl Split {
     /// Where results end with EOF packets, these say that something changed, and not what.
     pub(super) fn has_unexplained(&self, status: StatusFlags) -> bool {
         self.eof_tells_nothing && status.contains(StatusFlags::SESSION_STATE_CHANGED) && !self.current.has_trackers
+    }
+
+    /// A plain read may run stored code: a view's, or what a replica refused for some reason.
+    fn reads_what_may_hide_code(&self) -> bool {
+        self.current.changes_unseen && self.current.classification.effects.is_empty()
+    }
+
+    /// MySQL's EOF packets do not even say that something changed.
+    fn tells_nothing_behind_rows(&self) -> bool {
+        self.eof_tells_nothing && matches!(self.family, sql::Family::MySql { .. })
     }
 
     fn is_plain_command(&self) -> bool {

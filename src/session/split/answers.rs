@@ -44,6 +44,7 @@ impl Split {
             (Chore::Repeat, _) => {
                 (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
                 self.conditions.repeated();
+                self.note_schema_of_repetition();
                 self.home_caught_up();
                 self.with_lent(Lent::was_repeated);
             }
@@ -82,6 +83,9 @@ impl Split {
                 let id = position_in(&values).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
                 self.with_lent(|lent| lent.has_insert_id(id.unwrap_or(0)));
             }
+            (Chore::Stock, Answer::Row(values)) => self.take_stock(Some(values)),
+            (Chore::Stock, _) => self.take_stock(None),
+            (Chore::Proof, Answer::Row(values)) => return self.compare_stock(&values),
             (Chore::HomePrepare(_), _) => {
                 self.with_lent(Lent::is_done_with_reading);
                 return Err(Unsayable);
@@ -94,7 +98,8 @@ impl Split {
                 | Chore::HomeTheirs
                 | Chore::HomeSettings
                 | Chore::HomeRole
-                | Chore::InsertId,
+                | Chore::InsertId
+                | Chore::Proof,
                 _,
             ) => return Err(Unsayable),
             (_, answer) => return self.replica_answered(chore, answer, status),
@@ -122,6 +127,7 @@ impl Split {
                 replica.must_reset = false;
                 replica.lacks_autocommit = !status.contains(StatusFlags::AUTOCOMMIT);
             }
+            (Chore::Collation, Answer::Done) => replica.needs_collation = false,
             (Chore::Schema, Answer::Done) => replica.schema = schema,
             (Chore::Settings, Answer::Done) => replica.applied = Some(version),
             (Chore::Role, Answer::Done) => replica.set_role(role),

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::protocol::{
-    command::Command,
-    result_set::{Framing, Progress, Reply, ReplyShape},
+    command::{Command, ReplyShape},
+    result_set::{Framing, Progress, Reply},
 };
 
 use super::{

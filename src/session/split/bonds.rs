@@ -91,6 +91,7 @@ impl Split {
             Some(execution) if execution.wants_cursor || statement.has_cursor => Some(Bond::Cursor),
             Some(_) if statement.is_unfit || statement.is_told_anew => Some(Bond::Unfit),
             Some(_) if statement.long_data => Some(Bond::LongData),
+            Some(_) if self.tells_later_of_schema(statement) => Some(Bond::OtherSettings),
             Some(execution) if statement.lacks_types(&execution) => Some(Bond::UnknownTypes),
             Some(_) if statement.meaning != self.journal.meaning() && !statement.is_at_replica() => {
                 Some(Bond::OtherSettings)

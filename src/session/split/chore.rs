@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::protocol::{
+    command::ReplyShape,
     packet::{HEADER_LENGTH, Header},
     reader::Reader,
     response::{EOF_HEADER, ERR_HEADER, ErrPacket, OK_HEADER},
-    result_set::{Framing, Progress, Reply, ReplyShape},
+    result_set::{Framing, Progress, Reply},
     statement::{Prepared, StatementId},
     status::StatusFlags,
 };
@@ -29,6 +30,8 @@ pub(super) enum Chore {
     ReturnTracking,
     /// Make the replica's connection as after its login, as home's was made.
     Reset,
+    /// Give a replica's connection that was another session's the character set that the client logged in with.
+    Collation,
     /// Ask the replica for its values.
     ReplicaValues,
     /// Give the replica the session's schema.
@@ -75,6 +78,10 @@ pub(super) enum Chore {
     HomePrepare(StatementId),
     /// Ask home for LAST_INSERT_ID(), before its connection goes.
     InsertId,
+    /// Ask home for all that the session has set, before the session leaves for another one.
+    Stock,
+    /// Ask the next home for the same.
+    Proof,
 }
 
 impl Chore {
@@ -97,8 +104,11 @@ impl Chore {
             | Chore::HomeRole
             | Chore::HomeReading(_)
             | Chore::HomePrepare(_)
-            | Chore::InsertId => Side::Server,
+            | Chore::InsertId
+            | Chore::Stock
+            | Chore::Proof => Side::Server,
             Chore::Reset
+            | Chore::Collation
             | Chore::ReplicaValues
             | Chore::Schema
             | Chore::Settings
@@ -124,6 +134,8 @@ impl Chore {
                 | Chore::HomeWait
                 | Chore::HomeTheirs
                 | Chore::InsertId
+                | Chore::Stock
+                | Chore::Proof
         )
     }
 

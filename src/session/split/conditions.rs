@@ -1,7 +1,8 @@
 //! Where the warnings and errors are that SHOW WARNINGS and GET DIAGNOSTICS tell of.
 //!
 //! They stay at the server whose statement left them. MySQL forgets them with the next statement. MariaDB keeps them until
-//! a statement uses a table, or leaves some of its own: `SELECT 1` in between does not make them go away.
+//! a statement uses a table, or leaves some of its own: `SELECT 1` in between does not make them go away. MySQL counts them
+//! again in its answers to commands that are no statements, which home answers for whichever server ran the last one.
 
 use super::super::Side;
 
@@ -12,11 +13,13 @@ pub(super) struct Conditions {
     at: Side,
     at_home: bool,
     at_replica: bool,
+    /// How many the last statement left, if home's connection cannot tell.
+    counted: Option<u16>,
 }
 
 impl Default for Conditions {
     fn default() -> Conditions {
-        Conditions { at: Side::Server, at_home: false, at_replica: false }
+        Conditions { at: Side::Server, at_home: false, at_replica: false, counted: None }
     }
 }
 
@@ -24,6 +27,11 @@ impl Conditions {
     /// Where they are asked for.
     pub(super) fn at(&self) -> Side {
         self.at
+    }
+
+    /// Whether those that count are the replica's, and there are some.
+    pub(super) fn are_at_replica(&self) -> bool {
+        self.at == Side::Replica && self.at_replica
     }
 
     /// Whether any server has some; also those that count no more.
@@ -38,6 +46,21 @@ impl Conditions {
             Side::Replica => self.at_replica = some,
             _ => self.at_home = some,
         }
+    }
+
+    /// The last statement left so many, of which home's connection cannot tell; `None` if it can.
+    pub(super) fn counted(&mut self, count: Option<u16>) {
+        self.counted = count;
+    }
+
+    /// A command failed that adds its error to what is there.
+    pub(super) fn one_more(&mut self) {
+        self.counted = self.counted.map(|count| count.saturating_add(1));
+    }
+
+    /// What an answer of home's has to count, if it is not what home counts.
+    pub(super) fn count(&self) -> Option<u16> {
+        self.counted
     }
 
     /// The replica's last read was run at home, too.

@@ -12,7 +12,7 @@ use crate::{
 use super::{
     trackers::is_on,
     values::Values,
-    variables::{is_server_bound, is_set_by_another, is_set_by_names},
+    variables::{compared, is_server_bound, is_set_by_another, is_set_by_names},
 };
 
 /// With this, `WHERE id IS NULL` means the last row that was inserted.
@@ -384,6 +384,19 @@ impl Journal {
             }
         }
         Ok((!parts.is_empty()).then(|| [b"SET ", &*parts.join(&b", "[..])].concat()))
+    }
+
+    /// Names all that a connection can be asked for of what the session has, each behind a comma.
+    pub(super) fn list_settings(&self, family: sql::Family, list: &mut Vec<u8>) {
+        let compared: Vec<&[u8]> = compared(family).map(str::as_bytes).collect();
+        let changed = self.changed.iter().map(|variable| &*variable.name);
+        let others = changed.filter(|name| !compared.contains(name));
+        for name in compared.iter().copied().chain(others) {
+            list.extend_from_slice(&[b", @@SESSION.", name].concat());
+        }
+        for variable in &self.user_variables {
+            list.extend_from_slice(&[b", @`", &*variable.name, b"`"].concat());
+        }
     }
 
     pub(super) fn role(&self) -> Option<&[u8]> {

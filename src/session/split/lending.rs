@@ -9,12 +9,13 @@ use crate::{
         response::{ErrPacket, OK_HEADER, OkPacket},
         status::StatusFlags,
     },
+    sql::Family,
     topology::{Failure, ServerId},
 };
 
 use super::{
     super::{
-        Ending, LeaseFailure, Loan, Output, Parking, ServerFacts, Session, Side, State, Step, Surroundings,
+        Ending, LeaseFailure, Loan, Output, Parking, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings,
         entering::{Door, Entry, Introduction, Knock, is_about_server, required},
         errors,
         exchange::Exchange,
@@ -74,7 +75,7 @@ impl Session {
     fn borrowed(&mut self, loan: Loan, surroundings: Surroundings<'_>) {
         let is_own = loan.is_own;
         if let Some(split) = self.split_mut() {
-            let is_first = matches!(split.home, super::Home::Unknown);
+            let is_first = matches!(split.home, super::Home::Unknown) && !split.journal.was_reset();
             split.with_lent(|lent| lent.borrowed(&loan, is_first));
             if !is_own {
                 split.statements.forget_home();
@@ -87,7 +88,7 @@ impl Session {
     /// A home connection is there. What the session wrote must be there, too.
     fn settled(&mut self, is_own: bool, surroundings: Surroundings<'_>) {
         if !is_own && let Some(split) = self.split_mut() {
-            split.with_lent(Lent::is_another);
+            split.with_lent(Lent::is_another_connection);
         }
         self.settle_since(surroundings.now, surroundings);
     }
@@ -144,7 +145,7 @@ impl Session {
             capabilities: relay.server_capabilities,
             required: required(self.capabilities),
             host: &self.host,
-            is_local: self.server.as_ref().is_some_and(|server| server.is_local),
+            way: self.server.as_ref().map_or(ServerWay::OPEN, |server| server.way),
         };
         Some(door.packet(payload, &who))
     }
@@ -154,6 +155,7 @@ impl Session {
             Knock::Say(payload) => {
                 self.send_packet(Side::Server, sequence.wrapping_add(1), &payload);
             }
+            Knock::Secure { request, response } => self.begin_tls(Side::Server, sequence, &request, &response),
             Knock::Command(payload) => {
                 self.send_packet(Side::Server, 0, &payload);
             }
@@ -164,19 +166,23 @@ impl Session {
                 }
                 if let Some(split) = self.split_mut() {
                     let schema = split.journal.schema().map(<[u8]>::to_vec);
-                    split.with_lent(|lent| lent.opened(schema, ok.status));
+                    let needs_reset = split.journal.was_reset() && matches!(split.family, Family::MySql { .. });
+                    split.with_lent(|lent| lent.opened(schema, ok.status, needs_reset));
                     split.statements.forget_home();
                 }
                 self.settled(false, surroundings);
             }
+            Knock::Refused(error) if Session::is_sent_on(&error, surroundings) => {
+                self.home_failed(Some(Failure::Leaving), surroundings);
+            }
             Knock::Refused(error) if error.state.is_none() || is_about_server(error.code) => {
                 self.home_failed(Some(Failure::LoginRefused { code: error.code.0 }), surroundings);
             }
-            Knock::Refused(error) => self.home_is_unfit(Some(error)),
+            Knock::Refused(error) => self.home_is_unfit(Some(error), surroundings),
             Knock::Unusable(why) => {
                 let name = self.server.as_ref().map_or("?", |server| &server.name);
                 let error = errors::server_unusable(name, &why);
-                self.home_is_unfit(Some(error));
+                self.home_is_unfit(Some(error), surroundings);
             }
             Knock::Malformed => self.home_failed(Some(Failure::Malformed), surroundings),
         }
@@ -212,6 +218,7 @@ impl Session {
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);
             }
+            false if self.stays_at_home(surroundings) => {}
             false => self.refuse_waiting(errors::server_lost(&name), Ending::ServerGone),
         }
     }
@@ -230,7 +237,10 @@ impl Session {
     }
 
     /// A home connection cannot be made what the session needs: its command hears why.
-    pub(super) fn home_is_unfit(&mut self, refusal: Option<ErrPacket>) {
+    pub(super) fn home_is_unfit(&mut self, refusal: Option<ErrPacket>, surroundings: Surroundings<'_>) {
+        if self.stays_at_home(surroundings) {
+            return;
+        }
         let name = self.server.as_ref().map_or("?", |server| &server.name);
         let why = "it does not take on what the session has set";
         let refusal = refusal.unwrap_or_else(|| errors::server_unusable(name, why));
@@ -245,6 +255,7 @@ impl Session {
     /// No home connection could be had in time.
     pub(in crate::session) fn home_not_found(&mut self, error: ErrPacket, ending: Ending) {
         if let Some(Stage::Borrowing) = self.stage() {
+            self.finds_no_other_home();
             self.refuse_waiting(error, ending);
         }
     }
@@ -261,6 +272,7 @@ impl Session {
             return self.deny(sequence, error, ending);
         }
         match &relay.exchange {
+            Exchange::Idle => {}
             Exchange::Preparing(_) if std::mem::take(&mut split.repeats) => {
                 relay.exchange = Exchange::Idle;
                 self.send_error(1, &error);
@@ -337,6 +349,9 @@ impl Session {
 
     /// Nobody has asked about the last statement: the connection need not be kept for that any longer.
     pub(in crate::session) fn hold_is_over(&mut self, surroundings: Surroundings<'_>) {
+        if self.leaves_unasked(surroundings) {
+            return;
+        }
         let Some(split) = self.split_mut().filter(|split| split.lent.as_deref().is_some_and(Lent::is_held)) else {
             return;
         };

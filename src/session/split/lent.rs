@@ -42,7 +42,7 @@ pub(in crate::session) enum Tenure {
 }
 
 /// How a session that may change its home connection stands to it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lent {
     tenure: Tenure,
     /// It has one.
@@ -57,6 +57,8 @@ pub(super) struct Lent {
     /// What bound the session to it then.
     bond: Option<Bond>,
     aftermath: Aftermath,
+    /// What a sequence gave the session last, which a connection remembers.
+    drawn: Aftermath,
     insert_id: InsertId,
     /// Where the last one was.
     server: Option<ServerId>,
@@ -74,7 +76,7 @@ pub(super) struct Lent {
 }
 
 /// What was put on a connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Fit {
     /// It was another session's.
     needs_reset: bool,
@@ -179,10 +181,10 @@ impl Lent {
         self.bond
     }
 
-    /// A new connection was logged in to.
-    pub(super) fn opened(&mut self, schema: Option<Vec<u8>>, status: StatusFlags) {
+    /// A new connection was logged in to. A session that was reset has other character sets than its login on MySQL.
+    pub(super) fn opened(&mut self, schema: Option<Vec<u8>>, status: StatusFlags, needs_reset: bool) {
         let autocommit = status.contains(StatusFlags::AUTOCOMMIT);
-        self.fit = Fit { schema, autocommit, ..Fit::default() };
+        self.fit = Fit { needs_reset, schema, autocommit, ..Fit::default() };
         self.is_here = true;
     }
 
@@ -203,6 +205,14 @@ impl Lent {
         }
     }
 
+    /// Nor is what was drawn from sequences.
+    pub(super) fn is_another_connection(&mut self) {
+        self.is_another();
+        if self.drawn == Aftermath::There {
+            self.drawn = Aftermath::Lost;
+        }
+    }
+
     /// The connection was lost or given up. Whether another may be tried for the command that waits.
     pub(super) fn lost(&mut self) -> bool {
         self.gone();
@@ -216,7 +226,7 @@ impl Lent {
         if self.insert_id == InsertId::Unasked {
             self.insert_id = InsertId::Lost;
         }
-        self.is_another();
+        self.is_another_connection();
     }
 
     pub(super) fn is_ready(&mut self) {
@@ -365,8 +375,18 @@ impl Split {
         self.lent.as_deref().is_some_and(|lent| {
             let is_of_home = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Server;
             let is_lost = is_of_home && lent.aftermath == Aftermath::Lost;
+            let is_drawn_elsewhere = lent.drawn == Aftermath::Lost && self.current.asks_what_was_drawn;
+            let is_lost = is_lost || is_drawn_elsewhere;
             lent.is_here && (is_lost || needs.contains(Needs::LAST_INSERT_ID) && lent.insert_id == InsertId::Lost)
         })
+    }
+
+    /// Whether a statement may ask what its connection drew from a sequence last.
+    fn asks_what_was_drawn(&self, payload: &[u8]) -> bool {
+        const WORDS: [&[u8]; 3] = [b"lastval", b"previous", b"currval"];
+        let is_of_sequence = self.current.classification.reason == Reason::Sequence;
+        let text = self.text_of_statement(payload).filter(|_| is_of_sequence).unwrap_or_default().to_ascii_lowercase();
+        WORDS.iter().any(|word| memchr::memmem::find(&text, word).is_some())
     }
 
     /// The command under way does not ask about the statement before, and puts an end to what that left.
@@ -431,8 +451,12 @@ impl Split {
     pub(super) fn home_is_in_step(&mut self, status: StatusFlags) {
         let leaves = self.leaves_aftermath();
         let may_insert = self.current.may_insert;
+        let draws = self.current.classification.reason == Reason::Sequence;
         let Some(lent) = self.lent.as_deref_mut() else { return };
         lent.aftermath = leaves.unwrap_or(lent.aftermath);
+        if draws {
+            lent.drawn = Aftermath::There;
+        }
         if may_insert {
             lent.insert_id = InsertId::Unasked;
         }
@@ -481,6 +505,7 @@ impl Split {
     pub(super) fn look_for_lent(&mut self, payload: &[u8]) {
         self.note_waiting(payload);
         let Some((&code, rest)) = payload.split_first() else { return self.current.may_insert = true };
+        self.current.asks_what_was_drawn = self.asks_what_was_drawn(payload);
         let prepared = self.executing.and_then(|id| self.statements.find(id));
         self.current.may_insert = match Command::from(code) {
             Command::Query => self.may_insert(text_of(payload, self.query_attributes)),
@@ -532,15 +557,20 @@ impl Split {
 
     /// Whether the session would lose something with its home connection, outside of transactions.
     pub(super) fn is_bound(&self) -> bool {
-        let Some(lent) = self.lent.as_deref() else { return true };
+        self.lent.is_none() || self.bond_to_home().is_some()
+    }
+
+    /// What the session would lose with its home connection, outside of transactions.
+    pub(super) fn bond_to_home(&self) -> Option<Bond> {
+        let lent = self.lent.as_deref()?;
         // Before its first command a session has nothing that its next home would lack.
         let is_fresh = matches!(self.home, Home::Unknown | Home::Silent(_)) && !self.journal.was_reset();
         let is_known = is_fresh || (matches!(self.home, Home::Telling(_)) && self.journal.is_writable());
-        self.binding(self.pins.binding_home(), is_known && !lent.is_stuck).is_some()
+        self.binding(self.pins.binding_home(), is_known && !lent.is_stuck)
     }
 
     /// Whether the session may get another home connection.
-    pub(super) fn may_change_home(&self) -> bool {
+    pub(in crate::session) fn may_change_home(&self) -> bool {
         self.lent.is_some()
     }
 

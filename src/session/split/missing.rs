@@ -36,6 +36,8 @@ pub(super) enum Next {
     Yield,
     /// The one that there is cannot be made like the session's.
     LeaveHome,
+    /// The one that there is stands by while another is made ready.
+    SetAside,
 }
 
 impl Split {
@@ -83,12 +85,14 @@ impl Split {
             Next::Ready(side) => *side == Side::Server,
             Next::Say(chore) => chore.side() == Side::Server,
             Next::Lease | Next::Reclaim | Next::Leave | Next::Refuse => false,
-            Next::LeaseHome | Next::Yield | Next::LeaveHome => false,
+            Next::LeaseHome | Next::Yield | Next::LeaveHome | Next::SetAside => false,
         };
         if !is_at_home {
             return next;
         }
-        match self.home_lacks(status).unwrap_or(next) {
+        let leaving = self.next_of_leaving(goal, status);
+        let lacking = leaving.or_else(|| self.home_lacks(status)).or_else(|| self.next_proof());
+        match lacking.unwrap_or(next) {
             next @ (Next::Ready(_) | Next::Say(Chore::Repeat)) => self.home_lacks_statement().unwrap_or(next),
             next => next,
         }
@@ -137,7 +141,8 @@ impl Split {
     /// Whether home must run the last read first.
     pub(super) fn repeats_before(&self) -> bool {
         let needs = self.current.classification.needs;
-        self.owes_home || needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica
+        let adds_to_replica_s = self.current.adds_conditions && self.conditions.are_at_replica();
+        self.owes_home || adds_to_replica_s || needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica
     }
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
@@ -215,6 +220,7 @@ impl Split {
         let missing = self.replicas.get().map(|replica| {
             [
                 (Chore::Reset, replica.must_reset),
+                (Chore::Collation, replica.needs_collation),
                 (Chore::Schema, self.journal.schema() != replica.schema.as_deref()),
                 (Chore::ReplicaValues, replica.values.is_none()),
                 (Chore::Settings, replica.applied != Some(self.journal.version())),

@@ -22,6 +22,8 @@ mod chore;
 mod conditions;
 mod hidden;
 mod journal;
+mod late_schema;
+mod leaving;
 mod lending;
 mod lent;
 mod locks;
@@ -49,7 +51,7 @@ mod variables;
 mod views;
 mod words;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     config::{Freshness, Split as SplitConfig, Topology, limits},
@@ -65,6 +67,7 @@ use absorb::After;
 use awake::Awake;
 use conditions::Conditions;
 use journal::Journal;
+use leaving::Leaving;
 pub(super) use lending::told_of;
 use lent::Lent;
 pub(super) use lent::Tenure;
@@ -109,6 +112,8 @@ pub(super) struct Split {
     /// The command under way at home, for another home.
     kept: Kept,
     standing: Standing,
+    /// Its home server is taken out of use.
+    leaving: Option<Box<Leaving>>,
     /// What the command that waits is refused with.
     pub(super) refusal: Option<ErrPacket>,
     /// A read that the replica did not run waits for the home connection.
@@ -155,6 +160,8 @@ pub(super) struct Split {
     owes_rollback: bool,
     /// The transaction under way changed the session at the replica, and home does not know how.
     stained: bool,
+    /// A read that was run again at home has left word of a schema there, for which the client does not wait.
+    owes_no_schema: bool,
     /// Code that nobody saw may have set variables of which home did not tell.
     may_have_set_unseen: bool,
     /// Home has not run the last read yet, which changed the session.
@@ -212,6 +219,10 @@ struct Current {
     keeps_conditions: bool,
     /// FOUND_ROWS() of a query before it outlives it.
     keeps_found_rows: bool,
+    /// It is no statement, and its answer counts the conditions of the one before.
+    recounts: bool,
+    /// It is no statement, and its error comes to the conditions of the one before.
+    adds_conditions: bool,
     /// It may change what its reply need not tell of.
     changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
@@ -220,6 +231,8 @@ struct Current {
     has_trackers: bool,
     /// Its reply brought the position of its transaction.
     has_position: bool,
+    /// It may ask what its connection drew from a sequence.
+    asks_what_was_drawn: bool,
     /// It may leave a LAST_INSERT_ID() behind.
     may_insert: bool,
     /// It has home wait for the cluster, or sets that.
@@ -275,6 +288,7 @@ impl Split {
             follows: false,
             kept: Kept::new(table.config.cluster(cluster).hold_timeout),
             standing: Standing::default(),
+            leaving: None,
             refusal: None,
             repeats: false,
             reads_leave: true,
@@ -301,6 +315,7 @@ impl Split {
             made_views: false,
             owes_rollback: false,
             stained: false,
+            owes_no_schema: false,
             may_have_set_unseen: false,
             owes_home: false,
             ready: None,
@@ -308,6 +323,11 @@ impl Split {
             told_transaction: false,
             login,
         }
+    }
+
+    /// The client may have written and seen anything before this login.
+    pub(super) fn has_a_past(&mut self, now: Instant) {
+        self.sight.looked_home(true, now);
     }
 
     /// For a user whose writes may go to another server one day.
@@ -389,10 +409,13 @@ impl Current {
             rolls_back: false,
             keeps_conditions: false,
             keeps_found_rows: false,
+            recounts: false,
+            adds_conditions: false,
             changes_unseen: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,
+            asks_what_was_drawn: false,
             may_insert: false,
             has_home_wait: false,
         }

@@ -6,12 +6,12 @@
 //! and is told the types of its parameters with the next execution.
 
 use crate::protocol::{
-    command::Command,
+    command::{Command, ReplyShape},
     error_code::Error,
     packet::{HEADER_LENGTH, Header, PAYLOAD_MAX, Walker},
     reader::{Malformed, Reader},
     response::ErrPacket,
-    result_set::{Reply, ReplyShape},
+    result_set::Reply,
     statement::StatementId,
     status::StatusFlags,
 };
@@ -58,7 +58,12 @@ impl Relay {
     /// A command goes home as it is, but for the number of its statement.
     pub(super) fn begin_under_number(&mut self, bytes: &[u8]) -> Move {
         let number = self.split.as_deref_mut().and_then(Split::number_at_home);
-        let begun = self.command(bytes);
+        let is_lent = self.split.as_deref().is_some_and(|split| split.lent.is_some());
+        let begun = match self.command(bytes) {
+            // Nothing answers it: it is over at once, and what it leaves may bind the connection that was only held.
+            Move::Begin(step) if is_lent && self.is_idle() => Move::Silent(step),
+            begun => begun,
+        };
         match number {
             Some(number) => begun.under(number),
             None => begun,

@@ -2,10 +2,9 @@
 
 use crate::{
     protocol::{
-        command::Command,
+        command::{Command, ReplyShape},
         error_code::Error,
         packet::{HEADER_LENGTH, Header, write_packet},
-        result_set::ReplyShape,
         statement::StatementId,
         status::StatusFlags,
     },
@@ -263,6 +262,7 @@ impl Split {
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
+        self.note_recount(payload);
         self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);
         self.current.keeps_found_rows = self.keeps_found_rows(payload);
@@ -270,6 +270,15 @@ impl Split {
             self.look_for_lent(payload);
         }
         ReplyShape::ResultSet
+    }
+
+    /// MySQL's answers to some commands that are no statements count the conditions of the statement before.
+    fn note_recount(&mut self, payload: &[u8]) {
+        let command = payload.first().map(|code| Command::from(*code));
+        let is_mysql = matches!(self.family, sql::Family::MySql { .. });
+        self.current.adds_conditions = is_mysql && command == Some(Command::InitDb);
+        let counts = matches!(command, Some(Command::Ping | Command::InitDb | Command::SetOption));
+        self.current.recounts = is_mysql && counts;
     }
 
     /// Whether conditions of the statements before this one outlive it, if it leaves none.

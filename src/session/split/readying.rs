@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     super::{
-        Ending, Output, Session, Side, State, Step, Surroundings,
+        Ending, Output, ServerWay, Session, Side, State, Step, Surroundings,
         entering::{Door, Introduction, Knock, concerns_operator, required},
         errors,
         exchange::Exchange,
@@ -137,15 +137,17 @@ impl Session {
                 Next::LeaseHome => return self.borrow_home(None),
                 Next::Yield => return self.yield_home(),
                 Next::LeaveHome => self.drop_home(),
+                Next::SetAside => self.set_home_aside(surroundings),
                 Next::Say(chore) => match split.words(chore, status, surroundings.now) {
                     Ok(Some(words)) => return self.say_with_others(chore, words, surroundings),
                     Ok(None) => {
                         let _ = split.replica_answered(chore, Answer::Done, status);
                     }
+                    Err(Unsayable) if chore.side() == Side::Server && self.stays_at_home(surroundings) => return,
                     Err(Unsayable) if chore.is_of_statement() => {
                         return self.refuse_waiting(errors::needs_prepare(), Ending::ServerDenied);
                     }
-                    Err(Unsayable) if chore.side() == Side::Server => return self.home_is_unfit(None),
+                    Err(Unsayable) if chore.side() == Side::Server => return self.home_is_unfit(None, surroundings),
                     Err(Unsayable) => return self.ready(Side::Server, surroundings),
                 },
             }
@@ -178,6 +180,7 @@ impl Session {
         if side == Side::Server && self.is_to_run_at_home_instead() {
             return self.look_for_home(surroundings);
         }
+        self.arrive(surroundings);
         self.deadline = None;
         if let State::Relay(relay) = &mut self.state
             && let Exchange::Preparing(preparing) = &relay.exchange
@@ -370,11 +373,12 @@ impl Session {
                 self.look_what_is_missing(surroundings);
             }
             Err(Unsayable) if chore == Chore::HomeReset => self.home_lost(surroundings),
+            Err(Unsayable) if chore.side() == Side::Server && self.stays_at_home(surroundings) => {}
             Err(Unsayable) if chore.is_of_statement() || is_for_statement => {
                 let refusal = told.refusal.filter(|_| !matches!(chore, Chore::HomeReading(_)));
                 self.refuse_waiting(refusal.unwrap_or_else(errors::needs_prepare), Ending::ServerDenied);
             }
-            Err(Unsayable) if chore.side() == Side::Server => self.home_is_unfit(told.refusal),
+            Err(Unsayable) if chore.side() == Side::Server => self.home_is_unfit(told.refusal, surroundings),
             Err(Unsayable) => self.replica_lost(surroundings),
         }
     }
@@ -422,12 +426,13 @@ impl Session {
             capabilities: relay.server_capabilities,
             required: required(self.capabilities),
             host: &self.host,
-            is_local: split.replica().is_some_and(|replica| replica.is_local),
+            way: split.replica().map_or(ServerWay::OPEN, |replica| replica.way),
         };
         match door.packet(payload, &who) {
             Knock::Say(payload) => {
                 self.send_packet(Side::Replica, sequence.wrapping_add(1), &payload);
             }
+            Knock::Secure { request, response } => self.begin_tls(Side::Replica, sequence, &request, &response),
             Knock::Command(payload) => {
                 self.send_packet(Side::Replica, 0, &payload);
             }
@@ -439,6 +444,9 @@ impl Session {
                 }
                 self.set_stage(Stage::Looking);
                 self.look_what_is_missing(surroundings);
+            }
+            Knock::Refused(error) if Session::is_sent_on(&error, surroundings) => {
+                self.replica_failed(Some(Failure::Leaving), surroundings);
             }
             Knock::Refused(error) => {
                 let failure = Failure::LoginRefused { code: error.code.0 };
@@ -474,8 +482,9 @@ impl Session {
             return self.snapshot_lost();
         }
         self.give_up_replica(surroundings);
-        // What home was asked is answered before it is told anything else.
-        if self.preparing().is_some() && !self.is_home_asked() {
+        // What home was asked is answered before it is told anything else, and another home is found before it is used.
+        let is_for_home = self.is_home_asked() || self.split().is_some_and(Split::is_moving);
+        if self.preparing().is_some() && !is_for_home {
             self.ready(Side::Server, surroundings);
         }
     }

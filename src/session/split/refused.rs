@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    protocol::{error_code::Error, response::ErrPacket, result_set::ReplyShape, status::StatusFlags},
+    protocol::{command::ReplyShape, error_code::Error, response::ErrPacket, status::StatusFlags},
     sql::{Class, Effects},
     topology::Failure,
 };

@@ -77,7 +77,7 @@ impl Split {
     }
 
     /// The home is left while it stands: the session may have seen all that it has.
-    fn leaves_home_at(&mut self, server: ServerId, table: &RoutingTable) {
+    pub(super) fn leaves_home_at(&mut self, server: ServerId, table: &RoutingTable) {
         if self.lent.as_deref().and_then(|lent| lent.server()) != Some(server) {
             return;
         }
@@ -162,9 +162,12 @@ impl Session {
         match (&self.state, why) {
             (State::Entering(_), _) => self.search_on(),
             (State::Relay(_), Displacement::Down) => self.home_is_down(surroundings),
+            (State::Relay(_), Displacement::Gone) => self.home_is_gone(surroundings),
             (State::Relay(_), Displacement::Demoted) => self.home_is_demoted(Standing::Displaced, surroundings),
             (State::Relay(_), Displacement::Yields) => self.home_is_demoted(Standing::Yielding, surroundings),
-            (State::Frontend(_) | State::Leasing(_) | State::Ended, _) => {}
+            (State::Relay(_), Displacement::Drained) => self.home_is_to_be_left(surroundings),
+            (State::Relay(_), Displacement::OutOfUse) => self.home_has_ended(surroundings),
+            (State::Frontend(_) | State::Leasing(_) | State::Severed(_) | State::Ended, _) => {}
         }
     }
 
@@ -187,14 +190,16 @@ impl Session {
     /// Leaves a home that writes do not go to any more, if nothing of the session is under way there.
     pub(in crate::session) fn move_if_asked(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &self.state else { return };
-        let Some(split) = relay.split.as_deref().filter(|split| split.leaves_home()) else { return };
+        let Some(split) = relay.split.as_deref().filter(|split| split.leaves_home()) else {
+            return self.leave_when_free(surroundings);
+        };
         let is_between_statements = relay.may_leave() && !split.is_decided();
         match &relay.exchange {
             Exchange::Preparing(_) if self.may_do_without_home() => {
                 self.stand_sound();
                 self.home_lost(surroundings);
             }
-            Exchange::Idle if is_between_statements && split.is_bound() => self.leave(),
+            Exchange::Idle if is_between_statements && split.is_bound() => self.sever(),
             Exchange::Idle if is_between_statements => {
                 self.stand_sound();
                 self.drop_home();
@@ -304,6 +309,9 @@ impl Session {
     pub(super) fn catch_up(&mut self, since: Instant, surroundings: Surroundings<'_>) {
         let patience = self.split().map_or(Duration::ZERO, |split| split.kept.patience());
         if surroundings.now >= since + patience {
+            if self.stays_at_home(surroundings) {
+                return;
+            }
             return self.server_left(Ending::ServerGone);
         }
         self.set_stage(Stage::CatchingUp(since));
@@ -319,6 +327,11 @@ impl Session {
     /// The home connection broke in whatever the session was doing.
     pub(in crate::session) fn home_broke(&mut self, surroundings: Surroundings<'_>) {
         self.report_home(Failure::Reset);
+        self.home_is_gone(surroundings);
+    }
+
+    /// Nothing will come from home any more, whatever the session was doing.
+    fn home_is_gone(&mut self, surroundings: Surroundings<'_>) {
         match self.may_do_without_home() {
             true => self.home_lost(surroundings),
             false => self.home_lost_at_work(surroundings),

@@ -44,6 +44,8 @@ pub(super) struct Replica {
     pub(super) schema: Option<Vec<u8>>,
     /// It lacks a COM_RESET_CONNECTION that home has had, or was another session's.
     pub(super) must_reset: bool,
+    /// It has the character set of another login, or of none: results show more of it than a variable says.
+    pub(super) needs_collation: bool,
     /// A reset does not make it as new: a role stays.
     is_tainted: bool,
     /// Its values of the variables that are compared; none until it was asked.
@@ -67,6 +69,8 @@ pub(super) struct Replica {
     pub(super) is_outlived: bool,
     /// The journal's counts of changes when it could not take the session on: reads stay at home until the next one.
     pub(super) refused: Option<(u32, u32)>,
+    /// Its server is taken out of use.
+    pub(super) is_unwanted: bool,
     reads: u32,
     /// The routing table that was looked at last.
     epoch: u64,
@@ -81,6 +85,7 @@ impl Replica {
     /// Home was told COM_RESET_CONNECTION.
     pub(super) fn home_was_reset(&mut self) {
         self.must_reset = true;
+        self.needs_collation = false;
         (self.values, self.applied, self.role, self.refused) = (None, None, None, None);
         self.set_transaction(false);
     }
@@ -122,6 +127,7 @@ impl Replica {
             facts,
             schema,
             must_reset,
+            needs_collation: false,
             is_tainted: false,
             values: None,
             applied: None,
@@ -134,6 +140,7 @@ impl Replica {
             has_snapshot: false,
             is_outlived: false,
             refused: None,
+            is_unwanted: false,
             reads: 0,
             epoch,
         }
@@ -173,11 +180,15 @@ impl Replicas {
         self.current = Some(Box::new(Replica::new(facts, schema, must_reset, table.epoch)));
     }
 
-    /// A connection that rested is lent: the session's own, as it left it, or another one, which has to be reset.
-    pub(super) fn lent(&mut self, loan: Loan, table: &RoutingTable) {
+    /// A connection that rested is lent: the session's own, as it left it, or another one, which has to be reset and, as long
+    /// as the client has not asked for that itself, to be given the character set of its login.
+    pub(super) fn lent(&mut self, loan: Loan, needs_collation: bool, table: &RoutingTable) {
         self.current = match self.parked.take_if(|_| loan.is_own) {
             Some(Parked { replica, .. }) => Some(replica),
-            None => Some(Box::new(Replica::new(loan.facts, loan.schema, true, table.epoch))),
+            None => {
+                let replica = Replica::new(loan.facts, loan.schema, true, table.epoch);
+                Some(Box::new(Replica { needs_collation, ..replica }))
+            }
         };
     }
 

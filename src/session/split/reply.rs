@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use crate::protocol::{
     capability::Capabilities,
+    command::ReplyShape,
     packet::{HEADER_LENGTH, write_packet},
     response::{EofPacket, ErrPacket, OkPacket},
-    result_set::{Progress, ReplyShape},
+    result_set::Progress,
     status::StatusFlags,
     watch::{Event, Held, Watch},
 };
@@ -38,8 +39,11 @@ impl Relay {
         if reply.wants_file() {
             reply.infile_sent();
         }
-        let watch =
-            Watch { errors: split.minds_errors() && !busy.is_answered, changes_in_eof: split.hides_changes_in_eof() };
+        let watch = Watch {
+            errors: split.minds_errors() && !busy.is_answered,
+            changes_in_eof: split.hides_changes_in_eof(),
+            counts: split.recount().is_some(),
+        };
         let Ok(watched) = reply.follow_watched(bytes, watch) else { return self.fault() };
         if watched.consumed > 0 {
             busy.is_answered = true;
@@ -126,6 +130,7 @@ impl Relay {
         let Ok(mut ok) = OkPacket::parse(payload, Capabilities::SESSION_TRACK) else { return self.fault() };
         if let Some((_, split)) = self.busy_split() {
             split.absorb(&mut ok);
+            ok.warnings = split.recount().unwrap_or(ok.warnings);
         }
         let mut rewritten = Vec::with_capacity(packet.len());
         ok.encode(payload[0], client, &mut rewritten);
@@ -135,12 +140,21 @@ impl Relay {
         self.rewritten(packet, &rewritten, now)
     }
 
-    /// The flag of state changes that only we asked for.
+    /// The flag of state changes that only we asked for, and the count of conditions that are elsewhere.
     fn held_eof(&mut self, packet: &[u8], now: Instant) -> Move {
-        let Ok(eof) = EofPacket::parse(&packet[HEADER_LENGTH..]) else { return self.fault() };
-        let status = eof.status.without(StatusFlags::SESSION_STATE_CHANGED);
+        let payload = &packet[HEADER_LENGTH..];
+        let Ok(mut eof) = EofPacket::parse(payload) else { return self.fault() };
+        if let Some((_, split)) = self.busy_split() {
+            if split.hides_changes_in_eof() {
+                eof.status = eof.status.without(StatusFlags::SESSION_STATE_CHANGED);
+            }
+            eof.warnings = split.recount().unwrap_or(eof.warnings);
+        }
         let mut rewritten = Vec::with_capacity(EofPacket::LENGTH);
-        EofPacket { status, ..eof }.encode(&mut rewritten);
+        eof.encode(&mut rewritten);
+        if rewritten == payload {
+            return self.passed(packet, now);
+        }
         self.rewritten(packet, &rewritten, now)
     }
 
@@ -195,9 +209,12 @@ impl Session {
             }
             After::Reset | After::Commit => self.make_ready(Side::Server, false, surroundings),
         }
+        self.leave_unwanted_replica();
         self.leave_if_asked();
+        self.split_mut().into_iter().for_each(Split::may_be_asked_again);
         self.move_if_asked(surroundings);
         self.let_connections_go(Some(surroundings.now));
+        self.note_ties(surroundings.now);
     }
 
     /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.

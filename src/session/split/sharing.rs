@@ -7,6 +7,8 @@
 
 use std::time::Instant;
 
+use crate::sql::Family;
+
 use super::{
     super::{Loan, Output, Session, Side, State, Surroundings, entering::required},
     Split,
@@ -71,7 +73,9 @@ impl Session {
             return self.outputs.push_back(Output::ReleaseReplica);
         };
         if let Some(split) = self.split_mut() {
-            split.replicas.lent(loan, surroundings.table);
+            // MariaDB's reset leaves it.
+            let needs_collation = matches!(split.family, Family::MySql { .. }) && !split.journal.was_reset();
+            split.replicas.lent(loan, needs_collation, surroundings.table);
             split.last_replica_is_gone();
         }
         self.set_stage(Stage::Looking);

@@ -140,6 +140,13 @@ struct AtServer {
     used: u64,
 }
 
+/// What a home connection that was set aside knows of the statements.
+#[derive(Debug, Default)]
+pub(super) struct NumbersAtHome {
+    there: Vec<(StatementId, AtServer)>,
+    closed: Vec<StatementId>,
+}
+
 /// A statement on its way to be one.
 #[derive(Debug)]
 pub(super) struct Preparation {
@@ -391,6 +398,23 @@ impl Statements {
         self.bound.clear();
         self.closed_at_home.clear();
         self.unkept = Unkept::default();
+    }
+
+    /// The home connection stands by while another one is made ready: what it knows is kept for it.
+    pub(super) fn set_home_aside(&mut self) -> NumbersAtHome {
+        let there = self.list.iter_mut().filter_map(|statement| Some((statement.id, statement.home.take()?)));
+        let kept = NumbersAtHome { there: there.collect(), closed: std::mem::take(&mut self.closed_at_home) };
+        self.forget_home();
+        kept
+    }
+
+    /// The home connection is the one again that was set aside.
+    pub(super) fn return_home(&mut self, kept: NumbersAtHome) {
+        self.forget_home();
+        for (id, home) in kept.there {
+            self.change(id, |statement| statement.home = Some(home));
+        }
+        self.closed_at_home = kept.closed;
     }
 
     /// The replica is gone, and what was prepared there.

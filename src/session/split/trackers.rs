@@ -68,13 +68,17 @@ impl Split {
     pub(in crate::session) fn absorb(&mut self, ok: &mut OkPacket) {
         let Some(trackers) = ok.trackers.take() else { return };
         self.current.has_trackers = !trackers.is_empty();
+        let hides_schema = self.current.at == Side::Server && self.is_schema_of_repetition(&trackers);
         match self.current.at {
             Side::Server => self.learn(&trackers),
             _ => self.current.state_changed |= tells_of_state(&trackers),
         }
         ok.trackers = match self.asked_for() {
             Some(tracking) => {
-                let kept = filter(&trackers, tracking);
+                let kept = match hides_schema {
+                    true => filter(&trackers, &Tracking { schema: false, ..tracking.clone() }),
+                    false => filter(&trackers, tracking),
+                };
                 (!kept.is_empty() || self.may_tell_nothing(&trackers, ok.status)).then_some(kept)
             }
             None => Some(trackers),

@@ -86,7 +86,7 @@ impl Split {
             Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
             Chore::HomeWait => query(CAUSAL_QUESTION),
             Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
-            Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
+            Chore::Collation | Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
             Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.schema_for_home().unwrap_or_default()].concat()),
             Chore::HomeTheirs => query(self.values_statement(&[]).as_bytes()),
             Chore::HomeSettings => query(&self.home_settings(status).map_err(|_| Unsayable)?),
@@ -97,6 +97,7 @@ impl Split {
                 Some([&[Command::StmtPrepare.byte()], text].concat())
             }
             Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
+            Chore::Stock | Chore::Proof => query(&self.stock_question()),
         })
     }
 

@@ -187,6 +187,10 @@ pub(super) struct Stage {
     pub(super) cut: usize,
     /// Capabilities that the client leaves out.
     pub(super) lacking: Capabilities,
+    /// The client asks for TLS.
+    pub(super) uses_tls: bool,
+    /// The plugin that the client opens with, and what it says, in place of the greeting's.
+    pub(super) opening: Option<(Vec<u8>, Vec<u8>)>,
     /// What the client says of itself.
     pub(super) attributes: Vec<u8>,
 }
@@ -201,6 +205,11 @@ impl Stage {
     }
 
     pub(super) fn between(table: RoutingTable, admission: Admission) -> Stage {
+        Stage::offered(table, admission, None)
+    }
+
+    /// With this TLS on offer.
+    pub(super) fn offered(table: RoutingTable, admission: Admission, tls: Option<TlsOffer>) -> Stage {
         let now = Instant::now();
         let birth = Birth {
             id: SessionId::new(0, 1),
@@ -210,6 +219,8 @@ impl Stage {
             counts: Arc::default(),
             entrance: Entrance::Ordinary,
             admission,
+            way: ClientWay::Open,
+            tls,
         };
         let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });
         let mut stage = Stage {
@@ -223,6 +234,8 @@ impl Stage {
             wishes: Vec::new(),
             cut: usize::MAX,
             lacking: Capabilities::default(),
+            uses_tls: false,
+            opening: None,
             attributes: Vec::new(),
         };
         stage.collect();
@@ -304,6 +317,7 @@ impl Stage {
         let greeting = self.client_greeting();
         let credential = credential(password);
         let (_, plugin, auth_response) = ServerLogin::begin(&greeting, &credential);
+        let (plugin, auth_response) = self.opening.take().unwrap_or((plugin.name().to_vec(), auth_response));
         let response = HandshakeResponse {
             capabilities: with_database(greeting.capabilities.without(self.lacking), database),
             max_packet: 1 << 24,
@@ -311,12 +325,19 @@ impl Stage {
             user: user.into(),
             auth_response,
             database: database.map(Into::into),
-            plugin: Some(plugin.name().to_vec()),
+            plugin: Some(plugin),
             attributes: self.attributes.clone(),
         };
-        let mut payload = Vec::new();
+        let (mut request, mut payload) = (Vec::new(), Vec::new());
+        response.encode_ssl_request(&mut request);
         response.encode(&mut payload);
-        assert_eq!(self.show(Side::Client, &packet(1, &payload)), b"");
+        let mut sequence = 1;
+        if self.uses_tls {
+            assert_eq!(self.show(Side::Client, &packet(1, &request)), b"");
+            assert!(matches!(self.wishes.pop(), Some(Output::StartTls(Side::Client))));
+            sequence = 2;
+        }
+        assert_eq!(self.show(Side::Client, &packet(sequence, &payload)), b"");
         self.take_client()
     }
 
@@ -409,7 +430,7 @@ pub(super) fn facts(id: u32) -> ServerFacts {
         name: format!("db{}", id + 1).as_str().into(),
         login_timeout: Duration::from_secs(2),
         thread_id: 0,
-        is_local: false,
+        way: ServerWay::OPEN,
         since: Instant::now(),
         reply_times: Arc::default(),
     }
@@ -449,6 +470,14 @@ pub(super) fn greeting_packet() -> Vec<u8> {
 pub(super) fn ok(status: StatusFlags) -> Vec<u8> {
     let mut payload = Vec::new();
     OkPacket { status, ..OkPacket::default() }.encode(OK_HEADER, SERVER_CAPABILITIES, &mut payload);
+    payload
+}
+
+/// OK with changes of the session's state.
+pub(super) fn ok_with_trackers(trackers: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let ok = OkPacket { status: StatusFlags::AUTOCOMMIT, trackers: Some(trackers.to_vec()), ..OkPacket::default() };
+    ok.encode(OK_HEADER, SERVER_CAPABILITIES, &mut payload);
     payload
 }
 

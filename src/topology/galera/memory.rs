@@ -10,7 +10,7 @@ use super::standing::{Accord, Standing};
 use super::view::{Group, Status, View};
 use crate::config::{RoleSetting, ServerAddress};
 use crate::topology::standing::Member;
-use crate::topology::{self, CheckResult, ClusterEntry, Condition, Failure, ServerId, Writable};
+use crate::topology::{self, CheckResult, ClusterEntry, Condition, Failure, ServerId, Service, Writable};
 
 /// The past of one cluster.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ pub(crate) struct Configured<'a> {
     pub(crate) role: RoleSetting,
     pub(crate) weight: u32,
     pub(crate) condition: Condition,
+    /// Whether an operator lets it be used.
+    pub(crate) service: Service,
     /// Whether any check has ended, well or not.
     pub(crate) checked: bool,
 }
@@ -49,6 +51,7 @@ impl<'a> Configured<'a> {
             role: member.server.role,
             weight: member.server.weight,
             condition: member.belief.condition(),
+            service: member.service,
             checked: member.belief.is_checked(),
         }
     }
@@ -253,6 +256,7 @@ impl Memory {
         let (view, _) = past.heard.as_ref()?;
         let (standing, started) = (past.standing()?, past.started()?);
         let may_write = node.condition == Condition::Up
+            && node.service.is_in_use()
             && node.role != RoleSetting::Replica
             && view.writable == Writable::Yes
             && (standing == Standing::Synced || standing.is_last_resort());

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::memory::{Fence, Memory};
+use super::memory::{Fence, Memory, Origin};
 use super::track::Track;
 use super::{View, fitness, graph};
 use crate::config::{Cluster, RoleSetting};
@@ -24,13 +24,27 @@ use crate::topology::{Belief, Condition, Seen, ServerId, ServerRole, Writable};
 #[derive(Debug, Default)]
 pub(in crate::topology) struct Line {
     /// Who was the certain primary last.
-    writer: Option<ServerId>,
+    pub(super) writer: Option<ServerId>,
+    /// Whom this process made the primary in another one's place.
+    pub(super) replaced: Option<Replaced>,
     track: Track,
-    memories: HashMap<ServerId, Memory>,
+    pub(super) memories: HashMap<ServerId, Memory>,
     alarms: Vec<String>,
 }
 
+/// A change that this process made: which of the two counts was decided, whatever the old one still has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Replaced {
+    pub(super) old: ServerId,
+    pub(super) new: ServerId,
+}
+
 impl Line {
+    /// This process made a server the primary in another one's place.
+    pub(in crate::topology) fn replace(&mut self, old: ServerId, new: ServerId) {
+        self.replaced = Some(Replaced { old, new });
+    }
+
     /// Takes in what a server has just answered. `seen` is its position.
     pub(in crate::topology) fn hear(
         &mut self,
@@ -45,6 +59,9 @@ impl Line {
         let follows_the_writer = graph::sources(members, place).any(|source| Some(members[source].id) == self.writer);
         if member.belief.writable() == Some(Writable::No) || follows_the_writer {
             (memory.fence, memory.was_away) = (None, false);
+        }
+        if follows_the_writer && self.replaced.is_some_and(|replaced| replaced.old == id) {
+            self.replaced = None;
         }
         let Some(view) = view_of(member.belief) else { return };
         memory.hear(view);
@@ -71,6 +88,7 @@ impl Line {
     /// What each server is. Must be asked after everything that was heard: who becomes the primary is remembered.
     pub(in crate::topology) fn judge(&mut self, cluster: &Cluster, members: &[Member<'_>]) -> Vec<Standing> {
         self.memories.retain(|id, _| members.iter().any(|member| member.id == *id));
+        self.forgive(members);
         let roles = members.iter().map(|member| own_role(cluster.topology, member.server.role, member.belief));
         let mut standings: Vec<Standing> = roles.map(Standing::new).collect();
         match members.iter().any(|member| member.server.role == RoleSetting::Primary) {
@@ -153,8 +171,12 @@ impl Line {
         let incumbent = claimants.iter().copied().find(|place| Some(members[*place].id) == self.writer);
         let others = || claimants.iter().copied().filter(|place| Some(*place) != incumbent);
         let came_back = |place| self.memory(members, place).is_some_and(|memory| memory.was_away);
-        let proven = incumbent
-            .filter(|incumbent| others().all(|other| came_back(other) && self.has_all(members, *incumbent, other)));
+        let proven = incumbent.filter(|incumbent| {
+            others().all(|other| {
+                self.has_replaced(members, *incumbent, other)
+                    || (came_back(other) && self.has_all(members, *incumbent, other))
+            })
+        });
         for place in claimants {
             standings[*place] = Standing::new(ServerRole::Contested);
         }
@@ -171,7 +193,13 @@ impl Line {
 
     /// Whether a server has all that those have who took writes before it and do so again.
     fn goes_on(&self, members: &[Member<'_>], standings: &[Standing], place: usize) -> bool {
-        places(standings, ServerRole::Deposed).all(|deposed| self.has_all(members, place, deposed))
+        let mut deposed = places(standings, ServerRole::Deposed);
+        deposed.all(|old| self.has_replaced(members, place, old) || self.has_all(members, place, old))
+    }
+
+    /// Whether this process decided that one server goes on in another one's place.
+    fn has_replaced(&self, members: &[Member<'_>], place: usize, other: usize) -> bool {
+        self.replaced == Some(Replaced { old: members[other].id, new: members[place].id })
     }
 
     /// Whether it is proven that one server has every transaction that another was ever seen to have.
@@ -188,6 +216,7 @@ impl Line {
     fn succeed(&mut self, members: &[Member<'_>], place: usize) {
         let id = members[place].id;
         if let Some(old) = self.writer.filter(|old| *old != id) {
+            self.replaced = self.replaced.filter(|replaced| replaced.new == id);
             self.track.clear();
             let old = members.iter().position(|member| member.id == old);
             if let Some(old) = old.filter(|old| self.is_unaccounted(members, *old, place)) {
@@ -204,14 +233,14 @@ impl Line {
     fn is_unaccounted(&self, members: &[Member<'_>], old: usize, new: usize) -> bool {
         let follows = graph::sources(members, old).any(|source| source == new);
         members[old].server.role == RoleSetting::Auto
-            && members[old].belief.writable() == Some(Writable::Yes)
+            && members[old].belief.writable() != Some(Writable::No)
             && !follows
     }
 
     fn fence(&mut self, id: ServerId) {
         let memory = self.memories.entry(id).or_default();
         if memory.fence.is_none() {
-            memory.fence = Some(Fence { had: memory.last().cloned() });
+            memory.fence = Some(Fence { had: memory.last().cloned(), origin: Origin::Seen });
         }
     }
 

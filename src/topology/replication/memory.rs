@@ -23,9 +23,19 @@ pub(super) struct Memory {
 }
 
 /// What a former primary was last seen to have before another server took over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fence {
     pub(super) had: Option<Arc<GtidHistory>>,
+    pub(super) origin: Origin,
+}
+
+/// Who has seen that another server took over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This process.
+    Seen,
+    /// The one before it; what happened between the two nobody has seen.
+    Recalled,
 }
 
 #[derive(Debug, Clone)]
@@ -79,12 +89,13 @@ impl Memory {
         of_source.is_some_and(|sample| self.before(sample.asked).is_some_and(|mine| sample.history.covers(mine)))
     }
 
-    /// Looks for transactions that the primary lacks. With semi-synchronous replication a replica has for a moment what the
-    /// primary has not committed yet, so only what is found again and again counts.
+    /// Looks for transactions that the primary lacks, whoever wrote them: also the last ones of a former primary may be there
+    /// and nowhere else. With semi-synchronous replication a replica has for a moment what the primary has not committed
+    /// yet, so only what is found again and again counts. Who has several sources has others' transactions rightly.
     pub(super) fn compare(&mut self, view: &View, primary: &View) {
         let (Some(mine), Some(theirs)) = (self.before(primary.asked), &primary.history) else { return };
-        let found = mine.beyond(theirs).map(|rest| rest.written_by(view.identity.server_id));
-        match found.filter(|found| !found.is_empty()) {
+        let has_one_source = view.channels().len() <= 1;
+        match mine.astray_from(theirs, view.identity.server_id).filter(|_| has_one_source) {
             Some(found) => {
                 let looks = self.errant.looks.saturating_add(1);
                 self.errant = Errant { found: Some(found), looks };

@@ -5,6 +5,7 @@ mod gauge;
 mod graph;
 mod line;
 mod memory;
+mod past;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::protocol::gtid::{GtidHistory, GtidPosition};
 pub(super) use gauge::Gauge;
 pub(super) use line::Line;
+pub use past::{Past, Pasts};
 pub(super) use track::Track;
 
 /// A server's own view of its replication at one moment.

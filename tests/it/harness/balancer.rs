@@ -24,6 +24,7 @@ pub(crate) struct Start {
     engine: Engine,
     workers: usize,
     process: String,
+    listener: String,
     /// More lines of `[admin]`.
     admin: String,
     log_level: &'static str,
@@ -40,6 +41,7 @@ impl Start {
             engine,
             workers: 2,
             process: "shutdown_timeout = \"1s\"\n".to_owned(),
+            listener: "tls = \"disabled\"\n".to_owned(),
             admin: String::new(),
             log_level: "debug",
             body: body.into(),
@@ -56,6 +58,12 @@ impl Start {
     /// More lines of `[process]`, in place of `shutdown_timeout = "1s"`.
     pub(crate) fn process(mut self, lines: &str) -> Start {
         self.process = format!("{lines}\n");
+        self
+    }
+
+    /// More lines of `[[listener]]`, in place of `tls = "disabled"`.
+    pub(crate) fn listener(mut self, lines: &str) -> Start {
+        self.listener = format!("{lines}\n");
         self
     }
 
@@ -87,21 +95,9 @@ impl Start {
     pub(crate) fn run(self) -> Sqluice {
         let folder = tempfile::Builder::new().prefix("sqluice-it-lb-").tempdir().expect("a folder can be made");
         let address = free_address();
-        let log = folder.path().join("log");
         let mut sqluice = Sqluice { address, child: None, start: self, folder };
         sqluice.write_config(&sqluice.start.body);
-        let child = Command::new(env!("CARGO_BIN_EXE_sqluice"))
-            .arg("run")
-            .arg("--config")
-            .arg(sqluice.config_path())
-            .envs(sqluice.start.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(log).expect("the log can be created"))
-            .spawn()
-            .expect("the binary can be run");
-        sqluice.child = Some(child);
-        sqluice.await_ready();
+        sqluice.launch();
         sqluice
     }
 
@@ -125,6 +121,30 @@ pub(crate) struct Sqluice {
 }
 
 impl Sqluice {
+    fn launch(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_sqluice"))
+            .arg("run")
+            .arg("--config")
+            .arg(self.config_path())
+            .envs(self.start.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("the log can be written"))
+            .spawn()
+            .expect("the binary can be run");
+        self.child = Some(child);
+        self.await_ready();
+    }
+
+    /// Ends the process, and starts another one with the same files.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        signal(self.process(), "TERM");
+        assert!(self.await_end(), "a stop that was asked for is a success");
+        self.launch();
+    }
+
     pub(crate) fn process(&self) -> Process {
         Process(self.child.as_ref().expect("the process runs until the guard is dropped").id())
     }
@@ -166,15 +186,17 @@ impl Sqluice {
 
     fn configuration(&self, body: &str) -> String {
         format!(
-            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n[admin]\nsocket = \"{}\"\n{}\n\
-             [[listener]]\nname = \"app\"\naddress = \"{}\"\n\n{body}",
+            "[process]\nworkers = {}\npin_workers = false\nio = \"{}\"\nstate_directory = \"{}\"\n{}\n[log]\nlevel = \"{}\"\n\n\
+             [admin]\nsocket = \"{}\"\n{}\n[[listener]]\nname = \"app\"\naddress = \"{}\"\n{}\n{body}",
             self.start.workers,
             self.start.engine.setting(),
+            self.folder().join("state").display(),
             self.start.process,
             self.start.log_level,
             self.admin_socket().display(),
             self.start.admin,
             self.address,
+            self.start.listener,
         )
     }
 

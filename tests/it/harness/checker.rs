@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use super::deadline::eventually;
 use super::servers::{Server, fresh_name};
-use client::Diary;
 pub(crate) use client::Phase;
+use client::{Diary, Habit};
 pub(crate) use judge::Fault;
 
 /// Clients at work until [`Load::stop`].
@@ -42,6 +42,15 @@ struct Shared {
 impl Load {
     /// Makes a table at `primary` and lets user app's `clients` append to it through `address`.
     pub(crate) fn start(address: SocketAddr, primary: &Server, clients: u32) -> Load {
+        Load::of(Habit::plain, address, primary, clients)
+    }
+
+    /// The same of users app and other, who write as text, as prepared statements, and by way of temporary tables.
+    pub(crate) fn varied(address: SocketAddr, primary: &Server, clients: u32) -> Load {
+        Load::of(Habit::varied, address, primary, clients)
+    }
+
+    fn of(habit: fn(u32) -> Habit, address: SocketAddr, primary: &Server, clients: u32) -> Load {
         let table = format!("test.{}", fresh_name("ledger"));
         // No unique key over the rows' names: a row that was written twice must be there twice.
         primary.direct().execute(&format!(
@@ -51,7 +60,7 @@ impl Load {
         let acknowledged = (0..clients).map(|_| AtomicU64::new(0)).collect();
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), acknowledged });
         let (at_work, name) = (Arc::clone(&shared), table.clone());
-        let clients = thread::spawn(move || client::run_all(address, &name, &at_work));
+        let clients = thread::spawn(move || client::run_all(address, &name, habit, &at_work));
         Load { table, shared, begun: Instant::now(), clients }
     }
 
@@ -125,6 +134,16 @@ impl Report {
     pub(crate) fn expect_clean(&self, what: &str) {
         eprintln!("--- {what}\n{self}");
         assert!(self.faults.is_empty(), "{what}: {} faults", self.faults.len());
+    }
+}
+
+impl Report {
+    /// The same, and nobody may have been told of an error but in a transaction.
+    #[track_caller]
+    pub(crate) fn expect_quiet(&self, what: &str) {
+        self.expect_clean(what);
+        let outside = [Phase::Login, Phase::Write, Phase::Read].map(|phase| self.errors_in(phase));
+        assert_eq!(outside, [0; 3], "{what}: errors at logins, writes and reads outside transactions");
     }
 }
 

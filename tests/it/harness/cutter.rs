@@ -1,9 +1,10 @@
-//! A relay between sqluice and one server that can lose a reply: what the server did is done, and nobody hears of it.
+//! A relay before one server that can lose a reply: what the server did is done, and nobody hears of it. Or it passes nothing
+//! on at all, and closes nothing.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 /// Stands before a server at an address of its own, for as long as the test process lives.
@@ -20,6 +21,9 @@ struct Shared {
     cuts: AtomicUsize,
     /// Whoever connects is hung up on.
     is_closed: AtomicBool,
+    /// Nothing is passed on while this is true.
+    is_hushed: Mutex<bool>,
+    speaks: Condvar,
     /// Of all that is passed on now, or was.
     sockets: Mutex<Vec<TcpStream>>,
 }
@@ -55,6 +59,17 @@ impl Cutter {
         self.shared.cuts.load(Ordering::SeqCst)
     }
 
+    /// From now on what either side says is kept, and all connections stand.
+    pub(crate) fn hush(&self) {
+        *self.shared.is_hushed.lock().expect("no thread panics with it") = true;
+    }
+
+    /// What was kept, and all that comes, is passed on again.
+    pub(crate) fn speak(&self) {
+        *self.shared.is_hushed.lock().expect("no thread panics with it") = false;
+        self.shared.speaks.notify_all();
+    }
+
     /// The server dies, as seen from here: all connections break, and there are no new ones.
     pub(crate) fn close(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
@@ -88,6 +103,7 @@ impl Cutter {
         let (shared, armed) = (Arc::clone(&self.shared), Arc::clone(&cut));
         thread::spawn(move || {
             pass(from_client, to_server, |bytes| {
+                shared.await_speech();
                 if shared.takes(bytes) {
                     *armed.lock().expect("no thread panics with it") = true;
                 }
@@ -97,6 +113,7 @@ impl Cutter {
         let shared = Arc::clone(&self.shared);
         thread::spawn(move || {
             pass(from_server, to_client, |_| {
+                shared.await_speech();
                 let is_cut = *cut.lock().expect("no thread panics with it");
                 if is_cut {
                     shared.cuts.fetch_add(1, Ordering::SeqCst);
@@ -108,6 +125,11 @@ impl Cutter {
 }
 
 impl Shared {
+    fn await_speech(&self) {
+        let hushed = self.is_hushed.lock().expect("no thread panics with it");
+        drop(self.speaks.wait_while(hushed, |hushed| *hushed).expect("no thread panics with it"));
+    }
+
     /// Whether these bytes are what the cutter is armed for; once.
     fn takes(&self, bytes: &[u8]) -> bool {
         let mut marker = self.marker.lock().expect("no thread panics with it");

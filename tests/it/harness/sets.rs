@@ -1,6 +1,7 @@
 //! Servers that hold the same data: a primary with two replicas, and a Galera cluster.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
@@ -173,12 +174,17 @@ impl Server {
 
     /// Replicates from another server, after whatever it has.
     pub(crate) fn follow(&self, primary: &Server) {
+        self.follow_at(primary.address);
+    }
+
+    /// The same, of whatever is behind that address.
+    pub(crate) fn follow_at(&self, address: SocketAddr) {
         let word = self.replica_word();
         self.root(&format!("STOP {word}"));
         if self.flavour.is_mariadb() {
             self.root("SET GLOBAL gtid_slave_pos = @@gtid_current_pos");
         }
-        server_script(&["replicate", self.folder_text(), &primary.address.port().to_string()]);
+        server_script(&["replicate", self.folder_text(), &address.port().to_string()]);
     }
 
     pub(crate) fn is_running(&self) -> bool {

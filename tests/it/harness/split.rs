@@ -12,6 +12,14 @@ pub(crate) fn split_trio(trio: &Trio) -> String {
     split_at(&trio.servers.each_ref().map(|server| server.address))
 }
 
+/// [`split_trio`] with so many connections to the primary, which sessions give back between transactions.
+pub(crate) fn lend_trio(trio: &Trio, connections: usize) -> String {
+    let limit = format!("max_connections = {connections}\n");
+    let addresses = trio.servers.each_ref().map(|server| server.address);
+    split("topology = \"replication\"", &addresses, |index| if index == 0 { &limit } else { "" })
+        + "backend_reuse = \"transaction\"\n"
+}
+
 /// [`split_trio`] with the servers reached at other addresses than their own.
 pub(crate) fn split_at(addresses: &[SocketAddr]) -> String {
     split("topology = \"replication\"", addresses, |_| "")
@@ -30,7 +38,7 @@ pub(crate) fn split_galera(galera: &Galera) -> String {
     )
 }
 
-fn split(topology: &str, addresses: &[SocketAddr], role: impl Fn(usize) -> &'static str) -> String {
+fn split<'a>(topology: &str, addresses: &[SocketAddr], role: impl Fn(usize) -> &'a str) -> String {
     let mut text = format!(
         "[cluster.set]\n{topology}\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
          check_interval = \"100ms\"\ncheck_timeout = \"5s\"\nhold_timeout = \"30s\"\n\n"
@@ -41,5 +49,5 @@ fn split(topology: &str, addresses: &[SocketAddr], role: impl Fn(usize) -> &'sta
     }
     text + "[pool.write]\ncluster = \"set\"\nrole = \"primary\"\n\n\
             [pool.read]\ncluster = \"set\"\nrole = \"replica\"\nfallback = \"write\"\n\n"
-        + &format!("[[user]]\nname = \"app\"\npassword = \"app\"\n{SPLIT}\n\n")
+        + &format!("[[user]]\nname = \"app\"\npassword = \"app\"\n{SPLIT}\n")
 }

@@ -13,6 +13,7 @@ mod scramble;
 /// Capability flags; the MariaDB extended ones are the upper 32 bits.
 pub(crate) mod capability {
     pub(crate) const LONG_PASSWORD: u64 = 1;
+    pub(crate) const FOUND_ROWS: u64 = 1 << 1;
     pub(crate) const LONG_FLAG: u64 = 1 << 2;
     pub(crate) const CONNECT_WITH_DB: u64 = 1 << 3;
     pub(crate) const COMPRESS: u64 = 1 << 5;

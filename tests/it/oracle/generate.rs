@@ -25,6 +25,53 @@ pub(super) fn generate(seed: u64, flavour: Flavour, length: usize) -> Program {
     Program { seed, steps }
 }
 
+/// The program with moments between its steps at which another session may take its connection: not where the next step
+/// asks what the one before has left there. Its statements are executed with values of one kind: what servers make of a
+/// parameter depends on its types in all executions before, which a connection that is prepared anew did not see.
+pub(super) fn giving_way(program: Program) -> Program {
+    let mut random = Random::new(!program.seed);
+    let mut texts: [&[u8]; PLACES] = [b""; PLACES];
+    let mut steps = Vec::new();
+    let of_one_kind: Vec<Step> = program.steps.iter().filter_map(of_one_kind).collect();
+    for step in &of_one_kind {
+        let text = match step {
+            Step::Query(text) => text,
+            Step::Prepare { place, sql } => {
+                texts[*place] = sql.as_bytes();
+                texts[*place]
+            }
+            Step::Execute { place, .. } => texts[*place],
+            _ => b"",
+        };
+        if random.once_in(3) && !asks_of_the_last(text) {
+            steps.push(Step::GiveWay);
+        }
+        steps.push(step.clone());
+    }
+    Program { steps, ..program }
+}
+
+/// The step with a number for each of its parameters; none of one that sends parts of them.
+fn of_one_kind(step: &Step) -> Option<Step> {
+    match step {
+        Step::LongData { .. } => None,
+        Step::Execute { place, rows, parameters, types } => Some(Step::Execute {
+            place: *place,
+            rows: *rows,
+            parameters: (0..parameters.len()).map(|index| Value::LongLong(index as i64 + 3)).collect(),
+            types: *types,
+        }),
+        other => Some(other.clone()),
+    }
+}
+
+fn asks_of_the_last(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 7] =
+        [b"ROW_COUNT", b"FOUND_ROWS", b"WARNINGS", b"ERRORS", b"DIAGNOSTICS", b"WARNING_COUNT", b"ERROR_COUNT"];
+    let text = text.to_ascii_uppercase();
+    WORDS.iter().any(|word| text.windows(word.len()).any(|part| part == *word))
+}
+
 fn piece(random: &mut Random, flavour: Flavour) -> Vec<Step> {
     let family = if flavour.is_mariadb() { MARIADB } else { MYSQL };
     match random.below(20) {

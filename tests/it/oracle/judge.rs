@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use super::play::{Outcome, Player, Way};
 use super::program::{Program, Step};
+use super::rival::Rival;
 use super::schema::{SpareEngine, set_up};
 use crate::harness::wire::capability as cap;
 use crate::harness::{Client, Server, ServerError, Sqluice, fresh_name};
 
 /// The ways of framing that a client can ask for.
-const MODES: [u64; 5] = [
+const MODES: [u64; 6] = [
     BASE,
+    PYMYSQL,
     BASE | cap::SESSION_TRACK,
     BASE | cap::DEPRECATE_EOF,
     BASE | cap::DEPRECATE_EOF | cap::SESSION_TRACK,
@@ -25,12 +27,23 @@ const MODES: [u64; 5] = [
         | cap::CACHE_METADATA,
 ];
 const BASE: u64 = cap::USUAL | cap::MULTI_STATEMENTS;
+/// PyMySQL's under Django: EOF packets, no trackers, one statement a text, rows found in place of rows changed.
+const PYMYSQL: u64 = (cap::USUAL & !cap::PS_MULTI_RESULTS) | cap::FOUND_ROWS;
 
 /// A program with a schema for each way, made beforehand so that replicas can have them before it begins.
 pub(super) struct Trial {
     pub(super) program: Program,
     direct: String,
     through: String,
+}
+
+/// How a program ended that told no difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With its last step, or with the session, on both ways.
+    Whole,
+    /// Where it asked for what had gone with a connection: sqluice says so, and what follows proves nothing.
+    Forgotten,
 }
 
 impl Trial {
@@ -47,25 +60,42 @@ impl Trial {
     }
 
     /// Where the two ways first differ.
-    pub(super) fn run(&self, primary: &Server, sqluice: &Sqluice, patience: Duration) -> Option<Difference> {
+    pub(super) fn run(
+        &self,
+        primary: &Server,
+        sqluice: &Sqluice,
+        patience: Duration,
+    ) -> Result<Ending, Box<Difference>> {
         let offered = Client::connect(sqluice.address).expect("sqluice greets").greeting.capabilities;
         let capabilities = MODES[(self.program.seed % MODES.len() as u64) as usize] & offered;
         let way = |address, database| Way { address, flavour: primary.flavour, database, capabilities };
+        let mut rival = self.has_rival().then(|| Rival::login(sqluice.address, &self.through, capabilities));
         let mut direct = Player::login(&way(primary.address, &self.direct), patience);
         let mut through = Player::login(&way(sqluice.address, &self.through), patience);
         // Until a session has read something, MariaDB's FOUND_ROWS() is that of an earlier session of the same thread.
         let opening = Step::Query(b"SELECT 'begun'".to_vec());
         assert_eq!(direct.play(&opening), through.play(&opening));
         for (index, step) in self.program.steps.iter().enumerate() {
+            if *step == Step::GiveWay {
+                rival.iter_mut().for_each(Rival::take_turn);
+            }
             let (left, right) = (direct.play(step), through.play(step));
             match (&left, &right) {
                 // A session that ended in the same way on both has nothing more to tell.
-                (Outcome::Ended(left), Outcome::Ended(right)) if !is_hang(*left) && !is_hang(*right) => return None,
+                (Outcome::Ended(left), Outcome::Ended(right)) if !is_hang(*left) && !is_hang(*right) => break,
                 _ if left == right && !matches!(left, Outcome::Broken(_)) => {}
-                _ => return Some(Difference { index, capabilities, step: step.clone(), direct: left, through: right }),
+                (_, right) if rival.is_some() && is_forgotten(right) => return Ok(Ending::Forgotten),
+                _ => {
+                    let (step, direct, through) = (step.clone(), left, right);
+                    return Err(Box::new(Difference { index, capabilities, step, direct, through }));
+                }
             }
         }
-        None
+        Ok(Ending::Whole)
+    }
+
+    fn has_rival(&self) -> bool {
+        self.program.steps.contains(&Step::GiveWay)
     }
 }
 
@@ -95,6 +125,15 @@ impl Difference {
             }
         }
         text
+    }
+}
+
+/// Whether sqluice says that what the statement asks about went with its connection.
+fn is_forgotten(outcome: &Outcome) -> bool {
+    const WORDS: &[u8] = b"What the statement before left on its connection was given up with that";
+    match outcome {
+        Outcome::Packets(packets) => packets.iter().any(|packet| packet.windows(WORDS.len()).any(|part| part == WORDS)),
+        _ => false,
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Player {
     tracks_transactions: bool,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Prepared {
     /// As the server or sqluice calls it; no statement is called 0.
     id: u32,
@@ -31,6 +31,9 @@ struct Prepared {
     had_cursor: bool,
     /// An execution has said the types of the parameters; no client relies on them before.
     has_types: bool,
+    /// What it was first executed with. What servers make of a parameter can depend on the types of all executions before,
+    /// also where a parameter's type is another one now; so all have those of the first.
+    first: Vec<Value>,
 }
 
 /// Where and how a session plays.
@@ -104,11 +107,15 @@ impl Player {
             Step::Execute { place, rows, parameters, types } => {
                 let rows = self.rows(*place, *rows);
                 let types = self.types(*place, *types);
-                let payload = self.execution(*place, rows, parameters, types);
+                let parameters = self.of_first_types(*place, parameters);
+                let payload = self.execution(*place, rows, &parameters, types);
                 self.ask(Shape::Results, &payload)
             }
             Step::LongData { place, parameter, bytes } => {
-                let statement = self.statements[*place];
+                let statement = &self.statements[*place];
+                if statement.first.get(usize::from(*parameter)).is_some_and(|first| !is_like(first, &Value::Sent)) {
+                    return Ok(Outcome::Silence);
+                }
                 // A parameter that does not exist: MariaDB and MySQL say nothing, and fail the execution.
                 let mut payload = statement_command(0x18, statement.id);
                 payload.extend_from_slice(&parameter.to_le_bytes());
@@ -129,26 +136,14 @@ impl Player {
             Step::InitDb(name) => self.ask(Shape::Single, &[b"\x02", &self.here(name.as_bytes())[..]].concat()),
             Step::FieldList(table) => self.ask(Shape::FieldList, &[b"\x04", table.as_bytes(), b"\0"].concat()),
             Step::MultiStatements(on) => self.ask(Shape::Single, &[0x1B, u8::from(!on), 0]),
-            Step::Ping => {
-                let outcome = self.ask(Shape::Single, &[0x0E])?;
-                Ok(self.without_warnings(outcome))
-            }
+            Step::Ping => self.ask(Shape::Single, &[0x0E]),
             Step::ResetConnection => {
                 self.statements.fill(Prepared::default());
                 self.ask(Shape::Single, &[0x1F])
             }
             Step::ChangeUser { database } => Ok(self.change_user(database.as_deref())),
+            Step::GiveWay => Ok(Outcome::Silence),
         }
-    }
-
-    /// MySQL's OK for a ping counts the warnings of the statement before it, which may have been a replica's.
-    fn without_warnings(&self, mut outcome: Outcome) -> Outcome {
-        if let Outcome::Packets(packets) = &mut outcome
-            && !self.flavour.is_mariadb()
-        {
-            packets.iter_mut().filter_map(|packet| packet.get_mut(5..7)).for_each(|warnings| warnings.fill(0));
-        }
-        outcome
     }
 
     fn ask(&mut self, shape: Shape, payload: &[u8]) -> io::Result<Outcome> {
@@ -229,9 +224,21 @@ impl Player {
         self.client.capabilities & cap::SESSION_TRACK != 0
     }
 
-    /// COM_STMT_EXECUTE with as many parameters as the statement has: another number would not be this protocol.
-    fn execution(&self, place: usize, rows: Rows, parameters: &[Value], types: Types) -> Vec<u8> {
-        let statement = self.statements[place];
+    /// As many values as the statement has parameters, each of the type that it had in the first execution.
+    fn of_first_types(&mut self, place: usize, parameters: &[Value]) -> Vec<Value> {
+        let statement = &mut self.statements[place];
+        let values = parameters.iter().cloned().chain(std::iter::repeat(Value::Null)).take(statement.parameters);
+        if statement.first.is_empty() {
+            statement.first = values.collect();
+            return statement.first.clone();
+        }
+        let like = |(value, first): (Value, &Value)| if is_like(&value, first) { value } else { first.clone() };
+        values.zip(&statement.first).map(like).collect()
+    }
+
+    /// COM_STMT_EXECUTE; another number of values than the statement's would not be this protocol.
+    fn execution(&self, place: usize, rows: Rows, values: &[Value], types: Types) -> Vec<u8> {
+        let statement = &self.statements[place];
         let mut payload = statement_command(0x17, statement.id);
         payload.push(match rows {
             Rows::AtOnce => 0,
@@ -241,9 +248,7 @@ impl Player {
         if statement.parameters == 0 {
             return payload;
         }
-        let values: Vec<Value> =
-            parameters.iter().cloned().chain(std::iter::repeat(Value::Null)).take(statement.parameters).collect();
-        append_parameters(&mut payload, &values, types, self.client.capabilities & cap::QUERY_ATTRIBUTES != 0);
+        append_parameters(&mut payload, values, types, self.client.capabilities & cap::QUERY_ATTRIBUTES != 0);
         payload
     }
 }
@@ -277,6 +282,10 @@ fn append_parameters(payload: &mut Vec<u8>, values: &[Value], types: Types, has_
     for value in values {
         append_value(payload, value);
     }
+}
+
+fn is_like(value: &Value, other: &Value) -> bool {
+    value_type(value) == value_type(other)
 }
 
 fn value_type(value: &Value) -> u8 {

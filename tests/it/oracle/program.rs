@@ -41,6 +41,8 @@ pub(super) enum Step {
     ChangeUser {
         database: Option<String>,
     },
+    /// Another session of the user may take the connection, if this one has given it back.
+    GiveWay,
 }
 
 /// How COM_STMT_EXECUTE wants its result.

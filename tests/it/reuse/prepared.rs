@@ -4,7 +4,7 @@
 use super::{House, prepare};
 use crate::compare::{MODES, Parameter, Recorder, execute_payload, same_beside_a_rival};
 use crate::harness::wire::{append_lenenc_bytes, capability as cap, status};
-use crate::harness::{ALL_FLAVOURS, Account, Client, Flavour, Server, Shape, on_both_engines};
+use crate::harness::{ALL_FLAVOURS, Account, Client, Flavour, Server, Shape, eventually, on_both_engines};
 
 /// The scenario gives the same replies at one server and on one connection that another session takes now and then, to
 /// clients without these capabilities.
@@ -234,6 +234,41 @@ fn an_open_cursor_and_parts_of_parameters_keep_the_connection_until_they_are_gon
             let execution = execute_payload(first.capabilities, insert, 0, &[Parameter::Long]);
             first.ask(Shape::Results, &execution).ok();
             assert_eq!(second.value("SELECT client FROM t WHERE n = 0"), "5");
+        });
+    }
+}
+
+/// On MySQL, a reset gives a session the server's own character sets in place of the login's.
+#[test]
+fn a_session_that_was_reset_gets_a_connection_that_was_reset() {
+    same_on_one_connection(0, |session| {
+        session.ask(Shape::Single, &[0x1F]);
+        let statement = session.prepare("SELECT 'text'");
+        for _ in 0..2 {
+            session.give_way();
+            session.execute(statement, 0, &[]);
+            session.query("SELECT 'text', COLLATION('text')");
+        }
+    });
+}
+
+/// A connection is held a moment for who may ask about the last statement, and then is for whoever waits.
+#[test]
+fn parts_of_a_parameter_keep_a_connection_that_was_only_held() {
+    for flavour in ALL_FLAVOURS {
+        on_both_engines(|engine| {
+            let house = House::open(engine, flavour, 1);
+            let [mut first, mut second] = [house.client(), house.client()];
+            let insert = prepare(&mut first, "INSERT INTO t (client, n) SELECT LENGTH(?), 0");
+            let execution = |value| execute_payload(first.capabilities, insert, 0, &[value]);
+            let (short, in_parts) = (execution(Parameter::Text("one")), execution(Parameter::Long));
+            first.ask(Shape::Results, &short).ok();
+            first.command(&[&[0x18], &insert.to_le_bytes()[..], &[0, 0], b"parts"].concat());
+            second.command(b"\x03SELECT 1");
+            eventually("the second waits for the connection", || (house.counted("waiting") == 1).then_some(()));
+            first.ask(Shape::Results, &in_parts).ok();
+            second.reply(Shape::Results).expect("a whole reply").ok();
+            assert_eq!(first.value("SELECT MAX(client) FROM t"), "5");
         });
     }
 }

@@ -107,7 +107,8 @@ fn another_user_begins_at_servers_of_its_own() {
     play.stage.take_client();
     play.serve();
     assert_eq!(play.said_to_home().len(), 2, "values and tracking, again");
-    assert_eq!(told(&mut play), [""; 0]);
+    // The client has not forgotten what it wrote before: a replica has to be seen past that.
+    assert!((0..10).any(|_| play.read("SELECT a FROM t") == Side::Replica), "reads leave home again");
 }
 
 #[test]

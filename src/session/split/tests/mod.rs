@@ -4,6 +4,7 @@ mod diagnostics;
 mod failing;
 mod following;
 mod hidden;
+mod leaving;
 mod lending;
 mod numbers;
 mod parting;
@@ -100,6 +101,8 @@ struct Script {
     column: &'static str,
     /// LAST_INSERT_ID() at home.
     insert_id: &'static str,
+    /// All that the session has set, as home says it.
+    stock: &'static str,
     /// A text of ours that the replica refuses, with this code.
     refused: (&'static str, u16),
 }
@@ -131,6 +134,7 @@ impl Script {
             views: Vec::new(),
             column: "a",
             insert_id: "0",
+            stock: "the same",
             refused: ("", 0),
         }
     }
@@ -345,6 +349,8 @@ impl Play {
             values(&self.script.replica_values)
         } else if text.contains("information_schema.views") {
             self.rows(1, &self.script.views)
+        } else if text.starts_with("SELECT DATABASE(), ") {
+            values(&[self.script.stock])
         } else if text == "SELECT LAST_INSERT_ID()" {
             values(&[self.script.insert_id])
         } else if text.starts_with("SELECT @@GLOBAL.gtid") {

@@ -120,6 +120,26 @@ fn a_home_that_is_down_is_left_at_once() {
 }
 
 #[test]
+fn a_transaction_waits_for_a_home_that_is_down_and_not_for_one_that_has_a_successor() {
+    let mut play = Play::followed();
+    play.at_home("BEGIN", TRANSACTION, b"");
+    play.displace(Displacement::Down);
+    assert!(!play.was_released());
+    play.displace(Displacement::Gone);
+    assert!(play.was_released());
+    play.send(&query("COMMIT"));
+    play.hears(1213, "40001");
+    play.goes_on("UPDATE t SET a = 1");
+
+    let mut bound = Play::followed();
+    bound.at_home("CREATE TEMPORARY TABLE mine (a INT)", TRANSACTION, b"");
+    bound.displace(Displacement::Down);
+    assert_eq!(bound.stage.ending(), None);
+    bound.displace(Displacement::Gone);
+    assert_eq!(bound.stage.ending(), Some(Ending::ServerGone));
+}
+
+#[test]
 fn a_session_leaves_behind_the_statement_that_is_under_way() {
     let mut play = Play::followed();
     assert_eq!(play.goes(&query("UPDATE t SET a = 1")), Side::Server);
@@ -136,6 +156,9 @@ fn state_that_cannot_be_taken_along_ends_the_session() {
         let mut play = Play::followed();
         play.at_home(statement, AUTOCOMMIT, b"");
         play.displace(Displacement::Demoted);
+        assert!(play.was_released(), "{statement}");
+        play.send(&query("SELECT 1"));
+        play.hears(1053, "08S01");
         assert_eq!(play.stage.ending(), Some(Ending::Drained), "{statement}");
     }
 }

@@ -141,13 +141,45 @@ impl Refusal {
     }
 }
 
+/// How a client says what it says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Habit {
+    user: &'static str,
+    way: Way,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Text,
+    Prepared,
+    /// Its rows outside transactions go through a temporary table.
+    Temporary,
+}
+
+impl Habit {
+    pub(super) fn plain(_: u32) -> Habit {
+        Habit { user: "app", way: Way::Text }
+    }
+
+    /// Each way with each user.
+    pub(super) fn varied(client: u32) -> Habit {
+        let way = [Way::Text, Way::Prepared, Way::Temporary][(client / 2 % 3) as usize];
+        Habit { user: if client.is_multiple_of(2) { "app" } else { "other" }, way }
+    }
+}
+
 /// Runs every client until it is told to stop.
-pub(super) fn run_all(address: SocketAddr, table: &str, shared: &std::sync::Arc<Shared>) -> Vec<Diary> {
+pub(super) fn run_all(
+    address: SocketAddr,
+    table: &str,
+    habit: fn(u32) -> Habit,
+    shared: &std::sync::Arc<Shared>,
+) -> Vec<Diary> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     runtime.block_on(async {
         let mut clients = JoinSet::new();
         for number in 0..shared.acknowledged.len() {
-            let client = Client::new(number as u32, address, table);
+            let client = Client::new(number as u32, habit(number as u32), address, table);
             let shared = std::sync::Arc::clone(shared);
             clients.spawn(async move { client.run(&shared).await });
         }
@@ -157,15 +189,16 @@ pub(super) fn run_all(address: SocketAddr, table: &str, shared: &std::sync::Arc<
 
 struct Client {
     address: SocketAddr,
+    habit: Habit,
     table: String,
     diary: Diary,
     next: u32,
 }
 
 impl Client {
-    fn new(client: u32, address: SocketAddr, table: &str) -> Client {
+    fn new(client: u32, habit: Habit, address: SocketAddr, table: &str) -> Client {
         let diary = Diary { client, ..Diary::default() };
-        Client { address, table: table.to_owned(), diary, next: 1 }
+        Client { address, habit, table: table.to_owned(), diary, next: 1 }
     }
 
     /// Logs in again whenever its session has ended.
@@ -184,8 +217,8 @@ impl Client {
         let options = OptsBuilder::default()
             .ip_or_hostname(self.address.ip().to_string())
             .tcp_port(self.address.port())
-            .user(Some("app"))
-            .pass(Some("app"))
+            .user(Some(self.habit.user))
+            .pass(Some(self.habit.user))
             .prefer_socket(false)
             // Known values, so that the library does not ask for them.
             .max_allowed_packet(Some(1 << 20))
@@ -201,6 +234,9 @@ impl Client {
         while !shared.stop.load(Ordering::Relaxed) {
             let kind = if self.next.is_multiple_of(5) { Kind::Transaction } else { Kind::Alone };
             let done = match kind {
+                Kind::Alone if self.habit.way == Way::Temporary => {
+                    self.write_by_way(&mut session, &mut watermark).await
+                }
                 Kind::Alone => self.write(&mut session, &mut watermark).await,
                 Kind::Transaction => self.transact(&mut session, &mut watermark).await,
             };
@@ -219,24 +255,55 @@ impl Client {
     /// One row outside a transaction. False when the session is over.
     async fn write(&mut self, session: &mut Conn, watermark: &mut Watermark) -> bool {
         let first = self.take_numbers(1);
-        let sql = self.insert(first);
-        let told = self.answered(Phase::Write, session.query_drop(sql)).await;
+        let told = self.say(Phase::Write, session, first).await;
         let fate = told.as_ref().map_or_else(|refusal| refusal.fate, |()| Fate::Acknowledged);
         self.note(Write { first, rows: 1, kind: Kind::Alone, fate }, watermark);
         told.map_or_else(|refusal| refusal.lives, |()| true)
+    }
+
+    /// The INSERT of one row.
+    async fn say(&mut self, phase: Phase, session: &mut Conn, number: u32) -> Result<(), Refusal> {
+        if self.habit.way != Way::Prepared {
+            return self.answered(phase, session.query_drop(self.insert(number))).await;
+        }
+        let sql = format!("INSERT INTO {} (client, number) VALUES (?, ?)", self.table);
+        self.answered(phase, session.exec_drop(sql, (self.diary.client, number))).await
+    }
+
+    /// One row by way of a temporary table. False when the session is over.
+    async fn write_by_way(&mut self, session: &mut Conn, watermark: &mut Watermark) -> bool {
+        let first = self.take_numbers(1);
+        let write = |fate| Write { first, rows: 1, kind: Kind::Alone, fate };
+        for sql in
+            ["CREATE TEMPORARY TABLE test.by_way (number INT)", &format!("INSERT INTO test.by_way VALUES ({first})")]
+        {
+            if let Err(refusal) = self.answered(Phase::Write, session.query_drop(sql)).await {
+                self.note(write(Fate::Refused), watermark);
+                return refusal.lives;
+            }
+        }
+        let client = self.diary.client;
+        let sql = format!("INSERT INTO {} (client, number) SELECT {client}, number FROM test.by_way", self.table);
+        let told = self.answered(Phase::Write, session.query_drop(sql)).await;
+        self.note(write(told.as_ref().map_or_else(|refusal| refusal.fate, |()| Fate::Acknowledged)), watermark);
+        let dropped = self.answered(Phase::Write, session.query_drop("DROP TEMPORARY TABLE test.by_way")).await;
+        told.and(dropped).map_or_else(|refusal| refusal.lives, |()| true)
     }
 
     /// Two rows in a transaction. False when the session is over.
     async fn transact(&mut self, session: &mut Conn, watermark: &mut Watermark) -> bool {
         let first = self.take_numbers(2);
         let write = |fate| Write { first, rows: 2, kind: Kind::Transaction, fate };
-        for sql in ["BEGIN".to_owned(), self.insert(first), self.insert(first + 1)] {
-            if let Err(refusal) = self.answered(Phase::Transaction, session.query_drop(sql)).await {
-                // Nobody has said COMMIT, so nothing of it may ever be there.
-                self.note(write(Fate::Refused), watermark);
-                return refusal.lives
-                    && self.answered(Phase::Transaction, session.query_drop("ROLLBACK")).await.is_ok();
+        let mut said = self.answered(Phase::Transaction, session.query_drop("BEGIN")).await;
+        for number in [first, first + 1] {
+            if said.is_ok() {
+                said = self.say(Phase::Transaction, session, number).await;
             }
+        }
+        if let Err(refusal) = said {
+            // Nobody has said COMMIT, so nothing of it may ever be there.
+            self.note(write(Fate::Refused), watermark);
+            return refusal.lives && self.answered(Phase::Transaction, session.query_drop("ROLLBACK")).await.is_ok();
         }
         let told = self.answered(Phase::Commit, session.query_drop("COMMIT")).await;
         self.note(write(told.as_ref().map_or_else(|refusal| refusal.fate, |()| Fate::Acknowledged)), watermark);
@@ -245,11 +312,21 @@ impl Client {
 
     /// Reads its rows back. False when the session is over.
     async fn read(&mut self, session: &mut Conn, watermark: &mut Watermark) -> bool {
-        let sql = format!(
-            "SELECT COUNT(*), COALESCE(MAX(number), 0) FROM {} WHERE client = {}",
-            self.table, self.diary.client
-        );
-        match self.answered(Phase::Read, session.query_first::<(u32, u32), _>(sql)).await {
+        let sql = |client: &str| {
+            format!("SELECT COUNT(*), COALESCE(MAX(number), 0) FROM {} WHERE client = {client}", self.table)
+        };
+        let client = self.diary.client;
+        let read = match self.habit.way {
+            Way::Prepared => {
+                let sql = sql("?");
+                self.answered(Phase::Read, session.exec_first::<(u32, u32), _, _>(sql, (client,))).await
+            }
+            Way::Text | Way::Temporary => {
+                let sql = sql(&client.to_string());
+                self.answered(Phase::Read, session.query_first::<(u32, u32), _>(sql)).await
+            }
+        };
+        match read {
             Ok(row) => {
                 let (count, highest) = row.expect("an aggregate has one row");
                 self.diary.reads += 1;

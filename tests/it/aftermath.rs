@@ -1,0 +1,66 @@
+//! What a statement leaves for those that ask about it, counts of rows and conditions, while commands that are no statements
+//! come in between: those run at the primary, and what they answer depends on a read that ran at a replica.
+
+use crate::compare::Recorder;
+use crate::harness::Shape;
+use crate::trackers::same_everywhere;
+
+const PING: &[u8] = b"\x0E";
+const SCHEMA: &[u8] = b"\x02information_schema";
+const NO_SCHEMA: &[u8] = b"\x02no_such_schema";
+const SEVERAL_STATEMENTS: &[u8] = b"\x1B\0\0";
+
+/// One row, one row and a condition, an error.
+const READS: [&str; 3] = ["SELECT 1", "SELECT 1 / 0", "SELECT no_such_column"];
+
+/// Each read with each command behind it, and then what `ask` asks.
+fn ask_behind_commands(ask: impl Fn(&mut Recorder)) {
+    same_everywhere(|_, session| {
+        for read in READS {
+            for command in [PING, SCHEMA, NO_SCHEMA, SEVERAL_STATEMENTS] {
+                session.query(read);
+                session.ask(Shape::Single, command);
+                ask(session);
+            }
+        }
+    });
+}
+
+#[test]
+fn commands_that_are_no_statements_count_the_conditions_of_the_statement_before() {
+    ask_behind_commands(|session| {
+        session.ask(Shape::Single, PING);
+        session.query("SHOW COUNT(*) WARNINGS");
+        session.ask(Shape::Single, PING);
+    });
+}
+
+#[test]
+fn a_reset_statement_leaves_no_conditions_to_count() {
+    same_everywhere(|_, session| {
+        let statement = session.prepare("SELECT 1 / 0");
+        session.execute(statement, 0, &[]);
+        session.ask(Shape::Single, PING);
+        session.ask(Shape::Single, &[&b"\x1A"[..], &statement.to_le_bytes()].concat());
+        session.ask(Shape::Single, PING);
+        session.query("SHOW WARNINGS");
+        session.query("SELECT ROW_COUNT()");
+    });
+}
+
+#[test]
+fn commands_that_are_no_statements_have_a_count_of_rows_of_their_own() {
+    ask_behind_commands(|session| {
+        session.query("SELECT ROW_COUNT()");
+    });
+    ask_behind_commands(|session| {
+        session.query("SELECT FOUND_ROWS()");
+    });
+}
+
+#[test]
+fn an_error_of_a_command_that_is_no_statement_is_told_of() {
+    ask_behind_commands(|session| {
+        session.query("SHOW WARNINGS");
+    });
+}

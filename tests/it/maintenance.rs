@@ -1,0 +1,180 @@
+//! What an operator does on a normal day: takes one server after the other out of use, restarts it, and nobody notices.
+
+use std::net::TcpListener;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::compare::execute_payload;
+use crate::harness::checker::Load;
+use crate::harness::{
+    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, eventually, user,
+};
+use crate::promotion::{await_following, await_primary, in_front_of, set};
+
+/// At work while the servers are restarted.
+const CLIENTS: u32 = 100;
+
+/// Longer than the test takes: what is ended at its end is ended by `disable`.
+const BUDGET: &str = "10m";
+
+/// Servers may have as many clients as two of them have together while sessions move; and no replica has temporary tables of
+/// its primary's sessions, which it would lose when it is restarted.
+fn prepare(server: &Server) {
+    server.root("SET GLOBAL max_connections = 1000");
+    if server.flavour.is_mariadb() {
+        server.root("SET GLOBAL binlog_format = 'ROW'");
+    }
+}
+
+/// What `sqluice sessions` says of the session of this client.
+fn session_of(sqluice: &Sqluice, client: &Client) -> Value {
+    let mine = |session: &Value| session["id"] == client.greeting.connection_id;
+    sqluice.sessions().into_iter().find(mine).expect("the session is there")
+}
+
+/// A session that has set this and that, and keeps it wherever it goes.
+struct Keeper {
+    client: Client,
+    prepared: u32,
+}
+
+impl Keeper {
+    fn new(sqluice: &Sqluice, user: &'static str) -> Keeper {
+        let mut client = sqluice.login(&Account::new(user, user).database("test")).expect("the user logs in");
+        client.execute("SET @who = 'me', time_zone = '+03:00'");
+        let payload = [&[0x16][..], b"SELECT CONCAT(@who, ' ', @@time_zone, ' ', DATABASE())"].concat();
+        let reply = client.ask(Shape::Prepare, &payload).ok();
+        let prepared = u32::from_le_bytes(reply.packets[0][1..5].try_into().expect("four bytes"));
+        Keeper { client, prepared }
+    }
+
+    fn keeps_all(&mut self) {
+        assert_eq!(self.client.value("SELECT CONCAT(@who, ' ', @@time_zone, ' ', DATABASE())"), "me +03:00 test");
+        let payload = execute_payload(self.client.capabilities, self.prepared, 0, &[]);
+        let reply = self.client.ask(Shape::Results, &payload).ok();
+        assert!(reply.rows[0].ends_with(b"me +03:00 test"), "{reply:?}");
+    }
+}
+
+/// Until nobody of this process is at the server any more; what the command printed.
+fn drain(sqluice: &Sqluice, server: &str) -> String {
+    let told = sqluice.command(&["drain", server, "--budget", BUDGET]).expect_success("sqluice drain");
+    assert!(told.ends_with(&format!("nobody is at {server} any more\n")), "{told}");
+    told
+}
+
+/// The server is stopped and started as the replica that it is, and used again.
+fn restart(sqluice: &Sqluice, trio: &Trio, index: usize, primary: usize) {
+    let name = format!("db{}", index + 1);
+    trio.servers[index].stop();
+    sqluice.await_health(&name, "down");
+    trio.restart_as_replica(index);
+    prepare(&trio.servers[index]);
+    await_following(&trio.servers[index], &trio.servers[primary]);
+    let told = sqluice.command(&["enable", &name]).expect_success("sqluice enable");
+    assert!(told.contains("is in use"), "{told}");
+    sqluice.await_servers_up(3);
+}
+
+fn service(sqluice: &Sqluice, server: &str) -> String {
+    let status = sqluice.status();
+    let servers = status["clusters"][0]["servers"].as_array().expect("the cluster has servers").clone();
+    let row = servers.into_iter().find(|row| row["name"] == server).expect("it is configured");
+    row["service"].as_str().expect("a text").to_owned()
+}
+
+fn rolling_restart(flavour: Flavour) {
+    let trio = set(flavour);
+    trio.servers.iter().for_each(prepare);
+    let sqluice = in_front_of(&trio, "manual");
+    await_primary(&sqluice, "db1");
+    let load = Load::varied(sqluice.address, trio.primary(), CLIENTS);
+    let mut keepers = ["app", "other"].map(|user| Keeper::new(&sqluice, user));
+    load.await_writes(3);
+
+    for replica in [1, 2] {
+        let name = format!("db{}", replica + 1);
+        drain(&sqluice, &name);
+        restart(&sqluice, &trio, replica, 0);
+        load.await_writes(3);
+        keepers.iter_mut().for_each(Keeper::keeps_all);
+    }
+
+    // The primary, with a session that cannot leave it and one that will.
+    let mut bound = sqluice.login(&Account::new("other", "other").database("test")).expect("the user logs in");
+    bound.execute("CREATE TEMPORARY TABLE mine (a INT)");
+    let mut transaction = sqluice.login(&Account::new("app", "app").database("test")).expect("the user logs in");
+    transaction.execute("BEGIN");
+    transaction.execute(&format!("INSERT INTO {} (client, number) VALUES ({CLIENTS}, 1)", load.table()));
+    let told = sqluice.command(&["drain", "db1", "--dry-run"]).expect_success("sqluice drain --dry-run");
+    assert!(told.contains("is in use") && told.contains("temporary table"), "{told}");
+    assert!(told.contains("sqluice switchover db2 or db3"), "{told}");
+
+    let told = thread::scope(|scope| {
+        let drained = scope.spawn(|| drain(&sqluice, "db1"));
+        eventually("db1 is draining", || (service(&sqluice, "db1") == "draining").then_some(()));
+        assert!(sqluice.command(&["reload"]).success);
+        assert_eq!(service(&sqluice, "db1"), "draining", "a reload changes nothing of it");
+        // Whoever began something brings it to its end; then all wait for the next primary, but for these two.
+        eventually("all others wait", || {
+            let at_work =
+                |session: &Value| session["server"] == "db1" && !session["ties"].as_array().unwrap().is_empty();
+            let ids = [bound.greeting.connection_id, transaction.greeting.connection_id].map(Value::from);
+            let sessions = sqluice.sessions();
+            sessions.iter().filter(|session| at_work(session)).all(|session| ids.contains(&session["id"])).then_some(())
+        });
+        transaction.execute("COMMIT");
+        bound.execute("INSERT INTO mine VALUES (1)");
+        sqluice.command(&["switchover", "db2"]).expect_success("sqluice switchover");
+        load.await_writes(3);
+        assert_eq!(bound.value("SELECT a FROM mine"), "1", "it stays where it has that");
+        assert_eq!(session_of(&sqluice, &bound)["server"], "db1");
+        let told = sqluice.command(&["disable", "db1"]).expect_success("sqluice disable");
+        assert!(told.contains("out of use"), "{told}");
+        let error = bound.query("SELECT a FROM mine").failed();
+        assert_eq!((error.code, &*error.state), (1053, "08S01"), "{error}");
+        drained.join().expect("the drain comes to its end")
+    });
+    assert!(told.contains("temporary table"), "who blocks is shown: {told}");
+    restart(&sqluice, &trio, 0, 1);
+    load.await_writes(3);
+    keepers.iter_mut().for_each(Keeper::keeps_all);
+    transaction.execute("DO 1");
+
+    let committed = format!("SELECT COUNT(*) FROM {} WHERE client = {CLIENTS}", load.table());
+    assert_eq!(trio.servers[1].root(&committed).trim(), "1");
+    trio.servers[1].direct().execute(&format!("DELETE FROM {} WHERE client = {CLIENTS}", load.table()));
+    let report = load.stop(&trio.servers[1]);
+    report.expect_clean(&format!("{flavour:?}: each server restarted under {CLIENTS} clients"));
+    assert!(report.errors.is_empty(), "nobody was bound of those");
+}
+
+#[test]
+fn each_server_of_a_set_is_restarted_and_no_client_notices() {
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        rolling_restart(flavour);
+    }
+}
+
+#[test]
+fn a_server_that_is_full_is_still_checked_at_its_extra_port() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let port = format!("--extra-port={}", free.port());
+    let server = Server::start(Flavour::MariaDb10, &["--max-connections=10", &port, "--extra-max-connections=5"]);
+    let mut guests = Vec::new();
+    let refused = loop {
+        match Client::login(server.address, &Account::new("app", "app")) {
+            Ok(guest) => guests.push(guest),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code, 1040);
+    let with_port = |port: u16| {
+        cluster(&server).replace("name = \"s1\"", &format!("name = \"s1\"\nextra_port = {port}")) + &user("app", "app")
+    };
+    let sqluice = Start::new(Engine::Epoll, with_port(free.port())).run_with_servers_up(1);
+    // Sessions go where they belong, and find a place when there is one.
+    guests.truncate(5);
+    assert_eq!(sqluice.app().value("SELECT @@port"), server.address.port().to_string());
+}
