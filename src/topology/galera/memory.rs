@@ -184,12 +184,11 @@ impl Memory {
 
     fn judge_accord(&mut self, verdict: &Verdict, configured: &[Configured<'_>]) {
         let used = self.used(verdict, configured).cloned();
-        // Of two views that look alike only one node is certainly in the one that is used.
-        let are_alike = used.as_ref().is_some_and(|used| is_shared_by_too_many(used, &self.words()));
-        let writer = self.writer;
+        let alike = used.as_ref().filter(|used| is_shared_by_too_many(used, &self.words()));
+        let certain = alike.map(|alike| self.certain_of_alike(alike, configured));
         for (id, past) in &mut self.nodes {
             let Some((group, at)) = past.word() else { continue };
-            let is_used = used.as_ref() == Some(group) && !(are_alike && Some(*id) != writer);
+            let is_used = used.as_ref() == Some(group) && certain.is_none_or(|certain| certain == Some(*id));
             past.accord = match verdict {
                 Verdict::Nobody => continue,
                 _ if is_used => Some(Accord::Same),
@@ -218,6 +217,20 @@ impl Memory {
         let of_them = nodes.filter(|(_, past)| past.group().is_some_and(|group| largest.contains(&group)));
         let oldest = choice::oldest(of_them.filter_map(|(id, past)| Some((id, past.started()?))))?;
         largest.into_iter().find(|part| self.nodes.get(&oldest).and_then(Past::group) == Some(part))
+    }
+
+    /// Of views that look alike, the one node that is certainly in the one that is used: the writer. Balancers with different
+    /// writers see all of these written to, and all take the one that has run longest.
+    fn certain_of_alike(&self, alike: &Group, configured: &[Configured<'_>]) -> Option<ServerId> {
+        let is_disputed = |id| Some(id) == self.writer || self.is_written_to_steadily(id);
+        let words = self.words();
+        let disputed = words.iter().filter(|word| word.group == alike && is_disputed(word.server));
+        let disputed: Vec<ServerId> = disputed.map(|word| word.server).collect();
+        if !disputed.contains(&self.writer?) {
+            return None;
+        }
+        let nodes = configured.iter().filter(|node| disputed.contains(&node.id));
+        choice::oldest(nodes.filter_map(|node| Some((node.id, self.nodes.get(&node.id)?.started()?))))
     }
 
     /// Whoever stops its node well says good-bye: by the time its port is closed, the others have a smaller view. A node that

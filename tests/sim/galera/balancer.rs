@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqluice::config::Config;
 use sqluice::route::{Refusal, decide};
@@ -32,8 +32,6 @@ pub(super) struct Balancer {
     arrivals: u64,
     /// The arrival that brought the newest of the known views, and the step of the world it came in.
     news: (u64, u64),
-    /// Answers of the writer while the majority was known to have left it.
-    doubts: u32,
     /// Who has the writes.
     pub(super) writer: Option<usize>,
     /// Who had them in the last table in which somebody had.
@@ -74,7 +72,6 @@ impl Balancer {
             known: Vec::new(),
             arrivals: 0,
             news: (0, 0),
-            doubts: 0,
             writer: None,
             last_writer: None,
         }
@@ -121,7 +118,7 @@ impl Balancer {
 
     fn take(&mut self, finding: Finding, cluster: &Cluster, step: u64) {
         self.arrivals += 1;
-        self.beliefs.check(self.ids[finding.node], &finding.result, cluster.now);
+        self.beliefs.check(self.ids[finding.node], &finding.result, self.moment(cluster.now));
         let view = match finding.result {
             CheckResult::Answered(Answer { view: AnyView::Galera(view), .. }) => Some(*view),
             _ => None,
@@ -131,6 +128,11 @@ impl Balancer {
         }
         self.heard[finding.node].note(view, finding.asked, self.arrivals);
         self.check_rules();
+    }
+
+    /// No two findings arrive at one moment, even if the world stands still meanwhile.
+    fn moment(&self, now: Instant) -> Instant {
+        now + Duration::from_nanos(self.arrivals)
     }
 
     fn know(&mut self, node: usize, view: &View, step: u64) {
@@ -144,7 +146,7 @@ impl Balancer {
 
     /// A session found nobody listening.
     pub(super) fn report_refused(&mut self, node: usize, now: Instant) {
-        self.beliefs.report(self.ids[node], Failure::Refused, now);
+        self.beliefs.report(self.ids[node], Failure::Refused, self.moment(now));
         self.check_rules();
     }
 
@@ -177,12 +179,7 @@ impl Balancer {
         assert!(serves(view), "the writer does not say that it serves");
         let is_beaten = !self.is_proven(view) && self.proven().iter().any(|proven| is_one_history(proven, view));
         let is_of_now = heard.is_answer && heard.arrival >= self.news.0;
-        match is_of_now && is_beaten && self.is_left(view) {
-            true if heard.arrival == self.arrivals => self.doubts += 1,
-            true => {}
-            false => self.doubts = 0,
-        }
-        assert!(self.doubts <= DOUBTS_MAX, "writes at a node that the majority has left");
+        assert!(!(is_of_now && is_beaten && self.is_left(view)), "writes at a node that the majority has left");
         if let Some(old) = self.last_writer.replace(writer).filter(|old| *old != writer) {
             self.check_flip(old, writer);
         }
@@ -369,10 +366,6 @@ pub(super) fn members(table: &RoutingTable, pool: &str) -> Vec<usize> {
     let pool = table.config.pool_by_name(pool).expect("it is in the configuration");
     table.pool(pool).members.iter().map(|member| member.0).collect()
 }
-
-/// A view that comes again after it was long forgotten is news, which a word from before does not contradict: then the writer is
-/// asked once more.
-const DOUBTS_MAX: u32 = 1;
 
 /// More than that wait until one arrives.
 const IN_FLIGHT_MAX: usize = 6;
