@@ -144,8 +144,9 @@ impl Balancer {
         self.news = (self.arrivals, step);
     }
 
-    /// A session found nobody listening.
+    /// A session found nobody listening: what the node said last is of the past, as after a check that finds that.
     pub(super) fn report_refused(&mut self, node: usize, now: Instant) {
+        self.heard[node].is_answer = false;
         self.beliefs.report(self.ids[node], Failure::Refused, self.moment(now));
         self.check_rules();
     }
