@@ -314,6 +314,7 @@ impl Server {
             delay: Duration::ZERO,
             received: None,
             error: String::new(),
+            heartbeat: None,
         }
     }
 
