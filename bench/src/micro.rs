@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqluice::config::{Config, Environment};
-use sqluice::latency::Histogram;
+use sqluice::latency::{Histogram, Tick};
 use sqluice::protocol::attributes;
 use sqluice::protocol::auth::{Credential, Login, Plugin, Secret, Verification, Verifier, VerifyRequest};
 use sqluice::protocol::capability::Capabilities;
@@ -82,11 +82,11 @@ fn walk(packets: &[u8]) -> Box<dyn FnMut()> {
 /// What each reply costs beside its passing through: two moments that are there anyway, and a histogram.
 fn count_reply_time() -> Box<dyn FnMut()> {
     let histogram = Histogram::default();
-    let asked = Instant::now();
-    let mut replied = asked;
+    let asked = Tick::default();
+    let mut elapsed = Duration::ZERO;
     Box::new(move || {
-        replied += Duration::from_nanos(12_345);
-        histogram.count(black_box(replied).saturating_duration_since(black_box(asked)));
+        elapsed += Duration::from_nanos(12_345);
+        histogram.count(black_box(Tick::after_beginning(elapsed)).since(black_box(asked)));
     })
 }
 

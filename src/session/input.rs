@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config::{Encryption, ServerDemand},
-    latency::Histogram,
+    latency::{Histogram, Tick},
     protocol::auth::RsaKey,
     topology::{RoutingTable, ServerId},
 };
@@ -36,6 +36,8 @@ pub struct Surroundings<'a> {
     pub rsa: &'a RsaKey,
     /// The time of this turn of the loop.
     pub now: Instant,
+    /// The same, for timing replies.
+    pub tick: Tick,
 }
 
 /// Something that happened to a session, other than received bytes.

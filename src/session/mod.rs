@@ -45,6 +45,7 @@ pub use split::{Bond, RouteCounts, Stay};
 
 use crate::{
     config::Entrance,
+    latency::Tick,
     protocol::{
         auth::Credential,
         capability::Capabilities,
@@ -152,7 +153,7 @@ pub struct Session {
     /// Counts the connections given back: with the session's number it names one of them.
     parkings: u64,
     /// When the command under way, or the last one, was passed on.
-    asked_at: Instant,
+    asked_at: Tick,
     counts: Arc<RouteCounts>,
     client_way: ClientWay,
     tls: Option<TlsOffer>,
@@ -205,7 +206,7 @@ impl Session {
             commands: 0,
             tied_since: None,
             parkings: 0,
-            asked_at: surroundings.now,
+            asked_at: surroundings.tick,
             counts: birth.counts,
             client_way: birth.way,
             tls: birth.tls,

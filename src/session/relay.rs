@@ -8,6 +8,7 @@
 
 use std::time::Instant;
 
+use crate::latency::Tick;
 use crate::protocol::{
     capability::Capabilities,
     command::ReplyShape,
@@ -333,13 +334,13 @@ impl Session {
         match what {
             Move::Pass(step) => step,
             Move::Begin(step) => {
-                self.count_command(surroundings.now);
+                self.count_command(surroundings.tick);
                 self.tied_since.get_or_insert(surroundings.now);
                 self.remember_home(surroundings);
                 step
             }
             Move::Over(step) => {
-                self.time_reply(from, surroundings.now);
+                self.time_reply(from, surroundings.tick);
                 self.command_over(surroundings);
                 step
             }
@@ -360,7 +361,7 @@ impl Session {
                 }
             }
             Move::Say { side, packet, shape, length } => {
-                self.count_command(surroundings.now);
+                self.count_command(surroundings.tick);
                 if let State::Relay(relay) = &mut self.state {
                     relay.begin_whole(side, shape);
                 }
@@ -369,7 +370,7 @@ impl Session {
                 Step::Consume { length }
             }
             Move::Head { packet, length } => {
-                self.count_command(surroundings.now);
+                self.count_command(surroundings.tick);
                 self.outputs.push_back(Output::Send(Side::Server, packet));
                 Step::Consume { length }
             }
@@ -381,7 +382,7 @@ impl Session {
             Move::Rewritten { length, packet, is_over } => {
                 self.outputs.push_back(Output::Send(Side::Client, packet));
                 if is_over {
-                    self.time_reply(from, surroundings.now);
+                    self.time_reply(from, surroundings.tick);
                     self.command_over(surroundings);
                 }
                 Step::Consume { length }
@@ -460,20 +461,20 @@ impl Session {
     }
 
     /// A command goes to a server.
-    fn count_command(&mut self, now: Instant) {
+    fn count_command(&mut self, now: Tick) {
         self.commands += 1;
         self.asked_at = now;
     }
 
     /// A server has replied to the command under way. What the client ends itself has no reply.
-    fn time_reply(&self, from: Side, now: Instant) {
+    fn time_reply(&self, from: Side, now: Tick) {
         let server = match from {
             Side::Server => self.server.as_ref(),
             Side::Replica => self.replica(),
             Side::Client | Side::Errand => None,
         };
         if let Some(server) = server {
-            server.reply_times.count(now.saturating_duration_since(self.asked_at));
+            server.reply_times.count(now.since(self.asked_at));
         }
     }
 

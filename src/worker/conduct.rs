@@ -47,7 +47,8 @@ impl Worker {
         let mut rest = Some(span);
         while let Some(mut span) = rest {
             let Some(tenant) = self.tenants.get_mut(key) else { return };
-            let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+            let surroundings =
+                Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now, tick: self.tick };
             rest = match tenant.session.step(side, span.bytes(), surroundings) {
                 Step::Forward { to, length } if length == span.len() => {
                     tenant.forward(&mut self.io, side, to, span);
@@ -106,7 +107,8 @@ impl Worker {
 
     fn pump_side(&mut self, key: Key, side: Side) -> bool {
         let Some(tenant) = self.tenants.get_mut(key) else { return false };
-        let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+        let surroundings =
+            Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now, tick: self.tick };
         let Tenant { session, client, server, replica, errand, .. } = tenant;
         let connection = match side {
             Side::Client => Some(&mut *client),
@@ -197,7 +199,8 @@ impl Worker {
     /// before, until the stack is full.
     pub(super) fn answer(&mut self, key: Key, input: Input) {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let surroundings = Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now };
+        let surroundings =
+            Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now, tick: self.tick };
         tenant.session.handle(input, surroundings);
         self.carry_out(key);
     }

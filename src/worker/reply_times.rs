@@ -59,8 +59,6 @@ impl ReplyTimes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::latency::Distribution;
 
@@ -79,7 +77,7 @@ mod tests {
     fn sessions_of_one_pool_and_server_count_together_and_others_apart() {
         let times = ReplyTimes::default();
         for (pool, server) in [("read", 1), ("read", 1), ("read", 2), ("write", 1)] {
-            times.of(pool, ServerId(server)).count(Duration::from_millis(1));
+            times.of(pool, ServerId(server)).count(1_000);
         }
         let expected = [("read", 1, 2), ("read", 2, 1), ("write", 1, 1)];
         assert_eq!(counted(&times), expected.map(|(pool, server, count)| (pool.to_owned(), ServerId(server), count)));

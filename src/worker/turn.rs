@@ -12,6 +12,7 @@ use tracing::{error, warn};
 use crate::{
     config::{PoolIndex, limits},
     io::{Event, Io, SocketId},
+    latency::Tick,
     pool::{Resting, Waiters},
     session::{Ending, Input, Session, SessionId, Side, Surroundings},
     slab::{Key, Slab},
@@ -40,6 +41,9 @@ pub(super) struct Worker {
     pub(super) table: Arc<RoutingTable>,
     /// The time of this turn.
     pub(super) now: Instant,
+    /// The same, as replies are timed: since `began`.
+    pub(super) tick: Tick,
+    began: Instant,
     pub(super) tenants: Slab<Tenant>,
     pub(super) session_keys: HashMap<SessionId, Key>,
     /// Whose each socket is, by the socket's slot. With the whole name: an event of this turn may be older than the
@@ -155,12 +159,15 @@ pub(super) enum Timer {
 impl Worker {
     pub(super) fn new(index: usize, io: Io, mailbox: Mailbox, company: Arc<Company>) -> Worker {
         let table = company.settings.table.load_full();
+        let now = Instant::now();
         Worker {
             index,
             io,
             mailbox,
             table,
-            now: Instant::now(),
+            now,
+            tick: Tick::default(),
+            began: now,
             tenants: Slab::default(),
             session_keys: HashMap::new(),
             owners: Vec::new(),
@@ -196,6 +203,7 @@ impl Worker {
                 return;
             }
             self.now = self.io.now();
+            self.tick = Tick::after_beginning(self.now.saturating_duration_since(self.began));
             for event in events.drain(..) {
                 let owner = event.socket().and_then(|socket| self.owner(socket));
                 let concerned = match owner {
@@ -218,7 +226,7 @@ impl Worker {
     }
 
     pub(super) fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now }
+        Surroundings { table: &self.table, rsa: &self.company.settings.rsa, now: self.now, tick: self.tick }
     }
 
     fn next_deadline(&self) -> Option<Instant> {

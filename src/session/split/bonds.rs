@@ -8,8 +8,9 @@ use crate::{
 use super::{
     super::{Side, Surroundings},
     Home, Kind, Split,
+    execution::Execution,
     plan::OF_THE_LAST,
-    statements::{Definitions, Execution},
+    statements::Definitions,
     stay::{Bond, Stay},
 };
 

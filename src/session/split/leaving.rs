@@ -140,6 +140,9 @@ impl Session {
 
     /// Between two commands: leaves for another server if there is one, and nothing holds the session.
     pub(super) fn leave_when_free(&mut self, surroundings: Surroundings<'_>) {
+        if self.split().is_none_or(|split| split.leaving.is_none()) {
+            return;
+        }
         let Some(home) = self.server.as_ref().map(|server| server.id) else { return };
         let has_another = self.has_another_home(surroundings.table);
         let State::Relay(relay) = &mut self.state else { return };

@@ -6,20 +6,21 @@
 //! (`Aftermath`). The connection that it gets may be the one it had, which is as it left it; or another session's, which is
 //! reset first; or a new one. What the session has set is in the `journal`, and is put on.
 
+mod fitting;
+mod leaving;
+
 use std::{sync::Arc, time::Duration};
 
 use crate::{
     protocol::{command::Command, status::StatusFlags},
-    sql::{self, Class, Effects, Needs, Reason},
+    sql::{self, Needs},
     topology::ServerId,
 };
 
 use super::{
     super::{HomeWant, Loan, Side},
-    Home, Kind, Split,
-    chore::Chore,
-    missing::Next,
-    plan::{OF_THE_LAST, text_of},
+    Kind, Split,
+    plan::OF_THE_LAST,
     reading::Reading,
     stay::Bond,
     values::Values,
@@ -322,53 +323,6 @@ impl Split {
         }
     }
 
-    /// What home lacks before a command may go there; `None` also for a session whose home is its own.
-    pub(super) fn home_lacks(&self, status: StatusFlags) -> Option<Next> {
-        let lent = self.lent.as_deref()?;
-        if !lent.is_here {
-            return Some(Next::LeaseHome);
-        }
-        if lent.must_wait {
-            // MariaDB waits for nothing on a connection that was reset.
-            return Some(if lent.fit.was_ever_reset { Next::LeaveHome } else { Next::Say(Chore::HomeWait) });
-        }
-        if let Some(next) = self.lacks_unreset_home(lent) {
-            return Some(next);
-        }
-        if lent.is_settled && self.missing_at_home().is_none() {
-            return None;
-        }
-        if lent.is_held && self.is_void() {
-            return Some(Next::Yield);
-        }
-        if lent.fit.schema.is_some() && self.schema_for_home().is_none() {
-            return Some(Next::LeaveHome);
-        }
-        self.missing_on_home(status).next().map(Next::Say)
-    }
-
-    /// What must be said to the home connection that was lent, in this order.
-    pub(super) fn missing_on_home(&self, status: StatusFlags) -> impl Iterator<Item = Chore> {
-        let missing = self.lent.as_deref().filter(|lent| lent.is_here).map(|lent| {
-            let fit = &lent.fit;
-            // Only with what it tells of can home be made as it was.
-            let is_telling = matches!(self.home, Home::Telling(_));
-            let is_applied = fit.applied == Some(self.journal.version());
-            let is_as_it_was = is_applied
-                && fit.autocommit == status.contains(StatusFlags::AUTOCOMMIT)
-                && !matches!(lent.insert_id, InsertId::Known(id) if id != fit.insert_id);
-            [
-                (Chore::HomeReset, fit.needs_reset),
-                (Chore::HomeCollation, fit.needs_collation),
-                (Chore::HomeSchema, self.schema_for_home() != fit.schema.as_deref()),
-                (Chore::HomeTheirs, is_telling && !is_applied && fit.values.is_none()),
-                (Chore::HomeSettings, is_telling && !is_as_it_was),
-                (Chore::HomeRole, is_telling && fit.role.as_deref() != self.journal.role()),
-            ]
-        });
-        missing.into_iter().flatten().filter_map(|(chore, is_missing)| is_missing.then_some(chore))
-    }
-
     /// Whether what is asked about is gone with the connection of the last statement.
     pub(super) fn has_lost_the_last(&self) -> bool {
         let needs = self.current.classification.needs;
@@ -381,119 +335,10 @@ impl Split {
         })
     }
 
-    /// Whether a statement may ask what its connection drew from a sequence last.
-    fn asks_what_was_drawn(&self, payload: &[u8]) -> bool {
-        const WORDS: [&[u8]; 3] = [b"lastval", b"previous", b"currval"];
-        let is_of_sequence = self.current.classification.reason == Reason::Sequence;
-        let text = self.text_of_statement(payload).filter(|_| is_of_sequence).unwrap_or_default().to_ascii_lowercase();
-        WORDS.iter().any(|word| memchr::memmem::find(&text, word).is_some())
-    }
-
     /// The command under way does not ask about the statement before, and puts an end to what that left.
     pub(super) fn is_void(&self) -> bool {
         let asks = self.current.classification.needs.intersects(OF_THE_LAST);
         !asks && !matches!(self.current.kind, Kind::Fetch | Kind::Other)
-    }
-
-    /// The statement that makes a lent connection like the one before: what home is made to tell, and what the session
-    /// has set, or had from its first connection.
-    pub(super) fn home_settings(&self, status: StatusFlags) -> Result<Vec<u8>, super::journal::Unwritable> {
-        let autocommit = if status.contains(StatusFlags::AUTOCOMMIT) { 1 } else { 0 };
-        let mut statement = format!("{}, SESSION autocommit={autocommit}", self.full_tracking_statement()).into_bytes();
-        if let Some(Lent { insert_id: InsertId::Known(id @ 1..), .. }) = self.lent.as_deref() {
-            statement.extend_from_slice(format!(", SESSION last_insert_id={id}").as_bytes());
-        }
-        let theirs = self.lent.as_deref().and_then(|lent| lent.fit.values.as_ref());
-        if let Some(settings) = self.journal.settings(theirs, std::iter::empty())? {
-            statement.extend_from_slice(b", ");
-            statement.extend_from_slice(settings.strip_prefix(b"SET ").unwrap_or(&settings));
-        }
-        Ok(statement)
-    }
-
-    /// Home was made like the journal says.
-    pub(super) fn home_has_settings(&mut self, status: StatusFlags) {
-        let version = self.journal.version();
-        if let Some(lent) = self.lent.as_deref_mut() {
-            (lent.fit.applied, lent.fit.reading) = (Some(version), None);
-            lent.fit.autocommit = status.contains(StatusFlags::AUTOCOMMIT);
-            if let InsertId::Known(id) = lent.insert_id {
-                lent.fit.insert_id = id;
-            }
-        }
-    }
-
-    pub(super) fn home_has_schema(&mut self) {
-        if let Some(lent) = self.lent.as_deref_mut() {
-            lent.fit.schema = self.journal.schema().map(<[u8]>::to_vec);
-        }
-    }
-
-    /// It was given a schema.
-    pub(super) fn home_took_schema(&mut self) {
-        let schema = self.schema_for_home().map(<[u8]>::to_vec);
-        self.with_lent(|lent| {
-            lent.fit.schema = schema;
-            lent.is_settled = false;
-            lent.is_another();
-        });
-    }
-
-    pub(super) fn home_has_role(&mut self) {
-        let role = self.journal.role();
-        if let Some(lent) = self.lent.as_deref_mut().filter(|lent| lent.fit.role.as_deref() != role) {
-            lent.fit.role = self.journal.role().map(<[u8]>::to_vec);
-            lent.fit.is_tainted |= lent.fit.role.is_some();
-        }
-    }
-
-    /// A command ran at home: whatever it changed holds there.
-    pub(super) fn home_is_in_step(&mut self, status: StatusFlags) {
-        let leaves = self.leaves_aftermath();
-        let may_insert = self.current.may_insert;
-        let draws = self.current.classification.reason == Reason::Sequence;
-        let Some(lent) = self.lent.as_deref_mut() else { return };
-        lent.aftermath = leaves.unwrap_or(lent.aftermath);
-        if draws {
-            lent.drawn = Aftermath::There;
-        }
-        if may_insert {
-            lent.insert_id = InsertId::Unasked;
-        }
-        if matches!(self.home, Home::Telling(_)) {
-            lent.fit.applied = Some(self.journal.version());
-        }
-        lent.fit.autocommit = status.contains(StatusFlags::AUTOCOMMIT);
-        if lent.fit.schema.as_deref() != self.journal.schema() {
-            self.home_has_schema();
-        }
-        self.home_has_role();
-    }
-
-    /// What the command leaves for the next one to ask; `None` where it leaves what was there.
-    fn leaves_aftermath(&self) -> Option<Aftermath> {
-        match self.current.kind {
-            // A command to prepare has become a statement by now: it may have left warnings, and no count of rows.
-            Kind::Other | Kind::Prepare(_) => self.current.leaves_conditions.then_some(Aftermath::There),
-            Kind::Reset => Some(Aftermath::Nothing),
-            Kind::Query | Kind::Execute | Kind::Fetch | Kind::Unseen => {
-                Some(match self.current.classification.reason {
-                    Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
-                        Aftermath::Nothing
-                    }
-                    _ => Aftermath::There,
-                })
-            }
-        }
-    }
-
-    /// Whether a text may leave a LAST_INSERT_ID() that only its connection knows.
-    pub(super) fn may_insert(&self, text: Option<&[u8]>) -> bool {
-        let classification = &self.current.classification;
-        let only_changes = |first: &u8| matches!(first.to_ascii_lowercase(), b'u' | b'd');
-        let hides = classification.effects.intersects(Effects::ANYTHING.with(Effects::UNSEEN).with(Effects::EXECUTES));
-        let writes = classification.class != Class::Read && classification.reason == Reason::NotARead;
-        hides || (writes && !text.and_then(<[u8]>::first).is_some_and(only_changes))
     }
 
     /// Whether there is a home connection now.
@@ -501,72 +346,10 @@ impl Split {
         self.lent.as_deref().is_none_or(Lent::is_here)
     }
 
-    /// What a command means for a connection that is lent.
-    pub(super) fn look_for_lent(&mut self, payload: &[u8]) {
-        self.note_waiting(payload);
-        let Some((&code, rest)) = payload.split_first() else { return self.current.may_insert = true };
-        self.current.asks_what_was_drawn = self.asks_what_was_drawn(payload);
-        let prepared = self.executing.and_then(|id| self.statements.find(id));
-        self.current.may_insert = match Command::from(code) {
-            Command::Query => self.may_insert(text_of(payload, self.query_attributes)),
-            Command::StmtExecute | Command::StmtBulkExecute => {
-                self.may_insert(prepared.map(|statement| statement.text.as_slice()))
-            }
-            // The server keeps that for the connection, whoever has it.
-            Command::SetOption => {
-                self.lent.iter_mut().for_each(|lent| lent.stick());
-                false
-            }
-            _ => rest.is_empty() && matches!(self.current.kind, Kind::Unseen),
-        };
-    }
-
     /// A command that no server is needed for.
     pub(super) fn is_farewell(&self, payload: &[u8]) -> bool {
         let ends = |code: &u8| matches!(Command::from(*code), Command::Quit | Command::ChangeUser);
         self.lent.is_some() && payload.first().is_some_and(ends)
-    }
-
-    /// Whether what a statement may do unseen is what triggers do: then a session that gives its connection back goes on.
-    pub(super) fn only_triggers_may_run(&self) -> bool {
-        let hides = Effects::ANYTHING.with(Effects::UNSEEN).with(Effects::EXECUTES);
-        let classification = &self.current.classification;
-        self.may_change_home() && classification.reason == Reason::NotARead && !classification.effects.intersects(hides)
-    }
-
-    /// What binds the session to its home connection outside of transactions.
-    pub(super) fn binding_home(&mut self) -> Option<Bond> {
-        let bound = self.pins.binding_home();
-        let version = self.journal.version();
-        let lent = self.lent.as_deref_mut()?;
-        if lent.written.is_none_or(|(looked_at, _)| looked_at != version) {
-            lent.written = Some((version, self.journal.is_writable()));
-        }
-        let is_written = lent.written.is_some_and(|(_, is_writable)| is_writable);
-        let is_stuck = lent.is_stuck;
-        let is_telling = matches!(self.home, Home::Telling(_));
-        self.binding(bound, is_written && !is_stuck && is_telling)
-    }
-
-    fn binding(&self, pinned: Option<Bond>, is_known: bool) -> Option<Bond> {
-        pinned
-            .or((!self.journal.is_portable() || !is_known).then_some(Bond::Hidden))
-            .or((!self.journal.knows_all_user_variables()).then_some(Bond::UserVariable))
-            .or(self.statements.bind_home().then_some(Bond::PreparedStatement))
-    }
-
-    /// Whether the session would lose something with its home connection, outside of transactions.
-    pub(super) fn is_bound(&self) -> bool {
-        self.lent.is_none() || self.bond_to_home().is_some()
-    }
-
-    /// What the session would lose with its home connection, outside of transactions.
-    pub(super) fn bond_to_home(&self) -> Option<Bond> {
-        let lent = self.lent.as_deref()?;
-        // Before its first command a session has nothing that its next home would lack.
-        let is_fresh = matches!(self.home, Home::Unknown | Home::Silent(_)) && !self.journal.was_reset();
-        let is_known = is_fresh || (matches!(self.home, Home::Telling(_)) && self.journal.is_writable());
-        self.binding(self.pins.binding_home(), is_known && !lent.is_stuck)
     }
 
     /// Whether the session may get another home connection.
@@ -577,30 +360,6 @@ impl Split {
     /// Whether the home connection goes back between transactions.
     pub(super) fn gives_home_back(&self) -> bool {
         self.lent.as_deref().is_some_and(Lent::goes_back)
-    }
-
-    /// Whether the home connection may go back now, after a command.
-    pub(super) fn lets_home_go(&mut self, status: StatusFlags) -> bool {
-        let goes_back = |lent: &Lent| lent.goes_back() && lent.is_here && lent.welcome.is_none();
-        let is_here = self.lent.as_deref().is_some_and(goes_back);
-        let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
-        let is_quiet = is_here && !in_step && !self.awake.awaits_pong();
-        let is_outside = is_quiet && !status.contains(StatusFlags::IN_TRANS);
-        let bond = if is_outside { self.binding_home() } else { None };
-        let is_free = is_outside && bond.is_none();
-        self.with_lent(|lent| (lent.is_free, lent.is_held, lent.bond) = (is_free, false, bond));
-        is_free
-    }
-
-    /// Whether the connection should be kept a moment for what the last statement left on it.
-    pub(super) fn has_aftermath(&self) -> bool {
-        let is_there = self.lent.as_deref().is_some_and(|lent| lent.aftermath == Aftermath::There);
-        is_there && self.may_be_asked_about(Side::Server)
-    }
-
-    /// Whether the connection must be asked for LAST_INSERT_ID() before it goes.
-    pub(super) fn must_ask_insert_id(&self) -> bool {
-        self.lent.as_deref().is_some_and(Lent::asks_insert_id)
     }
 
     /// What the next home connection must be like.

@@ -7,11 +7,11 @@
 //!
 //! - `plan` says where a command goes, `bonds` what keeps it at home;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
-//!   `answers` takes in what comes back;
+//!   `answers` takes in what comes back; `leasing` is about the coming and going of a replica;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home;
-//! - `statements` are the prepared ones, `numbers` what they are called where home is lent, and `reading` what they mean
+//! - `statements` are the prepared ones, `execution` the parts of their commands, `numbers` what they are called where home is lent, and `reading` what they mean
 //!   there.
 
 mod absorb;
@@ -20,9 +20,11 @@ mod awake;
 mod bonds;
 mod chore;
 mod conditions;
+mod execution;
 mod hidden;
 mod journal;
 mod late_schema;
+mod leasing;
 mod leaving;
 mod lending;
 mod lent;

@@ -9,7 +9,6 @@ use crate::protocol::{
     command::{Command, ReplyShape},
     error_code::Error,
     packet::{HEADER_LENGTH, Header, PAYLOAD_MAX, Walker},
-    reader::{Malformed, Reader},
     response::ErrPacket,
     result_set::Reply,
     statement::StatementId,
@@ -25,17 +24,12 @@ use super::{
     },
     Home, Kind, Split,
     chore::{Chore, Unsayable},
+    execution::LongExecution,
     lent::Lent,
     missing::Next,
     reading::Reading,
     statements::{Definitions, Origin, Preparation, Statement},
 };
-
-/// In a bulk execution's flags: the types of the parameters are in it.
-const BULK_SENDS_TYPES: u8 = 0x80;
-
-/// Parameters of an execution that is not looked into as a whole, of which the types are remembered.
-const LONG_PARAMETERS_MAX: usize = 4096;
 
 impl Relay {
     /// The client closes a statement, in a packet of this length: home hears of it now, or when there is a
@@ -312,85 +306,5 @@ impl Split {
     /// The client does not wait for an answer to the command that is refused.
     pub(in crate::session) fn is_silent(&self) -> bool {
         self.current.is_one_way
-    }
-}
-
-/// Where the parts of an execution are of which only the beginning is looked at.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct LongExecution {
-    /// The types of the parameters are in it.
-    pub(super) binds: bool,
-    /// Where the types begin, or would.
-    pub(super) types: usize,
-    /// Where the values begin; where the types begin if they are not read.
-    values: usize,
-    /// The types are too many to be remembered, or have names.
-    pub(super) is_unseen: bool,
-}
-
-impl LongExecution {
-    /// Bytes of a payload that tell all this: flags, counts, NULL bits and types.
-    const LENGTH_MAX: usize = 32 + 65_536 / 8 + 2 * LONG_PARAMETERS_MAX;
-
-    fn parse(payload: &[u8], parameters: u16, query_attributes: bool) -> Result<LongExecution, Malformed> {
-        let mut reader = Reader::new(payload);
-        let at = |reader: &Reader<'_>| payload.len() - reader.len();
-        reader.skip(5, "command and statement id")?;
-        let flags = reader.u8("flags")?;
-        let is_bulk = payload.first().is_some_and(|code| Command::from(*code) == Command::StmtBulkExecute);
-        let mut has_names = false;
-        let binds = match is_bulk {
-            true => {
-                reader.u8("more flags")?;
-                flags & BULK_SENDS_TYPES != 0
-            }
-            false => {
-                reader.skip(4, "iteration count")?;
-                has_names = query_attributes && parameters > 0;
-                let count = if has_names { reader.lenenc("parameter count")? } else { u64::from(parameters) };
-                if count != u64::from(parameters) {
-                    return Err(Malformed { field: "parameter count" });
-                }
-                reader.skip(usize::from(parameters).div_ceil(8), "NULL bits")?;
-                reader.u8("new parameters bound")? != 0
-            }
-        };
-        let types = at(&reader);
-        let is_unseen = binds && (has_names || usize::from(parameters) > LONG_PARAMETERS_MAX);
-        if binds && !is_unseen {
-            reader.skip(2 * usize::from(parameters), "parameter types")?;
-        }
-        Ok(LongExecution { binds, types, values: at(&reader), is_unseen })
-    }
-
-    /// Where the types are in a payload that has them.
-    pub(super) fn types_in<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
-        &payload[self.types..self.values]
-    }
-
-    pub(super) fn wants_cursor(&self, payload: &[u8]) -> bool {
-        self.shape(payload) == ReplyShape::Cursor
-    }
-
-    fn shape(&self, payload: &[u8]) -> ReplyShape {
-        const CURSOR_FLAGS: u8 = 0x07;
-        let is_bulk = Command::from(payload[0]) == Command::StmtBulkExecute;
-        match payload[5] & CURSOR_FLAGS {
-            0 => ReplyShape::ResultSet,
-            _ if is_bulk => ReplyShape::ResultSet,
-            _ => ReplyShape::Cursor,
-        }
-    }
-
-    /// The beginning with another statement id, and with types that it does not have.
-    fn write(&self, payload: &[u8], id: StatementId, types: &[u8], out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend_from_slice(&payload[..self.types]);
-        out[start + StatementId::OFFSET..][..4].copy_from_slice(&id.0.to_le_bytes());
-        match Command::from(payload[0]) {
-            Command::StmtBulkExecute => out[start + 5] |= BULK_SENDS_TYPES,
-            _ => out[start + self.types - 1] = 1,
-        }
-        out.extend_from_slice(types);
     }
 }

@@ -18,7 +18,8 @@ use super::{
         relay::{Move, Relay},
     },
     COMMAND_MAX, Current, Kind, Split,
-    statements::{Definitions, Execution, ForReplica, Preparation, Statement},
+    execution::{Execution, ForReplica},
+    statements::{Definitions, Preparation, Statement},
     stay::{Bond, Stay},
     trackers,
 };

@@ -19,8 +19,9 @@ use super::{
         exchange::{Busy, Exchange},
     },
     COMMAND_MAX, Kind, Split,
+    execution::Execution,
     readying::Stage,
-    statements::{Execution, Statement},
+    statements::Statement,
 };
 
 /// Effects of which some may have been had when an error comes.

@@ -199,7 +199,15 @@ impl Relay {
 impl Session {
     /// A command is over: what it leaves to be done, and a drain that waited for it.
     pub(in crate::session) fn command_over(&mut self, surroundings: Surroundings<'_>) {
-        match self.split_mut().map_or(After::Nothing, |split| std::mem::take(&mut split.after)) {
+        match self.split_mut().map(|split| std::mem::take(&mut split.after)) {
+            Some(after) => self.split_command_over(after, surroundings),
+            None => self.leave_if_asked(),
+        }
+        self.note_ties(surroundings.now);
+    }
+
+    fn split_command_over(&mut self, after: After, surroundings: Surroundings<'_>) {
+        match after {
             After::Nothing => {}
             After::Repeat => {
                 self.leave_replica();
@@ -219,12 +227,11 @@ impl Session {
         self.split_mut().into_iter().for_each(Split::may_be_asked_again);
         self.move_if_asked(surroundings);
         self.let_connections_go(Some(surroundings.now));
-        self.note_ties(surroundings.now);
     }
 
     /// The replica did not run the read, or nobody knows: home runs it, as nothing of a reply went to the client.
     pub(in crate::session) fn repeat_read(&mut self, surroundings: Surroundings<'_>) {
-        self.asked_at = surroundings.now;
+        self.asked_at = surroundings.tick;
         let State::Relay(relay) = &mut self.state else { return };
         let Some(split) = relay.split.as_deref_mut() else { return };
         if split.lent.is_some() && !split.is_ready(Side::Server, relay.status, surroundings) {

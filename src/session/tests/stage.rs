@@ -178,6 +178,7 @@ pub(super) struct Stage {
     pub(super) session: Session,
     pub(super) table: RoutingTable,
     pub(super) now: Instant,
+    began: Instant,
     pub(super) to_client: Vec<u8>,
     pub(super) to_server: Vec<u8>,
     pub(super) to_replica: Vec<u8>,
@@ -222,11 +223,12 @@ impl Stage {
             way: ClientWay::Open,
             tls,
         };
-        let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now });
+        let session = Session::new(birth, Surroundings { table: &table, rsa: rsa(), now, tick: Tick::default() });
         let mut stage = Stage {
             session,
             table,
             now,
+            began: now,
             to_client: Vec::new(),
             to_server: Vec::new(),
             to_replica: Vec::new(),
@@ -242,8 +244,13 @@ impl Stage {
         stage
     }
 
+    fn tick(&self) -> Tick {
+        Tick::after_beginning(self.now - self.began)
+    }
+
     pub(super) fn tell(&mut self, input: Input) {
-        self.session.handle(input, Surroundings { table: &self.table, rsa: rsa(), now: self.now });
+        let (now, tick) = (self.now, self.tick());
+        self.session.handle(input, Surroundings { table: &self.table, rsa: rsa(), now, tick });
         self.collect();
     }
 
@@ -274,7 +281,8 @@ impl Stage {
                 if waiting.is_empty() {
                     break;
                 }
-                let surroundings = Surroundings { table: &self.table, rsa: rsa(), now: self.now };
+                let (now, tick) = (self.now, self.tick());
+                let surroundings = Surroundings { table: &self.table, rsa: rsa(), now, tick };
                 match self.session.step(side, &waiting, surroundings) {
                     Step::Forward { to, length } => {
                         assert!(length > 0, "a step makes progress");
