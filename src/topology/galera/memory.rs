@@ -200,7 +200,7 @@ impl Memory {
     }
 
     /// The view that is used: of several that of the writer. Balancers with writers in different parts see both written to,
-    /// and all take the same: that of which most members answer, then that of the node that has run longest.
+    /// and all take the same: that of which most members answer, then that of the first in the configuration.
     fn used<'a>(&self, verdict: &'a Verdict, configured: &[Configured<'_>]) -> Option<&'a Group> {
         let parts = match verdict {
             Verdict::Nobody => return None,
@@ -213,14 +213,12 @@ impl Memory {
         let disputed = parts.iter().filter(|part| *part == own || is_written_to(part));
         let most = disputed.clone().map(|part| members(part).len()).max()?;
         let largest: Vec<&Group> = disputed.filter(|part| members(part).len() == most).collect();
-        let nodes = configured.iter().filter_map(|node| Some((node.id, self.nodes.get(&node.id)?)));
-        let of_them = nodes.filter(|(_, past)| past.group().is_some_and(|group| largest.contains(&group)));
-        let oldest = choice::oldest(of_them.filter_map(|(id, past)| Some((id, past.started()?))))?;
-        largest.into_iter().find(|part| self.nodes.get(&oldest).and_then(Past::group) == Some(part))
+        let mut in_order = configured.iter().filter_map(|node| self.nodes.get(&node.id)?.group());
+        in_order.find_map(|group| largest.iter().copied().find(|part| *part == group))
     }
 
     /// Of views that look alike, the one node that is certainly in the one that is used: the writer. Balancers with different
-    /// writers see all of these written to, and all take the one that has run longest.
+    /// writers see all of these written to, and all take the first in the configuration.
     fn certain_of_alike(&self, alike: &Group, configured: &[Configured<'_>]) -> Option<ServerId> {
         let is_disputed = |id| Some(id) == self.writer || self.is_written_to_steadily(id);
         let words = self.words();
@@ -229,8 +227,7 @@ impl Memory {
         if !disputed.contains(&self.writer?) {
             return None;
         }
-        let nodes = configured.iter().filter(|node| disputed.contains(&node.id));
-        choice::oldest(nodes.filter_map(|node| Some((node.id, self.nodes.get(&node.id)?.started()?))))
+        configured.iter().map(|node| node.id).find(|id| disputed.contains(id))
     }
 
     /// Whoever stops its node well says good-bye: by the time its port is closed, the others have a smaller view. A node that

@@ -198,7 +198,12 @@ impl Balancer {
         let is_kept = health.condition == Condition::Up
             && heard.is_answer
             && heard.view.as_ref().is_some_and(|view| is_in_step(view) && !self.is_left(view));
-        let is_forced = self.heard[new].writes.iter().filter(|grew| **grew).count() >= STEADY;
+        // Perhaps at a node of the same part that is out of step by now.
+        let is_of_part = |heard: &&Heard| match (&heard.view, &self.heard[new].view) {
+            (Some(view), Some(new)) => view == new || are_same(view, new),
+            _ => false,
+        };
+        let is_forced = self.heard.iter().filter(is_of_part).any(Heard::is_written_to);
         assert!(
             !(could_write && (is_as_fit || is_kept)) || is_forced,
             "the writes flip from n{} to n{}",
@@ -333,6 +338,11 @@ impl Balancer {
 }
 
 impl Heard {
+    /// Whether clients keep committing there.
+    fn is_written_to(&self) -> bool {
+        self.writes.iter().filter(|grew| **grew).count() >= STEADY
+    }
+
     fn note(&mut self, view: Option<View>, asked: u64, arrival: u64) {
         if let (Some(old), Some(new)) = (&self.view, &view) {
             self.writes.push_front(new.replicated > old.replicated);
