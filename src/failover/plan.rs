@@ -9,6 +9,7 @@ use super::state::{Applier, Link, Member, Sighting, Source, State};
 use super::steps::{self, Action, Stage, Step, Whose};
 use crate::config::Account;
 use crate::protocol::version::Family;
+use crate::topology::replication::HEARTBEAT_MAX;
 
 /// A change of the primary, thought through.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -402,9 +403,6 @@ fn candidate(members: &[Member], replicas: &[usize], wanted: Option<usize>) -> P
         }
     }
 }
-
-/// A heartbeat that comes more seldom is not waited for: soon after, the replica gives the connection up by itself.
-const HEARTBEAT_MAX: Duration = Duration::from_secs(15);
 
 /// How late a heartbeat may be on a busy machine.
 const BEAT_LATE_MAX: Duration = Duration::from_secs(1);

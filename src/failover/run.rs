@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::lock::Majority;
@@ -30,54 +32,60 @@ pub(super) struct Run<'r> {
 /// A step or a statement that did not do what it had to, in words.
 pub(super) type Tried = Result<(), String>;
 
+/// A step that was not done at a server: which one and why, in words.
+struct Failure {
+    at: usize,
+    what: String,
+}
+
+/// What became of a statement, if that is known in time.
+type Told = Result<Tried, Elapsed>;
+
 impl Run<'_> {
     /// All steps up to the decisive one. On an error everything was taken back that could be.
     pub(super) async fn turn(&mut self) -> Tried {
-        let decisive = self.plan.steps.iter().position(|step| step.stage == Stage::Decisive);
+        let steps = self.plan.steps.clone();
+        let decisive = steps.iter().position(|step| step.stage == Stage::Decisive);
         let decisive = decisive.expect("every plan has a decisive step");
-        for index in 0..=decisive {
-            let step = self.plan.steps[index].clone();
-            let lost = index == decisive && !self.majority.holds(&mut self.connections).await;
-            let tried = match lost {
-                true => Err("the lock is not held at a majority any more".to_owned()),
-                false => self.take(&step).await,
-            };
-            if let Err(why) = tried {
-                let failed = format!("{}: {}: {why}", self.name(step.at), step.what);
-                self.complain(&failed);
-                // What failed may have been done in part, but for a step that was not even begun.
-                let tried = if lost { index } else { index + 1 };
-                let restored = self.take_back(tried).await;
-                return Err(format!("{failed}; {restored}"));
+        let mut begun = 0;
+        for abreast in steps[..=decisive].chunk_by(Step::goes_beside) {
+            if begun == decisive && !self.majority.holds(&mut self.connections).await {
+                return self.turn_back(begun, "the lock is not held at a majority any more".to_owned()).await;
+            }
+            begun += abreast.len();
+            let failures = self.take(abreast).await;
+            if !failures.is_empty() {
+                // What failed may have been done in part.
+                return self.turn_back(begun, in_words(failures)).await;
             }
         }
         Ok(())
     }
 
+    async fn turn_back(&mut self, begun: usize, why: String) -> Tried {
+        let restored = self.take_back(begun).await;
+        Err(format!("{why}; {restored}"))
+    }
+
     /// What is left to do once there is a new primary. Each failure is for an operator, and keeps only what is behind it at
     /// the same server from being done.
     pub(super) async fn tidy(&mut self) -> Vec<String> {
-        let mut failures: Vec<(usize, String)> = Vec::new();
+        let mut failures: Vec<Failure> = Vec::new();
         let steps: Vec<Step> = self.plan.steps.iter().filter(|step| step.stage == Stage::After).cloned().collect();
-        for step in steps {
-            if failures.iter().any(|(at, _)| *at == step.at) {
-                continue;
-            }
-            if let Err(why) = self.take(&step).await {
-                let failed = format!("{}: {}: {why}", self.name(step.at), step.what);
-                self.complain(&failed);
-                failures.push((step.at, failed));
-            }
+        for abreast in steps.chunk_by(Step::goes_beside) {
+            let has_failed = |step: &&Step| failures.iter().any(|failure| failure.at == step.at);
+            let left: Vec<Step> = abreast.iter().filter(|step| !has_failed(step)).cloned().collect();
+            failures.extend(self.take(&left).await);
         }
-        failures.into_iter().map(|(_, failed)| failed).collect()
+        failures.into_iter().map(|failure| failure.what).collect()
     }
 
     /// All steps, up to the first that fails.
     pub(super) async fn through(&mut self) -> Tried {
-        for step in self.plan.steps.clone() {
-            if let Err(why) = self.take(&step).await {
-                let failed = format!("{}: {}: {why}", self.name(step.at), step.what);
-                return Err(failed);
+        for abreast in self.plan.steps.clone().chunk_by(Step::goes_beside) {
+            let failures = self.take(abreast).await;
+            if !failures.is_empty() {
+                return Err(in_words(failures));
             }
         }
         Ok(())
@@ -89,9 +97,26 @@ impl Run<'_> {
         self.said
     }
 
-    async fn take(&mut self, step: &Step) -> Tried {
+    /// Takes steps that go beside each other, and tells of those that failed.
+    async fn take(&mut self, abreast: &[Step]) -> Vec<Failure> {
+        let Some(first) = abreast.first() else { return Vec::new() };
+        abreast.iter().for_each(|step| self.say(format_args!("{}: {}", self.name(step.at), step.what)));
+        let places: Vec<usize> = abreast.iter().map(|step| step.at).collect();
+        let failed = match &first.action {
+            Action::Run(statements) => self.run_at(&places, statements, first.action.deadline()).await,
+            _ => self.wait(first).await.err().map(|why| (first.at, why)).into_iter().collect(),
+        };
+        let failed = failed.into_iter();
+        let failures =
+            failed.map(|(at, why)| Failure { at, what: format!("{}: {}: {why}", self.name(at), first.what) });
+        let failures: Vec<Failure> = failures.collect();
+        failures.iter().for_each(|failure| self.complain(&failure.what));
+        failures
+    }
+
+    /// A step that is more than SQL.
+    async fn wait(&mut self, step: &Step) -> Tried {
         let deadline = step.action.deadline();
-        self.say(format_args!("{}: {}", self.name(step.at), step.what));
         let tried = match &step.action {
             Action::Run(statements) => return self.run(step.at, statements, deadline).await,
             Action::AwaitQuiet => timeout(deadline, self.await_quiet(step.at)).await,
@@ -111,18 +136,42 @@ impl Run<'_> {
     }
 
     pub(super) async fn run(&mut self, at: usize, statements: &[Sql], deadline: Duration) -> Tried {
+        let failed = self.run_at(&[at], statements, deadline).await;
+        failed.into_iter().next().map_or(Ok(()), |(_, why)| Err(why))
+    }
+
+    /// Runs each statement at all of these servers at once, then the next one where that was done: where a lost primary
+    /// hangs, each replica may take seconds to leave it. Tells where they were not done, and why.
+    async fn run_at(&mut self, places: &[usize], statements: &[Sql], deadline: Duration) -> Vec<(usize, String)> {
+        let mut failed: Vec<(usize, String)> = Vec::new();
+        let mut places = places.to_vec();
         for sql in statements {
-            self.say(format_args!("{}: {sql}", self.name(at)));
-            let asked = connected(&mut self.connections[at])?.query_drop(sql.text());
-            match timeout(deadline, asked).await {
-                Ok(told) => told.map_err(|error| legible(&error))?,
-                Err(_) => {
-                    self.give_up(at).await;
-                    return Err(format!("no answer within {deadline:?}"));
+            let mut asked = JoinSet::new();
+            for &at in &places {
+                self.say(format_args!("{}: {sql}", self.name(at)));
+                match self.connections[at].take() {
+                    Some(connection) => _ = asked.spawn(told(at, connection, sql.clone(), deadline)),
+                    None => failed.push((at, NO_CONNECTION.to_owned())),
                 }
             }
+            for (at, connection, told) in asked.join_all().await {
+                self.connections[at] = Some(connection);
+                failed.extend(self.why_not(at, told, deadline).await.map(|why| (at, why)));
+            }
+            places.retain(|at| failed.iter().all(|(failed, _)| failed != at));
         }
-        Ok(())
+        failed.sort_by_key(|(at, _)| *at);
+        failed
+    }
+
+    async fn why_not(&mut self, at: usize, told: Told, deadline: Duration) -> Option<String> {
+        match told {
+            Ok(told) => told.err(),
+            Err(_) => {
+                self.give_up(at).await;
+                Some(format!("no answer within {deadline:?}"))
+            }
+        }
     }
 
     /// Ends a connection on which a statement hangs, at the server as well: it must not take effect later.
@@ -316,9 +365,21 @@ pub(super) fn kind(kind: Kind) -> &'static str {
     }
 }
 
-pub(super) fn connected(slot: &mut Option<Conn>) -> Result<&mut Conn, String> {
-    slot.as_mut().ok_or_else(|| "no connection to it is left".to_owned())
+fn in_words(failures: Vec<Failure>) -> String {
+    failures.into_iter().map(|failure| failure.what).collect::<Vec<_>>().join(", ")
 }
+
+/// Runs a statement at the server of that place, whose connection comes back.
+async fn told(at: usize, mut connection: Conn, sql: Sql, deadline: Duration) -> (usize, Conn, Told) {
+    let told = timeout(deadline, connection.query_drop(sql.text())).await;
+    (at, connection, told.map(|told| told.map_err(|error| legible(&error))))
+}
+
+pub(super) fn connected(slot: &mut Option<Conn>) -> Result<&mut Conn, String> {
+    slot.as_mut().ok_or_else(|| NO_CONNECTION.to_owned())
+}
+
+const NO_CONNECTION: &str = "no connection to it is left";
 
 /// Between two looks at something that no server tells by itself.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);

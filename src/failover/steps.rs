@@ -57,6 +57,14 @@ pub(super) struct Step {
     pub(super) undo: Vec<Sql>,
 }
 
+impl Step {
+    /// Whether the next step does the same at another server: neither waits for the other.
+    pub(super) fn goes_beside(&self, next: &Step) -> bool {
+        let is_same = self.what == next.what && self.stage == next.stage && self.action == next.action;
+        is_same && self.at != next.at && matches!(self.action, Action::Run(_))
+    }
+}
+
 /// How a step is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {

@@ -56,6 +56,7 @@ pub(super) fn system_variable(server: &Server, name: &str) -> Option<Value> {
         "read_only" => Value::Integer(server.is_read_only().into()),
         // MariaDB has no such variable, and a health check must cope with both.
         "super_read_only" if options.family == Family::MySql => Value::Integer(server.is_read_only().into()),
+        "offline_mode" if options.family == Family::MySql => Value::Integer(0),
         // There is none: the stand-in speaks TCP only.
         "socket" => Value::Null,
         _ => {
@@ -70,9 +71,10 @@ pub(super) fn system_variable(server: &Server, name: &str) -> Option<Value> {
 
 /// All system variables as SHOW VARIABLES lists them: in order, switches as ON and OFF.
 pub(super) fn system_variables(server: &Server) -> Vec<(&'static str, Value)> {
-    const OWN: [&str; 9] = [
+    const OWN: [&str; 10] = [
         "hostname",
         "max_connections",
+        "offline_mode",
         "port",
         "read_only",
         "server_id",
@@ -88,7 +90,7 @@ pub(super) fn system_variables(server: &Server) -> Vec<(&'static str, Value)> {
 }
 
 fn shown(name: &str, value: Value) -> Value {
-    const SWITCHES: [&str; 4] = ["autocommit", "performance_schema", "read_only", "super_read_only"];
+    const SWITCHES: [&str; 5] = ["autocommit", "offline_mode", "performance_schema", "read_only", "super_read_only"];
     match value {
         Value::Integer(number) if SWITCHES.contains(&name) => Value::text(if number == 0 { "OFF" } else { "ON" }),
         Value::Integer(number) => Value::text(number.to_string()),

@@ -249,12 +249,32 @@ fn hang(trio: &Trio, old: usize, sqluice: &Sqluice, load: &Load) -> usize {
     new
 }
 
+/// With the default it would be noticed late that the primary hangs.
+fn a_slow_heartbeat_is_told_of(sqluice: &Sqluice, replica: &Server) {
+    let beat = |seconds| {
+        replica.root(&format!("STOP SLAVE; CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = {seconds}; START SLAVE"));
+    };
+    let await_doctor = |is_well| {
+        let is_so = || sqluice.command(&["doctor"]).success == is_well;
+        eventually(&format!("doctor: all is well is {is_well}"), || is_so().then_some(()));
+    };
+    await_doctor(true);
+    beat(30);
+    eventually("doctor names the replica", || {
+        let page = sqluice.command(&["doctor"]).stdout;
+        page.contains("db3 would notice late that its primary hangs (heartbeat period 30 s").then_some(())
+    });
+    beat(1);
+    await_doctor(true);
+}
+
 #[test]
 fn a_primary_of_mariadb_that_hangs_is_replaced_and_closed_when_it_goes_on() {
     let trio = set(Flavour::MariaDb11);
     let [first, second, third] = &trio.servers;
     await_receipts(first, &[second, third]);
     let sqluice = in_front_with(&trio, "automatic", "2s");
+    a_slow_heartbeat_is_told_of(&sqluice, third);
     let load = Load::start(sqluice.address, first, 4);
     load.await_writes(20);
     let new = hang(&trio, 0, &sqluice, &load);

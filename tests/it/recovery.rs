@@ -1,39 +1,60 @@
 //! A Galera cluster that loses its nodes in every way there is, and what sqluice makes of it: who gets reads and writes, what
 //! the situation is called, and whether the advice, taken as an operator would take it, leads out of it.
 
+mod closed;
+mod links;
+
 use std::fs;
 
 use crate::harness::checker::Load;
 use crate::harness::{Account, Client, Engine, Galera, Server, Sqluice, Start, eventually};
 
 /// Cluster `shop` whose nodes tell who is who, and a user for each pool.
-fn configuration(galera: &Galera) -> String {
-    let mut text = "[cluster.shop]\ntopology = \"galera\"\nmonitor = { user = \"monitor\", password = \"monitor\" }\n\
-                    check_interval = \"100ms\"\ncheck_timeout = \"5s\"\nhold_timeout = \"60s\"\n\n"
-        .to_owned();
+fn configuration(galera: &Galera, check_timeout: &str) -> String {
+    let mut text = format!(
+        "[cluster.shop]\ntopology = \"galera\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
+         check_interval = \"100ms\"\ncheck_timeout = \"{check_timeout}\"\nhold_timeout = \"60s\"\n\n"
+    );
     for (index, server) in galera.servers.iter().enumerate() {
         text += &format!("[[cluster.shop.server]]\nname = \"n{}\"\naddress = \"{}\"\n\n", index + 1, server.address);
     }
-    text + "[pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\n\
-            [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nfallback = \"write\"\n\n\
-            [[user]]\nname = \"app\"\npassword = \"app\"\npool = \"write\"\n\n\
-            [[user]]\nname = \"other\"\npassword = \"other\"\npool = \"read\"\n\n"
+    text + POOLS_AND_USERS
 }
 
-/// A cluster with a balancer in front of it.
+const POOLS_AND_USERS: &str = "[pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\n\
+    [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nfallback = \"write\"\n\n\
+    [[user]]\nname = \"app\"\npassword = \"app\"\npool = \"write\"\n\n\
+    [[user]]\nname = \"other\"\npassword = \"other\"\npool = \"read\"\n\n";
+
+/// A cluster with two balancers in front of it, which do not talk to each other: each engine sees each situation.
 struct Stage {
     galera: Galera,
     sqluice: Sqluice,
+    on_epoll: Sqluice,
 }
 
 impl Stage {
+    fn before(galera: Galera, check_timeout: &str) -> Stage {
+        let start = |engine| {
+            Start::new(engine, configuration(&galera, check_timeout)).run_with_servers_up(galera.servers.len())
+        };
+        let (sqluice, on_epoll) = (start(Engine::IoUring), start(Engine::Epoll));
+        let stage = Stage { galera, sqluice, on_epoll };
+        stage.await_situation(WHOLE);
+        stage
+    }
+
+    fn balancers(&self) -> [&Sqluice; 2] {
+        [&self.sqluice, &self.on_epoll]
+    }
+
     fn node(&self, index: usize) -> &Server {
         &self.galera.servers[index]
     }
 
     #[track_caller]
     fn await_situation(&self, expected: &str) {
-        await_situation(&self.sqluice, expected);
+        self.balancers().into_iter().for_each(|sqluice| await_situation(sqluice, expected));
     }
 
     /// The usable members of a pool, as indices of nodes.
@@ -43,13 +64,32 @@ impl Stage {
 
     #[track_caller]
     fn await_usable(&self, pool: &str, expected: &[usize]) {
-        eventually(&format!("pool {pool} has {expected:?}"), || (self.usable(pool) == expected).then_some(()));
+        for sqluice in self.balancers() {
+            eventually(&format!("pool {pool} has {expected:?}"), || (usable(sqluice, pool) == expected).then_some(()));
+        }
     }
 
     /// Until some node has the writes; its index.
     #[track_caller]
     fn await_writer(&self) -> usize {
         eventually("a node has the writes", || self.usable("write").first().copied())
+    }
+
+    /// Until another node has the writes, and both balancers say so; its index.
+    #[track_caller]
+    fn await_writer_after(&self, old: usize) -> usize {
+        let next = eventually("the writes move", || self.usable("write").first().copied().filter(|node| *node != old));
+        self.await_usable("write", &[next]);
+        next
+    }
+
+    /// New sessions of app are at that node, whichever balancer they come through.
+    #[track_caller]
+    fn check_writes_at(&self, node: usize) {
+        self.await_usable("write", &[node]);
+        for sqluice in self.balancers() {
+            assert_eq!(port_of(&mut sqluice.app()), self.node(node).address.port());
+        }
     }
 
     /// `sqluice doctor` says all of this, and that it needs an operator.
@@ -113,9 +153,7 @@ const WHOLE: &str = "all nodes in the group";
 #[test]
 fn the_group_is_followed_through_every_situation_and_the_advice_leads_out_of_it() {
     let galera = Galera::start();
-    let sqluice = Start::new(Engine::Epoll, configuration(&galera)).run_with_servers_up(3);
-    let stage = Stage { galera, sqluice };
-    stage.await_situation(WHOLE);
+    let stage = Stage::before(galera, "5s");
     let first = stage.await_writer();
     let readers: Vec<usize> = (0..3).filter(|node| *node != first).collect();
     stage.await_usable("read", &readers);
@@ -133,7 +171,7 @@ fn the_group_is_followed_through_every_situation_and_the_advice_leads_out_of_it(
 /// Out of step, and no queries; returns the node that has the writes at the end.
 fn what_an_operator_sets_is_followed(stage: &Stage, first: usize) -> usize {
     stage.node(first).root("SET GLOBAL wsrep_desync = ON");
-    let second = eventually("the writes move", || stage.usable("write").first().copied().filter(|node| *node != first));
+    let second = stage.await_writer_after(first);
     let third = 3 - first - second;
     stage.await_usable("read", &[third]);
     stage.doctor_says(&[
@@ -172,7 +210,7 @@ fn nodes_stop_and_return(stage: &Stage, writer: usize) {
     stage.node(other).stop();
     stage.await_situation("two nodes stopped");
     stage.doctor_says(&[&format!("one at a time: n{} first", one.min(other) + 1)]);
-    assert_eq!(port_of(&mut stage.sqluice.app()), stage.node(writer).address.port());
+    stage.check_writes_at(writer);
     stage.galera.start_node(one, &[]);
     stage.rejoin(other, one);
     stage.await_situation(WHOLE);
@@ -208,23 +246,25 @@ fn a_state_transfer_is_seen(stage: &Stage, writer: usize) {
 
 /// The group needs its own time to be sure; nothing that was acknowledged is lost. Returns the node that has the writes then.
 fn the_writer_is_killed_under_load(stage: &Stage, writer: usize) -> usize {
-    let load = Load::start(stage.sqluice.address, stage.node(writer), 4);
-    load.await_writes(20);
-    for engine in [Engine::IoUring, Engine::Epoll] {
-        let another = Start::new(engine, configuration(&stage.galera)).run_with_servers_up(3);
-        eventually("another balancer makes the same choice", || (usable(&another, "write") == [writer]).then_some(()));
-    }
+    let loads = stage.balancers().map(|sqluice| Load::start(sqluice.address, stage.node(writer), 2));
+    let await_writes = || loads.iter().for_each(|load| load.await_writes(20));
+    await_writes();
+    let another = Start::new(Engine::IoUring, configuration(&stage.galera, "5s")).run_with_servers_up(3);
+    eventually("another balancer makes the same choice", || (usable(&another, "write") == [writer]).then_some(()));
+    drop(another);
     stage.node(writer).kill();
-    let next = eventually("the writes move", || stage.usable("write").first().copied().filter(|node| *node != writer));
+    let next = stage.await_writer_after(writer);
     stage.await_situation("one node crashed");
-    load.await_writes(20);
+    await_writes();
     stage.doctor_says(&[&format!("start {} again", stage.label(writer)), "do not bootstrap anything"]);
     stage.rejoin(writer, 3 - writer - next);
     stage.await_situation(WHOLE);
-    load.await_writes(20);
+    await_writes();
     assert_eq!(stage.usable("write"), [next], "nothing flips back");
     stage.galera.await_all();
-    load.stop(stage.node(next)).expect_clean("the writer of a Galera cluster is killed");
+    for load in loads {
+        load.stop(stage.node(next)).expect_clean("the writer of a Galera cluster is killed");
+    }
     next
 }
 
@@ -241,7 +281,7 @@ fn two_nodes_are_killed(stage: &Stage, survivor: usize) {
     ]);
     stage.node(survivor).root(bootstrap);
     stage.await_usable("write", &[survivor]);
-    assert_eq!(port_of(&mut stage.sqluice.app()), stage.node(survivor).address.port());
+    stage.check_writes_at(survivor);
     stage.galera.start_node(lost[0], &[]);
     stage.rejoin(lost[1], lost[0]);
     stage.await_situation(WHOLE);
@@ -274,8 +314,10 @@ fn all_nodes_are_killed(stage: &Stage) {
     (0..3).for_each(|node| stage.galera.launch_node(node, &[]));
     (0..3).for_each(|node| stage.galera.await_synced(node));
     stage.await_situation(WHOLE);
-    let writer = stage.await_writer();
-    assert_eq!(port_of(&mut stage.sqluice.app()), stage.node(writer).address.port());
+    for sqluice in stage.balancers() {
+        let writer = eventually("a node has the writes", || usable(sqluice, "write").first().copied());
+        assert_eq!(port_of(&mut sqluice.app()), stage.node(writer).address.port());
+    }
 }
 
 fn others(node: usize) -> [usize; 2] {

@@ -5,20 +5,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqluice::config::{Config, Environment};
-use sqluice::protocol::capability::Capabilities;
-use sqluice::protocol::version::ServerVersion;
-use sqluice::route::{Question, Refusal, decide};
+use sqluice::route::{Refusal, decide};
 use sqluice::topology::{
-    Answer, Beliefs, CheckResult, Condition, Contact, Endpoint, Failure, GreetingFacts, Place, RoutingTable, ServerId,
-    View, Writable,
+    Answer, Beliefs, CheckResult, Condition, Failure, Place, RoutingTable, ServerId, View, Writable,
 };
 
 use crate::for_each_seed;
 use crate::random::Random;
+use crate::setting::{FALL, RISE, config, contact, question};
 
-const FALL: u32 = 3;
-const RISE: u32 = 2;
 const STEPS: usize = 1_000;
 const STEP: Duration = Duration::from_millis(100);
 
@@ -75,7 +70,7 @@ impl World {
     fn new(mut random: Random) -> World {
         let now = Instant::now();
         let count = 1 + random.below(4);
-        let beliefs = Beliefs::new(config(count), now);
+        let beliefs = Beliefs::new(config("replication", count), now);
         let servers = beliefs.ids().enumerate().map(|(index, id)| Server {
             id,
             state: State::Alive,
@@ -164,7 +159,7 @@ impl World {
     /// The same servers again: nothing that is known of them may be lost.
     fn reload(&mut self) {
         let before = self.beliefs.table();
-        self.beliefs.apply(config(self.servers.len()), self.now);
+        self.beliefs.apply(config("replication", self.servers.len()), self.now);
         let after = self.beliefs.table();
         for (old, new) in before.servers.iter().zip(&after.servers) {
             assert_eq!((old.id, &old.health), (new.id, &new.health));
@@ -297,45 +292,4 @@ impl Server {
 
 fn answered(writable: Writable) -> CheckResult {
     CheckResult::Answered(Answer { writable: Some(writable), view: View::Unasked, contact: Some(contact()) })
-}
-
-/// What a new connection to a server tells.
-pub(crate) fn contact() -> Contact {
-    let text = b"5.5.5-10.11.19-MariaDB-0+deb12u1";
-    let greeting = GreetingFacts {
-        version_text: text.to_vec(),
-        version: ServerVersion::parse(text).expect("the version of a real server"),
-        capabilities: Capabilities::from_wire(0x81FF_F7FE, 0x1D),
-        collation: 8,
-        plugin: b"mysql_native_password".to_vec(),
-    };
-    Contact { endpoint: Endpoint::Tcp(([127, 0, 0, 1], 3306).into()), greeting: Arc::new(greeting) }
-}
-
-pub(crate) fn question(table: &RoutingTable, pool: &str, tie_break: u32) -> Question<'static> {
-    let pool = table.config.pool_by_name(pool).expect("it is in the configuration");
-    Question { pool, excluded: &[], required: Capabilities::PROTOCOL_41, fresh: None, lendable: &[], tie_break }
-}
-
-pub(crate) fn config(servers: usize) -> Arc<Config> {
-    let server = |number| {
-        format!(
-            "[[cluster.shop.server]]\nname = \"db{number}\"\naddress = \"10.0.0.{number}:3306\"\nmax_connections = {}\n",
-            number % 3
-        )
-    };
-    let servers: String = (1..=servers).map(server).collect();
-    let text = format!(
-        "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
-         [cluster.shop]\ntopology = \"replication\"\nmonitor = {{ user = \"m\", password = \"m\" }}\nfall = {FALL}\nrise = {RISE}\n{servers}\
-         [pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\
-         [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\nfallback = \"write\"\n\
-         [[user]]\nname = \"app\"\npassword = \"secret\"\npool = \"read\"\n"
-    );
-    let absent = std::io::ErrorKind::NotFound;
-    let environment = Environment { online_cpus: 1, variable: &|_| None, file: &|_| Err(absent.into()) };
-    match Config::parse(&text, "simulated.toml", &environment) {
-        Ok(config) => Arc::new(config),
-        Err(errors) => panic!("{errors}\n{text}"),
-    }
 }

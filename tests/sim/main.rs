@@ -3,8 +3,10 @@
 //! Each test runs some fixed seeds and one new one, and prints the seed it is at. `SQLUICE_SIM_SEED=N` runs only that one.
 
 mod beliefs;
+mod galera;
 mod random;
 mod replication;
+mod setting;
 
 use random::Random;
 

@@ -13,9 +13,9 @@ use sqluice::topology::{
     Answer, Beliefs, CheckResult, Condition, Failure, Fitness, RoutingTable, Seen, ServerId, ServerRole, View, Writable,
 };
 
-use crate::beliefs::{config, contact, question};
 use crate::for_each_seed;
 use crate::random::Random;
+use crate::setting::{config, contact, question};
 
 /// Of each seed; with all fixed seeds together 100,000.
 const STEPS: usize = 2_500;
@@ -86,7 +86,7 @@ struct Heard {
 impl World {
     fn new(random: Random) -> World {
         let now = Instant::now();
-        let config = config(SERVERS);
+        let config = config("replication", SERVERS);
         let beliefs = Beliefs::new(Arc::clone(&config), now);
         let servers = beliefs.ids().enumerate().map(|(index, id)| Server {
             id,
@@ -314,6 +314,7 @@ impl Server {
             delay: Duration::ZERO,
             received: None,
             error: String::new(),
+            heartbeat: None,
         }
     }
 

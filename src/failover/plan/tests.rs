@@ -142,6 +142,21 @@ fn a_failover_stops_all_from_receiving_before_it_looks_who_has_most() {
     assert_eq!(lines(&plan, &members), expected);
 }
 
+#[test]
+fn replicas_leave_the_old_primary_and_follow_the_new_one_all_at_once() {
+    let together = |plan: &Plan| plan.steps.chunk_by(Step::goes_beside).map(<[Step]>::len).collect::<Vec<_>>();
+    let orphans = [orphan(2, "0-1-9", "0-1-9"), orphan(3, "0-1-9", "0-1-9"), orphan(4, "0-1-9", "0-1-9")];
+    let dead = member(1, Sighting::Dead);
+    let members: Vec<Member> = std::iter::once(dead).chain(orphans).collect();
+    // They stop; the new one has everything, follows nobody, takes writes, forgets; the others follow it.
+    assert_eq!(together(&plan(&members, None, &account()).expect("the primary is gone")), [3, 1, 1, 1, 1, 2]);
+    let of_mysql = |member: Member| with_state(member, |state| state.family = Family::MySql);
+    let replicas = [replica(2, "0-1-9", "0-1-9"), replica(3, "0-1-9", "0-1-9")].map(of_mysql);
+    let members: Vec<Member> = std::iter::once(hung()).chain(replicas).collect();
+    // They call, nobody is answered, and so on.
+    assert_eq!(together(&plan(&members, None, &account()).expect("it hangs")), [2, 1, 2, 1, 1, 1, 1, 1]);
+}
+
 fn hung() -> Member {
     member(1, Sighting::Silent("nothing within 2s".to_owned()))
 }

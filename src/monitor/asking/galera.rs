@@ -39,15 +39,19 @@ impl Node {
 
     fn question(&self) -> String {
         // Tables of the server itself are refused outside the primary component; these are not.
-        let schema = match self.family {
-            Family::MariaDb => "information_schema",
-            Family::MySql => "performance_schema",
+        // Of the MySQL family only Percona XtraDB Cluster knows the mode; elsewhere there is no row, which is NULL.
+        let (schema, maintenance) = match self.family {
+            Family::MariaDb => ("information_schema", "NULL"),
+            Family::MySql => (
+                "performance_schema",
+                "(SELECT variable_value FROM performance_schema.global_variables WHERE variable_name = 'pxc_maint_mode')",
+            ),
         };
         let names: Vec<String> = STATUS.iter().map(|name| format!("'{name}'")).collect();
         // As a value, not as a table to select from: a node that rejects queries allows that, and beside an aggregate every
         // variable that is ON or OFF would be 0 (MariaDB 10.11.19). The addresses come last, where MySQL may cut them.
         format!(
-            "{}, @@wsrep_desync, @@wsrep_reject_queries, \
+            "{}, @@wsrep_desync, @@wsrep_reject_queries, {maintenance}, \
              (SELECT GROUP_CONCAT(variable_name, '=', variable_value \
              ORDER BY variable_name = 'wsrep_incoming_addresses' SEPARATOR '\\n') \
              FROM {schema}.global_status WHERE variable_name IN ({}))",
@@ -59,7 +63,7 @@ impl Node {
 
 /// What the columns about the group say.
 fn view(values: &[Value], writable: Writable) -> Result<Galera, CheckResult> {
-    let [desync, queries, status] = values else { return Err(malformed("its wsrep_ variables")) };
+    let [desync, queries, maintenance, status] = values else { return Err(malformed("its wsrep_ variables")) };
     let status = text(status).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
     let of = |name: &'static str| {
         let mut lines = status.lines().filter_map(|line| line.split_once('='));
@@ -67,6 +71,7 @@ fn view(values: &[Value], writable: Writable) -> Result<Galera, CheckResult> {
     };
     let number = |name| of(name).and_then(|text| text.parse::<u64>().ok()).filter(|number| *number != NOTHING);
     let word = |name: &'static str| of(name).ok_or_else(|| malformed(name));
+    let size = number("wsrep_cluster_size").and_then(|size| u32::try_from(size).ok()).unwrap_or(0);
     Ok(Galera {
         status: match word("wsrep_cluster_status")? {
             "Primary" => Status::Primary,
@@ -79,12 +84,13 @@ fn view(values: &[Value], writable: Writable) -> Result<Galera, CheckResult> {
         group: Group {
             history: word("wsrep_cluster_state_uuid")?.into(),
             number: number("wsrep_cluster_conf_id"),
-            size: number("wsrep_cluster_size").and_then(|size| u32::try_from(size).ok()).unwrap_or(0),
+            size,
+            members: members(of("wsrep_incoming_addresses").unwrap_or_default(), size),
         },
-        members: members(of("wsrep_incoming_addresses").unwrap_or_default()),
         desync: if is_on(desync) { Desync::ByHand } else { Desync::Off },
-        queries: match text(queries) {
-            Some(b"NONE") => Queries::Accepted,
+        queries: match (text(queries), text(maintenance)) {
+            (Some(b"NONE"), None | Some(b"DISABLED")) => Queries::Accepted,
+            (Some(b"NONE"), Some(_)) => Queries::Unwanted,
             _ => Queries::Rejected,
         },
         writable,
@@ -105,11 +111,11 @@ fn local_state(number: Option<u64>) -> LocalState {
     }
 }
 
-/// An arbitrator has no address, and an empty place in the list.
-fn members(list: &str) -> Vec<Box<str>> {
+/// An arbitrator has no address, and an empty place in the list. A list that was cut tells nothing.
+fn members(list: &str, size: u32) -> Vec<Box<str>> {
     let mut members: Vec<Box<str>> = list.split(',').map(Box::from).collect();
     members.sort_unstable();
-    members
+    if members.len() == size as usize { members } else { Vec::new() }
 }
 
 fn malformed(what: &str) -> CheckResult {
@@ -132,7 +138,7 @@ const STATUS: [&str; 11] = [
 ];
 
 /// Of the answer, behind those about role and position.
-const COLUMNS: usize = 3;
+const COLUMNS: usize = 4;
 
 /// What Galera says in place of a number that it does not have: -1 as it comes out of 64 bits without a sign.
 const NOTHING: u64 = u64::MAX;
@@ -149,7 +155,7 @@ mod tests {
     fn answer(desync: &str, queries: &str, status: [&str; STATUS.len()]) -> Result<Galera, CheckResult> {
         let lines: Vec<String> =
             STATUS.iter().zip(status).map(|(name, value)| format!("{}={value}", name.to_uppercase())).collect();
-        view(&[bytes(desync), bytes(queries), bytes(&lines.join("\n"))], Writable::Yes)
+        view(&[bytes(desync), bytes(queries), Value::NULL, bytes(&lines.join("\n"))], Writable::Yes)
     }
 
     const HISTORY: &str = "0fbf749b-e58a-11f1-a9ad-6f0767e17f3f";
@@ -164,8 +170,12 @@ mod tests {
             connection: Connection::Open,
             readiness: Readiness::Ready,
             state: LocalState::Synced,
-            group: Group { history: HISTORY.into(), number: Some(3), size: 3 },
-            members: vec!["".into(), "127.0.0.1:23351".into(), "127.0.0.1:23352".into()],
+            group: Group {
+                history: HISTORY.into(),
+                number: Some(3),
+                size: 3,
+                members: vec!["".into(), "127.0.0.1:23351".into(), "127.0.0.1:23352".into()],
+            },
             desync: Desync::Off,
             queries: Queries::Accepted,
             writable: Writable::Yes,
@@ -201,9 +211,23 @@ mod tests {
         assert_eq!(answer("0", "ALL_KILL", status).unwrap().queries, Queries::Rejected);
     }
 
+    /// As the manual of Percona XtraDB Cluster 8.0 has the values of `pxc_maint_mode`.
+    #[test]
+    fn a_node_under_maintenance_wants_no_new_work() {
+        let status = "WSREP_CLUSTER_STATUS=Primary\nWSREP_CONNECTED=ON\nWSREP_READY=ON\nWSREP_CLUSTER_STATE_UUID=u";
+        let queries = |mode: &str, queries: &str| {
+            let said = view(&[bytes("0"), bytes(queries), bytes(mode), bytes(status)], Writable::Yes);
+            said.unwrap().queries
+        };
+        assert_eq!(queries("DISABLED", "NONE"), Queries::Accepted);
+        assert_eq!(queries("SHUTDOWN", "NONE"), Queries::Unwanted);
+        assert_eq!(queries("MAINTENANCE", "NONE"), Queries::Unwanted);
+        assert_eq!(queries("MAINTENANCE", "ALL"), Queries::Rejected);
+    }
+
     #[test]
     fn an_answer_that_lacks_something_is_none() {
-        let missing = view(&[bytes("0"), bytes("NONE"), Value::NULL], Writable::Yes);
+        let missing = view(&[bytes("0"), bytes("NONE"), Value::NULL, Value::NULL], Writable::Yes);
         assert_eq!(missing, Err(CheckResult::Malformed("it does not tell wsrep_cluster_status".to_owned())));
         assert!(view(&[], Writable::Yes).is_err());
     }

@@ -160,6 +160,7 @@ fn channel(row: &Row) -> Option<Channel> {
         delay: seconds(["SQL_Delay", "SQL_Delay"]).unwrap_or_default(),
         received: parse(received.as_bytes()).ok(),
         error: legible(errors.iter().find(|error| !error.is_empty()).cloned().unwrap_or_default().as_bytes()),
+        heartbeat: heartbeat(&words(["Slave_heartbeat_period", "Slave_heartbeat_period"])),
     })
 }
 
@@ -167,6 +168,11 @@ fn channel(row: &Row) -> Option<Channel> {
 fn source(server_id: Option<u64>, uuid: String) -> Option<Identity> {
     let server_id = u32::try_from(server_id?).ok().filter(|id| *id > 0)?;
     Some(Identity { server_id, uuid: Some(uuid.into_boxed_str()).filter(|uuid| !uuid.is_empty()) })
+}
+
+/// In seconds with decimals; MySQL tells it elsewhere.
+fn heartbeat(seconds: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds.parse().ok()?).ok()
 }
 
 fn receiving(word: &str) -> Receiving {

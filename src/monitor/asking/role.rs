@@ -61,14 +61,17 @@ impl Role {
         if role.is_empty() {
             return Err(CheckResult::Malformed("no row for its read_only".to_owned()));
         }
+        if rest.first().is_some_and(is_on) {
+            return Err(CheckResult::StatementFailed { code: OFFLINE_MODE, message: "offline_mode is ON".to_owned() });
+        }
         let writable = if role.iter().any(is_on) { Writable::No } else { Writable::Yes };
-        let seen = position_of(self.version.family, rest.get(IDENTITY_COLUMNS..).unwrap_or_default(), asked);
+        let seen = position_of(self.version.family, values.get(BEFORE_POSITION..).unwrap_or_default(), asked);
         Ok(Told { writable: Some(writable), view: View::Unasked, seen, is_cut_short: false })
     }
 
     /// All transactions that the server has, by the row of an answer; nothing, where not all have GTIDs.
     pub(super) fn history(&self, values: &[Value]) -> Option<GtidHistory> {
-        match (self.version.family, values.get(ROLE_COLUMNS + IDENTITY_COLUMNS..)?) {
+        match (self.version.family, values.get(BEFORE_POSITION..)?) {
             (Family::MariaDb, [_, applied, _, state]) => GtidHistory::parse_mariadb(text(state)?, text(applied)?).ok(),
             (Family::MySql, [Value::Bytes(mode), executed]) if mode.eq_ignore_ascii_case(b"ON") => {
                 GtidHistory::parse_mysql(text(executed)?).ok()
@@ -80,33 +83,40 @@ impl Role {
 
 /// The number and the UUID of the server, by the row of an answer; MariaDB has no UUID, and old servers are not asked.
 pub(super) fn identity(values: &[Value]) -> Option<[&Value; IDENTITY_COLUMNS]> {
-    let columns = values.get(ROLE_COLUMNS..ROLE_COLUMNS + IDENTITY_COLUMNS)?;
+    let columns = values.get(BEFORE_POSITION - IDENTITY_COLUMNS..BEFORE_POSITION)?;
     Some([&columns[0], &columns[1]])
 }
 
-/// Columns of every [`question`] that are on where the server takes no writes; what follows is about its position.
+/// Columns of every [`question`] that are on where the server takes no writes. The one behind them is on where it lets in nobody
+/// but administrators, of whom the monitor may be one.
 const ROLE_COLUMNS: usize = 2;
 
-/// Columns behind those that say who the server is.
+/// Columns that say who the server is.
 const IDENTITY_COLUMNS: usize = 2;
 
-/// `super_read_only` came with MySQL 5.7.8 and does not exist in MariaDB. A position is cut one byte behind the longest
+/// All of these; what follows is about its position.
+const BEFORE_POSITION: usize = ROLE_COLUMNS + 1 + IDENTITY_COLUMNS;
+
+/// `ER_SERVER_OFFLINE_MODE`: what everybody else is told at their login.
+const OFFLINE_MODE: u16 = 3032;
+
+/// `super_read_only` came with MySQL 5.7.8, `offline_mode` before that, and neither exists in MariaDB. A position is cut one byte behind the longest
 /// that is read, so that no set of GTIDs, however long, makes an answer too large for a check.
 fn question(version: ServerVersion, subject: Subject) -> &'static str {
     let has_super_read_only = (version.major, version.minor, version.patch) >= (5, 7, 8);
     match (version.family, subject) {
         (Family::MariaDb, Subject::RoleAndPosition) => {
-            "SELECT @@read_only, 0, @@server_id, NULL, @@log_bin, LEFT(@@GLOBAL.gtid_slave_pos, 65537), \
+            "SELECT @@read_only, 0, 0, @@server_id, NULL, @@log_bin, LEFT(@@GLOBAL.gtid_slave_pos, 65537), \
              LEFT(@@GLOBAL.gtid_current_pos, 65537), LEFT(@@GLOBAL.gtid_binlog_state, 65537)"
         }
         (Family::MySql, Subject::RoleAndPosition) if has_super_read_only => {
-            "SELECT @@read_only, @@super_read_only, @@server_id, @@server_uuid, @@GLOBAL.gtid_mode, \
+            "SELECT @@read_only, @@super_read_only, @@offline_mode, @@server_id, @@server_uuid, @@GLOBAL.gtid_mode, \
              LEFT(@@GLOBAL.gtid_executed, 65537)"
         }
         (Family::MySql, Subject::Role) if has_super_read_only => {
-            "SELECT @@read_only, @@super_read_only, @@server_id, NULL"
+            "SELECT @@read_only, @@super_read_only, @@offline_mode, @@server_id, NULL"
         }
-        (Family::MariaDb, Subject::Role) | (Family::MySql, _) => "SELECT @@read_only, 0, @@server_id, NULL",
+        (Family::MariaDb, Subject::Role) | (Family::MySql, _) => "SELECT @@read_only, 0, 0, @@server_id, NULL",
     }
 }
 
@@ -165,9 +175,24 @@ mod tests {
 
     #[test]
     fn super_read_only_is_asked_where_it_exists() {
-        assert_eq!(question_to("9.7.4-2", Subject::Role), "SELECT @@read_only, @@super_read_only, @@server_id, NULL");
-        assert_eq!(question_to("5.7.7", Subject::Role), "SELECT @@read_only, 0, @@server_id, NULL");
-        assert_eq!(question_to("11.8.6-MariaDB", Subject::Role), "SELECT @@read_only, 0, @@server_id, NULL");
+        assert_eq!(
+            question_to("9.7.4-2", Subject::Role),
+            "SELECT @@read_only, @@super_read_only, @@offline_mode, @@server_id, NULL"
+        );
+        assert_eq!(question_to("5.7.7", Subject::Role), "SELECT @@read_only, 0, 0, @@server_id, NULL");
+        assert_eq!(question_to("11.8.6-MariaDB", Subject::Role), "SELECT @@read_only, 0, 0, @@server_id, NULL");
+    }
+
+    #[test]
+    fn an_administrator_is_told_what_others_are_at_their_login() {
+        let mut role = Role::new(ServerVersion::parse(b"9.7.4-2").unwrap());
+        let mut read = |offline: i64| {
+            let values = [0, 0, offline, 1].map(Value::Int);
+            role.subject = Subject::Role;
+            role.read(&values, Instant::now()).map(|told| told.writable)
+        };
+        assert_eq!(read(0), Ok(Some(Writable::Yes)));
+        assert!(matches!(read(1), Err(CheckResult::StatementFailed { code: 3032, .. })));
     }
 
     #[test]

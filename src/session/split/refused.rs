@@ -18,7 +18,7 @@ use super::{
         Output, Session, Side, State, Surroundings,
         exchange::{Busy, Exchange},
     },
-    Kind, Split,
+    COMMAND_MAX, Kind, Split,
     execution::Execution,
     readying::Stage,
     statements::Statement,
@@ -61,6 +61,8 @@ pub(super) enum Refusal {
     OfStatement,
     /// Nothing of the transaction can be committed here.
     OfTransaction,
+    /// It was too long to be kept for another home.
+    OfLongCommand,
 }
 
 impl Kept {
@@ -163,9 +165,17 @@ impl Split {
         match status.contains(StatusFlags::IN_TRANS) {
             true => Refusal::OfTransaction,
             false if self.kept.may_wait(now) && !classification.effects.intersects(IN_PARTS) => Refusal::OfStatement,
+            false if self.follows && matches!(self.current.kind, Kind::Unseen) => Refusal::OfLongCommand,
             false => Refusal::Final,
         }
     }
+}
+
+/// What a client hears whose command could not wait. Of several statements in it some may have been executed.
+pub(super) fn too_long_to_wait(mut refused: ErrPacket) -> ErrPacket {
+    let why = format!(" (a command over {} KiB is not kept for the next primary)", COMMAND_MAX >> 10);
+    refused.message.extend_from_slice(why.as_bytes());
+    refused
 }
 
 /// Whether an error says that the server did not execute a statement, as it would none that writes.

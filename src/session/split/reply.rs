@@ -20,7 +20,7 @@ use super::{
     },
     Split,
     absorb::After,
-    refused::Refusal,
+    refused::{Refusal, too_long_to_wait},
 };
 
 impl Relay {
@@ -83,6 +83,11 @@ impl Relay {
                 match split.weigh_refusal(&error, status, now) {
                     Refusal::Final => {}
                     Refusal::OfStatement => return Move::RefusedAtHome { length: packet.len(), code: error.code.0 },
+                    Refusal::OfLongCommand => {
+                        let mut said = Vec::new();
+                        too_long_to_wait(error).encode(&mut said);
+                        return self.rewritten(packet, &said, now);
+                    }
                     Refusal::OfTransaction => {
                         return Move::TransactionRefused { length: packet.len(), sequence: packet[HEADER_LENGTH - 1] };
                     }

@@ -1,5 +1,6 @@
 //! What an operator should know of a Galera cluster, and the next step, in words. Nothing of it is ever run from here.
 
+use super::departure::Departure;
 use super::majority::Verdict;
 use super::memory::Writing;
 use super::situation::{Node, Picture, Situation};
@@ -29,16 +30,17 @@ pub(super) fn alarms(picture: &Picture<'_>, writing: Writing, beside: &[ServerId
 }
 
 /// What to do, one step a line, in order. Empty when there is nothing to do.
-pub(super) fn steps(picture: &Picture<'_>) -> Vec<String> {
+pub(super) fn steps(picture: &Picture<'_>, writing: Writing) -> Vec<String> {
     let mut steps = match picture.situation() {
         Situation::Unseen | Situation::Whole | Situation::Joining => Vec::new(),
         Situation::Leaving => vec!["wait some seconds: the others will tell how it left".to_owned()],
         Situation::Stopped(_) | Situation::Missing(_) => start_stopped(picture),
         Situation::Crashed(_) => start_crashed(picture),
         Situation::CutOff(_) => reconnect(picture),
+        Situation::OutOfReach(_) => repair_the_way(picture),
         Situation::NoQuorum { .. } => restore_majority(picture),
         Situation::SplitBrain => choose_a_part(picture),
-        Situation::TwoPrimaries => give_up_a_part(picture),
+        Situation::TwoPrimaries => give_up_a_part(picture, writing),
         Situation::AllStopped => bootstrap_last(picture),
         Situation::AllCrashed => bootstrap_most_advanced(picture),
         Situation::AllDown => bootstrap_unknown(picture),
@@ -69,6 +71,7 @@ fn ailment(node: &Node<'_>, view: &View, standing: Standing) -> Option<String> {
         Standing::Desynced
         | Standing::OtherView
         | Standing::Rejecting
+        | Standing::Leaving
         | Standing::Disconnected
         | Standing::NotReady => Some(format!("{label}: {standing}")),
     }
@@ -157,6 +160,16 @@ fn reconnect(picture: &Picture<'_>) -> Vec<String> {
     steps
 }
 
+/// Only from here to there something is broken.
+fn repair_the_way(picture: &Picture<'_>) -> Vec<String> {
+    let away = picture.gone().filter(|(_, absence, _)| absence.departure == Departure::OutOfReach);
+    let away: Vec<String> = away.map(|(node, ..)| node.label()).collect();
+    vec![format!(
+        "the group still has {} and goes on with it: only the way from here to it is broken. Look at the network and the firewall between; nothing is to be done to the group, and nothing to be started or bootstrapped",
+        listed(&away)
+    )]
+}
+
 fn restore_majority(picture: &Picture<'_>) -> Vec<String> {
     let away: Vec<String> = picture.gone().map(|(node, ..)| node).chain(picture.missing()).map(Node::label).collect();
     let mut steps = Vec::new();
@@ -210,9 +223,15 @@ fn choose_a_part(picture: &Picture<'_>) -> Vec<String> {
     steps
 }
 
-fn give_up_a_part(_: &Picture<'_>) -> Vec<String> {
+fn give_up_a_part(picture: &Picture<'_>, writing: Writing) -> Vec<String> {
+    let used = picture.nodes.iter().find(|node| Writing::At(node.configured.id) == writing);
+    let hint =
+        used.map(|node| format!(": that of {}, unless the other has what must not be lost", node.configured.name));
     vec![
-        "decide which part is to live. Stop mariadbd on every node of the other part now: each write there is one more that has to be carried over by hand".to_owned(),
+        format!(
+            "decide which part is to live{}. Stop mariadbd on every node of the other part now: each write there is one more that has to be carried over by hand",
+            hint.unwrap_or_default()
+        ),
         "keep a copy of the data and the binary logs of the part that was stopped: what was written there since the split is nowhere else".to_owned(),
         "repair the network; then on each stopped node delete grastate.dat and start it: it takes a full copy (SST) from the part that lives".to_owned(),
     ]
@@ -237,6 +256,7 @@ fn bootstrap_last(picture: &Picture<'_>) -> Vec<String> {
 fn bootstrap_most_advanced(picture: &Picture<'_>) -> Vec<String> {
     let all: Vec<String> = picture.nodes.iter().map(Node::label).collect();
     vec![
+        "make sure, on the hosts, that no mariadbd runs: not to be reached from here is no proof. If one runs, repair the way from here to there first".to_owned(),
         format!(
             "start {} all together: `systemctl start mariadb` on each. Nodes that crashed remember their last group (gvwstate.dat, pc.recovery), and it goes on by itself when all of them are back: then only wait",
             listed(&all)
@@ -316,6 +336,9 @@ fn remedy(node: &Node<'_>, standing: Standing) -> Option<String> {
         Standing::Rejecting => {
             Some(format!("when the work on {label} is done: `SET GLOBAL wsrep_reject_queries = NONE` there"))
         }
+        Standing::Leaving => Some(format!(
+            "when the work on {label} is done: `SET GLOBAL pxc_maint_mode = DISABLED` there; if it is being shut down, only wait"
+        )),
         Standing::Synced
         | Standing::Donor
         | Standing::CatchingUp

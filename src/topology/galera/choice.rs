@@ -5,7 +5,7 @@
 //! - Whoever has just started takes the node that is being written to: the others' choice shows in the cluster itself.
 //! - Where that does not tell, or the writer is gone: the node that has run longest; all ask for the same `Uptime`. Of several
 //!   that started together, the first in the configuration.
-//! - Should two have chosen differently all the same, both see two nodes written to, and both take the better one. Whoever
+//! - Should two have chosen differently all the same, both see two nodes written to, and both take the one that comes first. Whoever
 //!   chose while nobody wrote anywhere follows the first writes it sees, once.
 
 use std::time::{Duration, Instant};
@@ -57,10 +57,9 @@ pub(super) fn next(contenders: &[Contender], writer: ServerId, ground: Ground) -
     let is_written_to = disputed.iter().any(|contender| contender.id == writer);
     if disputed.is_empty() || (ground == Ground::Seen && !is_written_to) {
         disputed.extend(contenders.iter().filter(|contender| contender.id == writer));
-        // Of equals the first in the configuration is the best.
         disputed.sort_by_key(|contender| contenders.iter().position(|other| other.id == contender.id));
     }
-    best(&disputed)
+    foremost(&disputed)
 }
 
 /// Those in step; if nobody is, the last resorts: the last node keeps its clients. A primary that the configuration names
@@ -76,12 +75,23 @@ fn fit(contenders: &[Contender]) -> Vec<&Contender> {
     choices.into_iter().find(|choice| !choice.is_empty()).unwrap_or_default()
 }
 
+/// The first in the configuration, which is the same for all who are at odds, while ages are heard by each at other moments. Spares
+/// only where there is nobody else.
+fn foremost(contenders: &[&Contender]) -> Option<ServerId> {
+    contenders.iter().find(|contender| contender.weight > 0).or(contenders.first()).map(|contender| contender.id)
+}
+
 /// The first of those that have run longest. Spares only where there is nobody else.
 fn best(contenders: &[&Contender]) -> Option<ServerId> {
     let has_others = contenders.iter().any(|contender| contender.weight > 0);
-    let eager = || contenders.iter().filter(|contender| contender.weight > 0 || !has_others);
-    let oldest = eager().map(|contender| contender.started).min()?;
-    eager().find(|contender| contender.started.duration_since(oldest) < SAME_START).map(|contender| contender.id)
+    let eager = contenders.iter().filter(|contender| contender.weight > 0 || !has_others);
+    oldest(eager.map(|contender| (contender.id, contender.started)))
+}
+
+/// The first of those that have run longest; they come in the order of the configuration.
+fn oldest(nodes: impl Iterator<Item = (ServerId, Instant)> + Clone) -> Option<ServerId> {
+    let first = nodes.clone().map(|(_, started)| started).min()?;
+    nodes.clone().find(|(_, started)| started.duration_since(first) < SAME_START).map(|(id, _)| id)
 }
 
 /// Nodes that started within this time are of one age: `Uptime` counts seconds, and answers come at different moments.

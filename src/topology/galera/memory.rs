@@ -1,10 +1,11 @@
 //! What is remembered of a Galera cluster between two answers: who was where when it was last heard, how it left, who writes.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::choice::{self, Contender, Ground};
-use super::majority::{Groups, Verdict, Word};
+use super::departure::{Absence, Departure, has_committed};
+use super::majority::{Groups, Verdict, Word, is_shared_by_too_many};
 use super::standing::{Accord, Standing};
 use super::view::{Group, Status, View};
 use crate::config::{RoleSetting, ServerAddress};
@@ -69,26 +70,6 @@ pub(super) struct Past {
     writes: Writes,
 }
 
-/// A node does not answer any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Absence {
-    pub(super) since: Instant,
-    pub(super) departure: Departure,
-    /// The view of the group that it was part of.
-    pub(super) group: Option<Group>,
-}
-
-/// How a node left its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Departure {
-    /// Not known yet, or nobody was left to tell.
-    Open,
-    /// It said good-bye: the group went on without it at once.
-    Stopped,
-    /// The group had to wait for it, or lost its majority.
-    Lost,
-}
-
 /// Where the writes of a cluster go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writing {
@@ -138,7 +119,7 @@ impl Memory {
     pub(crate) fn conclude(&mut self, configured: &[Configured<'_>]) {
         self.nodes.retain(|id, _| configured.iter().any(|node| node.id == *id));
         let verdict = self.verdict();
-        self.judge_accord(&verdict);
+        self.judge_accord(&verdict, configured);
         self.judge_departures();
         self.choose_writer(configured);
     }
@@ -164,41 +145,89 @@ impl Memory {
 
     /// Whose view of the group counts.
     pub(super) fn verdict(&self) -> Verdict {
-        let present = self.nodes.values().filter(|past| past.absence.is_none());
-        let heard = present.filter_map(|past| past.heard.as_ref());
-        let words = heard.filter_map(|(view, at)| Some(Word { group: view.primary_group()?, at: *at }));
-        self.groups.verdict(&words.collect::<Vec<_>>())
+        self.groups.verdict(&self.words(), self.kept())
+    }
+
+    /// What the nodes that answer say of a group that goes on.
+    fn words(&self) -> Vec<Word<'_>> {
+        let present = self.nodes.iter().filter(|(_, past)| past.absence.is_none());
+        let words = present.filter_map(|(id, past)| {
+            let (group, at) = past.word()?;
+            Some(Word { server: *id, group, at })
+        });
+        words.collect()
+    }
+
+    /// The view in which the writer is, or was when it last answered.
+    fn kept(&self) -> Option<&Group> {
+        self.nodes.get(&self.writer?)?.group()
     }
 
     fn hear(&mut self, server: ServerId, view: &View, now: Instant) {
-        let is_news = view.primary_group().is_some_and(|group| self.groups.note(group, now));
+        let is_news = view.primary_group().is_some_and(|group| self.groups.note(server, group, now));
         let past = self.nodes.entry(server).or_default();
         past.writes = match &past.heard {
             Some((before, _)) if before.uptime <= view.uptime => past.writes.after(before.replicated, view.replicated),
             Some(_) | None => Writes::default(),
         };
-        past.heard = Some((view.clone(), now));
+        let earlier = past.heard.replace((view.clone(), now));
         past.member_of = view.primary_group().or(past.member_of.as_ref()).cloned();
         past.absence = None;
+        if let Some((_, since)) = earlier.filter(|(before, _)| has_committed(before, view)) {
+            let absences = self.nodes.values_mut().filter_map(|past| past.absence.as_mut());
+            absences.for_each(|absence| absence.hear_of_commits(view, since));
+        }
         if is_news {
             self.to_ask = self.nodes.keys().copied().filter(|id| *id != server).collect();
         }
     }
 
-    fn judge_accord(&mut self, verdict: &Verdict) {
-        let writers = self.writer.and_then(|writer| self.nodes.get(&writer)).and_then(Past::group).cloned();
-        for past in self.nodes.values_mut() {
+    fn judge_accord(&mut self, verdict: &Verdict, configured: &[Configured<'_>]) {
+        let used = self.used(verdict, configured).cloned();
+        let alike = used.as_ref().filter(|used| is_shared_by_too_many(used, &self.words()));
+        let certain = alike.map(|alike| self.certain_of_alike(alike, configured));
+        for (id, past) in &mut self.nodes {
             let Some((group, at)) = past.word() else { continue };
-            let accord = match verdict {
+            let is_used = used.as_ref() == Some(group) && certain.is_none_or(|certain| certain == Some(*id));
+            past.accord = match verdict {
                 Verdict::Nobody => continue,
-                Verdict::One(one) if one == group => Accord::Same,
+                _ if is_used => Some(Accord::Same),
                 Verdict::One(_) if past.absence.is_none() && self.groups.is_outdated(at) => continue,
-                Verdict::One(_) => Accord::Other,
-                Verdict::Rivals(_) if writers.as_ref() == Some(group) => Accord::Same,
-                Verdict::Rivals(_) => Accord::Rival,
+                Verdict::One(_) => Some(Accord::Other),
+                Verdict::Rivals(_) => Some(Accord::Rival),
             };
-            past.accord = Some(accord);
         }
+    }
+
+    /// The view that is used: of several that of the writer. Balancers with writers in different parts see both written to,
+    /// and all take the same: that of which most members answer, then that of the first in the configuration.
+    fn used<'a>(&self, verdict: &'a Verdict, configured: &[Configured<'_>]) -> Option<&'a Group> {
+        let parts = match verdict {
+            Verdict::Nobody => return None,
+            Verdict::One(one) => return Some(one),
+            Verdict::Rivals(parts) => parts,
+        };
+        let own = parts.iter().find(|part| Some(*part) == self.kept())?;
+        let members = |part: &Group| self.words().into_iter().filter(|word| word.group == part).collect::<Vec<_>>();
+        let is_written_to = |part: &Group| members(part).iter().any(|word| self.is_written_to_steadily(word.server));
+        let disputed = parts.iter().filter(|part| *part == own || is_written_to(part));
+        let most = disputed.clone().map(|part| members(part).len()).max()?;
+        let largest: Vec<&Group> = disputed.filter(|part| members(part).len() == most).collect();
+        let mut in_order = configured.iter().filter_map(|node| self.nodes.get(&node.id)?.group());
+        in_order.find_map(|group| largest.iter().copied().find(|part| *part == group))
+    }
+
+    /// Of views that look alike, the one node that is certainly in the one that is used: the writer. Balancers with different
+    /// writers see all of these written to, and all take the first in the configuration.
+    fn certain_of_alike(&self, alike: &Group, configured: &[Configured<'_>]) -> Option<ServerId> {
+        let is_disputed = |id| Some(id) == self.writer || self.is_written_to_steadily(id);
+        let words = self.words();
+        let disputed = words.iter().filter(|word| word.group == alike && is_disputed(word.server));
+        let disputed: Vec<ServerId> = disputed.map(|word| word.server).collect();
+        if !disputed.contains(&self.writer?) {
+            return None;
+        }
+        configured.iter().map(|node| node.id).find(|id| disputed.contains(id))
     }
 
     /// Whoever stops its node well says good-bye: by the time its port is closed, the others have a smaller view. A node that
@@ -207,11 +236,7 @@ impl Memory {
         let answers: Vec<(View, Instant)> =
             self.nodes.values().filter(|past| past.absence.is_none()).filter_map(|past| past.heard.clone()).collect();
         for absence in self.nodes.values_mut().filter_map(|past| past.absence.as_mut()) {
-            if absence.departure == Departure::Open {
-                let mut told =
-                    answers.iter().filter_map(|(view, at)| absence.tell(view, at.duration_since(absence.since)));
-                absence.departure = told.next().unwrap_or(Departure::Open);
-            }
+            answers.iter().for_each(|(view, at)| absence.hear(view, at.duration_since(absence.since)));
         }
     }
 
@@ -238,20 +263,19 @@ impl Memory {
     /// The node, if it may have the writes.
     fn contender(&self, node: &Configured<'_>) -> Option<Contender> {
         let past = self.nodes.get(&node.id)?;
-        let (view, at) = past.heard.as_ref()?;
-        let standing = past.standing()?;
+        let (view, _) = past.heard.as_ref()?;
+        let (standing, started) = (past.standing()?, past.started()?);
         let may_write = node.condition == Condition::Up
             && node.service.is_in_use()
             && node.role != RoleSetting::Replica
             && view.writable == Writable::Yes
             && (standing == Standing::Synced || standing.is_last_resort());
-        may_write.then(|| Contender {
+        may_write.then_some(Contender {
             id: node.id,
             role: node.role,
             weight: node.weight,
             standing,
-            // Of a machine that started after the server this cannot be known.
-            started: at.checked_sub(view.uptime).unwrap_or(*at),
+            started,
             writes_known: past.writes.answers > 0,
             is_written_to: past.writes.grown > 0,
             is_written_to_steadily: past.writes.grown >= STEADY_ANSWERS,
@@ -274,6 +298,12 @@ impl Past {
     /// The view it said it has of a group that goes on.
     pub(super) fn group(&self) -> Option<&Group> {
         self.heard.as_ref()?.0.primary_group()
+    }
+
+    /// When it started, by what it said last. Of a machine that started after the server this cannot be known.
+    fn started(&self) -> Option<Instant> {
+        let (view, at) = self.heard.as_ref()?;
+        Some(at.checked_sub(view.uptime).unwrap_or(*at))
     }
 
     fn word(&self) -> Option<(&Group, Instant)> {
@@ -302,25 +332,6 @@ impl Writes {
         Writes { answers, grown, quiet }
     }
 }
-
-impl Absence {
-    /// What a node that answers so long afterwards tells of it.
-    fn tell(&self, view: &View, later: Duration) -> Option<Departure> {
-        if view.lacks_majority() {
-            return Some(Departure::Lost);
-        }
-        let (now, then) = (view.primary_group()?, self.group.as_ref());
-        let has_shrunk = |then: &Group| now.history == then.history && now.number > then.number && now.size < then.size;
-        if then.is_some_and(has_shrunk) {
-            return Some(Departure::Stopped);
-        }
-        (later >= GOODBYE_TIME).then_some(Departure::Lost)
-    }
-}
-
-/// In this time at most the others know that a node has been stopped; for a lost one they wait for seconds
-/// (`evs.suspect_timeout`).
-const GOODBYE_TIME: Duration = Duration::from_secs(1);
 
 /// So many answers that tell of new commits are no accident.
 const STEADY_ANSWERS: u32 = 5;

@@ -1,11 +1,12 @@
 //! Galera: which node of a cluster may be used for what, who has the writes, what has happened, and what to do about it.
 //!
 //! [`View`] is what a node says. `majority` tells whose view of the group counts, `standing` what a node may be used for,
-//! `choice` who has the writes, `situation` what has happened, `advice` what to do. `memory` holds what is remembered from
-//! one answer to the next.
+//! `choice` who has the writes, `departure` how those left who are gone, `situation` what has happened, `advice` what to do.
+//! `memory` holds what is remembered from one answer to the next.
 
 mod advice;
 mod choice;
+mod departure;
 mod majority;
 mod memory;
 mod situation;
@@ -58,7 +59,7 @@ fn judge(memory: &Memory, configured: &[Configured<'_>], donors: DonorReads) -> 
     let entry = ClusterEntry {
         situation: super::Situation::Galera(picture.situation()),
         alarms,
-        advice: advice::steps(&picture),
+        advice: advice::steps(&picture, writing),
     };
     (judged.collect(), entry)
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::departure::{Absence, Departure};
 use super::majority::Verdict;
-use super::memory::{Absence, Configured, Departure, Memory};
+use super::memory::{Configured, Memory};
 use super::standing::Standing;
 use super::view::{LocalState, View};
 use crate::topology::Condition;
@@ -40,6 +41,8 @@ pub enum Situation {
     Missing(usize),
     /// So many nodes answer, and are not in the group of the others, which goes on.
     CutOff(usize),
+    /// So many nodes are not reached from here, and are in the group all the same.
+    OutOfReach(usize),
     /// Nodes answer that do not reach each other, and no part has a majority.
     SplitBrain,
     /// Two parts go on without each other, each with writes of its own.
@@ -64,6 +67,7 @@ impl fmt::Display for Situation {
             Situation::AllDown => out.write_str("no node answers"),
             Situation::Missing(count) => write!(out, "{} never reached", nodes(count)),
             Situation::CutOff(count) => write!(out, "{} cut off", nodes(count)),
+            Situation::OutOfReach(count) => write!(out, "{} out of reach from here", nodes(count)),
             Situation::SplitBrain => out.write_str("split brain: no part has a majority"),
             Situation::TwoPrimaries => out.write_str("split brain: two parts take writes"),
         }
@@ -182,7 +186,8 @@ impl<'a> Picture<'a> {
             return Situation::Unseen;
         }
         let open = self.gone().filter(|(_, absence, _)| absence.departure == Departure::Open);
-        let lost = self.gone().any(|(_, absence, _)| absence.departure == Departure::Lost);
+        let is_lost = |absence: &Absence| matches!(absence.departure, Departure::Lost | Departure::OutOfReach);
+        let lost = self.gone().any(|(_, absence, _)| is_lost(absence));
         // Nobody is left to say how the last one went. It was alone if the group had no other member when it was last heard.
         let was_alone = |absence: &Absence| absence.group.as_ref().is_some_and(|group| group.size == 1);
         match (open.clone().next(), open.count()) {
@@ -195,7 +200,7 @@ impl<'a> Picture<'a> {
 
     fn no_majority(&self) -> Situation {
         let waiting = self.here().filter(|(_, view, _)| view.lacks_majority());
-        let mut parts: Vec<&[Box<str>]> = waiting.clone().map(|(_, view, _)| view.members.as_slice()).collect();
+        let mut parts: Vec<&[Box<str>]> = waiting.clone().map(|(_, view, _)| view.group.members.as_slice()).collect();
         parts.sort_unstable();
         parts.dedup();
         // Addresses that nobody has configured can be the same word at every node.
@@ -222,6 +227,7 @@ impl<'a> Picture<'a> {
             (lost @ 1.., ..) => Situation::Crashed(lost),
             (_, cut_off @ 1.., ..) => Situation::CutOff(cut_off),
             (_, _, 1.., _) => Situation::Leaving,
+            _ if left(Departure::OutOfReach) > 0 => Situation::OutOfReach(left(Departure::OutOfReach)),
             (.., stopped @ 1..) => Situation::Stopped(stopped),
             _ if missing > 0 => Situation::Missing(missing),
             _ if !joiners.is_empty() => Situation::Joining,

@@ -23,6 +23,8 @@ pub(super) enum Standing {
     Rival,
     /// An operator lets it answer no statement.
     Rejecting,
+    /// It asks to be left alone: no new work, while what is under way may end.
+    Leaving,
     /// Its group has lost the majority.
     NonPrimary,
     /// It belongs to no group.
@@ -58,6 +60,7 @@ impl Standing {
         }
         match (view.queries, accord, view.desync, view.state) {
             (Queries::Rejected, ..) => Standing::Rejecting,
+            (Queries::Unwanted, ..) => Standing::Leaving,
             (_, Accord::Other, ..) => Standing::OtherView,
             (_, Accord::Rival, ..) => Standing::Rival,
             (_, _, Desync::ByHand, _) => Standing::Desynced,
@@ -84,6 +87,7 @@ impl fmt::Display for Standing {
             Standing::OtherView => "its view of the group is not the majority's: it hangs or is cut off",
             Standing::Rival => "belongs to one of two halves that both take writes",
             Standing::Rejecting => "wsrep_reject_queries is set",
+            Standing::Leaving => "pxc_maint_mode is set: it takes no new work",
             Standing::NonPrimary => "non-Primary: its group has lost the majority",
             Standing::Disconnected => "belongs to no group",
             Standing::NotReady => "wsrep_ready is OFF",

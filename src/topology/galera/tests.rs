@@ -127,8 +127,12 @@ fn synced(number: u64, size: usize) -> View {
         connection: Connection::Open,
         readiness: Readiness::Ready,
         state: LocalState::Synced,
-        group: Group { history: HISTORY.into(), number: Some(number), size: u32::try_from(size).expect("few") },
-        members: (1..=size).map(|node| format!("10.0.0.{node}:3306").into()).collect(),
+        group: Group {
+            history: HISTORY.into(),
+            number: Some(number),
+            size: u32::try_from(size).expect("few"),
+            members: (1..=size).map(|node| format!("10.0.0.{node}:3306").into()).collect(),
+        },
         desync: Desync::Off,
         queries: Queries::Accepted,
         writable: Writable::Yes,
@@ -157,8 +161,12 @@ fn non_primary(members: &[&str]) -> View {
         status: Status::NonPrimary,
         readiness: Readiness::NotReady,
         state: LocalState::Initialized,
-        group: Group { history: HISTORY.into(), number: None, size: u32::try_from(members.len()).expect("few") },
-        members: members.iter().map(|&member| member.into()).collect(),
+        group: Group {
+            history: HISTORY.into(),
+            number: None,
+            size: u32::try_from(members.len()).expect("few"),
+            members: members.iter().map(|&member| member.into()).collect(),
+        },
         ..synced(0, 0)
     }
 }

@@ -17,11 +17,9 @@ pub struct View {
     pub state: LocalState,
     /// The view of the group that it has installed; of a node outside the primary component without a number.
     pub group: Group,
-    /// `wsrep_incoming_addresses`, in order: the members that it sees.
-    pub members: Vec<Box<str>>,
     /// `@@wsrep_desync`: an operator has taken it out of step. As a donor it is out of step without this.
     pub desync: Desync,
-    /// `@@wsrep_reject_queries`. No status variable shows it.
+    /// `@@wsrep_reject_queries`, and `@@pxc_maint_mode` where there is one. No status variable shows them.
     pub queries: Queries,
     /// `@@read_only`.
     pub writable: Writable,
@@ -89,6 +87,9 @@ pub struct Group {
     pub number: Option<u64>,
     /// `wsrep_cluster_size`: its members, arbitrators too.
     pub size: u32,
+    /// `wsrep_incoming_addresses`, in order: its members by name, where each has told its own. Two halves that were both made
+    /// to go on have the same history, number and size. Empty where not all of them are listed.
+    pub members: Vec<Box<str>>,
 }
 
 /// Whether an operator has taken a node out of step.
@@ -107,6 +108,8 @@ pub enum Queries {
     Accepted,
     /// It answers 1047 to all of them.
     Rejected,
+    /// Percona XtraDB Cluster: it still runs them, and wants no new ones, since it is about to be shut down or worked on.
+    Unwanted,
 }
 
 impl View {

@@ -105,7 +105,7 @@ impl Line {
                 self.judge_replica(cluster, member, standing, is_certain);
             }
         }
-        self.alarms = self.raise(members, &standings);
+        self.alarms = self.raise(cluster, members, &standings);
         standings
     }
 
@@ -258,7 +258,7 @@ impl Line {
         self.memories.get(&members[place].id)
     }
 
-    fn raise(&self, members: &[Member<'_>], standings: &[Standing]) -> Vec<String> {
+    fn raise(&self, cluster: &Cluster, members: &[Member<'_>], standings: &[Standing]) -> Vec<String> {
         let mut alarms = Vec::new();
         let name = |place: usize| members[place].server.name.as_str();
         let names = |role| places(standings, role).map(name).collect::<Vec<_>>();
@@ -300,9 +300,22 @@ impl Line {
                 ));
             }
         }
+        if cluster.promotion.is_some() {
+            alarms.extend(members.iter().filter_map(slow_pulse));
+        }
         alarms.truncate(ALARMS_MAX);
         alarms
     }
+}
+
+/// What to do about a replica by which a primary that hangs would be known late.
+fn slow_pulse(member: &Member<'_>) -> Option<String> {
+    let slow = view_of(member.belief)?.channels().iter().find(|channel| channel.has_slow_pulse())?;
+    Some(format!(
+        "{} would notice late that its primary hangs (heartbeat period {} s, and 15 s at most is waited for): the primary would          not be replaced before slave_net_timeout. Say STOP SLAVE; CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = 1; START SLAVE there",
+        member.server.name,
+        slow.heartbeat.unwrap_or_default().as_secs_f32()
+    ))
 }
 
 /// The operator has said who writes. Whoever else takes writes is a mistake waiting to be used.

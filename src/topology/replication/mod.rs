@@ -73,7 +73,13 @@ pub struct Channel {
     pub received: Option<GtidPosition>,
     /// What stopped a thread, in the server's words; empty when nothing did.
     pub error: String,
+    /// How long the source may be silent before it sends a sign of life, by which a promotion knows one that hangs; zero where it
+    /// sends none. Absent where that is not told: only MariaDB does.
+    pub heartbeat: Option<Duration>,
 }
+
+/// A heartbeat that comes more seldom is not waited for by a promotion: soon after, the replica gives the connection up by itself.
+pub(crate) const HEARTBEAT_MAX: Duration = Duration::from_secs(15);
 
 /// The thread that receives from a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +114,11 @@ impl Channel {
     /// Whether anything may still come over it: a channel whose two threads were both stopped follows nobody.
     pub fn is_live(&self) -> bool {
         self.applying || self.receiving != Receiving::Stopped
+    }
+
+    /// Whether a source that hangs would long look like one that has nothing to send.
+    pub(super) fn has_slow_pulse(&self) -> bool {
+        self.heartbeat.is_some_and(|period| period.is_zero() || period > HEARTBEAT_MAX)
     }
 
     /// How far behind the source it says it is, beyond what it is meant to be; absent where it cannot tell.

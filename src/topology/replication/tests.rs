@@ -50,6 +50,7 @@ fn channel(source: u32) -> Channel {
         delay: Duration::ZERO,
         received: None,
         error: String::new(),
+        heartbeat: None,
     }
 }
 
@@ -487,6 +488,27 @@ fn without_a_primary_those_that_lost_it_are_read_from() {
     let table = set.table();
     let read = table.config.pool_by_name("read").expect("it is in the configuration");
     assert_eq!(table.pool(read).members.len(), 2);
+}
+
+#[test]
+fn whoever_may_promote_says_which_replica_would_notice_late_that_its_primary_hangs() {
+    let with_heartbeats = |settings: &str, seconds: [u64; 2]| {
+        let cluster = format!("topology = \"replication\"\nmonitor = {{ user = \"m\", password = \"m\" }}\n{settings}");
+        let mut set = Set::of(config_with(&cluster, &SERVERS));
+        set.hear_one(0, writes("0-1-10"));
+        for (place, seconds) in [1, 2].into_iter().zip(seconds) {
+            let beats = |channel: &mut Channel| channel.heartbeat = Some(Duration::from_secs(seconds));
+            set.hear_one(place, follows(1, "0-1-10").with(beats));
+        }
+        set
+    };
+    let promotes = "failover = \"manual\"\nadmin = { user = \"a\", password = \"a\" }\nreplication = { user = \"r\", password = \"r\" }";
+    with_heartbeats("", [30, 0]).expect_no_alarm();
+    with_heartbeats(promotes, [15, 1]).expect_no_alarm();
+    with_heartbeats(promotes, [1, 30])
+        .expect_alarm("db3 would notice late that its primary hangs (heartbeat period 30 s");
+    with_heartbeats(promotes, [0, 1])
+        .expect_alarm("db2 would notice late that its primary hangs (heartbeat period 0 s");
 }
 
 #[test]

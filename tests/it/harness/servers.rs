@@ -63,7 +63,12 @@ impl Server {
 
     /// Its place and its port, before anything is there.
     pub(super) fn prepare(flavour: Flavour) -> Server {
-        Server { flavour, address: free_address(), folder: runs().join(fresh_name(flavour.name())) }
+        Server::prepare_at(flavour, free_address())
+    }
+
+    /// The same with an address that nobody else may use.
+    pub(super) fn prepare_at(flavour: Flavour, address: SocketAddr) -> Server {
+        Server { flavour, address, folder: runs().join(fresh_name(flavour.name())) }
     }
 
     fn launch(&self, options: &[&str]) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 
+use super::network::Network;
 use super::servers::{Flavour, Server, free_address, running, script, server_script};
 use super::statements::heard;
 
@@ -232,22 +233,58 @@ impl Group {
     }
 }
 
+/// A primary of MariaDB 10.11 and a replica of it, each on a host of its own.
+#[derive(Debug)]
+pub(crate) struct Distant {
+    /// The primary first.
+    pub(crate) servers: [Server; 2],
+    pub(crate) network: Network,
+}
+
+impl Distant {
+    pub(crate) fn start() -> Distant {
+        let network = Network::start(2);
+        let servers = [0, 1].map(|host| {
+            let server = Server::prepare_at(Flavour::MariaDb10, network.front(host, port_on(host)));
+            let port = port_on(host).to_string();
+            let mut arguments =
+                vec!["start", server.flavour.name(), server.folder_text(), &port, "--bind-address=0.0.0.0"];
+            arguments.extend(OPTIONS);
+            network.script(host, "servers/server", &arguments);
+            server
+        });
+        servers[1].root(&format!(
+            "SET GLOBAL read_only = ON; \
+             CHANGE MASTER TO MASTER_HOST = '{}', MASTER_PORT = {}, MASTER_USER = 'repl', MASTER_PASSWORD = 'repl', \
+             MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1; START SLAVE",
+            Network::back(0),
+            port_on(0),
+        ));
+        let set = Distant { servers, network };
+        set.servers[0].direct().execute("CREATE TABLE test.begun (id INT PRIMARY KEY)");
+        set.servers[1].await_position(&set.servers[0].position());
+        set
+    }
+}
+
+/// A server's port on its host. Each has another, as a server's number is made of it.
+fn port_on(host: usize) -> u16 {
+    3_301 + u16::try_from(host).expect("few hosts")
+}
+
 /// Three nodes of MariaDB 10.11, each of which takes writes.
 #[derive(Debug)]
 pub(crate) struct Galera {
     pub(crate) servers: [Server; 3],
     /// For each node what the script wants to start it: its name and its ports, and the addresses of all.
     places: [[String; 5]; 3],
+    /// Of nodes that have hosts of their own; else they share this one.
+    network: Option<Network>,
 }
 
 impl Galera {
     pub(crate) fn start() -> Galera {
         let servers = [(); 3].map(|()| Server::prepare(Flavour::MariaDb10));
-        let port = servers[0].address.port().to_string();
-        let mut arguments = vec!["seed", &port];
-        arguments.extend(servers.iter().map(Server::folder_text));
-        script("servers/galera", &arguments);
-
         let group = [(); 3].map(|()| free_address());
         let members = group.map(|address| address.to_string()).join(",");
         let places = std::array::from_fn(|index| {
@@ -255,11 +292,35 @@ impl Galera {
                 [servers[index].address, group[index], free_address()].map(|address| address.port().to_string());
             [format!("n{}", index + 1), port, group, transfer, members.clone()]
         });
-        let galera = Galera { servers, places };
-        galera.start_node(0, &["--wsrep-new-cluster"]);
-        galera.start_node(1, &[]);
-        galera.start_node(2, &[]);
-        galera
+        Galera { servers, places, network: None }.begin()
+    }
+
+    /// Each node on a host of its own.
+    pub(crate) fn start_on(network: Network) -> Galera {
+        let address = |host: usize| network.front(host, port_on(host));
+        let servers = [0, 1, 2].map(|host| Server::prepare_at(Flavour::MariaDb10, address(host)));
+        let members = [0, 1, 2].map(|host| format!("{}:4567", Network::back(host))).join(",");
+        let places = [0, 1, 2].map(|host| {
+            let port = port_on(host).to_string();
+            [format!("n{}", host + 1), port, "4567".to_owned(), "4568".to_owned(), members.clone()]
+        });
+        Galera { servers, places, network: Some(network) }.begin()
+    }
+
+    fn begin(self) -> Galera {
+        let port = free_address().port().to_string();
+        let mut arguments = vec!["seed", &port];
+        arguments.extend(self.servers.iter().map(Server::folder_text));
+        script("servers/galera", &arguments);
+        self.start_node(0, &["--wsrep-new-cluster"]);
+        self.start_node(1, &[]);
+        self.start_node(2, &[]);
+        self
+    }
+
+    /// The hosts of the nodes.
+    pub(crate) fn network(&self) -> &Network {
+        self.network.as_ref().expect("the nodes have hosts of their own")
     }
 
     /// Starts a node that does not run, and waits until it is in step with the others.
@@ -281,8 +342,26 @@ impl Galera {
         let mut arguments = vec![verb, self.servers[index].folder_text()];
         arguments.extend(self.places[index].iter().map(String::as_str));
         arguments.extend(OPTIONS);
+        let own = self.network.as_ref().map(|_| self.own_options(index)).unwrap_or_default();
+        arguments.extend(own.iter().map(String::as_str));
         arguments.extend(options);
-        script("servers/galera", &arguments);
+        match &self.network {
+            Some(network) => network.script(index, "servers/galera", &arguments),
+            None => script("servers/galera", &arguments),
+        };
+    }
+
+    /// On a host of its own: the others reach it by one address, clients by another.
+    fn own_options(&self, index: usize) -> Vec<String> {
+        let (inside, outside) = (Network::back(index), self.servers[index].address);
+        vec![
+            "--bind-address=0.0.0.0".to_owned(),
+            format!("--wsrep-node-address={inside}"),
+            format!("--wsrep-node-incoming-address={outside}"),
+            format!(
+                "--wsrep-provider-options=gmcast.listen_addr=tcp://{inside}:4567;ist.recv_addr={inside}:4568;gcache.size=16M"
+            ),
+        ]
     }
 
     pub(crate) fn primary(&self) -> &Server {

@@ -221,6 +221,18 @@ fn a_refused_write_waits_no_longer_than_it_may() {
 }
 
 #[test]
+fn a_refused_command_that_is_too_long_to_be_kept_says_so_and_the_session_goes_on() {
+    let mut play = Play::followed();
+    let long = format!("INSERT INTO t VALUES ('{}')", "x".repeat(super::super::COMMAND_MAX));
+    assert_eq!(play.goes(&query(&long)), Side::Server);
+    play.refuses(1290, READ_ONLY);
+    let (_, code, message) = error_of(&play.stage.take_client());
+    assert_eq!(code, 1290);
+    assert!(message.ends_with(" KiB is not kept for the next primary)"), "{message}");
+    assert_eq!(play.goes(&query("UPDATE t SET a = 1")), Side::Server);
+}
+
+#[test]
 fn a_write_for_which_no_home_is_found_is_answered_and_the_session_goes_on() {
     let mut play = Play::followed();
     assert_eq!(play.goes(&query("UPDATE t SET a = 1")), Side::Server);

@@ -81,13 +81,14 @@ fn a_lost_node_that_was_further_than_all_that_are_left_is_named() {
 }
 
 #[test]
-fn after_a_crash_of_all_the_first_step_is_to_start_them_and_to_wait() {
+fn after_a_crash_of_all_they_are_started_together_and_waited_for() {
     let mut stage = Stage::whole(3);
     stage.tick().refuses(1).refuses(2).refuses(3);
     check(
         &stage.entry(),
         &["n1 (10.0.0.1:3306), n2 (10.0.0.2:3306) and n3 (10.0.0.3:3306) do not answer", "no node gets writes"],
         &[
+            "make sure, on the hosts, that no mariadbd runs",
             "start n1 (10.0.0.1:3306), n2 (10.0.0.2:3306) and n3 (10.0.0.3:3306) all together",
             "if it does not, stop them all and find the most advanced one: on each host `mariadbd --wsrep-recover`",
             "on the host with the highest SEQNO, and on no other, set `safe_to_bootstrap: 1`",

@@ -125,6 +125,27 @@ fn a_joiner_whose_port_is_closed_is_counted_by_the_group_and_fed_by_a_donor() {
 }
 
 #[test]
+fn a_node_that_only_sqluice_does_not_reach_is_not_a_lost_one() {
+    let after = |replicated| View { replicated, ..synced(7, 3) };
+    let mut stage = Stage::whole(3);
+    stage.tick().is_silent(3).tick().tick().says(1, &after(4)).check_situation("one node crashed");
+    stage.tick().says(1, &after(5)).check_situation("one node out of reach from here").check(Some(1), &[2]);
+    assert!(
+        stage.entry().advice[0].starts_with("the group still has n3 (10.0.0.3:3306)"),
+        "{:?}",
+        stage.entry().advice
+    );
+    // Then it is lost indeed.
+    stage.tick().says(1, &synced(8, 2)).says(2, &synced(8, 2));
+    assert_ne!(stage.situation(), "one node out of reach from here");
+    // Nobody writes.
+    let mut stage = Stage::whole(3);
+    stage.tick().is_silent(3).tick().tick().says(1, &synced(7, 3)).check_situation("one node crashed");
+    stage.now += Duration::from_secs(60);
+    stage.says(1, &synced(7, 3)).check_situation("one node out of reach from here");
+}
+
+#[test]
 fn nothing_is_said_of_nodes_that_were_not_asked() {
     let mut stage = Stage::new(3);
     stage.check_situation("not asked yet");

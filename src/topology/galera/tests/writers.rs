@@ -109,6 +109,71 @@ fn a_node_that_rejects_queries_gets_none() {
 }
 
 #[test]
+fn a_node_under_maintenance_gets_no_new_work_and_the_next_has_the_writes() {
+    let mut stage = Stage::whole(3);
+    let leaving = View { queries: Queries::Unwanted, ..synced(7, 3) };
+    stage.tick().says(1, &leaving).check(Some(2), &[3]);
+    assert_eq!(&*stage.reason(1), "pxc_maint_mode is set: it takes no new work");
+    stage.says(1, &synced(7, 3)).check(Some(2), &[1, 3]);
+}
+
+#[test]
+fn two_halves_that_look_alike_are_two() {
+    let half = |address: &str, number| {
+        let mut view = synced(number, 1);
+        view.group.members = vec![address.into()];
+        view
+    };
+    // Both made to go on from the same view: number and size are the same.
+    let mut stage = Stage::whole(2);
+    stage.tick().says(1, &half("10.0.0.1:3306", 8)).check(Some(1), &[2]);
+    stage.tick().says(2, &half("10.0.0.2:3306", 8)).tick().says(1, &half("10.0.0.1:3306", 8));
+    stage.check(Some(1), &[]).check_situation("split brain: two parts take writes");
+    // Nodes that do not tell their addresses.
+    let mut stage = Stage::whole(2);
+    stage.tick().says(1, &half("AUTO", 8)).tick().says(2, &half("AUTO", 8)).tick().says(1, &half("AUTO", 8));
+    stage.check(Some(1), &[]).check_situation("split brain: two parts take writes");
+}
+
+#[test]
+fn a_new_group_beside_the_one_with_the_writes_gets_none_of_them() {
+    // Of three members only the writer is reached, and n2 was made to begin anew.
+    let mut stage = Stage::new(2);
+    stage.all_say(&synced(7, 3)).all_say(&synced(7, 3)).check(Some(1), &[2]);
+    stage.tick().refuses(2).tick().says(1, &synced(8, 2)).check(Some(1), &[]);
+    let mut stray = synced(1, 1);
+    stray.group.history = "another".into();
+    (0..3).for_each(|_| _ = stage.tick().says(1, &synced(8, 2)).says(2, &stray));
+    stage.check(Some(1), &[]).check_situation("split brain: two parts take writes");
+    // The same with the history that they shared.
+    (0..3).for_each(|_| _ = stage.tick().says(1, &synced(8, 2)).says(2, &synced(9, 1)));
+    stage.check(Some(1), &[]);
+}
+
+#[test]
+fn balancers_that_write_to_different_halves_come_to_one() {
+    // Nodes that do not tell their addresses have views that look alike.
+    for addresses in [["10.0.0.1:3306", "10.0.0.2:3306"], ["AUTO", "AUTO"]] {
+        let half = |node: usize, replicated| {
+            let mut view = View { replicated, ..synced(8, 1) };
+            view.group.members = vec![addresses[node - 1].into()];
+            view
+        };
+        // This one saw only n2 when the halves were made to go on.
+        let mut stage = Stage::whole(2);
+        stage.tick().refuses(1).tick().says(2, &half(2, 0)).check(Some(2), &[]);
+        stage.tick().says(1, &half(1, 0));
+        for step in 1..=4 {
+            stage.tick().says(1, &half(1, step)).says(2, &half(2, step)).check(Some(2), &[]);
+        }
+        for step in 5..=9 {
+            stage.tick().says(1, &half(1, step)).says(2, &half(2, step));
+        }
+        stage.check(Some(1), &[]);
+    }
+}
+
+#[test]
 fn a_joiner_gets_nothing() {
     let mut stage = Stage::whole(3);
     stage.tick().says(2, &joining(5, 3)).check(Some(1), &[3]);
@@ -138,11 +203,12 @@ fn writes_leave_a_node_when_the_majority_has_gone_on_without_it() {
 
 #[test]
 fn a_node_that_was_asked_before_the_group_changed_keeps_the_writes() {
-    let mut stage = Stage::whole(5);
-    stage.tick();
-    (2..=5).for_each(|node| _ = stage.says(node, &synced(8, 4)));
+    // A sixth member, which is not configured, leaves.
+    let mut stage = Stage::new(5);
+    stage.all_say(&synced(7, 6)).all_say(&synced(7, 6)).tick();
+    (2..=5).for_each(|node| _ = stage.says(node, &synced(8, 5)));
     stage.check(Some(1), &[2, 3, 4, 5]);
-    stage.tick().says(1, &synced(8, 4)).check(Some(1), &[2, 3, 4, 5]);
+    stage.tick().says(1, &synced(8, 5)).check(Some(1), &[2, 3, 4, 5]);
 }
 
 #[test]

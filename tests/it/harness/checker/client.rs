@@ -113,10 +113,11 @@ impl Refusal {
     fn new(phase: Phase, error: Error) -> Refusal {
         match error {
             Error::Server(error) => {
-                let is_known = !error.state.starts_with("08");
+                let is_cut = error.state.starts_with("08");
+                let is_known = !is_cut && error.code != ERROR_DURING_COMMIT;
                 let fate = if is_known { Fate::Refused } else { Fate::Unknown };
                 // Whoever is told that a server is read-only has lost its primary, and does well to log in again.
-                let lives = is_known && !READ_ONLY.contains(&error.code);
+                let lives = !is_cut && !READ_ONLY.contains(&error.code);
                 Refusal {
                     phase,
                     code: format!("{} ({})", error.code, error.state),
@@ -140,6 +141,9 @@ impl Refusal {
         Refusal { phase, code: "no answer".to_owned(), message, lives: false, fate: Fate::Unknown }
     }
 }
+
+/// A Galera node that is cut off from its group while it commits: the others may have got the write before.
+const ERROR_DURING_COMMIT: u16 = 1180;
 
 /// How a client says what it says.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,88 @@
+//! Hosts of servers whose links can be cut, by `tests/servers/network`.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use super::script::{in_tests, run};
+use super::servers::script;
+
+/// Hosts in a network of their own. Dropping it removes both.
+#[derive(Debug)]
+pub(crate) struct Network {
+    number: u8,
+    keeper: Child,
+    /// The keeper removes the network when this closes, however the process ends.
+    pipe: Option<ChildStdin>,
+}
+
+/// What leads from a host to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// To sqluice and to all clients.
+    Front,
+    /// To the other hosts.
+    Back,
+}
+
+impl Network {
+    /// Hosts 0 to `hosts` - 1. Fails where it may not be made: no test is skipped for that.
+    #[track_caller]
+    pub(crate) fn start(hosts: usize) -> Network {
+        let mut keeper = Command::new(in_tests("servers/network"))
+            .args(["hold", &hosts.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the script can be run");
+        let (pipe, output) = (keeper.stdin.take(), keeper.stdout.take().expect("stdout is piped"));
+        let mut number = String::new();
+        BufReader::new(output).read_line(&mut number).expect("a pipe can be read");
+        let number = number.trim().parse().expect("`tests/servers/network hold` makes a network, or has said why not");
+        Network { number, keeper, pipe }
+    }
+
+    /// From now on nothing comes through, and neither end is told.
+    pub(crate) fn cut(&self, host: usize, link: Link) {
+        self.turn("cut", host, link);
+    }
+
+    pub(crate) fn mend(&self, host: usize, link: Link) {
+        self.turn("mend", host, link);
+    }
+
+    fn turn(&self, verb: &str, host: usize, link: Link) {
+        let link = match link {
+            Link::Front => "front",
+            Link::Back => "back",
+        };
+        script("servers/network", &[verb, &self.number.to_string(), &(host + 1).to_string(), link]);
+    }
+
+    /// A port of a host, as it is reached from here.
+    pub(super) fn front(&self, host: usize, port: u16) -> SocketAddr {
+        let last = u8::try_from(4 * (host + 1) + 2).expect("few hosts");
+        SocketAddr::from((Ipv4Addr::new(198, 18, self.number, last), port))
+    }
+
+    /// A host, as the others reach it.
+    pub(super) fn back(host: usize) -> String {
+        format!("10.0.0.{}", host + 1)
+    }
+
+    /// Runs a script of the `tests` folder on a host; it must succeed.
+    #[track_caller]
+    pub(super) fn script(&self, host: usize, path: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(in_tests("servers/network"));
+        command.args(["exec", &self.number.to_string(), &(host + 1).to_string()]).arg(in_tests(path)).args(arguments);
+        run(&mut command).expect_success(&format!("tests/{path} {}", arguments.join(" ")))
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        // It ends when all is removed; a test that follows may get the same number.
+        let _ = self.keeper.wait();
+    }
+}
