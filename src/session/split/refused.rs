@@ -165,7 +165,7 @@ impl Split {
         match status.contains(StatusFlags::IN_TRANS) {
             true => Refusal::OfTransaction,
             false if self.kept.may_wait(now) && !classification.effects.intersects(IN_PARTS) => Refusal::OfStatement,
-            false if self.follows && matches!(self.current.kind, Kind::Unseen) => Refusal::OfLongCommand,
+            false if self.outlives_home() && matches!(self.current.kind, Kind::Unseen) => Refusal::OfLongCommand,
             false => Refusal::Final,
         }
     }
