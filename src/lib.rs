@@ -2,6 +2,7 @@
 //!
 //! The map, from the bytes up. `ARCHITECTURE.md` holds the reasons and the invariants.
 
+pub mod accounts;
 pub mod admin;
 pub mod config;
 pub mod demo;

@@ -91,6 +91,7 @@ fn verify(plugin: &str, proof: &[u8], verifier: &Verifier) -> Authenticated {
         verifier,
         salt: SALT,
         fresh_salt: SALT,
+        nonce: [7; 32],
         client_plugin: Some(plugin.as_bytes()),
         response: proof,
         plugin_auth: true,

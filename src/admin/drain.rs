@@ -144,14 +144,6 @@ fn notes(table: &RoutingTable, index: ServerIndex) -> Vec<String> {
     for (_, pool) in left.iter().filter(|(_, pool)| pool.role == Role::Replica) {
         notes.push(format!("pool {} has no other server: its sessions wait up to hold_timeout", pool.name));
     }
-    if cluster.topology == Topology::Static {
-        notes.push(format!(
-            "{} is a static cluster: what sessions have set is not followed there, so those with `pool = …` and the homes \
-             of those with `split` stay until they end by themselves or the time is over, but for those with \
-             backend_reuse = \"transaction\"",
-            cluster.name
-        ));
-    }
     notes
 }
 

@@ -7,11 +7,12 @@ use std::ops::Range;
 
 use super::error::Complaints;
 use super::file::{
-    ClusterSection, File, InstantFailoverSection, ListenerSection, PoolSection, ServerSection, UserSection,
+    ClusterSection, File, InstantFailoverSection, ListenerSection, NewcomersSection, PoolSection, ServerSection,
+    SplitSection, UserSection,
 };
 use super::read::At;
 use super::value::quoted;
-use super::{Failover, ListenAddress, RedirectMode, Reuse, Role, RoleSetting, ServerAddress, Topology};
+use super::{Failover, ListenAddress, RedirectMode, Reuse, Role, RoleSetting, ServerAddress, SourceWord, Topology};
 
 /// Complains about everything that does not fit.
 pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
@@ -26,9 +27,12 @@ pub(super) fn check(file: &File, complaints: &Complaints<'_>) {
     for pool in &file.pools {
         check_members(pool, &file.clusters, complaints);
     }
+    check_newcomers(&file.newcomers, file.users.is_empty(), complaints);
+    check_split(file.newcomers.pool.as_ref(), file.newcomers.split.as_ref(), &file.pools, complaints);
     check_names("user", file.users.iter().map(|user| &user.name), complaints);
     for user in &file.users {
-        check_split(user, &file.pools, complaints);
+        check_unsplit(user, complaints);
+        check_split(user.pool.as_ref(), user.split.as_ref(), &file.pools, complaints);
         check_handoff(user, complaints);
     }
 }
@@ -176,13 +180,52 @@ fn can_have(setting: RoleSetting, role: Role) -> bool {
     }
 }
 
-/// Statements go to one pool or to two, and the two are of one cluster: a session sees one data set.
-fn check_split(user: &UserSection, pools: &[PoolSection], complaints: &Complaints<'_>) {
+fn check_unsplit(user: &UserSection, complaints: &Complaints<'_>) {
     for (name, place) in user.written_for_split.iter().filter(|_| !user.has_split) {
         complaints.at(place, format!("`{name}` means nothing without `split`: leave it out, or write `split`"));
     }
-    let Some(split) = &user.split else { return };
-    if user.pool.is_some() {
+}
+
+/// What each source needs, and what means nothing for it.
+fn check_newcomers(newcomers: &NewcomersSection, nobody_is_named: bool, complaints: &Complaints<'_>) {
+    let Some(source) = &newcomers.source else { return };
+    let without = |names: &[&str], reason: &str| {
+        for (name, place) in newcomers.written.iter().filter(|(name, _)| names.contains(name)) {
+            complaints.at(place, format!("`{name}` means nothing {reason}: leave it out, or write another `source`"));
+        }
+    };
+    match source.get_ref() {
+        SourceWord::Config => {
+            without(&["account", "pool", "split"], "with source \"config\"");
+            // That neither is written has been complained about.
+            if nobody_is_named && !newcomers.place.is_empty() {
+                complaints.missing(&newcomers.place, "nobody may log in: add a [[user]], or write another `source`");
+            }
+            return;
+        }
+        SourceWord::Learn => without(&["account"], "with source \"learn\""),
+        SourceWord::Servers if !newcomers.has_account => {
+            let problem =
+                "the accounts have to be read by somebody: write `account = { user = \"…\", password = \"…\" }`";
+            complaints.missing(&source.span(), problem);
+        }
+        SourceWord::Servers => {}
+    }
+    if !newcomers.written.iter().any(|(name, _)| matches!(*name, "pool" | "split")) {
+        let problem = "who has no [[user]] entry has to be served somewhere: write `pool` or `split`";
+        complaints.missing(&source.span(), problem);
+    }
+}
+
+/// Statements go to one pool or to two, and the two are of one cluster: a session sees one data set.
+fn check_split(
+    pool: Option<&At<String>>,
+    split: Option<&SplitSection>,
+    pools: &[PoolSection],
+    complaints: &Complaints<'_>,
+) {
+    let Some(split) = split else { return };
+    if pool.is_some() {
         complaints.at(&split.place, "`pool` and `split` are two destinations: write only one of them");
     }
     let (Some(write), Some(read)) = (&split.write, &split.read) else { return };

@@ -8,8 +8,8 @@ use super::read::MASKED;
 use super::reference::{ROOT, Section, Setting};
 use super::value::{Choice, DurationText};
 use super::{
-    Cluster, Config, Failover, Follower, Freshness, Handoff, InstantFailover, KeyPairFiles, Listener, Pool, Promotion,
-    Role, Server, ServerTls, Split, User,
+    Cluster, Config, Failover, Follower, Freshness, Handoff, InstantFailover, KeyPairFiles, Listener, Newcomers, Pool,
+    Promotion, Role, Server, ServerTls, Source, Split, User,
 };
 use crate::protocol::auth::{Secret, Verifier};
 
@@ -114,6 +114,7 @@ pub(crate) fn entries(config: &Config) -> Vec<Entry<'_>> {
         entries.extend(owner.servers.iter().map(|member| server(owner, member)));
     }
     entries.extend(config.pools.iter().map(|of| pool(config, of)));
+    entries.extend(config.newcomers.as_ref().map(|newcomers| self::newcomers(config, newcomers)));
     entries.extend(config.users.iter().map(|of| user(config, of)));
     entries
 }
@@ -281,7 +282,11 @@ fn pool<'c>(config: &'c Config, pool: &'c Pool) -> Entry<'c> {
 fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
     let password = match &user.verifier {
         Verifier::Cleartext(_) => "password",
-        Verifier::DoubleSha1(_) => "password_hash",
+        Verifier::DoubleSha1(_)
+        | Verifier::Ed25519(_)
+        | Verifier::Sha256Crypt(_)
+        | Verifier::Parsec(_)
+        | Verifier::ByServer(_) => "password_hash",
     };
     let mut values = vec![("name", Shown::display(&user.name)), (password, Shown::Verifier(&user.verifier))];
     values.extend(destination(config, user));
@@ -291,6 +296,18 @@ fn user<'c>(config: &'c Config, user: &'c User) -> Entry<'c> {
     values.extend(user.backend_user.iter().map(|name| ("backend_user", Shown::display(name))));
     values.extend(user.backend_password.iter().map(|secret| ("backend_password", Shown::Secret(secret))));
     named(&["user"], &user.name, "[[user]]".to_owned(), values)
+}
+
+fn newcomers<'c>(config: &'c Config, newcomers: &'c Newcomers) -> Entry<'c> {
+    let mut values = vec![("source", Shown::of(newcomers.source.word()))];
+    if let Source::Servers { account, refresh_interval } = &newcomers.source {
+        values.push(("account", Shown::Account(&account.user, &account.password)));
+        values.push(("refresh_interval", Shown::duration(*refresh_interval)));
+    }
+    // How much a read must see is not theirs to say.
+    values.extend(destination(config, &newcomers.route).into_iter().filter(|(name, _)| *name != "read_your_writes"));
+    values.push(("learn_ttl", Shown::duration(newcomers.learn_ttl)));
+    single("users", values)
 }
 
 fn destination<'c>(config: &'c Config, user: &User) -> Vec<(&'static str, Shown<'c>)> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::read::{At, Reader};
 use super::{
     Balance, DonorReads, Encryption, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode,
-    RedirectUrl, Release, Reuse, Role, RoleSetting, ServerAddress, ServerDemand, TlsVersion, Topology,
+    RedirectUrl, Release, Reuse, Role, RoleSetting, ServerAddress, ServerDemand, SourceWord, TlsVersion, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
@@ -24,7 +24,23 @@ pub(crate) struct File {
     pub(crate) clusters: Vec<ClusterSection>,
     pub(crate) pools: Vec<PoolSection>,
     pub(crate) users: Vec<UserSection>,
+    pub(crate) newcomers: NewcomersSection,
     pub(crate) login_timeout: Option<At<Duration>>,
+}
+
+/// `[users]`
+pub(crate) struct NewcomersSection {
+    pub(crate) place: Range<usize>,
+    pub(crate) source: Option<At<SourceWord>>,
+    pub(crate) account: Option<AccountSection>,
+    /// Whether one was written at all: one that was refused is not missing.
+    pub(crate) has_account: bool,
+    pub(crate) pool: Option<At<String>>,
+    pub(crate) split: Option<SplitSection>,
+    /// Settings of those who have no entry, with their places.
+    pub(crate) written: Vec<(&'static str, Range<usize>)>,
+    pub(crate) refresh_interval: Option<At<Duration>>,
+    pub(crate) learn_ttl: Option<At<Duration>>,
 }
 
 pub(crate) struct ProcessSection {
@@ -178,7 +194,6 @@ pub(crate) struct PasswordForms {
 
 impl File {
     pub(crate) fn read(root: Reader<'_>) -> File {
-        root.table("users", check_users);
         let file = File {
             process: root.table("process", ProcessSection::read),
             log: root.table("log", LogSection::read),
@@ -188,6 +203,7 @@ impl File {
             clusters: root.named_tables("cluster", ClusterSection::read),
             pools: root.named_tables("pool", PoolSection::read),
             users: root.tables("user", UserSection::read),
+            newcomers: root.table("users", NewcomersSection::read),
             login_timeout: root.table("limits", read_limits),
         };
         root.finish();
@@ -232,9 +248,22 @@ impl AdminSection {
     }
 }
 
-fn check_users(table: Reader<'_>) {
-    table.only("source");
-    table.finish();
+impl NewcomersSection {
+    fn read(table: Reader<'_>) -> NewcomersSection {
+        let section = NewcomersSection {
+            place: table.place(),
+            source: table.choice("source"),
+            account: table.optional_table("account", AccountSection::read),
+            has_account: table.place_of("account").is_some(),
+            pool: table.name("pool"),
+            split: table.optional_table("split", SplitSection::read),
+            written: written(&table, &["account", "pool", "split"]),
+            refresh_interval: table.duration("refresh_interval"),
+            learn_ttl: table.duration("learn_ttl"),
+        };
+        table.finish();
+        section
+    }
 }
 
 fn read_limits(table: Reader<'_>) -> Option<At<Duration>> {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::{Config, Encryption, ServerDemand};
+use super::{Config, Encryption, Mobility, ServerDemand, SourceWord};
 
 // What may be written in a configuration.
 
@@ -114,6 +114,19 @@ pub const WAITER_BYTES: usize = 64;
 /// One user of the routing table, with a name and a password of ordinary length.
 pub const USER_BYTES: usize = 1024;
 
+/// Accounts that are read from the servers; further ones cannot log in, and the log says so.
+pub const ACCOUNTS_MAX: usize = 100_000;
+
+/// Bytes of an account that was read: its name, its host and what is stored of its password.
+pub const ACCOUNT_BYTES: usize = 512;
+
+/// Passwords that are learnt; whoever was learnt longest ago makes room for the next. Each has a page of its own that is
+/// kept out of swap, and together they stay below the 8 MiB that a process may lock without being asked.
+pub const LEARNT_MAX: usize = 1024;
+
+/// Logins of one worker that wait for the accounts to be read; further ones get the answer that there is.
+pub const INQUIRERS_MAX: usize = 1024;
+
 /// Routing tables alive at once: the one in use, the next one, and one that a worker has not let go of yet.
 pub const TABLES_ALIVE: usize = 3;
 
@@ -140,6 +153,9 @@ pub const BOUNDS: &[Bound] = &[
     bound("servers of a cluster", SERVERS_PER_CLUSTER_MAX, "servers", "the configuration is refused"),
     bound("pools", POOLS_MAX, "pools", "the configuration is refused"),
     bound("users", USERS_MAX, "users", "the configuration is refused"),
+    bound("accounts that are read", ACCOUNTS_MAX, "accounts", "further ones cannot log in, and the log says so"),
+    bound("passwords that are learnt", LEARNT_MAX, "passwords", "the one learnt longest ago is forgotten"),
+    bound("logins of a worker waiting for accounts", INQUIRERS_MAX, "logins", "the next one is refused as unknown"),
     bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
     bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),
     bound("sessions of a worker logging in at one server", LOGINS_AT_SERVER_MAX, "sessions", "the next one waits"),
@@ -200,10 +216,13 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
     let workers = config.process.workers;
     let waiters = sessions.min(workers.saturating_mul(WAITERS_MAX));
     // A session has its client's connection and its servers', and now and then one more to log in or to kill.
-    let is_split = config.users.iter().any(|user| user.split.is_some());
+    let is_split = config.routes().any(|user| user.split.is_some());
     let servers = if is_split { SPLIT_SERVERS } else { 1 };
-    let splits = if is_split || config.users.iter().any(|user| config.may_be_moved(user)) { sessions } else { 0 };
+    let splits =
+        if is_split || config.routes().any(|user| config.mobility(user) != Mobility::Fixed) { sessions } else { 0 };
     let (connections, logins) = (sessions.saturating_mul(1 + servers), sessions.saturating_mul(2 + servers));
+    let newcomers = config.newcomers.as_ref();
+    let reads_accounts = newcomers.is_some_and(|newcomers| newcomers.source.word() == SourceWord::Servers);
     let share = |what, count, bytes_each| Share { what, count, bytes_each };
     let shares = vec![
         share("small ring buffers", workers.saturating_mul(SMALL_BUFFERS), SMALL_BUFFER_BYTES),
@@ -224,6 +243,13 @@ pub fn worst_case_bytes(config: &Config) -> WorstCase {
         share("sessions waiting for a server", waiters, WAITER_BYTES),
         share("orders to workers", workers.saturating_mul(MAILBOX_ORDERS), ORDER_BYTES),
         share("reports to the health checks", REPORTS_MAX, REPORT_BYTES),
+        // The next reading stands beside the one before.
+        share(
+            "accounts that are read from the servers",
+            if reads_accounts { 2 * ACCOUNTS_MAX } else { 0 },
+            ACCOUNT_BYTES,
+        ),
+        share("passwords that are learnt", if config.newcomers.is_some() { LEARNT_MAX } else { 0 }, 4096),
         share("users, in each routing table alive", config.users.len().saturating_mul(TABLES_ALIVE), USER_BYTES),
     ];
     WorstCase { shares }
@@ -235,7 +261,7 @@ fn sealed_connections(config: &Config) -> usize {
     let servers = config.clusters.iter().flat_map(|cluster| &cluster.servers);
     let with_clients = config.listeners.iter().any(|listener| listener.tls.demand != Encryption::Disabled);
     let with_servers = servers.into_iter().any(|server| server.tls.demand != ServerDemand::Disabled);
-    let is_split = config.users.iter().any(|user| user.split.is_some());
+    let is_split = config.routes().any(|user| user.split.is_some());
     let each = usize::from(with_clients) + if with_servers { if is_split { SPLIT_SERVERS } else { 1 } } else { 0 };
     sessions.saturating_mul(each)
 }

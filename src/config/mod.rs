@@ -18,6 +18,7 @@ mod instant_failover;
 mod keys;
 pub mod limits;
 mod load;
+mod newcomers;
 mod page;
 pub mod password;
 mod read;
@@ -41,6 +42,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use follower::{Follower, Release};
 pub use instant_failover::{Entrance, InstantFailover, RedirectMode, RedirectUrl};
 pub use load::fuzz_config;
+pub use newcomers::{Newcomers, Source, SourceWord};
 pub use tls::{Encryption, KeyPairFiles, ListenerTls, ServerDemand, ServerTls, TlsVersion};
 pub(crate) use value::duration;
 pub use value::redirect_target;
@@ -67,8 +69,10 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// Pools in the order of the file; at least one.
     pub pools: Vec<Pool>,
-    /// Users in the order of the file; at least one.
+    /// Users in the order of the file; at least one, or there are newcomers.
     pub users: Vec<User>,
+    /// Who else may log in; absent: nobody.
+    pub newcomers: Option<Newcomers>,
     /// Bounds that an operator may move; the others are constants in [`limits`].
     pub limits: Limits,
 }
@@ -321,6 +325,17 @@ pub struct Pool {
     pub fallback: Option<PoolIndex>,
 }
 
+/// What makes a user's sessions go on at another server than the one that they are at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mobility {
+    /// Nothing: there is no other for them, and nobody follows what they set.
+    Fixed,
+    /// An operator who takes their server out of use: there is time to prove that nothing is lost with that.
+    Ordered,
+    /// That, and the loss of their server or of its writes: another one becomes the primary.
+    Free,
+}
+
 /// What a server is to its cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -431,11 +446,36 @@ impl Config {
         &self.pools[index.0]
     }
 
-    /// Whether the server that a user's statements go to may be another one some day, and its sessions go along: where it
-    /// is a primary whose role is not fixed.
-    pub fn may_be_moved(&self, user: &User) -> bool {
+    /// What makes a user's sessions go on at another server than the one that they are at.
+    pub fn mobility(&self, user: &User) -> Mobility {
         let pool = self.pool(user.pool);
-        pool.role == Role::Primary && self.cluster(pool.cluster).topology != Topology::Static
+        let has_fixed_roles = self.cluster(pool.cluster).topology == Topology::Static;
+        match pool.role {
+            Role::Primary if !has_fixed_roles => Mobility::Free,
+            Role::Primary | Role::Replica if self.leads_to_several(user.pool) => Mobility::Ordered,
+            Role::Primary | Role::Replica => Mobility::Fixed,
+        }
+    }
+
+    /// Whether a pool and its fallbacks may have more than one member.
+    fn leads_to_several(&self, pool: PoolIndex) -> bool {
+        let mut members = self.chain(pool).flat_map(|pool| {
+            let Pool { cluster, role, .. } = *self.pool(pool);
+            let Cluster { topology, servers, .. } = self.cluster(cluster);
+            let may_be_one = move |server: &&Server| match (topology, server.role) {
+                (Topology::Static, RoleSetting::Primary) => role == Role::Primary,
+                (Topology::Static, RoleSetting::Replica) => role == Role::Replica,
+                _ => true,
+            };
+            servers.iter().filter(may_be_one).map(move |server| (cluster, &server.name))
+        });
+        let first = members.next();
+        members.any(|member| Some(member) != first)
+    }
+
+    /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.
+    pub fn chain(&self, first: PoolIndex) -> impl Iterator<Item = PoolIndex> + '_ {
+        std::iter::successors(Some(first), |&pool| self.pool(pool).fallback).take(self.pools.len())
     }
 
     /// The pool of that name.
@@ -443,9 +483,15 @@ impl Config {
         self.pools.iter().position(|pool| pool.name == name).map(PoolIndex)
     }
 
-    /// The user of that name. Names at the door are bytes; ours are UTF-8.
+    /// The user of that name, or who stands for those that are not named. Names at the door are bytes; ours are UTF-8.
     pub fn user(&self, name: &[u8]) -> Option<&User> {
-        self.users.iter().find(|user| user.name.as_bytes() == name)
+        let named = self.users.iter().find(|user| user.name.as_bytes() == name);
+        named.or(self.newcomers.as_ref().map(|newcomers| &newcomers.route))
+    }
+
+    /// Every way to serve somebody: those of the users, and that of newcomers.
+    pub fn routes(&self) -> impl Iterator<Item = &User> {
+        self.users.iter().chain(self.newcomers.as_ref().map(|newcomers| &newcomers.route))
     }
 }
 

@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 use super::credentials::without_newline;
 use super::limits::PASSWORD_BYTES_MAX;
 use super::read;
-use crate::protocol::auth::Secret;
+use crate::protocol::auth::{Secret, stored_by_ed25519};
 
 /// Bytes of input worth reading: the longest password, its newline, and one to know that it was longer.
 pub const INPUT_BYTES_MAX: usize = PASSWORD_BYTES_MAX + 3;
@@ -34,10 +34,10 @@ pub fn forms(mut input: Vec<u8>) -> Result<String, PasswordRefused> {
 fn printed(secret: &Secret) -> String {
     let mut lines = String::new();
     writeln!(lines, "password_hash = \"{}\"", native_hash(secret)).expect("a String takes everything");
-    lines.push_str(
-        "# Enough where the account at the servers uses mysql_native_password. For caching_sha2_password and others\n",
-    );
-    lines.push_str("# the servers need the password itself: write `password_file` or `password_env` instead.\n");
+    lines.push_str("# Enough where the account at the servers uses mysql_native_password. For the others the servers need the password\n");
+    lines.push_str("# itself: write `password_file` or `password_env` instead, or let clients use TLS. For clients that sign with\n");
+    lines.push_str("# client_ed25519, where `backend_password` logs in at the servers:\n");
+    writeln!(lines, "# password_hash = \"{}\"", stored_by_ed25519(secret)).expect("a String takes everything");
     lines
 }
 

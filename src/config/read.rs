@@ -220,8 +220,7 @@ impl<'r> Reader<'r> {
         self.read(name, |_, value| {
             let text = string(value)?;
             unmasked(text)?;
-            let advice =
-                "must be \"*\" and 40 hex digits: write what `sqluice hash-password` prints, or use `password`";
+            let advice = "is none that a server stores: write what `sqluice hash-password` prints, or use `password`";
             Verifier::parse_hash(text).ok_or_else(|| advice.to_owned())
         })
     }

@@ -9,16 +9,17 @@ use super::credentials::{self, Environment};
 use super::error::Complaints;
 use super::file::{
     AccountSection, AdminSection, ClusterSection, File, FollowerSection, IdentitySection, InstantFailoverSection,
-    ListenerSection, PoolSection, ServerSection, ServerTlsSection, UserSection,
+    ListenerSection, NewcomersSection, PoolSection, ServerSection, ServerTlsSection, SplitSection, UserSection,
 };
 use super::limits::WORKERS_MAX;
 use super::read::At;
 use super::value::{Choice, quoted};
 use super::{
-    Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Handoff, InstantFailover, KeyPairFiles, Limits,
-    Listener, ListenerTls, Log, Pool, PoolIndex, Process, Promotion, RoleSetting, Server, ServerTls, Split, Topology,
-    User, checks,
+    Account, Admin, Cluster, ClusterIndex, Config, Failover, Follower, Freshness, Handoff, InstantFailover,
+    KeyPairFiles, Limits, Listener, ListenerTls, Log, Newcomers, Pool, PoolIndex, Process, Promotion, Reuse,
+    RoleSetting, Server, ServerTls, Source, SourceWord, Split, Topology, User, checks,
 };
+use crate::protocol::auth::Verifier;
 
 /// The configuration that the file means; nothing, if there was a complaint.
 pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Complaints<'_>) -> Option<Config> {
@@ -30,6 +31,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
     let log = Log::resolve(&file);
     let instant_failover = InstantFailover::resolve(file.instant_failover);
     let resolved_pools: Vec<_> = file.pools.into_iter().map(|pool| resolver.pool(pool, &clusters, &pools)).collect();
+    let newcomers = resolver.newcomers(file.newcomers, &pools);
     let users: Vec<_> = file.users.into_iter().map(|user| resolver.user(user, &pools)).collect();
     let resolved_clusters: Vec<_> = file.clusters.into_iter().map(|cluster| resolver.cluster(cluster)).collect();
     let listeners: Vec<_> = file.listeners.into_iter().map(|listener| resolver.listener(listener)).collect();
@@ -42,6 +44,7 @@ pub(crate) fn resolve(file: File, environment: &Environment<'_>, complaints: &Co
         clusters: all(resolved_clusters)?,
         pools: all(resolved_pools)?,
         users: all(users)?,
+        newcomers: newcomers?,
         limits: Limits { login_timeout: file.login_timeout?.into_inner() },
     })
 }
@@ -218,10 +221,45 @@ impl Resolver<'_> {
         })
     }
 
+    /// Nothing outside: there was a complaint.
+    fn newcomers(&self, written: NewcomersSection, pools: &Names) -> Option<Option<Newcomers>> {
+        let source = *written.source.as_ref()?.get_ref();
+        if source == SourceWord::Config {
+            return Some(None);
+        }
+        let route = self.route(&written, pools);
+        let account = written.account.map(|account| self.account(account, "the account that reads accounts"));
+        let source = match source {
+            SourceWord::Servers => {
+                Source::Servers { account: account??, refresh_interval: inner(written.refresh_interval)? }
+            }
+            SourceWord::Config | SourceWord::Learn => Source::Learn,
+        };
+        Some(Some(Newcomers { source, route: route?, learn_ttl: inner(written.learn_ttl)? }))
+    }
+
+    /// How somebody without an entry is served.
+    fn route(&self, written: &NewcomersSection, pools: &Names) -> Option<User> {
+        let (pool, split) =
+            self.destination(written.pool.as_ref(), written.split.as_ref(), Some(Freshness::OwnWrites), pools)?;
+        Some(User {
+            name: String::new(),
+            verifier: Verifier::ByServer(None),
+            backend_user: None,
+            backend_password: None,
+            pool,
+            split,
+            reuse: Reuse::Session,
+            handoff: Handoff::Never,
+            max_connections: None,
+        })
+    }
+
     fn user(&self, written: UserSection, pools: &Names) -> Option<User> {
         let who =
             written.name.as_ref().map_or("this user".to_owned(), |name| format!("user {}", quoted(name.get_ref())));
-        let destination = self.destination(&written, pools);
+        let freshness = written.freshness.as_ref().map(|freshness| *freshness.get_ref());
+        let destination = self.destination(written.pool.as_ref(), written.split.as_ref(), freshness, pools);
         let password = credentials::required(written.password, &written.place, &who, self.environment, self.complaints);
         let backend_password = credentials::optional(written.backend_password, self.environment, self.complaints);
         let (pool, split) = destination?;
@@ -242,15 +280,19 @@ impl Resolver<'_> {
     }
 
     /// Where a user's statements go: to one pool, or to two.
-    fn destination(&self, written: &UserSection, pools: &Names) -> Option<(PoolIndex, Option<Split>)> {
+    fn destination(
+        &self,
+        pool: Option<&At<String>>,
+        split: Option<&SplitSection>,
+        freshness: Option<Freshness>,
+        pools: &Names,
+    ) -> Option<(PoolIndex, Option<Split>)> {
         let find = |name: &At<String>| self.find("pool", name, pools).map(PoolIndex);
-        let Some(split) = &written.split else {
-            let pool = written.pool.as_ref().and_then(find);
-            return pool.map(|pool| (pool, None));
+        let Some(split) = split else {
+            return pool.and_then(find).map(|pool| (pool, None));
         };
         let (write, read) = (split.write.as_ref().and_then(find), split.read.as_ref().and_then(find));
-        let freshness = *written.freshness.as_ref()?.get_ref();
-        Some((write?, Some(Split { read: read?, freshness })))
+        Some((write?, Some(Split { read: read?, freshness: freshness? })))
     }
 
     /// The index of the part that was named.

@@ -7,7 +7,7 @@ use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
 use super::{
     Balance, DonorReads, Encryption, Failover, IoEngine, LogFormat, LogLevel, RedirectMode, RedirectUrl, Reuse, Role,
-    RoleSetting, ServerDemand, TlsVersion, Topology,
+    RoleSetting, ServerDemand, SourceWord, TlsVersion, Topology,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -27,7 +27,10 @@ pub static ROOT: Section = Section {
         required_tables("listener", Form::Tables { section: &LISTENER, max: limits::LISTENERS_MAX }),
         required_tables("cluster", Form::NamedTables { section: &CLUSTER, max: limits::CLUSTERS_MAX }),
         required_tables("pool", Form::NamedTables { section: &POOL, max: limits::POOLS_MAX }),
-        required_tables("user", Form::Tables { section: &USER, max: limits::USERS_MAX }),
+        Setting {
+            absent: Absent::RefusedWithout("users"),
+            ..table("user", Form::Tables { section: &USER, max: limits::USERS_MAX })
+        },
         table("users", Form::Table(&USERS)),
         table("limits", Form::Table(&LIMITS)),
     ],
@@ -655,7 +658,7 @@ static POOL: Section = Section {
 static USER: Section = Section {
     title: "[[user]]",
     noun: "user",
-    doc: "Someone who may log in. At least one. Sessions of a user that a reload removes end after their current \
+    doc: "Someone who may log in. At least one, but with another `source` of `[users]` than `\"config\"`. Sessions of a user that a reload removes end after their current \
           transaction. Exactly one of `password`, `password_file`, `password_env` and \
           `password_hash`; the same account with the same password must exist at the servers, unless `backend_user` names another.",
     settings: &[
@@ -676,8 +679,10 @@ static USER: Section = Section {
         password(
             "password_hash",
             Form::PasswordHash,
-            "`*` and the 40 hex digits that `sqluice hash-password` prints. Enough for servers where the account uses \
-             `mysql_native_password`.",
+            "What a server stores of the password, or `sqluice hash-password` prints. `*` and 40 hex digits, of \
+             `mysql_native_password`, also log in at servers where the account uses that. With the others (43 digits of `ed25519`, \
+             `P0:…` of `parsec`, `$A$…` and `$5$…` of MySQL, also in hex behind `0x`) clients are asked for the password itself, \
+             inside TLS or under RSA, and it is what logs in; but with `backend_password` a client of `client_ed25519` need only sign.",
         ),
         Setting {
             name: "pool",
@@ -782,14 +787,73 @@ static SPLIT: Section = Section {
 static USERS: Section = Section {
     title: "[users]",
     noun: "users",
-    doc: "All users together.",
-    settings: &[Setting {
-        name: "source",
-        form: Form::Only("config"),
-        absent: Absent::Is("\"config\""),
-        reload: Reload::AtOnce,
-        doc: "Who may log in: the `[[user]]` entries. `\"servers\"` and `\"learn\"` are not available yet.",
-    }],
+    doc: "Who may log in without a `[[user]]` entry, and how all of those are served. An entry always comes first.",
+    settings: &[
+        Setting {
+            name: "source",
+            form: Form::Choice { words: words::<SourceWord>, not_yet: &[] },
+            absent: Absent::Is("\"config\""),
+            reload: Reload::NewSessions,
+            doc: "`\"config\"`: nobody. `\"servers\"`: who has an account at the servers of the cluster of `pool` or `split`, from \
+                  where it has one. Names, hosts and stored passwords are read with `account`, each `refresh_interval`, and when \
+                  somebody is not found or not believed, at most every 2 s. Whether an account is locked or expired its server says at \
+                  the login that follows. `\"learn\"`: whoever a server lets in. A client that is not known \
+                  is asked for its password, inside TLS only, and a server judges it; accounts without one are refused, as the server \
+                  would let them in by this host.",
+        },
+        Setting {
+            name: "account",
+            form: Form::Table(&ACCOUNTS_READER),
+            absent: Absent::Means("none"),
+            reload: Reload::AtOnce,
+            doc: "Who reads the accounts; with source `\"servers\"`.",
+        },
+        Setting {
+            name: "pool",
+            form: Form::NameOf("pool"),
+            absent: Absent::Means("none"),
+            reload: Reload::NewSessions,
+            doc: "Where everything goes that they do. With another source than `\"config\"` either this or `split`.",
+        },
+        Setting {
+            name: "split",
+            form: Form::Table(&NEWCOMERS_SPLIT),
+            absent: Absent::Means("none"),
+            reload: Reload::NewSessions,
+            doc: "Reads to one pool, everything else to another, as for a `[[user]]`.",
+        },
+        Setting {
+            name: "refresh_interval",
+            form: Form::Duration { min: Duration::from_secs(1), max: DAY },
+            absent: Absent::Is("\"30s\""),
+            reload: Reload::AtOnce,
+            doc: "With source `\"servers\"`: how often the accounts are read when nobody is missed.",
+        },
+        Setting {
+            name: "learn_ttl",
+            form: Form::Duration { min: Duration::from_secs(1), max: DAY },
+            absent: Absent::Is("\"10m\""),
+            reload: Reload::NewSessions,
+            doc: "How long a password that a server has accepted is kept, so that the next logins need not give it again: in memory \
+                  that is neither swapped nor dumped, 1024 of them at most, and no longer than until a server says 1045.",
+        },
+    ],
+};
+
+static NEWCOMERS_SPLIT: Section = Section {
+    title: "[users] split",
+    noun: "split",
+    doc: "Two pools of one cluster, as in `[[user]] split`.",
+    settings: SPLIT.settings,
+};
+
+static ACCOUNTS_READER: Section = Section {
+    title: "[users] account",
+    noun: "account that reads accounts",
+    doc: "Usually written on one line: `account = { user = \"sqluice\", password_file = \"sqluice.password\" }`. MariaDB: \
+          `GRANT SELECT ON mysql.global_priv`; MySQL: `GRANT SELECT ON mysql.user`. Exactly one of the passwords. What is stored of the \
+          passwords is sent to this host in clear, as with the health checks: over a network that others see, `\"learn\"` is the better source.",
+    settings: ADMIN_ACCOUNT.settings,
 };
 
 static LIMITS: Section = Section {

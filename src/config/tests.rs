@@ -143,7 +143,11 @@ text = "Please go to"
 redirect_url = "off"
 
 [users]
-source = "config"
+source = "servers"
+account = { user = "reads", password = "reads-it" }
+pool = "write"
+refresh_interval = "1m"
+learn_ttl = "1h"
 
 [limits]
 login_timeout = "5s"
@@ -267,7 +271,10 @@ fn everything_that_can_be_written_arrives() {
     let archive = config.user(b"archive").expect("the user is there");
     assert_eq!(archive.verifier, Verifier::Cleartext(Secret::new(*b"from the file")));
     assert_eq!(config.user(b"nobody").expect("the user is there").verifier, Verifier::Cleartext(Secret::new(*b"")));
-    assert!(config.user(b"\xFF").is_none());
+    let newcomers = config.newcomers.as_ref().expect("they were written");
+    assert_eq!(config.user(b"\xFF").expect("who has no entry is served").pool, newcomers.route.pool);
+    assert!(matches!(&newcomers.source, Source::Servers { account, .. } if account.user == "reads"));
+    assert_eq!(newcomers.learn_ttl, Duration::from_secs(3600));
 }
 
 #[test]
@@ -543,14 +550,37 @@ fn what_is_not_available_yet_is_refused_by_its_name() {
         "proxy_protocol = true\naddress = \"0",
         "3:1: `proxy_protocol` is not available yet: leave it out",
     );
-    let only = [("[log]\naccess = \"/a\"\n", "access", "off"), ("[users]\nsource = \"servers\"\n", "source", "config")];
-    for (added, name, word) in only {
-        let place = 4 + name.len();
-        check_added(
-            added,
-            &format!("21:{place}: `{name}` is not available yet: write `{name} = \"{word}\"` or leave it out"),
-        );
-    }
+    check_added(
+        "[log]\naccess = \"/a\"\n",
+        "21:10: `access` is not available yet: write `access = \"off\"` or leave it out",
+    );
+}
+
+#[test]
+fn whoever_has_no_entry_needs_a_source_and_a_way() {
+    let account = "account = { user = \"reads\", password = \"r\" }\n";
+    let learn = right(&format!("{MINIMAL}[users]\nsource = \"learn\"\npool = \"write\"\n"));
+    let newcomers = learn.newcomers.as_ref().expect("they are let in");
+    assert!(matches!(newcomers.source, Source::Learn));
+    assert_eq!((newcomers.learn_ttl, newcomers.route.split), (Duration::from_secs(600), None));
+    assert!(right(MINIMAL).newcomers.is_none());
+    assert!(right(&format!("{MINIMAL}[users]\nsource = \"config\"\n")).newcomers.is_none());
+
+    let to_be_served = "who has no [[user]] entry has to be served somewhere: write `pool` or `split`";
+    check_added("[users]\nsource = \"learn\"\n", &format!("21:10: {to_be_served}"));
+    check_added(&format!("[users]\nsource = \"servers\"\n{account}"), &format!("21:10: {to_be_served}"));
+    check_added(
+        "[users]\nsource = \"servers\"\npool = \"write\"\n",
+        "21:10: the accounts have to be read by somebody: write `account = { user = \"…\", password = \"…\" }`",
+    );
+    check_added(
+        "[users]\npool = \"write\"\n",
+        "21:8: `pool` means nothing with source \"config\": leave it out, or write another `source`",
+    );
+    check_added(
+        &format!("[users]\nsource = \"learn\"\npool = \"write\"\n{account}"),
+        "23:11: `account` means nothing with source \"learn\": leave it out, or write another `source`",
+    );
 }
 
 #[test]
@@ -908,7 +938,7 @@ fn a_user_has_exactly_one_password_in_a_form_that_works() {
         "18:12: `password` is what `check --print` shows in place of a secret: write the secret itself",
     );
     let hash =
-        "`password_hash` must be \"*\" and 40 hex digits: write what `sqluice hash-password` prints, or use `password`";
+        "`password_hash` is none that a server stores: write what `sqluice hash-password` prints, or use `password`";
     for wrong in
         ["hunter2", "*ABC", "2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19", "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1EXX"]
     {
@@ -1006,7 +1036,7 @@ fn what_is_printed_is_the_same_configuration_once_the_secrets_are_put_back() {
                 .replace("<masked>", "secret"),
         );
         let changed: Vec<String> = changes(&config, &again).iter().map(Change::to_string).collect();
-        let secret = ["password changed", "monitor changed", "admin changed", "replication changed"];
+        let secret = ["password changed", "monitor changed", "admin changed", "replication changed", "account changed"];
         assert!(changed.iter().all(|line| secret.iter().any(|words| line.contains(words))), "{changed:?}");
     }
 }
@@ -1026,9 +1056,18 @@ fn every_setting_is_printed() {
                 Form::NotYet { .. } | Form::Only(_) | Form::Tables { .. } => true,
                 // Where a password came from is not part of its meaning.
                 Form::PasswordFile | Form::PasswordVariable => true,
+                // There is this or the other, as among the users.
+                _ if (section.title, setting.name) == ("[users]", "split") => true,
                 // An account is shown in one piece.
-                _ => ["[cluster.NAME] monitor", "[cluster.NAME] admin", "[cluster.NAME] replication", "[[user]] split"]
-                    .contains(&section.title),
+                _ => [
+                    "[cluster.NAME] monitor",
+                    "[cluster.NAME] admin",
+                    "[cluster.NAME] replication",
+                    "[[user]] split",
+                    "[users] account",
+                    "[users] split",
+                ]
+                .contains(&section.title),
             };
             assert!(
                 has_no_value || shown.contains(&setting.name),

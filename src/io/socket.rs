@@ -44,6 +44,16 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Makes of a listener that somebody else has opened one like our own. It is not passed on to other programs.
+pub fn adopt_listener(listener: &OwnedFd) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_cloexec(true)?;
+    if !socket.local_addr()?.is_unix() {
+        set_tcp_options(&socket)?;
+    }
+    Ok(())
+}
+
 /// A listener on a UNIX socket file with these permission bits. A file that a process left behind without listening on
 /// it any more is replaced; one that is in use, or is not a socket, is an error (EADDRINUSE).
 pub fn listen_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {

@@ -1,6 +1,8 @@
 //! Settings of the process and its threads that need a system call of their own.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Keeps the calling thread on one CPU.
 pub fn set_cpu_affinity(cpu: usize) -> io::Result<()> {
@@ -34,6 +36,24 @@ pub fn raise_open_files_limit() -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     Ok(limit.rlim_cur)
+}
+
+/// The first descriptor behind the three that every process is started with.
+const FIRST_INHERITED: RawFd = 3;
+
+/// The first `count` files that whoever started this process has opened for it, but for those that are not open. They are
+/// given away once: nothing comes of asking again.
+pub fn inherited_files(count: usize) -> Vec<OwnedFd> {
+    static ARE_TAKEN: AtomicBool = AtomicBool::new(false);
+    if count == 0 || ARE_TAKEN.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let is_open = |file: &RawFd| {
+        // SAFETY: the call only looks at a descriptor, whether there is one or not.
+        unsafe { libc::fcntl(*file, libc::F_GETFD) >= 0 }
+    };
+    // SAFETY: they are open, who started us meant them for us, and nobody else takes them: this is done once.
+    (FIRST_INHERITED..).take(count).filter(is_open).map(|file| unsafe { OwnedFd::from_raw_fd(file) }).collect()
 }
 
 /// The time of CLOCK_MONOTONIC, which a service manager compares with its own. Ours is `Instant`, which hides it.

@@ -260,10 +260,10 @@ mod tests {
     #[tokio::test]
     async fn a_login_that_cannot_succeed_is_finished_by_an_empty_answer() {
         let (introduction, _) =
-            visit(&[GREETING, b"\xfeclient_ed25519\0ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", DENIED]).await;
+            visit(&[GREETING, b"\xfeauth_gssapi_client\0ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", DENIED]).await;
         let login = introduction.unwrap().login;
         let Err(CheckResult::LoginRefused { code: 1045, message }) = login else { panic!("{login:?}") };
-        assert!(message.starts_with("Access denied (it asked for the plugin client_ed25519"), "{message}");
+        assert!(message.starts_with("Access denied (it asked for the plugin auth_gssapi_client"), "{message}");
     }
 
     #[tokio::test]

@@ -373,7 +373,7 @@ impl Control {
 
     /// The workers' counts together, where any user is split.
     fn split_counts(&self, table: &RoutingTable) -> Option<SplitCounts> {
-        table.config.users.iter().any(|user| user.split.is_some()).then_some(())?;
+        table.config.routes().any(|user| user.split.is_some()).then_some(())?;
         let mut sum = SplitCounts::default();
         for handle in self.workers.handles() {
             let routes = &handle.counters().routes;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::activation::Handed;
 use super::socket_file::SocketFile;
 use crate::config::{ListenAddress, Listener};
 use crate::io::socket::listen_tcp;
@@ -23,6 +24,7 @@ const UNIX_SOCKET_MODE: u32 = 0o777;
 #[derive(Debug)]
 pub(super) struct Listeners {
     workers: usize,
+    handed: Handed,
     next_key: u32,
     open: Vec<Open>,
 }
@@ -35,7 +37,8 @@ struct Open {
     settings: Listener,
     /// The configured address, with the port that the kernel gave for port 0.
     bound: ListenAddress,
-    /// One socket a worker on a TCP address. A UNIX socket has one, which the first worker serves for all.
+    /// One socket a worker on a TCP address. A UNIX socket, or one that the service manager has opened, is served by one
+    /// worker for all: those who come are shared out behind the door.
     sockets: Vec<OwnedFd>,
     /// The file of a UNIX socket; removed with the listener.
     _file: Option<SocketFile>,
@@ -92,9 +95,9 @@ pub(super) enum Notice {
 }
 
 impl Listeners {
-    /// None yet.
-    pub(super) fn new(workers: usize) -> Listeners {
-        Listeners { workers, next_key: 0, open: Vec::new() }
+    /// None yet. What the service manager has opened already is not opened again.
+    pub(super) fn new(workers: usize, handed: Handed) -> Listeners {
+        Listeners { workers, handed, next_key: 0, open: Vec::new() }
     }
 
     /// Name, bound address and settings of each.
@@ -105,6 +108,9 @@ impl Listeners {
     /// Binds whatever of `wanted` is not open. On an error nothing is different from before.
     pub(super) fn prepare(&mut self, wanted: &[Listener]) -> Result<Plan, BindError> {
         for settings in wanted {
+            if self.handed.has(settings) {
+                continue;
+            }
             self.ask_for(&settings.address).map_err(|error| BindError::new(settings, error))?;
         }
         let next = wanted.iter().map(|settings| self.plan(settings).map_err(|error| BindError::new(settings, error)));
@@ -143,6 +149,14 @@ impl Listeners {
     }
 
     fn open(&mut self, settings: Listener) -> io::Result<Open> {
+        if let Some((sockets, bound)) = self.handed.copies(&settings)? {
+            if sockets.len() > self.workers {
+                let (sockets, workers) = (sockets.len(), self.workers);
+                let why = format!("{sockets} sockets of the service manager for {workers} workers: one each at most");
+                return Err(io::Error::other(why));
+            }
+            return Ok(Open { key: self.take_key(), settings, bound, sockets, _file: None });
+        }
         let (sockets, bound, file) = match &settings.address {
             ListenAddress::Tcp(address) => {
                 let (sockets, bound) = listen_on_each(*address, self.workers)?;
@@ -234,7 +248,7 @@ fn listen_on_each(address: SocketAddr, workers: usize) -> io::Result<(Vec<OwnedF
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
     use std::path::Path;
@@ -252,7 +266,7 @@ mod tests {
         }
     }
 
-    fn tcp(name: &str, port: u16) -> Listener {
+    pub(in crate::server) fn tcp(name: &str, port: u16) -> Listener {
         let address = ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         Listener { name: name.into(), address, extra: false, tls: no_tls() }
     }
@@ -282,7 +296,7 @@ mod tests {
     fn each_worker_gets_a_socket_of_a_tcp_listener_and_the_first_that_of_a_unix_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("mysql.sock");
-        let mut listeners = Listeners::new(2);
+        let mut listeners = Listeners::new(2, Handed::default());
         let plan = listeners.prepare(&[tcp("a", 0), unix("b", &path)]).expect("free addresses");
         let notices = listeners.swap(plan);
         assert_eq!(shown(&notices), ["+0/0 a", "+1/0 a", "+0/1 b"]);
@@ -294,7 +308,7 @@ mod tests {
     fn a_reload_keeps_what_is_still_wanted_opens_the_new_and_closes_the_rest_last() {
         let folder = tempfile::tempdir().expect("a folder");
         let (kept, removed) = (folder.path().join("kept"), folder.path().join("removed"));
-        let mut listeners = Listeners::new(1);
+        let mut listeners = Listeners::new(1, Handed::default());
         let plan = listeners.prepare(&[unix("kept", &kept), unix("removed", &removed)]).expect("free");
         drop(listeners.swap(plan));
         let added = folder.path().join("added");
@@ -310,7 +324,7 @@ mod tests {
     fn a_listener_with_a_new_name_keeps_its_socket_and_the_clients_in_its_queue() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("mysql.sock");
-        let mut listeners = Listeners::new(1);
+        let mut listeners = Listeners::new(1, Handed::default());
         let plan = listeners.prepare(&[unix("old", &path)]).expect("free");
         drop(listeners.swap(plan));
         let _waiting = UnixStream::connect(&path).expect("queued");
@@ -324,7 +338,7 @@ mod tests {
 
     #[test]
     fn listeners_that_leave_the_port_to_the_kernel_are_told_apart_by_their_names() {
-        let mut listeners = Listeners::new(1);
+        let mut listeners = Listeners::new(1, Handed::default());
         let plan = listeners.prepare(&[tcp("a", 0), tcp("b", 0)]).expect("free ports");
         drop(listeners.swap(plan));
         let (a, b) = (bound(&listeners, "a"), bound(&listeners, "b"));
@@ -342,7 +356,7 @@ mod tests {
         let taken = stranger.local_addr().expect("bound").port();
         let folder = tempfile::tempdir().expect("a folder");
         let (kept, new) = (folder.path().join("kept"), folder.path().join("new"));
-        let mut listeners = Listeners::new(1);
+        let mut listeners = Listeners::new(1, Handed::default());
         let plan = listeners.prepare(&[unix("kept", &kept)]).expect("free");
         drop(listeners.swap(plan));
         let error = listeners.prepare(&[unix("new", &new), tcp("taken", taken)]).expect_err("in use");
@@ -358,14 +372,14 @@ mod tests {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port").local_addr().expect("bound").port();
         let everywhere =
             Listener { address: ListenAddress::Tcp((Ipv4Addr::UNSPECIFIED, port).into()), ..tcp("b", port) };
-        let mut listeners = Listeners::new(2);
+        let mut listeners = Listeners::new(2, Handed::default());
         let plan = listeners.prepare(&[tcp("a", port), everywhere]).expect("nobody else listens there");
         assert_eq!(shown(&listeners.swap(plan)).len(), 4);
     }
 
     #[test]
     fn closed_listeners_refuse_clients() {
-        let mut listeners = Listeners::new(1);
+        let mut listeners = Listeners::new(1, Handed::default());
         let plan = listeners.prepare(&[tcp("a", 0)]).expect("a free port");
         drop(listeners.swap(plan));
         let address = bound(&listeners, "a");

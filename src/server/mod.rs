@@ -17,6 +17,7 @@
 //! own `main`, like the demo. What is *not* here: bytes of clients (`worker`), health (`monitor`), and what operators
 //! see (`admin`).
 
+mod activation;
 mod control;
 mod door;
 mod listeners;
@@ -44,6 +45,7 @@ use crate::config::{Config, ConfigErrors, ListenAddress};
 use crate::log;
 use crate::topology::RoutingTable;
 
+pub use activation::HandedOver;
 pub use control::WorkerEnded;
 pub use door::CannotOpen;
 pub use listeners::BindError;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use super::activation::{Handed, HandedOver};
 use super::control::{Control, Phase};
 use super::door::{CannotOpen, Door};
 use super::listeners::{BindError, Listeners};
@@ -18,6 +19,7 @@ use super::reload::Source;
 use super::replies::LastMinute;
 use super::socket_file::SocketFile;
 use super::watchdog::Watchdog;
+use crate::accounts::{self, Directory};
 use crate::admin;
 use crate::config::limits::{self, Bytes};
 use crate::config::{Config, IoEngine, Topology};
@@ -40,6 +42,8 @@ const FILES_BESIDE_SESSIONS: u64 = 256;
 pub enum StartError {
     /// The control thread or its runtime cannot be made.
     Runtime(io::Error),
+    /// A socket that the service manager has opened cannot be used.
+    HandedOver(HandedOver),
     /// A listener's address cannot be listened on.
     Listen(BindError),
     /// The admin socket cannot be made.
@@ -63,6 +67,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Runtime(error) => write!(out, "cannot start the control thread: {error}"),
+            StartError::HandedOver(error) => error.fmt(out),
             StartError::Listen(error) => error.fmt(out),
             StartError::AdminSocket { path, error } if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(out, "admin socket {}: something else is there; is sqluice running already?", path.display())
@@ -86,7 +91,9 @@ impl Control {
         check_open_files(&config);
         // First of all, because it is also what keeps a second process with the same configuration from starting.
         let (admin_socket, admin_file) = bind_admin_socket(&config)?;
-        let mut listeners = Listeners::new(config.process.workers);
+        let handed = Handed::from_environment().map_err(StartError::HandedOver)?;
+        handed.check(&config.listeners).map_err(StartError::HandedOver)?;
+        let mut listeners = Listeners::new(config.process.workers, handed);
         let plan = listeners.prepare(&config.listeners).map_err(StartError::Listen)?;
         let (questions, questions_inbox) = mpsc::channel(admin::QUESTIONS_MAX);
         let mut door = Door::new(questions.clone());
@@ -102,6 +109,7 @@ impl Control {
         let (reports, reports_inbox) = mpsc::channel(limits::REPORTS_MAX);
         let (deaths, deaths_inbox) = mpsc::unbounded_channel();
         let rsa = RsaKey::generate().map_err(|error| StartError::RsaKey(error.to_string()))?;
+        let directory = Arc::new(Directory::default());
         let workers = worker::spawn(worker::Settings {
             count: config.process.workers,
             pin: config.process.pin_workers,
@@ -110,6 +118,7 @@ impl Control {
             table: Arc::clone(&table),
             reports,
             rsa: Arc::new(rsa),
+            directory: Arc::clone(&directory),
             terms: keeper.terms(),
             deaths,
         })
@@ -119,6 +128,7 @@ impl Control {
         let monitor = Monitor::start(beliefs, chronicle, Arc::clone(&table), workers.wake(), reports_inbox);
         first_round(&monitor, &config).await;
 
+        tokio::spawn(accounts::read_on(directory, Arc::clone(&table), workers.wake()));
         let promoter = Promoter::new(Arc::clone(&table), monitor.steering());
         promoter.watch();
         let notices = listeners.swap(plan);

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use crate::{
-    config::{self, Reuse, ServerDemand},
+    config::{self, Mobility, Reuse, ServerDemand},
     protocol::{
         attributes,
-        auth::{Credential, Login as ServerLogin, LoginStep},
+        auth::{Credential, Login as ServerLogin, LoginStep, Secret},
         capability::Capabilities,
         collation,
         command::Command,
@@ -25,9 +25,11 @@ use crate::{
 };
 
 use super::{
-    Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want, errors,
+    Account, Ending, LeaseFailure, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want,
+    errors,
     frontend::{LOGIN_PACKET_MAX, Login},
     hops::Hops,
+    onward::Onward,
     relay::Relay,
     split::{Split, Tenure, told_of},
 };
@@ -378,9 +380,12 @@ impl Session {
 
     /// The server has let us in: its OK is the client's.
     fn entered(&mut self, entry: Entry, mut ok: OkPacket, thread_id: u32, surroundings: Surroundings<'_>) {
+        self.learn();
         // MariaDB says something of its own certificate here, which a client must not hold against ours.
         ok.info = entry.assurance;
         self.note_redirect(ok.trackers.as_deref());
+        self.learn_of_client(&entry.login.attributes, surroundings.table);
+        let onward = Onward::at(ok.trackers.as_deref());
         // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
         if self.last_server.is_some() {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
@@ -400,7 +405,7 @@ impl Session {
             split.settle(tenure, schema, server, status);
         }
         let is_split = split.is_some();
-        self.state = State::Relay(Relay::new(self.capabilities, status, split));
+        self.state = State::Relay(Relay::new(self.capabilities, status, split).telling(onward));
         if let Some(server) = &mut self.server {
             server.thread_id = thread_id;
         }
@@ -410,6 +415,23 @@ impl Session {
         }
         if is_split {
             self.make_ready(Side::Server, false, surroundings);
+        }
+    }
+
+    /// What a server has accepted of somebody without an entry is kept for the next logins.
+    fn learn(&mut self) {
+        if let Some((user, password)) = self.newcomers_password() {
+            self.outputs.push_back(Output::Learnt { user, password });
+        }
+    }
+
+    /// Name and password of somebody without an entry, if it gave one.
+    fn newcomers_password(&self) -> Option<(Vec<u8>, Secret)> {
+        match self.account.as_ref()? {
+            Account { user, credential: Credential::Cleartext(password), is_newcomer: true, .. } => {
+                Some((user.clone(), password.clone()))
+            }
+            _ => None,
         }
     }
 
@@ -425,7 +447,7 @@ impl Session {
             // A COM_CHANGE_USER does not make the client forget what it wrote before.
             split.has_a_past(surroundings.now);
         }
-        Some(if table.config.may_be_moved(user) { split.following() } else { split })
+        Some(split.moving_by(table.config.mobility(user)))
     }
 
     /// When the user's sessions let their home connections go, if ever.
@@ -434,7 +456,7 @@ impl Session {
         let user = table.user_config(table.user(self.user()?)?);
         match user.reuse {
             Reuse::Transaction => Some(Tenure::Transaction),
-            Reuse::Session => table.config.may_be_moved(user).then_some(Tenure::Session),
+            Reuse::Session => (table.config.mobility(user) != Mobility::Fixed).then_some(Tenure::Session),
         }
     }
 
@@ -443,7 +465,7 @@ impl Session {
         let table = surroundings.table;
         let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
         let is_tracked = user.is_some_and(|user| {
-            user.split.is_some() || user.reuse == Reuse::Transaction || table.config.may_be_moved(user)
+            user.split.is_some() || user.reuse == Reuse::Transaction || table.config.mobility(user) != Mobility::Fixed
         });
         let place = self.server.as_ref().and_then(|server| table.place(server.id));
         let offered = place.and_then(|place| table.server(place).capabilities());
@@ -466,8 +488,14 @@ impl Session {
             }
             return self.try_another(failure, surroundings);
         }
-        if concerns_operator(&error) {
-            self.report(failure);
+        // Who is not known here may be refused without anything being wrong.
+        match self.newcomers_password() {
+            Some((user, password)) if error.code == Error::ACCESS_DENIED.code => {
+                self.outputs.push_back(Output::Unlearnt { user, password });
+            }
+            Some(_) => {}
+            None if concerns_operator(&error) => self.report(failure),
+            None => {}
         }
         let sequence = self.login_sequence();
         self.deny(sequence, error, Ending::ServerDenied);

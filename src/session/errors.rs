@@ -31,6 +31,16 @@ pub(super) fn tls_required() -> ErrPacket {
     )
 }
 
+/// A server would have to judge the password, and it may be given only where nobody listens.
+pub(super) fn learnt_inside_tls(user: &[u8]) -> ErrPacket {
+    let user = String::from_utf8_lossy(user);
+    let words = format!(
+        "Access denied for user '{user}': its password is not known here yet, and is asked for only inside TLS: let the client \
+         use TLS (--ssl-mode=REQUIRED, --ssl), or give the user an entry in the configuration"
+    );
+    ErrPacket::new(Error::SECURE_TRANSPORT_REQUIRED, words)
+}
+
 pub(super) fn old_client() -> ErrPacket {
     ErrPacket::new(
         Error::NOT_SUPPORTED_AUTH_MODE,

@@ -4,9 +4,9 @@
 //! account is proven, gets a server of its own as if it had just connected.
 
 use crate::{
-    config::Encryption,
+    config::{Encryption, User},
     protocol::{
-        auth::{Authenticated, Credential, Verification, Verifier, Verify, VerifyRequest},
+        auth::{Authenticated, Credential, DenyReason, Verification, Verifier, Verify, VerifyRequest},
         capability::Capabilities,
         error_code::Error,
         handshake::{ChangeUser, ClientHello, Greeting, HandshakeResponse, Salt},
@@ -30,6 +30,8 @@ pub(super) struct Frontend {
 enum Stage {
     /// The greeting is out.
     Greeted { admission: Admission, offered: Capabilities, salt: Salt },
+    /// Asked who this is; nothing of the client is heard meanwhile.
+    Asking(Login, OwnedProof),
     /// The plugin's exchange goes on.
     Proving(Claim),
 }
@@ -79,6 +81,9 @@ impl Session {
     /// The client's bytes while it logs in.
     pub(super) fn frontend_step(&mut self, received: &[u8], surroundings: Surroundings<'_>) -> Step {
         let State::Frontend(frontend) = &mut self.state else { unreachable!("the caller looked at the state") };
+        if let Stage::Asking(..) = frontend.stage {
+            return Step::Wait;
+        }
         match peek_packet(received, LOGIN_PACKET_MAX) {
             Peeked::NeedBytes { at_least } => Step::NeedBytes { at_least },
             Peeked::TooLong => {
@@ -118,6 +123,7 @@ impl Session {
                     self.deny(sequence, errors::bad_handshake(), Ending::LoginDenied)
                 }
             },
+            Stage::Asking(..) => unreachable!("no packet is looked at meanwhile"),
             Stage::Proving(mut claim) => {
                 let verdict = claim.verification.receive(payload, &claim.verifier, surroundings.rsa);
                 claim.with_password |= payload.len() > 1;
@@ -177,21 +183,64 @@ impl Session {
         self.verify(login, proof, sequence, surroundings);
     }
 
-    /// Weighs the first proof of a claim.
+    /// Looks who this says it is, to weigh its first proof.
     fn verify(&mut self, login: Login, proof: Proof<'_>, sequence: u8, surroundings: Surroundings<'_>) {
         let table = surroundings.table;
-        let (verifier, learn_cleartext) = match table.user(&login.user).map(|user| table.user_config(user)) {
-            Some(user) => (user.verifier.clone(), table.needs_cleartext(user.pool)),
-            None => self.impostor(&login.user, table),
-        };
+        match table.named_user(&login.user).map(|user| table.user_config(user)) {
+            Some(user) => {
+                let known =
+                    Known { verifier: user.verifier.clone(), learns: learns_cleartext(&user.verifier, user, table) };
+                self.begin(login, proof, known, sequence, surroundings);
+            }
+            None if table.config.newcomers.is_some() => {
+                let stage = Stage::Asking(login, proof.to_owned());
+                self.state = State::Frontend(Box::new(Frontend { sequence, stage }));
+                self.outputs.push_back(Output::Inquire);
+            }
+            None => {
+                let known = self.impostor(&login.user, table);
+                self.begin(login, proof, known, sequence, surroundings);
+            }
+        }
+    }
+
+    /// Who waits for an answer about it.
+    pub fn inquirer(&self) -> Option<&[u8]> {
+        match &self.state {
+            State::Frontend(frontend) => match &frontend.stage {
+                Stage::Asking(login, _) => Some(&login.user),
+                Stage::Greeted { .. } | Stage::Proving(_) => None,
+            },
+            State::Leasing(_) | State::Entering(_) | State::Relay(_) | State::Severed(_) | State::Ended => None,
+        }
+    }
+
+    /// What is known of a user without an entry of its own. The client may have gone meanwhile.
+    pub(super) fn inquired(&mut self, verifier: Verifier, surroundings: Surroundings<'_>) {
+        if self.inquirer().is_none() {
+            return;
+        }
+        let State::Frontend(frontend) = std::mem::replace(&mut self.state, State::Ended) else { return };
+        let (sequence, Stage::Asking(login, proof)) = (frontend.sequence, frontend.stage) else { return };
+        let table = surroundings.table;
+        let route = table.user(&login.user).map(|user| table.user_config(user));
+        // A reload may have taken the newcomers' way meanwhile: then nobody is let in.
+        let learns = route.is_some_and(|route| learns_cleartext(&verifier, route, table));
+        self.begin(login, proof.borrowed(), Known { verifier, learns }, sequence, surroundings);
+    }
+
+    /// Weighs the first proof of a claim.
+    fn begin(&mut self, login: Login, proof: Proof<'_>, known: Known, sequence: u8, surroundings: Surroundings<'_>) {
+        let Known { verifier, learns } = known;
         let request = VerifyRequest {
             verifier: &verifier,
             salt: proof.salt,
             fresh_salt: self.salts.draw(),
+            nonce: self.salts.nonce(),
             client_plugin: proof.plugin,
             response: proof.response,
             plugin_auth: self.capabilities.contains(Capabilities::PLUGIN_AUTH),
-            learn_cleartext,
+            learn_cleartext: learns,
             in_private: self.client_way != ClientWay::Open,
             force_switch: proof.force_switch,
         };
@@ -202,13 +251,16 @@ impl Session {
 
     /// What an unknown user is measured by: never matched, and asked for in the way of one of the known users, always the
     /// same one for a name, so that the exchange does not tell which names exist.
-    fn impostor(&mut self, name: &[u8], table: &RoutingTable) -> (Verifier, bool) {
+    fn impostor(&mut self, name: &[u8], table: &RoutingTable) -> Known {
         let seed = self.salts.bytes();
         let users = &table.config.users;
         let hash = name.iter().fold(0_usize, |hash, &byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
         match users.get(hash % users.len().max(1)) {
-            Some(model) => (Verifier::impostor_like(&model.verifier, seed), table.needs_cleartext(model.pool)),
-            None => (Verifier::impostor(seed), false),
+            Some(model) => Known {
+                verifier: Verifier::impostor_like(&model.verifier, seed),
+                learns: learns_cleartext(&model.verifier, model, table),
+            },
+            None => Known { verifier: Verifier::impostor(seed), learns: false },
         }
     }
 
@@ -223,10 +275,22 @@ impl Session {
                 self.admit(claim.login, authenticated, sequence, surroundings);
             }
             Verify::Accept(authenticated) => self.admit(claim.login, authenticated, sequence, surroundings),
-            Verify::Deny(_) => {
-                let error = errors::access_denied(&claim.login.user, &self.host, claim.with_password);
+            Verify::Deny(reason) => {
+                let error = match reason {
+                    DenyReason::NotInPrivate => errors::learnt_inside_tls(&claim.login.user),
+                    _ => errors::access_denied(&claim.login.user, &self.host, claim.with_password),
+                };
+                self.doubt(&claim.login, surroundings);
                 self.deny(sequence, error, Ending::LoginDenied);
             }
+        }
+    }
+
+    /// Somebody without an entry was not believed: what is known of it may be old.
+    fn doubt(&mut self, login: &Login, surroundings: Surroundings<'_>) {
+        let table = surroundings.table;
+        if table.named_user(&login.user).is_none() && table.config.newcomers.is_some() {
+            self.outputs.push_back(Output::Doubt);
         }
     }
 
@@ -234,6 +298,7 @@ impl Session {
     fn admit(&mut self, login: Login, authenticated: Authenticated, sequence: u8, surroundings: Surroundings<'_>) {
         let table = surroundings.table;
         let user = table.user(&login.user).map(|user| table.user_config(user));
+        let is_newcomer = table.named_user(&login.user).is_none();
         // Inside TLS the client may have seen a certificate that only this makes believable.
         let fingerprint = self.tls.filter(|_| self.client_way == ClientWay::Tls).map(|tls| tls.fingerprint);
         let assurance = fingerprint.and_then(|fingerprint| authenticated.assurance(&fingerprint)).unwrap_or_default();
@@ -243,7 +308,7 @@ impl Session {
             Some(password) => Credential::of_password(password),
             None => authenticated.into_credential(),
         };
-        self.account = Some(Account { user: login.user.clone(), server_user, credential });
+        self.account = Some(Account { user: login.user.clone(), server_user, credential, is_newcomer });
         // The worker bounds the wait for a server; the login's own deadline has been met.
         self.deadline = None;
         let entry = Entry::new(login, sequence, self.capabilities, assurance);
@@ -253,10 +318,49 @@ impl Session {
     }
 }
 
+/// What a user is judged by.
+struct Known {
+    verifier: Verifier,
+    /// The servers need the password, and the client is asked for it.
+    learns: bool,
+}
+
+/// Whether what is known of the user's password does not log in at its servers.
+fn learns_cleartext(verifier: &Verifier, user: &User, table: &RoutingTable) -> bool {
+    let logs_in = match verifier {
+        Verifier::Cleartext(_) => true,
+        Verifier::DoubleSha1(_) => !table.needs_cleartext(user.pool),
+        Verifier::Ed25519(_) | Verifier::Sha256Crypt(_) | Verifier::Parsec(_) | Verifier::ByServer(_) => false,
+    };
+    !logs_in && user.backend_password.is_none()
+}
+
 /// The first proof that a client gives.
 struct Proof<'a> {
     salt: Salt,
     plugin: Option<&'a [u8]>,
     response: &'a [u8],
     force_switch: bool,
+}
+
+/// The same, kept.
+struct OwnedProof {
+    salt: Salt,
+    plugin: Option<Vec<u8>>,
+    response: Vec<u8>,
+    force_switch: bool,
+}
+
+impl Proof<'_> {
+    fn to_owned(&self) -> OwnedProof {
+        let Proof { salt, plugin, response, force_switch } = *self;
+        OwnedProof { salt, plugin: plugin.map(Vec::from), response: response.to_vec(), force_switch }
+    }
+}
+
+impl OwnedProof {
+    fn borrowed(&self) -> Proof<'_> {
+        let OwnedProof { salt, plugin, response, force_switch } = self;
+        Proof { salt: *salt, plugin: plugin.as_deref(), response, force_switch: *force_switch }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     config::{Encryption, ServerDemand},
     latency::{Histogram, Tick},
-    protocol::auth::RsaKey,
+    protocol::auth::{RsaKey, Verifier},
     topology::{RoutingTable, ServerId},
 };
 
@@ -43,6 +43,9 @@ pub struct Surroundings<'a> {
 /// Something that happened to a session, other than received bytes.
 #[derive(Debug)]
 pub enum Input {
+    /// The answer to `Output::Inquire`: what is known of the password. Of a user that is not known, something that no password
+    /// matches.
+    Inquired(Verifier),
     /// The server asked for by `Output::Lease` is connected; its greeting comes next.
     Leased(ServerFacts),
     /// A connection of the worker's is lent, in answer to `Output::Lease` or `Output::LeaseHome`; to a replica, in answer to

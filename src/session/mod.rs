@@ -147,6 +147,8 @@ pub struct Session {
     outputs: VecDeque<Output>,
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
+    /// The client goes where `redirect_url` in an OK sends it.
+    is_follower: bool,
     commands: u64,
     /// Since when something under way, or left on its server, has tied it to that.
     tied_since: Option<Instant>,
@@ -165,6 +167,8 @@ struct Account {
     /// The server's account, where it has another name than the client's.
     server_user: Option<Vec<u8>>,
     credential: Credential,
+    /// It has no entry of its own in the configuration.
+    is_newcomer: bool,
 }
 
 impl Account {
@@ -203,6 +207,7 @@ impl Session {
             outputs: VecDeque::new(),
             deadline: Some(surroundings.now + birth.login_timeout),
             draining: None,
+            is_follower: false,
             commands: 0,
             tied_since: None,
             parkings: 0,
@@ -235,6 +240,7 @@ impl Session {
     /// Tells the session of anything but received bytes.
     pub fn handle(&mut self, input: Input, surroundings: Surroundings<'_>) {
         match input {
+            Input::Inquired(verifier) => self.inquired(verifier, surroundings),
             Input::Leased(server) => self.leased(server, surroundings),
             Input::Lent(loan) => self.lent(loan, surroundings),
             Input::Yield { is_wanted } => self.yielded(is_wanted, surroundings),

@@ -1,7 +1,7 @@
 //! What a session asks its worker to do.
 
 use crate::{
-    protocol::{capability::Capabilities, gtid::GtidPosition},
+    protocol::{auth::Secret, capability::Capabilities, gtid::GtidPosition},
     topology::{Failure, ServerId},
 };
 
@@ -49,6 +49,25 @@ pub enum Output {
     Send(Side, Vec<u8>),
     /// Begin TLS on one side: what is sent from now on is sealed, and what comes is opened.
     StartTls(Side),
+    /// Ask what is known of a user that has no entry in the configuration: [`Session::inquirer`](super::Session::inquirer) says of
+    /// whom. Answered by `Input::Inquired`.
+    Inquire,
+    /// A user without an entry could not prove who it is, by what is known of it.
+    Doubt,
+    /// A server has accepted this password of a user without an entry.
+    Learnt {
+        /// The user's name.
+        user: Vec<u8>,
+        /// The password.
+        password: Secret,
+    },
+    /// A server has refused this password of such a user.
+    Unlearnt {
+        /// The user's name.
+        user: Vec<u8>,
+        /// The password.
+        password: Secret,
+    },
     /// Find, reserve and connect a server for the session's user.
     Lease(Want),
     /// Give up the server connection, after what was sent to it is written.

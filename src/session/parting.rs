@@ -75,13 +75,22 @@ impl Session {
     /// Sessions are recalled from now on, or not any more.
     pub(super) fn recalled(&mut self, surroundings: Surroundings<'_>) {
         let is_recalled = surroundings.table.redirect.recalls(self.entrance);
-        match self.draining {
-            None if is_recalled => {
+        match (self.draining, is_recalled) {
+            (None, true) if self.is_recalled_by_url(surroundings.table) => self.tell_onward(surroundings.table),
+            (None, true) => {
                 self.draining = Some(DrainReason::Recalled);
                 self.leave_if_asked();
             }
-            Some(DrainReason::Recalled) if !is_recalled => self.stay(),
-            Some(_) | None => {}
+            (None, false) => self.stay_here(),
+            (Some(DrainReason::Recalled), false) => self.stay(),
+            (Some(_), _) => {}
+        }
+    }
+
+    /// A client that has been told where to go, and says something more here, has not gone: it hears the error.
+    pub(super) fn leave_if_told(&mut self) {
+        if self.has_told_onward() && self.draining.is_none() {
+            self.draining = Some(DrainReason::Recalled);
         }
     }
 

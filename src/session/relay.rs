@@ -26,6 +26,7 @@ use super::{
     errors,
     exchange::{Busy, Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
+    onward::Onward,
     parting::Parting,
     split::Split,
 };
@@ -44,6 +45,7 @@ pub(super) struct Relay {
     pub(super) exchange: Exchange,
     /// Reads may go to another server.
     pub(super) split: Option<Box<Split>>,
+    pub(super) onward: Onward,
 }
 
 /// What a piece of bytes means.
@@ -125,7 +127,13 @@ impl Relay {
             status,
             exchange: Exchange::Idle,
             split,
+            onward: Onward::default(),
         }
+    }
+
+    /// At a server whose OK packets have this to be told of other servers.
+    pub(super) fn telling(self, onward: Onward) -> Relay {
+        Relay { onward, ..self }
     }
 
     pub(super) fn is_preparing(&self) -> bool {
@@ -179,7 +187,7 @@ impl Relay {
     pub(super) fn ties(&self) -> Vec<&'static str> {
         let mut ties = self.pins();
         let more = match self.split.as_deref() {
-            Some(split) if split.may_change_home() => split.ties(),
+            Some(split) if split.may_be_moved() || split.gives_home_back() => split.ties(),
             // Nobody knows what it has set.
             Some(_) | None => vec!["state that is not followed"],
         };
@@ -247,6 +255,9 @@ impl Relay {
         // A server that gives up a file says so at once and goes on reading it.
         if reply.wants_file() {
             reply.infile_sent();
+        }
+        if self.onward.is_watching() {
+            return self.reply_onward(bytes);
         }
         let Ok(followed) = reply.follow(bytes) else { return Move::ServerFault };
         self.progressed(followed.consumed, followed.progress)
@@ -440,7 +451,7 @@ impl Session {
                 self.deny(0, errors::packets_out_of_order(), Ending::ClientProtocol);
                 Step::Consume { length: bytes.len() }
             }
-            Move::ServerGoodbye { .. } | Move::ServerFault if self.may_do_without_home() => {
+            Move::ServerGoodbye { .. } | Move::ServerFault if self.may_lose_home() => {
                 self.home_broke(surroundings);
                 Step::Consume { length: bytes.len() }
             }
@@ -480,6 +491,7 @@ impl Session {
 
     /// A drain that waited for the end of a command or transaction.
     pub(super) fn leave_if_asked(&mut self) {
+        self.leave_if_told();
         if self.draining.is_some()
             && let State::Relay(relay) = &self.state
             && relay.may_leave()

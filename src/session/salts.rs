@@ -23,11 +23,14 @@ impl Salts {
 
     /// Random-looking bytes that do not serve as a salt, such as the password of a user that does not exist.
     pub(super) fn bytes(&mut self) -> [u8; 20] {
+        let nonce = self.nonce();
+        std::array::from_fn(|index| nonce[index])
+    }
+
+    /// The same, for plugins that sign what they are given.
+    pub(super) fn nonce(&mut self) -> [u8; 32] {
         self.drawn += 1;
-        let digest = Sha256::new().chain_update(self.seed).chain_update(self.drawn.to_le_bytes()).finalize();
-        let mut bytes = [0; 20];
-        bytes.copy_from_slice(&digest[..20]);
-        bytes
+        Sha256::new().chain_update(self.seed).chain_update(self.drawn.to_le_bytes()).finalize().into()
     }
 }
 

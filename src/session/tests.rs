@@ -1,5 +1,7 @@
 //! What a session promises whoever it serves, between two fake ends.
 
+#[path = "tests/newcomers.rs"]
+mod newcomers;
 #[path = "tests/timing.rs"]
 mod timing;
 #[path = "tests/tls.rs"]

@@ -41,7 +41,7 @@ pub use hint::Hint;
 pub use leavings::{may_set_found_rows, may_use_a_table};
 pub use lock::{LockCall, lock_calls};
 pub use query::unquoted;
-pub use set::{Assignment, Assignments, Scope, ValueKind, assignments};
+pub use set::{Assignment, Assignments, Scope, ValueKind, assignments, is_one_assignment};
 pub use table::{TableName, TablesNamed, names, tables_named};
 pub use variable::{UserVariables, is_server_bound, is_server_schema, user_variables};
 

@@ -160,6 +160,7 @@ impl Door<'_> {
             verifier,
             salt: proof.salt,
             fresh_salt,
+            nonce: fresh_nonce()?,
             client_plugin: known.asked_plugin.map_or(proof.client_plugin, |plugin| Some(plugin.name())),
             response: proof.response,
             plugin_auth: proof.capabilities.contains(Capabilities::PLUGIN_AUTH),
@@ -242,12 +243,21 @@ impl Known {
                 Known { verifier: cleartext(), needs_password: false, asked_plugin: Some(Plugin::CachingSha2Password) }
             }
             Plugin::CachingSha2Password => Known { verifier: hash, needs_password: true, asked_plugin: None },
+            Plugin::Sha256Password | Plugin::ClearPassword | Plugin::Ed25519 | Plugin::Parsec => {
+                Known { verifier: cleartext(), needs_password: false, asked_plugin: Some(account.plugin) }
+            }
         }
     }
 }
 
 fn named(database: Option<Vec<u8>>) -> Option<String> {
     database.filter(|name| !name.is_empty()).map(|name| String::from_utf8_lossy(&name).into_owned())
+}
+
+fn fresh_nonce() -> Step<[u8; 32]> {
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|_| Over)?;
+    Ok(nonce)
 }
 
 fn fresh_salt() -> Step<Salt> {

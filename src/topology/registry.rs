@@ -61,7 +61,7 @@ impl Registry {
         let servers = clusters
             .flat_map(|cluster| cluster.servers.iter().map(|server| (cluster.name.as_str(), server.name.as_str())));
         let servers: HashSet<(&str, &str)> = servers.collect();
-        let users: HashSet<&str> = config.users.iter().map(|user| user.name.as_str()).collect();
+        let users: HashSet<&str> = config.routes().map(|user| user.name.as_str()).collect();
         let is_configured = |name: &ServerName| servers.contains(&(name.cluster.as_str(), name.server.as_str()));
         self.servers.retain(|name, server| server.load.connections() > 0 || is_configured(name));
         self.users.retain(|name, load| load.sessions() > 0 || users.contains(name.as_str()));

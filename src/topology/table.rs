@@ -81,6 +81,9 @@ pub struct PoolEntry {
 #[derive(Debug)]
 pub(super) struct Users {
     by_name: HashMap<Box<[u8]>, UserIndex>,
+    /// Who stands for all that have no name here.
+    newcomers: Option<UserIndex>,
+    /// Of the named ones, then of the newcomers all together.
     loads: Vec<Arc<UserLoad>>,
 }
 
@@ -100,14 +103,20 @@ impl RoutingTable {
         RoutingTable { epoch, config, servers, clusters, pools, offer, redirect, users, places }
     }
 
-    /// The user of that name, as the client sent it.
+    /// How a user is served, by the name that the client sent: by its own entry, or as newcomers are.
     pub fn user(&self, name: &[u8]) -> Option<UserIndex> {
+        self.named_user(name).or(self.users.newcomers)
+    }
+
+    /// The user that the configuration has an entry for.
+    pub fn named_user(&self, name: &[u8]) -> Option<UserIndex> {
         self.users.by_name.get(name).copied()
     }
 
     /// What the configuration says of a user.
     pub fn user_config(&self, user: UserIndex) -> &User {
-        &self.config.users[user.0]
+        let newcomers = || &self.config.newcomers.as_ref().expect("an index that is no user's is the newcomers'").route;
+        self.config.users.get(user.0).unwrap_or_else(newcomers)
     }
 
     /// The counter of a user's sessions.
@@ -145,7 +154,7 @@ impl RoutingTable {
 
     /// A pool, its fallback, the fallback of that, and so on. Ends: no chain is longer than there are pools.
     pub fn chain(&self, first: PoolIndex) -> impl Iterator<Item = PoolIndex> + '_ {
-        std::iter::successors(Some(first), |&pool| self.config.pool(pool).fallback).take(self.pools.len())
+        self.config.chain(first)
     }
 
     /// Whether this table says the same of the servers as `other`, counts aside.
@@ -250,15 +259,16 @@ impl Users {
         let names = config.users.iter().enumerate();
         Users {
             by_name: names.map(|(index, user)| (user.name.as_bytes().into(), UserIndex(index))).collect(),
-            loads: config.users.iter().map(|user| registry.user(&user.name)).collect(),
+            newcomers: config.newcomers.as_ref().map(|_| UserIndex(config.users.len())),
+            loads: config.routes().map(|user| registry.user(&user.name)).collect(),
         }
     }
 }
 
 /// Of all that a pool and its fallbacks lead to: a last resort is taken when these have nobody better either.
 fn best_fitness(pool: PoolIndex, config: &Config, servers: &[ServerEntry]) -> Fitness {
-    let chain = std::iter::successors(Some(pool), |&pool| config.pool(pool).fallback).take(config.pools.len());
-    let serving = chain
+    let serving = config
+        .chain(pool)
         .map(|pool| config.pool(pool))
         .flat_map(|pool| servers.iter().filter(|server| server.cluster == pool.cluster && server.serves(pool.role)));
     serving.map(|server| server.health.fitness).max().unwrap_or(Fitness::Fit)

@@ -242,6 +242,10 @@ impl Worker {
                     }
                 }
             }
+            Output::Inquire => self.inquire(key),
+            Output::Doubt => self.company.settings.directory.doubt(self.now),
+            Output::Learnt { user, password } => self.learnt(key, &user, &password),
+            Output::Unlearnt { user, password } => self.company.settings.directory.unlearn(&user, &password),
             Output::Lease(want) => self.lease(key, want),
             Output::Release => self.release(key),
             Output::LeaseHome(want, avoid) => self.lease_home(key, &want, avoid),

@@ -21,6 +21,7 @@ mod connection;
 mod counters;
 mod departing;
 mod displacing;
+mod inquiring;
 mod lease;
 mod lending;
 mod mailbox;
@@ -51,6 +52,7 @@ pub use mailbox::{Asker, Handle, Order, SessionRow, Undelivered};
 pub use reply_times::ReplyTimes;
 
 use crate::{
+    accounts::Directory,
     config::limits,
     io::{Engine, Io, set_cpu_affinity},
     protocol::auth::RsaKey,
@@ -76,6 +78,8 @@ pub struct Settings {
     pub reports: tokio::sync::mpsc::Sender<Report>,
     /// For clients that send their password over RSA.
     pub rsa: Arc<RsaKey>,
+    /// What is known of users without an entry in the configuration.
+    pub directory: Arc<Directory>,
     /// TLS towards clients and servers, for connections that begin now.
     pub terms: Arc<ArcSwap<Terms>>,
     /// Told the index of each worker whose thread has ended, for whatever reason.

@@ -18,6 +18,7 @@ impl Worker {
         while let Ok(order) = self.mailbox.orders.try_recv() {
             self.guarded(None, |worker| worker.obey(order));
         }
+        self.answer_inquirers();
         // A full mailbox had no room to say so.
         if !Arc::ptr_eq(&self.company.settings.table.load(), &self.table) {
             self.guarded(None, Worker::look_at_table);

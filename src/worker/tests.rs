@@ -125,6 +125,7 @@ fn settings(engine: Engine, count: usize, table: Arc<RoutingTable>) -> Settings 
         table,
         reports,
         rsa: Arc::clone(&RSA),
+        directory: Arc::default(),
         terms: Arc::default(),
         deaths,
     }

@@ -25,6 +25,7 @@ use super::{
     connection::Connection,
     counters,
     departing::Departing,
+    inquiring::Inquirers,
     lease::Lease,
     lending::{Kind, Lendable},
     mailbox::Mailbox,
@@ -65,6 +66,7 @@ pub(super) struct Worker {
     pub(super) sessions_made: u32,
     /// Turns the choice among equally loaded servers.
     pub(super) tie_break: u32,
+    pub(super) inquirers: Inquirers,
     pub(super) listeners: HashMap<u32, Arc<str>>,
     pub(super) stage: Stage,
     /// Connections between two sessions.
@@ -179,6 +181,7 @@ impl Worker {
             overdue: None,
             unanswered: Vec::new(),
             timers: Timers::new(),
+            inquirers: Inquirers::default(),
             sessions_made: 0,
             tie_break: index as u32,
             listeners: HashMap::new(),

@@ -64,3 +64,39 @@ fn an_error_of_a_command_that_is_no_statement_is_told_of() {
         session.query("SHOW WARNINGS");
     });
 }
+
+/// What may come between a query and the question how many rows it found.
+const RESET: &[u8] = b"\x1F";
+
+#[test]
+fn rows_that_were_found_outlive_a_reset_of_the_session() {
+    same_everywhere(|_, session| {
+        for hint in ["", "/* sqluice: primary */ "] {
+            for between in ["SET @a = 1", "SET sql_mode = 'ANSI_QUOTES'", "BEGIN", "COMMIT", "DO 1"] {
+                session.query(&format!("{hint}SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3"));
+                session.ask(Shape::Single, RESET);
+                session.query("SELECT FOUND_ROWS()");
+                session.query(&format!("{hint}SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3"));
+                session.ask(Shape::Single, RESET);
+                session.query(between);
+                session.query("SELECT FOUND_ROWS(), @@sql_mode");
+                session.query("SELECT @a, @@sql_mode");
+            }
+        }
+    });
+}
+
+#[test]
+fn both_counts_of_rows_may_be_asked_for_at_once() {
+    ask_behind_commands(|session| {
+        session.query("SELECT FOUND_ROWS(), ROW_COUNT()");
+    });
+    same_everywhere(|_, session| {
+        for between in ["SET @a = 1", "DO 1", "BEGIN", "COMMIT"] {
+            session.query("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3");
+            session.query(between);
+            session.query("SELECT ROW_COUNT(), FOUND_ROWS()");
+            session.query("SELECT FOUND_ROWS(), ROW_COUNT()");
+        }
+    });
+}

@@ -4,14 +4,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use crate::harness::checker::Load;
 use crate::harness::{
     Account, Client, Engine, Galera, Server, Shape, Start, eventually, fresh_name, on_both_engines, split_galera,
+    split_galera_of_equals,
 };
 use crate::splitting::account;
 
 #[test]
 fn a_node_that_lacks_what_was_written_before_is_waited_for_also_after_a_reset() {
     let galera = Galera::start();
+    the_node_with_the_writes_is_drained_and_nobody_notices(&galera);
     let nodes = &galera.servers[1..];
     nodes.iter().for_each(Server::listen);
     on_both_engines(|engine| {
@@ -39,6 +42,27 @@ fn a_node_that_lacks_what_was_written_before_is_waited_for_also_after_a_reset() 
         drop((client, sqluice));
         connections_that_sessions_share_wait_when_they_are_told_to(&galera, engine);
     });
+}
+
+/// Another node gets the writes, and whoever is at the one that is drained goes on there.
+fn the_node_with_the_writes_is_drained_and_nobody_notices(galera: &Galera) {
+    let sqluice = Start::new(Engine::IoUring, split_galera_of_equals(galera)).run_with_servers_up(3);
+    let writer = || {
+        let status = sqluice.status();
+        let name = status["pools"].as_array()?.iter().find(|pool| pool["name"] == "write")?["usable"][0].as_str()?;
+        Some(name.to_owned())
+    };
+    let first = eventually("a node has the writes", writer);
+    let load = Load::start(sqluice.address, galera.primary(), 8);
+    load.await_writes(3);
+    let told = sqluice.command(&["drain", &first, "--budget", "10m"]).expect_success("sqluice drain");
+    assert!(told.ends_with(&format!("nobody is at {first} any more\n")), "{told}");
+    let second = eventually("another node has the writes", || writer().filter(|second| *second != first));
+    load.await_writes(3);
+    sqluice.command(&["enable", &first]).expect_success("sqluice enable");
+    load.await_writes(3);
+    let place = second.strip_prefix("db").and_then(|number| number.parse::<usize>().ok()).expect("a number");
+    load.stop(&galera.servers[place - 1]).expect_quiet("the node with the writes is drained");
 }
 
 /// One connection to the first node goes round among sessions, which write at another node and read at this one.

@@ -5,8 +5,11 @@ mod described;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use crate::harness::{Browser, Engine, Flavour, Scheme, Server, Sqluice, Start, cluster, on_both_engines, user};
+use crate::harness::{
+    Browser, Client, Engine, Flavour, Scheme, Server, Sqluice, Start, cluster, on_both_engines, user,
+};
 
 /// Where the status page is.
 fn page_address(sqluice: &Sqluice) -> SocketAddr {
@@ -89,6 +92,44 @@ fn picture(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// The text of the drains in progress.
+const DRAINS: &str = "document.querySelector('#drains').textContent";
+
+/// A server with two clients is drained; one of them goes, and then the one that is in a transaction.
+fn watch_a_drain(browser: &mut Browser, sqluice: &Sqluice, url: &str, clients: [Client; 2]) {
+    let [bound, free] = clients;
+    thread::scope(|scope| {
+        let drained = scope.spawn(|| sqluice.command(&["drain", "s1", "--budget", "10m"]));
+        browser.until(&format!("{DRAINS}.includes('main/s1: 0 of 2 connections have left')"));
+        free.quit();
+        browser.until(&format!("{DRAINS}.includes('main/s1: 1 of 2 connections have left')"));
+        assert_eq!(browser.until("document.querySelector('#drains progress').position || null"), 0.5);
+        check_contrast(browser);
+        browser.screenshot(&picture("draining-light.png"));
+
+        browser.open(url, (375, 800), Scheme::Dark);
+        browser.until(LIVE);
+        // Who comes later knows only who is there by now.
+        browser.until(&format!("{DRAINS}.includes('main/s1: 0 of 1 connections have left')"));
+        check_contrast(browser);
+        browser.screenshot(&picture("draining-dark-phone.png"));
+        bound.quit();
+        browser.until(&format!("{DRAINS}.includes('main/s1: 1 of 1 connections have left')"));
+        let told = drained.join().expect("the command ends").expect_success("sqluice drain");
+        assert!(told.contains("nobody is at s1 any more"), "{told}");
+    });
+    sqluice.command(&["enable", "s1"]).expect_success("sqluice enable");
+    browser.until(&format!("{DRAINS} === ''"));
+    browser.open(url, (1280, 900), Scheme::Light);
+    browser.until(LIVE);
+}
+
+#[track_caller]
+fn check_contrast(browser: &mut Browser) {
+    let contrast = browser.until(CONTRAST);
+    assert!(contrast.as_f64().is_some_and(|ratio| ratio >= 4.5), "{contrast}");
+}
+
 #[test]
 fn a_browser_shows_servers_sessions_and_a_failure_without_being_loaded_again() {
     let server = Server::shared(Flavour::MariaDb10);
@@ -106,9 +147,10 @@ fn a_browser_shows_servers_sessions_and_a_failure_without_being_loaded_again() {
     browser.until("/2 sessions, 1 with a reason/.test(document.querySelector('#session-rows caption').textContent)");
     browser.until("document.querySelector('#session-rows').textContent.includes('transaction')");
     assert_eq!(browser.until("document.querySelector('#alarms').textContent === '' && document.title"), "sqluice");
-    let contrast = browser.until(CONTRAST);
-    assert!(contrast.as_f64().is_some_and(|ratio| ratio >= 4.5), "{contrast}");
+    check_contrast(&mut browser);
     browser.screenshot(&picture("healthy-light.png"));
+
+    watch_a_drain(&mut browser, &sqluice, &url, clients);
 
     // Nobody listens on port 1. The same page shows it, and says so to who cannot see colours.
     sqluice
@@ -121,8 +163,7 @@ fn a_browser_shows_servers_sessions_and_a_failure_without_being_loaded_again() {
     browser.open(&url, (375, 800), Scheme::Dark);
     browser.until(LIVE);
     browser.until("document.querySelector('#alarms').textContent.includes('main: s2 is down')");
-    let contrast = browser.until(CONTRAST);
-    assert!(contrast.as_f64().is_some_and(|ratio| ratio >= 4.5), "{contrast}");
+    check_contrast(&mut browser);
     browser.screenshot(&picture("failed-dark-phone.png"));
 
     let (requests, complaints) = browser.requests_and_complaints();

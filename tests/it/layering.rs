@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("protocol", &[]),
     ("sql", &[]),
     ("slab", &[]),
@@ -19,12 +19,16 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("pool", &["config", "topology", "slab"]),
     ("session", &["latency", "protocol", "sql", "config", "topology", "route"]),
     ("io", &["slab"]),
+    ("accounts", &["protocol", "config", "topology", "io"]),
     ("monitor", &["protocol", "config", "topology"]),
     ("failover", &["protocol", "config", "topology", "monitor"]),
     ("admin", &["latency", "protocol", "sql", "config", "topology", "route", "failover"]),
     ("standin", &["protocol"]),
     ("tls", &["config"]),
-    ("worker", &["latency", "protocol", "config", "topology", "route", "pool", "session", "io", "tls", "slab"]),
+    (
+        "worker",
+        &["accounts", "latency", "protocol", "config", "topology", "route", "pool", "session", "io", "tls", "slab"],
+    ),
 ];
 
 const MAY_IMPORT_ANYTHING: [&str; 4] = ["server", "demo", "main", "lib"];

@@ -3,6 +3,7 @@
 //! `layering` and `offline` need no servers. The others start what `tests/servers/install` has installed and fail
 //! where it is missing; nothing is ever skipped.
 
+mod accounts;
 mod admin;
 mod aftermath;
 mod checking;

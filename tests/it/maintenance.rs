@@ -6,9 +6,9 @@ use std::thread;
 use serde_json::Value;
 
 use crate::compare::execute_payload;
-use crate::harness::checker::Load;
+use crate::harness::checker::{Load, Phase};
 use crate::harness::{
-    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, eventually, user,
+    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, cluster_on, eventually, user,
 };
 use crate::promotion::{await_following, await_primary, in_front_of, set};
 
@@ -84,11 +84,28 @@ fn service(sqluice: &Sqluice, server: &str) -> String {
     row["service"].as_str().expect("a text").to_owned()
 }
 
+/// No other server can show what a transaction has begun to read at one that is out of use.
+fn a_snapshot_ends_with_its_replica(sqluice: &Sqluice, trio: &Trio) {
+    trio.primary().direct().execute("CREATE TABLE test.seen (a INT)");
+    trio.await_replicas();
+    let mut reader = sqluice.login(&Account::new("app", "app").database("test")).expect("the user logs in");
+    reader.execute("START TRANSACTION READ ONLY");
+    reader.execute("SELECT a FROM seen");
+    let replica = session_of(sqluice, &reader)["replica"].as_str().expect("the read ran at a replica").to_owned();
+    let told = sqluice.command(&["drain", &replica, "--dry-run"]).expect_success("sqluice drain --dry-run");
+    assert!(told.contains("transaction"), "{told}");
+    sqluice.command(&["disable", &replica]).expect_success("sqluice disable");
+    let error = reader.query("SELECT a FROM seen").failed();
+    assert_eq!((error.code, &*error.state), (1053, "08S01"), "{error}");
+    sqluice.command(&["enable", &replica]).expect_success("sqluice enable");
+}
+
 fn rolling_restart(flavour: Flavour) {
     let trio = set(flavour);
     trio.servers.iter().for_each(prepare);
     let sqluice = in_front_of(&trio, "manual");
     await_primary(&sqluice, "db1");
+    a_snapshot_ends_with_its_replica(&sqluice, &trio);
     let load = Load::varied(sqluice.address, trio.primary(), CLIENTS);
     let mut keepers = ["app", "other"].map(|user| Keeper::new(&sqluice, user));
     load.await_writes(3);
@@ -148,12 +165,78 @@ fn rolling_restart(flavour: Flavour) {
     let report = load.stop(&trio.servers[1]);
     report.expect_clean(&format!("{flavour:?}: each server restarted under {CLIENTS} clients"));
     assert!(report.errors.is_empty(), "nobody was bound of those");
+    servers_are_shut_down_without_a_word_to_us(&sqluice, &trio);
+}
+
+fn await_end(server: &Server) {
+    eventually("the server has ended", || (!server.is_running()).then_some(()));
+}
+
+/// SHUTDOWN, of a replica and then of the primary, db2: what begins there goes elsewhere or waits, and sessions go on as far
+/// as their server lets them.
+fn servers_are_shut_down_without_a_word_to_us(sqluice: &Sqluice, trio: &Trio) {
+    let is_mariadb = trio.servers[0].flavour.is_mariadb();
+    let load = Load::start(sqluice.address, &trio.servers[1], 10);
+    load.await_writes(3);
+    trio.servers[0].root("SHUTDOWN");
+    sqluice.await_health("db1", "down");
+    load.await_writes(3);
+    await_end(&trio.servers[0]);
+    trio.restart_as_replica(0);
+    await_following(&trio.servers[0], &trio.servers[1]);
+    sqluice.await_servers_up(3);
+
+    let mut idle = Keeper::new(sqluice, "other");
+    trio.servers[1].root(if is_mariadb { "SHUTDOWN WAIT FOR ALL REPLICAS" } else { "SHUTDOWN" });
+    sqluice.await_health("db2", "down");
+    await_end(&trio.servers[1]);
+    sqluice.command(&["switchover", "db3"]).expect_success("sqluice switchover");
+    await_primary(sqluice, "db3");
+    load.await_writes(3);
+    idle.keeps_all();
+    let report = load.stop(&trio.servers[2]);
+    report.expect_clean("a replica and a primary shut down");
+    assert_eq!(report.errors_in(Phase::Login) + report.errors_in(Phase::Read), 0, "whoever comes finds a server");
 }
 
 #[test]
 fn each_server_of_a_set_is_restarted_and_no_client_notices() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         rolling_restart(flavour);
+    }
+}
+
+/// Two static replicas, one of which is drained: a session there that has set something, and one in a transaction.
+#[test]
+fn readers_at_a_replica_leave_for_another_one_with_what_they_have_set() {
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        let server = Server::shared(flavour);
+        // One server under two addresses: they have the same accounts and positions.
+        let body = cluster_on(&[server, server]).replacen("\"127.0.0.1:", "\"localhost:", 1) + &user("app", "app");
+        let sqluice = Start::new(Engine::Epoll, body).run_with_servers_up(2);
+        let mut keepers = [(); 4].map(|()| Keeper::new(&sqluice, "app"));
+        let mut reader = sqluice.login(&Account::new("app", "app").database("test")).expect("app logs in");
+        while session_of(&sqluice, &reader)["server"] != "s1" {
+            reader = sqluice.login(&Account::new("app", "app").database("test")).expect("app logs in");
+        }
+        reader.execute("BEGIN");
+        reader.execute("SELECT 1");
+        let told = sqluice.command(&["drain", "s1", "--dry-run"]).expect_success("sqluice drain --dry-run");
+        assert!(told.contains("2 sessions could leave now, 1 stay") && told.contains("transaction"), "{told}");
+        thread::scope(|scope| {
+            let drained = scope.spawn(|| drain(&sqluice, "s1"));
+            eventually("all others are at s2", || {
+                let at_first = |session: &Value| session["server"] == "s1";
+                let sessions = sqluice.sessions();
+                let mine = Value::from(reader.greeting.connection_id);
+                sessions.iter().filter(|session| at_first(session)).all(|session| session["id"] == mine).then_some(())
+            });
+            keepers.iter_mut().for_each(Keeper::keeps_all);
+            reader.execute("COMMIT");
+            drained.join().expect("the drain comes to its end");
+        });
+        assert_eq!(session_of(&sqluice, &reader)["server"], "s2");
+        assert_eq!(reader.value("SELECT 1"), "1", "{flavour:?}");
     }
 }
 

@@ -167,5 +167,7 @@ fn hash_password_prints_what_a_file_may_hold() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     // SELECT PASSWORD('password') of MariaDB 10.11.
     assert!(text.contains("*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"), "{text}");
+    // CREATE USER … IDENTIFIED VIA ed25519 USING PASSWORD('password') stores this.
+    assert!(text.contains("# password_hash = \""), "{text}");
     assert!(!text.contains("\"password\""), "{text}");
 }

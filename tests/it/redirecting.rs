@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::harness::{
-    Account, Client, Engine, Finished, Flavour, Server, ServerError, Sqluice, Start, client_cli, cluster, cluster_on,
-    eventually, node, on_both_engines, php, python, user,
+    Account, Client, Engine, Finished, Flavour, Reply, Server, ServerError, Sqluice, Start, client_cli, cluster,
+    cluster_on, eventually, node, on_both_engines, php, python, user,
 };
 
 const WORDS: &str = "|This load balancer is in maintenance, please connect to|lb2.example.com:3307";
@@ -244,7 +244,16 @@ fn follower() -> Account<'static> {
 
 /// The `redirect_url` that a login's OK carries.
 fn url_in(client: &Client) -> Option<String> {
-    let text = String::from_utf8_lossy(&client.login_ok);
+    url_of(&client.login_ok)
+}
+
+/// The same of the OK that answers a command.
+fn url_told(reply: &Reply) -> Option<String> {
+    url_of(&reply.packets[0])
+}
+
+fn url_of(ok: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(ok);
     let (_, behind) = text.split_once("redirect_url")?;
     // One byte of length stands before the value.
     let value = behind.get(1..)?.split(|character: char| character.is_control()).next()?;
@@ -261,9 +270,17 @@ fn connectors_that_follow_a_url_are_told_one_and_never_that_of_a_server() {
         let sqluice = Start::new(engine, settings + &cluster(&server) + &user("app", "app")).run_with_servers_up(1);
         let url = |account: &Account<'_>| url_in(&sqluice.login(account).expect("app is let in"));
         assert_eq!((url(&follower()), url(&Account::new("app", "app"))), (None, None));
+        let mut session = sqluice.login(&follower()).expect("app is let in");
+        assert_eq!(url_told(&session.query("SET redirect_url = 'mariadb://elsewhere:2'").ok()), None);
         failover(&sqluice, &["on"]);
         assert_eq!(url(&follower()).as_deref(), Some("mariadb://lb2.example.com:3307"));
         assert_eq!(refusal(sqluice.address).code, 4196);
+        assert_eq!(url_told(&session.query("DO 1").ok()), None, "sessions stay");
+        session.execute("BEGIN");
+        failover(&sqluice, &["on", "--existing", "drain"]);
+        assert_eq!(url_told(&session.query("DO 1").ok()), None, "it is in a transaction");
+        assert_eq!(url_told(&session.query("COMMIT").ok()).as_deref(), Some("mariadb://lb2.example.com:3307"));
+        assert_eq!(session.query("DO 1").failed().code, 4196, "it has not gone");
         let newer = follower().attributes(&[("_client_name", "MariaDB Connector/J"), ("_client_version", "3.5.3")]);
         assert_eq!(sqluice.login(&newer).expect_err("it would fail on a url").code, 4196);
     });

@@ -248,6 +248,7 @@ fn session_variables_never_lock_a_session_out() {
         assert_eq!(session.client.value("SELECT @y + @x"), "8");
         let error = session.client.query("SET no_such_variable = 1").failed();
         assert_eq!(error.code, 1193);
+        session.assert_reads_leave();
         assert_eq!(session.client.value("SELECT COUNT(*) FROM t"), "3");
         session.client.ask(Shape::Single, &[0x1F]).ok();
         session.assert_reads_leave();

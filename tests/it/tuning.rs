@@ -4,29 +4,59 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Finished, run};
+use crate::harness::{Account, Client, Engine, Finished, Flavour, Server, Start, cluster, on_both_engines, run, user};
 
 fn tuning(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning").join(name)
 }
 
+fn read(path: PathBuf) -> String {
+    fs::read_to_string(path).expect("it is there")
+}
+
 /// What systemd complains of in a unit; it may complain of others of the machine, too.
-fn complaints(unit: &str) -> Vec<String> {
+fn complaints(name: &str, unit: &str) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("sqluice.service");
-    // systemd looks for the program that a unit names.
-    fs::write(&path, unit.replace("/usr/bin/sqluice", env!("CARGO_BIN_EXE_sqluice"))).expect("it can be written");
-    let said = run(Command::new("systemd-analyze").arg("verify").arg(path));
+    // systemd looks for the program that a unit names, and for the service of a socket.
+    for (file, text) in [("sqluice.service", &*read(tuning("sqluice.service"))), (name, unit)] {
+        let text = text.replace("/usr/bin/sqluice", env!("CARGO_BIN_EXE_sqluice"));
+        fs::write(folder.path().join(file), text).expect("it can be written");
+    }
+    let said = run(Command::new("systemd-analyze").arg("verify").arg(folder.path().join(name)));
     assert!(said.success, "{said:?}");
-    said.stderr.lines().filter(|line| line.contains("sqluice.service")).map(str::to_owned).collect()
+    said.stderr.lines().filter(|line| line.contains(name)).map(str::to_owned).collect()
 }
 
 #[test]
 fn systemd_understands_every_line_of_the_unit() {
-    let unit = fs::read_to_string(tuning("sqluice.service")).expect("it is there");
-    assert_eq!(complaints(&unit), Vec::<String>::new());
+    for file in ["sqluice.service", "sqluice.socket"] {
+        let unit = read(tuning(file));
+        assert_eq!(complaints(file, &unit), Vec::<String>::new());
+    }
+    let unit = read(tuning("sqluice.service"));
     let wrong = unit.replace("WatchdogSec=30s", "WatchdogSec=soon").replace("ProtectClock=", "ProtectClok=");
-    assert_eq!(complaints(&wrong).len(), 2, "{:?}", complaints(&wrong));
+    let complaints = complaints("sqluice.service", &wrong);
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+}
+
+#[test]
+fn a_client_that_came_before_the_process_is_served_by_it() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine: Engine| {
+        let body = cluster(server) + &user("app", "app");
+        let sqluice = Start::new(engine, body).activated().run_with_servers_up(1);
+        assert!(!sqluice.log().contains("cannot listen"), "the port is not asked for again");
+        // All workers serve the one socket.
+        let mut clients: Vec<Client> = (0..8).map(|_| sqluice.app()).collect();
+        for client in &mut clients {
+            assert_eq!(client.value("SELECT 1"), "1");
+        }
+        let workers: std::collections::BTreeSet<u32> =
+            clients.iter().map(|client| client.greeting.connection_id >> 22).collect();
+        assert!(workers.len() > 1, "{workers:?}");
+        sqluice.command(&["reload"]).expect_success("reload");
+        Client::login(sqluice.address, &Account::new("app", "app")).expect("it listens still").quit();
+    });
 }
 
 #[test]

@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 use super::{
     Credential, Plugin, RsaError, Secret,
     caching_sha2::{self, FAST_OK, FULL_WANTED, KEY_WANTED, MORE_DATA},
+    ed25519,
     native::{self, Digest20},
+    parsec::{self, Stretching},
     rsa::{encrypt_password, with_nul},
 };
 use crate::protocol::{
@@ -27,11 +29,8 @@ use crate::protocol::{
 /// An account of MariaDB may list several plugins, and each but the first is a switch.
 const SWITCHES_MAX: u8 = 4;
 
-/// The plugin of accounts that somebody else judges, like PAM or LDAP.
-const CLEAR_PASSWORD: &[u8] = b"mysql_clear_password";
-
-/// MySQL's plugin without a cache on either side.
-const SHA256_PASSWORD: &[u8] = b"sha256_password";
+/// The plugin by which PAM asks whatever it likes.
+const DIALOG: &[u8] = b"dialog";
 
 /// First byte of a wish for a second factor.
 const NEXT_FACTOR: u8 = 0x02;
@@ -47,17 +46,17 @@ pub struct Login {
     way: Way,
 }
 
-/// How far the exchange of `caching_sha2_password` has come.
+/// What the server's next packet can be, beside OK, ERR and another switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The proof is sent.
+    /// The proof is sent; `caching_sha2_password` may want the password.
     Proved,
     /// The server's key is asked for.
     KeyWanted,
-    /// The same for `sha256_password`, which knows no shorter way.
-    Sha256KeyWanted,
-    /// The password is sent: only OK or ERR can follow.
-    PasswordSent,
+    /// How the key for the signature is made, after this nonce of the server's.
+    StretchingWanted([u8; parsec::NONCE_LENGTH]),
+    /// Nothing else: the password or a signature is sent.
+    Answered,
 }
 
 /// Who could listen on the way to the server.
@@ -99,6 +98,8 @@ pub enum Obstacle {
     UnknownPlugin,
     /// The plugin wants the password in clear.
     WantsCleartext,
+    /// The plugin asks questions that are meant for people.
+    Dialog,
     /// The plugin needs the password, and only a hash of it is known.
     OnlyHashKnown,
     /// The server wants a second factor.
@@ -113,8 +114,17 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Obstacle::UnknownPlugin => "this authentication plugin is not supported",
-            Obstacle::WantsCleartext => "the server wants the password in clear, which is sent only inside TLS",
-            Obstacle::OnlyHashKnown => "the server needs the password, and only a hash of it is known",
+            Obstacle::WantsCleartext => {
+                "the server wants the password in clear, which is sent only inside TLS: write `tls = \"required\"` for it"
+            }
+            Obstacle::Dialog => {
+                "the server asks questions that only a person can answer; with `pam_use_cleartext_plugin=ON` it asks for the \
+                 password alone"
+            }
+            Obstacle::OnlyHashKnown => {
+                "the server needs the password, and only a hash of it is known: let the client use TLS and \
+                 caching_sha2_password, or write `password` or `backend_password`"
+            }
             Obstacle::SeveralFactors => "the account has several authentication factors",
             Obstacle::TooManySwitches => "the server asks for one authentication plugin after the other",
             Obstacle::Rsa(error) => return error.fmt(formatter),
@@ -164,112 +174,130 @@ impl Login {
     fn switch(&mut self, payload: &[u8], credential: &Credential) -> Result<LoginStep, Malformed> {
         let AuthSwitch { plugin: name, data } = AuthSwitch::parse(payload)?;
         let Some(plugin) = Plugin::from_name(&name) else {
-            if name == SHA256_PASSWORD {
-                return self.switch_to_sha256(&data, credential);
-            }
-            if name == CLEAR_PASSWORD && self.way == Way::Private {
-                return Ok(self.switch_to_clear(credential));
-            }
-            let wants_cleartext = name == CLEAR_PASSWORD || name == b"dialog";
-            let why = if wants_cleartext { Obstacle::WantsCleartext } else { Obstacle::UnknownPlugin };
+            let why = if name == DIALOG { Obstacle::Dialog } else { Obstacle::UnknownPlugin };
             return Ok(unanswerable(&name, why));
         };
         if self.switches == SWITCHES_MAX {
             return Ok(unanswerable(&name, Obstacle::TooManySwitches));
         }
-        let salt = Salt::parse(&data)?;
-        let Some(response) = prove(plugin, &salt, credential) else {
-            return Ok(unanswerable(&name, Obstacle::OnlyHashKnown));
-        };
-        let switches = self.switches + 1;
-        *self = Login { plugin, salt, stage: Stage::Proved, switches, way: self.way };
-        Ok(LoginStep::Send(response))
-    }
-
-    /// `mysql_clear_password`: the password as it is, for a server that gives it to somebody else to judge.
-    fn switch_to_clear(&mut self, credential: &Credential) -> LoginStep {
-        if self.switches == SWITCHES_MAX {
-            return unanswerable(CLEAR_PASSWORD, Obstacle::TooManySwitches);
-        }
         self.switches += 1;
-        self.stage = Stage::PasswordSent;
-        match credential {
-            Credential::Cleartext(password) => LoginStep::Send(with_nul(password).expose().to_vec()),
-            Credential::Empty => LoginStep::Send(vec![0]),
-            Credential::NativeStage1(_) => unanswerable(CLEAR_PASSWORD, Obstacle::OnlyHashKnown),
+        self.plugin = plugin;
+        match self.answer(&data, credential) {
+            Ok(answer) => Ok(LoginStep::Send(answer)),
+            Err(Stop::Malformed(malformed)) => Err(malformed),
+            Err(Stop::At(why)) => Ok(unanswerable(&name, why)),
         }
     }
 
-    /// `sha256_password`: the password each time, under the server's key where somebody may listen. MySQL also asks users that it does not know for
-    /// this plugin, now and then, and says only then that it does not know them.
-    fn switch_to_sha256(&mut self, data: &[u8], credential: &Credential) -> Result<LoginStep, Malformed> {
+    /// The answer to what came with a switch to the plugin.
+    fn answer(&mut self, data: &[u8], credential: &Credential) -> Result<Vec<u8>, Stop> {
+        let password = || password_of(credential).ok_or(Obstacle::OnlyHashKnown);
+        match self.plugin {
+            Plugin::NativePassword | Plugin::CachingSha2Password => {
+                self.salt = Salt::parse(data)?;
+                self.stage = Stage::Proved;
+                Ok(prove(self.plugin, &self.salt, credential).ok_or(Obstacle::OnlyHashKnown)?)
+            }
+            Plugin::Sha256Password => {
+                self.salt = Salt::parse(data)?;
+                Ok(self.sha256(password()?))
+            }
+            Plugin::ClearPassword if self.way == Way::Open => Err(Stop::At(Obstacle::WantsCleartext)),
+            Plugin::ClearPassword => Ok(self.in_clear(password()?)),
+            Plugin::Ed25519 => {
+                self.stage = Stage::Answered;
+                Ok(ed25519::sign(password()?, &nonce(data)?).to_vec())
+            }
+            Plugin::Parsec => {
+                password()?;
+                self.stage = Stage::StretchingWanted(nonce(data)?);
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// `sha256_password`: the password each time, under the server's key where somebody may listen. MySQL also asks users that
+    /// it does not know for this plugin, now and then, and says only then that it does not know them.
+    fn sha256(&mut self, password: &[u8]) -> Vec<u8> {
         const KEY_WANTED: u8 = 0x01;
-        if self.switches == SWITCHES_MAX {
-            return Ok(unanswerable(SHA256_PASSWORD, Obstacle::TooManySwitches));
+        if self.way == Way::Private || password.is_empty() {
+            return self.in_clear(password);
         }
-        self.switches += 1;
-        self.salt = Salt::parse(data)?;
-        let answer = match credential {
-            Credential::Cleartext(password) if !password.is_empty() && self.way == Way::Private => {
-                self.stage = Stage::PasswordSent;
-                with_nul(password).expose().to_vec()
-            }
-            Credential::Cleartext(password) if !password.is_empty() => {
-                self.stage = Stage::Sha256KeyWanted;
-                vec![KEY_WANTED]
-            }
-            Credential::Empty | Credential::Cleartext(_) => {
-                self.stage = Stage::PasswordSent;
-                // An empty password is its NUL alone.
-                vec![0]
-            }
-            Credential::NativeStage1(_) => return Ok(unanswerable(SHA256_PASSWORD, Obstacle::OnlyHashKnown)),
-        };
-        Ok(LoginStep::Send(answer))
+        self.stage = Stage::KeyWanted;
+        vec![KEY_WANTED]
     }
 
-    /// The longer exchange of `caching_sha2_password`; `data` is what follows the header byte.
+    /// The password as it is; an empty one is its NUL alone.
+    fn in_clear(&mut self, password: &[u8]) -> Vec<u8> {
+        self.stage = Stage::Answered;
+        with_nul(password).expose().to_vec()
+    }
+
+    /// The longer exchange of plugins that want the password; `data` is what follows the header byte.
     fn more_data(&mut self, data: &[u8], credential: &Credential) -> LoginStep {
-        if let (Stage::Sha256KeyWanted, Credential::Cleartext(password)) = (self.stage, credential) {
-            return self.send_under_key(data, password);
-        }
         let name = self.plugin.name();
-        if self.plugin != Plugin::CachingSha2Password {
-            return LoginStep::Malformed;
-        }
-        match (self.stage, data) {
-            (Stage::Proved, [FAST_OK]) => LoginStep::Wait,
-            (Stage::Proved, [FULL_WANTED]) => match credential {
-                Credential::Cleartext(password) => self.full(password),
-                Credential::Empty | Credential::NativeStage1(_) => unanswerable(name, Obstacle::OnlyHashKnown),
+        match (self.plugin, self.stage, data) {
+            (Plugin::CachingSha2Password, Stage::Proved, [FAST_OK]) => LoginStep::Wait,
+            (Plugin::CachingSha2Password, Stage::Proved, [FULL_WANTED]) => match credential {
+                Credential::Cleartext(password) => LoginStep::Send(self.full(password)),
+                Credential::Empty | Credential::NativeStage1(_) | Credential::NotKnown => {
+                    unanswerable(name, Obstacle::OnlyHashKnown)
+                }
             },
-            (Stage::KeyWanted, pem) => match credential {
+            (_, Stage::KeyWanted, pem) => match credential {
                 Credential::Cleartext(password) => self.send_under_key(pem, password),
-                Credential::Empty | Credential::NativeStage1(_) => unanswerable(name, Obstacle::OnlyHashKnown),
+                Credential::Empty | Credential::NativeStage1(_) | Credential::NotKnown => {
+                    unanswerable(name, Obstacle::OnlyHashKnown)
+                }
             },
-            (Stage::Proved | Stage::Sha256KeyWanted | Stage::PasswordSent, _) => LoginStep::Malformed,
+            (_, Stage::StretchingWanted(nonce), stretching) => self.sign(&nonce, stretching, credential),
+            (_, Stage::Proved | Stage::Answered, _) => LoginStep::Malformed,
         }
     }
 
-    fn full(&mut self, password: &Secret) -> LoginStep {
+    fn full(&mut self, password: &Secret) -> Vec<u8> {
         match self.way {
-            Way::Private => {
-                self.stage = Stage::PasswordSent;
-                LoginStep::Send(with_nul(password).expose().to_vec())
-            }
+            Way::Private => self.in_clear(password.expose()),
             Way::Open => {
                 self.stage = Stage::KeyWanted;
-                LoginStep::Send(vec![KEY_WANTED])
+                vec![KEY_WANTED]
             }
+        }
+    }
+
+    /// The signature of `parsec`, under the key that is made in this way.
+    fn sign(&mut self, nonce: &[u8; parsec::NONCE_LENGTH], stretching: &[u8], credential: &Credential) -> LoginStep {
+        self.stage = Stage::Answered;
+        match (Stretching::parse(stretching), password_of(credential)) {
+            (Some(stretching), Some(password)) => LoginStep::Send(stretching.answer(password, nonce)),
+            (None, _) | (_, None) => LoginStep::Malformed,
         }
     }
 
     fn send_under_key(&mut self, pem: &[u8], password: &Secret) -> LoginStep {
-        self.stage = Stage::PasswordSent;
+        self.stage = Stage::Answered;
         match encrypt_password(pem, password, &self.salt) {
             Ok(ciphertext) => LoginStep::Send(ciphertext),
             Err(error) => unanswerable(self.plugin.name(), Obstacle::Rsa(error)),
         }
+    }
+}
+
+/// Why a switch is not answered.
+enum Stop {
+    Malformed(Malformed),
+    At(Obstacle),
+}
+
+impl From<Malformed> for Stop {
+    fn from(malformed: Malformed) -> Stop {
+        Stop::Malformed(malformed)
+    }
+}
+
+impl From<Obstacle> for Stop {
+    fn from(obstacle: Obstacle) -> Stop {
+        Stop::At(obstacle)
     }
 }
 
@@ -282,22 +310,41 @@ fn second_factor(payload: &[u8]) -> &[u8] {
     payload[1..].split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// The answer of a plugin to a salt; `None` where the credential cannot give it.
+/// The password, where it is known.
+fn password_of(credential: &Credential) -> Option<&[u8]> {
+    match credential {
+        Credential::Empty => Some(&[]),
+        Credential::Cleartext(password) => Some(password.expose()),
+        Credential::NativeStage1(_) | Credential::NotKnown => None,
+    }
+}
+
+/// The 32 bytes that are to be signed. No server ends them with a NUL, and one that does means the same.
+fn nonce(data: &[u8]) -> Result<[u8; 32], Malformed> {
+    let nonce = match data {
+        [nonce @ .., 0] if nonce.len() == 32 => nonce,
+        nonce => nonce,
+    };
+    nonce.try_into().map_err(|_| Malformed { field: "nonce" })
+}
+
+/// The answer of a plugin to a salt; `None` where the credential, or any answer to a salt, cannot give it.
 fn prove(plugin: Plugin, salt: &Salt, credential: &Credential) -> Option<Vec<u8>> {
     match (plugin, credential) {
+        (Plugin::Sha256Password | Plugin::ClearPassword | Plugin::Ed25519 | Plugin::Parsec, _) => None,
         (_, Credential::Empty) => Some(Vec::new()),
         (_, Credential::Cleartext(password)) if password.is_empty() => Some(Vec::new()),
         (Plugin::NativePassword, _) => Some(native::prove(&*native_stage1(credential)?, salt).to_vec()),
         (Plugin::CachingSha2Password, Credential::Cleartext(password)) => {
             Some(caching_sha2::prove(password.expose(), salt).to_vec())
         }
-        (Plugin::CachingSha2Password, Credential::NativeStage1(_)) => None,
+        (Plugin::CachingSha2Password, Credential::NativeStage1(_) | Credential::NotKnown) => None,
     }
 }
 
 fn native_stage1(credential: &Credential) -> Option<Digest20> {
     match credential {
-        Credential::Empty => None,
+        Credential::Empty | Credential::NotKnown => None,
         Credential::Cleartext(password) => Some(native::stage1(password.expose())),
         Credential::NativeStage1(stage1) => stage1.expose().try_into().ok().map(Zeroizing::new),
     }
@@ -389,6 +436,7 @@ mod tests {
             verifier,
             salt: SALT,
             fresh_salt: FRESH,
+            nonce: [0x33; 32],
             client_plugin: Some(plugin.name()),
             response: &response,
             plugin_auth: true,
@@ -462,7 +510,11 @@ mod tests {
             b"mysql_clear_password",
             Obstacle::WantsCleartext,
         );
-        check_unanswerable(&pw, &switch_to(b"client_ed25519", &[1; 32]), b"client_ed25519", Obstacle::UnknownPlugin);
+        check_unanswerable(&pw, &switch_to(b"dialog", b"\x04Password: "), b"dialog", Obstacle::Dialog);
+        check_unanswerable(&pw, &switch_to(b"auth_gssapi_client", b""), b"auth_gssapi_client", Obstacle::UnknownPlugin);
+        for plugin in [&b"client_ed25519"[..], b"parsec"] {
+            check_unanswerable(&stage1("pw"), &switch_to(plugin, &[1; 32]), plugin, Obstacle::OnlyHashKnown);
+        }
         check_unanswerable(&pw, &[0xFE], b"mysql_old_password", Obstacle::UnknownPlugin);
         check_unanswerable(
             &pw,
@@ -505,6 +557,33 @@ mod tests {
         assert_eq!(receive(&mut login, &switch, &Credential::Empty), LoginStep::Send(vec![0]));
         let mut login = start(b"caching_sha2_password", &stage1("secret"));
         assert!(matches!(receive(&mut login, &switch, &stage1("secret")), LoginStep::Unanswerable { .. }));
+    }
+
+    #[test]
+    fn a_nonce_is_signed_under_the_key_of_the_password() {
+        let credential = password("pw");
+        let mut login = start(b"mysql_native_password", &credential);
+        let LoginStep::Send(signature) = receive(&mut login, &switch_to(b"client_ed25519", &[7; 32]), &credential)
+        else {
+            panic!("a signature")
+        };
+        let key = ed25519::public_key(b"pw");
+        assert!(ed25519::is_signature(&signature.try_into().unwrap(), &[7; 32], &key));
+        assert_eq!(receive(&mut login, &[1, 4], &credential), LoginStep::Malformed);
+    }
+
+    #[test]
+    fn parsec_is_told_how_its_key_is_made_before_it_signs() {
+        let credential = password("pw");
+        let stretching = [&b"\x01P\0"[..], &[5; 18]].concat();
+        let mut login = start(b"mysql_native_password", &credential);
+        assert_eq!(receive(&mut login, &stretching, &credential), LoginStep::Malformed, "nobody has asked for it");
+        let mut login = start(b"mysql_native_password", &credential);
+        let step = receive(&mut login, &switch_to(b"parsec", &[7; 32]), &credential);
+        assert_eq!(step, LoginStep::Send(Vec::new()));
+        let expected = Stretching::parse(&stretching[1..]).unwrap().answer(b"pw", &[7; 32]);
+        assert_eq!(receive(&mut login, &stretching, &credential), LoginStep::Send(expected));
+        assert_eq!(receive(&mut login, &stretching, &credential), LoginStep::Malformed, "it is signed once");
     }
 
     #[test]

@@ -9,18 +9,24 @@
 //! Secrets are wiped when dropped, compared in constant time, and never shown by `Debug`.
 
 mod caching_sha2;
+mod crypt;
+mod ed25519;
 mod login;
 mod native;
+mod parsec;
 mod rsa;
 mod secret;
 mod verification;
 mod verifier;
 
+pub use crypt::Crypt;
 pub use login::{Login, LoginStep, Obstacle};
 pub use rsa::{RsaError, RsaKey, encrypt_password};
 pub use secret::Secret;
 pub use verification::{Authenticated, DenyReason, Verification, Verify, VerifyRequest};
-pub use verifier::Verifier;
+pub use verifier::{ParsecKey, Verifier};
+
+use base64::Engine as _;
 
 /// A way to prove a password that is known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,12 +35,29 @@ pub enum Plugin {
     NativePassword,
     /// SHA-256, and the password itself when the server has forgotten the user; MySQL's default.
     CachingSha2Password,
+    /// The password itself each time, inside TLS or under RSA; MySQL's.
+    Sha256Password,
+    /// The password itself, inside TLS: for accounts that somebody else judges, like PAM or LDAP.
+    ClearPassword,
+    /// A signature under a key made of the password; MariaDB's.
+    Ed25519,
+    /// The same under a key that is stretched from it; of MariaDB since 11.6. Answered, but not asked for here.
+    Parsec,
 }
 
 impl Plugin {
+    const ALL: [Plugin; 6] = [
+        Plugin::NativePassword,
+        Plugin::CachingSha2Password,
+        Plugin::Sha256Password,
+        Plugin::ClearPassword,
+        Plugin::Ed25519,
+        Plugin::Parsec,
+    ];
+
     /// The plugin of this name in packets.
     pub fn from_name(name: &[u8]) -> Option<Plugin> {
-        [Plugin::NativePassword, Plugin::CachingSha2Password].into_iter().find(|plugin| plugin.name() == name)
+        Plugin::ALL.into_iter().find(|plugin| plugin.name() == name)
     }
 
     /// The name in packets.
@@ -42,6 +65,10 @@ impl Plugin {
         match self {
             Plugin::NativePassword => b"mysql_native_password",
             Plugin::CachingSha2Password => b"caching_sha2_password",
+            Plugin::Sha256Password => b"sha256_password",
+            Plugin::ClearPassword => b"mysql_clear_password",
+            Plugin::Ed25519 => b"client_ed25519",
+            Plugin::Parsec => b"parsec",
         }
     }
 }
@@ -55,6 +82,8 @@ pub enum Credential {
     Cleartext(Secret),
     /// The single SHA-1 of the password, 20 bytes: answers `mysql_native_password` only.
     NativeStage1(Secret),
+    /// The client signed: nothing that a server would take.
+    NotKnown,
 }
 
 impl Credential {
@@ -62,6 +91,11 @@ impl Credential {
     pub fn of_password(password: Secret) -> Credential {
         if password.is_empty() { Credential::Empty } else { Credential::Cleartext(password) }
     }
+}
+
+/// What `ed25519` of MariaDB stores of a password.
+pub fn stored_by_ed25519(password: &Secret) -> String {
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(ed25519::public_key(password.expose()))
 }
 
 /// Fuzz entry: a client or a server that sends anything gets a next step or an end, never a panic.

@@ -95,7 +95,7 @@ pub fn encrypt_password(pem: &[u8], password: &Secret, salt: &Salt) -> Result<Ve
     let der = from_pem(pem).ok_or(RsaError::PublicKey)?;
     let public = PublicEncryptingKey::from_der(&der).map_err(|_| RsaError::PublicKey)?;
     let key = OaepPublicEncryptingKey::new(public).map_err(|_| RsaError::PublicKey)?;
-    let plaintext = with_nul(password);
+    let plaintext = with_nul(password.expose());
     let plaintext = xor_with_salt(plaintext.expose(), salt);
     let mut ciphertext = vec![0; key.ciphertext_size()];
     let written = key
@@ -107,9 +107,9 @@ pub fn encrypt_password(pem: &[u8], password: &Secret, salt: &Salt) -> Result<Ve
 }
 
 /// The password with its NUL, as it is sent in a full authentication.
-pub(super) fn with_nul(password: &Secret) -> Secret {
+pub(super) fn with_nul(password: &[u8]) -> Secret {
     let mut bytes = Vec::with_capacity(password.len() + 1);
-    bytes.extend_from_slice(password.expose());
+    bytes.extend_from_slice(password);
     bytes.push(0);
     Secret::new(bytes)
 }

@@ -11,16 +11,17 @@ use sha2::{Digest, Sha256};
 use super::{
     Credential, Plugin, RsaKey, Secret, Verifier,
     caching_sha2::{self, FAST_OK, FULL_WANTED, KEY_WANTED, MORE_DATA},
+    ed25519,
     native::{self, Digest20},
     rsa::xor_with_salt,
 };
 use crate::protocol::handshake::{AuthSwitch, Salt};
 
-/// The plugin of a client that sends its password as it is.
-const CLEAR_PASSWORD: &[u8] = b"mysql_clear_password";
-
 /// Bytes of a proof of `caching_sha2_password`.
 const SHA2_PROOF_LENGTH: usize = 32;
+
+/// A client's wish for the public key under `sha256_password`.
+const SHA256_KEY_WANTED: u8 = 0x01;
 
 /// What a client sent to log in, and what it was asked.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ pub struct VerifyRequest<'a> {
     pub salt: Salt,
     /// A salt that was never used, for a switch of plugins.
     pub fresh_salt: Salt,
+    /// Random bytes that were never used, for a switch to a plugin that signs them.
+    pub nonce: [u8; 32],
     /// The plugin that the client opened with.
     pub client_plugin: Option<&'a [u8]>,
     /// The client's answer to `salt`, in the way of `client_plugin`.
@@ -67,20 +70,24 @@ pub enum DenyReason {
     NoPassword,
     /// An answer that the plugin does not know.
     Malformed,
+    /// A server would have to judge the password, and the client can give it only where somebody may listen.
+    NotInPrivate,
+    /// The client can prove its password only in a way that tells nothing by what is known of it.
+    Unprovable,
 }
 
 /// The proof that a client was verified. Only this module makes it.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     credential: Credential,
-    native: Option<NativeProof>,
+    common: Option<Common>,
 }
 
-/// What a password was proved with in the way of `mysql_native_password`.
+/// What client and server both know of a password and of how it was proved, and nobody in between.
 #[derive(Clone, Debug)]
-struct NativeProof {
-    stage2: Digest20,
-    salt: Salt,
+enum Common {
+    Native { stage2: Digest20, salt: Salt },
+    Ed25519 { key: [u8; 32], nonce: [u8; 32] },
 }
 
 impl Authenticated {
@@ -90,12 +97,15 @@ impl Authenticated {
     }
 
     /// What convinces a client of MariaDB that a certificate is ours which nobody has signed: only who knows its password
-    /// can say this of the certificate's fingerprint. Nothing where it did not prove its password in the native way.
+    /// can say this of the certificate's fingerprint. Nothing where it proved its password in another family's way.
     ///
     /// The form is that of the OK packets of MariaDB 11.4 and later.
     pub fn assurance(&self, fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
-        let NativeProof { stage2, salt } = self.native.as_ref()?;
-        let digest = Sha256::new().chain_update(&stage2[..]).chain_update(salt.0).chain_update(fingerprint).finalize();
+        let common = match self.common.as_ref()? {
+            Common::Native { stage2, salt } => Sha256::new().chain_update(&stage2[..]).chain_update(salt.0),
+            Common::Ed25519 { key, nonce } => Sha256::new().chain_update(key).chain_update(nonce),
+        };
+        let digest = common.chain_update(fingerprint).finalize();
         let digits = digest.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
         Some([b"\x01", digits.as_bytes()].concat())
     }
@@ -118,6 +128,8 @@ pub struct Verification {
 enum Stage {
     /// A proof in the way of the plugin that was asked for.
     Proof { plugin: Plugin, salt: Salt },
+    /// A signature of this.
+    Signature { nonce: [u8; 32] },
     /// The password, or the wish for the key to encrypt it with.
     Password { salt: Salt },
     /// The password under our key.
@@ -130,12 +142,9 @@ impl Verification {
     /// Judges what the client opened with.
     pub fn begin(request: VerifyRequest<'_>) -> (Verification, Verify) {
         let mut verification = Verification { stage: Stage::Over, in_private: request.in_private };
-        if request.in_private && !request.force_switch && request.client_plugin == Some(CLEAR_PASSWORD) {
-            return (verification, judge_cleartext(request.response, request.verifier));
-        }
         let plugin = wanted_plugin(&request);
         let next = if needs_switch(&request, plugin) {
-            verification.switch(plugin, request.fresh_salt)
+            verification.switch(plugin, &request)
         } else {
             verification.judge_proof(plugin, request.salt, request.response, request.verifier)
         };
@@ -146,25 +155,38 @@ impl Verification {
     pub fn receive(&mut self, payload: &[u8], verifier: &Verifier, key: &RsaKey) -> Verify {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Proof { plugin, salt } => self.judge_proof(plugin, salt, payload, verifier),
+            Stage::Signature { nonce } => judge_signature(payload, nonce, verifier),
             Stage::Password { .. } if self.in_private && payload != [KEY_WANTED] => judge_cleartext(payload, verifier),
-            Stage::Password { salt } if payload == [KEY_WANTED] => {
-                self.stage = Stage::Ciphertext { salt };
-                Verify::Send([&[MORE_DATA], key.public_key_pem()].concat())
-            }
+            Stage::Password { salt } if payload == [KEY_WANTED] => self.send_key(salt, key),
+            Stage::Password { salt } if payload == [SHA256_KEY_WANTED] => self.send_key(salt, key),
             Stage::Password { salt } | Stage::Ciphertext { salt } => judge_password(payload, salt, verifier, key),
             Stage::Over => Verify::Deny(DenyReason::Malformed),
         }
     }
 
-    fn switch(&mut self, plugin: Plugin, salt: Salt) -> Verify {
-        self.stage = Stage::Proof { plugin, salt };
+    fn send_key(&mut self, salt: Salt, key: &RsaKey) -> Verify {
+        self.stage = Stage::Ciphertext { salt };
+        Verify::Send([&[MORE_DATA], key.public_key_pem()].concat())
+    }
+
+    fn switch(&mut self, plugin: Plugin, request: &VerifyRequest<'_>) -> Verify {
+        let salt = request.fresh_salt;
+        let salted = salt.to_bytes().to_vec();
+        let (stage, data) = match plugin {
+            Plugin::Ed25519 => (Stage::Signature { nonce: request.nonce }, request.nonce.to_vec()),
+            Plugin::Sha256Password | Plugin::ClearPassword => (Stage::Password { salt }, salted),
+            Plugin::NativePassword | Plugin::CachingSha2Password | Plugin::Parsec => {
+                (Stage::Proof { plugin, salt }, salted)
+            }
+        };
+        self.stage = stage;
         let mut payload = Vec::new();
-        AuthSwitch { plugin: plugin.name().to_vec(), data: salt.to_bytes().to_vec() }.encode(&mut payload);
+        AuthSwitch { plugin: plugin.name().to_vec(), data }.encode(&mut payload);
         Verify::Send(payload)
     }
 
     fn judge_proof(&mut self, plugin: Plugin, salt: Salt, response: &[u8], verifier: &Verifier) -> Verify {
-        // For an empty password caching_sha2_password sends its NUL alone.
+        // For an empty password MySQL's plugins send its NUL alone.
         if response.is_empty() || response == [0] {
             return judge_no_password(verifier);
         }
@@ -174,22 +196,42 @@ impl Verification {
                 Verify::Deny(DenyReason::Malformed)
             }
             (Plugin::CachingSha2Password, Verifier::Cleartext(password)) => judge_sha2(response, salt, password),
-            (Plugin::CachingSha2Password, Verifier::DoubleSha1(_)) => {
+            (Plugin::CachingSha2Password, Verifier::ByServer(Some(accepted)))
+                if caching_sha2::is_proof(response, accepted.expose(), &salt) =>
+            {
+                judge_sha2(response, salt, accepted)
+            }
+            // What is given to be judged by a server must have been asked for where nobody listens or pretends.
+            (Plugin::CachingSha2Password, Verifier::ByServer(_)) if !self.in_private => {
+                Verify::Deny(DenyReason::NotInPrivate)
+            }
+            (Plugin::CachingSha2Password, _) => {
                 self.stage = Stage::Password { salt };
                 Verify::Send(vec![MORE_DATA, FULL_WANTED])
             }
+            (Plugin::Sha256Password | Plugin::ClearPassword, _) => judge_cleartext(response, verifier),
+            // Asked for with a switch only, and answered in a stage of its own.
+            (Plugin::Ed25519 | Plugin::Parsec, _) => Verify::Deny(DenyReason::Malformed),
         }
     }
 }
 
 /// The plugin in whose way this client must prove its password.
 fn wanted_plugin(request: &VerifyRequest<'_>) -> Plugin {
-    let named = request.client_plugin.and_then(Plugin::from_name);
-    match (request.verifier, named) {
-        _ if !request.plugin_auth => Plugin::NativePassword,
-        (Verifier::Cleartext(_), Some(named)) => named,
-        _ if request.learn_cleartext => Plugin::CachingSha2Password,
-        _ => Plugin::NativePassword,
+    use Plugin::{CachingSha2Password, ClearPassword, Ed25519, NativePassword, Sha256Password};
+    let is_known = matches!(request.verifier, Verifier::Cleartext(_));
+    let is_by_server = matches!(request.verifier, Verifier::ByServer(_));
+    match request.client_plugin.and_then(Plugin::from_name) {
+        _ if !request.plugin_auth => NativePassword,
+        // Who gives the password can be judged by whatever is known of it, and logged in anywhere.
+        Some(Sha256Password) if request.in_private || !is_by_server => Sha256Password,
+        Some(ClearPassword) if request.in_private => ClearPassword,
+        // MySQL's own clients of 9.0 and later name this one, and have no native one to switch to.
+        Some(CachingSha2Password) if request.in_private => CachingSha2Password,
+        Some(named @ (NativePassword | CachingSha2Password | Ed25519)) if is_known => named,
+        _ if request.learn_cleartext => CachingSha2Password,
+        _ if is_known => NativePassword,
+        _ => request.verifier.own_plugin().unwrap_or(CachingSha2Password),
     }
 }
 
@@ -197,39 +239,68 @@ fn needs_switch(request: &VerifyRequest<'_>, wanted: Plugin) -> bool {
     let named = request.client_plugin.and_then(Plugin::from_name);
     // A client whose plugin is not the greeting's did not look at the salt, and sends nothing whether it has a
     // password or not.
-    let may_lack_salt = request.response.is_empty() && !is_without_password(request.verifier);
-    request.plugin_auth && (request.force_switch || named != Some(wanted) || may_lack_salt)
-}
-
-fn is_without_password(verifier: &Verifier) -> bool {
-    match verifier {
-        Verifier::Cleartext(password) => password.is_empty(),
-        Verifier::DoubleSha1(_) => false,
-    }
+    let may_lack_salt = request.response.is_empty() && !request.verifier.is_without_password();
+    // What these answer to is not in the greeting: a nonce, or a key that the salt hides the password under.
+    let is_begun_by_switch = match wanted {
+        Plugin::Ed25519 => true,
+        Plugin::Sha256Password => !request.in_private,
+        Plugin::NativePassword | Plugin::CachingSha2Password | Plugin::ClearPassword | Plugin::Parsec => false,
+    };
+    let is_answered = named == Some(wanted) && !may_lack_salt && !is_begun_by_switch;
+    request.plugin_auth && (request.force_switch || !is_answered)
 }
 
 fn judge_no_password(verifier: &Verifier) -> Verify {
-    if is_without_password(verifier) {
+    if verifier.is_without_password() {
         return accept(Credential::Empty);
     }
     Verify::Deny(DenyReason::NoPassword)
+}
+
+/// Judges a signature of `client_ed25519`.
+fn judge_signature(response: &[u8], nonce: [u8; 32], verifier: &Verifier) -> Verify {
+    if response.is_empty() {
+        return judge_no_password(verifier);
+    }
+    let Ok(signature) = response.try_into() else {
+        return Verify::Deny(DenyReason::Malformed);
+    };
+    let (key, credential) = match verifier {
+        Verifier::Cleartext(password) => {
+            (ed25519::public_key(password.expose()), Credential::of_password(password.clone()))
+        }
+        Verifier::Ed25519(key) => (*key, Credential::NotKnown),
+        Verifier::DoubleSha1(_) | Verifier::Sha256Crypt(_) | Verifier::Parsec(_) | Verifier::ByServer(_) => {
+            return Verify::Deny(DenyReason::Malformed);
+        }
+    };
+    if !ed25519::is_signature(signature, &nonce, &key) {
+        return Verify::Deny(DenyReason::WrongPassword);
+    }
+    Verify::Accept(Authenticated { credential, common: Some(Common::Ed25519 { key, nonce }) })
 }
 
 fn judge_native(response: &[u8], salt: Salt, verifier: &Verifier) -> Verify {
     let Ok(proof) = response.try_into() else {
         return Verify::Deny(DenyReason::Malformed);
     };
-    let stage2 = match verifier {
-        Verifier::Cleartext(password) => *native::stage2(password.expose()),
-        Verifier::DoubleSha1(stage2) => *stage2,
+    let (stage2, password) = match verifier {
+        Verifier::Cleartext(password) => (*native::stage2(password.expose()), Some(password)),
+        Verifier::DoubleSha1(stage2) => (*stage2, None),
+        // A client without plugins cannot be asked for more.
+        Verifier::Ed25519(_) | Verifier::Sha256Crypt(_) | Verifier::Parsec(_) | Verifier::ByServer(_) => {
+            return Verify::Deny(DenyReason::Unprovable);
+        }
     };
-    let credential = match (native::stage1_of_proof(proof, &salt, &stage2), verifier) {
-        (Some(_), Verifier::Cleartext(password)) => Credential::of_password(password.clone()),
-        (Some(stage1), Verifier::DoubleSha1(_)) => Credential::NativeStage1(Secret::new(*stage1)),
-        (None, _) => return Verify::Deny(DenyReason::WrongPassword),
+    let Some(stage1) = native::stage1_of_proof(proof, &salt, &stage2) else {
+        return Verify::Deny(DenyReason::WrongPassword);
     };
-    let native = Some(NativeProof { stage2: Digest20::new(stage2), salt });
-    Verify::Accept(Authenticated { credential, native })
+    let credential = match password {
+        Some(password) => Credential::of_password(password.clone()),
+        None => Credential::NativeStage1(Secret::new(*stage1)),
+    };
+    let common = Some(Common::Native { stage2: Digest20::new(stage2), salt });
+    Verify::Accept(Authenticated { credential, common })
 }
 
 fn judge_sha2(response: &[u8], salt: Salt, password: &Secret) -> Verify {
@@ -237,7 +308,7 @@ fn judge_sha2(response: &[u8], salt: Salt, password: &Secret) -> Verify {
         return Verify::Deny(DenyReason::WrongPassword);
     }
     let credential = Credential::of_password(password.clone());
-    Verify::SendThenAccept(vec![MORE_DATA, FAST_OK], Authenticated { credential, native: None })
+    Verify::SendThenAccept(vec![MORE_DATA, FAST_OK], Authenticated { credential, common: None })
 }
 
 /// Judges the password itself: under our key, or in clear from a client that trusts its way to us.
@@ -257,18 +328,14 @@ fn judge_cleartext(plaintext: &[u8], verifier: &Verifier) -> Verify {
         return Verify::Deny(DenyReason::Malformed);
     };
     let password = Secret::new(password);
-    let is_right = match verifier {
-        Verifier::Cleartext(expected) => *expected == password,
-        Verifier::DoubleSha1(expected) => Secret::new(*native::stage2(password.expose())) == Secret::new(*expected),
-    };
-    if !is_right {
+    if !verifier.is_of(&password) {
         return Verify::Deny(DenyReason::WrongPassword);
     }
     accept(Credential::of_password(password))
 }
 
 fn accept(credential: Credential) -> Verify {
-    Verify::Accept(Authenticated { credential, native: None })
+    Verify::Accept(Authenticated { credential, common: None })
 }
 
 /// Feeds a client's packets, and sees that none of them is let in against a verifier that nothing matches.
@@ -284,6 +351,7 @@ pub(super) fn fuzz_verification(bytes: &[u8]) {
         verifier: &verifier,
         salt: Salt([1; 20]),
         fresh_salt: Salt([2; 20]),
+        nonce: [3; 32],
         client_plugin: [None, Some(&b"mysql_native_password"[..]), Some(b"caching_sha2_password"), Some(b"x")]
             [usize::from(plugin & 3)],
         response: packets.next().unwrap_or_default(),
@@ -309,8 +377,12 @@ mod tests {
 
     const SALT: Salt = Salt([0x11; 20]);
     const FRESH: Salt = Salt([0x22; 20]);
+    const NONCE: [u8; 32] = [0x33; 32];
     const NATIVE: &[u8] = b"mysql_native_password";
     const SHA2: &[u8] = b"caching_sha2_password";
+    const ED25519: &[u8] = b"client_ed25519";
+    const SHA256: &[u8] = b"sha256_password";
+    const CLEAR: &[u8] = b"mysql_clear_password";
 
     fn cleartext(password: &str) -> Verifier {
         Verifier::Cleartext(Secret::new(password))
@@ -325,6 +397,7 @@ mod tests {
             verifier,
             salt: SALT,
             fresh_salt: FRESH,
+            nonce: NONCE,
             client_plugin: Some(plugin),
             response,
             plugin_auth: true,
@@ -338,6 +411,9 @@ mod tests {
         match Plugin::from_name(plugin).unwrap() {
             Plugin::NativePassword => native::prove(&native::stage1(password.as_bytes()), &salt).to_vec(),
             Plugin::CachingSha2Password => caching_sha2::prove(password.as_bytes(), &salt).to_vec(),
+            Plugin::Sha256Password => vec![SHA256_KEY_WANTED],
+            Plugin::ClearPassword => [password.as_bytes(), &[0]].concat(),
+            Plugin::Ed25519 | Plugin::Parsec => Vec::new(),
         }
     }
 
@@ -374,8 +450,12 @@ mod tests {
                 [0xFE, ..] => {
                     let switch = AuthSwitch::parse(&payload).unwrap();
                     said.push(format!("switch to {}", switch.plugin.escape_ascii()));
-                    salt = Salt::parse(&switch.data).unwrap();
-                    prove(&switch.plugin, password, salt)
+                    if switch.plugin == ED25519 {
+                        ed25519::sign(password.as_bytes(), &switch.data).to_vec()
+                    } else {
+                        salt = Salt::parse(&switch.data).unwrap();
+                        prove(&switch.plugin, password, salt)
+                    }
                 }
                 [MORE_DATA, FULL_WANTED] => {
                     said.push("full".to_owned());
@@ -396,6 +476,7 @@ mod tests {
             Credential::Empty => "empty",
             Credential::Cleartext(_) => "cleartext",
             Credential::NativeStage1(_) => "stage 1",
+            Credential::NotKnown => "nothing",
         }
     }
 
@@ -439,6 +520,97 @@ mod tests {
         check(learn, &double_sha1("right"), SHA2, &["full", "key", "accept cleartext"]);
         let expected = ["switch to caching_sha2_password", "full", "key", "accept cleartext"];
         check(learn, &double_sha1("right"), NATIVE, &expected);
+    }
+
+    #[test]
+    fn a_signature_is_asked_for_by_a_nonce_of_its_own() {
+        let switched = "switch to client_ed25519";
+        check(|_| (), &cleartext("right"), ED25519, &[switched, "accept cleartext"]);
+        let key = Verifier::Ed25519(ed25519::public_key(b"right"));
+        check(|_| (), &key, ED25519, &[switched, "accept nothing"]);
+        check(|_| (), &key, NATIVE, &[switched, "accept nothing"]);
+        // Where the servers need the password, a signature is of no use.
+        let learn = |request: &mut VerifyRequest<'_>| request.learn_cleartext = true;
+        let full = ["switch to caching_sha2_password", "full", "key", "accept cleartext"];
+        check(learn, &key, ED25519, &full);
+    }
+
+    #[test]
+    fn a_client_of_sha256_password_gives_its_password_in_whatever_way_is_safe() {
+        let hash = double_sha1("right");
+        check(|_| (), &hash, SHA256, &["switch to sha256_password", "key", "accept cleartext"]);
+        check(|_| (), &cleartext("right"), SHA256, &["switch to sha256_password", "key", "accept cleartext"]);
+        let judged = |plugin, response: &[u8]| {
+            let request = VerifyRequest { in_private: true, ..request(&hash, plugin, response) };
+            match Verification::begin(request).1 {
+                Verify::Accept(proven) => proven.into_credential() == password("right"),
+                Verify::Deny(DenyReason::WrongPassword) => false,
+                other => panic!("{other:?}"),
+            }
+        };
+        for plugin in [SHA256, CLEAR] {
+            assert!(judged(plugin, b"right\0"));
+            assert!(!judged(plugin, b"wrong\0"));
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_asked_for_in_clear_where_somebody_may_listen() {
+        check(|_| (), &cleartext("right"), CLEAR, &["switch to mysql_native_password", "accept cleartext"]);
+        check(|_| (), &double_sha1("right"), CLEAR, &["switch to mysql_native_password", "accept stage 1"]);
+    }
+
+    #[test]
+    fn inside_tls_a_client_of_caching_sha2_password_is_not_asked_for_another_plugin() {
+        let hash = double_sha1("right");
+        let proof = prove(SHA2, "right", SALT);
+        let request = VerifyRequest { in_private: true, ..request(&hash, SHA2, &proof) };
+        let (mut verification, next) = Verification::begin(request);
+        assert!(matches!(next, Verify::Send(payload) if payload == [MORE_DATA, FULL_WANTED]));
+        let Verify::Accept(proven) = verification.receive(b"right\0", &hash, &KEY) else { panic!("not accepted") };
+        assert_eq!(proven.into_credential(), password("right"));
+    }
+
+    #[test]
+    fn what_only_the_password_tells_is_asked_for_as_the_password() {
+        let stored = "$A$00A$ssssssssssssssssssss5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+        let crypt = Verifier::parse_hash(stored).unwrap();
+        let proof = prove(NATIVE, "right", SALT);
+        let (_, next) = Verification::begin(request(&crypt, NATIVE, &proof));
+        assert!(matches!(next, Verify::Send(payload) if payload.starts_with(b"\xFEcaching_sha2_password\0")));
+        let old = VerifyRequest { plugin_auth: false, client_plugin: None, ..request(&crypt, NATIVE, &proof) };
+        assert!(matches!(Verification::begin(old).1, Verify::Deny(DenyReason::Unprovable)));
+    }
+
+    #[test]
+    fn what_a_server_is_to_judge_is_given_inside_tls_only() {
+        let unknown = Verifier::ByServer(None);
+        let known = Verifier::ByServer(Some(Secret::new("right")));
+        let begin = |verifier: &Verifier, typed, in_private| {
+            let proof = prove(SHA2, typed, SALT);
+            Verification::begin(VerifyRequest { in_private, ..request(verifier, SHA2, &proof) })
+        };
+        for (verifier, typed) in [(&unknown, "right"), (&known, "changed")] {
+            assert!(matches!(begin(verifier, typed, false).1, Verify::Deny(DenyReason::NotInPrivate)));
+            let (mut verification, next) = begin(verifier, typed, true);
+            assert!(matches!(next, Verify::Send(payload) if payload == [MORE_DATA, FULL_WANTED]));
+            let given = [typed.as_bytes(), &[0]].concat();
+            let Verify::Accept(proven) = verification.receive(&given, verifier, &KEY) else { panic!("not accepted") };
+            assert_eq!(proven.into_credential(), password(typed));
+        }
+        let (mut verification, _) = begin(&unknown, "right", true);
+        let next = verification.receive(&[0], &unknown, &KEY);
+        assert!(matches!(next, Verify::Deny(DenyReason::WrongPassword)), "nobody is let in by our host's name");
+        for in_private in [false, true] {
+            let Verify::SendThenAccept(_, proven) = begin(&known, "right", in_private).1 else {
+                panic!("not accepted")
+            };
+            assert_eq!(proven.into_credential(), password("right"));
+        }
+        for plugin in [SHA256, CLEAR, NATIVE, ED25519] {
+            let (_, next) = Verification::begin(request(&unknown, plugin, b""));
+            assert!(matches!(next, Verify::Send(payload) if payload.starts_with(b"\xFEcaching_sha2_password\0")));
+        }
     }
 
     #[test]

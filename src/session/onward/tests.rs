@@ -15,13 +15,17 @@ use crate::{
     topology::{Existing, Redirect, RoutingTable},
 };
 
-/// Clients are sent to `lb2:3307`, followers by its address alone.
+/// New clients are sent to `lb2:3307`, followers by its address alone.
 fn redirecting(redirect_url: RedirectUrl) -> RoutingTable {
+    redirecting_with(redirect_url, Existing::Stay)
+}
+
+fn redirecting_with(redirect_url: RedirectUrl, existing: Existing) -> RoutingTable {
     let mut beliefs = beliefs(&server_greeting());
     let mut settings =
         beliefs.config().instant_failover.commanded(RedirectMode::On, Target::new("lb2", 3307)).expect("a target");
     settings.redirect_url = redirect_url;
-    beliefs.redirect(Redirect::commanded(settings, Existing::Stay));
+    beliefs.redirect(Redirect::commanded(settings, existing));
     beliefs.table()
 }
 
@@ -143,4 +147,77 @@ fn who_is_lent_a_connection_at_once_is_told_all_the_same() {
         }
     }
     assert_eq!(told(&stage.take_client()).as_deref(), Some("mariadb://lb2:3307"));
+}
+
+/// A follower that works here, until its balancer says that sessions are to leave.
+fn recalled(user: &str) -> Stage {
+    let mut stage = follower(table());
+    logs_in(&mut stage, user, None);
+    stage.table = redirecting_with(RedirectUrl::Followers, Existing::Leave);
+    stage.tell(Input::Recall);
+    assert_eq!(stage.take_client(), b"", "nothing is said unasked");
+    stage
+}
+
+/// A command that the server answers with an OK: what the client hears.
+fn says(stage: &mut Stage, text: &str, status: StatusFlags, trackers: &[u8]) -> Vec<u8> {
+    stage.show(Side::Client, &query(text));
+    let trackers = (!trackers.is_empty()).then(|| trackers.to_vec());
+    let mut payload = Vec::new();
+    OkPacket { status, trackers, ..OkPacket::default() }.encode(OK_HEADER, SERVER_CAPABILITIES, &mut payload);
+    stage.show(Side::Server, &packet(1, &payload));
+    stage.take_server();
+    stage.take_client()
+}
+
+const IN_TRANSACTION: StatusFlags = StatusFlags(StatusFlags::AUTOCOMMIT.0 | StatusFlags::IN_TRANS.0);
+
+#[test]
+fn a_recalled_follower_hears_where_to_go_with_the_next_ok_outside_a_transaction_and_then_no_more() {
+    for cut in [usize::MAX, 1, 5] {
+        let mut stage = recalled("app");
+        stage.cut = cut;
+        stage.show(Side::Client, &query("SELECT a FROM t"));
+        stage.show(Side::Server, &result());
+        assert_eq!(stage.take_client(), result(), "rows are not touched");
+        assert_eq!(told(&says(&mut stage, "BEGIN", IN_TRANSACTION, b"")), None);
+        let more = StatusFlags::AUTOCOMMIT | StatusFlags::MORE_RESULTS;
+        assert_eq!(told(&says(&mut stage, "COMMIT; DO 1", more, b"")), None);
+        stage.show(Side::Server, &packet(2, &ok(StatusFlags::AUTOCOMMIT)));
+        assert_eq!(told(&stage.take_client()).as_deref(), Some("mariadb://lb2:3307"));
+        assert_eq!(stage.ending(), None, "going there is up to the client");
+        stage.show(Side::Client, &query("DO 2"));
+        assert_eq!(error_of(&stage.take_client()).1, 4196, "it has not gone");
+    }
+}
+
+#[test]
+fn a_follower_that_is_kept_before_it_heard_anything_hears_nothing() {
+    let mut stage = recalled("app");
+    stage.table = table();
+    stage.tell(Input::Recall);
+    for _ in 0..2 {
+        assert_eq!(told(&says(&mut stage, "DO 1", StatusFlags::AUTOCOMMIT, b"")), None);
+    }
+}
+
+#[test]
+fn what_a_session_sets_of_redirects_itself_leads_nowhere() {
+    let mut of_server = Vec::new();
+    session_track::append_variable(&mut of_server, REDIRECT_URL, b"");
+    let mut trackers = Vec::new();
+    session_track::append_variable(&mut trackers, REDIRECT_URL, b"mariadb://elsewhere:1");
+    session_track::append_variable(&mut trackers, b"autocommit", b"ON");
+    let mut stage = follower(table());
+    logs_in(&mut stage, "app", Some(&of_server));
+    let heard = says(
+        &mut stage,
+        "SET redirect_url = 'mariadb://elsewhere:1', autocommit = 1",
+        StatusFlags::AUTOCOMMIT,
+        &trackers,
+    );
+    let ok = OkPacket::parse(&heard[HEADER_LENGTH..], SERVER_CAPABILITIES).expect("an OK");
+    let mut kept = Vec::new();
+    session_track::append_variable(&mut kept, b"autocommit", b"ON");
+    assert_eq!(ok.trackers, Some(kept));
 }

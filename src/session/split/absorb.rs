@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     super::Side,
-    Home, Kind, Split,
+    Home, Kind, RowCount, Split,
     conditions::Conditions,
     plan::{TOLD_BY_TEXT, text_of},
 };
@@ -179,11 +179,11 @@ impl Split {
             // It leaves conditions, and no count of rows.
             Kind::Prepare(_) => {}
             // FOUND_ROWS() is still that of the query.
-            Kind::Fetch => (self.last, self.last_counts_none) = (at, true),
+            Kind::Fetch => (self.last, self.last_count) = (at, RowCount::OfQuery),
             Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
-                self.last = at;
-                self.last_counts_none = end.has_rows || end.error.is_some();
-                if end.error.is_none() && !self.current.keeps_found_rows {
+                (self.last, self.last_count) = (at, self.row_count(end));
+                let keeps_found_rows = self.current.keeps_found_rows || matches!(self.current.kind, Kind::Reset);
+                if end.error.is_none() && !keeps_found_rows {
                     self.found = at;
                 }
             }
@@ -197,13 +197,27 @@ impl Split {
         }
     }
 
+    fn row_count(&self, end: ReplyEnd) -> RowCount {
+        match self.current.classification.reason {
+            _ if end.has_rows || end.error.is_some() => RowCount::OfQuery,
+            Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty
+                if self.current.classification.statements == 1 =>
+            {
+                RowCount::Zero
+            }
+            _ => RowCount::Some,
+        }
+    }
+
     /// A command that is no statement was answered: the count of rows is its own, as is the error if it failed.
     fn note_command(&mut self, end: ReplyEnd) {
         let is_plain_text = end.status.is_none() && end.error.is_none();
         if is_plain_text {
             return;
         }
-        (self.last, self.last_counts_none) = (self.current.at, false);
+        let is_like_query = end.error.is_some() || self.current.ends_like_query;
+        let count = if is_like_query { RowCount::OfQuery } else { RowCount::Zero };
+        (self.last, self.last_count) = (self.current.at, count);
         match end.error {
             Some(_) => {
                 self.conditions.left(self.current.at, true);
@@ -233,8 +247,8 @@ impl Split {
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
-            // Some of several settings may hold.
-            Some(_) if effects.intersects(SETTINGS) => self.pins.hidden(),
+            Some(_) if effects.intersects(SETTINGS) && !self.sets_one_thing() => self.pins.hidden(),
+            Some(_) if effects.intersects(SETTINGS) => {}
             Some(_) if effects.intersects(Effects::ANYTHING) || self.current.classification.statements > 1 => {
                 self.pins.executed(effects);
                 self.pins.hidden();
@@ -272,6 +286,15 @@ impl Split {
             let is_for_next = is_done && effects.contains(Effects::NEXT_TRANSACTION);
             self.pins.transaction(is_for_next, status.contains(StatusFlags::IN_TRANS), has_ended);
         }
+    }
+
+    /// Of several settings some hold though the statement failed; one alone that failed was not set.
+    fn sets_one_thing(&self) -> bool {
+        let Classification { effects, statements, .. } = self.current.classification;
+        let runs_more = effects.intersects(HIDDEN.with(Effects::COMPUTED_VARIABLES));
+        let is_plain = statements == 1 && effects.intersects(TOLD_BY_TEXT) && !runs_more;
+        let text = if is_plain { self.executed_text() } else { None };
+        text.is_some_and(|text| sql::is_one_assignment(&text, self.reading))
     }
 
     /// Locks that a statement took or released.
@@ -426,10 +449,21 @@ impl Split {
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         match self.home {
+            Home::Telling(_) | Home::Silent(_) | Home::Returned | Home::Owing(_)
+                if self.keeps_found_rows_at_reset() =>
+            {
+                self.journal.await_baseline();
+                self.home = Home::Silent(self.tells_by_itself.clone());
+            }
             Home::Telling(_) | Home::Silent(_) | Home::Returned | Home::Owing(_) => self.home = Home::Unknown,
             Home::Unknown | Home::Unable => {}
         }
         After::Reset
+    }
+
+    /// FOUND_ROWS() of home's last query outlives a reset.
+    fn keeps_found_rows_at_reset(&self) -> bool {
+        self.found == Side::Server && !self.gives_home_back()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::protocol::{statement::StatementId, status::StatusFlags};
 
 use super::{
     super::Side,
-    Home, Split, Tracking,
+    Home, RowCount, Split, Tracking,
     chore::{Answer, Chore, Unsayable},
     lent::Lent,
     trackers::is_on,
@@ -24,6 +24,10 @@ impl Split {
     ) -> Result<(), Unsayable> {
         match (chore, answer) {
             (Chore::HomeValues, Answer::Row(values)) => self.learn_home(values),
+            (Chore::HomeChanges, Answer::Row(values)) if self.journal.awaits_baseline() => {
+                let values = values.into_iter().map(Option::unwrap_or_default);
+                self.journal.set_baseline(Values::new(self.family, values));
+            }
             (Chore::HomeChanges, Answer::Row(values)) => self.learn_unseen(values),
             (Chore::HomeChanges, _) => self.pins.hidden(),
             (Chore::Tracking, Answer::Done) => {
@@ -38,11 +42,16 @@ impl Split {
             (Chore::ReturnTracking, _) if matches!(self.home, Home::Owing(_)) => self.tracking_returned(),
             // Most likely somebody killed it. The command finds our own values, as any command that hides what it does.
             (Chore::ReturnTracking, _) => self.current.is_about_tracking = false,
-            (Chore::Ping, _) => {}
+            (Chore::Ping, _) => {
+                if std::mem::take(&mut self.owes_count) {
+                    self.last_count = RowCount::Zero;
+                }
+            }
             (Chore::RollBack, _) => self.rolled_back(),
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
-                (self.last, self.found, self.last_counts_none) = (Side::Server, Side::Server, true);
+                self.owes_count = self.asks_of_both_servers();
+                (self.last, self.found, self.last_count) = (Side::Server, Side::Server, RowCount::OfQuery);
                 self.conditions.repeated();
                 self.note_schema_of_repetition();
                 self.home_caught_up();
@@ -150,6 +159,7 @@ impl Split {
         }
         let tracking = Tracking { variables, schema: is_on(&schema), state_change: is_on(&state_change), gtids };
         self.journal.set_baseline(Values::new(self.family, values));
+        self.tells_by_itself = tracking.clone();
         self.home = Home::Silent(tracking);
     }
 

@@ -7,7 +7,7 @@ use crate::{
 
 use super::{
     super::{Side, Surroundings},
-    Home, Kind, Split,
+    Home, Kind, RowCount, Split,
     execution::Execution,
     plan::OF_THE_LAST,
     statements::Definitions,
@@ -157,7 +157,7 @@ impl Split {
     pub(super) fn last_for(&self, needs: Needs) -> Side {
         match needs {
             needs if needs.contains(Needs::WARNINGS) => self.conditions.at(),
-            needs if needs.contains(Needs::ROW_COUNT) && !self.last_counts_none => self.last,
+            needs if needs.contains(Needs::ROW_COUNT) && self.last_count != RowCount::OfQuery => self.last,
             needs if needs.contains(Needs::FOUND_ROWS) => self.found,
             _ => self.last,
         }

@@ -51,6 +51,8 @@ pub(super) struct Journal {
     schema: Option<Vec<u8>>,
     /// The variables that are compared, as the home server had them when the session began.
     baseline: Option<Values>,
+    /// It may have given them other values to the session when that was reset.
+    awaits_baseline: bool,
     /// The session is as COM_RESET_CONNECTION left it: with the server's own character sets in place of the login's, which
     /// may have the same names.
     was_reset: bool,
@@ -102,6 +104,7 @@ impl Journal {
     pub(super) fn set_baseline(&mut self, values: Values) {
         self.finds_last_insert = values.of(AUTO_IS_NULL).is_some_and(is_on);
         self.baseline = Some(values);
+        self.awaits_baseline = false;
         self.version += 1;
         self.meaning += 1;
     }
@@ -111,6 +114,15 @@ impl Journal {
         let (schema, baseline) = (self.schema.take(), std::mem::take(&mut self.baseline));
         let (version, meaning) = (self.version + 1, self.meaning + 1);
         *self = Journal { schema, baseline, version, meaning, was_reset: true, ..Journal::default() };
+    }
+
+    /// Home will be asked for its values later: until then nobody knows those that nobody has set.
+    pub(super) fn await_baseline(&mut self) {
+        self.awaits_baseline = true;
+    }
+
+    pub(super) fn awaits_baseline(&self) -> bool {
+        self.awaits_baseline
     }
 
     /// Whether a connection that has just been logged in is another than home's for want of a reset.
@@ -329,7 +341,7 @@ impl Journal {
             Some(names) if name == b"character_set_client" || name == b"character_set_connection" => {
                 Some(&names.charset)
             }
-            Some(_) | None => self.baseline.as_ref()?.of(name),
+            Some(_) | None => self.baseline.as_ref().filter(|_| !self.awaits_baseline)?.of(name),
         }
     }
 

@@ -7,6 +7,7 @@
 //! for one, as long as any command may.
 
 use crate::{
+    config::Mobility,
     protocol::status::StatusFlags,
     session::{Ending, Output, ServerFacts, Session, State, Surroundings, errors},
     topology::{RoutingTable, ServerId},
@@ -39,6 +40,19 @@ pub(super) struct Leaving {
     is_unasked: bool,
     /// The journal's version that no other server took on.
     refused: Option<u32>,
+    /// Nobody can tell whether any other server has what the session wrote.
+    is_unprovable: bool,
+}
+
+/// What a session that is to leave its home may hope for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prospect {
+    /// There is no other server now.
+    NoOther,
+    /// No other server can be shown to have what the session wrote.
+    Unprovable,
+    /// Another server may take it on.
+    Fair,
 }
 
 /// The home that a session goes back to, unless it arrives at another one.
@@ -70,6 +84,11 @@ impl Split {
         (leaving.aside.is_some() && !leaving.is_proven).then_some(Next::Say(Chore::Proof))
     }
 
+    /// Whether the client may still ask what its last statement left on the connection.
+    fn waits_to_be_asked(&self) -> bool {
+        self.has_aftermath() && self.leaving.as_deref().is_some_and(|leaving| !leaving.is_unasked)
+    }
+
     /// Whether nothing of the session would be lost if it left its home before the command at hand.
     fn may_leave_home(&self, status: StatusFlags) -> bool {
         let Some(leaving) = self.leaving.as_deref() else { return false };
@@ -77,6 +96,11 @@ impl Split {
         let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
         let is_between = !status.contains(StatusFlags::IN_TRANS) && !in_step;
         is_between && is_unasked && !self.gives_home_back() && !self.is_kept_by_others() && !self.is_bound()
+    }
+
+    /// Whether an operator can have the session go on at another home.
+    pub(in crate::session) fn may_be_moved(&self) -> bool {
+        self.mobility != Mobility::Fixed && self.may_change_home()
     }
 
     /// Whether no other server took the session on as it is now.
@@ -88,7 +112,9 @@ impl Split {
     pub(in crate::session) fn ties(&self) -> Vec<&'static str> {
         let bond = self.bond_to_home().map(Bond::text);
         let refused = self.is_kept_by_others().then_some("no other server took on what it has set");
-        bond.into_iter().chain(refused).collect()
+        let is_unprovable = self.leaving.as_deref().is_some_and(|leaving| leaving.is_unprovable);
+        let unproven = is_unprovable.then_some("no other server is known to have what it wrote");
+        bond.into_iter().chain(refused).chain(unproven).collect()
     }
 
     /// Whether another home is being made ready while the old one stands by.
@@ -121,6 +147,17 @@ impl Split {
         if leaving.is_proven { Ok(()) } else { Err(Unsayable) }
     }
 
+    /// Whether one of these servers may turn out to have all that the session needs.
+    fn prospect(&self, others: impl Iterator<Item = ServerId>, table: &RoutingTable) -> Prospect {
+        // The next primary tells where it is, sooner or later.
+        let may_prove = |other| self.outlives_home() || self.may_prove_itself(other, table);
+        match others.map(may_prove).reduce(|one, other| one || other) {
+            None => Prospect::NoOther,
+            Some(false) => Prospect::Unprovable,
+            Some(true) => Prospect::Fair,
+        }
+    }
+
     /// The command at hand is over: the next one may ask about it.
     pub(super) fn may_be_asked_again(&mut self) {
         if let Some(leaving) = self.leaving.as_deref_mut() {
@@ -132,8 +169,7 @@ impl Split {
 impl Session {
     /// An operator takes the home server out of use: the session goes on at another one as soon as it can.
     pub(super) fn home_is_to_be_left(&mut self, surroundings: Surroundings<'_>) {
-        let follows = |split: &&mut Split| split.follows && split.may_change_home();
-        let Some(split) = self.split_mut().filter(follows) else { return };
+        let Some(split) = self.split_mut().filter(|split| split.may_be_moved()) else { return };
         split.leaving.get_or_insert_default();
         self.leave_when_free(surroundings);
     }
@@ -144,19 +180,20 @@ impl Session {
             return;
         }
         let Some(home) = self.server.as_ref().map(|server| server.id) else { return };
-        let has_another = self.has_another_home(surroundings.table);
+        let others = self.other_homes(surroundings.table);
         let State::Relay(relay) = &mut self.state else { return };
         let (is_between, status) = (relay.may_leave() && matches!(relay.exchange, Exchange::Idle), relay.status);
-        let Some(split) = relay.split.as_deref_mut() else { return };
-        let Some(leaving) = split.leaving.as_deref() else { return };
+        let Some(split) = relay.split.as_deref_mut().filter(|split| split.leaving.is_some()) else { return };
         if is_in_use(surroundings.table, home) {
             split.leaving = None;
             return;
         }
-        if !is_between || split.is_decided() || !has_another {
+        let prospect = split.prospect(others, surroundings.table);
+        split.leaving.iter_mut().for_each(|leaving| leaving.is_unprovable = prospect == Prospect::Unprovable);
+        if !is_between || split.is_decided() || prospect != Prospect::Fair {
             return;
         }
-        if !leaving.is_unasked && split.has_aftermath() {
+        if split.waits_to_be_asked() {
             self.deadline.get_or_insert(surroundings.now + HOLD);
         } else if split.may_leave_home(status) {
             // Nothing of the last command is to be made ready for.
@@ -173,10 +210,11 @@ impl Session {
         true
     }
 
-    fn has_another_home(&self, table: &RoutingTable) -> bool {
+    /// Where the session would be at home now, if it had to.
+    fn other_homes<'a>(&self, table: &'a RoutingTable) -> impl Iterator<Item = ServerId> + use<'a> {
         let user = self.user().and_then(|user| table.user(user));
-        let pool = user.map(|user| table.user_config(user).pool);
-        pool.is_some_and(|pool| table.chain(pool).any(|pool| !table.pool(pool).members.is_empty()))
+        let pools = user.into_iter().flat_map(|user| table.chain(table.user_config(user).pool));
+        pools.flat_map(|pool| &table.pool(pool).members).map(|member| table.server(*member).id)
     }
 
     /// The home connection stands by while another one is made ready.
@@ -248,13 +286,17 @@ impl Session {
 
     /// The time for leaving the home server is over: what can go on elsewhere does, and the rest ends.
     pub(super) fn home_has_ended(&mut self, surroundings: Surroundings<'_>) {
+        let others = self.other_homes(surroundings.table);
         let State::Relay(relay) = &self.state else { return };
         let is_reading = relay.is_busy_at(Side::Replica) && !relay.status.contains(StatusFlags::IN_TRANS);
-        let is_free = relay.split.as_deref().is_some_and(|split| split.follows && !split.is_bound());
-        if let Some(split) = self.split_mut() {
+        let is_free = relay.split.as_deref().is_some_and(|split| split.may_be_moved() && !split.is_bound());
+        let home = self.server.as_ref().map(|server| server.id);
+        let prospect = self.split_mut().map(|split| {
+            home.into_iter().for_each(|home| split.leaves_home_at(home, surroundings.table));
             split.leaving = None;
-        }
-        match self.may_do_without_home() {
+            split.prospect(others, surroundings.table)
+        });
+        match self.may_do_without_home() && prospect != Some(Prospect::Unprovable) {
             true => self.home_lost(surroundings),
             false if is_reading && is_free => self.drop_home(),
             false => self.sever(),

@@ -293,6 +293,7 @@ impl Session {
         let Some(split) = relay.split.as_deref_mut() else { return };
         let Some(sequence) = split.lent.as_deref_mut().and_then(|lent| lent.welcome.take()) else { return };
         let attributes = split.login.attributes.clone();
+        self.learn_of_client(&attributes, surroundings.table);
         let trackers = self.told_at_login(None, &attributes, surroundings);
         let mut payload = Vec::with_capacity(16);
         OkPacket { status, trackers, ..OkPacket::default() }.encode(OK_HEADER, self.capabilities, &mut payload);

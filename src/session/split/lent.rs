@@ -358,7 +358,7 @@ impl Split {
     }
 
     /// Whether the home connection goes back between transactions.
-    pub(super) fn gives_home_back(&self) -> bool {
+    pub(in crate::session) fn gives_home_back(&self) -> bool {
         self.lent.as_deref().is_some_and(Lent::goes_back)
     }
 

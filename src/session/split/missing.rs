@@ -8,7 +8,7 @@ use crate::{
 
 use super::{
     super::{ReplicaWant, SharedWant, Side, Surroundings},
-    Home, Kind, Split,
+    Home, Kind, RowCount, Split,
     chore::Chore,
     plan::OF_THE_LAST,
     sight::Demand,
@@ -107,6 +107,9 @@ impl Split {
             Home::Owing(_) if !status.contains(StatusFlags::IN_TRANS) => return Next::Say(Chore::ReturnTracking),
             Home::Telling(_) | Home::Returned | Home::Owing(_) | Home::Unable => {}
         }
+        if self.journal.awaits_baseline() && self.may_be_asked_for_values() {
+            return Next::Say(Chore::HomeChanges);
+        }
         match goal {
             Side::Replica if self.has_home() && self.awake.is_neglected(surroundings.now) => Next::Say(Chore::Ping),
             Side::Replica => {
@@ -115,6 +118,17 @@ impl Split {
             }
             _ => self.next_at_home(status),
         }
+    }
+
+    /// Whether nothing that home's last command left is asked for by the command at hand, or behind it.
+    fn may_be_asked_for_values(&self) -> bool {
+        let prepares_question = match &self.current.kind {
+            Kind::Prepare(preparation) => preparation.classification.needs.intersects(OF_THE_LAST),
+            Kind::Reset => true,
+            Kind::Query | Kind::Execute | Kind::Fetch | Kind::Other | Kind::Unseen => false,
+        };
+        let is_telling = matches!(self.home, Home::Telling(_));
+        is_telling && self.is_void() && !prepares_question && !self.current.keeps_found_rows
     }
 
     /// Questions of ours are queries, too: none is asked where the last query of the client ran while its FOUND_ROWS()
@@ -131,6 +145,9 @@ impl Split {
         if self.repeats_before() {
             return Next::Say(Chore::Repeat);
         }
+        if self.owes_count {
+            return Next::Say(Chore::Ping);
+        }
         match self.replicas.get() {
             Some(replica) if replica.must_commit(status) && replica.rest.is_some() => Next::Leave,
             Some(replica) if replica.must_commit(status) => Next::Say(Chore::Commit),
@@ -142,7 +159,16 @@ impl Split {
     pub(super) fn repeats_before(&self) -> bool {
         let needs = self.current.classification.needs;
         let adds_to_replica_s = self.current.adds_conditions && self.conditions.are_at_replica();
-        self.owes_home || adds_to_replica_s || needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica
+        let asks_replica_s = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica;
+        self.owes_home || adds_to_replica_s || asks_replica_s || self.asks_of_both_servers()
+    }
+
+    /// One statement asks for the rows that a query found at the replica, and how many a command changed at home, which
+    /// were none: those home can be made to count again.
+    pub(super) fn asks_of_both_servers(&self) -> bool {
+        let asks_both = self.current.classification.needs.contains(Needs::FOUND_ROWS.with(Needs::ROW_COUNT));
+        let are_apart = self.found == Side::Replica && self.last == Side::Server;
+        asks_both && are_apart && self.last_count == RowCount::Zero
     }
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {

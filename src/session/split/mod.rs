@@ -56,7 +56,7 @@ mod words;
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    config::{Freshness, Split as SplitConfig, Topology, limits},
+    config::{Freshness, Mobility, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, response::ErrPacket, result_set::Framing, status::StatusFlags, version},
     sql::{self, Classification, Dialect},
     topology::{RoutingTable, ServerId, UserLoad},
@@ -105,12 +105,14 @@ pub(super) struct Split {
     /// Results do not tell again what was told of their columns when the statement was prepared.
     caches_metadata: bool,
     home: Home,
+    /// What it tells clients of by itself.
+    tells_by_itself: Tracking,
     /// Whether home waits for its cluster on every connection alike.
     waiting: Waiting,
     /// The home connection goes back between transactions.
     lent: Option<Box<Lent>>,
-    /// Another server of its cluster may become the one that writes go to.
-    follows: bool,
+    /// What makes the session go on at another home.
+    mobility: Mobility,
     /// The command under way at home, for another home.
     kept: Kept,
     standing: Standing,
@@ -148,8 +150,9 @@ pub(super) struct Split {
     conditions: Conditions,
     /// Where the last statement ran: there is its ROW_COUNT().
     last: Side,
-    /// It had rows, or failed.
-    last_counts_none: bool,
+    last_count: RowCount,
+    /// Home has run a query of ours in the place of a command that counted no rows.
+    owes_count: bool,
     /// Where FOUND_ROWS() is that of the last query.
     found: Side,
     /// What keeps home from closing the session.
@@ -200,6 +203,17 @@ enum Home {
     Unable,
 }
 
+/// What the last statement left as ROW_COUNT().
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RowCount {
+    /// It had rows, or failed: -1, which every server says behind a query.
+    OfQuery,
+    /// It was none that changes rows: 0.
+    Zero,
+    /// What only its server knows.
+    Some,
+}
+
 /// The command under way.
 #[derive(Debug)]
 struct Current {
@@ -225,6 +239,8 @@ struct Current {
     recounts: bool,
     /// It is no statement, and its error comes to the conditions of the one before.
     adds_conditions: bool,
+    /// It is no statement, and its answer is what ends the rows of a query.
+    ends_like_query: bool,
     /// It may change what its reply need not tell of.
     changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
@@ -285,9 +301,10 @@ impl Split {
             eof_tells_nothing: !capabilities.contains(Capabilities::DEPRECATE_EOF),
             caches_metadata: Framing::of(capabilities).cache_metadata,
             home: Home::Unknown,
+            tells_by_itself: Tracking::default(),
             waiting: Waiting::at(is_galera, family),
             lent: None,
-            follows: false,
+            mobility: Mobility::Fixed,
             kept: Kept::new(table.config.cluster(cluster).hold_timeout),
             standing: Standing::default(),
             leaving: None,
@@ -309,7 +326,8 @@ impl Split {
             retained: Vec::new(),
             at_home: Vec::new(),
             last: Side::Server,
-            last_counts_none: false,
+            last_count: RowCount::Some,
+            owes_count: false,
             found: Side::Server,
             conditions: Conditions::default(),
             awake: Awake::default(),
@@ -332,9 +350,21 @@ impl Split {
         self.sight.looked_home(true, now);
     }
 
-    /// For a user whose writes may go to another server one day.
-    pub(super) fn following(self) -> Split {
-        Split { follows: true, ..self }
+    /// For a user whose sessions may go on at another home for such reasons.
+    pub(super) fn moving_by(self, mobility: Mobility) -> Split {
+        Split { mobility, ..self }
+    }
+
+    /// Whether the session goes on when its home is lost, or takes no writes any more.
+    fn outlives_home(&self) -> bool {
+        self.mobility == Mobility::Free
+    }
+
+    /// Whether the session goes with its home, if that is lost: nobody knows what it has seen there, and the next one may
+    /// be behind that.
+    fn falls_with_home(&self) -> bool {
+        let is_at_home = self.lent.as_deref().is_some_and(|lent| lent.is_here() && !lent.goes_back());
+        self.mobility == Mobility::Ordered && is_at_home && !self.is_moving()
     }
 
     /// For a user with one pool: reads go where everything goes.
@@ -413,6 +443,7 @@ impl Current {
             keeps_found_rows: false,
             recounts: false,
             adds_conditions: false,
+            ends_like_query: false,
             changes_unseen: false,
             state_changed: false,
             has_trackers: false,

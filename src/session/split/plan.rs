@@ -280,6 +280,7 @@ impl Split {
         self.current.adds_conditions = is_mysql && command == Some(Command::InitDb);
         let counts = matches!(command, Some(Command::Ping | Command::InitDb | Command::SetOption));
         self.current.recounts = is_mysql && counts;
+        self.current.ends_like_query = command == Some(Command::SetOption);
     }
 
     /// Whether conditions of the statements before this one outlive it, if it leaves none.
@@ -309,7 +310,8 @@ impl Split {
     /// a query there.
     fn keeps_found_rows(&self, payload: &[u8]) -> bool {
         let Classification { class, statements, .. } = self.current.classification;
-        let may_matter = self.found == Side::Replica || class <= Class::ReadOfConnection;
+        let is_home_to_be_asked = self.journal.awaits_baseline();
+        let may_matter = self.found == Side::Replica || class <= Class::ReadOfConnection || is_home_to_be_asked;
         let text = if may_matter && statements == 1 { self.text_of_statement(payload) } else { None };
         text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
     }

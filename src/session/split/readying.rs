@@ -258,7 +258,7 @@ impl Session {
         bytes: &[u8],
         surroundings: Surroundings<'_>,
     ) -> Step {
-        let may_do_without = self.may_do_without_home();
+        let may_do_without = self.may_lose_home();
         let State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) = &mut self.state else {
             unreachable!("the caller looked at the exchange")
         };
@@ -291,7 +291,7 @@ impl Session {
 
     fn chore_answered(&mut self, chore: Chore, answer: Answer, told: Told, surroundings: Surroundings<'_>) {
         if chore.side() == Side::Server && answer == Answer::Malformed {
-            return match self.may_do_without_home() {
+            return match self.may_lose_home() {
                 true => self.home_lost(surroundings),
                 false => self.server_left(Ending::ServerProtocol),
             };
@@ -370,7 +370,7 @@ impl Session {
     pub(in crate::session) fn preparing_timed_out(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) = &self.state else { return };
         match &preparing.stage {
-            Stage::Asking(asked) if asked.chore.side() == Side::Server => match self.may_do_without_home() {
+            Stage::Asking(asked) if asked.chore.side() == Side::Server => match self.may_lose_home() {
                 true => self.home_lost(surroundings),
                 false => self.server_left(Ending::ServerGone),
             },

@@ -117,7 +117,7 @@ impl Kept {
 impl Split {
     /// Keeps the command that goes home, if another home may run it in this one's place.
     pub(super) fn keep_for_another_home(&mut self, payload: &[u8], status: StatusFlags) {
-        let is_outside = self.follows && !status.contains(StatusFlags::IN_TRANS);
+        let is_outside = self.outlives_home() && !status.contains(StatusFlags::IN_TRANS);
         match is_outside && self.is_all_of_it(payload) {
             true => self.kept.keep(payload),
             false => self.kept.forget(),
@@ -151,7 +151,7 @@ impl Split {
 
     /// Whether an error in place of a reply may mean something else to the session than to its client.
     pub(super) fn minds_errors(&self) -> bool {
-        self.may_repeat() || (self.follows && self.current.at == Side::Server)
+        self.may_repeat() || (self.outlives_home() && self.current.at == Side::Server)
     }
 
     /// What an error of home in place of a reply means.
@@ -165,7 +165,7 @@ impl Split {
         match status.contains(StatusFlags::IN_TRANS) {
             true => Refusal::OfTransaction,
             false if self.kept.may_wait(now) && !classification.effects.intersects(IN_PARTS) => Refusal::OfStatement,
-            false if self.follows && matches!(self.current.kind, Kind::Unseen) => Refusal::OfLongCommand,
+            false if self.outlives_home() && matches!(self.current.kind, Kind::Unseen) => Refusal::OfLongCommand,
             false => Refusal::Final,
         }
     }

@@ -72,6 +72,12 @@ impl Split {
         }
     }
 
+    /// Whether that server could ever be shown to have all that the session wrote and saw.
+    pub(super) fn may_prove_itself(&self, server: ServerId, table: &RoutingTable) -> bool {
+        let is_known = || table.place(server).is_some_and(|place| table.server(place).progress.is_known());
+        self.replicas_wait || self.sight.needs_of_another_home() == Needed::Nothing || is_known()
+    }
+
     fn leaves_home(&self) -> bool {
         matches!(self.standing, Standing::Displaced | Standing::Yielding)
     }
@@ -174,7 +180,7 @@ impl Session {
     /// Nobody stays with a server that takes no writes: not even whoever cannot take its state along.
     fn home_is_demoted(&mut self, standing: Standing, surroundings: Surroundings<'_>) {
         let Some(server) = self.server.as_ref().map(|server| server.id) else { return };
-        let Some(split) = self.split_mut().filter(|split| split.follows && split.may_change_home()) else {
+        let Some(split) = self.split_mut().filter(|split| split.outlives_home() && split.may_change_home()) else {
             return self.handle(super::super::Input::Drain(DrainReason::ServerDemoted), surroundings);
         };
         match split.standing {
@@ -218,7 +224,7 @@ impl Session {
     fn home_is_down(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &self.state else { return };
         let is_waited_for = relay.is_busy_at(Side::Server) || relay.is_preparing();
-        match self.may_do_without_home() {
+        match self.may_lose_home() {
             true => self.home_lost(surroundings),
             false if is_waited_for => self.home_lost_at_work(surroundings),
             // Whatever is on the connection may still be there when the server answers again.
@@ -230,7 +236,7 @@ impl Session {
     pub(in crate::session) fn home_lost_at_work(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &self.state else { return };
         let status = relay.status;
-        let Some(split) = relay.split.as_deref().filter(|split| split.follows && !split.is_bound()) else {
+        let Some(split) = relay.split.as_deref().filter(|split| split.outlives_home() && !split.is_bound()) else {
             return self.server_left(Ending::ServerGone);
         };
         match &relay.exchange {
@@ -318,10 +324,15 @@ impl Session {
         self.deadline = Some(surroundings.now + LOOK);
     }
 
+    /// Whether nothing of the session would be lost if its home broke now.
+    pub(in crate::session) fn may_lose_home(&self) -> bool {
+        self.may_do_without_home() && !self.split().is_some_and(Split::falls_with_home)
+    }
+
     /// Whether the session goes on when its home hangs up between two commands, though a transaction is lost with it.
     pub(in crate::session) fn outlives_home(&self) -> bool {
         let State::Relay(relay) = &self.state else { return false };
-        relay.is_idle() && relay.split.as_deref().is_some_and(|split| split.follows && !split.is_bound())
+        relay.is_idle() && relay.split.as_deref().is_some_and(|split| split.outlives_home() && !split.is_bound())
     }
 
     /// The home connection broke in whatever the session was doing.
@@ -332,7 +343,7 @@ impl Session {
 
     /// Nothing will come from home any more, whatever the session was doing.
     fn home_is_gone(&mut self, surroundings: Surroundings<'_>) {
-        match self.may_do_without_home() {
+        match self.may_lose_home() {
             true => self.home_lost(surroundings),
             false => self.home_lost_at_work(surroundings),
         }

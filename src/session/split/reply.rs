@@ -34,6 +34,7 @@ impl Relay {
         if let Some(instead) = self.look_for_definitions(bytes) {
             return instead;
         }
+        let is_due = self.onward.is_due();
         let Some((busy, split)) = self.busy_split() else { return Move::ServerFault };
         let Some(reply) = &mut busy.reply else { return Move::ServerFault };
         if reply.wants_file() {
@@ -42,7 +43,7 @@ impl Relay {
         let watch = Watch {
             errors: split.minds_errors() && !busy.is_answered,
             changes_in_eof: split.hides_changes_in_eof(),
-            counts: split.recount().is_some(),
+            counts: split.recount().is_some() || is_due,
         };
         let Ok(watched) = reply.follow_watched(bytes, watch) else { return self.fault() };
         if watched.consumed > 0 {
@@ -136,6 +137,9 @@ impl Relay {
         if let Some((_, split)) = self.busy_split() {
             split.absorb(&mut ok);
             ok.warnings = split.recount().unwrap_or(ok.warnings);
+        }
+        if ok.trackers.is_some() || self.onward.is_due() {
+            self.onward.tell(payload[0], &mut ok);
         }
         let mut rewritten = Vec::with_capacity(packet.len());
         ok.encode(payload[0], client, &mut rewritten);

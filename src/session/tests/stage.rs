@@ -51,21 +51,21 @@ role = "primary"
 [[user]]
 name = "app"
 password = "secret"
-pool = "main"
+pool = "home"
 [[user]]
 name = "hashed"
 password_hash = "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7"
-pool = "main"
+pool = "home"
 [[user]]
 name = "mapped"
 password = "secret"
 backend_user = "other"
 backend_password = "elsewhere"
-pool = "main"
+pool = "home"
 [[user]]
 name = "handed"
 password = "secret"
-pool = "main"
+pool = "home"
 handoff = true
 [[user]]
 name = "split"
@@ -111,6 +111,10 @@ name = "followed"
 password = "secret"
 pool = "writer"
 [[user]]
+name = "reading"
+password = "secret"
+pool = "reader"
+[[user]]
 name = "moving"
 password = "secret"
 split = { write = "writer", read = "reader" }
@@ -122,14 +126,24 @@ pub(super) fn table() -> RoutingTable {
     beliefs(&server_greeting()).table()
 }
 
+/// The same, and who has no entry is served as well.
+pub(super) fn open_table() -> RoutingTable {
+    let text = format!("{CONFIG}[users]\nsource = \"learn\"\npool = \"main\"\n");
+    beliefs_of(&text, &server_greeting()).table()
+}
+
 /// What is believed of servers that all greet in this way.
 pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
+    beliefs_of(CONFIG, greeting)
+}
+
+fn beliefs_of(text: &str, greeting: &Greeting) -> Beliefs {
     let environment = Environment {
         online_cpus: 1,
         variable: &|_| None,
         file: &|_| Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
     };
-    let config = Config::parse(CONFIG, "test.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"));
+    let config = Config::parse(text, "test.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"));
     let now = Instant::now();
     let mut beliefs = Beliefs::new(Arc::new(config), now);
     for (place, id) in beliefs.ids().collect::<Vec<_>>().into_iter().enumerate() {

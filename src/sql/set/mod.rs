@@ -82,6 +82,12 @@ pub fn assignments(text: &[u8], dialect: Dialect) -> Assignments<'_> {
     Assignments { lexer: words.lexer, scope: None, is_at_end: !is_set, is_understood: true }
 }
 
+/// Whether a text whose first statement is a SET has one assignment in it: where that fails, nothing was set.
+pub fn is_one_assignment(text: &[u8], dialect: Dialect) -> bool {
+    let mut assignments = assignments(text, dialect);
+    assignments.next().is_some() && assignments.next().is_none() && assignments.is_understood
+}
+
 /// See [`assignments`].
 #[derive(Clone, Debug)]
 pub struct Assignments<'a> {

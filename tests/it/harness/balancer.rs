@@ -30,8 +30,31 @@ pub(crate) struct Start {
     log_level: &'static str,
     body: String,
     environment: Vec<(String, String)>,
+    launcher: Launcher,
     /// Kept as long as the process runs.
     files: Option<tempfile::TempDir>,
+}
+
+/// Who opens the listener `app`.
+#[derive(Clone, Copy, Debug)]
+enum Launcher {
+    Itself,
+    /// systemd's program to try socket activation with.
+    Socket,
+}
+
+impl Launcher {
+    fn command(self, listener: SocketAddr) -> Command {
+        let program = env!("CARGO_BIN_EXE_sqluice");
+        match self {
+            Launcher::Itself => Command::new(program),
+            Launcher::Socket => {
+                let mut command = Command::new("systemd-socket-activate");
+                command.arg(format!("--listen={listener}")).arg("--fdname=app").arg(program);
+                command
+            }
+        }
+    }
 }
 
 impl Start {
@@ -46,6 +69,7 @@ impl Start {
             log_level: "debug",
             body: body.into(),
             environment: Vec::new(),
+            launcher: Launcher::Itself,
             files: None,
         }
     }
@@ -81,6 +105,12 @@ impl Start {
     /// A variable of the process's environment.
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Start {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The listener is opened by a service manager, who starts the process when a client comes.
+    pub(crate) fn activated(mut self) -> Start {
+        self.launcher = Launcher::Socket;
         self
     }
 
@@ -123,7 +153,10 @@ pub(crate) struct Sqluice {
 impl Sqluice {
     fn launch(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_sqluice"))
+        let child = self
+            .start
+            .launcher
+            .command(self.address)
             .arg("run")
             .arg("--config")
             .arg(self.config_path())
@@ -277,7 +310,8 @@ impl Sqluice {
             if let Some(status) = child.try_wait().expect("the child is ours") {
                 panic!("sqluice ended at its start ({status})");
             }
-            let accepts = UnixStream::connect(self.folder.path().join("admin.sock")).is_ok() && greets(self.address);
+            // In this order: a client is what a service manager waits for.
+            let accepts = greets(self.address) && UnixStream::connect(self.folder.path().join("admin.sock")).is_ok();
             accepts.then_some(())
         });
         assert!(ready.is_some(), "sqluice is not ready after {:?}", super::WAIT_MAX);

@@ -38,6 +38,11 @@ pub(crate) fn split_galera(galera: &Galera) -> String {
     )
 }
 
+/// The same, of nodes of which each may have the writes.
+pub(crate) fn split_galera_of_equals(galera: &Galera) -> String {
+    split("topology = \"galera\"", &galera.servers.each_ref().map(|server| server.address), |_| "")
+}
+
 fn split<'a>(topology: &str, addresses: &[SocketAddr], role: impl Fn(usize) -> &'a str) -> String {
     let mut text = format!(
         "[cluster.set]\n{topology}\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\

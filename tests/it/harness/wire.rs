@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::deadline::WAIT_MAX;
-use scramble::{caching_sha2_response, encrypted_password, native_response};
+use scramble::{caching_sha2_response, ed25519_response, encrypted_password, native_response, sha256_opening};
 
 mod scramble;
 
@@ -338,7 +338,8 @@ impl Client {
                 (0xFE, _) => {
                     let end = 1 + payload[1..].iter().position(|&byte| byte == 0).expect("the plugin's name ends");
                     plugin = text(&payload[1..end]);
-                    salt = payload[end + 1..].iter().copied().take(20).collect();
+                    let length = if plugin == "client_ed25519" { SIGNED_LENGTH } else { 20 };
+                    salt = payload[end + 1..].iter().copied().take(length).collect();
                     self.exchange.push(format!("switch {plugin}"));
                     let response = first_response(&plugin, password, &salt);
                     self.write(&response);
@@ -669,10 +670,15 @@ fn read_packet(stream: &mut impl Read) -> io::Result<Packet> {
     }
 }
 
+/// Bytes that a server has signed.
+const SIGNED_LENGTH: usize = 32;
+
 fn first_response(plugin: &str, password: &str, salt: &[u8]) -> Vec<u8> {
     match plugin {
         "mysql_native_password" => native_response(password, salt),
         "caching_sha2_password" => caching_sha2_response(password, salt),
+        "sha256_password" => sha256_opening(password),
+        "client_ed25519" if salt.len() == SIGNED_LENGTH => ed25519_response(password, salt),
         // What a client sends that does not know the plugin that the server wants first.
         _ => Vec::new(),
     }

@@ -190,7 +190,12 @@ impl Player {
         account.plugin = self.plugin;
         // What follows the warnings are trackers. MariaDB 11.8 tells all tracked variables in the OK of a login, but only
         // the schema in that of a change of user, which sqluice answers with a login.
-        Outcome::Changed(self.client.change_user(&account).map(|()| self.client.login_ok[..7].to_vec()))
+        let changed = self.client.change_user(&account).map(|()| self.client.login_ok[..7].to_vec());
+        if changed.is_ok() {
+            // Behind that, sqluice has another connection, with another FOUND_ROWS() until something was read.
+            self.client.execute("SELECT 'begun'");
+        }
+        Outcome::Changed(changed)
     }
 
     fn here(&self, text: &[u8]) -> Vec<u8> {

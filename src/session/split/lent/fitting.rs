@@ -138,7 +138,9 @@ impl Split {
             Kind::Reset => Some(Aftermath::Nothing),
             Kind::Query | Kind::Execute | Kind::Fetch | Kind::Unseen => {
                 Some(match self.current.classification.reason {
-                    Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty => {
+                    Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty
+                        if !self.current.leaves_conditions =>
+                    {
                         Aftermath::Nothing
                     }
                     _ => Aftermath::There,

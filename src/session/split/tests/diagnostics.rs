@@ -213,3 +213,75 @@ fn a_question_that_reads_data_as_well_is_no_mere_question() {
         assert_eq!(play.read(text), Side::Server, "{text}: the replica is in another schema");
     }
 }
+
+#[test]
+fn found_rows_of_home_outlive_a_reset_where_the_family_has_it_so() {
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    let run = |play: &mut Play, words: &str| {
+        let side = play.goes(&text(words));
+        let result = play.result();
+        play.reply(side, &result);
+        play.stage.take_client();
+        side
+    };
+    let mut play = Play::of(Script { user: "any", ..Script::of(true) });
+    assert_eq!(run(&mut play, "SELECT a FROM t FOR SHARE"), Side::Server);
+    play.said();
+    assert_eq!(play.goes(&command(0x1F, b"")), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+    for keeps in ["SET @a = 1", "BEGIN", "SELECT FOUND_ROWS()", "SHOW WARNINGS", "SELECT ROW_COUNT()"] {
+        assert_eq!(run(&mut play, keeps), Side::Server, "{keeps}");
+        let questions = play.said_to_home().into_iter().filter(|text| text.starts_with("SELECT"));
+        assert_eq!(questions.collect::<Vec<_>>(), [""; 0], "before {keeps}");
+    }
+    assert_eq!(run(&mut play, "SELECT a FROM t"), Side::Replica);
+    let said = play.said();
+    let asks_home =
+        |(side, text): &(Side, String)| *side == Side::Server && text.starts_with("SELECT @@SESSION.sql_mode");
+    assert!(said.iter().any(asks_home), "its values are the defaults of now: {said:?}");
+    assert_eq!(run(&mut play, "SELECT a FROM t"), Side::Replica);
+    assert_eq!(play.said(), [], "once");
+}
+
+#[test]
+fn until_home_was_asked_behind_a_reset_texts_are_read_with_care() {
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    let mut play = Play::of(Script { user: "any", ..Script::of(true) });
+    let place = names(true).position(|name| name == "character_set_client").expect("it is compared");
+    play.script.replica_values[place] = "gbk";
+    assert_eq!(play.goes(&command(0x1F, b"")), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+    let split = |play: &Play| match &play.stage.session.state {
+        State::Relay(relay) => relay.split.as_deref().map(|split| split.journal.charset()),
+        _ => None,
+    };
+    assert_eq!(split(&play), Some(sql::ClientCharset::Unknown));
+    play.send(&text("SELECT a FROM t"));
+    assert_eq!(split(&play), Some(sql::ClientCharset::from_name(b"gbk")));
+}
+
+#[test]
+fn rows_found_at_a_replica_and_changed_at_home_may_be_asked_for_at_once() {
+    for text in ["SET @a = 1", "BEGIN"] {
+        let mut play = any();
+        finds(&mut play);
+        play.at_home(text, AUTOCOMMIT, b"");
+        play.said();
+        assert_eq!(play.read("SELECT FOUND_ROWS(), ROW_COUNT()"), Side::Server, "{text}");
+        assert_eq!(
+            play.said_to_home(),
+            ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "PING"],
+            "which counts no rows"
+        );
+    }
+    let mut play = any();
+    finds(&mut play);
+    assert_eq!(play.goes(&command(0x0E, b"")), Side::Server);
+    play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
+    play.stage.take_client();
+    play.said();
+    assert_eq!(play.read("SELECT FOUND_ROWS(), ROW_COUNT()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "PING"]);
+    assert_eq!(play.read("SELECT FOUND_ROWS(), ROW_COUNT()"), Side::Server);
+    assert_eq!(play.said_to_home(), [""; 0]);
+}

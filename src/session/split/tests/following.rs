@@ -160,6 +160,26 @@ fn settings_of_a_failed_statement_are_not_guessed() {
     play.stage.take_client();
     assert_eq!(play.read("SELECT a FROM t"), Side::Server);
 }
+
+#[test]
+fn one_setting_that_failed_was_not_set_and_binds_nothing() {
+    for (text, side) in [
+        ("SET no_such_variable = 1", Side::Replica),
+        ("SET NAMES bogus", Side::Replica),
+        ("SET @@time_zone = 'bogus'", Side::Replica),
+        ("SET time_zone = (SELECT zone FROM t)", Side::Server),
+        ("SET time_zone = f()", Side::Server),
+        ("SET NAMES utf8mb4, time_zone = 'bogus'", Side::Server),
+        ("SET time_zone = '+01:00'; SET no_such_variable = 1", Side::Server),
+    ] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        assert_eq!(play.goes(&query(text)), Side::Server);
+        play.reply(Side::Server, &error(1, 1193));
+        play.stage.take_client();
+        assert_eq!(play.read("SELECT a FROM t"), side, "{text}");
+    }
+}
+
 #[test]
 fn a_client_that_turns_trackers_on_gets_them() {
     let mut play = Play::new();

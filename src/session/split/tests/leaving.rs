@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    protocol::error_code::Error,
     session::{Displacement, LeaseFailure},
     topology::{Answer, CheckResult, Service, View, Writable},
 };
@@ -32,6 +33,18 @@ impl Play {
         self.stage.table = self.beliefs.table();
         self.stage.tell(Input::Displaced(Displacement::Drained));
         self.serve();
+    }
+
+    /// A session of a user whose pool is that of the replicas, of which there are two.
+    fn of_reader() -> Play {
+        let mut play = Play::of(Script { user: "reading", home: FIRST, schema: Some("shop"), ..Script::default() });
+        play.sets("SET time_zone = '+02:00'", "time_zone", "+02:00");
+        play.said();
+        for server in [FIRST, SECOND] {
+            let answer = Answer { writable: Some(Writable::No), view: View::Unasked, contact: None };
+            play.beliefs.check(ServerId(server), &CheckResult::Answered(answer), play.stage.now);
+        }
+        play
     }
 
     /// The second server is the primary now.
@@ -298,6 +311,51 @@ fn a_session_whose_state_nobody_follows_stays_until_the_end() {
     stage.show(Side::Client, &query("SELECT 1"));
     assert_eq!(error_of(&stage.take_client()).1, 1053);
     assert_eq!(stage.ending(), Some(Ending::Drained));
+}
+
+#[test]
+fn a_reader_at_a_replica_leaves_for_one_that_has_what_it_may_have_seen() {
+    let mut play = Play::of_reader();
+    play.see(FIRST, "0-1-7");
+    play.drain_the_only_one();
+    assert!(play.is_set_aside());
+    play.is_let_in();
+    assert!(!play.has_arrived(), "it may have seen what the other one lacks");
+    play.see(SECOND, "0-1-7");
+    play.time_out();
+    assert!(play.has_arrived(), "said: {:?}", play.said);
+    assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Server);
+    assert_eq!(play.stage.session.server().map(|server| server.id), Some(ServerId(SECOND)));
+}
+
+#[test]
+fn a_reader_whose_replica_is_lost_is_not_taken_back_in_time() {
+    let mut play = Play::of_reader();
+    play.stage.tell(Input::Closed(Side::Server));
+    assert_eq!(play.stage.ending(), Some(Ending::ServerGone));
+}
+
+#[test]
+fn a_replica_that_takes_no_writes_says_so_to_its_readers() {
+    let mut play = Play::of_reader();
+    assert_eq!(play.goes(&query("UPDATE t SET a = 1")), Side::Server);
+    let refusal = ErrPacket::new(Error::OPTION_PREVENTS_STATEMENT, "running with the --read-only option");
+    let mut payload = Vec::new();
+    refusal.encode(&mut payload);
+    play.reply(Side::Server, &packet(1, &payload));
+    assert_eq!(error_of(&play.stage.take_client()).1, 1290);
+}
+
+#[test]
+fn what_nobody_else_is_known_to_have_is_not_left_behind() {
+    let mut play = Play::of_reader();
+    play.at_home("UPDATE t SET a = 1", AUTOCOMMIT, &position("0-1-5"));
+    play.drain_the_only_one();
+    assert!(!play.is_set_aside());
+    assert_eq!(play.stage.session.ties(), ["no other server is known to have what it wrote"]);
+    play.end_of_budget();
+    play.send(&query("SELECT 1"));
+    play.hears_of(1053, "08S01");
 }
 
 #[test]

@@ -257,3 +257,22 @@ fn a_login_may_be_at_a_connection_that_another_session_left() {
     assert!(play.parked().is_some());
     play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
 }
+
+#[test]
+fn the_error_of_a_statement_that_changes_only_the_session_is_not_asked_of_another_connection() {
+    for text in ["USE no_such_schema", "SET no_such_variable = 1", "COMMIT"] {
+        let mut play = Play::lent();
+        play.send(&query(text));
+        play.lend(Lender::Own);
+        assert_eq!(play.stage.take_server(), query(text));
+        play.reply(Side::Server, &error(1, 1049));
+        play.stage.take_client();
+        assert!(play.parked().is_none(), "{text}: somebody may ask");
+        play.time_out();
+        assert!(play.parked().is_some(), "{text}: nobody asked");
+        play.send(&query("SHOW ERRORS"));
+        play.lend(Lender::Other(Some("shop")));
+        let refusal = play.stage.take_client();
+        assert_eq!((refusal[4], u16::from_le_bytes([refusal[5], refusal[6]])), (0xFF, 1235), "{text}");
+    }
+}

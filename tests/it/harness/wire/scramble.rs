@@ -1,8 +1,10 @@
 //! The client's half of the login plugins, written from their definitions.
 
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
+use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 /// `SHA1(password) XOR SHA1(salt . SHA1(SHA1(password)))`; empty for an empty password.
 pub(super) fn native_response(password: &str, salt: &[u8]) -> Vec<u8> {
@@ -24,6 +26,20 @@ pub(super) fn caching_sha2_response(password: &str, salt: &[u8]) -> Vec<u8> {
     let stage2 = Sha256::digest(stage1);
     let mask = Sha256::new().chain_update(stage2).chain_update(salt).finalize();
     xor(&stage1, &mask)
+}
+
+/// The wish for the server's key, or the NUL of an empty password.
+pub(super) fn sha256_opening(password: &str) -> Vec<u8> {
+    vec![u8::from(!password.is_empty())]
+}
+
+/// The signature under the key that SHA-512 makes of the password; nothing of an empty one.
+pub(super) fn ed25519_response(password: &str, nonce: &[u8]) -> Vec<u8> {
+    if password.is_empty() {
+        return Vec::new();
+    }
+    let key = ExpandedSecretKey::from_bytes(&Sha512::digest(password.as_bytes()).into());
+    raw_sign::<Sha512>(&key, nonce, &VerifyingKey::from(&key)).to_bytes().to_vec()
 }
 
 fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {

@@ -1,0 +1,329 @@
+//! Every way to log in: {the account's plugin} × {the client's plugin} × {TLS or not} × {cold, warm} × {what is known of the
+//! password}, with a driver that can do all of them, at real servers.
+
+use crate::harness::{
+    Account, Client, Engine, Flavour, Server, Sqluice, Start, cluster, eventually, fresh_name, python,
+};
+
+const PASSWORD: &str = "sesame7";
+
+/// `*` and the hexadecimal SHA1(SHA1(PASSWORD)).
+const DOUBLE_SHA1: &str = "*B8546E3706273EAEE03EA092C89A38847ECC0C51";
+
+/// What a client may open with.
+const CLIENTS: [&str; 5] =
+    ["mysql_native_password", "caching_sha2_password", "sha256_password", "client_ed25519", "mysql_clear_password"];
+
+/// What is known of a user's password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The password.
+    Password,
+    /// Its double SHA-1, whatever its account at the servers stores.
+    DoubleSha1,
+    /// What its account stores.
+    Stored,
+    /// What its account stores, read from the server.
+    Servers,
+    /// Nothing.
+    Learn,
+}
+
+const FORMS: [Form; 5] = [Form::Password, Form::DoubleSha1, Form::Stored, Form::Servers, Form::Learn];
+
+/// One after the other: nobody has logged in before the first two, not even in the server's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    ClearCold,
+    TlsCold,
+    ClearWarm,
+    TlsWarm,
+}
+
+const ROUNDS: [Round; 4] = [Round::ClearCold, Round::TlsCold, Round::ClearWarm, Round::TlsWarm];
+
+impl Round {
+    fn is_in_tls(self) -> bool {
+        matches!(self, Round::TlsCold | Round::TlsWarm)
+    }
+
+    fn is_cold(self) -> bool {
+        matches!(self, Round::ClearCold | Round::TlsCold)
+    }
+}
+
+/// An account of the servers, one for each client's plugin, and nobody else's.
+#[derive(Clone, Debug)]
+struct Kind {
+    name: String,
+    /// How it is made.
+    identified: &'static str,
+    is_native: bool,
+}
+
+fn kinds(flavour: Flavour) -> Vec<Kind> {
+    let kind = |name, identified, is_native| Kind { name: fresh_name(name), identified, is_native };
+    let native = kind("native", "VIA mysql_native_password USING PASSWORD('sesame7')", true);
+    let ed25519 = kind("ed25519", "VIA ed25519 USING PASSWORD('sesame7')", false);
+    match flavour {
+        Flavour::MariaDb10 => vec![native, ed25519],
+        Flavour::MariaDb11 => vec![native, ed25519, kind("parsec", "VIA parsec USING PASSWORD('sesame7')", false)],
+        Flavour::MySql97 => vec![
+            kind("sha2", "WITH caching_sha2_password BY 'sesame7'", false),
+            kind("sha256", "WITH sha256_password BY 'sesame7'", false),
+        ],
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Cell {
+    kind: Kind,
+    client: &'static str,
+    form: Form,
+}
+
+impl Cell {
+    /// The account at the servers. Who is learnt has one of its own, since whatever is accepted is remembered by its name.
+    fn account(&self) -> String {
+        let of_form = if self.form == Form::Learn { "l" } else { "" };
+        let client = CLIENTS.iter().position(|client| *client == self.client).expect("it is one of them");
+        format!("{}{of_form}{client}", self.kind.name)
+    }
+
+    /// The name that its client says.
+    fn user(&self) -> String {
+        match self.form {
+            Form::Password | Form::DoubleSha1 | Form::Stored => format!("{:?}_{}", self.form, self.account()),
+            Form::Servers | Form::Learn => self.account(),
+        }
+    }
+
+    /// What the client hears, where it cannot be let in.
+    fn obstacle(&self, flavour: Flavour, round: Round) -> Option<&'static str> {
+        let gives_password = match self.client {
+            "sha256_password" => true,
+            "caching_sha2_password" | "mysql_clear_password" => round.is_in_tls(),
+            _ => false,
+        };
+        match self.form {
+            // A server of MySQL has every client asked for its password.
+            Form::DoubleSha1 if flavour.is_mariadb() && !self.kind.is_native && !gives_password => {
+                Some("only a hash of it is known: let the client use TLS")
+            }
+            Form::Learn if round == Round::ClearCold => Some("asked for only inside TLS: let the client use TLS"),
+            Form::Password | Form::DoubleSha1 | Form::Stored | Form::Servers | Form::Learn => None,
+        }
+    }
+}
+
+fn cells(flavour: Flavour) -> Vec<Cell> {
+    let kinds = kinds(flavour);
+    let of = |form| {
+        let kinds = kinds.clone();
+        kinds.into_iter().flat_map(move |kind| CLIENTS.map(|client| Cell { kind: kind.clone(), client, form }))
+    };
+    FORMS.into_iter().flat_map(of).collect()
+}
+
+fn create_accounts(server: &Server, cells: &[Cell]) {
+    let mut sql = String::new();
+    for cell in cells {
+        sql += &format!("CREATE USER IF NOT EXISTS {}@'%' IDENTIFIED {};\n", cell.account(), cell.kind.identified);
+    }
+    server.root(&sql);
+}
+
+/// What the server stores of an account's password, as it may stand in a configuration.
+fn stored(server: &Server, account: &str) -> String {
+    let of_mariadb = "JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv";
+    let of_mysql = "CONCAT('0x', HEX(authentication_string)) FROM mysql.user";
+    let from = if server.flavour.is_mariadb() { of_mariadb } else { of_mysql };
+    server.root(&format!("SELECT {from} WHERE User = '{account}'")).trim().to_owned()
+}
+
+fn configured(server: &Server, cell: &Cell) -> Option<String> {
+    let account = cell.account();
+    let password = match cell.form {
+        Form::Password => format!("password = \"{PASSWORD}\""),
+        Form::DoubleSha1 => format!("password_hash = \"{DOUBLE_SHA1}\""),
+        Form::Stored => format!("password_hash = \"{}\"", stored(server, &account)),
+        Form::Servers | Form::Learn => return None,
+    };
+    let name = cell.user();
+    Some(format!("[[user]]\nname = \"{name}\"\n{password}\nbackend_user = \"{account}\"\npool = \"main\"\n\n"))
+}
+
+/// The balancers: one that has entries, one that reads accounts, one that learns.
+struct Balancers {
+    configured: Sqluice,
+    reading: Sqluice,
+    learning: Sqluice,
+}
+
+impl Balancers {
+    fn start(server: &Server, cells: &[Cell]) -> Balancers {
+        let start = |users: &str| {
+            // The engine has no part in a login.
+            let body = in_tls(server) + users;
+            Start::new(Engine::IoUring, body).listener("tls = \"preferred\"").run_with_servers_up(1)
+        };
+        let entries: String = cells.iter().filter_map(|cell| configured(server, cell)).collect();
+        Balancers {
+            configured: start(&entries),
+            reading: start(&source_servers("30s")),
+            learning: start("[users]\nsource = \"learn\"\npool = \"main\"\n"),
+        }
+    }
+
+    fn of(&self, form: Form) -> &Sqluice {
+        match form {
+            Form::Password | Form::DoubleSha1 | Form::Stored => &self.configured,
+            Form::Servers => &self.reading,
+            Form::Learn => &self.learning,
+        }
+    }
+
+    fn run(&self, cells: &[Cell], round: Round) -> Vec<String> {
+        let way = if round.is_in_tls() { "tls" } else { "clear" };
+        let mut said = Vec::new();
+        // Each balancer has an address of its own.
+        for balancer in [&self.configured, &self.reading, &self.learning] {
+            let of_this = cells.iter().filter(|cell| self.of(cell.form).address == balancer.address);
+            let port = balancer.address.port();
+            let arguments: Vec<String> =
+                of_this.map(|cell| format!("{port}:{}:{PASSWORD}:{}:{way}", cell.user(), cell.client)).collect();
+            let host = balancer.address.ip().to_string();
+            let arguments: Vec<&str> =
+                [host.as_str()].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+            said.extend(python("matrix.py", &arguments).expect_success("PyMySQL").lines().map(str::to_owned));
+        }
+        said
+    }
+}
+
+/// A cluster of this server, which is spoken to inside TLS if it can.
+fn in_tls(server: &Server) -> String {
+    cluster(server).replace("[[cluster.main.server]]\n", "[[cluster.main.server]]\ntls = \"preferred\"\n")
+}
+
+fn source_servers(interval: &str) -> String {
+    format!(
+        "[users]\nsource = \"servers\"\npool = \"main\"\naccount = {{ user = \"reader\", password = \"reader\" }}\n\
+         refresh_interval = \"{interval}\"\n"
+    )
+}
+
+fn create_reader(server: &Server) {
+    let table = if server.flavour.is_mariadb() { "global_priv" } else { "user" };
+    server.root(&format!(
+        "CREATE USER IF NOT EXISTS reader@'%' IDENTIFIED BY 'reader'; GRANT SELECT ON mysql.{table} TO reader@'%'"
+    ));
+}
+
+fn check_matrix(server: &Server) {
+    let flavour = server.flavour;
+    let cells = cells(flavour);
+    create_reader(server);
+    create_accounts(server, &cells);
+    let balancers = Balancers::start(server, &cells);
+    let mut wrong = Vec::new();
+    for round in ROUNDS {
+        if round.is_cold() && !flavour.is_mariadb() {
+            server.root("FLUSH PRIVILEGES");
+        }
+        let said = balancers.run(&cells, round);
+        assert_eq!(said.len(), cells.len(), "each login says something");
+        for (cell, said) in cells.iter().zip(said) {
+            let is_right = match cell.obstacle(flavour, round) {
+                Some(words) => said.starts_with("ERROR") && said.contains(words),
+                None => said == format!("{}@%", cell.account()),
+            };
+            if !is_right {
+                wrong.push(format!(
+                    "{} from {} by {:?}, {round:?}: {said}",
+                    cell.kind.identified, cell.client, cell.form
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{flavour:?}: {} of {}\n{}", wrong.len(), 4 * cells.len(), wrong.join("\n"));
+    for balancer in [&balancers.configured, &balancers.reading, &balancers.learning] {
+        assert!(!balancer.log().contains(PASSWORD), "no password in the log");
+    }
+}
+
+#[test]
+fn every_login_that_can_work_works_at_mariadb_10() {
+    check_matrix(Server::shared(Flavour::MariaDb10));
+}
+
+#[test]
+fn every_login_that_can_work_works_at_mariadb_11() {
+    let server = Server::shared(Flavour::MariaDb11);
+    server.root("INSTALL SONAME 'auth_parsec'");
+    check_matrix(server);
+}
+
+/// With a server of its own, since its memory of logins is emptied.
+#[test]
+fn every_login_that_can_work_works_at_mysql_9() {
+    check_matrix(&Server::start(Flavour::MySql97, &[]));
+}
+
+/// An account that was made a moment ago, one whose password was changed, and one that is gone.
+#[test]
+fn accounts_of_the_servers_need_no_second_list() {
+    for flavour in [Flavour::MariaDb11, Flavour::MySql97] {
+        let server = Server::shared(flavour);
+        create_reader(server);
+        // Nobody waits for the timer.
+        let body = cluster(server) + &source_servers("1h");
+        let sqluice = Start::new(Engine::IoUring, body).run_with_servers_up(1);
+        let name = fresh_name("made");
+        let login = |password: &str| sqluice.login(&Account::new(&name, password));
+        assert_eq!(login("one").expect_err("there is nobody of that name").code, 1045);
+        server.root(&format!("CREATE USER {name}@'127.%' IDENTIFIED BY 'one'"));
+        let mut client = eventually("an account that was just made", || login("one").ok());
+        assert_eq!(client.value("SELECT CURRENT_USER()"), format!("{name}@127.%"));
+        assert_eq!(login("two").expect_err("it is not its password").code, 1045);
+
+        server.root(&format!("ALTER USER {name}@'127.%' IDENTIFIED BY 'two'"));
+        eventually("the new password", || login("two").ok());
+        assert_eq!(login("one").expect_err("it was its password").code, 1045);
+
+        server.root(&format!("ALTER USER {name}@'127.%' ACCOUNT LOCK"));
+        let (direct, through) = (
+            Client::login(server.address, &Account::new(&name, "two")).expect_err("it is locked"),
+            login("two").expect_err("it is locked"),
+        );
+        assert_eq!(through, direct, "the server's own words");
+        server.root(&format!("DROP USER {name}@'127.%'"));
+        assert_eq!(login("two").expect_err("it is gone").code, 1045);
+    }
+}
+
+/// A server's refusal makes what was learnt be forgotten, and another client's wrong guess does not.
+#[test]
+fn what_a_server_refuses_is_not_believed_any_more() {
+    let server = Server::shared(Flavour::MariaDb11);
+    let name = fresh_name("learnt");
+    server.root(&format!("CREATE USER {name}@'%' IDENTIFIED BY 'one'"));
+    let body = cluster(server) + "[users]\nsource = \"learn\"\npool = \"main\"\n";
+    let sqluice = Start::new(Engine::IoUring, body).listener("tls = \"preferred\"").run_with_servers_up(1);
+    let login = |password: &str, way: &str| {
+        let cell = format!("{}:{name}:{password}:caching_sha2_password:{way}", sqluice.address.port());
+        let host = sqluice.address.ip().to_string();
+        python("matrix.py", &[&host, &cell]).expect_success("PyMySQL").trim().to_owned()
+    };
+    let (accepted, inside_tls) = (format!("{name}@%"), "asked for only inside TLS");
+    assert!(login("one", "clear").contains(inside_tls));
+    assert_eq!(login("one", "tls"), accepted);
+    assert_eq!(login("one", "clear"), accepted);
+    assert!(login("guessed", "tls").starts_with("ERROR 1045"));
+    assert_eq!(login("one", "clear"), accepted, "somebody's guess changes nothing");
+    server.root(&format!("ALTER USER {name}@'%' IDENTIFIED BY 'two'"));
+    assert!(login("one", "clear").starts_with("ERROR 1045"), "the server says so");
+    assert!(login("one", "clear").contains(inside_tls), "and it is forgotten");
+    assert_eq!(login("two", "tls"), accepted);
+    assert_eq!(login("two", "clear"), accepted);
+}
