@@ -32,7 +32,7 @@ pub(super) enum TurnedAway {
     Full,
 }
 
-/// Names of the reasons, for counters; [`TurnedAway::index`] is a place here. The last is counted where clients are
+/// Names of the reasons, for counters; `TurnedAway::index` is a place here. The last is counted where clients are
 /// accepted: there is no descriptor left to take one in.
 pub const REASONS: [&str; 6] =
     ["proxy_header", "not_allowed", "failed_logins", "connections_per_address", "max_sessions", "no_descriptor"];
