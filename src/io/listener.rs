@@ -53,7 +53,8 @@ impl Listeners {
     }
 
     /// Gives the spare descriptor to one waiting client after the other, for as long as it takes to tell them. Says how
-    /// many heard it.
+    /// many heard it. Another thread may take the descriptor meanwhile, for a client that it then serves: here, clients
+    /// wait until one is free again.
     pub(super) fn refuse_waiting(&mut self, id: SocketId) -> u32 {
         let Some(listener) = self.slots.get_mut(id).filter(|_| !self.refusal.is_empty()) else { return 0 };
         drop(self.spare.take());

@@ -93,7 +93,8 @@ fn clients_that_no_descriptor_is_left_for_are_told_so_and_come_in_when_there_is_
     on_both_engines(|engine| {
         // Nobody who is silent leaves while the test runs.
         let body = "[limits]\nlogin_timeout = \"1h\"\n\n".to_owned() + &cluster(server) + &user("app", "app");
-        let start = Start::new(engine, body).admin("http = \"127.0.0.1:0\"").descriptors_max(100);
+        // One worker: while one tells a client so, another could take the descriptor that it does that with.
+        let start = Start::new(engine, body).admin("http = \"127.0.0.1:0\"").workers(1).descriptors_max(100);
         let sqluice = start.run_with_servers_up(1);
         let mut steady = sqluice.app();
         let mut silent = Vec::new();
