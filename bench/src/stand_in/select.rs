@@ -132,6 +132,7 @@ const VARIABLES: [(&str, &str); 50] = [
     ("port", "3306"),
     ("read_only", "0"),
     ("super_read_only", "0"),
+    ("offline_mode", "0"),
     ("innodb_read_only", "0"),
     ("server_id", "1"),
     ("server_uuid", SERVER_UUID),
