@@ -119,7 +119,7 @@ const SERVER_UUID: &str = "00000000-0000-0000-0000-000000000001";
 const REPLICA_UUID: &str = "00000000-0000-0000-0000-000000000002";
 
 /// As a MySQL server of that version has them where nobody has set any.
-const VARIABLES: [(&str, &str); 50] = [
+const VARIABLES: [(&str, &str); 51] = [
     ("1", "1"),
     ("version()", VERSION),
     ("version", VERSION),
