@@ -488,23 +488,36 @@ impl Session {
             }
             return self.try_another(failure, surroundings);
         }
-        // Who is not known here may be refused without anything being wrong.
-        match self.newcomers_password() {
-            Some((user, password)) if error.code == Error::ACCESS_DENIED.code => {
-                self.outputs.push_back(Output::Unlearnt { user, password });
-            }
-            Some(_) => {}
-            None if concerns_operator(&error) => self.report(failure),
-            None => {}
+        match self.is_of_newcomer() {
+            true => self.newcomer_refused(&error),
+            false if concerns_operator(&error) => self.report(failure),
+            false => {}
         }
         let sequence = self.login_sequence();
         self.deny(sequence, error, Ending::ServerDenied);
     }
 
+    fn is_of_newcomer(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.is_newcomer)
+    }
+
+    /// Who has no entry may be refused without anything being wrong at the server; but what is known of it may be old.
+    fn newcomer_refused(&mut self, error: &ErrPacket) {
+        if error.code == Error::ACCESS_DENIED.code
+            && let Some((user, password)) = self.newcomers_password()
+        {
+            self.outputs.push_back(Output::Unlearnt { user, password });
+        }
+        self.outputs.push_back(Output::Doubt);
+    }
+
     fn unusable(&mut self, why: &str) {
         let name = self.server.as_ref().map_or("?", |server| &server.name);
         let error = errors::server_unusable(name, why);
-        self.report(Failure::LoginRefused { code: error.code.0 });
+        match self.is_of_newcomer() {
+            true => self.newcomer_refused(&error),
+            false => self.report(Failure::LoginRefused { code: error.code.0 }),
+        }
         self.deny(self.login_sequence(), error, Ending::ServerDenied);
     }
 

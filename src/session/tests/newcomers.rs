@@ -65,8 +65,23 @@ fn a_password_that_its_server_refuses_is_told_and_is_no_fault_of_the_server() {
         assert_eq!(error_of(&stage.take_client()), (2, code, "no".to_owned()), "in the server's words");
         let told = stage.wishes.iter().any(|wish| matches!(wish, Output::Unlearnt { user, .. } if user == b"newcomer"));
         assert_eq!(told, is_told, "{code}");
+        assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Doubt)), "the account may be another one now");
         assert!(!stage.wishes.iter().any(|wish| matches!(wish, Output::Report(..))), "{:?}", stage.wishes);
     }
+}
+
+/// A server asks whom it has not, too, for the plugin of some account.
+#[test]
+fn who_is_asked_for_what_is_not_known_of_it_may_be_gone() {
+    let hash = Verifier::parse_hash("*14E65567ABDB5135D0CFD9A70B3032C179A49EE7").expect("of `secret`");
+    let mut stage = let_in(hash);
+    stage.show(Side::Server, &greeting_packet());
+    stage.show(Side::Server, &packet(2, &[&b"\xFEclient_ed25519\0"[..], &[7; 32], &b"\0"[..]].concat()));
+    let (_, code, text) = error_of(&stage.take_client());
+    assert_eq!(code, 1158);
+    assert!(text.contains("ed25519"), "{text}");
+    assert!(stage.wishes.iter().any(|wish| matches!(wish, Output::Doubt)), "{:?}", stage.wishes);
+    assert!(!stage.wishes.iter().any(|wish| matches!(wish, Output::Report(..))), "{:?}", stage.wishes);
 }
 
 #[test]
