@@ -200,7 +200,11 @@ impl Split {
     fn row_count(&self, end: ReplyEnd) -> RowCount {
         match self.current.classification.reason {
             _ if end.has_rows || end.error.is_some() => RowCount::OfQuery,
-            Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty
+            Reason::ChangesSession
+            | Reason::Evaluates
+            | Reason::Transaction
+            | Reason::ReadOnlyTransaction
+            | Reason::Empty
                 if self.current.classification.statements == 1 =>
             {
                 RowCount::Zero
