@@ -139,6 +139,7 @@ impl Split {
         if self.current.at == Side::Replica {
             return self.read_at_replica(status, now);
         }
+        self.note_owed_position(end);
         if matches!(self.current.kind, Kind::Reset) && error.is_none() {
             return self.was_reset();
         }
@@ -163,6 +164,12 @@ impl Split {
             }
             None => After::Nothing,
         }
+    }
+
+    /// What fails may have committed before: a definition of a table, a procedure. The next OK packet tells of that.
+    fn note_owed_position(&mut self, end: ReplyEnd) {
+        let is_told = end.status.is_some() && !matches!(self.current.kind, Kind::Prepare(_));
+        self.may_owe_position = end.error.is_some() || self.may_owe_position && !is_told;
     }
 
     /// One transaction may follow another at once, and the status never says so.

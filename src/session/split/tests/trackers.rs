@@ -135,6 +135,23 @@ fn an_empty_block_is_the_servers_own() {
 }
 
 #[test]
+fn an_empty_block_behind_an_error_is_about_a_position_that_the_client_did_not_ask_for() {
+    for (home_tells_gtids, expected) in [("OFF", plain(AUTOCOMMIT)), ("OWN_GTID", no_trackers(AUTOCOMMIT))] {
+        let mut play = Play::of(Script { home_tells_gtids, ..mysql() });
+        assert_eq!(play.goes(&with_attributes("ALTER TABLE missing ADD c INT")), Side::Server);
+        play.reply(Side::Server, &error(1, 1146));
+        play.stage.take_client();
+        // It ends with an OK, but with none that tells anything.
+        assert_eq!(play.goes(&command(0x16, b"SELECT a FROM t")), Side::Server);
+        let answer = play.prepared(7, 0);
+        play.reply(Side::Server, &answer);
+        play.stage.take_client();
+        assert_eq!(at_mysql(&mut play, "SET @a = 1", AUTOCOMMIT, b""), expected, "{home_tells_gtids}");
+        assert_eq!(at_mysql(&mut play, "SET @a = 1", AUTOCOMMIT, b""), no_trackers(AUTOCOMMIT), "that is another");
+    }
+}
+
+#[test]
 fn a_client_that_names_what_decides_gets_its_own_back_first() {
     const BACK: &str = "SET SESSION session_track_system_variables='autocommit,character_set_client,time_zone', \
                         SESSION session_track_schema=ON, SESSION session_track_state_change=OFF";
