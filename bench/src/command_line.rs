@@ -15,7 +15,7 @@ use crate::load::{Arrivals, Mode};
 use crate::output::Files;
 use crate::parts::{self, Extent, Part};
 use crate::relay;
-use crate::run::{Pace, Plan};
+use crate::run::{Comparisons, Pace, Plan};
 use crate::target::Account;
 use crate::targets;
 
@@ -152,7 +152,7 @@ pub(crate) struct RunOptions {
     /// Length of a measured window
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// How often each candidate is measured under each load; 5 where nothing is given, with `--record` 7
+    /// How often each candidate is measured under each load; 5 where nothing is given, with `--record` 3
     #[arg(long)]
     rounds: Option<usize>,
     /// Numbers of connections; in the case `idle`, of idle ones
@@ -207,22 +207,33 @@ impl RunOptions {
             if cases.is_empty() { Case::ALL.to_vec() } else { cases.to_vec() }
         };
         let candidates = if self.candidates.is_empty() { Candidate::ALL.to_vec() } else { self.candidates.clone() };
-        // Who is named is measured under everything.
-        let takes_part = if self.candidates.is_empty() { Candidate::is_usual_in } else { |_, _| true };
+        // Who is named is measured under everything that it can do.
+        let takes_part = if self.candidates.is_empty() { Candidate::is_usual_in } else { Candidate::can_do };
         let cases = all_if_none(&self.cases);
         let pace = self.pace();
         if self.smoke {
             let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
             let loads = cases.into_iter().map(|case| (case, 3)).collect();
             let trace_window = Some(window);
-            return Plan { loads, pace, candidates, takes_part, rounds: 1, window, warm_up, trace_window };
+            return Plan {
+                loads,
+                pace,
+                candidates,
+                takes_part,
+                rounds: 1,
+                comparisons: Comparisons::default(),
+                window,
+                warm_up,
+                trace_window,
+            };
         }
         let seconds = if self.record { targets::RECORD_SECONDS } else { self.seconds };
         let window = Duration::from_secs_f64(seconds);
         let warm_up = warm_up(window);
         let loads = if self.record { targets::RECORD_LOADS.to_vec() } else { all_pairs(&cases, &self.connections) };
         let trace_window = (!self.no_system_calls).then_some(TRACE_WINDOW);
-        Plan { loads, pace, candidates, takes_part, rounds: self.rounds(), window, warm_up, trace_window }
+        let comparisons = if self.record { targets::comparisons() } else { Comparisons::default() };
+        Plan { loads, pace, candidates, takes_part, rounds: self.rounds(), comparisons, window, warm_up, trace_window }
     }
 
     fn rounds(&self) -> usize {
