@@ -361,6 +361,9 @@ impl Split {
             }
             if effects.contains(Effects::CHARACTER_SETS) {
                 self.journal.named(text, dialect);
+                // The collation that it gives is the schema's, of which no server tells.
+                let is_set = |assignment: sql::Assignment| matches!(assignment.value, sql::ValueKind::CharacterSet(_));
+                self.may_have_set_unseen |= sql::assignments(text, dialect).any(is_set);
             }
             self.note_tables(text, effects, dialect);
             if !self.current.has_trackers {

@@ -125,6 +125,7 @@ fn an_empty_block_is_the_servers_own() {
     assert_eq!(at_mysql(&mut play, "COMMIT AND CHAIN", TRANSACTION, b""), no_trackers(TRANSACTION));
     let position = mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23");
     assert_eq!(at_mysql(&mut play, "COMMIT AND CHAIN", TRANSACTION, &position), no_trackers(TRANSACTION));
+    assert_eq!(at_mysql(&mut play, "SET @a = 1; BEGIN", TRANSACTION, b""), no_trackers(TRANSACTION));
     assert_eq!(at_mysql(&mut play, "SET @a = 1", TRANSACTION, &state_change()), plain(TRANSACTION));
     // Into a table that knows no transactions.
     assert_eq!(at_mysql(&mut play, "INSERT INTO t VALUES (1)", TRANSACTION, &position), plain(TRANSACTION));
@@ -272,6 +273,18 @@ fn a_character_set_brings_its_own_collation() {
     assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
     let said = play.said_to_replica();
     assert!(said.contains(&"SET SESSION character_set_connection='latin1'".to_owned()), "{said:?}");
+}
+
+#[test]
+fn the_collation_of_a_set_character_set_is_asked_of_home() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.sets("SET CHARACTER SET latin1", "character_set_connection", "utf8mb4");
+    play.said();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    let said = play.said();
+    assert!(said.iter().any(|(side, text)| *side == Side::Server && text.starts_with("SELECT @@SESSION.")), "{said:?}");
+    let expected = "connection='utf8mb4', SESSION collation_connection='utf8mb4_general_ci'";
+    assert!(said.iter().any(|(side, text)| *side == Side::Replica && text.contains(expected)), "{said:?}");
 }
 
 #[test]
