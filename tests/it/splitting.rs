@@ -409,6 +409,41 @@ fn a_client_that_does_not_read_stops_its_replica_and_nothing_else() {
 }
 
 #[test]
+fn ever_new_texts_leave_nothing_in_memory() {
+    const TEXTS: usize = 2_000;
+    const TEXT_KIB: usize = 8;
+    let trio = Trio::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let sqluice = Start::new(engine, split_trio(trio)).run_with_servers_up(3);
+        let database = trio_database(trio);
+        let client = sqluice.login(&account(&database)).expect("app logs in");
+        let mut session = Session { trio, sqluice: &sqluice, database, client };
+        session.assert_reads_leave();
+        let filler = "x".repeat(TEXT_KIB * 1024);
+        let mut say = |number: usize| match number % 4 {
+            0 => assert_eq!(session.client.rows(&format!("SELECT {number}, '{filler}' FROM t WHERE id = 1")).len(), 1),
+            1 => drop(session.client.execute(&format!("DO LENGTH('{number}{filler}')"))),
+            2 => {
+                let id = session.prepare(&format!("SELECT {number}, '{filler}' FROM t WHERE id = ?"));
+                assert_eq!(session.run(id, 0, &[Parameter::Number(1)]).len(), 1);
+                session.client.command(&[&[0x19], &id.to_le_bytes()[..]].concat());
+            }
+            _ => {
+                let error =
+                    session.client.query(&format!("SELECT no_such_column, {number}, '{filler}' FROM t")).failed();
+                assert_eq!(error.code, 1054, "{error}");
+            }
+        };
+        (0..TEXTS / 10).for_each(&mut say);
+        let before = settled_kib(sqluice.process());
+        (TEXTS / 10..TEXTS).for_each(&mut say);
+        let after = settled_kib(sqluice.process());
+        let sent = (TEXTS * TEXT_KIB) as u64;
+        assert!(after < before + sent / 4, "grew from {before} to {after} KiB by {sent} KiB of texts");
+    });
+}
+
+#[test]
 fn reads_go_on_at_the_primary_while_no_replica_can_answer() {
     for flavour in FLAVOURS {
         let trio = Trio::start(flavour);
