@@ -48,6 +48,15 @@ pub struct VerifyRequest<'a> {
     pub force_switch: bool,
 }
 
+impl VerifyRequest<'_> {
+    /// Whether to judge it takes milliseconds: it holds the password, of which a hash is known that is meant to be slow.
+    pub fn is_costly(&self) -> bool {
+        let plugin = wanted_plugin(self);
+        let is_password = matches!(plugin, Plugin::Sha256Password | Plugin::ClearPassword);
+        is_password && self.verifier.is_slow() && !needs_switch(self, plugin)
+    }
+}
+
 /// What to do next with a client that wants to log in.
 #[derive(Debug)]
 pub enum Verify {
@@ -156,6 +165,16 @@ impl Verification {
             verification.judge_proof(plugin, request.salt, request.response, request.verifier)
         };
         (verification, next)
+    }
+
+    /// Whether to judge the client's next packet takes milliseconds: by RSA, or by a hash that is meant to be slow.
+    pub fn is_costly(&self, payload: &[u8], verifier: &Verifier) -> bool {
+        match self.stage {
+            Stage::Ciphertext { .. } => true,
+            // The wish for the key is one byte. Who has the key already encrypts with it at once.
+            Stage::Password { .. } => payload.len() > 1 && (!self.in_private || verifier.is_slow()),
+            Stage::Proof { .. } | Stage::Signature { .. } | Stage::Over => false,
+        }
     }
 
     /// Judges the client's next packet. `verifier` is the one of the beginning.
