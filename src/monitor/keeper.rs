@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
+use crate::reach::Ways;
 use crate::topology::replication::Pasts;
 use crate::topology::{
     Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
@@ -47,6 +48,7 @@ pub(super) struct Keeper<Wake> {
     beliefs: Beliefs,
     /// What the next process will be told, where it is kept for it.
     past: Option<latest::Sender<Pasts>>,
+    ways: Ways,
     publication: Publication,
     wake: Wake,
     checked: latest::Sender<bool>,
@@ -78,6 +80,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     pub(super) fn new(
         beliefs: Beliefs,
         past: Option<latest::Sender<Pasts>>,
+        ways: Ways,
         publish: Arc<ArcSwap<RoutingTable>>,
         wake: Wake,
         checked: latest::Sender<bool>,
@@ -89,6 +92,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let mut keeper = Keeper {
             beliefs,
             past,
+            ways,
             publication,
             wake,
             checked,
@@ -227,6 +231,11 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             CheckResult::Answered(_) if std::mem::take(&mut watched.refused) => {
                 tracing::info!("server {}: the check is let in again", watched.target);
             }
+            CheckResult::Unbelieved(why) => {
+                if !std::mem::replace(&mut watched.refused, true) {
+                    tracing::warn!("server {}: the check has no TLS with it: {why}", watched.target);
+                }
+            }
             CheckResult::LoginRefused { code, message } | CheckResult::StatementFailed { code, message } => {
                 let is_news = !std::mem::replace(&mut watched.refused, true);
                 if is_news && matches!(Blame::of(*code), Blame::Full | Blame::Credentials) {
@@ -319,7 +328,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
 
     fn watch(&mut self, target: Target, delay: Duration) -> Watched {
         let poke = Arc::new(Notify::new());
-        let watcher = Watcher::new(target.clone(), Arc::clone(&poke), self.findings.clone());
+        let watcher = Watcher::new(target.clone(), self.ways.clone(), Arc::clone(&poke), self.findings.clone());
         let stop = self.watchers.spawn(watcher.run(delay));
         Watched { target, task: stop.id(), stop, poke, alarmed: None, refused: false }
     }
