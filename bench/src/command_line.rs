@@ -15,7 +15,7 @@ use crate::load::{Arrivals, Mode};
 use crate::output::Files;
 use crate::parts::{self, Extent, Part};
 use crate::relay;
-use crate::run::{Pace, Plan};
+use crate::run::{Comparisons, Pace, Plan};
 use crate::target::Account;
 use crate::targets;
 
@@ -152,7 +152,7 @@ pub(crate) struct RunOptions {
     /// Length of a measured window
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// How often each candidate is measured under each load; 5 where nothing is given, with `--record` 7
+    /// How often each candidate is measured under each load; 5 where nothing is given, with `--record` 3
     #[arg(long)]
     rounds: Option<usize>,
     /// Numbers of connections; in the case `idle`, of idle ones
@@ -215,14 +215,25 @@ impl RunOptions {
             let (window, warm_up) = (Duration::from_millis(100), Duration::from_millis(20));
             let loads = cases.into_iter().map(|case| (case, 3)).collect();
             let trace_window = Some(window);
-            return Plan { loads, pace, candidates, takes_part, rounds: 1, window, warm_up, trace_window };
+            return Plan {
+                loads,
+                pace,
+                candidates,
+                takes_part,
+                rounds: 1,
+                comparisons: Comparisons::default(),
+                window,
+                warm_up,
+                trace_window,
+            };
         }
         let seconds = if self.record { targets::RECORD_SECONDS } else { self.seconds };
         let window = Duration::from_secs_f64(seconds);
         let warm_up = warm_up(window);
         let loads = if self.record { targets::RECORD_LOADS.to_vec() } else { all_pairs(&cases, &self.connections) };
         let trace_window = (!self.no_system_calls).then_some(TRACE_WINDOW);
-        Plan { loads, pace, candidates, takes_part, rounds: self.rounds(), window, warm_up, trace_window }
+        let comparisons = if self.record { targets::comparisons() } else { Comparisons::default() };
+        Plan { loads, pace, candidates, takes_part, rounds: self.rounds(), comparisons, window, warm_up, trace_window }
     }
 
     fn rounds(&self) -> usize {

@@ -58,7 +58,6 @@ use crate::load::{Generator, Load};
 use crate::machine::Machine;
 use crate::parts::{Part, Parts, Site};
 use crate::record::Record;
-use crate::run::Outcome;
 use crate::target::{Failovers, Target};
 
 /// Counts nothing until `allocations` asks for it.
@@ -102,7 +101,7 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let plan = options.plan();
     let server = options.server.open(&plan, &placement, directory.path())?;
-    let rows = run::run(&plan, &placement, &server.target, programs, directory.path());
+    let findings = run::run(&plan, &placement, &server.target, programs, directory.path());
     let parts = options
         .parts()
         .map(|extent| Site::open(&placement, programs, directory.path())?.measure(&extent, &plan.candidates));
@@ -112,9 +111,8 @@ fn run(options: &RunOptions) -> Result<ExitCode, Box<dyn Error>> {
         Err(error) => (None, Some(error)),
     };
     machine.run_is_over();
-    let failed = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)))
-        || parts.as_ref().is_some_and(Parts::has_failed);
-    let record = Record::new(&plan, options.base, machine, rows, parts);
+    let failed = findings.has_failed() || parts.as_ref().is_some_and(Parts::has_failed);
+    let record = Record::new(&plan, options.base, machine, findings, parts);
     output::print(&record);
     options.files.write(&record)?;
     if let Some(error) = broken {

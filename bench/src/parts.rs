@@ -18,7 +18,7 @@ use crate::case::Case;
 use crate::launch::Placement;
 use crate::login_cost::{Piece, Split, Whole};
 use crate::monitoring::Checks;
-use crate::run::{Outcome, Pace, Plan, Row};
+use crate::run::{Comparisons, Outcome, Pace, Plan, Row};
 use crate::spread::{Spread, Trials};
 use crate::statistics::summary;
 use crate::{allocations, idle_memory, login_cost, monitoring, progress, routing_table, run, spread, steps};
@@ -248,14 +248,16 @@ impl Site<'_> {
             candidates: ENGINES.to_vec(),
             takes_part: |_, _| true,
             rounds: extent.rounds,
+            comparisons: Comparisons::default(),
             window,
             warm_up: window / 4,
             trace_window: None,
         };
-        let rows = self.inside("login-cost", |surroundings| {
+        let findings = self.inside("login-cost", |surroundings| {
             Ok(run::run(&plan, self.placement, surroundings.server, surroundings.programs, surroundings.directory))
         })?;
-        let login_whole = rows.iter().map(whole).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let login_whole =
+            findings.rows.iter().map(whole).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         let login_pieces = login_cost::pieces(extent.piece_time);
         Ok(Parts { login_whole, login_pieces, ..Parts::default() })
     }

@@ -50,7 +50,7 @@ fn figures(record: &Record) -> String {
         "Last full run: {date}{commit}, Linux {kernel}, {cpus} x {processor}; {versions}. Medians of {rounds} rounds of {seconds} s\n\
          with one worker each, before a stand-in server on loopback.\n\n\
          CPU time of the proxy per request in microseconds, in brackets by {base}'s in the same round:\n\n\
-         {costs}\n{targets}\n![CPU time and latencies of all candidates](bench/results/latest.svg)\n",
+         {costs}\n{comparisons}{targets}\n![CPU time and latencies of all candidates](bench/results/latest.svg)\n",
         date = record.date.get(..10).unwrap_or(&record.date),
         kernel = machine.kernel,
         cpus = machine.cpus,
@@ -60,8 +60,20 @@ fn figures(record: &Record) -> String {
         seconds = record.window_seconds,
         base = record.base.name(),
         costs = costs(record),
+        comparisons = comparisons(record),
         targets = targets::render(record),
     )
+}
+
+/// Where the ratios of the promises come from.
+fn comparisons(record: &Record) -> String {
+    let rounds = record.comparisons.iter().flatten().filter_map(|row| Some(row.measured()?.len())).max();
+    rounds.map_or_else(String::new, |rounds| {
+        format!(
+            "The promises, where they are ratios, are medians of {rounds} rounds of their own, in which those who are compared\n\
+             stand one right after the other:\n\n"
+        )
+    })
 }
 
 /// A line a load, a column a candidate. Of the closed loop alone: at a rate that all hold, a candidate that is quicker
@@ -127,5 +139,13 @@ mod tests {
         assert!(new.contains("| 10.0 | 12.0 (1.20) | 15.0 (1.50) |"), "{new}");
         assert_eq!(with_figures(&new, &record), Ok(new));
         assert!(with_figures("no marks", &record).is_err());
+    }
+
+    #[test]
+    fn the_rounds_of_comparisons_are_told_where_there_are_some() {
+        let mut record = record();
+        assert_eq!(comparisons(&record), "");
+        record.comparisons = vec![record.rows.clone()];
+        assert!(comparisons(&record).starts_with("The promises, where they are ratios, are medians of 1 rounds"));
     }
 }

@@ -16,7 +16,7 @@ use crate::case::Case;
 use crate::load::Mode;
 use crate::machine::Machine;
 use crate::parts::Parts;
-use crate::run::{Outcome, Plan, Row};
+use crate::run::{Findings, Outcome, Party, Plan, Row};
 use crate::statistics::{Figures, summary};
 
 /// Of the file's shape.
@@ -37,13 +37,22 @@ pub(crate) struct Record {
     #[serde(with = "by_name")]
     pub(crate) base: Candidate,
     pub(crate) rows: Vec<Row>,
+    /// Of a recorded run: a row for each party of each comparison.
+    #[serde(default)]
+    pub(crate) comparisons: Vec<Vec<Row>>,
     /// What is not a table of requests; only of a recorded or smoked run.
     #[serde(default)]
     pub(crate) parts: Option<Parts>,
 }
 
 impl Record {
-    pub(crate) fn new(plan: &Plan, base: Candidate, machine: Machine, rows: Vec<Row>, parts: Option<Parts>) -> Record {
+    pub(crate) fn new(
+        plan: &Plan,
+        base: Candidate,
+        machine: Machine,
+        findings: Findings,
+        parts: Option<Parts>,
+    ) -> Record {
         Record {
             format: FORMAT,
             date: now(),
@@ -52,7 +61,8 @@ impl Record {
             rounds: plan.rounds,
             window_seconds: plan.window.as_secs_f64(),
             base,
-            rows,
+            rows: findings.rows,
+            comparisons: findings.comparisons,
             parts,
         }
     }
@@ -73,19 +83,34 @@ impl Record {
         self.rows.iter().find(|other| other.candidate == candidate && other.is_like(row))
     }
 
+    /// What was measured of the parties, in their order: in a comparison of just them, or else among all rows.
+    pub(crate) fn compared<const N: usize>(&self, parties: [Party; N]) -> Option<[&[Figures]; N]> {
+        let are_all =
+            |rows: &&Vec<Row>| rows.len() == N && parties.iter().zip(rows.iter()).all(|(party, row)| party.is_of(row));
+        let rows = self.comparisons.iter().find(are_all).unwrap_or(&self.rows);
+        let measured = parties.map(|party| rows.iter().find(|row| party.is_of(row)).and_then(Row::measured));
+        let measured: Vec<_> = measured.into_iter().collect::<Option<_>>()?;
+        measured.try_into().ok()
+    }
+
     /// A line a row, with the rounds' medians beside them for readers who do not want to make their own.
     pub(crate) fn to_json(&self) -> String {
-        let mut head = serde_json::to_value(self).expect("names and numbers");
-        let mut rows = std::mem::take(&mut head["rows"]);
-        let rows = rows.as_array_mut().expect("a list");
-        for (row, written) in self.rows.iter().zip(rows.iter_mut()) {
-            written["median"] = serde_json::to_value(row.median()).expect("names and numbers");
-            shorten(written);
-        }
-        let rows: Vec<_> = rows.iter().map(|row| format!("    {row}")).collect();
-        let head = serde_json::to_string_pretty(&head).expect("a value is JSON");
-        head.replace("\"rows\": null", &format!("\"rows\": [\n{}\n  ]", rows.join(",\n"))) + "\n"
+        let head = Record { rows: Vec::new(), comparisons: Vec::new(), ..self.clone() };
+        let head = serde_json::to_string_pretty(&head).expect("names and numbers");
+        let comparisons: Vec<_> = self.comparisons.iter().map(|rows| format!("[\n{}\n]", lines(rows))).collect();
+        let head = head.replace("\"rows\": []", &format!("\"rows\": [\n{}\n]", lines(&self.rows)));
+        head.replace("\"comparisons\": []", &format!("\"comparisons\": [{}]", comparisons.join(",\n"))) + "\n"
     }
+}
+
+fn lines(rows: &[Row]) -> String {
+    let line = |row: &Row| {
+        let mut written = serde_json::to_value(row).expect("names and numbers");
+        written["median"] = serde_json::to_value(row.median()).expect("names and numbers");
+        shorten(&mut written);
+        written.to_string()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join(",\n")
 }
 
 /// Takes digits from numbers that mean nothing: what is left of a microsecond or of a count is a tenth of a thousandth.
@@ -157,7 +182,7 @@ fn commit() -> Option<String> {
 mod tests {
     use super::*;
     use crate::table;
-    use crate::testing::record;
+    use crate::testing::{figures, record, row};
 
     #[test]
     fn a_file_gives_back_what_was_measured() {
@@ -178,6 +203,27 @@ mod tests {
         assert!(row["median"]["cpu_us_per_request"].is_number());
         assert!(row["outcome"]["measured"][0]["latency_us"]["p99_9"].is_number());
         assert!(row["case"].is_string());
+    }
+
+    #[test]
+    fn a_comparison_of_just_the_parties_comes_before_the_rows_of_the_round() {
+        let mut record = record();
+        let party = |candidate| Party { case: Case::PointSelect, connections: 64, candidate };
+        let [balancer, relay] = [Candidate::Sqluice, Candidate::Relay].map(party);
+        let cpu = |record: &Record| {
+            let [one, other] = record.compared([balancer, relay])?;
+            Some((one.to_vec(), other.to_vec()))
+        };
+        assert_eq!(cpu(&record), Some((vec![figures(12.0)], vec![figures(10.0)])));
+        let measured = |party: Party, cpu| {
+            row(party.case, party.connections, party.candidate, Outcome::Measured(vec![figures(cpu)]))
+        };
+        record.comparisons = vec![
+            vec![measured(relay, 1.0), measured(balancer, 2.0)],
+            vec![measured(balancer, 3.0), measured(relay, 4.0)],
+        ];
+        assert_eq!(cpu(&record), Some((vec![figures(3.0)], vec![figures(4.0)])));
+        assert_eq!(record.compared([balancer, party(Candidate::SqluiceSplit)]), None);
     }
 
     #[test]

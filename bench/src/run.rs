@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     /// Who is measured under which case.
     pub(crate) takes_part: fn(Candidate, Case) -> bool,
     pub(crate) rounds: usize,
+    /// Measured after the rounds.
+    pub(crate) comparisons: Comparisons,
     /// Of each measured window.
     pub(crate) window: Duration,
     /// Before each window.
@@ -46,6 +48,49 @@ impl Plan {
         };
         let cases = self.loads.iter().map(|(case, _)| *case);
         cases.filter(|case| (self.takes_part)(candidate, *case)).map(passes).sum()
+    }
+}
+
+/// What is compared by itself, in rounds of its own: the parties of a set one right after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Comparisons {
+    pub(crate) sets: Vec<Vec<Party>>,
+    pub(crate) rounds: usize,
+}
+
+impl Comparisons {
+    fn passes(&self) -> usize {
+        self.sets.iter().map(Vec::len).sum::<usize>() * self.rounds
+    }
+}
+
+/// A candidate under a load in a closed loop, as one of those that are compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Party {
+    pub(crate) case: Case,
+    pub(crate) connections: usize,
+    pub(crate) candidate: Candidate,
+}
+
+impl Party {
+    pub(crate) fn is_of(self, row: &Row) -> bool {
+        (self.case, self.connections, self.candidate, Mode::Closed)
+            == (row.case, row.connections, row.candidate, row.mode)
+    }
+}
+
+/// What a run found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) rows: Vec<Row>,
+    /// A row for each party of each comparison.
+    pub(crate) comparisons: Vec<Vec<Row>>,
+}
+
+impl Findings {
+    pub(crate) fn has_failed(&self) -> bool {
+        let mut rows = self.rows.iter().chain(self.comparisons.iter().flatten());
+        rows.any(|row| matches!(row.outcome, Outcome::Failed(_)))
     }
 }
 
@@ -105,15 +150,16 @@ pub(crate) fn run(
     server: &Target,
     programs: &Programs,
     directory: &Path,
-) -> Vec<Row> {
+) -> Findings {
     let surroundings = Surroundings { cpu: placement.candidate, workers: 1, server, programs, directory };
     let start = |&candidate: &Candidate| Contestant { candidate, running: candidate::start(candidate, &surroundings) };
     let contestants: Vec<_> = plan.candidates.iter().map(start).collect();
     let serving = contestants.iter().filter(|contestant| contestant.running.is_ok());
     let passes: usize = serving.map(|contestant| plan.passes(contestant.candidate)).sum();
-    let progress = Progress::new(passes * plan.rounds);
+    let progress = Progress::new(passes * plan.rounds + plan.comparisons.passes());
     let mut contest = Contest { plan, placement, server, directory, contestants, progress };
-    contest.measure()
+    let rows = contest.measure();
+    Findings { rows, comparisons: contest.compare() }
 }
 
 /// Those that are compared, and how.
@@ -147,23 +193,37 @@ impl Contest<'_> {
             Pace::Open { rate, arrivals } => Mode::Open { rate, arrivals },
         };
         let trials = self.plan.loads.iter().map(|&(case, connections)| self.trial(case, first, connections)).collect();
-        let mut measured = self.measure_all(trials);
+        let mut measured = self.measure_all(trials, self.plan.rounds);
         if let Some(window) = self.plan.trace_window {
             measured.iter_mut().for_each(|trial| self.count_all_system_calls(window, &mut trial.rows));
         }
         let open = measured.iter().filter_map(|trial| self.open_trial(trial)).collect();
-        let open = self.measure_all(open);
+        let open = self.measure_all(open, self.plan.rounds);
         measured.into_iter().chain(open).flat_map(|trial| trial.rows).collect()
     }
 
+    /// Also parties of different loads have nothing between them here.
+    fn compare(&mut self) -> Vec<Vec<Row>> {
+        let trials = self.plan.comparisons.sets.iter().filter_map(|parties| self.comparison(parties)).collect();
+        let measured = self.measure_all(trials, self.plan.comparisons.rounds);
+        measured.into_iter().map(|trial| trial.rows).collect()
+    }
+
+    /// Nothing where one of them does not run.
+    fn comparison(&self, parties: &[Party]) -> Option<Trial> {
+        let runs = |contestant: &Contestant, party: &Party| {
+            contestant.candidate == party.candidate && contestant.running.is_ok()
+        };
+        let place = |party| self.contestants.iter().position(|contestant| runs(contestant, party));
+        let places = parties.iter().map(place).collect::<Option<Vec<_>>>()?;
+        let row = |party: &Party| Row::before_rounds(*party, Mode::Closed, Outcome::Measured(Vec::new()));
+        Some(Trial { rows: parties.iter().map(row).collect(), turns: (0..places.len()).collect(), places })
+    }
+
     fn trial(&self, case: Case, mode: Mode, connections: usize) -> Trial {
-        let row = |contestant: &Contestant| Row {
-            case,
-            mode,
-            connections,
-            candidate: contestant.candidate,
-            outcome: contestant.before_rounds(),
-            system_calls: None,
+        let row = |contestant: &Contestant| {
+            let party = Party { case, connections, candidate: contestant.candidate };
+            Row::before_rounds(party, mode, contestant.before_rounds())
         };
         let takes_part = |place: &usize| (self.plan.takes_part)(self.contestants[*place].candidate, case);
         let places: Vec<usize> = (0..self.contestants.len()).filter(takes_part).collect();
@@ -181,12 +241,11 @@ impl Contest<'_> {
 
     /// All loads once, then all again: also two loads are compared by what was measured at nearly the same time. Who goes
     /// first changes from round to round.
-    fn measure_all(&mut self, mut trials: Vec<Trial>) -> Vec<Trial> {
-        for round in 1..=self.plan.rounds {
+    fn measure_all(&mut self, mut trials: Vec<Trial>, rounds: usize) -> Vec<Trial> {
+        for round in 1..=rounds {
             for Trial { rows, places, turns } in &mut trials {
                 if let Some(row) = rows.first() {
-                    let (case, connections, mode) = (row.case.name(), row.connections, row.mode);
-                    self.progress.load(&format!("round {round}: {case} with {connections} connections, {mode}"));
+                    self.progress.load(&format!("round {round}: {}", row.load()));
                 }
                 for &turn in &*turns {
                     self.measure_one(places[turn], &mut rows[turn]);
@@ -256,6 +315,13 @@ impl Contest<'_> {
 /// Requests a second of the candidate in the middle: one very slow rival does not leave all the others half asleep.
 fn middle_rate(rows: &[Row]) -> Option<f64> {
     median(&rows.iter().filter_map(|row| Some(row.median()?.requests_per_second)).collect::<Vec<_>>())
+}
+
+impl Row {
+    fn before_rounds(party: Party, mode: Mode, outcome: Outcome) -> Row {
+        let Party { case, connections, candidate } = party;
+        Row { case, mode, connections, candidate, outcome, system_calls: None }
+    }
 }
 
 impl Contestant {

@@ -46,33 +46,35 @@ pub(crate) fn summary(rounds: &[Figures]) -> Option<Figures> {
     })
 }
 
-/// CPU per request of one candidate by that of another: the median of the ratios of the same rounds.
-pub(crate) fn cpu_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
+/// CPU per request of one candidate by that of another, round by round.
+pub(crate) fn cpu_ratios(rounds: &[Figures], base: &[Figures]) -> Vec<f64> {
     let ratios = rounds.iter().zip(base).filter_map(|(round, base)| {
         let base = base.cpu_us_per_request.filter(|base| *base > 0.0)?;
         Some(round.cpu_us_per_request? / base)
     });
-    median(&ratios.collect::<Vec<_>>())
+    ratios.collect()
 }
 
-/// Requests a second of one candidate by those of another, in the same way.
-pub(crate) fn throughput_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
-    let ratios = rounds.iter().zip(base).map(|(round, base)| round.requests_per_second / base.requests_per_second);
-    median(&ratios.collect::<Vec<_>>())
+/// The middle of them.
+pub(crate) fn cpu_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
+    median(&cpu_ratios(rounds, base))
 }
 
-/// Median latency of one candidate by that of another, in the same way.
-pub(crate) fn p50_ratio(rounds: &[Figures], base: &[Figures]) -> Option<f64> {
-    let ratios = rounds.iter().zip(base).map(|(round, base)| round.latency_us.p50 / base.latency_us.p50);
-    median(&ratios.collect::<Vec<_>>())
+/// Requests a second of one candidate by those of another, round by round.
+pub(crate) fn throughput_ratios(rounds: &[Figures], base: &[Figures]) -> Vec<f64> {
+    rounds.iter().zip(base).map(|(round, base)| round.requests_per_second / base.requests_per_second).collect()
 }
 
-/// What one candidate adds to the median latency of a direct connection by what another adds, in the same way.
-pub(crate) fn added_p50_ratio(rounds: &[Figures], base: &[Figures], direct: &[Figures]) -> Option<f64> {
+/// Median latency of one candidate by that of another, round by round.
+pub(crate) fn p50_ratios(rounds: &[Figures], base: &[Figures]) -> Vec<f64> {
+    rounds.iter().zip(base).map(|(round, base)| round.latency_us.p50 / base.latency_us.p50).collect()
+}
+
+/// What one candidate adds to the median latency of a direct connection by what another adds, round by round.
+pub(crate) fn added_p50_ratios(rounds: &[Figures], base: &[Figures], direct: &[Figures]) -> Vec<f64> {
     let added = |round: &Figures, direct: &Figures| round.latency_us.p50 - direct.latency_us.p50;
     let ratios = rounds.iter().zip(base).zip(direct);
-    let ratios = ratios.map(|((round, base), direct)| added(round, direct) / added(base, direct));
-    median(&ratios.collect::<Vec<_>>())
+    ratios.map(|((round, base), direct)| added(round, direct) / added(base, direct)).collect()
 }
 
 /// How far the rounds' CPU per request lie apart, as a part of their median: a figure that differs by less is no figure.
@@ -82,6 +84,14 @@ pub(crate) fn cpu_spread(rounds: &[Figures]) -> Option<f64> {
     let largest = values.iter().copied().fold(f64::MIN, f64::max);
     let smallest = values.iter().copied().fold(f64::MAX, f64::min);
     Some((largest - smallest) / middle)
+}
+
+/// The bounds of the values' middle half: where a repetition would lie more often than not.
+pub(crate) fn middle_half(values: &[f64]) -> Option<(f64, f64)> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let quarter = values.len() / 4;
+    Some((*values.get(quarter)?, *values.get(values.len() - 1 - quarter)?))
 }
 
 /// The middle value, or the mean of the two in the middle.
@@ -121,6 +131,13 @@ mod tests {
         assert_eq!(median(&[]), None);
     }
 
+    #[test]
+    fn the_middle_half_leaves_a_quarter_out_at_each_end() {
+        assert_eq!(middle_half(&[9.0, 1.0, 3.0, 2.0, 4.0, 5.0, 7.0, 6.0]), Some((3.0, 6.0)));
+        assert_eq!(middle_half(&[2.0, 1.0]), Some((1.0, 2.0)));
+        assert_eq!(middle_half(&[]), None);
+    }
+
     /// A machine that is twice as slow in every other round changes the figures, not their ratio.
     #[test]
     fn a_ratio_compares_within_a_round() {
@@ -151,7 +168,7 @@ mod tests {
         // The machine was three times as slow in the last round.
         let (one, other, direct) =
             (rounds([30.0, 50.0, 90.0]), rounds([50.0, 50.0, 150.0]), rounds([10.0, 10.0, 30.0]));
-        assert_eq!(p50_ratio(&one, &other), Some(0.6));
-        assert_eq!(added_p50_ratio(&one, &other, &direct), Some(0.5));
+        assert_eq!(p50_ratios(&one, &other), [0.6, 1.0, 0.6]);
+        assert_eq!(added_p50_ratios(&one, &other, &direct), [0.5, 1.0, 0.5]);
     }
 }

@@ -5,7 +5,7 @@ use crate::case::Case;
 use crate::load::Mode;
 use crate::machine::Machine;
 use crate::record::Record;
-use crate::run::{Outcome, Pace, Plan, Row};
+use crate::run::{Comparisons, Findings, Outcome, Pace, Plan, Row};
 use crate::statistics::{Figures, Latency};
 use crate::system_calls::{Named, SystemCalls};
 
@@ -50,9 +50,11 @@ pub(crate) fn record() -> Record {
         candidates: Candidate::ALL.to_vec(),
         takes_part: |_, _| true,
         rounds: 1,
+        comparisons: Comparisons::default(),
         window: second,
         warm_up: second,
         trace_window: None,
     };
-    Record::new(&plan, Candidate::Relay, Machine::default(), rows, None)
+    let findings = Findings { rows, comparisons: Vec::new() };
+    Record::new(&plan, Candidate::Relay, Machine::default(), findings, None)
 }
