@@ -231,10 +231,8 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             CheckResult::Answered(_) if std::mem::take(&mut watched.refused) => {
                 tracing::info!("server {}: the check is let in again", watched.target);
             }
-            CheckResult::Unbelieved(why) => {
-                if !std::mem::replace(&mut watched.refused, true) {
-                    tracing::warn!("server {}: the check has no TLS with it: {why}", watched.target);
-                }
+            CheckResult::Unbelieved(why) if !std::mem::replace(&mut watched.refused, true) => {
+                tracing::warn!("server {}: the check has no TLS with it: {why}", watched.target);
             }
             CheckResult::LoginRefused { code, message } | CheckResult::StatementFailed { code, message } => {
                 let is_news = !std::mem::replace(&mut watched.refused, true);
