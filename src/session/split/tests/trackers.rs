@@ -126,6 +126,7 @@ fn an_empty_block_is_the_servers_own() {
     let position = mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23");
     assert_eq!(at_mysql(&mut play, "COMMIT AND CHAIN", TRANSACTION, &position), no_trackers(TRANSACTION));
     assert_eq!(at_mysql(&mut play, "SET @a = 1; BEGIN", TRANSACTION, b""), no_trackers(TRANSACTION));
+    assert_eq!(at_mysql(&mut play, "SET @a = 1; BEGIN", TRANSACTION, &position), no_trackers(TRANSACTION));
     assert_eq!(at_mysql(&mut play, "SET @a = 1", TRANSACTION, &state_change()), plain(TRANSACTION));
     // Into a table that knows no transactions.
     assert_eq!(at_mysql(&mut play, "INSERT INTO t VALUES (1)", TRANSACTION, &position), plain(TRANSACTION));
