@@ -73,6 +73,8 @@ pub(super) struct Worker {
     /// Turns the choice among equally loaded servers.
     pub(super) tie_break: u32,
     pub(super) inquirers: Inquirers,
+    /// Sessions that wait until the name of a server outside of the configuration is looked up.
+    pub(super) travellers: Vec<Key>,
     pub(super) listeners: HashMap<u32, Arc<str>>,
     pub(super) stage: Stage,
     /// Connections between two sessions.
@@ -199,6 +201,7 @@ impl Worker {
             unanswered: Vec::new(),
             timers: Timers::new(),
             inquirers: Inquirers::default(),
+            travellers: Vec::new(),
             sessions_made: 0,
             tie_break: index as u32,
             listeners: HashMap::new(),

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("protocol", &[]),
     ("sql", &[]),
     ("slab", &[]),
@@ -20,6 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("session", &["latency", "protocol", "sql", "config", "topology", "route"]),
     ("io", &["slab"]),
     ("accounts", &["protocol", "config", "topology", "io"]),
+    ("outside", &["protocol", "config", "topology"]),
     ("monitor", &["protocol", "config", "topology"]),
     ("failover", &["protocol", "config", "topology", "monitor"]),
     ("admin", &["latency", "protocol", "sql", "config", "topology", "route", "failover"]),
@@ -27,7 +28,10 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("tls", &["config"]),
     (
         "worker",
-        &["accounts", "latency", "protocol", "config", "topology", "route", "pool", "session", "io", "tls", "slab"],
+        &[
+            "accounts", "outside", "latency", "protocol", "config", "topology", "route", "pool", "session", "io",
+            "tls", "slab",
+        ],
     ),
 ];
 

@@ -21,13 +21,13 @@ fn settings(mode: &str) -> String {
     format!("[instant_failover]\nmode = \"{mode}\"\ntarget = \"lb2.example.com:3307\"\n\n")
 }
 
-fn failover(sqluice: &Sqluice, arguments: &[&str]) -> String {
+pub(crate) fn failover(sqluice: &Sqluice, arguments: &[&str]) -> String {
     sqluice.command(&[&["failover"], arguments].concat()).expect_success("sqluice failover")
 }
 
 /// How a login at that address is refused.
 #[track_caller]
-fn refusal(address: SocketAddr) -> ServerError {
+pub(crate) fn refusal(address: SocketAddr) -> ServerError {
     match Client::login(address, &Account::new("app", "app")) {
         Ok(_) => panic!("app is let in at {address}"),
         Err(error) => error,
@@ -315,7 +315,7 @@ fn before(engine: Engine, servers: [SocketAddr; 2]) -> Sqluice {
 }
 
 /// A balancer that others have for a server: their health checks log in to it, too.
-fn behind(engine: Engine, server: &Server) -> Sqluice {
+pub(crate) fn behind(engine: Engine, server: &Server) -> Sqluice {
     let body = settings("off") + &cluster(server) + &user("app", "app") + &user("monitor", "monitor");
     Start::new(engine, body).run_with_servers_up(1)
 }
