@@ -2,6 +2,7 @@
 
 use crate::harness::wire::query_payload;
 use crate::harness::{Client, Engine, Flavour, Server, Shape, Sqluice, Start, eventually, on_both_engines, user};
+use crate::killing::await_running;
 use crate::redirecting::{behind, failover, refusal};
 
 /// A balancer before a server, with these lines for its cluster, which follows to any address.
@@ -49,12 +50,9 @@ fn a_session_goes_where_it_is_sent_and_is_found_there_by_a_kill() {
             let mut victim = front.app();
             assert_eq!(server_of(&front, &victim), name);
             assert_eq!(victim.value("SELECT @@port"), server.address.port().to_string());
-            victim.command(&query_payload(victim.capabilities, "SELECT SLEEP(1000)"));
-            eventually("it sleeps", || {
-                let sessions = front.sessions();
-                let mine = sessions.iter().find(|session| session["id"] == victim.connection_id())?;
-                (mine["state"] == "command").then_some(())
-            });
+            let marker = format!("{engine:?} {}", victim.connection_id());
+            victim.command(&query_payload(victim.capabilities, &format!("SELECT SLEEP(1000), '{marker}'")));
+            await_running(server, &marker);
             killer.execute(&format!("KILL QUERY {}", victim.connection_id()));
             let reply = victim.reply(Shape::Results).expect("the statement is answered");
             assert!(reply.error.as_ref().is_none_or(|error| error.code == 1317), "{reply:?}");

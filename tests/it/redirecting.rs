@@ -286,6 +286,35 @@ fn connectors_that_follow_a_url_are_told_one_and_never_that_of_a_server() {
     });
 }
 
+/// MariaDB's connector for Node follows, and says goodbye to whom it leaves. Its connection is of no use afterwards, by a
+/// fault of its own, so that it is none of the connectors that are told as they come.
+#[test]
+fn a_real_connector_goes_where_the_url_sends_it() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let other = balancer(engine, server, "");
+        let settings = format!(
+            "[instant_failover]\nredirect_url = \"followers\"\ntarget = \"{}\"\n\n\
+             [[instant_failover.follower]]\nname = \"MariaDB connector/Node\"\n\n",
+            other.address
+        );
+        let body = settings + &cluster(server) + &user("app", "app");
+        let leaving = Start::new(engine, body).run_with_servers_up(1);
+        failover(&leaving, &["on"]);
+        let (host, port) = (leaving.address.ip().to_string(), leaving.address.port().to_string());
+        let finished = node("redirect.cjs", &[&host, &port]);
+        assert_eq!(finished.stdout, format!("connected to {}\n", other.address), "{}", finished.stderr);
+        for (sqluice, ending) in [(&leaving, "reason=\"quit\""), (&other, "user=app")] {
+            eventually("it has been here, and has gone", || {
+                let log = sqluice.log();
+                let was_here = log.lines().any(|line| line.contains("logged in") && line.contains("user=app"));
+                let has_ended = log.lines().any(|line| line.contains("session ended") && line.contains(ending));
+                (was_here && has_ended).then_some(())
+            });
+        }
+    });
+}
+
 #[test]
 fn a_user_who_wants_no_hop_is_handed_to_the_server_with_the_fewest_connections() {
     let servers = [Server::shared(Flavour::MariaDb10), Server::shared(Flavour::MariaDb11)];
