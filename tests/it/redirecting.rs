@@ -149,8 +149,8 @@ fn people_can_read_where_to_go_in_whatever_client_they_use() {
     let sqluice = balancer(Engine::IoUring, server, "");
     failover(&sqluice, &["on"]);
     let (host, port) = (sqluice.address.ip().to_string(), sqluice.address.port().to_string());
-    let cli = |flavour, option: &str| {
-        let (host, port) = (format!("--host={host}"), format!("--port={port}"));
+    let cli_at = |address: SocketAddr, flavour, option: &str| {
+        let (host, port) = (format!("--host={}", address.ip()), format!("--port={}", address.port()));
         client_cli(flavour, &[&host, &port, "--user=app", "--password=app", option, "-e", "SELECT 1"])
     };
     let check = |what: &str, finished: Finished| {
@@ -158,9 +158,16 @@ fn people_can_read_where_to_go_in_whatever_client_they_use() {
         let bare = said.replace('\\', "");
         assert!(bare.contains(WORDS) && !said.contains("logged in"), "{what} says:\n{said}");
     };
+    let cli = |flavour, option| cli_at(sqluice.address, flavour, option);
     check("mariadb 10.11", cli(Flavour::MariaDb10, "--skip-ssl"));
     check("mariadb 11.8", cli(Flavour::MariaDb11, "--skip-ssl"));
     check("mysql 9.7", cli(Flavour::MySql97, "--ssl-mode=DISABLED"));
+    // Where TLS is demanded, nobody hears anything outside of it.
+    let body = settings("on") + &cluster(server) + &user("app", "app");
+    let sealed = Start::new(Engine::IoUring, body).listener("tls = \"required\"").run_with_servers_up(1);
+    check("mariadb 10.11 in TLS", cli_at(sealed.address, Flavour::MariaDb10, "--ssl"));
+    check("mariadb 11.8 in TLS", cli_at(sealed.address, Flavour::MariaDb11, "--ssl"));
+    check("mysql 9.7 in TLS", cli_at(sealed.address, Flavour::MySql97, "--ssl-mode=REQUIRED"));
     for driver in ["pymysql", "mysqlclient", "mariadb"] {
         check(driver, python("login.py", &[driver, &host, &port]));
     }
