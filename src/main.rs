@@ -148,7 +148,7 @@ enum Command {
     /// Send clients to another balancer at once, or let them in again
     ///
     /// Each new client is told so in answer to its login, by an error that some connectors follow and people can read.
-    /// Holds until the next such command, a restart, or a reload of a file with another [instant_failover].
+    /// Holds, also over a restart, until the next such command, or a file with another [instant_failover].
     Failover {
         #[command(flatten)]
         process: RunningProcess,

@@ -57,7 +57,13 @@ impl Row {
     pub(crate) fn breaks_promise(&self) -> bool {
         let is_promised = match self.case {
             Case::PointSelect | Case::Prepared => true,
-            Case::Row4K | Case::Result64K | Case::Result1M | Case::Short | Case::Idle | Case::ReadWrite => false,
+            Case::Row4K
+            | Case::Result64K
+            | Case::Result1M
+            | Case::Short
+            | Case::ShortResumed
+            | Case::Idle
+            | Case::ReadWrite => false,
         };
         match self.outcome {
             Outcome::Counted { allocations, .. } => is_promised && allocations > 0,
@@ -120,7 +126,7 @@ fn count_engine(
     let address = launch::free_address()?;
     let file = directory.join("sqluice.toml");
     let server = surroundings.server;
-    fs::write(&file, configuration::sqluice(candidate, 1, address, server, &directory))?;
+    fs::write(&file, configuration::sqluice(candidate, 1, address, server, &directory, None))?;
     let running = server::start(Config::load(&file)?)?;
     let row = |case| {
         let target = server.through(address);

@@ -21,6 +21,8 @@ pub(crate) enum Case {
     Result1M,
     /// Connect, log in, one point select, quit: all of it is one request
     Short,
+    /// The same, over a TLS session that is resumed
+    ShortResumed,
     /// One connection with point selects beside idle ones
     Idle,
     /// Point selects, updates, inserts and a transaction, statement by statement
@@ -28,13 +30,14 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    pub(crate) const ALL: [Case; 8] = [
+    pub(crate) const ALL: [Case; 9] = [
         Case::PointSelect,
         Case::Prepared,
         Case::Row4K,
         Case::Result64K,
         Case::Result1M,
         Case::Short,
+        Case::ShortResumed,
         Case::Idle,
         Case::ReadWrite,
     ];
@@ -47,6 +50,7 @@ impl Case {
             Case::Result64K => "result-64k",
             Case::Result1M => "result-1m",
             Case::Short => "short",
+            Case::ShortResumed => "short-resumed",
             Case::Idle => "idle",
             Case::ReadWrite => "read-write",
         }
@@ -56,7 +60,7 @@ impl Case {
     pub(crate) fn has_open_pass(self) -> bool {
         match self {
             Case::PointSelect | Case::Prepared | Case::Row4K | Case::ReadWrite => true,
-            Case::Result64K | Case::Result1M | Case::Short | Case::Idle => false,
+            Case::Result64K | Case::Result1M | Case::Short | Case::ShortResumed | Case::Idle => false,
         }
     }
 
@@ -70,13 +74,16 @@ impl Case {
             | Case::Result64K
             | Case::Result1M
             | Case::Short
+            | Case::ShortResumed
             | Case::Idle => 1.0,
         }
     }
 
     pub(crate) fn table(self) -> Table {
         match self {
-            Case::PointSelect | Case::Prepared | Case::Short | Case::Idle | Case::ReadWrite => Table::Point,
+            Case::PointSelect | Case::Prepared | Case::Short | Case::ShortResumed | Case::Idle | Case::ReadWrite => {
+                Table::Point
+            }
             Case::Row4K => Table::Row4K,
             Case::Result64K => Table::Rows64K,
             Case::Result1M => Table::Rows1M,

@@ -207,8 +207,8 @@ impl RunOptions {
             if cases.is_empty() { Case::ALL.to_vec() } else { cases.to_vec() }
         };
         let candidates = if self.candidates.is_empty() { Candidate::ALL.to_vec() } else { self.candidates.clone() };
-        // Who is named is measured under everything.
-        let takes_part = if self.candidates.is_empty() { Candidate::is_usual_in } else { |_, _| true };
+        // Who is named is measured under everything that it can do.
+        let takes_part = if self.candidates.is_empty() { Candidate::is_usual_in } else { Candidate::can_do };
         let cases = all_if_none(&self.cases);
         let pace = self.pace();
         if self.smoke {

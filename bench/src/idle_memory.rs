@@ -77,7 +77,7 @@ fn measure(running: &Running, sessions: usize, server: &Target) -> Result<Outcom
     };
     let memory = || private_memory(process).map_err(|error| format!("the memory of the process: {error}"));
     let before = memory()?;
-    let beside = load::hold(&server.through(running.address), Case::PointSelect, sessions, memory)
+    let beside = load::hold(&running.target(server), Case::PointSelect, sessions, memory)
         .map_err(|fault| fault.to_string())??;
     Ok(Outcome::Measured { before, beside })
 }

@@ -10,6 +10,7 @@ mod backend;
 mod by_name;
 mod candidate;
 mod case;
+mod certificate;
 mod command_line;
 mod dataset;
 mod idle_memory;

@@ -238,9 +238,12 @@ fn colour(candidate: Candidate) -> &'static str {
         Candidate::SqluiceEpoll => "#4a9be8",
         Candidate::SqluiceSplit => "#6f42c1",
         Candidate::SqluiceSplitEpoll => "#a987e0",
+        Candidate::SqluiceTls => "#0a3069",
+        Candidate::SqluiceTlsBoth => "#54aeff",
         Candidate::RelayMonoio => "#1a7f5a",
         Candidate::RelayTokioUring => "#57ab7e",
         Candidate::Haproxy => "#d1500c",
+        Candidate::HaproxyTls => "#f0883e",
         Candidate::ProxySql => "#a11d33",
         Candidate::MySqlRouter => "#b8860b",
     }
@@ -269,9 +272,12 @@ impl Style {
 
     fn name(candidate: Candidate) -> Style {
         let weight = match candidate {
-            Candidate::Sqluice | Candidate::SqluiceEpoll | Candidate::SqluiceSplit | Candidate::SqluiceSplitEpoll => {
-                "bold"
-            }
+            Candidate::Sqluice
+            | Candidate::SqluiceEpoll
+            | Candidate::SqluiceSplit
+            | Candidate::SqluiceSplitEpoll
+            | Candidate::SqluiceTls
+            | Candidate::SqluiceTlsBoth => "bold",
             _ => "normal",
         };
         Style { weight, anchor: "end", ..Style::plain() }

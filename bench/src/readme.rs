@@ -50,7 +50,7 @@ fn figures(record: &Record) -> String {
         "Last full run: {date}{commit}, Linux {kernel}, {cpus} x {processor}; {versions}. Medians of {rounds} rounds of {seconds} s\n\
          with one worker each, before a stand-in server on loopback.\n\n\
          CPU time of the proxy per request in microseconds, in brackets by {base}'s in the same round:\n\n\
-         {costs}\n{comparisons}{targets}\n![CPU time and latencies of all candidates](bench/results/latest.svg)\n",
+         {costs}\n{encrypted}{comparisons}{targets}\n![CPU time and latencies of all candidates](bench/results/latest.svg)\n",
         date = record.date.get(..10).unwrap_or(&record.date),
         kernel = machine.kernel,
         cpus = machine.cpus,
@@ -59,7 +59,8 @@ fn figures(record: &Record) -> String {
         rounds = record.rounds,
         seconds = record.window_seconds,
         base = record.base.name(),
-        costs = costs(record),
+        costs = costs(record, |candidate| candidate.encrypts().is_none()),
+        encrypted = encrypted(record),
         comparisons = comparisons(record),
         targets = targets::render(record),
     )
@@ -76,21 +77,34 @@ fn comparisons(record: &Record) -> String {
     })
 }
 
-/// A line a load, a column a candidate. Of the closed loop alone: at a rate that all hold, a candidate that is quicker
+/// Those who have TLS, beside one who has not; nothing where they were not measured.
+fn encrypted(record: &Record) -> String {
+    let has_tls = |row: &&Row| row.candidate.encrypts().is_some() && row.measured().is_some();
+    let Some(_) = record.rows.iter().find(has_tls) else { return String::new() };
+    let costs = costs(record, |candidate| candidate.encrypts().is_some() || candidate == Candidate::Sqluice);
+    format!(
+        "With TLS towards the client, or on both sides; HAProxy's begins with the first byte, as it does not know where MySQL's does.\n\
+         A core's handshakes a second are a million by a short connection's microseconds:\n\n{costs}\n"
+    )
+}
+
+/// A line a load under which more than one of them was measured, a column a candidate. Of the closed loop alone: at a rate that all hold, a candidate that is quicker
 /// sleeps more often, and the time of a request says less.
-fn costs(record: &Record) -> String {
-    let measured: BTreeSet<_> =
-        record.rows.iter().filter(|row| cpu(row).is_some()).map(|row| row.candidate.name()).collect();
+fn costs(record: &Record, stands: fn(Candidate) -> bool) -> String {
+    let shown = |row: &&Row| row.mode == Mode::Closed && stands(row.candidate) && cpu(row).is_some();
+    let measured: BTreeSet<_> = record.rows.iter().filter(shown).map(|row| row.candidate.name()).collect();
     let candidates: Vec<_> =
         Candidate::ALL.into_iter().filter(|candidate| measured.contains(candidate.name())).collect();
     let heads: Vec<_> = candidates.iter().map(|candidate| candidate.name()).collect();
     let mut text = format!("| load | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
     let mut last: Option<&Row> = None;
-    for row in record.rows.iter().filter(|row| row.mode == Mode::Closed) {
-        if last.is_some_and(|last| last.is_like(row)) {
+    for row in record.rows.iter().filter(shown) {
+        let is_next = !last.is_some_and(|last| last.is_like(row));
+        last = Some(row);
+        let beside = record.rows.iter().filter(shown).filter(|other| other.is_like(row));
+        if !is_next || beside.count() < 2 {
             continue;
         }
-        last = Some(row);
         let cells: Vec<_> = candidates.iter().map(|candidate| cost(record, row, *candidate)).collect();
         text.push_str(&format!("| {} | {} |\n", row.load(), cells.join(" | ")));
     }
@@ -115,8 +129,10 @@ fn cost(record: &Record, like: &Row, candidate: Candidate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Case;
     use crate::plot;
-    use crate::testing::record;
+    use crate::run::Outcome;
+    use crate::testing::{figures, record, row};
 
     #[test]
     fn the_readme_and_the_picture_show_the_recorded_run() {
@@ -139,6 +155,18 @@ mod tests {
         assert!(new.contains("| 10.0 | 12.0 (1.20) | 15.0 (1.50) |"), "{new}");
         assert_eq!(with_figures(&new, &record), Ok(new));
         assert!(with_figures("no marks", &record).is_err());
+    }
+
+    #[test]
+    fn tls_has_a_table_of_its_own() {
+        let mut record = record();
+        assert_eq!(encrypted(&record), "");
+        let measured = Outcome::Measured(vec![figures(20.0)]);
+        record.rows.push(row(Case::PointSelect, 64, Candidate::SqluiceTls, measured));
+        assert!(!costs(&record, |candidate| candidate.encrypts().is_none()).contains("tls"));
+        let table = encrypted(&record);
+        assert!(table.contains("| load | sqluice | sqluice-tls |\n"), "{table}");
+        assert!(table.contains("| 12.0 (1.20) | 20.0 (2.00) |"), "{table}");
     }
 
     #[test]

@@ -265,7 +265,7 @@ impl Contest<'_> {
         let round = rounds.len() + 1;
         self.progress
             .step(&format!("{case}, {connections} connections, {mode}: {}, round {round}", row.candidate.name()));
-        let target = self.server.through(running.address);
+        let target = running.target(self.server);
         let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
         let measured = split::watched(row.candidate, &load.target, load.case, || {
             measure(self.plan, self.placement, &load, running)
@@ -285,7 +285,7 @@ impl Contest<'_> {
                 && let (Outcome::Measured(_), Ok(running)) = (&row.outcome, &contestant.running)
                 && let Some(process) = running.process_id()
             {
-                let target = self.server.through(running.address);
+                let target = running.target(self.server);
                 let load = Load { target, case: row.case, mode: row.mode, connections: row.connections };
                 let count =
                     |window| self.count_system_calls(window, &load, process).unwrap_or_else(SystemCalls::Unknown);

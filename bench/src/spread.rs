@@ -74,7 +74,7 @@ pub(crate) fn measure(
         Err(NotStarted::Absent(_)) => return Ok(None),
         Err(NotStarted::Failed(why)) => return Err(why.into()),
     };
-    let target = surroundings.server.through(running.address);
+    let target = running.target(surroundings.server);
     let socket = candidate::admin_socket(candidate, surroundings.directory);
     let sessions = || sessions_by_worker(&surroundings.programs.sqluice, &socket);
     let mut ratios = Vec::new();

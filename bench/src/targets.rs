@@ -145,7 +145,7 @@ const SPLIT: [Candidate; 2] = [SqluiceSplit, SqluiceSplitEpoll];
 
 /// What a recorded run measures: what the promises name, and what the README shows beside them. Loads that are compared
 /// stand next to each other.
-pub(crate) const RECORD_LOADS: [(Case, usize); 10] = [
+pub(crate) const RECORD_LOADS: [(Case, usize); 11] = [
     (PointSelect, 1),
     (Idle, IDLE),
     (PointSelect, MANY),
@@ -156,6 +156,7 @@ pub(crate) const RECORD_LOADS: [(Case, usize); 10] = [
     (Result64K, FEW),
     (Result1M, FEW),
     (Short, FEW),
+    (Case::ShortResumed, FEW),
 ];
 /// Its rounds and windows: many short ones, as a machine is slow for seconds at a time, and more of them where a promise
 /// hangs on it. On two CPUs it takes a quarter of an hour.

@@ -22,11 +22,11 @@ pub enum Upkeep {
 }
 
 impl Upkeep {
-    /// What the server is from `now` on; none if that stays as it is.
-    pub fn service(self, now: Instant) -> Option<Service> {
+    /// What the server, with so many connections, is from `now` on; none if that stays as it is.
+    pub fn service(self, connections: u32, now: Instant) -> Option<Service> {
         match self {
             Upkeep::Look => None,
-            Upkeep::Drain(budget) => Some(Service::draining(budget, now)),
+            Upkeep::Drain(budget) => Some(Service::draining(budget, connections, now)),
             Upkeep::Disable => Some(Service::OutOfUse { since: now }),
             Upkeep::Enable => Some(Service::InUse),
         }
@@ -39,9 +39,9 @@ impl Upkeep {
 /// What is wrong with the text, and what to write instead.
 pub fn budget(text: &str) -> Result<Duration, String> {
     let budget = duration(text)?;
-    match budget <= BUDGET_MAX {
+    match budget <= Service::BUDGET_MAX {
         true => Ok(budget),
-        false => Err(format!("a budget of {text} is too long: at most {} hours", BUDGET_MAX.as_secs() / 3600)),
+        false => Err(format!("a budget of {text} is too long: at most {} hours", Service::BUDGET_MAX.as_secs() / 3600)),
     }
 }
 
@@ -245,9 +245,6 @@ fn staying(staying: &[Staying]) -> String {
     });
     table::columns(&header, rows)
 }
-
-/// Nobody waits longer for a server to become free.
-const BUDGET_MAX: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,9 @@ use super::shapes::{
 };
 use crate::config::{Balance, Cluster, ClusterIndex, Pool, PoolIndex, RedirectMode, Role, Server, Topology};
 use crate::protocol::redirect::Target;
-use crate::topology::{Existing, Origin, Redirect, RoutingTable, ServerEntry, ServerId, ServerRole, Succession};
+use crate::topology::{
+    Existing, Origin, Redirect, RoutingTable, ServerEntry, ServerId, ServerRole, Service, Succession,
+};
 
 /// What is believed of each server at `now`, and how it replied of late, in the order of the configuration.
 pub fn clusters(table: &RoutingTable, replies: &HashMap<ServerId, ReplyTimes>, now: Instant) -> Vec<ClusterStatus> {
@@ -38,6 +40,7 @@ pub fn instant_failover(redirect: &Redirect, sent: u64) -> InstantFailoverStatus
             Origin::Command => FailoverOrigin::Command,
         },
         sent,
+        notes: Vec::new(),
     }
 }
 
@@ -69,6 +72,10 @@ fn cluster_status(
 
 fn server_status(entry: &ServerEntry, server: &Server, replies: Option<ReplyTimes>, now: Instant) -> ServerStatus {
     let greeting = entry.greeting.as_ref();
+    let begun = match entry.service {
+        Service::Draining { since, connections, .. } => Some((since, connections)),
+        Service::InUse | Service::OutOfUse { .. } => None,
+    };
     ServerStatus {
         name: server.name.clone(),
         address: server.address.to_string(),
@@ -79,6 +86,8 @@ fn server_status(entry: &ServerEntry, server: &Server, replies: Option<ReplyTime
         since_seconds: now.saturating_duration_since(entry.health.since).as_secs(),
         service: entry.service.to_string(),
         drain_seconds_left: drain::seconds_left(entry.service, now),
+        drain_seconds: begun.map(|(since, _)| now.saturating_duration_since(since).as_secs()),
+        drain_connections: begun.map(|(_, connections)| connections),
         weight: entry.weight,
         connections: entry.load.connections(),
         resting: entry.load.resting(),

@@ -138,6 +138,9 @@ pub struct InstantFailoverStatus {
     pub origin: FailoverOrigin,
     /// Clients that were sent since the start.
     pub sent: u64,
+    /// What else there is to know of an order, a sentence or two each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Who is sent to another balancer.
@@ -245,6 +248,12 @@ pub struct ServerStatus {
     /// While it is draining: until whoever is still there is ended.
     #[serde(default)]
     pub drain_seconds_left: Option<u64>,
+    /// While it is draining: how long it has been.
+    #[serde(default)]
+    pub drain_seconds: Option<u64>,
+    /// While it is draining: its connections when that began. None is what a process begins with that was restarted meanwhile.
+    #[serde(default)]
+    pub drain_connections: Option<u32>,
     /// Its share of the connections, relative to the other servers of a pool.
     pub weight: u32,
     /// Connections to it that stand or are being made.
@@ -497,6 +506,8 @@ pub(super) mod tests {
             since_seconds: 90,
             service: "in use".into(),
             drain_seconds_left: None,
+            drain_seconds: None,
+            drain_connections: None,
             weight: 100,
             connections: 3,
             resting: 0,
@@ -553,6 +564,7 @@ pub(super) mod tests {
                 existing: ExistingSessions::Stay,
                 origin: FailoverOrigin::Configuration,
                 sent: 0,
+                notes: Vec::new(),
             }),
             listeners: vec![
                 listener("app", "127.0.0.1:3306", Some(certificate)),

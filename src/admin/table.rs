@@ -125,9 +125,10 @@ pub fn instant_failover(now: &InstantFailoverStatus) -> String {
     };
     let until = match now.origin {
         FailoverOrigin::Configuration => "",
-        FailoverOrigin::Command => "; by command, until the next, a restart, or a reload of another [instant_failover]",
+        FailoverOrigin::Command => "; by command, until the next, or a file with another [instant_failover]",
     };
     let _ = writeln!(line, "{existing}{until}; {} sent so far", now.sent);
+    now.notes.iter().for_each(|note| _ = writeln!(line, "note: {note}"));
     line
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::value::Choice;
 use super::{Follower, ListenAddress, Listener};
 use crate::protocol::{
@@ -39,7 +41,8 @@ pub enum RedirectUrl {
 }
 
 /// `mode` of `[instant_failover]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RedirectMode {
     /// Nobody is sent elsewhere.
     Off,

@@ -98,8 +98,9 @@ static PROCESS: Section = Section {
             form: Form::Folder,
             absent: Absent::Is("\"/var/lib/sqluice\""),
             reload: Reload::NextStart,
-            doc: "Where what must outlive the process is kept: the self-signed certificate, and which servers of topology \
-                  `\"replication\"` were replaced as primaries. Made at start if it can be. Where it cannot be written, the log \
+            doc: "Where what must outlive the process is kept: the self-signed certificate, which servers of topology \
+                  `\"replication\"` were replaced as primaries, and what operators have said by `sqluice drain`, `disable` and \
+                  `failover`. Made at start if it can be. Where it cannot be written, the log \
                   says what is lost by that.",
         },
         Setting {
@@ -177,8 +178,8 @@ static INSTANT_FAILOVER: Section = Section {
     title: "[instant_failover]",
     noun: "instant failover",
     doc: "The balancer's own maintenance: new clients are told to go elsewhere at once. `sqluice failover` changes mode \
-          and target while the process runs; that holds until the next such command, a restart, or a reload of a file \
-          in which this section is another one.",
+          and target while the process runs; that holds, also over a restart, until the next such command, or a file in \
+          which this section is another one (at a start: another mode or target).",
     settings: &[
         Setting {
             name: "mode",

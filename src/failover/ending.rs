@@ -2,6 +2,7 @@
 
 use mysql_async::Error;
 use mysql_async::prelude::Queryable;
+use tokio::time::sleep;
 
 use super::run::{Run, Tried, connected};
 use super::steps::{self, Action, Sql, Whose};
@@ -50,6 +51,10 @@ impl Run<'_> {
             .flatten()
             .map(|of| of.user.as_str())
             .collect();
+        if whose == Whose::Writers {
+            // Somebody may have begun to write since the last look at transactions.
+            sleep(steps::TRANSACTIONS_KEPT).await;
+        }
         let connection = connected(&mut self.connections[at])?;
         let sessions: Vec<(u64, String, bool)> =
             connection.query(steps::sessions(&accounts)).await.map_err(|error| legible(&error))?;

@@ -264,7 +264,7 @@ impl Run<'_> {
                     self.complain(format_args!("{}: open transactions that are cut off: {open}", self.name(at)));
                     return Ok(());
                 }
-                _ => sleep(POLL_INTERVAL).await,
+                _ => sleep(steps::TRANSACTIONS_KEPT).await,
             }
         }
     }

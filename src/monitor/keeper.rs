@@ -8,13 +8,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, oneshot, watch as latest};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::chronicle::{Pen, Remembrance};
+use super::this_moment;
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
 use crate::reach::Ways;
-use crate::topology::replication::Pasts;
 use crate::topology::{
-    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Publication, Redirect, Report,
-    RoutingTable, ServerId, ServerRole, Service, Succession, Successions,
+    Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Orders, Publication, Redirect,
+    Report, RoutingTable, ServerId, ServerRole, Service, Succession, Successions,
 };
 
 /// What the rest of the process may ask for.
@@ -26,10 +27,10 @@ pub(super) enum Order {
     HoldWrites(String, oneshot::Sender<()>),
     /// Let them write again, after this change of the primary, if there was one; answered as above.
     LetWrite(String, Option<(ServerId, ServerId)>, oneshot::Sender<()>),
-    /// Take a server into use or out of it; answered when the table says so.
-    Serve(ServerId, Service, oneshot::Sender<()>),
-    /// Send clients elsewhere, or not any more; answered when the table says so.
-    Redirect(Box<Redirect>, oneshot::Sender<()>),
+    /// Take a server into use or out of it; answered when the table says so, and the order is written down.
+    Serve(ServerId, Service, oneshot::Sender<Remembrance>),
+    /// Send clients elsewhere, or not any more; answered as above.
+    Redirect(Box<Redirect>, oneshot::Sender<Remembrance>),
     /// Ask these servers; answered when each was asked after this came.
     CheckAgain(Vec<ServerId>, oneshot::Sender<()>),
 }
@@ -47,7 +48,10 @@ struct Awaited {
 pub(super) struct Keeper<Wake> {
     beliefs: Beliefs,
     /// What the next process will be told, where it is kept for it.
-    past: Option<latest::Sender<Pasts>>,
+    pen: Option<Pen>,
+    /// What it was told last of operators' orders.
+    written: Orders,
+    /// To the servers.
     ways: Ways,
     publication: Publication,
     wake: Wake,
@@ -79,7 +83,7 @@ struct Watched {
 impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     pub(super) fn new(
         beliefs: Beliefs,
-        past: Option<latest::Sender<Pasts>>,
+        pen: Option<Pen>,
         ways: Ways,
         publish: Arc<ArcSwap<RoutingTable>>,
         wake: Wake,
@@ -90,8 +94,9 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let (watched, watchers) = (HashMap::new(), JoinSet::new());
         let publication = Publication::new(publish);
         let mut keeper = Keeper {
+            written: pen.as_ref().map(|pen| pen.found.clone()).unwrap_or_default(),
             beliefs,
-            past,
+            pen,
             ways,
             publication,
             wake,
@@ -105,6 +110,8 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             kept,
         };
         keeper.watch_all();
+        // What was found may name servers that are not configured any more.
+        keeper.write_changed_orders();
         keeper
     }
 
@@ -145,12 +152,12 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             }
             Order::Serve(server, service, done) => {
                 self.serve(server, service);
-                let _ = done.send(());
+                self.write_orders(done);
             }
             Order::Redirect(redirect, done) => {
                 self.beliefs.redirect(*redirect);
                 self.publish_changes();
-                let _ = done.send(());
+                self.write_orders(done);
             }
             Order::CheckAgain(servers, done) => {
                 servers.iter().for_each(|&server| self.poke(server));
@@ -194,6 +201,27 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         self.beliefs.apply(config, Instant::now());
         self.watch_all();
         self.publish_changes();
+        // Servers may have gone with their orders, and the file may have spoken later than an operator.
+        self.write_changed_orders();
+    }
+
+    fn write_changed_orders(&mut self) {
+        if self.beliefs.orders(this_moment()) != self.written {
+            let (nobody_waits, _) = oneshot::channel();
+            self.write_orders(nobody_waits);
+        }
+    }
+
+    /// Writes down what operators have ordered, for the next process.
+    fn write_orders(&mut self, done: oneshot::Sender<Remembrance>) {
+        self.written = self.beliefs.orders(this_moment());
+        match &self.pen {
+            Some(pen) => pen.write_orders(self.written.clone(), done),
+            None => {
+                let why = "nothing can be kept in `[process] state_directory`, as the log said at the start";
+                let _ = done.send(Remembrance::UntilRestart(why.to_owned()));
+            }
+        }
     }
 
     fn take_finding(&mut self, mut finding: Finding) {
@@ -277,9 +305,9 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     }
 
     fn note_past(&self) {
-        if let Some(past) = &self.past {
+        if let Some(pen) = &self.pen {
             let now = self.beliefs.pasts();
-            past.send_if_modified(|known| (*known != now).then(|| *known = now).is_some());
+            pen.pasts.send_if_modified(|known| (*known != now).then(|| *known = now).is_some());
         }
     }
 

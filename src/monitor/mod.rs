@@ -13,19 +13,20 @@ mod asking;
 mod chronicle;
 mod connection;
 mod keeper;
+mod record;
 mod watch;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch as latest};
 
-pub use chronicle::Chronicle;
+pub use chronicle::{Chronicle, Memoir, Remembrance};
 
 use crate::config::Config;
 use crate::reach::Ways;
-use crate::topology::{Beliefs, Redirect, Report, RoutingTable, ServerId, Service, Succession};
+use crate::topology::{Beliefs, Moment, Redirect, Report, RoutingTable, ServerId, Service, Succession};
 use keeper::{Keeper, Order};
 
 /// The health checks of all servers. They end when this is dropped.
@@ -41,7 +42,7 @@ impl Monitor {
     /// a tokio runtime.
     ///
     /// `wake` is called after each new table. `reports` is what workers tell of servers that failed them. `chronicle` is
-    /// where changes of primaries are kept for the next process. `ways` lead to the servers.
+    /// where changes of primaries and operators' orders are kept for the next process. `ways` lead to the servers.
     pub fn start(
         beliefs: Beliefs,
         chronicle: Option<Chronicle>,
@@ -53,8 +54,8 @@ impl Monitor {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let (checked_sender, checked) = latest::channel(false);
         let kept = Arc::default();
-        let past = chronicle.map(|chronicle| chronicle.keep(beliefs.pasts()));
-        let keeper = Keeper::new(beliefs, past, ways, publish, wake, checked_sender, Arc::clone(&kept));
+        let pen = chronicle.map(|chronicle| chronicle.keep(beliefs.pasts()));
+        let keeper = Keeper::new(beliefs, pen, ways, publish, wake, checked_sender, Arc::clone(&kept));
         tokio::spawn(keeper.run(inbox, reports));
         Monitor { orders, checked, kept }
     }
@@ -62,11 +63,6 @@ impl Monitor {
     /// Takes another configuration; its table is published when this returns. What is known of servers that stay is kept.
     pub async fn apply(&self, config: Arc<Config>) {
         self.order(|done| Order::Apply(config, done)).await;
-    }
-
-    /// Sends clients elsewhere, or not any more; the table that says so is published when this returns.
-    pub async fn redirect(&self, redirect: Redirect) {
-        self.order(|done| Order::Redirect(Box::new(redirect), done)).await;
     }
 
     async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) {
@@ -80,7 +76,7 @@ impl Monitor {
         self.kept.load_full()
     }
 
-    /// For whoever changes the primary of a cluster, or takes a server out of use.
+    /// For whoever changes the primary of a cluster, or gives an operator's order.
     pub fn steering(&self) -> Steering {
         Steering { orders: self.orders.downgrade() }
     }
@@ -93,7 +89,8 @@ impl Monitor {
     }
 }
 
-/// What somebody who changes the primary of a cluster, or takes a server out of use, tells the monitor. Does not keep the monitor alive.
+/// What somebody who changes the primary of a cluster, or gives an operator's order, tells the monitor. Does not keep the
+/// monitor alive.
 #[derive(Debug, Clone)]
 pub struct Steering {
     orders: mpsc::WeakSender<Order>,
@@ -114,9 +111,15 @@ impl Steering {
         self.order(|done| Order::LetWrite(cluster, change, done)).await
     }
 
-    /// Takes a server into use, or out of it. True when the table that says so is published.
-    pub async fn serve(&self, server: ServerId, service: Service) -> bool {
-        self.order(|done| Order::Serve(server, service, done)).await
+    /// Takes a server into use, or out of it. When this returns the table that says so is published, and the order written
+    /// down for the next process, if that is possible. Nothing, if the monitor has ended.
+    pub async fn serve(&self, server: ServerId, service: Service) -> Option<Remembrance> {
+        self.ask(|done| Order::Serve(server, service, done)).await
+    }
+
+    /// Sends clients elsewhere, or not any more; as above.
+    pub async fn redirect(&self, redirect: Redirect) -> Option<Remembrance> {
+        self.ask(|done| Order::Redirect(Box::new(redirect), done)).await
     }
 
     /// Asks these servers again now; true when each was asked after this began, whatever it answered.
@@ -125,12 +128,22 @@ impl Steering {
     }
 
     async fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) -> bool {
-        let Some(orders) = self.orders.upgrade() else { return false };
-        let (done, obeyed) = oneshot::channel();
-        let sent = orders.send(order(done)).await.is_ok();
-        drop(orders);
-        sent && obeyed.await.is_ok()
+        self.ask(order).await.is_some()
     }
+
+    async fn ask<Answer>(&self, order: impl FnOnce(oneshot::Sender<Answer>) -> Order) -> Option<Answer> {
+        let orders = self.orders.upgrade()?;
+        let (done, obeyed) = oneshot::channel();
+        orders.send(order(done)).await.ok()?;
+        drop(orders);
+        obeyed.await.ok()
+    }
+}
+
+/// This moment by both clocks.
+pub fn this_moment() -> Moment {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Moment { instant: Instant::now(), wall }
 }
 
 /// Orders that wait for the keeper; who sends one more waits too.

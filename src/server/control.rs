@@ -25,7 +25,7 @@ use crate::admin::shapes::{
 use crate::admin::{self, Question, report, shapes};
 use crate::config::{self, ListenAddress, RedirectMode};
 use crate::failover::Promoter;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Remembrance};
 use crate::protocol::redirect::Target;
 use crate::session::Ending;
 use crate::tls;
@@ -235,7 +235,7 @@ impl Control {
             }
             Question::Upkeep { server, what, answer } => self.keep_up(&server, what, answer),
             Question::InstantFailover { mode, target, existing, answer } => {
-                drop(answer.send(self.instant_failover(mode, target, existing).await));
+                self.instant_failover(mode, target, existing, answer);
             }
             Question::Health(answer) => drop(answer.send(self.shown_phase())),
             Question::Metrics(answer) => drop(answer.send(self.metrics())),
@@ -243,27 +243,29 @@ impl Control {
         Next::GoOn
     }
 
-    /// Sends clients elsewhere, or not any more, as an operator says.
-    async fn instant_failover(
+    /// Sends clients elsewhere, or not any more, as an operator says; in a task of its own: the loop does not wait for a disk.
+    fn instant_failover(
         &self,
         mode: RedirectMode,
         target: Option<Target>,
         existing: Existing,
-    ) -> Result<InstantFailoverStatus, String> {
-        let settings = self.table.load().redirect.settings.commanded(mode, target);
-        let settings = settings.ok_or("nobody says where to: give --target HOST:PORT, or write it in the file")?;
-        self.monitor.redirect(Redirect::commanded(settings, existing)).await;
-        let status = self.instant_failover_status(&self.table.load());
-        tracing::info!("{}", admin::table::instant_failover(&status).trim_end());
-        Ok(status)
-    }
-
-    fn instant_failover_status(&self, table: &RoutingTable) -> InstantFailoverStatus {
-        let handles = self.workers.handles().iter();
-        report::instant_failover(
-            &table.redirect,
-            handles.map(|handle| handle.counters().ended(Ending::Redirected)).sum(),
-        )
+        answer: oneshot::Sender<Result<InstantFailoverStatus, String>>,
+    ) {
+        let Some(settings) = self.table.load().redirect.settings.commanded(mode, target) else {
+            let why = "nobody says where to: give --target HOST:PORT, or write it in the file";
+            return drop(answer.send(Err(why.to_owned())));
+        };
+        let (table, steering) = (Arc::clone(&self.table), self.monitor.steering());
+        let handles = self.workers.handles().to_vec();
+        tokio::spawn(async move {
+            let remembrance = steering.redirect(Redirect::commanded(settings, existing)).await;
+            let status = InstantFailoverStatus {
+                notes: forgotten(remembrance).into_iter().collect(),
+                ..instant_failover_status(&table.load(), &handles)
+            };
+            tracing::info!("{}", admin::table::instant_failover(&status).trim_end());
+            drop(answer.send(Ok(status)));
+        });
     }
 
     /// Asks every worker, in a task of its own: the loop does not wait for them.
@@ -284,14 +286,20 @@ impl Control {
         let (table, steering) = (Arc::clone(&self.table), self.monitor.steering());
         let handles = self.workers.handles().to_vec();
         tokio::spawn(async move {
-            if let Some(service) = what.service(Instant::now()) {
-                steering.serve(id, service).await;
-            }
+            let connections = table.load().place(id).map_or(0, |place| table.load().server(place).load.connections());
+            let forgotten = match what.service(connections, Instant::now()) {
+                Some(service) => forgotten(steering.serve(id, service).await),
+                None => None,
+            };
             let guests =
                 session_rows(&handles, usize::MAX).await.into_iter().filter_map(|row| guest(row, id)).collect();
             let table = table.load();
             let place = table.place(id).ok_or_else(|| "a reload has removed the server".to_owned());
-            drop(answer.send(place.map(|place| drain::status(&table, place, guests, Instant::now()))));
+            let mut status = place.map(|place| drain::status(&table, place, guests, Instant::now()));
+            if let Ok(status) = &mut status {
+                status.notes.extend(forgotten);
+            }
+            drop(answer.send(status));
         });
     }
 
@@ -343,7 +351,7 @@ impl Control {
             },
             sessions: self.session_count(&table),
             split: self.split_counts(&table),
-            instant_failover: Some(self.instant_failover_status(&table)),
+            instant_failover: Some(instant_failover_status(&table, self.workers.handles())),
             listeners: self.listener_status(),
             clusters: report::clusters(&table, &replies, Instant::now()),
             pools: report::pools(&table),
@@ -483,6 +491,19 @@ fn certificate_status(identity: &tls::Identity) -> CertificateStatus {
         is_self_signed: identity.is_made_here(),
         expires: identity.expires(),
         days_left: identity.days_left(),
+    }
+}
+
+fn instant_failover_status(table: &RoutingTable, handles: &[Handle]) -> InstantFailoverStatus {
+    let sent = handles.iter().map(|handle| handle.counters().ended(Ending::Redirected)).sum();
+    report::instant_failover(&table.redirect, sent)
+}
+
+/// What an operator should know of an order that the next process will not.
+fn forgotten(remembrance: Option<Remembrance>) -> Option<String> {
+    match remembrance? {
+        Remembrance::Kept => None,
+        Remembrance::UntilRestart(why) => Some(format!("a restart of sqluice forgets this: {why}")),
     }
 }
 

@@ -22,10 +22,10 @@ use super::watchdog::Watchdog;
 use crate::accounts::{self, Directory};
 use crate::admin;
 use crate::config::limits::{self, Bytes};
-use crate::config::{Config, IoEngine, Topology};
+use crate::config::{Config, IoEngine};
 use crate::failover::Promoter;
 use crate::io::{Engine, raise_open_files_limit};
-use crate::monitor::{Chronicle, Monitor};
+use crate::monitor::{Chronicle, Monitor, this_moment};
 use crate::protocol::auth::RsaKey;
 use crate::reach::Ways;
 use crate::tls;
@@ -200,13 +200,13 @@ fn check_open_files(config: &Config) {
     }
 }
 
-/// Tells the beliefs what the process before has left, where there are primaries that may be replaced.
+/// Tells the beliefs what the process before has left.
 fn open_chronicle(config: &Config, beliefs: &mut Beliefs) -> Option<Chronicle> {
-    if config.clusters.iter().all(|cluster| cluster.topology != Topology::Replication) {
-        return None;
+    let (chronicle, memoir) = Chronicle::open(&config.process.state_directory)?;
+    beliefs.recall(&memoir.pasts);
+    for recalled in beliefs.obey_again(&memoir.orders, this_moment()) {
+        tracing::warn!("{recalled}");
     }
-    let (chronicle, pasts) = Chronicle::open(&config.process.state_directory)?;
-    beliefs.recall(&pasts);
     Some(chronicle)
 }
 

@@ -43,6 +43,7 @@ impl Place {
             pin_workers = false
             max_sessions = 10
             shutdown_timeout = "1h"
+            state_directory = "{}"
             [admin]
             socket = "{}"
             [[listener]]
@@ -63,6 +64,7 @@ impl Place {
             pool = "write"
             {more}
             "#,
+            self.path("state").display(),
             self.path("admin.sock").display(),
             self.server,
         )

@@ -1,10 +1,11 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::orders::{Moment, Orders, Recalled, Sending, Withdrawal};
 use super::registry::Registered;
 use super::replication::{Line, Pasts};
 use super::standing::{Member, Standing};
@@ -245,6 +246,46 @@ impl Beliefs {
         }
         self.is_told = false;
         self.conclude_all();
+    }
+
+    /// What operators have ordered, as the next process must know it.
+    pub fn orders(&self, now: Moment) -> Orders {
+        let mut servers: BTreeMap<String, BTreeMap<String, Withdrawal>> = BTreeMap::new();
+        for known in &self.known {
+            if let Some(withdrawal) = Withdrawal::of(known.service, now) {
+                let cluster = self.config.cluster(known.cluster).name.clone();
+                servers.entry(cluster).or_default().insert(known.name.to_string(), withdrawal);
+            }
+        }
+        Orders { servers, instant_failover: Sending::of(&self.redirect, &self.config.instant_failover) }
+    }
+
+    /// Obeys what operators have ordered of the process before this one, as far as that is possible.
+    pub fn obey_again(&mut self, orders: &Orders, now: Moment) -> Vec<Recalled> {
+        let servers = orders.servers.iter();
+        let named = servers.flat_map(|(cluster, servers)| servers.iter().map(move |(name, of)| (cluster, name, of)));
+        let mut recalled: Vec<Recalled> = named
+            .map(|(cluster, name, withdrawal)| self.withdraw_again(cluster, name, withdrawal.service(now)))
+            .collect();
+        if let Some(sending) = &orders.instant_failover {
+            let again = sending.again(&self.config.instant_failover);
+            recalled.push(again.map_or(Recalled::Overruled, |redirect| {
+                let mode = redirect.settings.mode;
+                self.redirect(redirect);
+                Recalled::InstantFailover(mode)
+            }));
+        }
+        recalled
+    }
+
+    fn withdraw_again(&mut self, cluster: &str, name: &str, service: Service) -> Recalled {
+        let is_it = |known: &&Known| *known.name == *name && self.config.cluster(known.cluster).name == cluster;
+        let full_name = format!("{cluster}/{name}");
+        let Some(id) = self.known.iter().find(is_it).map(|known| known.registered.id) else {
+            return Recalled::UnknownServer(full_name);
+        };
+        self.serve(id, service);
+        Recalled::Server(full_name, service)
     }
 
     /// Takes a server into use, or out of it. A server that is no longer configured is ignored.

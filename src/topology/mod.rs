@@ -14,6 +14,7 @@ pub mod group;
 mod health;
 mod load;
 mod offer;
+mod orders;
 mod progress;
 mod publication;
 mod redirect;
@@ -43,6 +44,7 @@ pub use health::{
 };
 pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
+pub use orders::{Moment, Orders, Recalled};
 pub use progress::{Progress, Seen};
 pub use publication::Publication;
 pub use redirect::{Existing, Origin, Redirect};

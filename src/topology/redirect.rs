@@ -1,5 +1,7 @@
 //! Whether clients are sent to another balancer now, and who wants it: the configuration, or a command since.
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Entrance, InstantFailover};
 use crate::protocol::redirect::Target;
 
@@ -15,7 +17,8 @@ pub struct Redirect {
 }
 
 /// What becomes of the sessions of clients that would be sent elsewhere if they came now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Existing {
     /// They go on.
     Stay,
@@ -41,6 +44,11 @@ impl Redirect {
     /// As an operator commands.
     pub fn commanded(settings: InstantFailover, existing: Existing) -> Redirect {
         Redirect { settings, existing, origin: Origin::Command }
+    }
+
+    /// Whether it is an operator's order, and not the file's.
+    pub fn is_commanded(&self) -> bool {
+        self.origin == Origin::Command
     }
 
     /// What holds after a reload. Who spoke last is obeyed: a file that says what it said before takes nothing back.

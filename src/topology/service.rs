@@ -17,6 +17,8 @@ pub enum Service {
         since: Instant,
         /// Whoever is still there then is ended.
         until: Instant,
+        /// Connections to it when that began: what is left of them is the progress.
+        connections: u32,
     },
     /// Nobody may be there.
     OutOfUse {
@@ -26,9 +28,12 @@ pub enum Service {
 }
 
 impl Service {
-    /// Begins to take a server out, now, with so much time for those who are there.
-    pub fn draining(budget: Duration, now: Instant) -> Service {
-        Service::Draining { since: now, until: now + budget }
+    /// Nobody waits longer for a server to become free.
+    pub const BUDGET_MAX: Duration = Duration::from_secs(24 * 3600);
+
+    /// Begins to take a server out, now, with so much time for those who have these connections there.
+    pub fn draining(budget: Duration, connections: u32, now: Instant) -> Service {
+        Service::Draining { since: now, until: now + budget, connections }
     }
 
     /// Whether sessions may come to the server.

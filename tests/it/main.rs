@@ -24,6 +24,7 @@ mod login;
 mod maintenance;
 mod offline;
 mod oracle;
+mod orders;
 mod pair;
 mod positions;
 mod pressure;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 
 use crate::harness::checker::Load;
 use crate::harness::{Account, Client, Engine, Flavour, Server, Sqluice, Start, Trio, eventually};
@@ -88,7 +89,7 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
     for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
         let trio = set(flavour);
         let sqluice = in_front_of(&trio, "manual");
-        let load = Load::start(sqluice.address, trio.primary(), 4);
+        let mut load = Load::start(sqluice.address, trio.primary(), 4);
         load.await_writes(10);
         await_primary(&sqluice, "db1");
 
@@ -103,9 +104,11 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
         let closed = if flavour.is_mariadb() { "" } else { "SET GLOBAL super_read_only = OFF; " };
         let close = if flavour.is_mariadb() { "" } else { "; SET GLOBAL super_read_only = ON" };
         third.root(&format!("{closed}SET sql_log_bin = 0; REVOKE {privilege} ON *.* FROM failover@'%'{close}"));
+        load.try_out("an attempt that fails and is taken back");
         let failed = sqluice.command(&["switchover", "db3"]);
         assert!(!failed.success, "{failed:?}");
         assert!(failed.stderr.contains("everything was taken back"), "{}", failed.stderr);
+        assert!(!failed.stderr.contains("cut off"), "{}", failed.stderr);
         assert!(!is_read_only(trio.primary()) && is_read_only(third), "{flavour:?}");
         load.await_writes(10);
         await_following(third, trio.primary());
@@ -116,7 +119,8 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
         let keeper = || Client::login(trio.primary().address, &keeper).expect("keeper logs in");
         let mut keeper = flavour.is_mariadb().then(keeper);
         let mut bystander = trio.primary().direct();
-        let done = sqluice.command(&["switchover", "set/db2"]).expect_success("switchover");
+        load.try_out("a planned change");
+        let done = hand_over_amid_a_transaction(&sqluice, trio.primary());
         keeper.iter_mut().for_each(|keeper| assert!(keeper.await_close().is_none_or(|error| error.code == 1927)));
         bystander.ping();
         assert!(done.contains("db2 is the primary"), "{done}");
@@ -129,6 +133,7 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
         assert!(refused.stderr.contains("db2 is the primary already"), "{}", refused.stderr);
 
         // And back again: the old primary has followed the new one.
+        load.try_out("the way back");
         sqluice.command(&["switchover", "db1"]).expect_success("switchover");
         load.await_writes(10);
         await_following(second, trio.primary());
@@ -146,6 +151,27 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
     }
 }
 
+/// A planned change to db2 waits for a transaction that is open, and not longer than that is. What was said of it.
+fn hand_over_amid_a_transaction(sqluice: &Sqluice, primary: &Server) -> String {
+    let looks = || sqluice.log().matches("db1: let open transactions end").count();
+    let before = looks();
+    let mut writer = primary.direct();
+    writer.execute("BEGIN");
+    writer.execute("INSERT INTO test.begun VALUES (50)");
+    let done = thread::scope(|scope| {
+        let handing = scope.spawn(|| sqluice.command(&["switchover", "set/db2"]).expect_success("switchover"));
+        eventually("the change has begun", || (looks() > before).then_some(()));
+        // Not over at the first look.
+        for id in 51..99 {
+            writer.execute(&format!("INSERT INTO test.begun VALUES ({id})"));
+        }
+        writer.execute("COMMIT");
+        handing.join().expect("the command ends")
+    });
+    assert!(!done.contains("cut off"), "{done}");
+    done
+}
+
 /// From now on a commit is acknowledged when a replica has received it: what is acknowledged survives the primary.
 fn await_receipts(primary: &Server, replicas: &[&Server]) {
     if primary.flavour.is_mariadb() {
@@ -157,11 +183,11 @@ fn await_receipts(primary: &Server, replicas: &[&Server]) {
             replica.root("SET GLOBAL rpl_semi_sync_slave_enabled = ON; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD");
         }
     } else {
-        let install = "SET sql_log_bin = 0; INSTALL PLUGIN rpl_semi_sync";
-        primary.root(&format!("{install}_source SONAME 'semisync_source.so'"));
+        install(primary, "source");
         for replica in replicas {
             replica.root("SET GLOBAL super_read_only = OFF");
-            replica.root(&format!("{install}_replica SONAME 'semisync_replica.so'; SET GLOBAL super_read_only = ON"));
+            install(replica, "replica");
+            replica.root("SET GLOBAL super_read_only = ON");
             replica
                 .root("SET GLOBAL rpl_semi_sync_replica_enabled = ON; STOP REPLICA IO_THREAD; START REPLICA IO_THREAD");
         }
@@ -174,6 +200,14 @@ fn await_receipts(primary: &Server, replicas: &[&Server]) {
     });
     if !primary.flavour.is_mariadb() {
         primary.root("SET GLOBAL rpl_semi_sync_source_timeout = 600000, GLOBAL rpl_semi_sync_source_enabled = ON");
+    }
+}
+
+/// One of the two plugins of MySQL for semi-synchronous replication, unless it is there.
+fn install(server: &Server, half: &str) {
+    let there = "SELECT COUNT(*) FROM information_schema.PLUGINS WHERE PLUGIN_NAME =";
+    if server.root(&format!("{there} 'rpl_semi_sync_{half}'")).trim() == "0" {
+        server.root(&format!("SET sql_log_bin = 0; INSTALL PLUGIN rpl_semi_sync_{half} SONAME 'semisync_{half}.so'"));
     }
 }
 
@@ -194,8 +228,9 @@ fn of_two_balancers_one_replaces_a_dead_primary_and_who_comes_back_with_more_sta
     let [first, second, third] = &trio.servers;
     await_receipts(first, &[second, third]);
     let balancers = [in_front_of(&trio, "automatic"), in_front_of(&trio, "automatic")];
-    let load = Load::start(balancers[0].address, first, 4);
+    let mut load = Load::start(balancers[0].address, first, 4);
     load.await_writes(20);
+    load.try_out("kill -9");
     first.kill();
     let new = await_another_primary(&[&balancers[0], &balancers[1]], 0);
     load.await_writes(20);
@@ -284,12 +319,12 @@ fn a_primary_of_mariadb_that_hangs_is_replaced_and_closed_when_it_goes_on() {
 }
 
 #[test]
-fn a_primary_of_mysql_that_died_follows_when_it_comes_back_and_the_next_one_hangs() {
+fn a_primary_of_mysql_that_died_follows_when_it_comes_back_and_the_next_ones_hang_and_die() {
     let trio = set(Flavour::MySql97);
     let sqluice = in_front_with(&trio, "automatic", "2s");
     trio.primary().kill();
     let new = await_another_primary(&[&sqluice], 0);
-    let load = Load::start(sqluice.address, &trio.servers[new], 4);
+    let mut load = Load::start(sqluice.address, &trio.servers[new], 4);
     load.await_writes(10);
     trio.primary().restart(&["--innodb-flush-log-at-trx-commit=2"]);
     await_following(trio.primary(), &trio.servers[new]);
@@ -299,7 +334,18 @@ fn a_primary_of_mysql_that_died_follows_when_it_comes_back_and_the_next_one_hang
     let others: Vec<&Server> = (0..3).filter(|&at| at != new).map(|at| &trio.servers[at]).collect();
     await_receipts(&trio.servers[new], &others);
     load.await_writes(20);
+    load.try_out("SIGSTOP");
     let newest = hang(&trio, new, &sqluice, &load);
-    let report = load.stop(&trio.servers[newest]);
-    report.expect_clean("kill -9 of the primary of MySQL, SIGSTOP of the next one");
+
+    // The one that hung may have more than the others now, and then follows nobody.
+    let sound = &trio.servers[3 - new - newest];
+    await_following(sound, &trio.servers[newest]);
+    await_receipts(&trio.servers[newest], &[sound]);
+    load.await_writes(20);
+    load.try_out("kill -9");
+    trio.servers[newest].kill();
+    let last = await_another_primary(&[&sqluice], newest);
+    load.await_writes(20);
+    let report = load.stop(&trio.servers[last]);
+    report.expect_clean("SIGSTOP of a primary of MySQL, kill -9 of the next one");
 }

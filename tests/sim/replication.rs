@@ -1,5 +1,6 @@
 //! A replication set in which links break, histories part, operators promote and forget, and primaries come back. What each
-//! server says arrives late. By what was heard, and never by less, there is one writer or none.
+//! server says arrives late, and the balancer is started anew in the middle of it all. By what was heard, and never by less,
+//! there is one writer or none.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,6 +22,9 @@ use crate::setting::{config, contact, question};
 const STEPS: usize = 2_500;
 const STEP: Duration = Duration::from_millis(100);
 const SERVERS: usize = 3;
+
+/// Between two processes.
+const UNSEEN_STEPS_MAX: usize = 60;
 
 #[test]
 fn the_writer_is_the_only_one_that_can_be_or_there_is_none() {
@@ -63,8 +67,17 @@ struct Server {
     is_applying: bool,
     is_slow: bool,
     heard: Option<Heard>,
-    /// It was succeeded without having been heard to take no writes, and was not heard so since.
-    is_fenced: bool,
+    fence: Fence,
+}
+
+/// Whether a server was succeeded without having been heard to take no writes, and was not heard so since.
+#[derive(Clone, Copy, PartialEq)]
+enum Fence {
+    Off,
+    /// This process has seen it.
+    Seen,
+    /// The one before it has. What happened between the two nobody saw.
+    Recalled,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -99,7 +112,7 @@ impl World {
             is_applying: true,
             is_slow: false,
             heard: None,
-            is_fenced: false,
+            fence: Fence::Off,
         });
         World {
             servers: servers.collect(),
@@ -117,6 +130,18 @@ impl World {
         self.now += STEP;
         let server = self.random.below(SERVERS);
         match self.random.below(40) {
+            8 => self.report(server),
+            9 if self.random.once_in(4) => self.restart(),
+            9 => self.beliefs.apply(Arc::clone(&self.config), self.now),
+            21..=28 => self.arrive(),
+            29.. => self.ask(server),
+            chance => self.happen(chance, server),
+        }
+    }
+
+    /// What becomes of the servers, whoever watches.
+    fn happen(&mut self, chance: usize, server: usize) {
+        match chance {
             0 => self.servers[server].state = *self.random.pick(&[State::Alive, State::Hung, State::Dead]),
             1 => self.servers[server].is_linked = self.random.once_in(2),
             2 => self.servers[server].is_applying = self.random.once_in(2),
@@ -125,12 +150,27 @@ impl World {
             5 => self.promote(server),
             6 => self.repoint(server),
             7 => self.rebuild(server),
-            8 => self.report(server),
-            9 => self.beliefs.apply(Arc::clone(&self.config), self.now),
-            10..=14 => self.write(server),
-            15..=20 => self.replicate(),
-            21..=28 => self.arrive(),
-            _ => self.ask(server),
+            8..=14 => self.write(server),
+            _ => self.replicate(),
+        }
+    }
+
+    /// The balancer ends. Another one begins some time later, and knows what this one has kept.
+    fn restart(&mut self) {
+        let kept = serde_json::to_string(&self.beliefs.pasts()).expect("names and texts are JSON");
+        for _ in 0..self.random.below(UNSEEN_STEPS_MAX) {
+            self.now += STEP;
+            let (chance, server) = (self.random.below(21), self.random.below(SERVERS));
+            self.happen(chance, server);
+        }
+        self.beliefs = Beliefs::new(Arc::clone(&self.config), self.now);
+        self.beliefs.recall(&serde_json::from_str(&kept).expect("it was just written"));
+        self.in_flight.clear();
+        for (server, id) in self.servers.iter_mut().zip(self.beliefs.ids()) {
+            (server.id, server.heard) = (id, None);
+            if server.fence == Fence::Seen {
+                server.fence = Fence::Recalled;
+            }
         }
     }
 
@@ -216,8 +256,23 @@ impl World {
         self.beliefs.check(self.servers[server].id, &result, self.now);
         if let Some(heard) = heard {
             let is_over = !heard.writable || (heard.follows.is_some() && heard.follows == self.last_writer);
-            self.servers[server].is_fenced &= !is_over;
+            if is_over {
+                self.servers[server].fence = Fence::Off;
+            }
             self.servers[server].heard = Some(heard);
+            self.forgive();
+        }
+    }
+
+    /// Between two processes somebody may have taken the writes from the successor and given them back: that shows in a
+    /// successor which takes none, and has nothing that the old primary lacks.
+    fn forgive(&mut self) {
+        let successor = self.last_writer.and_then(|writer| self.servers[writer].heard.clone());
+        let Some(successor) = successor.filter(|successor| !successor.writable) else { return };
+        for server in self.servers.iter_mut().filter(|server| server.fence == Fence::Recalled) {
+            if server.heard.as_ref().is_some_and(|heard| heard.has.is_superset(&successor.has)) {
+                server.fence = Fence::Off;
+            }
         }
     }
 
@@ -240,7 +295,7 @@ impl World {
         let heard = |place: usize| self.servers[place].heard.as_ref();
         let says = heard(writer).expect("it was heard");
         assert!(says.writable, "the writer did not say that it takes writes");
-        assert!(!self.servers[writer].is_fenced, "a writer that was succeeded is back");
+        assert!(self.servers[writer].fence == Fence::Off, "a writer that was succeeded is back");
         for (place, entry) in table.servers.iter().enumerate().filter(|(place, _)| *place != writer) {
             let Some(other) = heard(place).filter(|other| other.writable) else { continue };
             match entry.health.role {
@@ -253,7 +308,9 @@ impl World {
         if let Some(old) = self.last_writer.replace(writer).filter(|old| *old != writer) {
             let old = &mut self.servers[old];
             let follows = old.heard.as_ref().and_then(|heard| heard.follows) == Some(writer);
-            old.is_fenced |= old.heard.as_ref().is_some_and(|heard| heard.writable) && !follows;
+            if old.heard.as_ref().is_some_and(|heard| heard.writable) && !follows {
+                old.fence = Fence::Seen;
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Candidate;
+use crate::certificate::Files;
 use crate::monitoring::Checks;
 use crate::target::{Account, Target};
 
@@ -16,9 +17,12 @@ pub(crate) fn sqluice(
     address: SocketAddr,
     server: &Target,
     directory: &Path,
+    certificate: Option<&Files>,
 ) -> String {
     let Account { user, password } = &server.account;
     let engine = candidate.engine();
+    let tls = certificate.map_or_else(|| "tls = \"disabled\"".to_owned(), required);
+    let server_tls = if candidate == Candidate::SqluiceTlsBoth { "required" } else { "disabled" };
     let socket = admin_socket(directory);
     let primary = listed("primary", server.address);
     let replica = server.replica.filter(|_| candidate.splits()).map(|replica| listed("replica", replica));
@@ -42,10 +46,11 @@ socket = "{socket}"
 [[listener]]
 name = "bench"
 address = "{address}"
-tls = "disabled"
+{tls}
 
 [cluster.bench]
 topology = "static"
+tls = "{server_tls}"
 monitor = {{ user = "{user}", password = "{password}" }}
 {servers}
 [[user]]
@@ -55,6 +60,12 @@ password = "{password}"
 "#,
         socket = socket.display(),
     )
+}
+
+/// TLS at a listener.
+fn required(files: &Files) -> String {
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    format!("tls = \"required\"\ntls_certificate = \"{certificate}\"\ntls_key = \"{key}\"")
 }
 
 /// Many clusters, each of the one server and its replica, and one user, who is led to the first.
@@ -134,8 +145,10 @@ pub(super) fn admin_socket(directory: &Path) -> PathBuf {
     directory.join("admin.sock")
 }
 
-/// TCP mode with one thread and least connections. Without timeouts it warns; these are longer than any run.
-pub(super) fn haproxy(address: SocketAddr, server: SocketAddr) -> String {
+/// TCP mode with one thread and least connections, and TLS if there is a certificate. Without timeouts it warns; these
+/// are longer than any run.
+pub(super) fn haproxy(address: SocketAddr, server: SocketAddr, certificate: Option<&Path>) -> String {
+    let tls = certificate.map_or_else(String::new, |file| format!(" ssl crt {}", file.display()));
     format!(
         "global
     nbthread 1
@@ -145,7 +158,7 @@ defaults
     timeout client 1h
     timeout server 1h
 frontend bench
-    bind {address}
+    bind {address}{tls}
     default_backend servers
 backend servers
     balance leastconn
@@ -260,7 +273,7 @@ mod tests {
     #[test]
     fn only_a_split_has_a_replica_and_sends_reads_there() {
         let server = Target { replica: Some(address(1004)), ..Target::stand_in(address(1003)) };
-        let text = |candidate| sqluice(candidate, 1, address(1001), &server, Path::new("/tmp/bench"));
+        let text = |candidate| sqluice(candidate, 1, address(1001), &server, Path::new("/tmp/bench"), None);
         let split = text(Candidate::SqluiceSplitEpoll);
         assert!(split.contains("127.0.0.1:1004") && value(&split, "read") == Some("replica"), "{split}");
         assert_eq!((value(&split, "io"), value(&split, "pool")), (Some("epoll"), None));

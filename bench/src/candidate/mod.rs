@@ -2,6 +2,7 @@
 
 pub(crate) mod configuration;
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +13,12 @@ use std::time::{Duration, Instant};
 use sqluice::io::{Engine, Io, IoLimits};
 
 use crate::case::Case;
+use crate::certificate::{Certificate, Files};
 use crate::launch::{Cpu, Process, free_address, last_words};
 use crate::load;
 use crate::relay;
-use crate::target::Target;
+use crate::reply::Comparison;
+use crate::target::{Begin, Encryption, Target};
 
 /// How long a candidate may take from its start to the first right reply.
 const START_TIME_MAX: Duration = Duration::from_secs(15);
@@ -38,12 +41,19 @@ pub(crate) enum Candidate {
     SqluiceSplit,
     /// The same on epoll
     SqluiceSplitEpoll,
+    /// The balancer on io_uring, with TLS towards the client
+    SqluiceTls,
+    /// The same with TLS towards the server, too
+    #[value(name = "sqluice-tls-both")]
+    SqluiceTlsBoth,
     /// Passes bytes on, on monoio
     RelayMonoio,
     /// The same on tokio-uring
     RelayTokioUring,
     /// HAProxy in TCP mode
     Haproxy,
+    /// HAProxy in TCP mode, with TLS towards the client from the first byte on: it does not know where MySQL begins it
+    HaproxyTls,
     /// ProxySQL, where its path is given
     #[value(name = "proxysql")]
     ProxySql,
@@ -53,7 +63,7 @@ pub(crate) enum Candidate {
 }
 
 impl Candidate {
-    pub(crate) const ALL: [Candidate; 12] = [
+    pub(crate) const ALL: [Candidate; 15] = [
         Candidate::Direct,
         Candidate::Relay,
         Candidate::RelayEpoll,
@@ -61,9 +71,12 @@ impl Candidate {
         Candidate::SqluiceEpoll,
         Candidate::SqluiceSplit,
         Candidate::SqluiceSplitEpoll,
+        Candidate::SqluiceTls,
+        Candidate::SqluiceTlsBoth,
         Candidate::RelayMonoio,
         Candidate::RelayTokioUring,
         Candidate::Haproxy,
+        Candidate::HaproxyTls,
         Candidate::ProxySql,
         Candidate::MySqlRouter,
     ];
@@ -77,9 +90,12 @@ impl Candidate {
             Candidate::SqluiceEpoll => "sqluice-epoll",
             Candidate::SqluiceSplit => "sqluice-split",
             Candidate::SqluiceSplitEpoll => "sqluice-split-epoll",
+            Candidate::SqluiceTls => "sqluice-tls",
+            Candidate::SqluiceTlsBoth => "sqluice-tls-both",
             Candidate::RelayMonoio => "relay-monoio",
             Candidate::RelayTokioUring => "relay-tokio-uring",
             Candidate::Haproxy => "haproxy",
+            Candidate::HaproxyTls => "haproxy-tls",
             Candidate::ProxySql => "proxysql",
             Candidate::MySqlRouter => "mysql-router",
         }
@@ -95,10 +111,26 @@ impl Candidate {
         matches!(self, Candidate::SqluiceSplit | Candidate::SqluiceSplitEpoll)
     }
 
+    /// Where TLS towards the client begins, if there is any.
+    pub(crate) fn encrypts(self) -> Option<Begin> {
+        match self {
+            Candidate::SqluiceTls | Candidate::SqluiceTlsBoth => Some(Begin::AfterGreeting),
+            Candidate::HaproxyTls => Some(Begin::AtOnce),
+            _ => None,
+        }
+    }
+
+    /// Without TLS there is nothing to resume.
+    pub(crate) fn can_do(self, case: Case) -> bool {
+        case != Case::ShortResumed || self.encrypts().is_some()
+    }
+
     /// Whether a run that names no candidates measures it: a split says something where there are reads to be sent
-    /// elsewhere, and beyond that costs a run its time.
+    /// elsewhere, TLS for a single statement and a login, and beyond that both cost a run its time.
     pub(crate) fn is_usual_in(self, case: Case) -> bool {
-        !self.splits() || matches!(case, Case::PointSelect | Case::Prepared | Case::ReadWrite)
+        let is_short = matches!(case, Case::PointSelect | Case::Short | Case::ShortResumed);
+        let has_reads = matches!(case, Case::PointSelect | Case::Prepared | Case::ReadWrite);
+        self.can_do(case) && (is_short || self.encrypts().is_none()) && (has_reads || !self.splits())
     }
 
     fn needs_io_uring(self) -> bool {
@@ -106,6 +138,8 @@ impl Candidate {
             Candidate::Relay
             | Candidate::Sqluice
             | Candidate::SqluiceSplit
+            | Candidate::SqluiceTls
+            | Candidate::SqluiceTlsBoth
             | Candidate::RelayMonoio
             | Candidate::RelayTokioUring => true,
             Candidate::Direct
@@ -113,6 +147,7 @@ impl Candidate {
             | Candidate::SqluiceEpoll
             | Candidate::SqluiceSplitEpoll
             | Candidate::Haproxy
+            | Candidate::HaproxyTls
             | Candidate::ProxySql
             | Candidate::MySqlRouter => false,
         }
@@ -177,12 +212,19 @@ impl From<io::Error> for NotStarted {
 /// A candidate that serves.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    /// None where it is asked in clear.
+    encryption: Option<Encryption>,
     /// None where the load goes straight to the server.
     process: Option<Process>,
 }
 
 impl Running {
+    /// The server, reached through it.
+    pub(crate) fn target(&self, server: &Target) -> Target {
+        Target { encryption: self.encryption.clone(), ..server.through(self.address) }
+    }
+
     /// The process whose use of CPU and memory counts.
     pub(crate) fn process_id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
@@ -213,15 +255,18 @@ pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Re
     require_engine(candidate)?;
     let log = surroundings.directory.join(format!("{}.log", candidate.name()));
     let mut running = match candidate {
-        Candidate::Direct => Running { address: surroundings.server.address, process: None },
+        Candidate::Direct => Running { address: surroundings.server.address, encryption: None, process: None },
         Candidate::Relay => start_relay(surroundings, relay::Runtime::IoUring, &log)?,
         Candidate::RelayEpoll => start_relay(surroundings, relay::Runtime::Epoll, &log)?,
         Candidate::RelayMonoio => start_relay(surroundings, relay::Runtime::Monoio, &log)?,
         Candidate::RelayTokioUring => start_relay(surroundings, relay::Runtime::TokioUring, &log)?,
-        Candidate::Sqluice | Candidate::SqluiceEpoll | Candidate::SqluiceSplit | Candidate::SqluiceSplitEpoll => {
-            start_sqluice(candidate, surroundings, &log)?
-        }
-        Candidate::Haproxy => start_haproxy(surroundings, &log)?,
+        Candidate::Sqluice
+        | Candidate::SqluiceEpoll
+        | Candidate::SqluiceSplit
+        | Candidate::SqluiceSplitEpoll
+        | Candidate::SqluiceTls
+        | Candidate::SqluiceTlsBoth => start_sqluice(candidate, surroundings, &log)?,
+        Candidate::Haproxy | Candidate::HaproxyTls => start_haproxy(candidate, surroundings, &log)?,
         Candidate::ProxySql => start_proxysql(surroundings, &log)?,
         Candidate::MySqlRouter => start_mysql_router(surroundings, &log)?,
     };
@@ -232,7 +277,7 @@ pub(crate) fn start(candidate: Candidate, surroundings: &Surroundings<'_>) -> Re
 fn await_service(running: &mut Running, server: &Target, log: &Path) -> Result<(), NotStarted> {
     let deadline = Instant::now() + START_TIME_MAX;
     loop {
-        let Err(fault) = load::try_once(&server.through(running.address), Case::PointSelect) else {
+        let Err(fault) = load::try_once(&running.target(server), Case::PointSelect) else {
             return Ok(());
         };
         if let Some(status) = running.ended()? {
@@ -257,16 +302,34 @@ fn start_relay(surroundings: &Surroundings<'_>, runtime: relay::Runtime, log: &P
     let server = surroundings.server.address.to_string();
     let arguments = ["relay", "--to", &server, "--on", runtime.name()];
     let (process, address) = Process::start_own(surroundings.cpu, &arguments, log)?;
-    Ok(Running { address, process: Some(process) })
+    Ok(Running { address, encryption: None, process: Some(process) })
 }
 
 fn start_sqluice(candidate: Candidate, surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
     if candidate.splits() && surroundings.server.replica.is_none() {
         return Err(NotStarted::Absent("only the stand-in server has a replica".to_owned()));
     }
-    start_balancer(candidate, surroundings, log, |address, directory| {
-        configuration::sqluice(candidate, surroundings.workers, address, surroundings.server, directory)
-    })
+    if candidate == Candidate::SqluiceTlsBoth && surroundings.server.comparison == Comparison::Shape {
+        return Err(NotStarted::Absent("only the stand-in server is known to have TLS".to_owned()));
+    }
+    let (files, encryption) = encryption(candidate, surroundings)?.unzip();
+    let running = start_balancer(candidate, surroundings, log, |address, directory| {
+        configuration::sqluice(candidate, surroundings.workers, address, surroundings.server, directory, files.as_ref())
+    })?;
+    Ok(Running { encryption, ..running })
+}
+
+/// A certificate for a candidate that has to have one, and TLS that trusts it.
+fn encryption(
+    candidate: Candidate,
+    surroundings: &Surroundings<'_>,
+) -> Result<Option<(Files, Encryption)>, NotStarted> {
+    let Some(begin) = candidate.encrypts() else { return Ok(None) };
+    let failed = |error: &dyn fmt::Display| NotStarted::Failed(format!("a certificate: {error}"));
+    let certificate = Certificate::make().map_err(|error| failed(&error))?;
+    let directory = new_directory(surroundings, &format!("{}-certificate", candidate.name()))?;
+    let config = certificate.for_client().map_err(|error| failed(&error))?;
+    Ok(Some((certificate.write(&directory)?, Encryption { begin, config })))
 }
 
 fn start_balancer(
@@ -291,14 +354,17 @@ pub(crate) fn admin_socket(candidate: Candidate, directory: &Path) -> PathBuf {
     configuration::admin_socket(&directory.join(candidate.name()))
 }
 
-fn start_haproxy(surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
+fn start_haproxy(candidate: Candidate, surroundings: &Surroundings<'_>, log: &Path) -> Result<Running, NotStarted> {
     let Some(program) = find_program(&surroundings.programs.haproxy) else {
         return Err(NotStarted::Absent(format!("{} is not installed", surroundings.programs.haproxy.display())));
     };
-    let config = surroundings.directory.join("haproxy.cfg");
+    let config = surroundings.directory.join(format!("{}.cfg", candidate.name()));
     let address = free_address()?;
-    fs::write(&config, configuration::haproxy(address, surroundings.server.address))?;
-    start_with(surroundings.cpu, &program, &["-db", "-f", utf8(&config)], address, log)
+    let (files, encryption) = encryption(candidate, surroundings)?.unzip();
+    let certificate = files.map(|files| files.both);
+    fs::write(&config, configuration::haproxy(address, surroundings.server.address, certificate.as_deref()))?;
+    let running = start_with(surroundings.cpu, &program, &["-db", "-f", utf8(&config)], address, log)?;
+    Ok(Running { encryption, ..running })
 }
 
 /// In the foreground, where ProxySQL has no parent of its own that would start it again, and without its monitor.
@@ -353,7 +419,7 @@ fn start_with(
     log: &Path,
 ) -> Result<Running, NotStarted> {
     let process = Process::start(cpu, program, arguments, log)?;
-    Ok(Running { address, process: Some(process) })
+    Ok(Running { address, encryption: None, process: Some(process) })
 }
 
 /// A path as it is, or a bare name in PATH and where system programs are.

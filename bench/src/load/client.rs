@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
+use rustls::HandshakeKind;
 
 use super::fault::{Fault, refusal};
 use super::shape::{Follower, Progress};
+use super::stream::Stream;
 use crate::dataset::Shape;
 use crate::program::Exchange;
 use crate::reply::{Comparison, Expected, STATEMENT_ID_IN_REPLY};
-use crate::target::{Failovers, SCHEMA, Target};
+use crate::target::{Begin, Encryption, Failovers, SCHEMA, Target};
 use crate::wire::{command, first_packet};
 
 /// Bytes taken from the socket at once, at most.
@@ -21,7 +22,7 @@ const HOPS_MAX: usize = 8;
 const CHUNK_MIN: usize = 1024;
 
 pub(super) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// Where the socket's bytes go; empty while a read is in flight.
     chunk: Vec<u8>,
 }
@@ -64,9 +65,18 @@ impl Client {
         stream.set_nodelay(true).map_err(|error| Fault::Socket { doing: "connecting", error })?;
         // One byte more than the reply, so that surplus bytes are seen in the same read.
         let chunk = Vec::with_capacity((reply_length + 1).clamp(CHUNK_MIN, CHUNK_MAX));
-        let mut client = Client { stream, chunk };
-        client.authenticate(&target.account, database).await?;
-        Ok(client)
+        let mut client = Client { stream: Stream::Clear(stream), chunk };
+        let mut later = target.encryption.as_ref();
+        if let Some(encryption) = later.take_if(|encryption| encryption.begin == Begin::AtOnce) {
+            client = client.encrypt(encryption).await?;
+        }
+        client.authenticate(&target.account, database, later).await
+    }
+
+    pub(super) async fn encrypt(self, encryption: &Encryption) -> Result<Client, Fault> {
+        let encrypted = self.stream.encrypt(encryption).await;
+        let stream = encrypted.map_err(|error| Fault::Socket { doing: "beginning TLS", error })?;
+        Ok(Client { stream, ..self })
     }
 
     /// Sends the request and judges what comes back.
@@ -135,6 +145,15 @@ impl Client {
     pub(super) async fn quit(mut self) -> Result<(), Fault> {
         self.send(command(0x01, b"")).await?;
         Ok(())
+    }
+
+    /// Leaves a session whose TLS has to have gone on with an earlier one.
+    pub(super) async fn quit_resumed(mut self) -> Result<(), Fault> {
+        self.send(command(0x01, b"")).await?;
+        match self.stream.into_handshake_kind() {
+            Some(HandshakeKind::Resumed) => Ok(()),
+            Some(_) | None => Err(Fault::NotResumed),
+        }
     }
 
     pub(super) async fn send(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, Fault> {

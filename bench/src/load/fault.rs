@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     },
     /// A reply of a real server that is not what the statement has to give.
     WrongShape(String),
+    /// TLS began anew where an earlier session was there to go on with.
+    NotResumed,
     NoReply,
 }
 
@@ -45,6 +47,7 @@ impl fmt::Display for Fault {
                 write!(f, "reply of {length} bytes is wrong from byte {place} on")
             }
             Fault::WrongShape(what) => write!(f, "wrong reply: {what}"),
+            Fault::NotResumed => write!(f, "the TLS session was not resumed"),
             Fault::NoReply => write!(f, "no reply"),
         }
     }

@@ -6,14 +6,20 @@ use sqluice::protocol::handshake::{Greeting, HandshakeResponse, ServerHello};
 
 use super::client::Client;
 use super::fault::{Fault, refusal};
-use crate::target::Account;
+use crate::target::{Account, Encryption};
 use crate::wire::{first_packet, write_packet};
 
 /// The largest packet of a login that is waited for.
 const LOGIN_PACKET_MAX: usize = 64 * 1024;
 
 impl Client {
-    pub(super) async fn authenticate(&mut self, account: &Account, database: Option<&[u8]>) -> Result<(), Fault> {
+    /// With `encryption`, what comes after the greeting is said inside TLS.
+    pub(super) async fn authenticate(
+        mut self,
+        account: &Account,
+        database: Option<&[u8]>,
+        encryption: Option<&Encryption>,
+    ) -> Result<Client, Fault> {
         let mut received = Vec::new();
         let (payload, mut sequence) = self.login_packet(&mut received).await?;
         let greeting = match Greeting::parse(&payload) {
@@ -28,7 +34,13 @@ impl Client {
         }
         let credential = Credential::of_password(Secret::new(account.password.as_bytes()));
         let (mut login, plugin, auth_response) = Login::begin(&greeting, &credential);
-        let response = response(account, database, plugin, auth_response);
+        let mut response = response(account, database, plugin, auth_response);
+        if let Some(encryption) = encryption {
+            response.capabilities = response.capabilities.with(Capabilities::SSL);
+            sequence = sequence.wrapping_add(1);
+            self.send(ssl_request(&response, sequence)).await?;
+            self = self.encrypt(encryption).await?;
+        }
         let capabilities = response.capabilities;
         let mut answer = Vec::new();
         response.encode(&mut answer);
@@ -42,7 +54,7 @@ impl Client {
                 match login.receive(&payload, &credential, capabilities) {
                     LoginStep::Send(answer) => break answer,
                     LoginStep::Wait => {}
-                    LoginStep::Accepted(_) => return Ok(()),
+                    LoginStep::Accepted(_) => return Ok(self),
                     LoginStep::Refused(_) => return Err(refusal(&payload)),
                     LoginStep::Unanswerable { why, .. } => {
                         return Err(Fault::StrangeLogin(why.to_string()));
@@ -69,6 +81,13 @@ impl Client {
             received.extend_from_slice(self.receive("logging in").await?);
         }
     }
+}
+
+fn ssl_request(response: &HandshakeResponse, sequence: u8) -> Vec<u8> {
+    let (mut payload, mut packet) = (Vec::new(), Vec::new());
+    response.encode_ssl_request(&mut payload);
+    write_packet(&mut packet, sequence, &payload);
+    packet
 }
 
 /// What a current client says of itself. [`ResultEnd::OkPacket`](crate::wire::ResultEnd) goes with it.

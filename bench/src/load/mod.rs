@@ -2,7 +2,7 @@
 //!
 //! - `arrival` says when requests are due: after each reply, or by a timetable;
 //! - `pacer` wakes connections at that moment;
-//! - `thread` drives the connections of one CPU, `client` is one of them, `login` its login;
+//! - `thread` drives the connections of one CPU, `client` is one of them, `login` its login, `stream` its bytes;
 //! - `shape` judges replies whose bytes are not known beforehand;
 //! - `window` and `tally` are what is measured when, and what came of it.
 
@@ -12,6 +12,7 @@ mod fault;
 mod login;
 mod pacer;
 mod shape;
+mod stream;
 mod tally;
 #[cfg(test)]
 mod tests;

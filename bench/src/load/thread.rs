@@ -180,6 +180,15 @@ async fn repeat(requester: &mut Requester, schedule: &mut Schedule, shared: &Sha
     Ok(())
 }
 
+/// What is asked of a session's TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resumption {
+    Unasked,
+    /// The next one has something to go on with.
+    Next,
+    Due,
+}
+
 /// What one connection asks over and over.
 enum Requester {
     Steady {
@@ -192,13 +201,21 @@ enum Requester {
         program: Program,
         /// The one that was logged in before the start.
         first: Option<Client>,
+        resumption: Resumption,
     },
 }
 
 impl Requester {
     fn new(load: &Load, client: Client, program: Program) -> Requester {
         match load.case {
-            Case::Short => Requester::Sessions { target: load.target.clone(), program, first: Some(client) },
+            Case::Short => {
+                let (target, resumption) = (load.target.clone(), Resumption::Unasked);
+                Requester::Sessions { target, program, first: Some(client), resumption }
+            }
+            Case::ShortResumed => {
+                let (target, resumption) = (load.target.remembering(), Resumption::Next);
+                Requester::Sessions { target, program, first: Some(client), resumption }
+            }
             Case::PointSelect
             | Case::Prepared
             | Case::Row4K
@@ -212,13 +229,20 @@ impl Requester {
     async fn request(&mut self) -> Result<(), Fault> {
         match self {
             Requester::Steady { client, program } => client.exchange(program.next()).await,
-            Requester::Sessions { target, program, first } => {
+            Requester::Sessions { target, program, first, resumption } => {
                 if let Some(first) = first.take() {
                     first.quit().await?;
                 }
                 let mut client = Client::log_in(target, program.longest_reply()).await?;
                 client.exchange(program.next()).await?;
-                client.quit().await
+                match resumption {
+                    Resumption::Unasked => client.quit().await,
+                    Resumption::Next => {
+                        *resumption = Resumption::Due;
+                        client.quit().await
+                    }
+                    Resumption::Due => client.quit_resumed().await,
+                }
             }
         }
     }
@@ -350,6 +374,7 @@ pub(super) async fn prepare_client(
         | Case::Result64K
         | Case::Result1M
         | Case::Short
+        | Case::ShortResumed
         | Case::Idle => Program::repeat(Exchange::query(table, oracle)),
     };
     let mut client = Client::log_in(target, program.longest_reply()).await?;

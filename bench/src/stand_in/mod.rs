@@ -9,19 +9,25 @@
 mod answers;
 mod census;
 mod select;
+mod socket;
 
+use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::event::epoll;
+use rustls::ServerConfig;
 
 use answers::{Answers, Session};
 use select::VERSION;
+use socket::Socket;
 
 pub(crate) use census::reads;
 
+use crate::certificate::Certificate;
 use crate::wire::{CLIENT_DEPRECATE_EOF, CLIENT_SESSION_TRACK, OK_PAYLOAD, ResultEnd, first_packet, write_packet};
 
 /// Bytes taken from a socket at once: more than any command of the bench.
@@ -36,8 +42,11 @@ const REPLICA: u64 = u64::MAX - 1;
 
 /// PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, CONNECT_WITH_DB, LONG_PASSWORD, LONG_FLAG, FOUND_ROWS, LOCAL_FILES,
 /// IGNORE_SPACE, INTERACTIVE, multiple statements and results, PLUGIN_AUTH with long data, CONNECT_ATTRS, SESSION_TRACK
-/// and DEPRECATE_EOF: what a MySQL 8.0 server offers, without TLS, compression and what changes the framing further.
-const CAPABILITIES: u32 = 0x00BF_A78F | CLIENT_DEPRECATE_EOF;
+/// and DEPRECATE_EOF: what a MySQL 8.0 server offers, without compression and what changes the framing further.
+const CAPABILITIES: u32 = 0x00BF_A78F | CLIENT_SSL | CLIENT_DEPRECATE_EOF;
+const CLIENT_SSL: u32 = 1 << 11;
+/// The length of what asks for TLS, which is the start of a login response.
+const SSL_REQUEST: usize = 32;
 
 /// What a client takes the server for, by the address where it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +73,7 @@ struct Server {
     free: Vec<usize>,
     next_connection_id: u32,
     answers: Answers,
+    tls: Arc<ServerConfig>,
     chunk: Box<[u8]>,
 }
 
@@ -83,6 +93,7 @@ impl Server {
             free: Vec::new(),
             next_connection_id: 1,
             answers: Answers::new(),
+            tls: own_certificate().map_err(io::Error::other)?,
             chunk: vec![0; READ_MAX].into_boxed_slice(),
         })
     }
@@ -128,7 +139,7 @@ impl Server {
             self.connections.len() - 1
         });
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(slot as u64), epoll::EventFlags::IN)?;
-        let mut connection = Connection::new(socket, role);
+        let mut connection = Connection::new(socket, role, self.tls.clone());
         let greeting = greeting(self.next_connection_id);
         self.next_connection_id = self.next_connection_id.wrapping_add(1).max(1);
         match connection.send(greeting.into()) {
@@ -171,14 +182,13 @@ impl From<io::Error> for Over {
 }
 
 /// What the next packet of a client is.
-#[derive(Clone, Copy)]
 enum Stage {
-    LoginResponse(Role),
+    LoginResponse(Role, Arc<ServerConfig>),
     Command(Session),
 }
 
 struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     stage: Stage,
     /// The start of a command whose rest has not come, or commands that wait for `unsent`.
     received: Vec<u8>,
@@ -187,8 +197,9 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(socket: TcpStream, role: Role) -> Connection {
-        Connection { socket, stage: Stage::LoginResponse(role), received: Vec::new(), unsent: None }
+    fn new(socket: TcpStream, role: Role, tls: Arc<ServerConfig>) -> Connection {
+        let (socket, stage) = (Socket::new(socket), Stage::LoginResponse(role, tls));
+        Connection { socket, stage, received: Vec::new(), unsent: None }
     }
 
     fn serve(&mut self, answers: &Answers, chunk: &mut [u8]) -> Result<(), Over> {
@@ -236,7 +247,11 @@ impl Connection {
             && let Some((payload, sequence, length)) = first_packet(&bytes[answered..])
         {
             match &mut self.stage {
-                Stage::LoginResponse(role) => {
+                Stage::LoginResponse(_, tls) if payload.len() == SSL_REQUEST => {
+                    self.socket.encrypt(tls.clone(), &bytes[answered + length..])?;
+                    return Ok(bytes.len());
+                }
+                Stage::LoginResponse(role, _) => {
                     let role = *role;
                     self.welcome(payload, sequence, role)?;
                 }
@@ -280,8 +295,19 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        match self.socket.flush() {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.unsent = Some((reply, sent));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
+}
+
+fn own_certificate() -> Result<Arc<ServerConfig>, Box<dyn Error + Send + Sync>> {
+    Ok(Certificate::make()?.for_server()?)
 }
 
 /// HandshakeV10 with mysql_native_password. The salt is always the same: no password is verified.
@@ -306,10 +332,43 @@ pub(crate) fn greeting(connection_id: u32) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+
     use super::*;
     use crate::dataset::Table;
     use crate::reply::{Replies, done_reply};
     use crate::wire::SessionState::Autocommit;
+
+    /// Also the asking for TLS may come cut, or with the start of TLS behind it.
+    #[test]
+    fn tls_begins_where_it_is_asked_for() {
+        let certificate = Certificate::make().expect("a certificate");
+        let server = certificate.for_server().expect("a server with it");
+        let client = certificate.for_client().expect("a client that trusts it");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let answers = Answers::new();
+        let mut request = Vec::new();
+        write_packet(&mut request, 1, &[CAPABILITIES.to_le_bytes().as_slice(), &[0; SSL_REQUEST - 4]].concat());
+        for cut in 0..=request.len() + 1 {
+            let mut tcp = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+            let (socket, _) = listener.accept().expect("accepted");
+            socket.set_nonblocking(true).expect("a socket");
+            let mut connection = Connection::new(socket, Role::Primary, server.clone());
+            let host = crate::certificate::HOST.try_into().expect("a name");
+            let mut tls = rustls::ClientConnection::new(client.clone(), host).expect("a client");
+            let mut sent = request.clone();
+            tls.write_tls(&mut sent).expect("a hello");
+            for part in [&sent[..cut], &sent[cut..]].into_iter().filter(|part| !part.is_empty()) {
+                tcp.write_all(part).expect("sent");
+                let come = PollFd::new(&connection.socket, PollFlags::IN);
+                poll(&mut [come], None).expect("something has come");
+                assert!(connection.serve(&answers, &mut [0; 4096]).is_ok(), "cut at {cut}");
+            }
+            assert!(tls.read_tls(&mut tcp).is_ok_and(|count| count > 0), "cut at {cut}");
+            tls.process_new_packets().expect("a server's hello");
+            assert!(tls.peer_certificates().is_some(), "cut at {cut}");
+        }
+    }
 
     /// Commands arrive cut at any place, several at once, and are answered in order.
     #[test]
@@ -325,10 +384,12 @@ mod tests {
         expected.extend_from_slice(&done_reply(0, Autocommit));
         expected.extend_from_slice(Replies::new(ResultEnd::OkPacket, Autocommit).text(Table::Point));
 
+        let tls = own_certificate().expect("a certificate");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         for cut in 0..=sent.len() {
             let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
-            let mut connection = Connection::new(listener.accept().expect("accepted").0, Role::Primary);
+            let (socket, _) = listener.accept().expect("accepted");
+            let mut connection = Connection::new(socket, Role::Primary, tls.clone());
             for part in [&sent[..cut], &sent[cut..]] {
                 assert!(connection.take_in(&answers, part).is_ok());
             }

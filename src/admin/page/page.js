@@ -69,6 +69,7 @@ function age(seconds) {
 
 const count = (number) => number.toLocaleString('en');
 const rate = (replies) => (replies ? replies.count / replies.seconds : 0);
+const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
 const perSecond = (number) => (number < 10 ? number.toFixed(1) : count(Math.round(number)));
 
 // A word with a sign before it, so that colour is not all that tells.
@@ -116,18 +117,12 @@ function alarms(status) {
   return [...lines, ...empty].map(([kind, line]) => element('p', { class: kind }, line));
 }
 
-// The most connections that a server was seen with since it began to drain: what is left of them is the progress.
-const drainedFrom = new Map();
-
+// What is left of the connections that the server had when the drain began is the progress.
 function drain(name, server) {
-  if (server.service !== 'draining') {
-    drainedFrom.delete(name);
-    return null;
-  }
-  const most = Math.max(drainedFrom.get(name) ?? 0, server.connections);
-  drainedFrom.set(name, most);
+  if (server.service !== 'draining') return null;
+  const most = Math.max(server.drain_connections ?? 0, server.connections);
   const gone = most - server.connections;
-  const words = `${name}: ${count(gone)} of ${count(most)} connections have left, those that stay are ended in ${age(server.drain_seconds_left ?? 0)}`;
+  const words = `${name}: ${count(gone)} of ${counted(most, 'connection')} left after ${age(server.drain_seconds ?? 0)}, what stays is ended in ${age(server.drain_seconds_left ?? 0)}`;
   return element('p', {}, words, element('progress', { max: Math.max(most, 1), value: most ? gone : 1, 'aria-label': words }));
 }
 
@@ -169,7 +164,7 @@ function split(status) {
   const stayed = Object.entries(status.split.reads_at_primary).sort(([, a], [, b]) => b - a);
   const reads = status.split.reads_at_replicas + stayed.reduce((sum, [, number]) => sum + number, 0);
   const share = reads ? status.split.reads_at_replicas / reads : 0;
-  const words = `${(share * 100).toFixed(1)} % of ${count(reads)} reads ran at replicas`;
+  const words = `${(share * 100).toFixed(1)} % of ${counted(reads, 'read')} ran at replicas`;
   return [element('h2', {}, 'Reads of split users'), element('p', {}, words), element('progress', { max: 1, value: share, 'aria-label': words }),
     stayed.length ? table('Reads at the primary, by what kept them there', [['Because of'], ['Reads', 'number']], stayed.map(([why, number]) => [why, count(number)])) : null];
 }
@@ -181,13 +176,13 @@ function sessionRows(sessions) {
     row.pins.length ? row.pins.join(', ') : ABSENT, count(row.commands), age(row.age_seconds)]);
   const pinned = sessions.filter((row) => row.pins.length).length;
   const more = sessions.length === SESSIONS_SHOWN ? ` (the first ${SESSIONS_SHOWN})` : '';
-  return table(`${count(sessions.length)} sessions${more}, ${count(pinned)} with a reason not to leave their server now`, SESSION_COLUMNS, rows);
+  return table(`${counted(sessions.length, 'session')}${more}, ${count(pinned)} with a reason not to leave their server now`, SESSION_COLUMNS, rows);
 }
 
 function shown(status) {
   const { process } = status;
   const phase = process.phase === 'serving' ? '' : `, ${process.phase}`;
-  show('process', `${process.version}${phase}, up ${age(process.uptime_seconds)}, ${process.workers} workers, ${process.engine.split(':')[0]}`);
+  show('process', `${process.version}${phase}, up ${age(process.uptime_seconds)}, ${counted(process.workers, 'worker')}, ${process.engine.split(':')[0]}`);
   show('alarms', alarms(status));
   show('drains', drains(status));
   show('totals', totals(status));

@@ -44,6 +44,16 @@ pub(super) enum Verdict {
     Rivals(Vec<Group>),
 }
 
+impl Verdict {
+    pub(super) fn counts(&self, group: &Group) -> bool {
+        match self {
+            Verdict::Nobody => false,
+            Verdict::One(one) => one == group,
+            Verdict::Rivals(parts) => parts.contains(group),
+        }
+    }
+}
+
 impl Groups {
     /// Takes in that a node is in a view, and says whether that view was not known before.
     pub(super) fn note(&mut self, server: ServerId, group: &Group, now: Instant) -> bool {

@@ -203,7 +203,8 @@ impl Memory {
     }
 
     /// The view that is used: of several that of the writer. Balancers with writers in different parts see both written to,
-    /// and all take the same: that of which most members answer, then that of the first in the configuration.
+    /// and all take the same: one that counts for those as well who do not write there, then that of which most members answer,
+    /// then that of the first in the configuration.
     fn used<'a>(&self, verdict: &'a Verdict, configured: &[Configured<'_>]) -> Option<&'a Group> {
         let parts = match verdict {
             Verdict::Nobody => return None,
@@ -214,8 +215,10 @@ impl Memory {
         let members = |part: &Group| self.words().into_iter().filter(|word| word.group == part).collect::<Vec<_>>();
         let is_written_to = |part: &Group| members(part).iter().any(|word| self.is_written_to_steadily(word.server));
         let disputed = parts.iter().filter(|part| *part == own || is_written_to(part));
-        let most = disputed.clone().map(|part| members(part).len()).max()?;
-        let largest: Vec<&Group> = disputed.filter(|part| members(part).len() == most).collect();
+        let for_all = self.groups.verdict(&self.words(), None);
+        let rank = |part: &Group| (for_all.counts(part), members(part).len());
+        let highest = disputed.clone().map(rank).max()?;
+        let largest: Vec<&Group> = disputed.filter(|part| rank(part) == highest).collect();
         let mut in_order = configured.iter().filter_map(|node| self.nodes.get(&node.id)?.group());
         in_order.find_map(|group| largest.iter().copied().find(|part| *part == group))
     }

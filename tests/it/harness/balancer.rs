@@ -195,9 +195,29 @@ impl Sqluice {
     /// Ends the process, and starts another one with the same files.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.start_again();
+    }
+
+    /// Ends the process; [`Sqluice::start_again`] must follow.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) {
         signal(self.process(), "TERM");
         assert!(self.await_end(), "a stop that was asked for is a success");
+    }
+
+    /// Starts another process with the files of the one that has ended.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
         self.launch();
+    }
+
+    /// The process crashes, and another one goes on with the same files.
+    #[track_caller]
+    pub(crate) fn kill_and_restart(&mut self) {
+        signal(self.process(), "KILL");
+        self.await_end();
+        self.start_again();
     }
 
     pub(crate) fn process(&self) -> Process {

@@ -28,6 +28,8 @@ pub(crate) struct Load {
     table: String,
     shared: Arc<Shared>,
     begun: Instant,
+    /// What was done to the servers, each with its beginning.
+    trials: Vec<(&'static str, Instant)>,
     clients: JoinHandle<Vec<Diary>>,
 }
 
@@ -61,12 +63,17 @@ impl Load {
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), acknowledged });
         let (at_work, name) = (Arc::clone(&shared), table.clone());
         let clients = thread::spawn(move || client::run_all(address, &name, habit, &at_work));
-        Load { table, shared, begun: Instant::now(), clients }
+        Load { table, shared, begun: Instant::now(), trials: Vec::new(), clients }
     }
 
     /// Where the rows are, as `schema.table`.
     pub(crate) fn table(&self) -> &str {
         &self.table
+    }
+
+    /// From now on this is done to the servers: the report tells the longest gap that it led to.
+    pub(crate) fn try_out(&mut self, what: &'static str) {
+        self.trials.push((what, Instant::now()));
     }
 
     /// Until each client has had `writes` more acknowledged than now.
@@ -87,7 +94,7 @@ impl Load {
         let diaries = self.clients.join().expect("the clients do not panic");
         let sql = format!("SELECT client, number, COUNT(*) FROM {} GROUP BY client, number", self.table);
         let rows = primary.direct().rows(&sql).iter().map(|row| judge::Stored::parse(row)).collect::<Vec<_>>();
-        Report::new(&diaries, judge::faults(&diaries, &rows), self.begun.elapsed())
+        Report::new(&diaries, judge::faults(&diaries, &rows), self.begun.elapsed(), &self.trials)
     }
 }
 
@@ -102,11 +109,13 @@ pub(crate) struct Report {
     pub(crate) longest_gap: Duration,
     /// The same of the writes of one client.
     pub(crate) longest_gap_of_a_client: Duration,
+    /// The first of these two of each trial.
+    gaps: Vec<(&'static str, Duration)>,
     text: String,
 }
 
 impl Report {
-    fn new(diaries: &[Diary], faults: Vec<Fault>, lasted: Duration) -> Report {
+    fn new(diaries: &[Diary], faults: Vec<Fault>, lasted: Duration, trials: &[(&'static str, Instant)]) -> Report {
         let mut errors = BTreeMap::new();
         for error in diaries.iter().flat_map(|diary| &diary.errors) {
             let known = errors.entry((error.phase, error.code.clone())).or_insert_with(|| (0, error.message.clone()));
@@ -120,6 +129,7 @@ impl Report {
             errors,
             longest_gap: longest_gap(&all),
             longest_gap_of_a_client: longest_gap_of_a_client.unwrap_or_default(),
+            gaps: gaps(trials, &all),
             text: counts(diaries, lasted),
         }
     }
@@ -151,6 +161,16 @@ fn longest_gap(times: &[Instant]) -> Duration {
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
 
+/// The longest gap that ended after the beginning of a trial, and not after that of the next one.
+fn gaps(trials: &[(&'static str, Instant)], all: &[Instant]) -> Vec<(&'static str, Duration)> {
+    let ends = trials.iter().skip(1).map(|(_, begun)| *begun).chain(all.last().copied());
+    let span = |((what, begun), end): (&(&'static str, Instant), Instant)| {
+        let of_it = all.windows(2).filter(|pair| *begun < pair[1] && pair[1] <= end);
+        (*what, of_it.map(|pair| pair[1] - pair[0]).max().unwrap_or_default())
+    };
+    trials.iter().zip(ends).map(span).collect()
+}
+
 fn counts(diaries: &[Diary], lasted: Duration) -> String {
     let sum = |count: fn(&Diary) -> usize| diaries.iter().map(count).sum::<usize>();
     format!(
@@ -171,6 +191,9 @@ impl fmt::Display for Report {
         writeln!(out, "{}", self.text)?;
         let (gap, own) = (self.longest_gap.as_secs_f64(), self.longest_gap_of_a_client.as_secs_f64());
         writeln!(out, "longest gap between acknowledged writes: {gap:.3} s, of one client: {own:.3} s")?;
+        for (what, gap) in &self.gaps {
+            writeln!(out, "  of these, {what}: {:.3} s", gap.as_secs_f64())?;
+        }
         for ((phase, code), (count, message)) in &self.errors {
             writeln!(out, "error {phase}, {count} times: {code}: {message}")?;
         }

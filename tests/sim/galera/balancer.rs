@@ -344,9 +344,14 @@ impl Heard {
     }
 
     fn note(&mut self, view: Option<View>, asked: u64, arrival: u64) {
-        if let (Some(old), Some(new)) = (&self.view, &view) {
-            self.writes.push_front(new.replicated > old.replicated);
-            self.writes.truncate(WRITES_KEPT);
+        match (&self.view, &view) {
+            // It has been started again, and counts from the beginning.
+            (Some(old), Some(new)) if new.uptime < old.uptime => self.writes.clear(),
+            (Some(old), Some(new)) => {
+                self.writes.push_front(new.replicated > old.replicated);
+                self.writes.truncate(WRITES_KEPT);
+            }
+            (None, _) | (_, None) => {}
         }
         (self.asked, self.arrival, self.is_answer) = (asked, arrival, view.is_some());
         self.view = view.or(self.view.take());

@@ -29,7 +29,7 @@ impl Play {
     }
 
     fn drain_the_only_one(&mut self) {
-        self.beliefs.serve(ServerId(FIRST), Service::draining(BUDGET, self.stage.now));
+        self.beliefs.serve(ServerId(FIRST), Service::draining(BUDGET, 1, self.stage.now));
         self.stage.table = self.beliefs.table();
         self.stage.tell(Input::Displaced(Displacement::Drained));
         self.serve();

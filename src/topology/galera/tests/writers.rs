@@ -174,6 +174,22 @@ fn balancers_that_write_to_different_halves_come_to_one() {
 }
 
 #[test]
+fn a_part_with_its_majority_has_the_writes_before_one_whose_members_are_not_all_reached() {
+    let busy = |number, size, replicated| View { replicated, ..synced(number, size) };
+    // One balancer writes to n1, whose group has another member that is not reached; the other one to n2, which was made to go
+    // on alone.
+    let mut one = Stage::whole(3);
+    one.tick().refuses(2).refuses(3).tick().says(1, &synced(9, 2)).check(Some(1), &[]);
+    let mut other = Stage::whole(3);
+    other.tick().refuses(1).refuses(3).tick().says(2, &synced(8, 1)).check(Some(2), &[]);
+    for step in 1..=6 {
+        one.tick().says(1, &busy(9, 2, step)).says(2, &busy(8, 1, step));
+        other.tick().says(1, &busy(9, 2, step)).says(2, &busy(8, 1, step)).check(Some(2), &[]);
+    }
+    one.check(Some(2), &[]);
+}
+
+#[test]
 fn a_joiner_gets_nothing() {
     let mut stage = Stage::whole(3);
     stage.tick().says(2, &joining(5, 3)).check(Some(1), &[3]);
