@@ -41,7 +41,7 @@ pub use input::{
     ClientWay, Displacement, DrainReason, Found, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts,
     ServerWay, Side, Surroundings, TlsOffer,
 };
-pub use output::{HomeWant, LastReplica, Output, Parking, ReplicaWant, SharedWant, Step, Want};
+pub use output::{HomeWant, LastReplica, Lead, Output, Parking, ReplicaWant, SharedWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
 use crate::{

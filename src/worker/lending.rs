@@ -91,7 +91,7 @@ impl Worker {
         let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let HomeWant { required, has_schema, may_be_reset, last } = *want;
-        let want = Want { required, avoid: None, prefer: None, has_schema, may_be_reset, last: Some(last) };
+        let want = Want { required, avoid: None, lead: None, has_schema, may_be_reset, last: Some(last) };
         tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
     }
 
