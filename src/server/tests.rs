@@ -165,7 +165,7 @@ async fn a_reload_that_is_refused_changes_nothing() {
     place.write(&place.text("").replace("pool = \"write\"", "pool = \"wrote\""));
     let Err(ReloadRefused::BadConfig(lines)) = control.reload().await else { panic!("there is no such pool") };
     let file = place.path("sqluice.toml");
-    assert!(lines[0].starts_with(&format!("{}:24:", file.display())), "{lines:?}");
+    assert!(lines[0].starts_with(&format!("{}:25:", file.display())), "{lines:?}");
 
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let taken = taken.local_addr().map(|address| (address, taken)).expect("bound");
