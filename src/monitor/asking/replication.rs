@@ -24,7 +24,7 @@ pub(in crate::monitor) struct Replication {
     role: Role,
     version: ServerVersion,
     /// Known from the first row on: over one connection they are the same in each answer, and there are sixty of them.
-    columns: Option<Columns>,
+    columns: Option<Box<Columns>>,
     /// Why the status is not asked for on this connection any more.
     denied: Option<Denied>,
 }
@@ -134,7 +134,7 @@ impl Replication {
 
     fn channels(&mut self, rows: &[Row]) -> Vec<Channel> {
         let Some(first) = rows.first() else { return Vec::new() };
-        let columns = self.columns.get_or_insert_with(|| Columns::of(first.columns_ref()));
+        let columns = self.columns.get_or_insert_with(|| Box::new(Columns::of(first.columns_ref())));
         rows.iter().filter_map(|row| channel(row, columns, self.version.family)).collect()
     }
 
