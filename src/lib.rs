@@ -13,6 +13,7 @@ pub mod log;
 pub mod monitor;
 pub mod pool;
 pub mod protocol;
+pub mod reach;
 pub mod route;
 pub mod server;
 pub mod session;

@@ -23,10 +23,11 @@ use sqluice::config::password::{self, PasswordRefused};
 use sqluice::config::{self, Config, ConfigErrors};
 use sqluice::demo;
 use sqluice::server::{self, RunError};
+use sqluice::tls;
 
 /// What a password was in is wiped when it is freed, in whichever library.
 #[global_allocator]
-static MEMORY: sqluice::io::Wiping = sqluice::io::Wiping;
+static MEMORY: sqluice::io::Wiping = sqluice::io::Wiping::new();
 
 const DEFAULT_CONFIG: &str = "/etc/sqluice/sqluice.toml";
 const DEFAULT_SOCKET: &str = "/run/sqluice/admin.sock";
@@ -290,6 +291,10 @@ fn check(file: &Path, print: bool) -> Done {
     let config = load(file)?;
     for exposed in &config.exposed_files {
         eprintln!("warning: {}", config::exposed(exposed));
+    }
+    let of_certificates = tls::check(&config).map_err(|refusal| Failure::BadConfig(refusal.to_string()))?;
+    for warning in of_certificates {
+        eprintln!("warning: {warning}");
     }
     if print {
         return show(&config::print(&config));

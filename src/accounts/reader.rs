@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Row};
+use mysql_async::{Conn, Row};
 use tokio::time::{sleep_until, timeout};
 
 use super::roster::Roster;
 use super::{Directory, FRESH, stored};
-use crate::config::{Account, ClusterIndex, Role, Source};
+use crate::config::{Account, ClusterIndex, Role, Server, Source};
 use crate::protocol::version::Family;
-use crate::topology::{Condition, Endpoint, RoutingTable, ServerEntry};
+use crate::reach::{Way, Ways, login_failure};
+use crate::topology::{CheckResult, Condition, RoutingTable, ServerEntry};
 
 /// How long a server may take to tell all its accounts.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,8 +26,8 @@ const OF_MYSQL: &str = "SELECT User, Host, plugin, authentication_string FROM my
 
 /// Reads the accounts as the configuration of `table` says, for as long as the process runs. `wake` is called after each
 /// reading, also after one that failed: whoever waits for it must hear of it.
-pub async fn read_on(directory: Arc<Directory>, table: Arc<ArcSwap<RoutingTable>>, wake: impl Fn()) {
-    let mut reader = Reader { directory, table, has_failed: false };
+pub async fn read_on(directory: Arc<Directory>, ways: Ways, table: Arc<ArcSwap<RoutingTable>>, wake: impl Fn()) {
+    let mut reader = Reader { directory, ways, table, has_failed: false };
     loop {
         let begun = Instant::now();
         let pause = match reader.read(begun).await {
@@ -42,6 +43,7 @@ pub async fn read_on(directory: Arc<Directory>, table: Arc<ArcSwap<RoutingTable>
 
 struct Reader {
     directory: Arc<Directory>,
+    ways: Ways,
     table: Arc<ArcSwap<RoutingTable>>,
     /// The last reading failed, and an operator was told so.
     has_failed: bool,
@@ -64,7 +66,7 @@ impl Reader {
         let newcomers = table.config.newcomers.as_ref()?;
         let Source::Servers { account, refresh_interval } = &newcomers.source else { return None };
         let cluster = table.config.pool(newcomers.route.pool).cluster;
-        match read_from_cluster(&table, cluster, account).await {
+        match read_from_cluster(&table, cluster, account, &self.ways).await {
             Ok(roster) => self.succeeded(roster, begun),
             Err(reason) => self.failed(&reason, begun),
         }
@@ -90,16 +92,22 @@ impl Reader {
 }
 
 /// From the primary, where there is one; any other member has the same accounts, perhaps later.
-async fn read_from_cluster(table: &RoutingTable, cluster: ClusterIndex, account: &Account) -> Result<Roster, String> {
-    let mut servers: Vec<&ServerEntry> = table
-        .servers
-        .iter()
-        .filter(|server| server.cluster == cluster && server.health.condition == Condition::Up)
-        .collect();
-    servers.sort_by_key(|server| !server.serves(Role::Primary));
+async fn read_from_cluster(
+    table: &RoutingTable,
+    cluster: ClusterIndex,
+    account: &Account,
+    ways: &Ways,
+) -> Result<Roster, String> {
+    let config = table.config.cluster(cluster);
+    let entries = table.servers.iter().filter(|entry| entry.cluster == cluster);
+    let mut servers: Vec<(&ServerEntry, &Server)> =
+        entries.zip(&config.servers).filter(|(entry, _)| entry.health.condition == Condition::Up).collect();
+    servers.sort_by_key(|(entry, _)| !entry.serves(Role::Primary));
     let mut failure = "no server of the cluster is up".to_owned();
-    for server in servers {
-        match timeout(PATIENCE, read_from(server, account)).await {
+    for (entry, server) in servers {
+        let (Some(endpoint), Some(greeting)) = (&entry.endpoint, &entry.greeting) else { continue };
+        let way = ways.to(&config.name, &server.name, endpoint.clone(), server.send_proxy);
+        match timeout(PATIENCE, read_over(way, greeting.family(), account)).await {
             Ok(Ok(roster)) => return Ok(roster),
             Ok(Err(reason)) => failure = format!("{}: {reason}", server.name),
             Err(_) => failure = format!("{}: it did not answer in {PATIENCE:?}", server.name),
@@ -108,35 +116,17 @@ async fn read_from_cluster(table: &RoutingTable, cluster: ClusterIndex, account:
     Err(failure)
 }
 
-async fn read_from(server: &ServerEntry, account: &Account) -> Result<Roster, String> {
-    let (Some(endpoint), Some(greeting)) = (&server.endpoint, &server.greeting) else {
-        return Err("it has not introduced itself yet".to_owned());
-    };
-    let mut connection = Conn::new(options(endpoint, account)?).await.map_err(|error| error.to_string())?;
-    let family = greeting.family();
+async fn read_over(way: Way, family: Family, account: &Account) -> Result<Roster, CheckResult> {
+    let options = way.library(&account.user, &account.password, PATIENCE).await?;
+    let mut connection = Conn::new(options).await.map_err(login_failure)?;
     let statement = match family {
         Family::MariaDb => OF_MARIADB,
         Family::MySql => OF_MYSQL,
     };
-    let rows: Vec<Row> = connection.query(statement).await.map_err(|error| error.to_string())?;
+    let rows: Vec<Row> = connection.query(statement).await.map_err(login_failure)?;
     // The server counts a connection that just breaks off.
     let _ = connection.disconnect().await;
     Ok(roster(family, rows))
-}
-
-fn options(endpoint: &Endpoint, account: &Account) -> Result<Opts, String> {
-    let password = std::str::from_utf8(account.password.expose());
-    let password = password.map_err(|_| "the password of `account` is not UTF-8".to_owned())?;
-    let options = OptsBuilder::default()
-        .user(Some(account.user.as_str()))
-        .pass(Some(password))
-        .prefer_socket(false)
-        .stmt_cache_size(0);
-    Ok(match endpoint {
-        Endpoint::Tcp(address) => options.ip_or_hostname(address.ip().to_string()).tcp_port(address.port()),
-        Endpoint::Unix(path) => options.socket(Some(path.display().to_string())),
-    }
-    .into())
 }
 
 fn roster(family: Family, rows: Vec<Row>) -> Roster {

@@ -898,7 +898,7 @@ static ACCOUNTS_READER: Section = Section {
     noun: "account that reads accounts",
     doc: "Usually written on one line: `account = { user = \"sqluice\", password_file = \"sqluice.password\" }`. MariaDB: \
           `GRANT SELECT ON mysql.global_priv`; MySQL: `GRANT SELECT ON mysql.user`. Exactly one of the passwords. What is stored of the \
-          passwords is sent to this host in clear, as with the health checks: over a network that others see, `\"learn\"` is the better source.",
+          passwords is sent to this host: over a network that others see, ask for TLS by `tls` of the cluster.",
     settings: ADMIN_ACCOUNT.settings,
 };
 

@@ -46,7 +46,7 @@ impl Run<'_> {
     }
 
     pub(super) async fn end_sessions(&mut self, at: usize, whose: Whose) -> Tried {
-        let accounts: Vec<&str> = [Some(self.account), self.cluster.monitor.as_ref()]
+        let accounts: Vec<&str> = [Some(&self.caller.account), self.cluster.monitor.as_ref()]
             .into_iter()
             .flatten()
             .map(|of| of.user.as_str())

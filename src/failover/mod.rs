@@ -33,8 +33,9 @@ use arc_swap::ArcSwap;
 use mysql_async::Conn;
 use tokio::time::timeout;
 
-use crate::config::{Cluster, ClusterIndex, Promotion};
+use crate::config::{Account, Cluster, ClusterIndex, Promotion};
 use crate::monitor::Steering;
+use crate::reach::Ways;
 use crate::topology::{RoutingTable, ServerId};
 use lock::Majority;
 use plan::{Plan, Refused};
@@ -46,6 +47,7 @@ use state::Member;
 pub struct Promoter {
     table: Arc<ArcSwap<RoutingTable>>,
     steering: Steering,
+    ways: Ways,
 }
 
 /// Whether it is done or only told.
@@ -67,9 +69,9 @@ pub enum NotPromoted {
 }
 
 impl Promoter {
-    /// Works on the clusters of `table`.
-    pub fn new(table: Arc<ArcSwap<RoutingTable>>, steering: Steering) -> Promoter {
-        Promoter { table, steering }
+    /// Works on the clusters of `table`, to whose servers `ways` lead.
+    pub fn new(table: Arc<ArcSwap<RoutingTable>>, steering: Steering, ways: Ways) -> Promoter {
+        Promoter { table, steering, ways }
     }
 
     /// Looks after the clusters with `failover = "automatic"` from now on. Must be called inside a tokio runtime.
@@ -80,7 +82,7 @@ impl Promoter {
     /// The cluster at that place, if its primary may be changed.
     fn work<'w>(&'w self, table: &'w RoutingTable, index: ClusterIndex) -> Option<Work<'w>> {
         let promotion = table.config.cluster(index).promotion.as_ref()?;
-        Some(Work { steering: &self.steering, table, index, promotion })
+        Some(Work { steering: &self.steering, ways: &self.ways, table, index, promotion })
     }
 
     /// Makes the server of that name (`NAME` or `CLUSTER/NAME`) the primary of its cluster. Tells what was done.
@@ -112,9 +114,17 @@ fn find(table: &RoutingTable, name: &str) -> Result<(ClusterIndex, usize), NotPr
     }
 }
 
+/// Who speaks to the servers, and how it gets to them.
+#[derive(Debug, Clone)]
+struct Caller {
+    account: Account,
+    ways: Ways,
+}
+
 /// One attempt in one cluster.
 struct Work<'w> {
     steering: &'w Steering,
+    ways: &'w Ways,
     table: &'w RoutingTable,
     index: ClusterIndex,
     promotion: &'w Promotion,
@@ -123,9 +133,8 @@ struct Work<'w> {
 impl Work<'_> {
     async fn promote(&self, wanted: Option<usize>, mode: Mode) -> Result<Vec<String>, Vec<String>> {
         let cluster = self.cluster();
-        let account = &self.promotion.admin;
         let plan = |members: &[Member]| plan::plan(members, wanted, &self.promotion.replication);
-        let (mut members, connections) = survey::survey(cluster, account).await;
+        let (mut members, connections) = survey::survey(cluster, &self.caller()).await;
         self.pass_over_drained(&mut members);
         let first = plan(&members).map_err(reason)?;
         if mode == Mode::Rehearse {
@@ -145,7 +154,7 @@ impl Work<'_> {
     /// Makes a replica of a server that came back; of one at a time, the others wait for the next look.
     async fn rejoin(&self) -> Result<Vec<String>, Vec<String>> {
         let (cluster, replication) = (self.cluster(), &self.promotion.replication);
-        let (members, connections) = survey::survey(cluster, &self.promotion.admin).await;
+        let (members, connections) = survey::survey(cluster, &self.caller()).await;
         let Some(plan) = plan::rejoin(&members, replication).map_err(reason)? else { return Ok(Vec::new()) };
         let mut run = self.locked(members, connections, plan, |members| plan::rejoin(members, replication)).await?;
         let done = run.through().await;
@@ -167,13 +176,13 @@ impl Work<'_> {
         first: Plan,
         plan: impl Fn(&[Member]) -> Result<Option<Plan>, Refused>,
     ) -> Result<Run<'_>, Vec<String>> {
-        let (cluster, account) = (self.cluster(), &self.promotion.admin);
+        let (cluster, caller) = (self.cluster(), self.caller());
         let patience = survey::patience(cluster);
         let majority = Majority::take(&cluster.name, &mut connections, patience).await.map_err(|why| vec![why])?;
         survey::survey_again(&mut members, &mut connections, patience).await;
         match plan(&members) {
             Ok(Some(plan)) if (plan.old, plan.new) == (first.old, first.new) => {
-                Ok(Run { cluster, account, members, connections, plan, majority, said: Vec::new() })
+                Ok(Run { cluster, caller, members, connections, plan, majority, said: Vec::new() })
             }
             other => {
                 majority.release(&mut connections).await;
@@ -211,6 +220,10 @@ impl Work<'_> {
                 Err(said)
             }
         }
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { account: self.promotion.admin.clone(), ways: self.ways.clone() }
     }
 
     fn cluster(&self) -> &Cluster {

@@ -9,17 +9,18 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Caller;
 use super::lock::Majority;
 use super::plan::{Kind, Plan};
 use super::state::{Member, Sighting};
 use super::steps::{self, Action, Sql, Stage, Step};
 use super::survey::{ask, connect, legible};
-use crate::config::{Account, Cluster};
+use crate::config::Cluster;
 
 /// A plan in the hands of whoever carries it out.
 pub(super) struct Run<'r> {
     pub(super) cluster: &'r Cluster,
-    pub(super) account: &'r Account,
+    pub(super) caller: Caller,
     pub(super) members: Vec<Member>,
     /// Parallel to the members; none where there is no answer, and none any more where one was given up.
     pub(super) connections: Vec<Option<Conn>>,
@@ -193,9 +194,10 @@ impl Run<'_> {
     }
 
     async fn connect_again(&mut self, at: usize) -> Tried {
-        let opened = timeout(CONNECT_TIME_MAX, connect(&self.cluster.servers[at], self.account)).await;
+        let opened =
+            timeout(CONNECT_TIME_MAX, connect(&self.cluster.name, &self.cluster.servers[at], &self.caller)).await;
         let connection = match opened {
-            Ok(connection) => connection.map_err(|error| legible(&error))?,
+            Ok(connection) => connection.map_err(|failure| failure.to_string())?,
             Err(_) => return Err(format!("no connection within {CONNECT_TIME_MAX:?}")),
         };
         self.connections[at] = Some(connection);
@@ -384,4 +386,4 @@ const NO_CONNECTION: &str = "no connection to it is left";
 /// Between two looks at something that no server tells by itself.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const KILL_TIME_MAX: Duration = Duration::from_secs(2);
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

@@ -3,21 +3,25 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, IoError, OptsBuilder, Row};
+use mysql_async::{Conn, Error, Row};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::state::{Applier, Link, Member, Sighting, Source, State};
+use super::{Caller, run::CONNECT_TIME_MAX};
 use crate::config::{Account, Cluster, Server, ServerAddress};
 use crate::protocol::gtid::{GtidHistory, GtidPosition};
 use crate::protocol::version::Family;
+use crate::reach::{Way, login_failure, look_up};
+use crate::topology::CheckResult;
 
 /// Connects to every server of the cluster and asks it. The connections are parallel to the members.
-pub(super) async fn survey(cluster: &Cluster, account: &Account) -> (Vec<Member>, Vec<Option<Conn>>) {
+pub(super) async fn survey(cluster: &Cluster, caller: &Caller) -> (Vec<Member>, Vec<Option<Conn>>) {
     let mut visits = JoinSet::new();
     for (index, server) in cluster.servers.iter().enumerate() {
-        let (server, account, patience) = (server.clone(), account.clone(), patience(cluster));
-        visits.spawn(async move { (index, visit(&server, &account, patience).await) });
+        let (name, server, caller) = (cluster.name.clone(), server.clone(), caller.clone());
+        let patience = patience(cluster);
+        visits.spawn(async move { (index, visit(&name, &server, &caller, patience).await) });
     }
     let mut visited = visits.join_all().await;
     visited.sort_by_key(|(index, _)| *index);
@@ -50,13 +54,11 @@ fn member(server: &Server, sighting: Sighting) -> Member {
     Member { name: server.name.clone(), host, port, priority: server.priority, sighting }
 }
 
-async fn visit(server: &Server, account: &Account, patience: Duration) -> (Sighting, Option<Conn>) {
-    let mut connection = match timeout(patience, connect(server, account)).await {
+async fn visit(cluster: &str, server: &Server, caller: &Caller, patience: Duration) -> (Sighting, Option<Conn>) {
+    let mut connection = match timeout(patience, connect(cluster, server, caller)).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(Error::Io(IoError::Io(error)))) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            return (Sighting::Dead, None);
-        }
-        Ok(Err(error)) => return (Sighting::Silent(legible(&error)), None),
+        Ok(Err(CheckResult::Refused)) => return (Sighting::Dead, None),
+        Ok(Err(failure)) => return (Sighting::Silent(failure.to_string()), None),
         Err(_) => return (Sighting::Silent(format!("nothing within {patience:?}")), None),
     };
     match timeout(patience, ask(&mut connection)).await {
@@ -67,24 +69,26 @@ async fn visit(server: &Server, account: &Account, patience: Duration) -> (Sight
 }
 
 /// A connection that waits for no lock longer than a promotion may, and takes texts as they are quoted here.
-pub(super) async fn connect(server: &Server, account: &Account) -> Result<Conn, Error> {
-    let ServerAddress::Tcp { host, port } = &server.address else {
-        let error = std::io::Error::new(std::io::ErrorKind::Unsupported, "not a host and a port");
-        return Err(Error::Io(IoError::Io(error)));
-    };
-    let password = String::from_utf8_lossy(account.password.expose()).into_owned();
-    let options = OptsBuilder::default()
-        .ip_or_hostname(host.clone())
-        .tcp_port(*port)
-        .user(Some(account.user.as_str()))
-        .pass(Some(password))
-        .prefer_socket(false)
-        .stmt_cache_size(0)
+pub(super) async fn connect(cluster: &str, server: &Server, caller: &Caller) -> Result<Conn, CheckResult> {
+    let mut failure = CheckResult::Unreachable("its name has no address".to_owned());
+    for endpoint in look_up(&server.address).await? {
+        let way = caller.ways.to(cluster, &server.name, endpoint, server.send_proxy);
+        match log_in(&way, &caller.account).await {
+            Ok(connection) => return Ok(connection),
+            Err(other) => failure = other,
+        }
+    }
+    Err(failure)
+}
+
+async fn log_in(way: &Way, account: &Account) -> Result<Conn, CheckResult> {
+    let options = way.library(&account.user, &account.password, CONNECT_TIME_MAX).await?;
+    let options = options
         // Known values, so that the library does not ask for them.
         .max_allowed_packet(Some(1 << 20))
         .wait_timeout(Some(28_800))
         .init(vec!["SET SESSION lock_wait_timeout = 5, SESSION sql_mode = ''"]);
-    Conn::new(options).await
+    Conn::new(options).await.map_err(login_failure)
 }
 
 /// What a server says of itself, or why that cannot be understood.

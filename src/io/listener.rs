@@ -38,7 +38,7 @@ pub(super) struct Listeners {
     slots: Slots<Listener>,
     /// What clients are told that there is no descriptor for.
     refusal: Vec<u8>,
-    /// One descriptor that is kept back for telling them.
+    /// One descriptor that is kept back for telling them; absent while another thread has it.
     spare: Option<File>,
 }
 
@@ -54,7 +54,7 @@ impl Listeners {
 
     /// Gives the spare descriptor to one waiting client after the other, for as long as it takes to tell them. Says how
     /// many heard it. Another thread may take the descriptor meanwhile, for a client that it then serves: here, clients
-    /// wait until one is free again.
+    /// wait until one is free again, which is the next spare one.
     pub(super) fn refuse_waiting(&mut self, id: SocketId) -> u32 {
         let Some(listener) = self.slots.get_mut(id).filter(|_| !self.refusal.is_empty()) else { return 0 };
         drop(self.spare.take());
@@ -64,6 +64,13 @@ impl Listeners {
         }
         self.spare = spare_descriptor();
         told
+    }
+
+    /// The first descriptor that is free is kept back, before clients take it.
+    pub(super) fn keep_spare(&mut self) {
+        if self.spare.is_none() && !self.refusal.is_empty() {
+            self.spare = spare_descriptor();
+        }
     }
 
     /// None: there are as many as there may be, and the socket is closed.

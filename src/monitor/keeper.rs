@@ -12,6 +12,7 @@ use super::chronicle::{Pen, Remembrance};
 use super::this_moment;
 use super::watch::{Finding, Target, Watcher};
 use crate::config::Config;
+use crate::reach::Ways;
 use crate::topology::{
     Beliefs, Blame, Change, CheckResult, ClusterEntry, Condition, Failure, FollowUp, Orders, Publication, Redirect,
     Report, RoutingTable, ServerId, ServerRole, Service, Succession, Successions,
@@ -50,6 +51,8 @@ pub(super) struct Keeper<Wake> {
     pen: Option<Pen>,
     /// What it was told last of operators' orders.
     written: Orders,
+    /// To the servers.
+    ways: Ways,
     publication: Publication,
     wake: Wake,
     checked: latest::Sender<bool>,
@@ -81,6 +84,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     pub(super) fn new(
         beliefs: Beliefs,
         pen: Option<Pen>,
+        ways: Ways,
         publish: Arc<ArcSwap<RoutingTable>>,
         wake: Wake,
         checked: latest::Sender<bool>,
@@ -93,6 +97,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             written: pen.as_ref().map(|pen| pen.found.clone()).unwrap_or_default(),
             beliefs,
             pen,
+            ways,
             publication,
             wake,
             checked,
@@ -261,6 +266,9 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
             CheckResult::Answered(_) if std::mem::take(&mut watched.refused) => {
                 tracing::info!("server {}: the check is let in again", watched.target);
             }
+            CheckResult::Unbelieved(why) if !std::mem::replace(&mut watched.refused, true) => {
+                tracing::warn!("server {}: the check has no TLS with it: {why}", watched.target);
+            }
             CheckResult::LoginRefused { code, message } | CheckResult::StatementFailed { code, message } => {
                 let is_news = !std::mem::replace(&mut watched.refused, true);
                 if is_news && matches!(Blame::of(*code), Blame::Full | Blame::Credentials) {
@@ -353,7 +361,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
 
     fn watch(&mut self, target: Target, delay: Duration) -> Watched {
         let poke = Arc::new(Notify::new());
-        let watcher = Watcher::new(target.clone(), Arc::clone(&poke), self.findings.clone());
+        let watcher = Watcher::new(target.clone(), self.ways.clone(), Arc::clone(&poke), self.findings.clone());
         let stop = self.watchers.spawn(watcher.run(delay));
         Watched { target, task: stop.id(), stop, poke, alarmed: None, refused: false }
     }

@@ -10,10 +10,8 @@
 //! because a check is over, and pauses that grow while a server refuses the account.
 
 mod asking;
-mod bridge;
 mod chronicle;
 mod connection;
-mod introduction;
 mod keeper;
 mod record;
 mod watch;
@@ -27,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch as latest};
 pub use chronicle::{Chronicle, Memoir, Remembrance};
 
 use crate::config::Config;
+use crate::reach::Ways;
 use crate::topology::{Beliefs, Moment, Redirect, Report, RoutingTable, ServerId, Service, Succession};
 use keeper::{Keeper, Order};
 
@@ -43,10 +42,11 @@ impl Monitor {
     /// a tokio runtime.
     ///
     /// `wake` is called after each new table. `reports` is what workers tell of servers that failed them. `chronicle` is
-    /// where changes of primaries and operators' orders are kept for the next process.
+    /// where changes of primaries and operators' orders are kept for the next process. `ways` lead to the servers.
     pub fn start(
         beliefs: Beliefs,
         chronicle: Option<Chronicle>,
+        ways: Ways,
         publish: Arc<ArcSwap<RoutingTable>>,
         wake: impl Fn() + Send + 'static,
         reports: mpsc::Receiver<Report>,
@@ -55,7 +55,7 @@ impl Monitor {
         let (checked_sender, checked) = latest::channel(false);
         let kept = Arc::default();
         let pen = chronicle.map(|chronicle| chronicle.keep(beliefs.pasts()));
-        let keeper = Keeper::new(beliefs, pen, publish, wake, checked_sender, Arc::clone(&kept));
+        let keeper = Keeper::new(beliefs, pen, ways, publish, wake, checked_sender, Arc::clone(&kept));
         tokio::spawn(keeper.run(inbox, reports));
         Monitor { orders, checked, kept }
     }

@@ -31,7 +31,7 @@ impl Watching {
         let wake = move || {
             published.send_replace(count.fetch_add(1, Ordering::Relaxed) + 1);
         };
-        let monitor = Monitor::start(beliefs, None, Arc::clone(&table), wake, inbox);
+        let monitor = Monitor::start(beliefs, None, Ways::default(), Arc::clone(&table), wake, inbox);
         Watching { monitor, table, reports, news }
     }
 

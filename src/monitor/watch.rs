@@ -10,21 +10,24 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::asking::{Extent, Told};
 use super::connection::{self, Connection};
-use crate::config::{self, Cluster, Config, SendProxy, Server, ServerAddress, Topology};
+use crate::config::{self, Cluster, Config, SendProxy, Server, ServerAddress, ServerTls, Topology};
 use crate::protocol::auth::Secret;
-use crate::topology::{Answer, CheckResult, Contact, Seen, ServerId};
+use crate::reach::{Way, Ways};
+use crate::topology::{Answer, CheckResult, Contact, Endpoint, Seen, ServerId};
 
 /// What to check, as whom, how often.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) server: ServerId,
-    /// `cluster/server`, for the log.
+    cluster: String,
     name: String,
     pub(super) address: ServerAddress,
     /// Another port of the same host, for when that one is full.
     pub(super) extra_port: Option<u16>,
     /// Whether it wants to be told whose connection it gets.
-    pub(super) send_proxy: SendProxy,
+    send_proxy: SendProxy,
+    /// What it is asked to prove; a connection that was made before a change of it has not.
+    tls: ServerTls,
     /// What the server is asked about.
     pub(super) topology: Topology,
     /// Absent where roles are configured and nobody gave an account: then only the door is looked at.
@@ -55,21 +58,28 @@ impl Target {
             |monitor: &config::Account| Account { user: monitor.user.clone(), password: monitor.password.clone() };
         Target {
             server: id,
-            name: format!("{}/{}", cluster.name, server.name),
+            cluster: cluster.name.clone(),
+            name: server.name.clone(),
             address: server.address.clone(),
             extra_port: server.extra_port,
             send_proxy: server.send_proxy,
+            tls: server.tls.clone(),
             topology: cluster.topology,
             account: cluster.monitor.as_ref().map(account),
             interval: cluster.check_interval,
             timeout: cluster.check_timeout,
         }
     }
+
+    /// The way to one of its endpoints.
+    pub(super) fn way(&self, ways: &Ways, endpoint: Endpoint) -> Way {
+        ways.to(&self.cluster, &self.name, endpoint, self.send_proxy)
+    }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.name)
+        write!(out, "{}/{}", self.cluster, self.name)
     }
 }
 
@@ -89,6 +99,7 @@ pub(super) struct Finding {
 /// Checks one server.
 pub(super) struct Watcher {
     target: Target,
+    ways: Ways,
     poke: Arc<Notify>,
     findings: mpsc::Sender<Finding>,
     link: Link,
@@ -115,9 +126,10 @@ enum Link {
 }
 
 impl Watcher {
-    pub(super) fn new(target: Target, poke: Arc<Notify>, findings: mpsc::Sender<Finding>) -> Watcher {
+    pub(super) fn new(target: Target, ways: Ways, poke: Arc<Notify>, findings: mpsc::Sender<Finding>) -> Watcher {
         Watcher {
             target,
+            ways,
             poke,
             findings,
             link: Link::Closed,
@@ -204,7 +216,7 @@ impl Watcher {
 
     fn attempt(&self) -> JoinSet<Result<Connection, CheckResult>> {
         let mut attempt = JoinSet::new();
-        attempt.spawn(connection::open(self.target.clone()));
+        attempt.spawn(connection::open(self.target.clone(), self.ways.clone()));
         attempt
     }
 
@@ -280,6 +292,7 @@ const DOOR_INTERVAL: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ServerDemand;
     use crate::topology::View;
 
     /// The pause after `result`, `refusals` of which came in a row.
@@ -287,17 +300,19 @@ mod tests {
         let account = account.then(|| Account { user: "monitor".to_owned(), password: Secret::new(*b"watches") });
         let target = Target {
             server: ServerId(0),
-            name: "shop/db1".to_owned(),
+            cluster: "shop".to_owned(),
+            name: "db1".to_owned(),
             address: ServerAddress::Unix("/run/db1.sock".into()),
             extra_port: None,
             send_proxy: SendProxy::Off,
+            tls: ServerTls { demand: ServerDemand::Disabled, ca: None, identity: None },
             topology: Topology::Replication,
             account,
             interval: Duration::from_millis(500),
             timeout: Duration::from_millis(800),
         };
         let (findings, _inbox) = mpsc::channel(1);
-        let watcher = Watcher { refusals, ..Watcher::new(target, Arc::default(), findings) };
+        let watcher = Watcher { refusals, ..Watcher::new(target, Ways::default(), Arc::default(), findings) };
         assert_eq!(watcher.pause(result), expected, "{result:?} after {refusals}");
     }
 

@@ -27,6 +27,7 @@ use crate::failover::Promoter;
 use crate::io::{Engine, raise_open_files_limit};
 use crate::monitor::{Chronicle, Monitor, this_moment};
 use crate::protocol::auth::RsaKey;
+use crate::reach::Ways;
 use crate::tls;
 use crate::topology::Beliefs;
 use crate::worker;
@@ -125,11 +126,13 @@ impl Control {
         .map_err(StartError::Workers)?;
         tracing::info!("{}", workers.engine());
 
-        let monitor = Monitor::start(beliefs, chronicle, Arc::clone(&table), workers.wake(), reports_inbox);
+        let ways = Ways::new(keeper.terms());
+        let monitor =
+            Monitor::start(beliefs, chronicle, ways.clone(), Arc::clone(&table), workers.wake(), reports_inbox);
         first_round(&monitor, &config).await;
 
-        tokio::spawn(accounts::read_on(directory, Arc::clone(&table), workers.wake()));
-        let promoter = Promoter::new(Arc::clone(&table), monitor.steering());
+        tokio::spawn(accounts::read_on(directory, ways.clone(), Arc::clone(&table), workers.wake()));
+        let promoter = Promoter::new(Arc::clone(&table), monitor.steering(), ways);
         promoter.watch();
         let notices = listeners.swap(plan);
         door.swap(door_plan, &config.admin);

@@ -6,7 +6,7 @@
 use crate::{
     config::{Encryption, User},
     protocol::{
-        auth::{Authenticated, Credential, DenyReason, Verification, Verifier, Verify, VerifyRequest},
+        auth::{Authenticated, Credential, DenyReason, Secret, Verification, Verifier, Verify, VerifyRequest},
         capability::Capabilities,
         error_code::Error,
         handshake::{ChangeUser, ClientHello, Greeting, HandshakeResponse, Salt},
@@ -32,6 +32,8 @@ enum Stage {
     Greeted { admission: Admission, offered: Capabilities, salt: Salt },
     /// Asked who this is; nothing of the client is heard meanwhile.
     Asking(Login, OwnedProof),
+    /// Something that takes long to judge waits for its time; nothing of the client is heard meanwhile.
+    Costly(Costly),
     /// The plugin's exchange goes on.
     Proving(Claim),
 }
@@ -83,7 +85,7 @@ impl Session {
     /// The client's bytes while it logs in.
     pub(super) fn frontend_step(&mut self, received: &[u8], surroundings: Surroundings<'_>) -> Step {
         let State::Frontend(frontend) = &mut self.state else { unreachable!("the caller looked at the state") };
-        if let Stage::Asking(..) = frontend.stage {
+        if let Stage::Asking(..) | Stage::Costly(_) = frontend.stage {
             return Step::Wait;
         }
         match peek_packet(received, LOGIN_PACKET_MAX) {
@@ -125,12 +127,35 @@ impl Session {
                     self.deny(sequence, errors::bad_handshake(), Ending::LoginDenied)
                 }
             },
-            Stage::Asking(..) => unreachable!("no packet is looked at meanwhile"),
-            Stage::Proving(mut claim) => {
-                let verdict = claim.verification.receive(payload, &claim.verifier, surroundings.rsa);
-                claim.with_password |= payload.len() > 1;
-                self.weigh(claim, verdict, sequence, surroundings);
+            Stage::Asking(..) | Stage::Costly(_) => unreachable!("no packet is looked at meanwhile"),
+            Stage::Proving(claim) if claim.verification.is_costly(payload, &claim.verifier) => {
+                self.put_off(Costly::Next(claim, Secret::new(payload)), sequence);
             }
+            Stage::Proving(claim) => self.proved(claim, payload, sequence, surroundings),
+        }
+    }
+
+    /// The client has gone on with its proof.
+    fn proved(&mut self, mut claim: Claim, payload: &[u8], sequence: u8, surroundings: Surroundings<'_>) {
+        let verdict = claim.verification.receive(payload, &claim.verifier, surroundings.rsa);
+        claim.with_password |= payload.len() > 1;
+        self.weigh(claim, verdict, sequence, surroundings);
+    }
+
+    fn put_off(&mut self, costly: Costly, sequence: u8) {
+        self.state = State::Frontend(Box::new(Frontend { sequence, stage: Stage::Costly(costly) }));
+        self.outputs.push_back(Output::Reckon);
+    }
+
+    /// There is time for what was put off. The client may have gone meanwhile.
+    pub(super) fn reckon(&mut self, surroundings: Surroundings<'_>) {
+        let State::Frontend(frontend) = &self.state else { return };
+        let Stage::Costly(_) = frontend.stage else { return };
+        let State::Frontend(frontend) = std::mem::replace(&mut self.state, State::Ended) else { return };
+        let (sequence, Stage::Costly(costly)) = (frontend.sequence, frontend.stage) else { return };
+        match costly {
+            Costly::First(login, proof, known) => self.judge(login, proof.borrowed(), known, sequence, surroundings),
+            Costly::Next(claim, payload) => self.proved(claim, payload.expose(), sequence, surroundings),
         }
     }
 
@@ -216,7 +241,7 @@ impl Session {
         match &self.state {
             State::Frontend(frontend) => match &frontend.stage {
                 Stage::Asking(login, _) => Some(&login.user),
-                Stage::Greeted { .. } | Stage::Proving(_) => None,
+                Stage::Greeted { .. } | Stage::Costly(_) | Stage::Proving(_) => None,
             },
             State::Leasing(_) | State::Entering(_) | State::Relay(_) | State::Severed(_) | State::Ended => None,
         }
@@ -236,27 +261,42 @@ impl Session {
         self.begin(login, proof.borrowed(), Known { verifier, learns }, sequence, surroundings);
     }
 
-    /// Weighs the first proof of a claim.
+    /// Weighs the first proof of a claim, when there is time for it.
     fn begin(&mut self, login: Login, proof: Proof<'_>, known: Known, sequence: u8, surroundings: Surroundings<'_>) {
-        let Known { verifier, learns } = known;
-        let table = surroundings.table;
-        let named = table.named_user(&login.user).map(|user| table.user_config(user));
-        let if_denied =
-            if named.is_some_and(|user| self.is_barred(user)) { Ending::HostNotAllowed } else { Ending::LoginDenied };
-        let request = VerifyRequest {
-            verifier: &verifier,
+        if self.request(&proof, &known).is_costly() {
+            return self.put_off(Costly::First(login, proof.to_owned(), known), sequence);
+        }
+        self.judge(login, proof, known, sequence, surroundings);
+    }
+
+    fn request<'a>(&mut self, proof: &Proof<'a>, known: &'a Known) -> VerifyRequest<'a> {
+        VerifyRequest {
+            verifier: &known.verifier,
             salt: proof.salt,
             fresh_salt: self.salts.draw(),
             nonce: self.salts.nonce(),
             client_plugin: proof.plugin,
             response: proof.response,
             plugin_auth: self.capabilities.contains(Capabilities::PLUGIN_AUTH),
-            learn_cleartext: learns,
+            learn_cleartext: known.learns,
             in_private: self.client_way != ClientWay::Open,
             force_switch: proof.force_switch,
+        }
+    }
+
+    fn judge(&mut self, login: Login, proof: Proof<'_>, known: Known, sequence: u8, surroundings: Surroundings<'_>) {
+        let table = surroundings.table;
+        let named = table.named_user(&login.user).map(|user| table.user_config(user));
+        let if_denied =
+            if named.is_some_and(|user| self.is_barred(user)) { Ending::HostNotAllowed } else { Ending::LoginDenied };
+        let (verification, verdict) = Verification::begin(self.request(&proof, &known));
+        let claim = Claim {
+            login,
+            verifier: known.verifier,
+            verification,
+            with_password: !proof.response.is_empty(),
+            if_denied,
         };
-        let (verification, verdict) = Verification::begin(request);
-        let claim = Claim { login, verifier, verification, with_password: !proof.response.is_empty(), if_denied };
         self.weigh(claim, verdict, sequence, surroundings);
     }
 
@@ -327,6 +367,13 @@ impl Session {
         self.state = State::Leasing(Box::new(entry));
         self.outputs.push_back(Output::Lease(want));
     }
+}
+
+/// What takes milliseconds to judge.
+enum Costly {
+    First(Login, OwnedProof, Known),
+    /// The packet that came in answer to ours.
+    Next(Claim, Secret),
 }
 
 /// What a user is judged by.

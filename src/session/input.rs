@@ -46,6 +46,8 @@ pub enum Input {
     /// The answer to `Output::Inquire`: what is known of the password. Of a user that is not known, something that no password
     /// matches.
     Inquired(Verifier),
+    /// The answer to `Output::Reckon`: there is time for it now.
+    Reckon,
     /// The server asked for by `Output::Lease` is connected; its greeting comes next.
     Leased(ServerFacts),
     /// A connection of the worker's is lent, in answer to `Output::Lease` or `Output::LeaseHome`; to a replica, in answer to

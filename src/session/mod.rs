@@ -248,6 +248,7 @@ impl Session {
     pub fn handle(&mut self, input: Input, surroundings: Surroundings<'_>) {
         match input {
             Input::Inquired(verifier) => self.inquired(verifier, surroundings),
+            Input::Reckon => self.reckon(surroundings),
             Input::Leased(server) => self.leased(server, surroundings),
             Input::Lent(loan) => self.lent(loan, surroundings),
             Input::Yield { is_wanted } => self.yielded(is_wanted, surroundings),

@@ -52,6 +52,8 @@ pub enum Output {
     /// Ask what is known of a user that has no entry in the configuration: [`Session::inquirer`](super::Session::inquirer) says of
     /// whom. Answered by `Input::Inquired`.
     Inquire,
+    /// To judge what a client has sent takes milliseconds: say when there is time. Answered by `Input::Reckon`.
+    Reckon,
     /// A user without an entry could not prove who it is, by what is known of it.
     Doubt,
     /// A server has accepted this password of a user without an entry.

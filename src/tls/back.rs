@@ -49,11 +49,11 @@ impl Back {
         Ok(Some(Back { config: Arc::new(config), demand: settings.demand, name }))
     }
 
-    pub(super) fn config(&self) -> &Arc<ClientConfig> {
+    pub(crate) fn config(&self) -> &Arc<ClientConfig> {
         &self.config
     }
 
-    pub(super) fn name(&self) -> &ServerName<'static> {
+    pub(crate) fn name(&self) -> &ServerName<'static> {
         &self.name
     }
 

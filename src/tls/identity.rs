@@ -74,6 +74,12 @@ impl Identity {
         Identity::from_own(&pem).map_err(|why| Refusal(format!("the certificate made here {why}")))
     }
 
+    /// One like those that are made here, kept nowhere.
+    pub(super) fn passing() -> Result<Identity, Refusal> {
+        let pem = make().map_err(|error| Refusal(format!("no certificate can be made: {error}")))?;
+        Identity::from_own(&pem).map_err(|why| Refusal(format!("the certificate made here {why}")))
+    }
+
     fn from_own(pem: &[u8]) -> Result<Identity, String> {
         let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| format!("has no usable certificate ({error})"))?;

@@ -31,7 +31,7 @@ pub use back::Back;
 pub use channel::{Channel, Received};
 pub use front::Front;
 pub use identity::Identity;
-pub use terms::{Keeper, Terms};
+pub use terms::{Keeper, Terms, check};
 
 /// Why a file, or what is in it, cannot be used. The sentence says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

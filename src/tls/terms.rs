@@ -56,23 +56,7 @@ impl Keeper {
     /// # Errors
     /// The first that cannot be used; nothing has changed.
     pub fn prove(&self, config: &Config) -> Result<Terms, Refusal> {
-        let mut terms = Terms::default();
-        for listener in config.listeners.iter().filter(|listener| listener.tls.demand != Encryption::Disabled) {
-            let identity = match &listener.tls.identity {
-                Some(files) => Arc::new(Identity::load(files, &mut terms.stamps)?),
-                None => self.own()?,
-            };
-            let front = Front::load(&listener.tls, identity, &mut terms.stamps)?;
-            terms.fronts.insert(listener.name.clone(), Arc::new(front));
-        }
-        for cluster in &config.clusters {
-            for server in &cluster.servers {
-                if let Some(back) = Back::load(&server.tls, &server.address, &mut terms.stamps)? {
-                    terms.backs.insert((cluster.name.clone(), server.name.clone()), Arc::new(back));
-                }
-            }
-        }
-        Ok(terms)
+        prove(config, || self.own())
     }
 
     fn own(&self) -> Result<Arc<Identity>, Refusal> {
@@ -112,13 +96,56 @@ impl Keeper {
     }
 }
 
+/// Reads every file that a configuration names, and neither keeps nor makes any. Gives what an operator should know of them.
+///
+/// # Errors
+/// The first that cannot be used.
+pub fn check(config: &Config) -> Result<Vec<String>, Refusal> {
+    let terms = prove(config, || Identity::passing().map(Arc::new))?;
+    let about = |(name, front): (&String, &Arc<Front>)| {
+        expiry(front.identity().days_left()).map(|words| format!("listener {name}: {words}"))
+    };
+    Ok(terms.fronts.iter().filter_map(about).collect())
+}
+
+/// `own` is what listeners show that have no certificate configured.
+fn prove(config: &Config, own: impl Fn() -> Result<Arc<Identity>, Refusal>) -> Result<Terms, Refusal> {
+    let mut terms = Terms::default();
+    for listener in config.listeners.iter().filter(|listener| listener.tls.demand != Encryption::Disabled) {
+        let identity = match &listener.tls.identity {
+            Some(files) => Arc::new(Identity::load(files, &mut terms.stamps)?),
+            None => own()?,
+        };
+        let front = Front::load(&listener.tls, identity, &mut terms.stamps)?;
+        terms.fronts.insert(listener.name.clone(), Arc::new(front));
+    }
+    for cluster in &config.clusters {
+        for server in &cluster.servers {
+            if let Some(back) = Back::load(&server.tls, &server.address, &mut terms.stamps)? {
+                terms.backs.insert((cluster.name.clone(), server.name.clone()), Arc::new(back));
+            }
+        }
+    }
+    Ok(terms)
+}
+
 fn warn_of_expiry(terms: &Terms) {
     for (listener, front) in &terms.fronts {
-        match front.identity().days_left() {
-            ..0 => tracing::error!(listener, "its certificate has expired: clients that verify it turn away"),
-            days @ 0..EXPIRY_WARNING_DAYS => tracing::warn!(listener, days, "its certificate expires soon"),
-            EXPIRY_WARNING_DAYS.. => {}
+        let days = front.identity().days_left();
+        match expiry(days) {
+            Some(words) if days < 0 => tracing::error!(listener, "{words}"),
+            Some(words) => tracing::warn!(listener, "{words}"),
+            None => {}
         }
+    }
+}
+
+/// What is to be said of a certificate with so many days left.
+fn expiry(days: i64) -> Option<String> {
+    match days {
+        ..0 => Some("its certificate has expired: clients that verify it turn away".to_owned()),
+        0..EXPIRY_WARNING_DAYS => Some(format!("its certificate expires soon: whole days left: {days}")),
+        EXPIRY_WARNING_DAYS.. => None,
     }
 }
 

@@ -113,8 +113,26 @@ pub enum CheckResult {
         /// The server's words.
         message: String,
     },
+    /// TLS with it failed: one of the two was not believed, or does not have it.
+    Unbelieved(String),
     /// It said something that is not the protocol.
     Malformed(String),
+}
+
+impl fmt::Display for CheckResult {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckResult::Answered(_) => out.write_str("answered"),
+            CheckResult::Refused => out.write_str("connection refused"),
+            CheckResult::Reset => out.write_str("connection broken"),
+            CheckResult::TimedOut => out.write_str("no answer in time"),
+            CheckResult::Unreachable(why) => out.write_str(why),
+            CheckResult::LoginRefused { code, message } => write!(out, "login refused: ERROR {code}: {message}"),
+            CheckResult::StatementFailed { code, message } => write!(out, "check refused: ERROR {code}: {message}"),
+            CheckResult::Unbelieved(why) => write!(out, "TLS failed: {why}"),
+            CheckResult::Malformed(why) => write!(out, "not understood: {why}"),
+        }
+    }
 }
 
 /// A server's answer to a check.
@@ -465,17 +483,14 @@ enum Weight {
 fn weigh(result: &CheckResult) -> Weight {
     match result {
         CheckResult::Answered(answer) => Weight::Good(answer.writable),
-        CheckResult::Refused => Weight::Certain("connection refused".to_owned()),
-        CheckResult::Reset => Weight::Doubtful("connection broken".to_owned()),
+        CheckResult::Refused => Weight::Certain(result.to_string()),
         CheckResult::TimedOut => Weight::Silent,
-        CheckResult::Unreachable(why) => Weight::Doubtful(why.clone()),
-        CheckResult::LoginRefused { code, message } => {
-            weigh_error(*code, format!("login refused: ERROR {code}: {message}"))
+        CheckResult::Reset | CheckResult::Unreachable(_) | CheckResult::Unbelieved(_) | CheckResult::Malformed(_) => {
+            Weight::Doubtful(result.to_string())
         }
-        CheckResult::StatementFailed { code, message } => {
-            weigh_error(*code, format!("check refused: ERROR {code}: {message}"))
+        CheckResult::LoginRefused { code, .. } | CheckResult::StatementFailed { code, .. } => {
+            weigh_error(*code, result.to_string())
         }
-        CheckResult::Malformed(why) => Weight::Doubtful(format!("not understood: {why}")),
     }
 }
 

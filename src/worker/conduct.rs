@@ -244,6 +244,7 @@ impl Worker {
                 }
             }
             Output::Inquire => self.inquire(key),
+            Output::Reckon => self.reckoners.push_back(key),
             Output::Doubt => self.company.settings.directory.doubt(self.now),
             Output::Learnt { user, password } => self.learnt(key, &user, &password),
             Output::Unlearnt { user, password } => self.company.settings.directory.unlearn(&user, &password),

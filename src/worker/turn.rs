@@ -73,6 +73,8 @@ pub(super) struct Worker {
     /// Turns the choice among equally loaded servers.
     pub(super) tie_break: u32,
     pub(super) inquirers: Inquirers,
+    /// Sessions whose clients' proofs take milliseconds to judge, each once: one is judged a turn, behind everything else.
+    pub(super) reckoners: VecDeque<Key>,
     pub(super) listeners: HashMap<u32, Arc<str>>,
     pub(super) stage: Stage,
     /// Connections between two sessions.
@@ -199,6 +201,7 @@ impl Worker {
             unanswered: Vec::new(),
             timers: Timers::new(),
             inquirers: Inquirers::default(),
+            reckoners: VecDeque::new(),
             sessions_made: 0,
             tie_break: index as u32,
             listeners: HashMap::new(),
@@ -234,6 +237,9 @@ impl Worker {
                 self.guarded(concerned, |worker| worker.happened(event, owner));
             }
             self.deadlines();
+            if let Some(key) = self.reckoners.pop_front() {
+                self.guarded(Some(key), |worker| worker.tell(key, Input::Reckon));
+            }
         }
     }
 
@@ -251,7 +257,8 @@ impl Worker {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.waiters_deadline, self.waiters_retry].into_iter().flatten().min()
+        let reckoning = (!self.reckoners.is_empty()).then_some(self.now);
+        [self.timers.next(), self.waiters_deadline, self.waiters_retry, reckoning].into_iter().flatten().min()
     }
 
     /// Does something for a session. A fault of ours ends the session that it concerns, and nothing else.

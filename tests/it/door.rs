@@ -1,6 +1,7 @@
-//! Who is let in, and whose address counts: headers of the PROXY protocol on both sides, limits by address, and what
-//! is left of passwords.
+//! Who is let in, and whose address counts: clients on another host, headers of the PROXY protocol on both sides, limits
+//! by address, and what is left of passwords.
 
+mod distant;
 mod limits;
 mod proxy;
 mod secrets;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("protocol", &[]),
     ("sql", &[]),
     ("slab", &[]),
@@ -19,9 +19,10 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("pool", &["config", "topology", "slab"]),
     ("session", &["latency", "protocol", "sql", "config", "topology", "route"]),
     ("io", &["slab"]),
-    ("accounts", &["protocol", "config", "topology", "io"]),
-    ("monitor", &["protocol", "config", "topology"]),
-    ("failover", &["protocol", "config", "topology", "monitor"]),
+    ("reach", &["protocol", "config", "topology", "tls"]),
+    ("accounts", &["protocol", "config", "topology", "io", "reach"]),
+    ("monitor", &["protocol", "config", "topology", "reach"]),
+    ("failover", &["protocol", "config", "topology", "monitor", "reach"]),
     ("admin", &["latency", "protocol", "sql", "config", "topology", "route", "failover"]),
     ("standin", &["protocol"]),
     ("tls", &["config"]),

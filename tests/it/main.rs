@@ -1,6 +1,6 @@
 //! End to end: real servers, real drivers, a real sqluice between them, on both engines.
 //!
-//! `layering` and `offline` need no servers. The others start what `tests/servers/install` has installed and fail
+//! `layering`, `offline` and `supplies` need no servers. The others start what `tests/servers/install` has installed and fail
 //! where it is missing; nothing is ever skipped.
 
 mod accounts;
@@ -39,6 +39,7 @@ mod routing;
 mod sets;
 mod splitting;
 mod sql;
+mod supplies;
 mod tls;
 mod trackers;
 mod tuning;

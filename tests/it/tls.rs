@@ -1,5 +1,8 @@
 //! TLS with the clients and servers that there are: by the command-line clients of both families and a Python driver.
 
+mod certified;
+mod clients;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -129,16 +132,19 @@ fn a_server_is_believed_by_its_authority_and_by_its_name() {
     let server = Server::shared(Flavour::MySql97);
     let ca = authority_of(server);
     on_both_engines(|engine| {
-        let attempt = |tls: &str| {
-            let sqluice = Start::new(engine, with_tls(server, tls) + &user("app", "app")).run_with_servers_up(1);
-            sqluice.login(&Account::new("app", "app")).map(|mut client| client.value("SELECT 1"))
-        };
-        assert_eq!(attempt(&format!("tls = \"verify-ca\"\ntls_ca = \"{ca}\"")).expect("it is its authority"), "1");
-        // Its certificate is for a name of its own making.
-        let refused = attempt(&format!("tls = \"verify-full\"\ntls_ca = \"{ca}\"\n")).expect_err("the name is another");
-        assert!(refused.message.contains("TLS failed"), "{refused}");
-        let refused = attempt("tls = \"verify-ca\"\n").expect_err("the public authorities do not know it");
-        assert!(refused.message.contains("TLS failed"), "{refused}");
+        let start = |tls: &str| Start::new(engine, with_tls(server, tls) + &user("app", "app"));
+        let believed = start(&format!("tls = \"verify-ca\"\ntls_ca = \"{ca}\"")).run_with_servers_up(1);
+        assert_eq!(believed.app().value("SELECT 1"), "1");
+        // Its certificate is for a name of its own making; and the public authorities do not know it.
+        for (tls, why) in [
+            (format!("tls = \"verify-full\"\ntls_ca = \"{ca}\"\n"), "not valid for name"),
+            ("tls = \"verify-ca\"\n".to_owned(), "UnknownIssuer"),
+        ] {
+            let sqluice = start(&tls).run();
+            eventually("the log says why", || sqluice.log().contains(why).then_some(()));
+            assert_ne!(sqluice.health("s1"), "up");
+            sqluice.login(&Account::new("app", "app")).expect_err("there is no server that is believed");
+        }
     });
 }
 

@@ -85,6 +85,7 @@ impl Epoll {
             if pause_end > Instant::now() {
                 return Some(until.map_or(pause_end, |until| until.min(pause_end)));
             }
+            self.listeners.keep_spare();
             self.watch_listener(id);
         }
         until

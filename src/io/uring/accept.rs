@@ -89,6 +89,7 @@ impl Uring {
             if pause_end > Instant::now() {
                 return Some(until.map_or(pause_end, |until| until.min(pause_end)));
             }
+            self.listeners.keep_spare();
             self.arm_accept(id);
         }
         until

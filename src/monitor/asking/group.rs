@@ -8,8 +8,9 @@ use mysql_async::{Conn, Row};
 
 use super::Told;
 use super::role::{self, Role, text};
-use crate::monitor::connection::{legible, statement_failure};
+use crate::monitor::connection::statement_failure;
 use crate::protocol::version::ServerVersion;
+use crate::reach::legible;
 use crate::topology::group::{GroupMember, State, View as GroupView};
 use crate::topology::{CheckResult, View};
 

@@ -12,9 +12,10 @@ use tokio::time::timeout_at;
 
 use super::role::{self, Role};
 use super::{Extent, Told};
-use crate::monitor::connection::{legible, statement_failure};
+use crate::monitor::connection::statement_failure;
 use crate::protocol::gtid::GtidPosition;
 use crate::protocol::version::{Family, ServerVersion};
+use crate::reach::legible;
 use crate::topology::replication::{Channel, Identity, Receiving, Sources, View as ReplicationView};
 use crate::topology::{CheckResult, View};
 

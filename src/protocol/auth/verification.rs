@@ -48,6 +48,15 @@ pub struct VerifyRequest<'a> {
     pub force_switch: bool,
 }
 
+impl VerifyRequest<'_> {
+    /// Whether to judge it takes milliseconds: it holds the password, of which a hash is known that is meant to be slow.
+    pub fn is_costly(&self) -> bool {
+        let plugin = wanted_plugin(self);
+        let is_password = matches!(plugin, Plugin::Sha256Password | Plugin::ClearPassword);
+        is_password && self.verifier.is_slow() && !needs_switch(self, plugin)
+    }
+}
+
 /// What to do next with a client that wants to log in.
 #[derive(Debug)]
 pub enum Verify {
@@ -86,8 +95,15 @@ pub struct Authenticated {
 /// What client and server both know of a password and of how it was proved, and nobody in between.
 #[derive(Clone, Debug)]
 enum Common {
-    Native { stage2: Digest20, salt: Salt },
-    Ed25519 { key: [u8; 32], nonce: [u8; 32] },
+    Native {
+        stage2: Digest20,
+        salt: Salt,
+    },
+    /// The salt is that of our greeting, whatever was signed: that is what clients and servers take.
+    Ed25519 {
+        key: [u8; 32],
+        salt: Salt,
+    },
 }
 
 impl Authenticated {
@@ -103,7 +119,7 @@ impl Authenticated {
     pub fn assurance(&self, fingerprint: &[u8; 32]) -> Option<Vec<u8>> {
         let common = match self.common.as_ref()? {
             Common::Native { stage2, salt } => Sha256::new().chain_update(&stage2[..]).chain_update(salt.0),
-            Common::Ed25519 { key, nonce } => Sha256::new().chain_update(key).chain_update(nonce),
+            Common::Ed25519 { key, salt } => Sha256::new().chain_update(key).chain_update(salt.0),
         };
         let digest = common.chain_update(fingerprint).finalize();
         let digits = digest.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
@@ -128,8 +144,8 @@ pub struct Verification {
 enum Stage {
     /// A proof in the way of the plugin that was asked for.
     Proof { plugin: Plugin, salt: Salt },
-    /// A signature of this.
-    Signature { nonce: [u8; 32] },
+    /// A signature of this nonce, from somebody who was greeted with this salt.
+    Signature { nonce: [u8; 32], greeted: Salt },
     /// The password, or the wish for the key to encrypt it with.
     Password { salt: Salt },
     /// The password under our key.
@@ -151,11 +167,21 @@ impl Verification {
         (verification, next)
     }
 
+    /// Whether to judge the client's next packet takes milliseconds: by RSA, or by a hash that is meant to be slow.
+    pub fn is_costly(&self, payload: &[u8], verifier: &Verifier) -> bool {
+        match self.stage {
+            Stage::Ciphertext { .. } => true,
+            // The wish for the key is one byte. Who has the key already encrypts with it at once.
+            Stage::Password { .. } => payload.len() > 1 && (!self.in_private || verifier.is_slow()),
+            Stage::Proof { .. } | Stage::Signature { .. } | Stage::Over => false,
+        }
+    }
+
     /// Judges the client's next packet. `verifier` is the one of the beginning.
     pub fn receive(&mut self, payload: &[u8], verifier: &Verifier, key: &RsaKey) -> Verify {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Proof { plugin, salt } => self.judge_proof(plugin, salt, payload, verifier),
-            Stage::Signature { nonce } => judge_signature(payload, nonce, verifier),
+            Stage::Signature { nonce, greeted } => judge_signature(payload, nonce, greeted, verifier),
             Stage::Password { .. } if self.in_private && payload != [KEY_WANTED] => judge_cleartext(payload, verifier),
             Stage::Password { salt } if payload == [KEY_WANTED] => self.send_key(salt, key),
             Stage::Password { salt } if payload == [SHA256_KEY_WANTED] => self.send_key(salt, key),
@@ -173,7 +199,9 @@ impl Verification {
         let salt = request.fresh_salt;
         let salted = salt.to_bytes().to_vec();
         let (stage, data) = match plugin {
-            Plugin::Ed25519 => (Stage::Signature { nonce: request.nonce }, request.nonce.to_vec()),
+            Plugin::Ed25519 => {
+                (Stage::Signature { nonce: request.nonce, greeted: request.salt }, request.nonce.to_vec())
+            }
             Plugin::Sha256Password | Plugin::ClearPassword => (Stage::Password { salt }, salted),
             Plugin::NativePassword | Plugin::CachingSha2Password | Plugin::Parsec => {
                 (Stage::Proof { plugin, salt }, salted)
@@ -258,7 +286,7 @@ fn judge_no_password(verifier: &Verifier) -> Verify {
 }
 
 /// Judges a signature of `client_ed25519`.
-fn judge_signature(response: &[u8], nonce: [u8; 32], verifier: &Verifier) -> Verify {
+fn judge_signature(response: &[u8], nonce: [u8; 32], salt: Salt, verifier: &Verifier) -> Verify {
     if response.is_empty() {
         return judge_no_password(verifier);
     }
@@ -277,7 +305,7 @@ fn judge_signature(response: &[u8], nonce: [u8; 32], verifier: &Verifier) -> Ver
     if !ed25519::is_signature(signature, &nonce, &key) {
         return Verify::Deny(DenyReason::WrongPassword);
     }
-    Verify::Accept(Authenticated { credential, common: Some(Common::Ed25519 { key, nonce }) })
+    Verify::Accept(Authenticated { credential, common: Some(Common::Ed25519 { key, salt }) })
 }
 
 fn judge_native(response: &[u8], salt: Salt, verifier: &Verifier) -> Verify {
@@ -533,6 +561,19 @@ mod tests {
         let learn = |request: &mut VerifyRequest<'_>| request.learn_cleartext = true;
         let full = ["switch to caching_sha2_password", "full", "key", "accept cleartext"];
         check(learn, &key, ED25519, &full);
+    }
+
+    /// MariaDB 11.8 and its client take the greeting's salt here, though another nonce was signed.
+    #[test]
+    fn who_has_signed_is_assured_by_the_salt_of_the_greeting() {
+        let key = ed25519::public_key(b"right");
+        let verifier = Verifier::Ed25519(key);
+        let (mut verification, _) = Verification::begin(request(&verifier, ED25519, b""));
+        let next = verification.receive(&ed25519::sign(b"right", &NONCE), &verifier, &KEY);
+        let Verify::Accept(proven) = next else { panic!("{next:?}") };
+        let digest = Sha256::new().chain_update(key).chain_update(SALT.0).chain_update([9; 32]).finalize();
+        let expected = digest.iter().fold("\x01".to_owned(), |text, byte| format!("{text}{byte:02X}"));
+        assert_eq!(proven.assurance(&[9; 32]), Some(expected.into_bytes()));
     }
 
     #[test]

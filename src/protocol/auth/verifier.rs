@@ -65,6 +65,14 @@ impl Verifier {
         }
     }
 
+    /// Whether to judge a password by it takes long, as it is meant to.
+    pub(super) fn is_slow(&self) -> bool {
+        match self {
+            Verifier::Sha256Crypt(_) | Verifier::Parsec(_) => true,
+            Verifier::Cleartext(_) | Verifier::DoubleSha1(_) | Verifier::Ed25519(_) | Verifier::ByServer(_) => false,
+        }
+    }
+
     /// Whether this may be the password. Takes some milliseconds where it is stored in a way that is meant to take long.
     pub(super) fn is_of(&self, password: &Secret) -> bool {
         let bytes = password.expose();

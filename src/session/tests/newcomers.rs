@@ -1,6 +1,7 @@
 //! Users without an entry: what is asked about them, and what a server's word on them leads to.
 
 use super::*;
+use crate::config::Encryption;
 use crate::protocol::auth::{Secret, Verifier};
 
 fn newcomer() -> Stage {
@@ -101,4 +102,56 @@ fn an_answer_that_comes_too_late_changes_nothing() {
     stage.wishes.clear();
     stage.tell(Input::Inquired(known("secret")));
     assert!(stage.wishes.is_empty(), "{:?}", stage.wishes);
+}
+
+/// A hash that is meant to take long, of no password.
+fn slow() -> Verifier {
+    Verifier::parse_hash(&format!("$A$005${}{}", "s".repeat(20), ".".repeat(43))).expect("the form of MySQL")
+}
+
+/// Asked for the password in clear, and given the key to encrypt it with.
+fn with_key() -> Stage {
+    let mut stage = newcomer();
+    stage.tell(Input::Inquired(slow()));
+    assert!(stage.take_client()[HEADER_LENGTH..].starts_with(b"\xFEcaching_sha2_password\0"));
+    stage.show(Side::Client, &packet(3, &[7; 32]));
+    assert_eq!(stage.take_client(), packet(4, &[1, 4]));
+    stage.show(Side::Client, &packet(5, &[2]));
+    assert!(stage.take_client()[HEADER_LENGTH..].starts_with(b"\x01-----BEGIN PUBLIC KEY"));
+    stage
+}
+
+#[test]
+fn what_takes_long_to_judge_waits_for_its_time() {
+    let mut stage = with_key();
+    stage.show(Side::Client, &packet(7, &[9; 256]));
+    assert!(matches!(stage.wishes[..], [Output::Reckon]), "{:?}", stage.wishes);
+    assert_eq!(stage.show(Side::Client, b"early"), b"early", "nothing is heard meanwhile");
+    assert_eq!(stage.take_client(), b"");
+    stage.tell(Input::Reckon);
+    assert_eq!(error_of(&stage.take_client()).1, 1045);
+}
+
+#[test]
+fn who_goes_before_its_time_has_come_is_not_judged() {
+    let mut stage = with_key();
+    stage.show(Side::Client, &packet(7, &[9; 256]));
+    stage.tell(Input::Closed(Side::Client));
+    stage.wishes.clear();
+    stage.tell(Input::Reckon);
+    assert!(stage.wishes.is_empty(), "{:?}", stage.wishes);
+}
+
+#[test]
+fn a_password_inside_tls_waits_too_if_its_hash_is_slow() {
+    for (verifier, is_put_off) in [(slow(), true), (known("secret"), false)] {
+        let offer = TlsOffer { demand: Encryption::Preferred, fingerprint: [7; 32] };
+        let mut stage = Stage::offered(open_table(), Admission::Welcome, Some(offer));
+        stage.uses_tls = true;
+        stage.opening = Some((b"mysql_clear_password".to_vec(), b"secret\0".to_vec()));
+        stage.log_in("newcomer", "secret", None);
+        stage.wishes.clear();
+        stage.tell(Input::Inquired(verifier));
+        assert_eq!(matches!(stage.wishes[..], [Output::Reckon]), is_put_off, "{:?}", stage.wishes);
+    }
 }

@@ -104,7 +104,10 @@ impl Memory {
             CheckResult::Refused | CheckResult::Reset | CheckResult::TimedOut | CheckResult::Unreachable(_) => {
                 self.nodes.entry(server).or_default().miss(now);
             }
-            CheckResult::LoginRefused { .. } | CheckResult::StatementFailed { .. } | CheckResult::Malformed(_) => {}
+            CheckResult::LoginRefused { .. }
+            | CheckResult::StatementFailed { .. }
+            | CheckResult::Unbelieved(_)
+            | CheckResult::Malformed(_) => {}
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Start {
     body: String,
     environment: Vec<(String, String)>,
     launcher: Launcher,
+    /// Where clients connect to, where it matters.
+    address: Option<SocketAddr>,
     /// Kept as long as the process runs.
     files: Option<tempfile::TempDir>,
 }
@@ -77,6 +79,7 @@ impl Start {
             body: body.into(),
             environment: Vec::new(),
             launcher: Launcher::Itself,
+            address: None,
             files: None,
         }
     }
@@ -115,6 +118,12 @@ impl Start {
         self
     }
 
+    /// Clients connect to this address; else the listener is on the loopback.
+    pub(crate) fn at(mut self, address: SocketAddr) -> Start {
+        self.address = Some(address);
+        self
+    }
+
     /// With so many descriptors at most.
     pub(crate) fn descriptors_max(mut self, count: usize) -> Start {
         self.launcher = Launcher::Bounded(count);
@@ -137,7 +146,7 @@ impl Start {
     #[track_caller]
     pub(crate) fn run(self) -> Sqluice {
         let folder = tempfile::Builder::new().prefix("sqluice-it-lb-").tempdir().expect("a folder can be made");
-        let address = free_address();
+        let address = self.address.unwrap_or_else(free_address);
         let mut sqluice = Sqluice { address, child: None, start: self, folder };
         sqluice.write_config(&sqluice.start.body);
         sqluice.launch();
@@ -156,7 +165,7 @@ impl Start {
 /// A running sqluice. Dropping it ends the process and shows the log if the test failed.
 #[derive(Debug)]
 pub(crate) struct Sqluice {
-    /// Where clients connect to. Each instance has a loopback address of its own, so ports cannot collide.
+    /// Where clients connect to. Each instance has an address of its own, so ports cannot collide.
     pub(crate) address: SocketAddr,
     child: Option<Child>,
     start: Start,

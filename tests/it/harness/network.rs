@@ -1,11 +1,11 @@
-//! Hosts of servers whose links can be cut, by `tests/servers/network`.
+//! Hosts of servers and clients whose links can be cut, by `tests/servers/network`.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use super::script::{in_tests, run};
-use super::servers::script;
+use super::script::{Finished, in_tests, run};
+use super::servers::{Flavour, script};
 
 /// Hosts in a network of their own. Dropping it removes both.
 #[derive(Debug)]
@@ -65,6 +65,19 @@ impl Network {
         SocketAddr::from((Ipv4Addr::new(198, 18, self.number, last), port))
     }
 
+    /// This machine, as a host reaches it; a free port.
+    pub(crate) fn here(&self, host: usize) -> SocketAddr {
+        let last = u8::try_from(4 * (host + 1) + 1).expect("few hosts");
+        let address = SocketAddr::from((Ipv4Addr::new(198, 18, self.number, last), 0));
+        let free = TcpListener::bind(address).expect("a link to the host leads from here");
+        free.local_addr().expect("it is bound")
+    }
+
+    /// The command-line client of a flavour, on a host.
+    pub(crate) fn client_cli(&self, host: usize, flavour: Flavour, arguments: &[&str]) -> Finished {
+        self.run(host, "servers/server", &[&["client", flavour.name()], arguments].concat())
+    }
+
     /// A host, as the others reach it.
     pub(super) fn back(host: usize) -> String {
         format!("10.0.0.{}", host + 1)
@@ -73,9 +86,13 @@ impl Network {
     /// Runs a script of the `tests` folder on a host; it must succeed.
     #[track_caller]
     pub(super) fn script(&self, host: usize, path: &str, arguments: &[&str]) -> String {
+        self.run(host, path, arguments).expect_success(&format!("tests/{path} {}", arguments.join(" ")))
+    }
+
+    fn run(&self, host: usize, path: &str, arguments: &[&str]) -> Finished {
         let mut command = Command::new(in_tests("servers/network"));
         command.args(["exec", &self.number.to_string(), &(host + 1).to_string()]).arg(in_tests(path)).args(arguments);
-        run(&mut command).expect_success(&format!("tests/{path} {}", arguments.join(" ")))
+        run(&mut command)
     }
 }
 

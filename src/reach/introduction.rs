@@ -1,59 +1,84 @@
 //! One complete login, to learn how a server introduces itself.
 //!
-//! The client library that asks for health keeps the greeting to itself, and what clients are promised is made of it.
-//! The login is finished and ended by COM_QUIT: a server counts every broken handshake against this host.
+//! The client library keeps the greeting to itself, and what clients are promised is made of it. The login is finished, and
+//! ended by COM_QUIT or gone on with: a server counts every broken handshake against this host.
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-
-use super::connection::{failure_of, legible};
+use super::Way;
+use super::failure::legible;
+use super::wire::{Stream, Wire};
 use crate::protocol::auth::{Credential, Login, LoginStep, Obstacle, Plugin};
 use crate::protocol::capability::Capabilities;
 use crate::protocol::collation;
 use crate::protocol::command::Command;
 use crate::protocol::handshake::{Greeting, HandshakeResponse, ServerHello};
-use crate::protocol::packet::{HEADER_LENGTH, Header, write_packet};
 use crate::protocol::response::ErrPacket;
 use crate::protocol::version::{Family, ServerVersion};
-use crate::topology::{CheckResult, Endpoint, GreetingFacts};
+use crate::topology::{CheckResult, GreetingFacts};
 
 /// A server that has introduced itself.
 #[derive(Debug)]
-pub(super) struct Introduction {
-    pub(super) facts: Arc<GreetingFacts>,
+pub struct Introduction {
+    /// What it said of itself.
+    pub facts: Arc<GreetingFacts>,
     /// What became of the login: it was accepted, or the server refused it.
-    pub(super) login: Result<(), CheckResult>,
+    pub login: Result<Entered, CheckResult>,
 }
 
-/// Logs in over a new connection to `endpoint` and quits.
+/// A login that was accepted.
+#[derive(Debug)]
+pub struct Entered {
+    pub(super) wire: Wire,
+    pub(super) greeting: Greeting,
+    /// What both ends do.
+    pub(super) capabilities: Capabilities,
+}
+
+impl Entered {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the server did not hear of it.
+    pub async fn quit(mut self) -> Result<(), CheckResult> {
+        self.wire.next_sequence = 0;
+        self.wire.send(&[Command::Quit.byte()]).await
+    }
+}
+
+/// Logs in over a new connection.
 pub(super) async fn introduce(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    endpoint: &Endpoint,
+    stream: Stream,
+    way: &Way,
     user: &str,
     credential: &Credential,
 ) -> Result<Introduction, CheckResult> {
-    let mut wire = Wire { stream, next_sequence: 0 };
+    let mut wire = Wire::new(stream);
     let greeting = match Greeting::parse(&wire.receive().await?) {
         Ok(ServerHello::Greeting(greeting)) => greeting,
         Ok(ServerHello::Refused(refusal)) => return Err(refused(&refusal)),
         Err(malformed) => return Err(CheckResult::Malformed(malformed.to_string())),
     };
     let facts = Arc::new(facts(&greeting)?);
+    let tls = way.tls_with(greeting.capabilities.contains(Capabilities::SSL)).ok_or_else(no_tls)?;
     let (login, plugin, auth_response) = Login::begin(&greeting, credential);
-    let login = match endpoint {
-        Endpoint::Tcp(_) => login,
-        Endpoint::Unix(_) => login.in_private(),
-    };
-    let response = response(&facts, user, plugin, auth_response);
-    let login = log_in(&mut wire, login, response, credential).await;
-    match &login {
-        Ok(()) => wire.quit().await?,
-        // The server has finished the handshake by its refusal, and closes.
-        Err(CheckResult::LoginRefused { .. }) => {}
-        Err(failure) => return Err(failure.clone()),
+    let login = if tls.is_some() || way.is_unix_socket() { login.in_private() } else { login };
+    let mut response = response(&facts, user, plugin, auth_response);
+    let capabilities = response.capabilities;
+    if let Some(back) = tls {
+        response.capabilities |= Capabilities::SSL;
+        wire = wire.secure(&response, back).await?;
     }
-    Ok(Introduction { facts, login })
+    match log_in(&mut wire, login, response, credential).await {
+        Ok(()) => Ok(Introduction { facts, login: Ok(Entered { wire, greeting, capabilities }) }),
+        // The server has finished the handshake by its refusal, and closes.
+        Err(refusal @ CheckResult::LoginRefused { .. }) => Ok(Introduction { facts, login: Err(refusal) }),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn no_tls() -> CheckResult {
+    CheckResult::Unbelieved("the server does not offer it: give it a certificate, or change its `tls` here".to_owned())
 }
 
 fn response(facts: &GreetingFacts, user: &str, plugin: Plugin, auth_response: Vec<u8>) -> HandshakeResponse {
@@ -70,7 +95,7 @@ fn response(facts: &GreetingFacts, user: &str, plugin: Plugin, auth_response: Ve
 }
 
 async fn log_in(
-    wire: &mut Wire<impl AsyncRead + AsyncWrite + Unpin>,
+    wire: &mut Wire,
     mut login: Login,
     response: HandshakeResponse,
     credential: &Credential,
@@ -96,11 +121,7 @@ async fn log_in(
 /// Ends a login that cannot succeed by an empty answer, so that the server finishes the handshake by refusing it.
 ///
 /// MySQL also asks for some plugin when it does not know the account, so this may be no more than a wrong name.
-async fn give_up(
-    wire: &mut Wire<impl AsyncRead + AsyncWrite + Unpin>,
-    plugin: &[u8],
-    why: Obstacle,
-) -> Result<CheckResult, CheckResult> {
+async fn give_up(wire: &mut Wire, plugin: &[u8], why: Obstacle) -> Result<CheckResult, CheckResult> {
     wire.send(&[]).await?;
     let asked = format!("it asked for the plugin {}: {why}", legible(plugin));
     Ok(match ErrPacket::parse(&wire.receive().await?) {
@@ -124,12 +145,17 @@ fn facts(greeting: &Greeting) -> Result<GreetingFacts, CheckResult> {
     })
 }
 
-/// The least that a login needs. MariaDB takes the absence of bit 0 for a client of its own.
+/// What a login needs, and what the client library does with a connection. MariaDB takes the absence of bit 0 for a client of
+/// its own.
 fn capabilities(facts: &GreetingFacts) -> Capabilities {
     let wanted = Capabilities::PROTOCOL_41
         | Capabilities::LONG_FLAG
         | Capabilities::TRANSACTIONS
         | Capabilities::SECURE_CONNECTION
+        | Capabilities::MULTI_STATEMENTS
+        | Capabilities::MULTI_RESULTS
+        | Capabilities::PS_MULTI_RESULTS
+        | Capabilities::DEPRECATE_EOF
         | Capabilities::PLUGIN_AUTH;
     let own = match facts.family() {
         Family::MySql => Capabilities::LONG_PASSWORD,
@@ -142,52 +168,17 @@ fn refused(refusal: &ErrPacket) -> CheckResult {
     CheckResult::LoginRefused { code: refusal.code.0, message: legible(&refusal.message) }
 }
 
-/// Whole packets over a stream.
-struct Wire<Stream> {
-    stream: Stream,
-    next_sequence: u8,
-}
-
-impl<Stream: AsyncRead + AsyncWrite + Unpin> Wire<Stream> {
-    async fn receive(&mut self) -> Result<Vec<u8>, CheckResult> {
-        let mut head = [0; HEADER_LENGTH];
-        self.stream.read_exact(&mut head).await.map_err(|error| failure_of(&error))?;
-        let header = Header::from_bytes(head);
-        let length = header.payload_length as usize;
-        if length > LOGIN_PACKET_BYTES_MAX {
-            return Err(CheckResult::Malformed(format!("a login packet of {length} bytes")));
-        }
-        let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload).await.map_err(|error| failure_of(&error))?;
-        self.next_sequence = header.sequence.wrapping_add(1);
-        Ok(payload)
-    }
-
-    async fn send(&mut self, payload: &[u8]) -> Result<(), CheckResult> {
-        let mut bytes = Vec::with_capacity(HEADER_LENGTH + payload.len());
-        self.next_sequence = write_packet(&mut bytes, self.next_sequence, payload);
-        self.stream.write_all(&bytes).await.map_err(|error| failure_of(&error))
-    }
-
-    async fn quit(&mut self) -> Result<(), CheckResult> {
-        self.next_sequence = 0;
-        self.send(&[Command::Quit.byte()]).await
-    }
-}
-
 /// Packets of one login that a server may send; a real one sends at most five.
 const LOGIN_PACKETS_MAX: usize = 16;
 
-/// Of one packet in a login; an RSA key has less than 1 KiB.
-const LOGIN_PACKET_BYTES_MAX: usize = 64 << 10;
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::duplex;
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
     use crate::protocol::auth::Secret;
-    use crate::protocol::packet::build_packet;
+    use crate::protocol::packet::{HEADER_LENGTH, Header, build_packet};
+    use crate::topology::Endpoint;
 
     /// The greeting of MariaDB 10.11.19, without its header.
     const GREETING: &[u8] = b"\x0a5.5.5-10.11.19-MariaDB-0+deb12u1\0\x05\0\0\0ABCDEFGH\0\xfe\xf7\x08\x02\0\xff\x81\x15\
@@ -196,9 +187,12 @@ mod tests {
     const DENIED: &[u8] = b"\xff\x15\x04#28000Access denied";
     const QUIT: &[u8] = b"\x01\0\0\0\x01";
 
+    /// What a server said of itself, and what became of the login.
+    type Visited = Result<(Arc<GreetingFacts>, Result<(), CheckResult>), CheckResult>;
+
     /// Lets a server say these packets, one after each packet of ours, and gives what we made of it and the last bytes
     /// that we sent.
-    async fn visit(says: &[&[u8]]) -> (Result<Introduction, CheckResult>, Vec<u8>) {
+    async fn visit(says: &[&[u8]]) -> (Visited, Vec<u8>) {
         let (ours, mut theirs) = duplex(1 << 16);
         let server = async move {
             let mut last = Vec::new();
@@ -210,9 +204,20 @@ mod tests {
             }
             last
         };
-        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3306).into());
         let credential = Credential::of_password(Secret::new(*b"watches"));
-        tokio::join!(introduce(ours, &endpoint, "monitor", &credential), server)
+        let visitor = async {
+            let introduction = introduce(Box::new(ours), &way(), "monitor", &credential).await?;
+            let login = match introduction.login {
+                Ok(entered) => entered.quit().await,
+                Err(refusal) => Err(refusal),
+            };
+            Ok((introduction.facts, login))
+        };
+        tokio::join!(visitor, server)
+    }
+
+    fn way() -> Way {
+        Way { endpoint: Endpoint::Tcp(([127, 0, 0, 1], 3306).into()), tls: None, header: None }
     }
 
     /// One packet with its header, or nothing at the end of the stream.
@@ -229,16 +234,16 @@ mod tests {
 
     async fn check_failure(says: &[&[u8]], expected: CheckResult, last_sent: &[u8]) {
         let (result, last) = visit(says).await;
-        assert_eq!(result.map(|introduction| introduction.login).and_then(|login| login), Err(expected));
+        assert_eq!(result.and_then(|(_, login)| login), Err(expected));
         assert_eq!(last, last_sent);
     }
 
     #[tokio::test]
     async fn a_visit_learns_the_greeting_and_quits() {
         let (introduction, last) = visit(&[GREETING, OK]).await;
-        let introduction = introduction.unwrap();
-        assert_eq!(introduction.login, Ok(()));
-        assert_eq!(*introduction.facts, crate::topology::captured::mariadb_10_11());
+        let (facts, login) = introduction.unwrap();
+        assert_eq!(login, Ok(()));
+        assert_eq!(*facts, crate::topology::captured::mariadb_10_11());
         assert_eq!(last, QUIT);
     }
 
@@ -253,7 +258,7 @@ mod tests {
     async fn a_refused_login_still_tells_who_refused() {
         let (introduction, last) = visit(&[GREETING, DENIED]).await;
         let refused = CheckResult::LoginRefused { code: 1045, message: "Access denied".to_owned() };
-        assert_eq!(introduction.unwrap().login, Err(refused));
+        assert_eq!(introduction.unwrap().1, Err(refused));
         assert_eq!(last, b"", "a refused login is over");
     }
 
@@ -261,7 +266,7 @@ mod tests {
     async fn a_login_that_cannot_succeed_is_finished_by_an_empty_answer() {
         let (introduction, _) =
             visit(&[GREETING, b"\xfeauth_gssapi_client\0ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", DENIED]).await;
-        let login = introduction.unwrap().login;
+        let login = introduction.unwrap().1;
         let Err(CheckResult::LoginRefused { code: 1045, message }) = login else { panic!("{login:?}") };
         assert!(message.starts_with("Access denied (it asked for the plugin auth_gssapi_client"), "{message}");
     }
@@ -274,7 +279,7 @@ mod tests {
             (vec![&GREETING[..40]], "the greeting's end"),
         ] {
             let (result, _) = visit(&says).await;
-            let result = result.map(|introduction| introduction.login);
+            let result = result.map(|(_, login)| login);
             assert!(matches!(result, Err(CheckResult::Malformed(_))), "{what}: {result:?}");
         }
     }
@@ -283,8 +288,7 @@ mod tests {
     async fn a_packet_that_is_too_long_is_not_waited_for() {
         let (ours, mut theirs) = duplex(64);
         theirs.write_all(b"\xff\xff\xff\0").await.unwrap();
-        let endpoint = Endpoint::Tcp(([127, 0, 0, 1], 3306).into());
-        let result = introduce(ours, &endpoint, "monitor", &Credential::Empty).await;
+        let result = introduce(Box::new(ours), &way(), "monitor", &Credential::Empty).await;
         assert_eq!(result.unwrap_err(), CheckResult::Malformed("a login packet of 16777215 bytes".to_owned()));
     }
 
