@@ -11,6 +11,7 @@ pub mod io;
 pub mod latency;
 pub mod log;
 pub mod monitor;
+pub mod outside;
 pub mod pool;
 pub mod protocol;
 pub mod reach;

@@ -261,6 +261,7 @@ fn cluster(cluster: &Cluster) -> Entry<'_> {
         ("max_replica_lag", Shown::duration(cluster.max_replica_lag)),
         ("hold_timeout", Shown::duration(cluster.hold_timeout)),
         ("donor_reads", Shown::of(cluster.donor_reads)),
+        ("follow_redirects", Shown::of(cluster.follow_redirects)),
     ]);
     values.extend(server_tls(&cluster.tls));
     named(&["cluster"], &cluster.name, format!("[cluster.{}]", toml_key(&cluster.name)), values)

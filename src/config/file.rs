@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::read::{At, Reader};
 use super::{
-    Balance, DonorReads, Encryption, Failover, Freshness, IoEngine, ListenAddress, LogFormat, LogLevel, Network,
-    RedirectMode, RedirectUrl, Release, Reuse, Role, RoleSetting, SendProxy, ServerAddress, ServerDemand, SourceWord,
-    TlsVersion, Topology,
+    Balance, DonorReads, Encryption, Failover, FollowRedirects, Freshness, IoEngine, ListenAddress, LogFormat,
+    LogLevel, Network, RedirectMode, RedirectUrl, Release, Reuse, Role, RoleSetting, SendProxy, ServerAddress,
+    ServerDemand, SourceWord, TlsVersion, Topology,
 };
 use crate::protocol::auth::{Secret, Verifier};
 use crate::protocol::redirect::Target;
@@ -143,6 +143,7 @@ pub(crate) struct ClusterSection {
     pub(crate) max_replica_lag: Option<At<Duration>>,
     pub(crate) hold_timeout: Option<At<Duration>>,
     pub(crate) donor_reads: Option<At<DonorReads>>,
+    pub(crate) follow_redirects: Option<At<FollowRedirects>>,
     pub(crate) tls: ServerTlsSection,
     pub(crate) servers: Vec<ServerSection>,
 }
@@ -388,6 +389,7 @@ impl ClusterSection {
             max_replica_lag: table.duration("max_replica_lag"),
             hold_timeout: table.duration("hold_timeout"),
             donor_reads: table.choice("donor_reads"),
+            follow_redirects: table.choice("follow_redirects"),
             tls: ServerTlsSection::read(&table),
             servers: table.tables("server", ServerSection::read),
         };

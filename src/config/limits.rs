@@ -136,6 +136,15 @@ pub const LEARNT_MAX: usize = 1024;
 /// Logins of one worker that wait for the accounts to be read; further ones get the answer that there is.
 pub const INQUIRERS_MAX: usize = 1024;
 
+/// Servers outside of the configuration that sessions are at; a session that is sent to one more goes to a configured one.
+pub const OUTSIDE_SERVERS_MAX: usize = 256;
+
+/// Names of such servers that are being looked up, or were of late; a further one is not.
+pub const OUTSIDE_NAMES_MAX: usize = 64;
+
+/// Sessions of one worker that wait for such a name; further ones go to a configured server.
+pub const TRAVELLERS_MAX: usize = 1024;
+
 /// Routing tables alive at once: the one in use, the next one, and one that a worker has not let go of yet.
 pub const TABLES_ALIVE: usize = 3;
 
@@ -165,6 +174,19 @@ pub const BOUNDS: &[Bound] = &[
     bound("accounts that are read", ACCOUNTS_MAX, "accounts", "further ones cannot log in, and the log says so"),
     bound("passwords that are learnt", LEARNT_MAX, "passwords", "the one learnt longest ago is forgotten"),
     bound("logins of a worker waiting for accounts", INQUIRERS_MAX, "logins", "the next one is refused as unknown"),
+    bound("servers outside of the configuration", OUTSIDE_SERVERS_MAX, "addresses", "nobody is sent to the next one"),
+    bound(
+        "names outside of the configuration being looked up",
+        OUTSIDE_NAMES_MAX,
+        "names",
+        "nobody is sent to the next one",
+    ),
+    bound(
+        "sessions of a worker waiting for such a name",
+        TRAVELLERS_MAX,
+        "sessions",
+        "the next one goes to a configured server",
+    ),
     bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
     bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),
     bound("sessions of a worker logging in at one server", LOGINS_AT_SERVER_MAX, "sessions", "the next one waits"),

@@ -210,6 +210,8 @@ pub struct Cluster {
     pub hold_timeout: Duration,
     /// When a Galera node gets reads that gives another one its data; of no meaning in other topologies.
     pub donor_reads: DonorReads,
+    /// Where a server may send its clients so that sessions go there.
+    pub follow_redirects: FollowRedirects,
     /// How long a connection to a server may take to stand, up to the server's greeting.
     pub connect_timeout: Duration,
     /// Encryption towards its servers, where they have no settings of their own.
@@ -242,6 +244,15 @@ pub enum DonorReads {
     LastResort,
     /// As if it were in step.
     Always,
+}
+
+/// `follow_redirects`: where a session goes that a server sends elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FollowRedirects {
+    /// To another server of the cluster.
+    Configured,
+    /// To any address.
+    Any,
 }
 
 /// An account at the servers.

@@ -123,6 +123,7 @@ impl Resolver<'_> {
             max_replica_lag: inner(written.max_replica_lag)?,
             hold_timeout: inner(written.hold_timeout)?,
             donor_reads: inner(written.donor_reads)?,
+            follow_redirects: inner(written.follow_redirects)?,
             connect_timeout: inner(written.connect_timeout)?,
             tls: tls?,
             server_timeout: inner(written.server_timeout)?,

@@ -6,8 +6,8 @@ use super::limits;
 use super::reference::{Absent, Form, Reload, Section, Setting};
 use super::value::words;
 use super::{
-    Balance, DonorReads, Encryption, Failover, IoEngine, LogFormat, LogLevel, RedirectMode, RedirectUrl, Reuse, Role,
-    RoleSetting, SendProxy, ServerDemand, SourceWord, TlsVersion, Topology,
+    Balance, DonorReads, Encryption, Failover, FollowRedirects, IoEngine, LogFormat, LogLevel, RedirectMode,
+    RedirectUrl, Reuse, Role, RoleSetting, SendProxy, ServerDemand, SourceWord, TlsVersion, Topology,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -480,6 +480,17 @@ static CLUSTER: Section = Section {
             doc: "Topology `\"galera\"`: whether a node gets reads while it gives another one its data, or is out of step by \
                   `wsrep_desync`: it may be behind. `\"last-resort\"`: only when no other node is left, in the pool or its \
                   fallbacks. `\"always\"`: like the others. Writes go there only when it is the last.",
+        },
+        Setting {
+            name: "follow_redirects",
+            form: Form::Choice { words: words::<FollowRedirects>, not_yet: &[] },
+            absent: Absent::Is("\"configured\""),
+            reload: Reload::AtOnce,
+            doc: "Where a session goes that a server sends elsewhere when it logs in. `\"configured\"`: to another server of \
+                  the cluster. `\"any\"`: also to an address that is not in this file, with the same proof of its password, and \
+                  with `tls` as for the server that sent it, for the name it was sent to. So whoever can answer in the place of \
+                  a server chooses who gets the logins: have `\"verify-full\"` with it. Sessions there are not split, share \
+                  no connections, and do not move.",
         },
         Setting {
             name: "server",

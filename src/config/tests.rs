@@ -109,6 +109,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
         (seconds(2), seconds(10), seconds(10))
     );
     assert_eq!(cluster.donor_reads, DonorReads::LastResort);
+    assert_eq!(cluster.follow_redirects, FollowRedirects::Configured);
     let server = &cluster.servers[0];
     assert_eq!((server.weight, server.role, server.max_connections), (100, RoleSetting::Auto, 0));
     assert_eq!(server.send_proxy, SendProxy::Off);
@@ -188,6 +189,7 @@ connect_timeout = "3s"
 max_replica_lag = "1h"
 hold_timeout = "0s"
 donor_reads = "always"
+follow_redirects = "any"
 tls = "verify-ca"
 tls_ca = "/etc/ssl/db-ca.pem"
 tls_certificate = "tls/lb.pem"
@@ -1120,6 +1122,8 @@ fn a_change_is_one_line() {
     check_change("hold_timeout = \"0s\"", "hold_timeout = \"90s\"", &["cluster shop: hold_timeout \"0s\" -> \"90s\""]);
     check_change("mode = \"all\"", "mode = \"on\"", &["instant failover: mode \"all\" -> \"on\""]);
     check_change("donor_reads = \"always\"\n", "", &["cluster shop: donor_reads \"always\" -> \"last-resort\""]);
+    let changes = ["cluster shop: follow_redirects \"any\" -> \"configured\""];
+    check_change("follow_redirects = \"any\"\n", "", &changes);
     check_change("fallback = \"write\"", "", &["pool read: fallback \"write\" -> none (for new sessions)"]);
     check_change(
         "backend_password = \"other\"",

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::limits::SOCKET_PATH_BYTES_MAX;
 use super::{
-    Balance, DonorReads, Failover, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode, RedirectUrl, Release,
-    Reuse, Role, RoleSetting, SendProxy, ServerAddress, Topology,
+    Balance, DonorReads, Failover, FollowRedirects, IoEngine, ListenAddress, LogFormat, LogLevel, RedirectMode,
+    RedirectUrl, Release, Reuse, Role, RoleSetting, SendProxy, ServerAddress, Topology,
 };
 use crate::protocol::redirect::Target;
 
@@ -73,6 +73,11 @@ impl Choice for Topology {
 impl Choice for DonorReads {
     const ALL: &'static [(&'static str, Self)] =
         &[("last-resort", DonorReads::LastResort), ("always", DonorReads::Always)];
+}
+
+impl Choice for FollowRedirects {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("configured", FollowRedirects::Configured), ("any", FollowRedirects::Any)];
 }
 
 impl Choice for Failover {

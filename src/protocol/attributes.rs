@@ -30,6 +30,15 @@ pub fn find<'a>(attributes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     iterate(attributes).find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
+/// Raw attributes but for pairs of this name, and for what is malformed.
+pub fn without(attributes: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(attributes.len());
+    iterate(attributes)
+        .filter(|(found, _)| *found != name)
+        .for_each(|(name, value)| _ = append(&mut rest, name, value));
+    rest
+}
+
 /// Iterator over pairs of name and value.
 pub struct Pairs<'a> {
     reader: Reader<'a>,

@@ -44,6 +44,7 @@ fn may_be_forced(classification: &Classification) -> bool {
         | Reason::ReadOnlyTransaction
         | Reason::UnknownStatement
         | Reason::Program
+        | Reason::Evaluates
         | Reason::Administration
         | Reason::ForUpdate
         | Reason::ForShare

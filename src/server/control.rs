@@ -286,8 +286,7 @@ impl Control {
         let (table, steering) = (Arc::clone(&self.table), self.monitor.steering());
         let handles = self.workers.handles().to_vec();
         tokio::spawn(async move {
-            let connections = table.load().place(id).map_or(0, |place| table.load().server(place).load.connections());
-            let forgotten = match what.service(connections, Instant::now()) {
+            let forgotten = match what.service(connections_to(&table.load(), id), Instant::now()) {
                 Some(service) => forgotten(steering.serve(id, service).await),
                 None => None,
             };
@@ -295,11 +294,11 @@ impl Control {
                 session_rows(&handles, usize::MAX).await.into_iter().filter_map(|row| guest(row, id)).collect();
             let table = table.load();
             let place = table.place(id).ok_or_else(|| "a reload has removed the server".to_owned());
-            let mut status = place.map(|place| drain::status(&table, place, guests, Instant::now()));
-            if let Ok(status) = &mut status {
+            drop(answer.send(place.map(|place| {
+                let mut status = drain::status(&table, place, guests, Instant::now());
                 status.notes.extend(forgotten);
-            }
-            drop(answer.send(status));
+                status
+            })));
         });
     }
 
@@ -497,6 +496,10 @@ fn certificate_status(identity: &tls::Identity) -> CertificateStatus {
 fn instant_failover_status(table: &RoutingTable, handles: &[Handle]) -> InstantFailoverStatus {
     let sent = handles.iter().map(|handle| handle.counters().ended(Ending::Redirected)).sum();
     report::instant_failover(&table.redirect, sent)
+}
+
+fn connections_to(table: &RoutingTable, server: ServerId) -> u32 {
+    table.place(server).map_or(0, |place| table.server(place).load.connections())
 }
 
 /// What an operator should know of an order that the next process will not.

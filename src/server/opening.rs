@@ -26,6 +26,7 @@ use crate::config::{Config, IoEngine};
 use crate::failover::Promoter;
 use crate::io::{Engine, raise_open_files_limit};
 use crate::monitor::{Chronicle, Monitor, this_moment};
+use crate::outside::{self, Outside};
 use crate::protocol::auth::RsaKey;
 use crate::reach::Ways;
 use crate::tls;
@@ -111,6 +112,7 @@ impl Control {
         let (deaths, deaths_inbox) = mpsc::unbounded_channel();
         let rsa = RsaKey::generate().map_err(|error| StartError::RsaKey(error.to_string()))?;
         let directory = Arc::new(Directory::default());
+        let outside = Arc::new(Outside::default());
         let workers = worker::spawn(worker::Settings {
             count: config.process.workers,
             pin: config.process.pin_workers,
@@ -120,6 +122,7 @@ impl Control {
             reports,
             rsa: Arc::new(rsa),
             directory: Arc::clone(&directory),
+            outside: Arc::clone(&outside),
             terms: keeper.terms(),
             deaths,
         })
@@ -131,6 +134,7 @@ impl Control {
             Monitor::start(beliefs, chronicle, ways.clone(), Arc::clone(&table), workers.wake(), reports_inbox);
         first_round(&monitor, &config).await;
 
+        tokio::spawn(outside::resolve_on(outside, workers.wake()));
         tokio::spawn(accounts::read_on(directory, ways.clone(), Arc::clone(&table), workers.wake()));
         let promoter = Promoter::new(Arc::clone(&table), monitor.steering(), ways);
         promoter.watch();

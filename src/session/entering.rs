@@ -30,7 +30,7 @@ use super::{
     frontend::{LOGIN_PACKET_MAX, Login},
     hops::Hops,
     onward::Onward,
-    relay::Relay,
+    relay::{Relay, Unfollowed},
     split::{Split, Tenure, told_of},
 };
 
@@ -88,6 +88,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(login: Login, client_sequence: u8, capabilities: Capabilities, assurance: Vec<u8>) -> Entry {
+        let hops = Hops::told_by(&login.attributes);
         Entry {
             login,
             client_sequence,
@@ -95,13 +96,13 @@ impl Entry {
             assurance,
             door: Door::Closed,
             refusal: None,
-            hops: Hops::default(),
+            hops,
         }
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
-        let (prefer, has_schema) = (self.hops.next(), self.login.database.is_some());
-        Want { required: self.required, avoid, prefer, has_schema, may_be_reset: true, last: None }
+        let (lead, has_schema) = (self.hops.next().cloned(), self.login.database.is_some());
+        Want { required: self.required, avoid, lead, has_schema, may_be_reset: true, last: None }
     }
 }
 
@@ -405,7 +406,8 @@ impl Session {
             split.settle(tenure, schema, server, status);
         }
         let is_split = split.is_some();
-        self.state = State::Relay(Relay::new(self.capabilities, status, split).telling(onward));
+        let unfollowed = self.unfollowed(surroundings);
+        self.state = State::Relay(Relay::new(self.capabilities, status, split).telling(onward).staying(unfollowed));
         if let Some(server) = &mut self.server {
             server.thread_id = thread_id;
         }
@@ -457,6 +459,17 @@ impl Session {
         match user.reuse {
             Reuse::Transaction => Some(Tenure::Transaction),
             Reuse::Session => (table.config.mobility(user) != Mobility::Fixed).then_some(Tenure::Session),
+        }
+    }
+
+    /// Why the session stays with its server, if nobody follows what it sets.
+    fn unfollowed(&self, surroundings: Surroundings<'_>) -> Unfollowed {
+        let table = surroundings.table;
+        let user = self.user().and_then(|user| table.user(user)).map(|user| table.user_config(user));
+        match user.map(|user| table.config.mobility(user)) {
+            _ if self.server.as_ref().is_some_and(|server| server.id.is_outside()) => Unfollowed::Outside,
+            Some(Mobility::Fixed) => Unfollowed::NoOtherServer,
+            Some(Mobility::Free | Mobility::Ordered) | None => Unfollowed::Untold,
         }
     }
 

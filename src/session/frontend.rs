@@ -359,7 +359,13 @@ impl Session {
             Some(password) => Credential::of_password(password),
             None => authenticated.into_credential(),
         };
-        self.account = Some(Account { user: login.user.clone(), server_user, credential, is_newcomer });
+        self.account = Some(Account {
+            user: login.user.clone(),
+            server_user,
+            credential,
+            collation: login.collation,
+            is_newcomer,
+        });
         // The worker bounds the wait for a server; the login's own deadline has been met.
         self.deadline = None;
         let entry = Entry::new(login, sequence, self.capabilities, assurance);

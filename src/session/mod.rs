@@ -41,7 +41,7 @@ pub use input::{
     ClientWay, Displacement, DrainReason, Found, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts,
     ServerWay, Side, Surroundings, TlsOffer,
 };
-pub use output::{HomeWant, LastReplica, Output, Parking, ReplicaWant, SharedWant, Step, Want};
+pub use output::{HomeWant, LastReplica, Lead, Output, Parking, ReplicaWant, SharedWant, Step, Want};
 pub use split::{Bond, RouteCounts, Stay};
 
 use crate::{
@@ -173,6 +173,8 @@ struct Account {
     /// The server's account, where it has another name than the client's.
     server_user: Option<Vec<u8>>,
     credential: Credential,
+    /// Of the client's login.
+    collation: u16,
     /// It has no entry of its own in the configuration.
     is_newcomer: bool,
 }
@@ -301,6 +303,11 @@ impl Session {
     /// The user that the client proved to be.
     pub fn user(&self) -> Option<&[u8]> {
         self.account.as_ref().map(|account| account.user.as_slice())
+    }
+
+    /// The collation that the client's login named: whatever is on its connections, a reset leaves that.
+    pub fn collation(&self) -> Option<u16> {
+        self.account.as_ref().map(|account| account.collation)
     }
 
     /// The server in use.

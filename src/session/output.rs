@@ -1,7 +1,7 @@
 //! What a session asks its worker to do.
 
 use crate::{
-    protocol::{auth::Secret, capability::Capabilities, gtid::GtidPosition},
+    protocol::{auth::Secret, capability::Capabilities, gtid::GtidPosition, redirect::Target},
     topology::{Failure, ServerId},
 };
 
@@ -120,13 +120,27 @@ pub struct Want {
     /// The server tried last, when it turned the session away: try another.
     pub avoid: Option<ServerId>,
     /// Where the server tried last has sent the session: there, if that may serve it.
-    pub prefer: Option<ServerId>,
+    pub lead: Option<Lead>,
     /// The session has a schema; matters where connections are lent.
     pub has_schema: bool,
     /// A connection that was another session's will do, after a reset.
     pub may_be_reset: bool,
     /// The count of the connection that the session gave back last.
     pub last: Option<u64>,
+}
+
+/// Where a server has sent a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// To another server of its cluster.
+    Configured(ServerId),
+    /// To an address that is not configured.
+    Outside {
+        /// The address.
+        target: Target,
+        /// The configured server that began it: the one at the address is spoken to in the same way.
+        sent_by: ServerId,
+    },
 }
 
 /// What a home connection must be like that is lent.

@@ -46,6 +46,29 @@ pub(super) struct Relay {
     /// Reads may go to another server.
     pub(super) split: Option<Box<Split>>,
     pub(super) onward: Onward,
+    unfollowed: Unfollowed,
+}
+
+/// Why nobody follows what a session has set, where nobody does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Unfollowed {
+    /// Its server does not tell of it.
+    #[default]
+    Untold,
+    /// It could go nowhere with it.
+    NoOtherServer,
+    /// No table has its server, so nothing says what others would need.
+    Outside,
+}
+
+impl Unfollowed {
+    fn text(self) -> &'static str {
+        match self {
+            Unfollowed::Untold => "its server does not tell what it has set",
+            Unfollowed::NoOtherServer => "its user's pools lead to no other server",
+            Unfollowed::Outside => "its server is not configured",
+        }
+    }
 }
 
 /// What a piece of bytes means.
@@ -128,12 +151,18 @@ impl Relay {
             exchange: Exchange::Idle,
             split,
             onward: Onward::default(),
+            unfollowed: Unfollowed::default(),
         }
     }
 
     /// At a server whose OK packets have this to be told of other servers.
     pub(super) fn telling(self, onward: Onward) -> Relay {
         Relay { onward, ..self }
+    }
+
+    /// Of a session that cannot move, for this reason, if it is one that does not.
+    pub(super) fn staying(self, unfollowed: Unfollowed) -> Relay {
+        Relay { unfollowed, ..self }
     }
 
     pub(super) fn is_preparing(&self) -> bool {
@@ -188,8 +217,7 @@ impl Relay {
         let mut ties = self.pins();
         let more = match self.split.as_deref() {
             Some(split) if split.may_be_moved() || split.gives_home_back() => split.ties(),
-            // Nobody knows what it has set.
-            Some(_) | None => vec!["state that is not followed"],
+            Some(_) | None => vec![self.unfollowed.text()],
         };
         ties.extend(more.into_iter().filter(|tie| !ties.contains(tie)).collect::<Vec<_>>());
         ties

@@ -243,8 +243,10 @@ reasons! {
     ReadOnlyTransaction => "read-only transaction";
     /// Its first word is none that is known.
     UnknownStatement => "unknown statement";
-    /// CALL, EXECUTE, DO, a compound statement.
+    /// CALL, EXECUTE, a compound statement.
     Program => "program";
+    /// DO.
+    Evaluates => "evaluates expressions";
     /// A statement about the server and not about its data.
     Administration => "administration";
     /// FOR UPDATE.

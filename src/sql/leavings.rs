@@ -30,7 +30,7 @@ pub fn may_use_a_table(text: &[u8], dialect: Dialect) -> bool {
 }
 
 /// First words of statements that use no table but one behind FROM.
-const WITHOUT_TABLES: [&str; 12] = [
+const WITHOUT_TABLES: [&str; 13] = [
     "select",
     "set",
     "do",
@@ -43,6 +43,7 @@ const WITHOUT_TABLES: [&str; 12] = [
     "unlock",
     "use",
     "deallocate",
+    "xa",
 ];
 
 /// Whether FOUND_ROWS() may be another one behind a text of one statement that did not fail. When in doubt, it may.
@@ -131,8 +132,15 @@ mod tests {
 
     #[test]
     fn statements_without_a_table_are_known() {
-        for text in ["SELECT 1", "/* INSERT */ (select @a)", "SET @a = 1; COMMIT", "USE shop", "SELECT f('FROM t')", ""]
-        {
+        for text in [
+            "SELECT 1",
+            "/* INSERT */ (select @a)",
+            "SET @a = 1; COMMIT",
+            "USE shop",
+            "SELECT f('FROM t')",
+            "XA COMMIT 'a'",
+            "",
+        ] {
             assert!(!may_use_a_table(text.as_bytes(), DIALECT), "{text}");
         }
         for text in ["SELECT a FROM t", "INSERT INTO t VALUES (1)", "SHOW TABLES", "SELECT 1; TABLE t", "SELECT 'a"] {

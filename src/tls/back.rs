@@ -49,6 +49,14 @@ impl Back {
         Ok(Some(Back { config: Arc::new(config), demand: settings.demand, name }))
     }
 
+    /// The same towards another host, which has to prove its own name.
+    ///
+    /// # Errors
+    /// No certificate can be for that host, where one is asked for.
+    pub fn towards(&self, host: &str) -> Result<Back, Refusal> {
+        Ok(Back { config: Arc::clone(&self.config), demand: self.demand, name: name(host, self.demand)? })
+    }
+
     pub(crate) fn config(&self) -> &Arc<ClientConfig> {
         &self.config
     }

@@ -147,8 +147,12 @@ fn bytes_that_are_no_records_are_answered_by_an_alert() {
 
 /// Whether a server with these files is believed.
 fn is_believed(files: &Files, settings: &ServerTls, host: &str) -> bool {
-    let (back, front) = (back(settings, host), files.front(&listener()));
-    let (mut near, mut far) = (Channel::connect(&back).expect("a client"), Channel::accept(&front).expect("a server"));
+    believes(&back(settings, host), files)
+}
+
+fn believes(back: &Back, files: &Files) -> bool {
+    let front = files.front(&listener());
+    let (mut near, mut far) = (Channel::connect(back).expect("a client"), Channel::accept(&front).expect("a server"));
     near.seal(b"hello");
     matches!(converse(&mut near, &mut far, 1 << 20), Ok((_, heard)) if heard == b"hello")
 }
@@ -165,6 +169,16 @@ fn a_server_must_prove_as_much_as_is_asked() {
     assert!(is_believed(&files, &server(ServerDemand::VerifyFull, ca(&files)), HOST));
     assert!(!is_believed(&files, &server(ServerDemand::VerifyFull, ca(&files)), "another.host"));
     assert!(!is_believed(&files, &server(ServerDemand::VerifyFull, ca(&others)), HOST));
+}
+
+#[test]
+fn whom_a_server_sends_to_has_to_prove_its_own_name() {
+    let files = Files::new();
+    let settings = server(ServerDemand::VerifyFull, Some(files.path("ca.pem")));
+    let sent = |from: &str, to: &str| back(&settings, from).towards(to).expect("a name");
+    assert!(believes(&sent("another.host", HOST), &files));
+    assert!(!believes(&sent(HOST, "another.host"), &files));
+    assert_eq!(sent(HOST, "another.host").demand(), ServerDemand::VerifyFull);
 }
 
 #[test]

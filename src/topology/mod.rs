@@ -62,6 +62,21 @@ pub use writer::ServerRole;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerId(pub u32);
 
+impl ServerId {
+    /// Configured servers count from 0, those outside of the configuration from here.
+    const OUTSIDE: u32 = 1 << 31;
+
+    /// The number of the `count`-th server outside of the configuration; none if that many are too many.
+    pub fn outside(count: u32) -> Option<ServerId> {
+        (count < ServerId::OUTSIDE).then(|| ServerId(ServerId::OUTSIDE + count))
+    }
+
+    /// Whether the server was never configured: no table has it.
+    pub fn is_outside(self) -> bool {
+        self.0 >= ServerId::OUTSIDE
+    }
+}
+
 /// A place in [`RoutingTable::servers`]; means nothing in another table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ServerIndex(pub usize);

@@ -9,9 +9,11 @@ use crate::{
     config::{SendProxy, ServerDemand},
     io::{self, Errno, SocketId},
     latency::Histogram,
+    outside::OutsideServer,
     protocol::proxy::{self, Header},
     session::{Input, ServerFacts, ServerWay, Side},
     slab::Key,
+    tls::Back,
     topology::{self, Failure, Report, ServerEntry, ServerId, ServerIndex},
 };
 
@@ -31,6 +33,14 @@ pub(super) struct Connecting {
     header: Option<Vec<u8>>,
 }
 
+/// How a server is reached.
+struct Way {
+    facts: ServerFacts,
+    address: SockAddr,
+    back: Option<Arc<Back>>,
+    header: Option<Vec<u8>>,
+}
+
 impl Worker {
     /// Begins to connect. An error is one of ours, for want of descriptors or memory: the server has not heard of it, and
     /// must not be believed to be down.
@@ -41,30 +51,65 @@ impl Worker {
         server: ServerIndex,
         reply_times: Arc<Histogram>,
     ) -> std::io::Result<()> {
-        let entry = self.table.server(server);
+        let way = self.way(key, self.table.server(server), reply_times)?;
+        self.connect_by(key, side, way)
+    }
+
+    fn way(&self, key: Key, entry: &ServerEntry, reply_times: Arc<Histogram>) -> std::io::Result<Way> {
         let endpoint = entry.endpoint.as_ref().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-        let timeout = self.table.config.cluster(entry.cluster).connect_timeout;
-        let cluster = &self.table.config.cluster(entry.cluster).name;
-        let back = self.company.settings.terms.load().back(cluster, &entry.name).map(Arc::clone);
+        let back = self.back(entry);
         let facts = ServerFacts {
             id: entry.id,
             name: Arc::clone(&entry.name),
-            login_timeout: timeout,
+            login_timeout: self.table.config.cluster(entry.cluster).connect_timeout,
             thread_id: 0,
             way: match endpoint {
                 topology::Endpoint::Unix(_) => ServerWay::UnixSocket,
-                topology::Endpoint::Tcp(_) => {
-                    ServerWay::Network(back.as_ref().map_or(ServerDemand::Disabled, |back| back.demand()))
-                }
+                topology::Endpoint::Tcp(_) => network(back.as_deref()),
             },
             since: self.now,
             reply_times,
         };
-        let (header, address) = (self.proxy_header(key, entry), socket_address(endpoint)?);
+        Ok(Way { facts, address: socket_address(endpoint)?, back, header: self.proxy_header(key, entry) })
+    }
+
+    /// The way to a server outside of the configuration: as the one is spoken to that has sent sessions there, but that it
+    /// has to prove its own name, and hears nothing of the client's address.
+    fn way_outside(&self, server: &OutsideServer) -> std::io::Result<Way> {
+        let sent_by = self.table.place(server.sent_by).ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        let entry = self.table.server(sent_by);
+        let back = self.back(entry).map(|back| back.towards(server.target.host())).transpose();
+        let back = back.map_err(|refusal| std::io::Error::other(refusal.to_string()))?.map(Arc::new);
+        let facts = ServerFacts {
+            id: server.id,
+            name: server.target.to_string().into(),
+            login_timeout: self.table.config.cluster(entry.cluster).connect_timeout,
+            thread_id: 0,
+            way: network(back.as_deref()),
+            since: self.now,
+            // Only servers of a pool are timed.
+            reply_times: Arc::default(),
+        };
+        Ok(Way { facts, address: SockAddr::from(server.address), back, header: None })
+    }
+
+    fn back(&self, entry: &ServerEntry) -> Option<Arc<Back>> {
+        let cluster = &self.table.config.cluster(entry.cluster).name;
+        self.company.settings.terms.load().back(cluster, &entry.name).map(Arc::clone)
+    }
+
+    /// Connects to a server outside of the configuration.
+    pub(super) fn connect_outside(&mut self, key: Key, side: Side, server: &OutsideServer) -> std::io::Result<()> {
+        let way = self.way_outside(server)?;
+        self.connect_by(key, side, way)
+    }
+
+    fn connect_by(&mut self, key: Key, side: Side, way: Way) -> std::io::Result<()> {
+        let Way { facts, address, back, header } = way;
         let socket = io::socket::outgoing(&address)?;
         let socket = self.io.connect(socket, &address).map_err(|_| std::io::ErrorKind::QuotaExceeded)?;
         self.own(socket, Owner::Session(key, side));
-        let deadline = self.now + timeout;
+        let deadline = self.now + facts.login_timeout;
         self.timers.set(deadline, Timer::Connecting(key));
         let config_count = self.config_count;
         let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };
@@ -177,6 +222,11 @@ impl Worker {
         }
         self.free(place);
     }
+}
+
+/// How a server is spoken to over a network.
+fn network(back: Option<&Back>) -> ServerWay {
+    ServerWay::Network(back.map_or(ServerDemand::Disabled, Back::demand))
 }
 
 fn socket_address(endpoint: &topology::Endpoint) -> std::io::Result<SockAddr> {

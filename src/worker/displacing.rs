@@ -42,9 +42,10 @@ impl Worker {
         }
     }
 
-    /// Whether sessions may come to a server.
+    /// Whether sessions may come to a server. Nobody has a say in one outside of the configuration.
     pub(super) fn takes_sessions(&self, server: ServerId) -> bool {
-        self.table.place(server).is_some_and(|place| self.table.server(place).service.is_in_use())
+        server.is_outside()
+            || self.table.place(server).is_some_and(|place| self.table.server(place).service.is_in_use())
     }
 
     /// What an operator wants of a server. One that is no longer configured has its own way out.

@@ -12,9 +12,9 @@ use crate::{
     latency::Histogram,
     pool::Waiting,
     route::{self, Decision, Question, Refusal},
-    session::{Input, LeaseFailure, Side, Want},
+    session::{Input, Lead, LeaseFailure, Side, Want},
     slab::Key,
-    topology::{self, Place, ServerEntry, ServerId, ServerIndex},
+    topology::{self, Place, ServerEntry, ServerId, ServerIndex, ServerLoad},
 };
 
 use super::{
@@ -140,6 +140,9 @@ impl Worker {
     }
 
     pub(super) fn find_or_wait(&mut self, key: Key) {
+        if self.travel(key) {
+            return;
+        }
         if self.pool_of(key).is_some_and(|pool| self.waiters.any_for(pool)) {
             // Whoever comes stands behind those who wait already.
             self.begin_wait(key);
@@ -216,7 +219,7 @@ impl Worker {
             };
             let required = search.want.required;
             let question = Question { excluded: &resting, required, tie_break, ..Question::without_a_session(pool) };
-            let preferred = self.preferred(search.want.prefer, &question);
+            let preferred = self.preferred(search.want.lead.as_ref(), &question);
             let server = match preferred.map_or_else(|| route::decide(&self.table, &question), Ok) {
                 Ok(decision) => decision.server,
                 Err(_) if is_paced => return Err(Miss::Paced),
@@ -257,8 +260,8 @@ impl Worker {
     }
 
     /// The server that another one has sent the session to, if that may serve it.
-    fn preferred(&self, wanted: Option<ServerId>, question: &Question<'_>) -> Option<Decision> {
-        let wanted = wanted?;
+    fn preferred(&self, lead: Option<&Lead>, question: &Question<'_>) -> Option<Decision> {
+        let Some(&Lead::Configured(wanted)) = lead else { return None };
         let others = self.table.servers.iter().map(|server| server.id).filter(|id| *id != wanted);
         let excluded: Vec<ServerId> = others.chain(question.excluded.iter().copied()).collect();
         route::decide(&self.table, &Question { excluded: &excluded, ..*question }).ok()
@@ -304,21 +307,29 @@ impl Worker {
 
     /// Connects to another server for one statement.
     pub(super) fn errand(&mut self, key: Key, server: ServerId) {
-        let began = match self.table.place(server) {
-            Some(index) => {
-                // An errand is short and may not wait: it counts, and no bound refuses it.
-                let place = self.table.server(index).load.reserve(0);
-                if let Some(tenant) = self.tenants.get_mut(key) {
-                    tenant.lease.errand_place = place;
-                }
-                // An errand's statement is ours, and not timed.
-                self.connect(key, Side::Errand, index, Arc::default()).is_ok()
-            }
-            None => false,
-        };
-        if !began {
+        if self.begin_errand(key, server).is_none() {
             self.end_errand(key);
             self.answer(key, Input::ErrandFailed);
+        }
+    }
+
+    fn begin_errand(&mut self, key: Key, server: ServerId) -> Option<()> {
+        if server.is_outside() {
+            let outside = self.company.settings.outside.server(server)?;
+            self.reserve_errand(key, &outside.load);
+            return self.connect_outside(key, Side::Errand, &outside).ok();
+        }
+        let index = self.table.place(server)?;
+        let load = Arc::clone(&self.table.server(index).load);
+        self.reserve_errand(key, &load);
+        // An errand's statement is ours, and not timed.
+        self.connect(key, Side::Errand, index, Arc::default()).ok()
+    }
+
+    /// An errand is short and may not wait: it counts, and no bound refuses it.
+    fn reserve_errand(&mut self, key: Key, load: &Arc<ServerLoad>) {
+        if let Some(tenant) = self.tenants.get_mut(key) {
+            tenant.lease.errand_place = load.reserve(0);
         }
     }
 

@@ -27,15 +27,17 @@ use super::{
     turn::{Owner, Stage, Tenant, Timer, Worker},
 };
 
-/// Who may share a connection: sessions of one user whose clients were promised the same. Where servers are told whose a
-/// connection is, also of one address: the server has chosen the account by it.
+/// Who may share a connection: sessions of one user whose clients were promised the same, and named one collation, which a
+/// reset of MariaDB's goes back to. Where servers are told whose a connection is, also of one address: the server has chosen
+/// the account by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     /// A replica's connection is read-only, and never home's.
     pub(super) side: Side,
     pub(super) user: UserIndex,
     pub(super) capabilities: Capabilities,
-    pub(super) origin: Option<IpAddr>,
+    collation: Option<u16>,
+    origin: Option<IpAddr>,
 }
 
 /// A connection that rests.
@@ -89,7 +91,7 @@ impl Worker {
         let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let HomeWant { required, has_schema, may_be_reset, last } = *want;
-        let want = Want { required, avoid: None, prefer: None, has_schema, may_be_reset, last: Some(last) };
+        let want = Want { required, avoid: None, lead: None, has_schema, may_be_reset, last: Some(last) };
         tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
     }
 
@@ -111,7 +113,7 @@ impl Worker {
         }
         let search = tenant.lease.search.as_ref()?;
         let servers = self.usable_servers(key)?;
-        let kind = Kind { side: Side::Server, user, capabilities: search.want.required, origin: tenant.told_origin() };
+        let kind = tenant.kind(Side::Server, user, search.want.required);
         let (has_schema, may_be_reset) = (search.want.has_schema, search.want.may_be_reset);
         let fits = |rest: &Rest<Kind, Lendable>| rest.kind == kind && servers.contains(&rest.connection.facts.id);
         let last = search.want.last.map(|count| Last { session: tenant.session.id().0, count });
@@ -164,17 +166,16 @@ impl Worker {
         let Some((connection, place, config_count)) = tenant.detach(parking.side) else { return };
         let is_of_now = config_count == self.config_count;
         let owner = Last { session: tenant.session.id().0, count: parking.count };
-        let origin = tenant.told_origin();
+        let user = user.filter(|user| self.table.user_config(*user).reuse == Reuse::Transaction);
+        let kind = user.map(|user| tenant.kind(parking.side, user, parking.required));
         // Whatever was too much for that server, nobody else would have the client read again.
         self.read_on(key, Side::Client);
-        let Parking { side, facts, required, schema, is_for_others, .. } = parking;
+        let Parking { facts, schema, is_for_others, .. } = parking;
         let _counted = place.load().rest();
         let server = facts.id;
         let lendable = Lendable { connection, facts, schema, place, _counted };
-        let user = user.filter(|user| self.table.user_config(*user).reuse == Reuse::Transaction);
-        match user {
-            Some(user) if is_of_now && self.stage == Stage::Open && lendable.connection.may_rest() => {
-                let kind = Kind { side, user, capabilities: required, origin };
+        match kind {
+            Some(kind) if is_of_now && self.stage == Stage::Open && lendable.connection.may_rest() => {
                 match self.must_share(server) || !self.takes_sessions(server) {
                     true => self.dismiss(lendable),
                     false => {
@@ -327,9 +328,11 @@ impl Worker {
 }
 
 impl Tenant {
-    /// The client's address, where servers are told of it.
-    pub(super) fn told_origin(&self) -> Option<IpAddr> {
-        self.route.as_ref().map(|route| route.source.ip())
+    /// Who may share its connections with it.
+    pub(super) fn kind(&self, side: Side, user: UserIndex, capabilities: Capabilities) -> Kind {
+        // The client's address, where servers are told of it.
+        let origin = self.route.as_ref().map(|route| route.source.ip());
+        Kind { side, user, capabilities, collation: self.session.collation(), origin }
     }
 
     /// Takes a connection from the session, with its place and the count of configurations that it was made under.

@@ -35,6 +35,7 @@ mod replicas;
 mod reply_times;
 mod sealing;
 mod timers;
+mod traveling;
 mod turn;
 mod turning_away;
 mod unanswered;
@@ -60,6 +61,7 @@ use crate::{
     accounts::Directory,
     config::limits,
     io::{Engine, Io, set_cpu_affinity},
+    outside::Outside,
     protocol::auth::RsaKey,
     tls::Terms,
     topology::{Report, RoutingTable},
@@ -86,6 +88,8 @@ pub struct Settings {
     pub rsa: Arc<RsaKey>,
     /// What is known of users without an entry in the configuration.
     pub directory: Arc<Directory>,
+    /// What is known of servers outside of the configuration.
+    pub outside: Arc<Outside>,
     /// TLS towards clients and servers, for connections that begin now.
     pub terms: Arc<ArcSwap<Terms>>,
     /// Told the index of each worker whose thread has ended, for whatever reason.

@@ -19,6 +19,7 @@ impl Worker {
             self.guarded(None, |worker| worker.obey(order));
         }
         self.answer_inquirers();
+        self.send_travellers();
         // A full mailbox had no room to say so.
         if !Arc::ptr_eq(&self.company.settings.table.load(), &self.table) {
             self.guarded(None, Worker::look_at_table);
@@ -205,5 +206,5 @@ fn removed(tenant: &Tenant, table: &RoutingTable) -> Option<DrainReason> {
         return Some(DrainReason::UserRemoved);
     }
     let server = session.server()?;
-    table.place(server.id).is_none().then_some(DrainReason::ServerRemoved)
+    (!server.id.is_outside() && table.place(server.id).is_none()).then_some(DrainReason::ServerRemoved)
 }

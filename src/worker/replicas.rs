@@ -149,8 +149,7 @@ impl Worker {
         let tenant = self.tenants.get(key)?;
         let want = &tenant.lease.replica_search.as_ref()?.want;
         let shared = want.shared.as_ref()?;
-        let origin = tenant.told_origin();
-        let kind = Kind { side: Side::Replica, user: self.reader(key)?, capabilities: want.required, origin };
+        let kind = tenant.kind(Side::Replica, self.reader(key)?, want.required);
         let last = shared.last.map(|last| self.last_of(key, last.count));
         Some(Borrower { kind, last: last.flatten(), has_schema: shared.has_schema })
     }

@@ -131,6 +131,7 @@ fn settings(engine: Engine, count: usize, table: Arc<RoutingTable>) -> Settings 
         reports,
         rsa: Arc::clone(&RSA),
         directory: Arc::default(),
+        outside: Arc::default(),
         terms: Arc::default(),
         deaths,
     }

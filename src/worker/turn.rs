@@ -75,6 +75,8 @@ pub(super) struct Worker {
     pub(super) inquirers: Inquirers,
     /// Sessions whose clients' proofs take milliseconds to judge, each once: one is judged a turn, behind everything else.
     pub(super) reckoners: VecDeque<Key>,
+    /// Sessions that wait until the name of a server outside of the configuration is looked up.
+    pub(super) travellers: Vec<Key>,
     pub(super) listeners: HashMap<u32, Arc<str>>,
     pub(super) stage: Stage,
     /// Connections between two sessions.
@@ -202,6 +204,7 @@ impl Worker {
             timers: Timers::new(),
             inquirers: Inquirers::default(),
             reckoners: VecDeque::new(),
+            travellers: Vec::new(),
             sessions_made: 0,
             tie_break: index as u32,
             listeners: HashMap::new(),

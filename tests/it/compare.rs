@@ -172,22 +172,30 @@ pub(crate) fn relay(engine: Engine, server: &Server) -> Sqluice {
 /// Runs the scenario directly and through `sqluice`, with the capabilities that both offer, and compares.
 #[track_caller]
 pub(crate) fn same(server: &Server, sqluice: &Sqluice, wanted: u64, scenario: &impl Fn(&mut Recorder)) {
-    compare(server, sqluice, wanted, false, scenario);
+    compare(server, sqluice, wanted, None, scenario);
 }
 
-/// [`same`], with a rival beside the session that goes through `sqluice`.
+/// [`same`], with a rival beside the session that goes through `sqluice`, which has logged in with this collation.
 #[track_caller]
-pub(crate) fn same_beside_a_rival(server: &Server, sqluice: &Sqluice, wanted: u64, scenario: &impl Fn(&mut Recorder)) {
-    compare(server, sqluice, wanted, true, scenario);
+pub(crate) fn same_beside_a_rival(
+    server: &Server,
+    sqluice: &Sqluice,
+    wanted: u64,
+    collation: u8,
+    scenario: &impl Fn(&mut Recorder),
+) {
+    compare(server, sqluice, wanted, Some(collation), scenario);
 }
 
 #[track_caller]
-fn compare(server: &Server, sqluice: &Sqluice, wanted: u64, has_rival: bool, scenario: &impl Fn(&mut Recorder)) {
+fn compare(server: &Server, sqluice: &Sqluice, wanted: u64, rival: Option<u8>, scenario: &impl Fn(&mut Recorder)) {
     let database = fresh_name("same");
     let offered = Client::connect(sqluice.address).expect("sqluice greets").greeting.capabilities;
     let account = Account::new("app", "app").capabilities(wanted & offered);
     let direct = run(server, server.address, &account, &database, None, scenario);
-    let rival = has_rival.then(|| sqluice.login(&account).expect("the rival logs in"));
+    // Only with a schema can it have the session's connection.
+    let rival = rival.map(|collation| account.clone().collation(collation).database("test"));
+    let rival = rival.map(|rival| sqluice.login(&rival).expect("the rival logs in"));
     let through = run(server, sqluice.address, &account, &database, rival, scenario);
     for ((what, direct), (_, through)) in direct.iter().zip(&through) {
         assert_same(what, direct, through);

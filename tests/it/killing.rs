@@ -17,7 +17,7 @@ fn on_four_workers(engine: Engine, server: &Server) -> Sqluice {
 }
 
 /// Until the server runs a statement that holds `marker`.
-fn await_running(server: &Server, marker: &str) {
+pub(crate) fn await_running(server: &Server, marker: &str) {
     // The pattern is put together so that it does not find itself.
     let sql = format!(
         "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE CONCAT('%', '{marker}', '%') AND info NOT LIKE '%processlist%'"

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of the crate. `server`, `demo` and the binary stand above all and may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("protocol", &[]),
     ("sql", &[]),
     ("slab", &[]),
@@ -21,6 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("io", &["slab"]),
     ("reach", &["protocol", "config", "topology", "tls"]),
     ("accounts", &["protocol", "config", "topology", "io", "reach"]),
+    ("outside", &["protocol", "config", "topology"]),
     ("monitor", &["protocol", "config", "topology", "reach"]),
     ("failover", &["protocol", "config", "topology", "monitor", "reach"]),
     ("admin", &["latency", "protocol", "sql", "config", "topology", "route", "failover"]),
@@ -28,7 +29,10 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("tls", &["config"]),
     (
         "worker",
-        &["accounts", "latency", "protocol", "config", "topology", "route", "pool", "session", "io", "tls", "slab"],
+        &[
+            "accounts", "outside", "latency", "protocol", "config", "topology", "route", "pool", "session", "io",
+            "tls", "slab",
+        ],
     ),
 ];
 

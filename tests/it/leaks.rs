@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::wire::{framed, query_payload};
 use crate::harness::{
@@ -78,6 +78,57 @@ fn ten_thousand_clients_leave_nothing_behind() {
         let now = process.resident_kib();
         // A leak of one KiB a client would be 10 MiB.
         assert!(now < resident + 8 * 1024, "grew from {resident} to {now} KiB over {CONNECTS} clients");
+        sqluice.app().ping();
+    });
+}
+
+/// How long rounds of chaos go on on each engine; where nobody asks for more, one follows the first.
+fn soak_time() -> Duration {
+    let minutes = std::env::var("SQLUICE_SOAK_MINUTES").map(|text| text.parse().expect("a number of minutes"));
+    Duration::from_secs(minutes.unwrap_or(0) * 60 / 2)
+}
+
+/// Sessions in the middle of all kinds of work lose their server, clients come while it is dead, the configuration is read
+/// again, and all is well behind it.
+fn chaos(sqluice: &Sqluice, server: &Server) {
+    let mut clients: Vec<Client> = (0..50).map(|_| sqluice.app()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        match number % 3 {
+            0 => _ = client.execute("BEGIN"),
+            1 => client.command(&query_payload(client.capabilities, "SELECT SLEEP(1000)")),
+            _ => client.command(&query_payload(client.capabilities, "SELECT REPEAT('q', 10000000)")),
+        }
+    }
+    server.kill();
+    // Those of them that do not log in.
+    (0..100).map(|way| 4 + way % 6).for_each(|way| come_and_go(sqluice, way));
+    drop(clients);
+    server.restart(&[]);
+    sqluice.command(&["reload"]).expect_success("a reload");
+    sqluice.await_servers_up(1);
+    (0..200).for_each(|way| come_and_go(sqluice, way));
+    sqluice.await_no_sessions();
+}
+
+#[test]
+fn rounds_of_chaos_leave_nothing_behind() {
+    let server = Server::start(Flavour::MariaDb10, &[]);
+    on_both_engines(|engine| {
+        let sqluice = quiet(engine, &server);
+        let process = sqluice.process();
+        // The first round makes the process as big as this load needs it to be.
+        chaos(&sqluice, &server);
+        let (descriptors, resident) = (process.descriptors(), process.resident_kib());
+        let (began, mut rounds) = (Instant::now(), 0);
+        while rounds == 0 || began.elapsed() < soak_time() {
+            chaos(&sqluice, &server);
+            rounds += 1;
+            eventually("the descriptors are closed", || (process.descriptors() <= descriptors).then_some(()));
+            let now = process.resident_kib();
+            println!("round {rounds}: {} descriptors, {now} KiB", process.descriptors());
+            assert!(now < resident + 8 * 1024, "grew from {resident} to {now} KiB over {rounds} rounds");
+        }
+        assert!(!sqluice.log().contains("internal fault"), "{}", sqluice.log());
         sqluice.app().ping();
     });
 }

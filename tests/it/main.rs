@@ -25,6 +25,7 @@ mod maintenance;
 mod offline;
 mod oracle;
 mod orders;
+mod outside;
 mod pair;
 mod positions;
 mod pressure;

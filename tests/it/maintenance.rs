@@ -58,7 +58,7 @@ impl Keeper {
 }
 
 /// Until nobody of this process is at the server any more; what the command printed.
-fn drain(sqluice: &Sqluice, server: &str) -> String {
+pub(crate) fn drain(sqluice: &Sqluice, server: &str) -> String {
     let told = sqluice.command(&["drain", server, "--budget", BUDGET]).expect_success("sqluice drain");
     assert!(told.ends_with(&format!("nobody is at {server} any more\n")), "{told}");
     told
@@ -77,7 +77,7 @@ fn restart(sqluice: &Sqluice, trio: &Trio, index: usize, primary: usize) {
     sqluice.await_servers_up(3);
 }
 
-fn service(sqluice: &Sqluice, server: &str) -> String {
+pub(crate) fn service(sqluice: &Sqluice, server: &str) -> String {
     let status = sqluice.status();
     let servers = status["clusters"][0]["servers"].as_array().expect("the cluster has servers").clone();
     let row = servers.into_iter().find(|row| row["name"] == server).expect("it is configured");

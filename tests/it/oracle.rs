@@ -97,7 +97,12 @@ impl<'a> Set<'a> {
     }
 
     fn sqluice(&self, engine: Engine) -> Sqluice {
-        Start::new(engine, self.configuration.clone()).log_level("info").run_with_servers_up(3)
+        let workers = match (self.tenure, engine) {
+            // On one worker the connection goes from session to session; between two, it is closed for another.
+            (Tenure::Transaction, Engine::IoUring) => 1,
+            (Tenure::Transaction, Engine::Epoll) | (Tenure::Session, _) => 2,
+        };
+        Start::new(engine, self.configuration.clone()).workers(workers).log_level("info").run_with_servers_up(3)
     }
 
     fn program(&self, seed: u64) -> Program {

@@ -111,8 +111,7 @@ fn clients_are_sent_elsewhere_until_a_command_or_another_file_says_otherwise() {
 
 #[test]
 fn an_order_that_a_restart_forgets_says_so() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let mut sqluice = Start::new(Engine::Epoll, two_servers()).files(folder).run_with_servers_up(2);
+    let mut sqluice = Start::new(Engine::Epoll, two_servers()).run_with_servers_up(2);
     // Where a file stands no folder can be, whoever asks.
     sqluice.stop();
     fs::remove_dir_all(sqluice.folder().join("state")).expect("it is ours");

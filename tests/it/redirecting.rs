@@ -21,13 +21,13 @@ fn settings(mode: &str) -> String {
     format!("[instant_failover]\nmode = \"{mode}\"\ntarget = \"lb2.example.com:3307\"\n\n")
 }
 
-fn failover(sqluice: &Sqluice, arguments: &[&str]) -> String {
+pub(crate) fn failover(sqluice: &Sqluice, arguments: &[&str]) -> String {
     sqluice.command(&[&["failover"], arguments].concat()).expect_success("sqluice failover")
 }
 
 /// How a login at that address is refused.
 #[track_caller]
-fn refusal(address: SocketAddr) -> ServerError {
+pub(crate) fn refusal(address: SocketAddr) -> ServerError {
     match Client::login(address, &Account::new("app", "app")) {
         Ok(_) => panic!("app is let in at {address}"),
         Err(error) => error,
@@ -149,8 +149,8 @@ fn people_can_read_where_to_go_in_whatever_client_they_use() {
     let sqluice = balancer(Engine::IoUring, server, "");
     failover(&sqluice, &["on"]);
     let (host, port) = (sqluice.address.ip().to_string(), sqluice.address.port().to_string());
-    let cli = |flavour, option: &str| {
-        let (host, port) = (format!("--host={host}"), format!("--port={port}"));
+    let cli_at = |address: SocketAddr, flavour, option: &str| {
+        let (host, port) = (format!("--host={}", address.ip()), format!("--port={}", address.port()));
         client_cli(flavour, &[&host, &port, "--user=app", "--password=app", option, "-e", "SELECT 1"])
     };
     let check = |what: &str, finished: Finished| {
@@ -158,9 +158,16 @@ fn people_can_read_where_to_go_in_whatever_client_they_use() {
         let bare = said.replace('\\', "");
         assert!(bare.contains(WORDS) && !said.contains("logged in"), "{what} says:\n{said}");
     };
+    let cli = |flavour, option| cli_at(sqluice.address, flavour, option);
     check("mariadb 10.11", cli(Flavour::MariaDb10, "--skip-ssl"));
     check("mariadb 11.8", cli(Flavour::MariaDb11, "--skip-ssl"));
     check("mysql 9.7", cli(Flavour::MySql97, "--ssl-mode=DISABLED"));
+    // Where TLS is demanded, nobody hears anything outside of it.
+    let body = settings("on") + &cluster(server) + &user("app", "app");
+    let sealed = Start::new(Engine::IoUring, body).listener("tls = \"required\"").run_with_servers_up(1);
+    check("mariadb 10.11 in TLS", cli_at(sealed.address, Flavour::MariaDb10, "--ssl"));
+    check("mariadb 11.8 in TLS", cli_at(sealed.address, Flavour::MariaDb11, "--ssl"));
+    check("mysql 9.7 in TLS", cli_at(sealed.address, Flavour::MySql97, "--ssl-mode=REQUIRED"));
     for driver in ["pymysql", "mysqlclient", "mariadb"] {
         check(driver, python("login.py", &[driver, &host, &port]));
     }
@@ -286,6 +293,35 @@ fn connectors_that_follow_a_url_are_told_one_and_never_that_of_a_server() {
     });
 }
 
+/// MariaDB's connector for Node follows, and says goodbye to whom it leaves. Its connection is of no use afterwards, by a
+/// fault of its own, so that it is none of the connectors that are told as they come.
+#[test]
+fn a_real_connector_goes_where_the_url_sends_it() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let other = balancer(engine, server, "");
+        let settings = format!(
+            "[instant_failover]\nredirect_url = \"followers\"\ntarget = \"{}\"\n\n\
+             [[instant_failover.follower]]\nname = \"MariaDB connector/Node\"\n\n",
+            other.address
+        );
+        let body = settings + &cluster(server) + &user("app", "app");
+        let leaving = Start::new(engine, body).run_with_servers_up(1);
+        failover(&leaving, &["on"]);
+        let (host, port) = (leaving.address.ip().to_string(), leaving.address.port().to_string());
+        let finished = node("redirect.cjs", &[&host, &port]);
+        assert_eq!(finished.stdout, format!("connected to {}\n", other.address), "{}", finished.stderr);
+        for (sqluice, ending) in [(&leaving, "reason=\"quit\""), (&other, "user=app")] {
+            eventually("it has been here, and has gone", || {
+                let log = sqluice.log();
+                let was_here = log.lines().any(|line| line.contains("logged in") && line.contains("user=app"));
+                let has_ended = log.lines().any(|line| line.contains("session ended") && line.contains(ending));
+                (was_here && has_ended).then_some(())
+            });
+        }
+    });
+}
+
 #[test]
 fn a_user_who_wants_no_hop_is_handed_to_the_server_with_the_fewest_connections() {
     let servers = [Server::shared(Flavour::MariaDb10), Server::shared(Flavour::MariaDb11)];
@@ -315,7 +351,7 @@ fn before(engine: Engine, servers: [SocketAddr; 2]) -> Sqluice {
 }
 
 /// A balancer that others have for a server: their health checks log in to it, too.
-fn behind(engine: Engine, server: &Server) -> Sqluice {
+pub(crate) fn behind(engine: Engine, server: &Server) -> Sqluice {
     let body = settings("off") + &cluster(server) + &user("app", "app") + &user("monitor", "monitor");
     Start::new(engine, body).run_with_servers_up(1)
 }

@@ -1,9 +1,13 @@
 //! Replication sets in every kind of trouble: what is noticed, who is still read from, and who may write. One set a test,
 //! since its servers are what takes time.
 
+use std::thread;
+
 use serde_json::Value;
 
+use crate::harness::checker::Load;
 use crate::harness::{Cutter, Disk, Engine, Flavour, Group, Server, Sqluice, Start, Trio, eventually};
+use crate::maintenance::{drain, service};
 
 /// A check that takes too long would count as silence; here it may take as long as anything may.
 fn config(topology: &str, servers: &[Server]) -> String {
@@ -248,10 +252,54 @@ fn a_primary_that_returns_after_a_failover_is_not_used() {
     }
 }
 
+/// Under clients who read and write, in transactions and out of them: a secondary, which leaves the group and comes back,
+/// and the primary. Then the first one is the primary again.
+fn members_are_drained_one_after_the_other(group: &Group, sqluice: &Sqluice) {
+    let shown = Shown(sqluice);
+    let load = Load::start(sqluice.address, &group.servers[0], 10);
+    load.await_writes(3);
+    drain(sqluice, "db2");
+    group.servers[1].root("STOP GROUP_REPLICATION");
+    load.await_writes(3);
+    group.servers[1].root("START GROUP_REPLICATION USER = 'repl', PASSWORD = 'repl'");
+    sqluice.command(&["enable", "db2"]).expect_success("sqluice enable");
+    shown.await_fit(1);
+
+    let told = sqluice.command(&["drain", "db1", "--dry-run"]).expect_success("sqluice drain --dry-run");
+    assert!(told.contains("group_replication_set_as_primary() for db2 or db3"), "{told}");
+    thread::scope(|scope| {
+        let drained = scope.spawn(|| drain(sqluice, "db1"));
+        eventually("db1 is draining", || (service(sqluice, "db1") == "draining").then_some(()));
+        eventually("whoever began something there has ended it", || {
+            let is_tied = |session: &Value| session["server"] == "db1" && session["ties"] != Value::Array(Vec::new());
+            (!sqluice.sessions().iter().any(is_tied)).then_some(())
+        });
+        make_primary_of_group(group, 1);
+        load.await_writes(3);
+        drained.join().expect("the drain comes to its end");
+    });
+    shown.await_field(1, "role", "primary");
+    sqluice.command(&["enable", "db1"]).expect_success("sqluice enable");
+    load.await_writes(3);
+    let report = load.stop(&group.servers[1]);
+    report.expect_clean("members of a group are drained");
+    assert!(report.errors.is_empty(), "nobody notices");
+    make_primary_of_group(group, 0);
+    shown.await_field(0, "role", "primary");
+}
+
+fn make_primary_of_group(group: &Group, member: usize) {
+    let uuid = group.servers[member].root("SELECT @@server_uuid");
+    group.servers[member].root(&format!("SELECT group_replication_set_as_primary('{}')", uuid.trim()));
+}
+
 #[test]
 fn the_members_of_a_group_say_who_is_the_primary() {
     let group = Group::start();
-    let sqluice = Start::new(Engine::Epoll, config("group-replication", &group.servers)).run_with_servers_up(3);
+    let body = config("group-replication", &group.servers)
+        .replace("check_timeout", "hold_timeout = \"60s\"\ncheck_timeout")
+        .replace("pool = \"read\"", "split = { write = \"write\", read = \"read\" }");
+    let sqluice = Start::new(Engine::Epoll, body).run_with_servers_up(3);
     let shown = Shown(&sqluice);
     shown.await_field(0, "role", "primary");
     for server in 1..3 {
@@ -259,6 +307,7 @@ fn the_members_of_a_group_say_who_is_the_primary() {
         shown.await_fit(server);
     }
     shown.await_no_alarm();
+    members_are_drained_one_after_the_other(&group, &sqluice);
 
     // Who leaves the group lives, and is not used.
     group.servers[2].root("STOP GROUP_REPLICATION");

@@ -35,14 +35,27 @@ impl House {
         connections: usize,
         hold_timeout: &str,
     ) -> House {
-        let body = format!(
+        House::of(server, Start::new(engine, House::configuration(address, connections, hold_timeout)))
+    }
+
+    fn configuration(address: std::net::SocketAddr, connections: usize, hold_timeout: &str) -> String {
+        format!(
             "[cluster.main]\ntopology = \"static\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
              check_interval = \"100ms\"\ncheck_timeout = \"5s\"\nhold_timeout = \"{hold_timeout}\"\n\n\
              [[cluster.main.server]]\nname = \"s1\"\naddress = \"{address}\"\nrole = \"primary\"\n\
              max_connections = {connections}\n\n[pool.main]\ncluster = \"main\"\nrole = \"primary\"\n\n\
              [[user]]\nname = \"app\"\npassword = \"app\"\npool = \"main\"\nbackend_reuse = \"transaction\"\n"
-        );
-        let sqluice = Start::new(engine, body).run_with_servers_up(1);
+        )
+    }
+
+    /// A house whose sessions lend each other their connections: between two workers, one is closed for another.
+    fn of_one_worker(engine: Engine, flavour: Flavour) -> House {
+        let server = Server::shared(flavour);
+        House::of(server, Start::new(engine, House::configuration(server.address, 1, "10s")).workers(1))
+    }
+
+    fn of(server: &'static Server, start: Start) -> House {
+        let sqluice = start.run_with_servers_up(1);
         let database = server.fresh_database();
         server.direct().execute(&format!(
             "CREATE TABLE {database}.t (id INT AUTO_INCREMENT PRIMARY KEY, client INT NOT NULL, n INT NOT NULL)"

@@ -136,12 +136,13 @@ function totals(status) {
   const servers = status.clusters.flatMap((cluster) => cluster.servers);
   const up = servers.filter((server) => server.state === 'up').length;
   const { current, max } = status.sessions;
+  const waiting = servers.reduce((sum, server) => sum + server.waiting, 0);
   const tile = (value, words) => element('div', {}, element('b', {}, value), words);
   return [
-    tile(count(current), `sessions of ${count(max)}`),
+    tile(count(current), `${current === 1 ? 'session' : 'sessions'} of ${count(max)}`),
     tile(perSecond(servers.reduce((sum, server) => sum + rate(server.replies), 0)), 'replies a second'),
     tile(`${up} of ${servers.length}`, 'servers up'),
-    tile(count(servers.reduce((sum, server) => sum + server.waiting, 0)), 'sessions wait'),
+    tile(count(waiting), waiting === 1 ? 'session waits' : 'sessions wait'),
   ];
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::RedirectMode,
-    protocol::{error_code::ErrorCode, session_track},
+    protocol::{error_code::ErrorCode, handshake::HandshakeResponse, session_track},
     topology::Existing,
 };
 
@@ -27,12 +27,26 @@ impl Stage {
     }
 
     /// Where the last search is to go.
-    fn preferred(&self) -> Option<ServerId> {
-        let prefers = |wish: &Output| match wish {
-            Output::Lease(want) => Some(want.prefer),
+    fn lead(&self) -> Option<Lead> {
+        let leads = |wish: &Output| match wish {
+            Output::Lease(want) => Some(want.lead.clone()),
             _ => None,
         };
-        self.wishes.iter().rev().find_map(prefers).expect("a server is searched for")
+        self.wishes.iter().rev().find_map(leads).expect("a server is searched for")
+    }
+
+    /// The configured server where the last search is to go.
+    fn preferred(&self) -> Option<ServerId> {
+        match self.lead()? {
+            Lead::Configured(server) => Some(server),
+            Lead::Outside { target, .. } => panic!("outside, at {target}"),
+        }
+    }
+
+    /// The connection that was asked for last stands.
+    fn at_outside(&mut self, count: u32, target: &str) {
+        let id = ServerId::outside(count).expect("a number");
+        self.tell(Input::Leased(ServerFacts { id, name: target.into(), ..facts(0) }));
     }
 
     fn is_reported_leaving(&self, server: u32) -> bool {
@@ -119,7 +133,8 @@ fn a_way_ends_after_eight_hops() {
     let mut hops = Hops::default();
     for hop in 0..HOPS_MAX as u32 {
         let target = Target::new(&format!("10.0.0.{}", hop + 1), 1).expect("a target");
-        assert_eq!((hops.sent(&server(hop), &target, &table), hops.next()), (Ok(()), Some(ServerId(hop + 1))));
+        assert_eq!(hops.sent(&server(hop), &target, &table), Ok(()));
+        assert_eq!(hops.next(), Some(&Lead::Configured(ServerId(hop + 1))));
     }
     let target = Target::new("10.0.0.9", 1).expect("a target");
     let why = hops.sent(&server(8), &target, &table).expect_err("that is enough");
@@ -151,4 +166,100 @@ fn a_client_that_we_send_elsewhere_is_none_that_servers_send() {
     let mut stage = Stage::between(beliefs.table(), Admission::Welcome);
     assert_eq!(error_of(&stage.log_in("app", "secret", None)).1, 4196);
     assert!(stage.leases().is_empty());
+}
+
+/// A login in a cluster that follows to any address.
+fn following_anywhere() -> Stage {
+    let text = CONFIG.replacen("[cluster.shop]\n", "[cluster.shop]\nfollow_redirects = \"any\"\n", 1);
+    assert_ne!(text, CONFIG);
+    Stage::between(beliefs_of(&text, &server_greeting()).table(), Admission::Welcome)
+}
+
+fn outside(host: &str, port: u16) -> Lead {
+    Lead::Outside { target: Target::new(host, port).expect("a target"), sent_by: ServerId(0) }
+}
+
+/// How often the server is told that the login was sent on.
+fn told(response: &HandshakeResponse) -> Vec<&[u8]> {
+    let pairs = attributes::iterate(&response.attributes).filter(|(name, _)| *name == ATTRIBUTE);
+    pairs.map(|(_, value)| value).collect()
+}
+
+#[test]
+fn a_login_goes_outside_of_the_configuration_where_that_is_wanted() {
+    for code in [4196, 4200] {
+        let mut stage = following_anywhere();
+        stage.log_in("app", "secret", None);
+        stage.refused_at(0, code, "|in maintenance|elsewhere:3306");
+        assert!(stage.is_reported_leaving(0));
+        assert_eq!(stage.lead(), Some(outside("elsewhere", 3306)));
+        stage.at_outside(0, "elsewhere:3306");
+        let response = stage.server_lets_in();
+        assert_eq!((stage.session.activity(), told(&response)), ("idle", vec![&b"1"[..]]));
+        assert_eq!(stage.session.ties(), ["its server is not configured"], "it is not split");
+    }
+}
+
+#[test]
+fn who_was_sent_outside_may_be_sent_on_and_back_to_a_configured_server() {
+    let mut stage = following_anywhere();
+    stage.log_in("app", "secret", None);
+    stage.refused_at(0, 4196, "||elsewhere:1");
+    for (count, name, next, lead) in [
+        (0, "elsewhere:1", "Farther:2", outside("Farther", 2)),
+        (1, "Farther:2", "127.0.0.1:3308", Lead::Configured(ServerId(1))),
+    ] {
+        stage.at_outside(count, name);
+        stage.show(Side::Server, &greeting_packet());
+        stage.take_server();
+        stage.show(Side::Server, &refusal(4196, &format!("||{next}")));
+        assert_eq!(stage.lead(), Some(lead));
+    }
+    stage.leased(1);
+    assert_eq!(told(&stage.server_lets_in()), [b"3"]);
+}
+
+#[test]
+fn a_circle_through_addresses_that_are_not_configured_is_named() {
+    let mut stage = following_anywhere();
+    stage.log_in("app", "secret", None);
+    stage.refused_at(0, 4196, "||elsewhere:1");
+    stage.at_outside(0, "elsewhere:1");
+    stage.show(Side::Server, &greeting_packet());
+    stage.take_server();
+    stage.show(Side::Server, &refusal(4196, "||ELSEWHERE:1"));
+    assert_eq!(stage.lead(), None);
+    let text = stage.gives_up();
+    assert_eq!(text, "No server available: servers send their clients in a circle: db1 to elsewhere:1 to elsewhere:1");
+}
+
+#[test]
+fn hops_before_this_balancer_count() {
+    let mut stage = following_anywhere();
+    attributes::append(&mut stage.attributes, ATTRIBUTE, b"7");
+    stage.log_in("app", "secret", None);
+    stage.refused_at(0, 4196, "||elsewhere:1");
+    stage.at_outside(0, "elsewhere:1");
+    stage.show(Side::Server, &greeting_packet());
+    stage.take_server();
+    stage.show(Side::Server, &refusal(4196, "||farther:1"));
+    assert_eq!(
+        stage.gives_up(),
+        "No server available: more than 8 servers in a row send their clients on: db1 to elsewhere:1, and 7 before this \
+         balancer; they may send them in a circle"
+    );
+    for (attribute, expected) in [(&b"8"[..], 8), (b"99999999999999999999", 0), (b"9", 8), (b"x", 0), (b"-1", 0)] {
+        let mut attributes = Vec::new();
+        attributes::append(&mut attributes, ATTRIBUTE, attribute);
+        assert_eq!(Hops::told_by(&attributes).before, expected, "{}", attribute.escape_ascii());
+    }
+}
+
+#[test]
+fn an_address_where_nobody_answers_is_named_when_nobody_else_serves() {
+    let mut stage = following_anywhere();
+    stage.log_in("app", "secret", None);
+    stage.refused_at(0, 4196, "||elsewhere:1");
+    let text = stage.gives_up();
+    assert_eq!(text, "No server available: db1 sends its clients to elsewhere:1, where nobody lets them in");
 }

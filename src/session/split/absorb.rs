@@ -139,6 +139,7 @@ impl Split {
         if self.current.at == Side::Replica {
             return self.read_at_replica(status, now);
         }
+        self.note_owed_position(end);
         if matches!(self.current.kind, Kind::Reset) && error.is_none() {
             return self.was_reset();
         }
@@ -163,6 +164,12 @@ impl Split {
             }
             None => After::Nothing,
         }
+    }
+
+    /// What fails may have committed before: a definition of a table, a procedure. The next OK packet tells of that.
+    fn note_owed_position(&mut self, end: ReplyEnd) {
+        let is_told = end.status.is_some() && !matches!(self.current.kind, Kind::Prepare(_));
+        self.may_owe_position = end.error.is_some() || self.may_owe_position && !is_told;
     }
 
     /// One transaction may follow another at once, and the status never says so.
@@ -200,7 +207,11 @@ impl Split {
     fn row_count(&self, end: ReplyEnd) -> RowCount {
         match self.current.classification.reason {
             _ if end.has_rows || end.error.is_some() => RowCount::OfQuery,
-            Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty
+            Reason::ChangesSession
+            | Reason::Evaluates
+            | Reason::Transaction
+            | Reason::ReadOnlyTransaction
+            | Reason::Empty
                 if self.current.classification.statements == 1 =>
             {
                 RowCount::Zero
@@ -350,6 +361,9 @@ impl Split {
             }
             if effects.contains(Effects::CHARACTER_SETS) {
                 self.journal.named(text, dialect);
+                // The collation that it gives is the schema's, of which no server tells.
+                let is_set = |assignment: sql::Assignment| matches!(assignment.value, sql::ValueKind::CharacterSet(_));
+                self.may_have_set_unseen |= sql::assignments(text, dialect).any(is_set);
             }
             self.note_tables(text, effects, dialect);
             if !self.current.has_trackers {

@@ -287,8 +287,14 @@ impl Journal {
             return self.forget_user_variables();
         }
         let literal = literal.map(<[u8]>::to_vec);
+        let is_null = literal.as_deref().is_some_and(|literal| literal.eq_ignore_ascii_case(NULL));
+        let may_have_any = self.user_variables_unknown || self.user_variables_doubted;
         match self.user_variables.iter_mut().find(|known| known.name == name) {
+            Some(known) if is_null => (known.literal, known.is_doubted) = (known.then_null(), false),
             Some(known) => (known.literal, known.is_doubted) = (literal, false),
+            None if is_null && may_have_any => {
+                self.user_variables.push(UserVariable { name, literal: None, is_doubted: false });
+            }
             None => self.user_variables.push(UserVariable { name, literal, is_doubted: false }),
         }
     }
@@ -347,9 +353,13 @@ impl Journal {
 
     /// Whether the session is known to have this value, as a query shows it.
     pub(super) fn has(&self, name: &[u8], value: &[u8]) -> bool {
-        let is_changed = self.changed.iter().any(|variable| variable.name == name);
+        let changed = |name: &[u8]| self.changed.iter().any(|variable| variable.name == name);
+        let is_changed = changed(name);
+        let is_collation = name == b"collation_connection";
         match &self.names {
-            Some(Names { collation, .. }) if name == b"collation_connection" && !is_changed => {
+            // That of a character set which was told without one: the set's own, or behind SET CHARACTER SET the schema's.
+            _ if is_collation && !is_changed && changed(b"character_set_connection") => false,
+            Some(Names { collation, .. }) if is_collation && !is_changed => {
                 collation.as_ref().is_none_or(|known| known == value)
             }
             Some(Names { charset, .. }) if is_set_by_names(name) && !is_changed => charset == value,
@@ -417,10 +427,19 @@ impl Journal {
 }
 
 impl UserVariable {
+    /// What makes it NULL elsewhere. A NULL leaves a variable the type of its value before.
+    fn then_null(&self) -> Option<Vec<u8>> {
+        let before = self.literal.as_deref().filter(|_| !self.is_doubted)?;
+        let is_null = before.len() >= NULL.len() && before[before.len() - NULL.len()..].eq_ignore_ascii_case(NULL);
+        Some(if is_null { before.to_vec() } else { [before, b", @`", &*self.name, b"`=", NULL].concat() })
+    }
+
     fn bytes(&self) -> usize {
         self.name.len() + self.literal.as_ref().map_or(0, Vec::len)
     }
 }
+
+const NULL: &[u8] = b"NULL";
 
 /// A value with bytes that depend on modes or character sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

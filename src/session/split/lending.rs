@@ -75,8 +75,8 @@ impl Session {
     fn borrowed(&mut self, loan: Loan, surroundings: Surroundings<'_>) {
         let is_own = loan.is_own;
         if let Some(split) = self.split_mut() {
-            let is_first = matches!(split.home, super::Home::Unknown) && !split.journal.was_reset();
-            split.with_lent(|lent| lent.borrowed(&loan, is_first));
+            let needs_collation = split.loses_collation_at_reset();
+            split.with_lent(|lent| lent.borrowed(&loan, needs_collation));
             if !is_own {
                 split.statements.forget_home();
             }

@@ -190,12 +190,12 @@ impl Lent {
     }
 
     /// A connection of the worker's was lent.
-    pub(super) fn borrowed(&mut self, loan: &Loan, is_first: bool) {
+    pub(super) fn borrowed(&mut self, loan: &Loan, needs_collation: bool) {
         self.is_here = true;
         if !loan.is_own {
             let schema = loan.schema.clone();
             let fit = Fit { needs_reset: true, was_ever_reset: true, schema, ..Fit::default() };
-            self.fit = Fit { needs_collation: is_first, ..fit };
+            self.fit = Fit { needs_collation, ..fit };
         }
     }
 

@@ -177,6 +177,8 @@ pub(super) struct Split {
     looked_in_transaction: bool,
     /// The last that home told of transactions is that one was begun.
     told_transaction: bool,
+    /// The last statement at home failed, perhaps behind a commit of its own, of which no error tells.
+    may_owe_position: bool,
     /// How texts are read.
     reading: Dialect,
     /// What that was made from: the journal's count of changes of meaning, and the server's flags.
@@ -341,6 +343,7 @@ impl Split {
             ready: None,
             looked_in_transaction: false,
             told_transaction: false,
+            may_owe_position: false,
             login,
         }
     }

@@ -60,6 +60,15 @@ impl Split {
         self.gives_home_back() && self.has_home() && !is_asked_for && !self.must_ask_insert_id()
     }
 
+    /// Whether a connection that is reset for this session lacks the character sets of its login. MySQL gives it the server's
+    /// own; MariaDB those of the handshake, where there was no room for the number of a collation of two bytes.
+    pub(super) fn loses_collation_at_reset(&self) -> bool {
+        match self.family {
+            Family::MySql { .. } => !self.journal.was_reset(),
+            Family::MariaDb { .. } => self.login.collation > u16::from(u8::MAX),
+        }
+    }
+
     /// Whether a statement may ask home, or the connection of the last read, what became of the last one.
     pub(super) fn may_be_asked_about(&self, side: Side) -> bool {
         self.last == side || self.found == side || self.conditions.at() == side
@@ -73,8 +82,7 @@ impl Session {
             return self.outputs.push_back(Output::ReleaseReplica);
         };
         if let Some(split) = self.split_mut() {
-            // MariaDB's reset leaves it.
-            let needs_collation = matches!(split.family, Family::MySql { .. }) && !split.journal.was_reset();
+            let needs_collation = split.loses_collation_at_reset();
             split.replicas.lent(loan, needs_collation, surroundings.table);
             split.last_replica_is_gone();
         }

@@ -89,12 +89,23 @@ impl Split {
     /// it, as with COMMIT AND CHAIN: something changed, and all is as it was told.
     fn may_tell_nothing(&self, trackers: &[u8], status: StatusFlags) -> bool {
         let Classification { effects, statements, .. } = self.current.classification;
-        let begins = effects.contains(Effects::BEGINS_TRANSACTION) && statements == 1;
+        let begins = effects.contains(Effects::BEGINS_TRANSACTION);
         let is_chained = self.told_transaction && begins && status.contains(StatusFlags::IN_TRANS);
         let has_position = || session_track::iterate(trackers).any(|tracker| matches!(tracker, Ok(Tracker::Gtids(_))));
         // Where EOF packets had no room for a position, it is told of behind them as of nothing.
-        let is_own = trackers.is_empty() && (!self.eof_tells_nothing || matches!(self.home, Home::Owing(_)));
-        is_own || (is_chained && (trackers.is_empty() || has_position()))
+        let is_told_in_time = !self.eof_tells_nothing || matches!(self.home, Home::Owing(_));
+        let is_own = trackers.is_empty() && is_told_in_time && !self.hears_late_of_position();
+        // Of several statements in a text, the position may be another's than that of the one which begins.
+        is_own || (is_chained && (trackers.is_empty() || statements == 1 && has_position()))
+    }
+
+    /// Whether home's word of nothing may be about a position that an error had no room for, which only we asked for. A
+    /// transaction in which nothing may be said of positions goes on, so nothing was committed.
+    fn hears_late_of_position(&self) -> bool {
+        match &self.home {
+            Home::Silent(tracking) | Home::Telling(tracking) => self.may_owe_position && !tracking.has_gtids(),
+            Home::Owing(_) | Home::Unknown | Home::Returned | Home::Unable => false,
+        }
     }
 
     /// What the client asked for, if its server was asked for more.

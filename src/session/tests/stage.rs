@@ -137,7 +137,7 @@ pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
     beliefs_of(CONFIG, greeting)
 }
 
-fn beliefs_of(text: &str, greeting: &Greeting) -> Beliefs {
+pub(super) fn beliefs_of(text: &str, greeting: &Greeting) -> Beliefs {
     let environment = Environment {
         online_cpus: 1,
         variable: &|_| None,

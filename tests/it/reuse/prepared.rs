@@ -4,17 +4,28 @@
 use super::{House, prepare};
 use crate::compare::{MODES, Parameter, Recorder, execute_payload, same_beside_a_rival};
 use crate::harness::wire::{append_lenenc_bytes, capability as cap, status};
-use crate::harness::{ALL_FLAVOURS, Account, Client, Flavour, Server, Shape, eventually, on_both_engines};
+use crate::harness::{ALL_FLAVOURS, Account, Client, Engine, Flavour, Server, Shape, eventually, on_both_engines};
 
 /// The scenario gives the same replies at one server and on one connection that another session takes now and then, to
 /// clients without these capabilities.
 fn same_on_one_connection(lacking: u64, scenario: impl Fn(&mut Recorder)) {
+    same_beside_logins(&[UTF8MB4_GENERAL_CI], lacking, scenario);
+}
+
+/// That of the sessions that are compared.
+const UTF8MB4_GENERAL_CI: u8 = 45;
+
+/// The same, with each of these collations for the other session's login.
+fn same_beside_logins(collations: &[u8], lacking: u64, scenario: impl Fn(&mut Recorder)) {
     for flavour in ALL_FLAVOURS {
         on_both_engines(|engine| {
-            let house = House::open(engine, flavour, 1);
-            for (mode, capabilities) in MODES {
-                eprintln!("{flavour:?}, {mode}");
-                same_beside_a_rival(house.server, &house.sqluice, capabilities & !lacking, &scenario);
+            let house = match engine {
+                Engine::IoUring => House::of_one_worker(engine, flavour),
+                Engine::Epoll => House::open(engine, flavour, 1),
+            };
+            for ((mode, capabilities), collation) in MODES.into_iter().zip(collations.iter().cycle()) {
+                eprintln!("{flavour:?}, {mode}, beside collation {collation}");
+                same_beside_a_rival(house.server, &house.sqluice, capabilities & !lacking, *collation, &scenario);
             }
         });
     }
@@ -166,23 +177,29 @@ fn mariadbs_pipelined_and_bulk_executions_follow_the_connection() {
     for flavour in [Flavour::MariaDb10, Flavour::MariaDb11] {
         on_both_engines(|engine| {
             let house = House::open(engine, flavour, 1);
-            same_beside_a_rival(house.server, &house.sqluice, MODES[2].1, &|session: &mut Recorder| {
-                session.query("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))").ok();
-                let insert = session.prepare("INSERT INTO t VALUES (?, ?)");
-                for (first, binds) in [(0, true), (10, false), (20, false)] {
+            same_beside_a_rival(
+                house.server,
+                &house.sqluice,
+                MODES[2].1,
+                UTF8MB4_GENERAL_CI,
+                &|session: &mut Recorder| {
+                    session.query("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))").ok();
+                    let insert = session.prepare("INSERT INTO t VALUES (?, ?)");
+                    for (first, binds) in [(0, true), (10, false), (20, false)] {
+                        session.give_way();
+                        let payload = bulk(insert, first, binds);
+                        session.ask(Shape::Results, &payload).ok();
+                    }
+                    let select = session.prepare("SELECT COUNT(*) FROM t WHERE id > ?");
+                    session.execute(select, 0, &[Parameter::Number(5)]).ok();
                     session.give_way();
-                    let payload = bulk(insert, first, binds);
-                    session.ask(Shape::Results, &payload).ok();
-                }
-                let select = session.prepare("SELECT COUNT(*) FROM t WHERE id > ?");
-                session.execute(select, 0, &[Parameter::Number(5)]).ok();
-                session.give_way();
-                // -1 is the statement that was prepared last, whoever has prepared what since.
-                session.execute(u32::MAX, 0, &[Parameter::Number(15)]).ok();
-                session.ask(Shape::Prepare, b"\x16SELEKT").failed();
-                session.give_way();
-                session.execute(u32::MAX, 0, &[Parameter::Number(15)]).failed();
-            });
+                    // -1 is the statement that was prepared last, whoever has prepared what since.
+                    session.execute(u32::MAX, 0, &[Parameter::Number(15)]).ok();
+                    session.ask(Shape::Prepare, b"\x16SELEKT").failed();
+                    session.give_way();
+                    session.execute(u32::MAX, 0, &[Parameter::Number(15)]).failed();
+                },
+            );
         });
     }
 }
@@ -238,10 +255,20 @@ fn an_open_cursor_and_parts_of_parameters_keep_the_connection_until_they_are_gon
     }
 }
 
-/// On MySQL, a reset gives a session the server's own character sets in place of the login's.
+/// Whoever logged in at the connection. On MySQL, a reset gives a session the server's own in place of the login's.
 #[test]
-fn a_session_that_was_reset_gets_a_connection_that_was_reset() {
-    same_on_one_connection(0, |session| {
+fn a_session_has_the_character_sets_of_its_login_or_of_its_reset() {
+    const UTF8MB4_UNICODE_CI: u8 = 224;
+    same_beside_logins(&[UTF8MB4_GENERAL_CI, UTF8MB4_UNICODE_CI], 0, |session| {
+        for set in
+            ["SET @a = 1", "SET time_zone = '+01:00'", "SET NAMES utf8mb4", "SET collation_connection = utf8mb4_bin"]
+        {
+            session.give_way();
+            session.query("SELECT 'text', COLLATION('text')");
+            session.query(set);
+        }
+        session.give_way();
+        session.query("SELECT 'text', COLLATION('text')");
         session.ask(Shape::Single, &[0x1F]);
         let statement = session.prepare("SELECT 'text'");
         for _ in 0..2 {

@@ -89,6 +89,24 @@ fn literals_of_user_variables_go_with_the_session() {
 }
 
 #[test]
+fn a_variable_that_becomes_null_keeps_the_type_of_its_value_before() {
+    let mut journal = journal();
+    journal.assigned(b"SET @a = 5, @b = NULL, @c = 1 + 1", DIALECT);
+    journal.assigned(b"SET @a = null, @b = NULL, @c = NULL", DIALECT);
+    assert_eq!(settings(&journal, &baseline()), "SET @`a`=5, @`a`=NULL, @`b`=NULL");
+    journal.assigned(b"SET @a = NULL", DIALECT);
+    assert_eq!(settings(&journal, &baseline()), "SET @`a`=5, @`a`=NULL, @`b`=NULL");
+    let knows = |journal: &Journal, text: &str| journal.knows_user_variables(text.as_bytes(), DIALECT);
+    assert!(knows(&journal, "SELECT @a, @b"));
+    assert!(!knows(&journal, "SELECT @c"), "of a type that nobody knows");
+    journal.forget_user_variables();
+    journal.assigned(b"SET @d = NULL", DIALECT);
+    assert!(!knows(&journal, "SELECT @d"));
+    journal.assigned(b"SET @a = 6", DIALECT);
+    assert_eq!(settings(&journal, &baseline()), "SET @`a`=6");
+}
+
+#[test]
 fn strings_are_forgotten_when_the_session_reads_texts_in_another_way() {
     let mut journal = journal();
     journal.assigned(b"SET @a = 5, @b = 'text'", DIALECT);

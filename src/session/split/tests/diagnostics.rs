@@ -262,7 +262,7 @@ fn until_home_was_asked_behind_a_reset_texts_are_read_with_care() {
 
 #[test]
 fn rows_found_at_a_replica_and_changed_at_home_may_be_asked_for_at_once() {
-    for text in ["SET @a = 1", "BEGIN"] {
+    for text in ["SET @a = 1", "DO 1", "DO f(1)", "BEGIN"] {
         let mut play = any();
         finds(&mut play);
         play.at_home(text, AUTOCOMMIT, b"");

@@ -300,7 +300,7 @@ fn who_could_leave_at_the_end_leaves_without_an_error() {
 fn a_session_whose_state_nobody_follows_stays_until_the_end() {
     let mut stage = Stage::working();
     stage.tell(Input::Displaced(Displacement::Drained));
-    assert_eq!(stage.session.ties(), ["state that is not followed"]);
+    assert_eq!(stage.session.ties(), ["its user's pools lead to no other server"]);
     stage.show(Side::Client, &query("SELECT 1"));
     assert_eq!(stage.take_server(), query("SELECT 1"));
     stage.show(Side::Server, &result());

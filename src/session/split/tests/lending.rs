@@ -100,6 +100,22 @@ fn what_the_session_has_set_is_put_on_a_connection_of_another() {
 }
 
 #[test]
+fn with_each_loan_mysql_is_told_the_character_sets_of_the_login() {
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    let mut play = Play::of(Script { user: "lent", schema: Some("shop"), ..Script::of(true) });
+    play.parked().expect("nothing keeps the connection of a login");
+    for round in 0..2 {
+        play.send(&text("SET @a = 5"));
+        play.lend(Lender::Other(Some("shop")));
+        play.stage.take_server();
+        play.answered(AUTOCOMMIT, b"");
+        let said = play.said_to_home();
+        assert!(said.iter().any(|text| text.contains("character_set_results=45")), "loan {round}: {said:?}");
+        play.parked().expect("nothing keeps it");
+    }
+}
+
+#[test]
 fn state_that_cannot_be_put_on_keeps_the_connection() {
     for (begin, end) in [
         ("CREATE TEMPORARY TABLE mine (a INT)", "DROP TEMPORARY TABLE mine"),
@@ -251,8 +267,11 @@ fn a_login_may_be_at_a_connection_that_another_session_left() {
     };
     play.serve();
     let said = play.said_to_home();
-    assert!(said[1].contains("character_set_client=45"), "{said:?}");
-    assert_eq!(said[2], "USE shop");
+    assert_eq!(
+        (said[0].as_str(), said[1].as_str()),
+        ("RESET", "USE shop"),
+        "MariaDB's reset leaves its login's: {said:?}"
+    );
     assert_eq!(play.stage.take_client(), packet(2, &ok(AUTOCOMMIT)));
     assert!(play.parked().is_some());
     play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");

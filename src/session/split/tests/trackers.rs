@@ -125,6 +125,7 @@ fn an_empty_block_is_the_servers_own() {
     assert_eq!(at_mysql(&mut play, "COMMIT AND CHAIN", TRANSACTION, b""), no_trackers(TRANSACTION));
     let position = mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23");
     assert_eq!(at_mysql(&mut play, "COMMIT AND CHAIN", TRANSACTION, &position), no_trackers(TRANSACTION));
+    assert_eq!(at_mysql(&mut play, "SET @a = 1; BEGIN", TRANSACTION, b""), no_trackers(TRANSACTION));
     assert_eq!(at_mysql(&mut play, "SET @a = 1", TRANSACTION, &state_change()), plain(TRANSACTION));
     // Into a table that knows no transactions.
     assert_eq!(at_mysql(&mut play, "INSERT INTO t VALUES (1)", TRANSACTION, &position), plain(TRANSACTION));
@@ -132,6 +133,23 @@ fn an_empty_block_is_the_servers_own() {
     let both = [position.clone(), over.clone()].concat();
     assert_eq!(at_mysql(&mut play, "COMMIT", AUTOCOMMIT, &both), with(AUTOCOMMIT, &over));
     assert_eq!(at_mysql(&mut play, "INSERT INTO t VALUES (1)", AUTOCOMMIT, &position), plain(AUTOCOMMIT));
+}
+
+#[test]
+fn an_empty_block_behind_an_error_is_about_a_position_that_the_client_did_not_ask_for() {
+    for (home_tells_gtids, expected) in [("OFF", plain(AUTOCOMMIT)), ("OWN_GTID", no_trackers(AUTOCOMMIT))] {
+        let mut play = Play::of(Script { home_tells_gtids, ..mysql() });
+        assert_eq!(play.goes(&with_attributes("ALTER TABLE missing ADD c INT")), Side::Server);
+        play.reply(Side::Server, &error(1, 1146));
+        play.stage.take_client();
+        // It ends with an OK, but with none that tells anything.
+        assert_eq!(play.goes(&command(0x16, b"SELECT a FROM t")), Side::Server);
+        let answer = play.prepared(7, 0);
+        play.reply(Side::Server, &answer);
+        play.stage.take_client();
+        assert_eq!(at_mysql(&mut play, "SET @a = 1", AUTOCOMMIT, b""), expected, "{home_tells_gtids}");
+        assert_eq!(at_mysql(&mut play, "SET @a = 1", AUTOCOMMIT, b""), no_trackers(AUTOCOMMIT), "that is another");
+    }
 }
 
 #[test]
@@ -255,6 +273,18 @@ fn a_character_set_brings_its_own_collation() {
     assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
     let said = play.said_to_replica();
     assert!(said.contains(&"SET SESSION character_set_connection='latin1'".to_owned()), "{said:?}");
+}
+
+#[test]
+fn the_collation_of_a_set_character_set_is_asked_of_home() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.sets("SET CHARACTER SET latin1", "character_set_connection", "utf8mb4");
+    play.said();
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    let said = play.said();
+    assert!(said.iter().any(|(side, text)| *side == Side::Server && text.starts_with("SELECT @@SESSION.")), "{said:?}");
+    let expected = "connection='utf8mb4', SESSION collation_connection='utf8mb4_general_ci'";
+    assert!(said.iter().any(|(side, text)| *side == Side::Replica && text.contains(expected)), "{said:?}");
 }
 
 #[test]
