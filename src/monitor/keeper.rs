@@ -238,6 +238,13 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         self.ask_again();
         self.note_refusal(&finding);
         self.answer_awaited(Some((finding.server, finding.begun)));
+        if !*self.checked.borrow() {
+            self.note_checked();
+        }
+    }
+
+    /// Whether all were asked: once they were, that changes only by a new configuration.
+    fn note_checked(&self) {
         let all_checked = self.beliefs.all_checked();
         self.checked.send_if_modified(|checked| std::mem::replace(checked, all_checked) != all_checked);
     }

@@ -1,33 +1,32 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::known::{Known, Servers};
 use super::orders::{Moment, Orders, Recalled, Sending, Withdrawal};
-use super::registry::Registered;
 use super::replication::{Line, Pasts};
 use super::standing::{Member, Standing};
 use super::table::Users;
 use super::writer::{self, ServerRole};
 use super::{
-    Belief, CheckResult, ClusterEntry, Condition, Contact, Endpoint, Failure, Fitness, FollowUp, Health, Redirect,
-    Registry, RoutingTable, Seen, ServerEntry, ServerId, Service, Thresholds,
+    CheckResult, ClusterEntry, Contact, Failure, FollowUp, Health, Redirect, Registry, RoutingTable, Seen, ServerEntry,
+    ServerId, Service,
 };
 use super::{galera, group};
-use crate::config::{Cluster, ClusterIndex, Config, Server, ServerAddress, Topology};
+use crate::config::{Cluster, ClusterIndex, Config, Topology};
 use crate::protocol::error_code::ErrorCode;
 
 /// What is believed of each configured server.
 ///
-/// Invariant: `known` is parallel to the servers of `config`, one cluster after the other.
+/// Invariant: `servers` are those of `config`.
 #[derive(Debug)]
 pub struct Beliefs {
     config: Arc<Config>,
     registry: Registry,
     users: Arc<Users>,
-    known: Vec<Known>,
+    servers: Servers,
     /// Parallel to the clusters of `config`: what outlives an answer.
     memories: Vec<Memory>,
     /// Names of the clusters whose primary is being changed: nobody may begin to write there.
@@ -38,22 +37,6 @@ pub struct Beliefs {
     epoch: u64,
     /// Whether the table made last says all that is believed: most checks find nothing new, and a table has every server.
     is_told: bool,
-}
-
-/// One server and what is believed of it.
-#[derive(Debug)]
-struct Known {
-    registered: Registered,
-    cluster: ClusterIndex,
-    name: Arc<str>,
-    address: ServerAddress,
-    thresholds: Thresholds,
-    belief: Belief,
-    contact: Option<Contact>,
-    /// What an operator wants of it.
-    service: Service,
-    /// What follows from all that was heard in its cluster.
-    standing: Standing,
 }
 
 /// What is remembered of a cluster beyond what its servers say now.
@@ -97,12 +80,12 @@ impl Beliefs {
     pub fn new(config: Arc<Config>, now: Instant) -> Beliefs {
         let mut registry = Registry::new();
         let users = Arc::new(Users::new(&config, &mut registry));
-        let known = known(&config, &mut registry, Vec::new(), now);
+        let servers = Servers::new(&config, &mut registry, Servers::default(), now);
         let memories = config.clusters.iter().map(|cluster| Memory::new(cluster.topology)).collect();
         let changing = HashSet::new();
         let redirect = Arc::new(Redirect::configured(&config.instant_failover));
         let mut beliefs =
-            Beliefs { config, registry, users, known, memories, changing, redirect, epoch: 0, is_told: false };
+            Beliefs { config, registry, users, servers, memories, changing, redirect, epoch: 0, is_told: false };
         beliefs.conclude_all();
         beliefs
     }
@@ -110,7 +93,7 @@ impl Beliefs {
     /// Takes another configuration. What is known of a server is kept while its name and address stay the same.
     pub fn apply(&mut self, config: Arc<Config>, now: Instant) {
         self.users = Arc::new(Users::new(&config, &mut self.registry));
-        self.known = known(&config, &mut self.registry, std::mem::take(&mut self.known), now);
+        self.servers = Servers::new(&config, &mut self.registry, std::mem::take(&mut self.servers), now);
         self.registry.forget_unused(&config);
         let old = self.config.clusters.iter().map(|cluster| cluster.name.as_str());
         let mut old: HashMap<&str, Memory> = old.zip(std::mem::take(&mut self.memories)).collect();
@@ -131,12 +114,12 @@ impl Beliefs {
 
     /// Takes in what a check of a server found. A server that is no longer configured is ignored.
     pub fn check(&mut self, server: ServerId, result: &CheckResult, now: Instant) {
-        let Some(cluster) = self.find(server).map(|known| known.cluster) else {
+        let Some(cluster) = self.servers.get(server).map(|known| known.cluster) else {
             return;
         };
         let before = self.said(cluster);
         let sends_elsewhere = self.sends_elsewhere(result);
-        let Some(known) = self.find(server) else {
+        let Some(known) = self.servers.get_mut(server) else {
             return;
         };
         match sends_elsewhere {
@@ -170,11 +153,11 @@ impl Beliefs {
 
     /// Takes in that a server failed a session, and says what to do about it.
     pub fn report(&mut self, server: ServerId, failure: Failure, now: Instant) -> FollowUp {
-        let Some(cluster) = self.find(server).map(|known| known.cluster) else {
+        let Some(cluster) = self.servers.get(server).map(|known| known.cluster) else {
             return FollowUp::Nothing;
         };
         let before = self.said(cluster);
-        let Some(known) = self.find(server) else {
+        let Some(known) = self.servers.get_mut(server) else {
             return FollowUp::Nothing;
         };
         if matches!(failure, Failure::Refused | Failure::Reset) {
@@ -200,7 +183,7 @@ impl Beliefs {
 
     /// Takes in how far a server that answered said it is; nothing, if it did not tell. Makes no new table.
     pub fn see(&mut self, server: ServerId, seen: Option<Seen>) {
-        if let Some(known) = self.find(server) {
+        if let Some(known) = self.servers.get_mut(server) {
             known.registered.progress.note(seen);
         }
     }
@@ -230,7 +213,7 @@ impl Beliefs {
         let clusters = self.config.clusters.iter().zip(&self.memories).enumerate();
         let pasts = clusters.filter_map(|(index, (cluster, memory))| match memory {
             Memory::Line(line) => {
-                Some((cluster.name.clone(), line.past(&members(&self.known, ClusterIndex(index), cluster))?))
+                Some((cluster.name.clone(), line.past(&self.servers.members(ClusterIndex(index), cluster))?))
             }
             Memory::Nothing | Memory::Group(_) | Memory::Galera(_) => None,
         });
@@ -241,7 +224,7 @@ impl Beliefs {
     pub fn recall(&mut self, pasts: &Pasts) {
         for (index, (cluster, memory)) in self.config.clusters.iter().zip(&mut self.memories).enumerate() {
             if let (Memory::Line(line), Some(past)) = (memory, pasts.get(&cluster.name)) {
-                line.recall(&members(&self.known, ClusterIndex(index), cluster), past);
+                line.recall(&self.servers.members(ClusterIndex(index), cluster), past);
             }
         }
         self.is_told = false;
@@ -251,7 +234,7 @@ impl Beliefs {
     /// What operators have ordered, as the next process must know it.
     pub fn orders(&self, now: Moment) -> Orders {
         let mut servers: BTreeMap<String, BTreeMap<String, Withdrawal>> = BTreeMap::new();
-        for known in &self.known {
+        for known in self.servers.iter() {
             if let Some(withdrawal) = Withdrawal::of(known.service, now) {
                 let cluster = self.config.cluster(known.cluster).name.clone();
                 servers.entry(cluster).or_default().insert(known.name.to_string(), withdrawal);
@@ -281,7 +264,7 @@ impl Beliefs {
     fn withdraw_again(&mut self, cluster: &str, name: &str, service: Service) -> Recalled {
         let is_it = |known: &&Known| *known.name == *name && self.config.cluster(known.cluster).name == cluster;
         let full_name = format!("{cluster}/{name}");
-        let Some(id) = self.known.iter().find(is_it).map(|known| known.registered.id) else {
+        let Some(id) = self.servers.iter().find(is_it).map(|known| known.registered.id) else {
             return Recalled::UnknownServer(full_name);
         };
         self.serve(id, service);
@@ -290,7 +273,7 @@ impl Beliefs {
 
     /// Takes a server into use, or out of it. A server that is no longer configured is ignored.
     pub fn serve(&mut self, server: ServerId, service: Service) {
-        let Some(known) = self.find(server) else {
+        let Some(known) = self.servers.get_mut(server) else {
             return;
         };
         known.service = service;
@@ -302,8 +285,8 @@ impl Beliefs {
     /// Takes those servers out of use whose time for draining is over; gives the names of those.
     pub fn retire(&mut self, now: Instant) -> Vec<Arc<str>> {
         let is_over = |known: &&Known| known.service.ends().is_some_and(|until| until <= now);
-        let over = self.known.iter().filter(is_over);
-        let over: Vec<_> = over.map(|known| (known.registered.id, Arc::clone(&known.name))).collect();
+        let over = self.servers.iter().filter(is_over);
+        let over: Vec<_> = over.map(|known| (known.id(), Arc::clone(&known.name))).collect();
         let retire = |(id, name)| {
             self.serve(id, Service::OutOfUse { since: now });
             name
@@ -313,7 +296,7 @@ impl Beliefs {
 
     /// When [`Beliefs::retire`] has something to do next.
     pub fn next_retirement(&self) -> Option<Instant> {
-        self.known.iter().filter_map(|known| known.service.ends()).min()
+        self.servers.iter().filter_map(|known| known.service.ends()).min()
     }
 
     /// Clients are sent elsewhere from now on, or not any more.
@@ -324,12 +307,12 @@ impl Beliefs {
 
     /// The ids of all servers, in the order of the table.
     pub fn ids(&self) -> impl Iterator<Item = ServerId> + '_ {
-        self.known.iter().map(|known| known.registered.id)
+        self.servers.iter().map(Known::id)
     }
 
     /// Whether every server has been asked at least once, whatever came of it.
     pub fn all_checked(&self) -> bool {
-        self.known.iter().all(|known| known.belief.is_checked())
+        self.servers.iter().all(|known| known.belief.is_checked())
     }
 
     /// The table that follows from what is believed now.
@@ -354,22 +337,17 @@ impl Beliefs {
         Some(next)
     }
 
-    fn find(&mut self, server: ServerId) -> Option<&mut Known> {
-        self.known.iter_mut().find(|known| known.registered.id == server)
-    }
-
     /// What a table says of a cluster because of what was heard in it.
     fn said(&self, cluster: ClusterIndex) -> (Vec<(Health, Option<Contact>)>, ClusterEntry) {
-        let members = self.known.iter().filter(|known| known.cluster == cluster);
+        let members = self.servers.of(cluster).iter();
         (members.map(|known| (known.health(), known.contact.clone())).collect(), self.memories[cluster.0].entry())
     }
 
     /// Takes in an answer together with what it means to the rest of its cluster.
     fn hear(&mut self, cluster: ClusterIndex, id: ServerId) {
         let settings = self.config.cluster(cluster);
-        let seen = self.known.iter().find(|known| known.registered.id == id);
-        let seen = seen.and_then(|known| known.registered.progress.last());
-        let members = members(&self.known, cluster, settings);
+        let seen = self.servers.get(id).and_then(|known| known.registered.progress.last());
+        let members = self.servers.members(cluster, settings);
         let lag = match &mut self.memories[cluster.0] {
             Memory::Nothing | Memory::Galera(_) => return,
             Memory::Line(line) => {
@@ -382,7 +360,7 @@ impl Beliefs {
                 group.lag(id)
             }
         };
-        if let Some(known) = self.known.iter().find(|known| known.registered.id == id) {
+        if let Some(known) = self.servers.get(id) {
             known.registered.progress.note_lag(lag);
         }
     }
@@ -394,7 +372,7 @@ impl Beliefs {
     /// Draws the conclusions from all that was heard in a cluster, in the order in which it was.
     fn conclude(&mut self, cluster: ClusterIndex) {
         let settings = self.config.cluster(cluster);
-        let members = members(&self.known, cluster, settings);
+        let members = self.servers.members(cluster, settings);
         let standings = match &mut self.memories[cluster.0] {
             Memory::Line(line) => line.judge(settings, &members),
             Memory::Group(group) => group.judge(settings, &members),
@@ -404,13 +382,13 @@ impl Beliefs {
                 members.iter().map(|member| Standing::new(role(member))).collect()
             }
         };
-        let known = self.known.iter_mut().filter(|known| known.cluster == cluster);
+        let known = self.servers.of_mut(cluster).iter_mut();
         known.zip(standings).for_each(|(known, standing)| known.standing = standing);
     }
 
     fn entries(&self) -> Vec<ServerEntry> {
         let servers = self.config.clusters.iter().flat_map(|cluster| &cluster.servers);
-        let entries = self.known.iter().zip(servers).map(|(known, server)| known.entry(server));
+        let entries = self.servers.iter().zip(servers).map(|(known, server)| known.entry(server));
         entries.map(|entry| self.yielding(entry)).collect()
     }
 
@@ -426,118 +404,6 @@ impl Beliefs {
     }
 }
 
-/// The servers of a cluster, in the order of the configuration.
-fn members<'a>(known: &'a [Known], cluster: ClusterIndex, settings: &'a Cluster) -> Vec<Member<'a>> {
-    let known = known.iter().filter(|known| known.cluster == cluster);
-    let member = |(known, server): (&'a Known, &'a Server)| Member {
-        id: known.registered.id,
-        server,
-        belief: &known.belief,
-        service: known.service,
-    };
-    known.zip(&settings.servers).map(member).collect()
-}
-
-impl Known {
-    fn new(cluster: ClusterIndex, settings: &Cluster, server: &Server, registry: &mut Registry, now: Instant) -> Known {
-        Known {
-            registered: registry.server(&settings.name, &server.name),
-            cluster,
-            name: Arc::from(server.name.as_str()),
-            address: server.address.clone(),
-            thresholds: Thresholds {
-                fall: settings.fall,
-                rise: settings.rise,
-                // The last check is cut short at twice its time, give or take what hearing of it takes.
-                silence: settings.check_timeout * 2 - settings.check_timeout / 8,
-            },
-            belief: Belief::new(now),
-            contact: None,
-            service: Service::InUse,
-            standing: Standing::new(ServerRole::Unknown),
-        }
-    }
-
-    /// This server as the configuration has it now, and what was believed of it as far as it is still the same one.
-    fn remember(self, old: Option<Known>) -> Known {
-        match old {
-            Some(old) if old.address == self.address => {
-                Known { belief: old.belief, contact: old.contact, service: old.service, ..self }
-            }
-            Some(Known { service, .. }) => {
-                self.registered.progress.note(None);
-                Known { service, ..self }
-            }
-            None => {
-                self.registered.progress.note(None);
-                self
-            }
-        }
-    }
-
-    fn entry(&self, server: &Server) -> ServerEntry {
-        ServerEntry {
-            id: self.registered.id,
-            name: Arc::clone(&self.name),
-            cluster: self.cluster,
-            endpoint: self
-                .contact
-                .as_ref()
-                .map(|contact| contact.endpoint.clone())
-                .or_else(|| literal_endpoint(&self.address)),
-            weight: server.weight,
-            max_connections: server.max_connections,
-            service: self.service,
-            health: self.health(),
-            greeting: self.contact.as_ref().map(|contact| Arc::clone(&contact.greeting)),
-            load: Arc::clone(&self.registered.load),
-            progress: Arc::clone(&self.registered.progress),
-        }
-    }
-
-    fn health(&self) -> Health {
-        let condition = self.belief.condition();
-        let Standing { role, fitness, note } = &self.standing;
-        let reason = match (condition, note) {
-            (Condition::Up, Some(note)) => Arc::clone(note),
-            (Condition::Up, None) | (Condition::Unknown | Condition::Down, _) => Arc::clone(self.belief.reason()),
-        };
-        let health = Health { condition, role: *role, fitness: *fitness, reason, since: self.belief.since() };
-        if self.belief.is_leaving() { leaving(health) } else { health }
-    }
-}
-
-/// A server that sends its clients elsewhere gets some only where nobody else is left.
-fn leaving(health: Health) -> Health {
-    let reason = Arc::from("leaving: it sends its clients elsewhere");
-    Health { fitness: health.fitness.min(Fitness::LastResort), reason, ..health }
-}
-
-/// The servers of `config`, with what `old` knew of them.
-fn known(config: &Config, registry: &mut Registry, old: Vec<Known>, now: Instant) -> Vec<Known> {
-    let mut old: HashMap<ServerId, Known> = old.into_iter().map(|known| (known.registered.id, known)).collect();
-    let mut known = Vec::new();
-    for (index, cluster) in config.clusters.iter().enumerate() {
-        for server in &cluster.servers {
-            let new = Known::new(ClusterIndex(index), cluster, server, registry, now);
-            let same = old.remove(&new.registered.id);
-            known.push(new.remember(same));
-        }
-    }
-    known
-}
-
-/// The endpoint of an address that needs no look-up.
-fn literal_endpoint(address: &ServerAddress) -> Option<Endpoint> {
-    match address {
-        ServerAddress::Tcp { host, port } => {
-            let address: IpAddr = host.parse().ok()?;
-            Some(Endpoint::Tcp(SocketAddr::new(address, *port)))
-        }
-        ServerAddress::Unix(path) => Some(Endpoint::Unix(path.clone())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -546,7 +412,7 @@ mod tests {
     use crate::protocol::gtid::GtidPosition;
     use crate::topology::greeting::captured::mysql_9_7;
     use crate::topology::testing::{answers, config, config_with, introduces, table};
-    use crate::topology::{View, Writable};
+    use crate::topology::{Condition, Fitness, View, Writable};
 
     const DB1: &str = "name = \"db1\"\naddress = \"10.0.0.1:3306\"";
     const DB2: &str = "name = \"db2\"\naddress = \"db2.example.com:3306\"";

@@ -12,6 +12,7 @@ pub mod galera;
 mod greeting;
 pub mod group;
 mod health;
+mod known;
 mod load;
 mod offer;
 mod orders;

@@ -128,6 +128,29 @@ address = "10.0.0.2:3306""#,
     }
 
     #[test]
+    fn a_question_for_read_only_that_is_not_answered_in_time_makes_no_replica_of_the_primary() {
+        let now = std::time::Instant::now();
+        let mut beliefs = crate::topology::Beliefs::new(config(&AUTO), now);
+        let ids: Vec<_> = beliefs.ids().collect();
+        let check_readers = |table: &RoutingTable, readers: &[usize]| {
+            let read = table.config.pool_by_name("read").unwrap();
+            let members: Vec<usize> = table.pool(read).members.iter().map(|member| member.0).collect();
+            assert_eq!(members, readers);
+        };
+        beliefs.check(ids[0], &answers(Writable::Yes), now);
+        beliefs.check(ids[1], &answers(Writable::No), now);
+        beliefs.check(ids[0], &CheckResult::TimedOut, now);
+        let after_one = beliefs.table();
+        check(&after_one, [ServerRole::Primary, ServerRole::Replica], &[0]);
+        check_readers(&after_one, &[1]);
+        // Silent for too long, it is unknown, and used for nothing: it was not seen to be a replica.
+        beliefs.check(ids[0], &CheckResult::TimedOut, now);
+        let after_two = beliefs.table();
+        check(&after_two, [ServerRole::Unknown, ServerRole::Replica], &[]);
+        check_readers(&after_two, &[1]);
+    }
+
+    #[test]
     fn nobody_writes_before_all_were_asked() {
         let now = std::time::Instant::now();
         let mut beliefs = crate::topology::Beliefs::new(config(&AUTO), now);

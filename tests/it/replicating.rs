@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::checker::Load;
-use crate::harness::{Cutter, Engine, Flavour, Group, Server, Sqluice, Start, Trio, eventually};
+use crate::harness::{Cutter, Disk, Engine, Flavour, Group, Server, Sqluice, Start, Trio, eventually};
 use crate::maintenance::{drain, service};
 
 /// A check that takes too long would count as silence; here it may take as long as anything may.
@@ -182,6 +182,36 @@ fn replicas_are_read_from_only_while_they_follow_closely() {
         set_writable(sound, false);
         shown.await_alarm("db3 has transactions that the primary does not have");
     }
+}
+
+/// While the thread that receives waits for room on a full disk, whoever asks MariaDB for the state of replication waits, too.
+#[test]
+fn a_replica_that_hangs_when_it_is_asked_for_its_replication_is_measured_by_its_position() {
+    let disk = Disk::start(2);
+    let primary = Server::start(Flavour::MariaDb10, &[]);
+    let crowded = Server::start(Flavour::MariaDb10, &[&format!("--relay-log={}", disk.path("relay"))]);
+    crowded.follow(&primary);
+    let servers = [primary, crowded];
+    let short = config("replication", &servers).replace("\"60s\"", "\"1s\"");
+    let sqluice = Start::new(Engine::Epoll, short).run_with_servers_up(2);
+    let [primary, crowded] = &servers;
+    let shown = Shown(&sqluice);
+    shown.await_fit(1);
+
+    primary.root(
+        "CREATE TABLE test.large (content LONGBLOB); SET SESSION binlog_format = ROW; \
+         INSERT INTO test.large VALUES (REPEAT('x', 3000000))",
+    );
+    let waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SHOW ALL SLAVES STATUS%'";
+    eventually("the question hangs", || (crowded.root(waiting).trim() != "0").then_some(()));
+    shown.await_unfit(1, "further behind its primary than max_replica_lag (1.0 s)");
+    assert_eq!((shown.field(1, "state"), shown.field(1, "role")), ("up".to_owned(), "replica".to_owned()));
+    // Nobody else waits for it.
+    set_writable(primary, false);
+    shown.await_field(0, "role", "replica");
+    set_writable(primary, true);
+    shown.await_field(0, "role", "primary");
+    assert_eq!(sqluice.app().value("SELECT @@port"), primary.address.port().to_string());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row, Value};
+use mysql_async::{Column, Conn, Row, Value};
 use tokio::time::timeout_at;
 
 use super::role::{self, Role};
@@ -24,8 +24,27 @@ use crate::topology::{CheckResult, View};
 pub(in crate::monitor) struct Replication {
     role: Role,
     version: ServerVersion,
+    /// Known from the first row on: over one connection they are the same in each answer, and there are sixty of them.
+    columns: Option<Box<Columns>>,
     /// Why the status is not asked for on this connection any more.
     denied: Option<Denied>,
+}
+
+/// Where those columns of the status stand that are read; each family has its own words for most, and not all of them.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    channel: Option<usize>,
+    host: Option<usize>,
+    port: Option<usize>,
+    server_id: Option<usize>,
+    uuid: Option<usize>,
+    receiving: Option<usize>,
+    applying: Option<usize>,
+    behind: Option<usize>,
+    delay: Option<usize>,
+    received: Option<usize>,
+    errors: [Option<usize>; 2],
+    heartbeat: Option<usize>,
 }
 
 /// The server refused to show its status.
@@ -47,7 +66,7 @@ struct Answer {
 
 impl Replication {
     pub(super) fn new(version: ServerVersion) -> Replication {
-        Replication { role: Role::new(version), version, denied: None }
+        Replication { role: Role::new(version), version, columns: None, denied: None }
     }
 
     /// Whether a new connection may be allowed more than this one: privileges count from the login on.
@@ -105,13 +124,19 @@ impl Replication {
             Ok(())
         });
         let (sources, is_cut_short) = match outcome.await {
-            Ok(Ok(())) => (Sources::Told(rows.iter().filter_map(channel).collect()), false),
+            Ok(Ok(())) => (Sources::Told(self.channels(&rows)), false),
             Ok(Err(mysql_async::Error::Server(error))) if !values.is_empty() => (self.note_denial(&error), false),
             Ok(Err(error)) => return Err(error),
             Err(_) if values.is_empty() => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
             Err(_) => (Sources::Silent, true),
         };
         Ok(Answer { values, sources, is_cut_short })
+    }
+
+    fn channels(&mut self, rows: &[Row]) -> Vec<Channel> {
+        let Some(first) = rows.first() else { return Vec::new() };
+        let columns = self.columns.get_or_insert_with(|| Box::new(Columns::of(first.columns_ref())));
+        rows.iter().filter_map(|row| channel(row, columns, self.version.family)).collect()
     }
 
     fn note_denial(&mut self, error: &mysql_async::ServerError) -> Sources {
@@ -123,7 +148,7 @@ impl Replication {
     fn identity(values: &[Value]) -> Option<Identity> {
         let [server_id, uuid] = role::identity(values)?;
         let server_id = u32::try_from(number(server_id)?).ok()?;
-        Some(Identity { server_id, uuid: text(uuid).map(String::into_boxed_str) })
+        Some(Identity { server_id, uuid: role::text(uuid).map(|uuid| String::from_utf8_lossy(uuid).into()) })
     }
 }
 
@@ -136,32 +161,51 @@ fn status_question(version: ServerVersion) -> &'static str {
     }
 }
 
+impl Columns {
+    fn of(columns: &[Column]) -> Columns {
+        let place = |names: &[&str]| columns.iter().position(|column| names.contains(&&*column.name_str()));
+        Columns {
+            channel: place(&["Channel_Name", "Connection_name"]),
+            host: place(&["Source_Host", "Master_Host"]),
+            port: place(&["Source_Port", "Master_Port"]),
+            server_id: place(&["Source_Server_Id", "Master_Server_Id"]),
+            uuid: place(&["Source_UUID", "Master_UUID"]),
+            receiving: place(&["Replica_IO_Running", "Slave_IO_Running"]),
+            applying: place(&["Replica_SQL_Running", "Slave_SQL_Running"]),
+            behind: place(&["Seconds_Behind_Source", "Seconds_Behind_Master"]),
+            delay: place(&["SQL_Delay"]),
+            received: place(&["Retrieved_Gtid_Set", "Gtid_IO_Pos"]),
+            errors: [place(&["Last_IO_Error"]), place(&["Last_SQL_Error"])],
+            heartbeat: place(&["Slave_heartbeat_period"]),
+        }
+    }
+}
+
 /// One row of the status; none for the channels by which the members of a group talk.
-fn channel(row: &Row) -> Option<Channel> {
-    let value = |names: [&str; 2]| names.iter().find_map(|name| row.get_opt::<Value, _>(*name)?.ok());
-    let words = |names: [&str; 2]| value(names).as_ref().and_then(text).unwrap_or_default();
-    let count = |names: [&str; 2]| value(names).as_ref().and_then(number);
-    if words(["Channel_Name", "Connection_name"]).starts_with("group_replication_") {
+fn channel(row: &Row, columns: &Columns, family: Family) -> Option<Channel> {
+    let value = |place: Option<usize>| place.and_then(|place| row.as_ref(place));
+    let words = |place| value(place).and_then(role::text).map(String::from_utf8_lossy).unwrap_or_default();
+    let count = |place| value(place).and_then(number);
+    if words(columns.channel).starts_with("group_replication_") {
         return None;
     }
-    let seconds = |names: [&str; 2]| count(names).map(Duration::from_secs);
-    let received = words(["Retrieved_Gtid_Set", "Gtid_IO_Pos"]);
-    let parse = match row.columns_ref().iter().any(|column| column.name_ref() == b"Gtid_IO_Pos") {
-        true => GtidPosition::parse_mariadb,
-        false => GtidPosition::parse_mysql,
+    let seconds = |place| count(place).map(Duration::from_secs);
+    let parse = match family {
+        Family::MariaDb => GtidPosition::parse_mariadb,
+        Family::MySql => GtidPosition::parse_mysql,
     };
-    let errors = [words(["Last_IO_Error", "Last_IO_Error"]), words(["Last_SQL_Error", "Last_SQL_Error"])];
+    let error = columns.errors.into_iter().map(words).find(|error| !error.is_empty()).unwrap_or_default();
     Some(Channel {
-        host: words(["Source_Host", "Master_Host"]),
-        port: count(["Source_Port", "Master_Port"]).and_then(|port| u16::try_from(port).ok()).unwrap_or_default(),
-        source: source(count(["Source_Server_Id", "Master_Server_Id"]), words(["Source_UUID", "Master_UUID"])),
-        receiving: receiving(&words(["Replica_IO_Running", "Slave_IO_Running"])),
-        applying: words(["Replica_SQL_Running", "Slave_SQL_Running"]) == "Yes",
-        behind: seconds(["Seconds_Behind_Source", "Seconds_Behind_Master"]),
-        delay: seconds(["SQL_Delay", "SQL_Delay"]).unwrap_or_default(),
-        received: parse(received.as_bytes()).ok(),
-        error: legible(errors.iter().find(|error| !error.is_empty()).cloned().unwrap_or_default().as_bytes()),
-        heartbeat: heartbeat(&words(["Slave_heartbeat_period", "Slave_heartbeat_period"])),
+        host: words(columns.host).into_owned(),
+        port: count(columns.port).and_then(|port| u16::try_from(port).ok()).unwrap_or_default(),
+        source: source(count(columns.server_id), words(columns.uuid).into_owned()),
+        receiving: receiving(&words(columns.receiving)),
+        applying: words(columns.applying) == "Yes",
+        behind: seconds(columns.behind),
+        delay: seconds(columns.delay).unwrap_or_default(),
+        received: parse(words(columns.received).as_bytes()).ok(),
+        error: legible(error.as_bytes()),
+        heartbeat: heartbeat(&words(columns.heartbeat)),
     })
 }
 
@@ -182,13 +226,6 @@ fn receiving(word: &str) -> Receiving {
         // "Preparing" is MariaDB's word for the moment before.
         "Connecting" | "Preparing" => Receiving::Connecting,
         _ => Receiving::Stopped,
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        _ => None,
     }
 }
 
