@@ -225,6 +225,8 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
     }
 
     fn take_finding(&mut self, mut finding: Finding) {
+        // A reload may be the last change for days, and what it took away is not to stay in memory so long.
+        self.publication.free_unused();
         let is_current = self.watched.get(&finding.server).is_some_and(|watched| watched.task == finding.task);
         if !is_current {
             return;

@@ -30,8 +30,13 @@ impl Publication {
 
     /// Puts another one in its place, and frees those that nobody uses any more.
     pub fn publish(&mut self, next: RoutingTable) {
-        self.retired.retain(|table| Arc::strong_count(table) > 1);
+        self.free_unused();
         self.retired.push(self.shared.swap(Arc::new(next)));
+    }
+
+    /// Frees the tables that nobody uses any more; with the last of a configuration go the passwords of users whom it alone has.
+    pub fn free_unused(&mut self) {
+        self.retired.retain(|table| Arc::strong_count(table) > 1);
     }
 }
 
@@ -56,5 +61,19 @@ mod tests {
         publication.publish(beliefs.table());
         assert!(first.upgrade().is_none(), "nobody has it");
         assert_eq!(publication.retired.len(), 1, "the one before this");
+    }
+
+    #[test]
+    fn the_last_retired_table_need_not_wait_for_the_next() {
+        let mut beliefs = Beliefs::new(config(&["name = \"db1\"\naddress = \"10.0.0.1:3306\""]), Instant::now());
+        let mut publication = Publication::new(Arc::new(ArcSwap::from_pointee(beliefs.table())));
+        let worker = publication.current();
+        publication.publish(beliefs.table());
+        publication.free_unused();
+        let first = Arc::downgrade(&worker);
+        drop(worker);
+        assert!(first.upgrade().is_some(), "it was in use");
+        publication.free_unused();
+        assert!(first.upgrade().is_none(), "nobody has it");
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{File, read_to_string};
 use std::os::unix::fs::FileExt;
 
 use super::*;
-use crate::harness::{Flavour, Process, Server, Start, client_cli, cluster, on_both_engines, user};
+use crate::harness::{Flavour, Process, Server, Start, client_cli, cluster, eventually, on_both_engines, user};
 
 /// Known to sqluice by its hash alone: nothing but a client ever says it.
 const TYPED: &str = "typed-by-its-user-7391";
@@ -69,6 +69,20 @@ fn nothing_is_left_of_the_passwords_of_clients_that_have_gone() {
         assert_eq!((found_in_memory(process, TYPED), found_in_memory(process, GUESSED)), (0, 0));
         let log = sqluice.log();
         assert!([TYPED, GUESSED, KEPT].iter().all(|password| !log.contains(password)), "{log}");
+    });
+}
+
+#[test]
+fn a_password_of_the_configuration_is_kept_once_and_goes_with_its_user() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let without = cluster(server) + &user("app", "app");
+        let sqluice = Start::new(engine, without.clone() + &user("kept", KEPT)).run_with_servers_up(1);
+        let process = sqluice.process();
+        assert_eq!(found_in_memory(process, KEPT), 1, "nothing is left of what the file was read with");
+        sqluice.write_config(&without);
+        sqluice.command(&["reload"]).expect_success("reload");
+        eventually("nobody has it any more", || (found_in_memory(process, KEPT) == 0).then_some(()));
     });
 }
 
