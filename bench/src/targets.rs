@@ -161,7 +161,7 @@ pub(crate) const RECORD_LOADS: [(Case, usize); 11] = [
 /// Its rounds and windows: many short ones, as a machine is slow for seconds at a time, and more of them where a promise
 /// hangs on it. On two CPUs it takes a quarter of an hour.
 pub(crate) const RECORD_ROUNDS: usize = 3;
-const COMPARISON_ROUNDS: usize = 15;
+const COMPARISON_ROUNDS: usize = 21;
 pub(crate) const RECORD_SECONDS: f64 = 0.4;
 
 pub(crate) const TARGETS: [Target; 29] = [
