@@ -506,7 +506,8 @@ static CLUSTER: Section = Section {
             reload: Reload::NewSessions,
             doc: "Encryption towards the servers. `\"preferred\"`: if a server offers it. `\"required\"`: always, whoever answers. \
                   `\"verify-ca\"`: and its certificate is of an authority in `tls_ca`. `\"verify-full\"`: and for the host of \
-                  its `address`. Over a UNIX socket never. The health checks and promotions do not use it yet.",
+                  its `address`. Over a UNIX socket never. It holds for sessions, health \
+                  checks, promotions and the reading of accounts.",
         },
         server_tls(
             "tls_ca",
