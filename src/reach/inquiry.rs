@@ -128,3 +128,115 @@ const HEARD_BYTES_KEPT: usize = 64 << 10;
 
 /// Room for each receive.
 const RECEIVED_BYTES_MIN: usize = 2 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::protocol::capability::Capabilities;
+    use crate::protocol::status::StatusFlags;
+    use crate::protocol::text_answer::Outcome;
+    use crate::protocol::text_result::TextResult;
+
+    const CAPABILITIES: Capabilities = Capabilities::DEPRECATE_EOF;
+
+    /// An inquiry, and the server's end of its connection.
+    fn inquiry() -> (Inquiry, DuplexStream) {
+        let (ours, theirs) = duplex(1 << 20);
+        let framing = Framing::of(CAPABILITIES);
+        (Inquiry { stream: Box::new(ours), framing, question: Vec::new(), heard: Vec::new() }, theirs)
+    }
+
+    /// One row of one value.
+    fn answer(value: &str, sequence: u8, status: StatusFlags) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut result = TextResult::begin(&mut out, sequence, CAPABILITIES, status, &["value"]);
+        result.row(&[Some(value.as_bytes())]);
+        result.finish();
+        out
+    }
+
+    /// Reads a question, of which the length is known, and says something.
+    async fn reply(server: &mut DuplexStream, question: &str, bytes: &[u8]) {
+        let mut asked = vec![0; HEADER_LENGTH + 1 + question.len()];
+        server.read_exact(&mut asked).await.expect("a question");
+        assert_eq!(&asked[HEADER_LENGTH + 1..], question.as_bytes());
+        server.write_all(bytes).await.expect("somebody listens");
+    }
+
+    fn first(outcomes: &mut Outcomes<'_>) -> Option<String> {
+        let Outcome::Rows(rows) = outcomes.next()? else { return None };
+        let value = rows.values().next()?[0]?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    async fn check_failure(says: &[u8], expected: CheckResult) {
+        let (mut inquiry, mut server) = inquiry();
+        let (told, ()) = tokio::join!(inquiry.ask("SELECT 1", soon()), async {
+            reply(&mut server, "SELECT 1", says).await;
+            drop(server);
+        });
+        assert_eq!(told.map(drop), Err(expected));
+    }
+
+    #[tokio::test]
+    async fn one_question_after_the_other_is_answered_and_the_end_is_told() {
+        let (mut inquiry, mut server) = inquiry();
+        for value in ["1", &"long".repeat(10_000), "3"] {
+            let bytes = answer(value, 1, StatusFlags::AUTOCOMMIT);
+            let (told, ()) = tokio::join!(inquiry.ask("SELECT 1", soon()), reply(&mut server, "SELECT 1", &bytes));
+            assert_eq!(first(&mut told.expect("an answer")).as_deref(), Some(value));
+        }
+        drop(inquiry);
+        let mut quit = Vec::new();
+        server.read_to_end(&mut quit).await.expect("the end");
+        assert_eq!(quit, [1, 0, 0, 0, 1]);
+    }
+
+    #[tokio::test]
+    async fn what_came_in_time_counts() {
+        let (mut inquiry, mut server) = inquiry();
+        let started = answer("1", 1, StatusFlags::AUTOCOMMIT | StatusFlags::MORE_RESULTS);
+        server.write_all(&started).await.expect("there is room");
+        let told = inquiry.ask("SELECT 1; SHOW", Instant::now()).await;
+        assert_eq!(told.map(drop), Err(CheckResult::TimedOut));
+        let mut heard = inquiry.heard();
+        assert_eq!((first(&mut heard).as_deref(), first(&mut heard)), (Some("1"), None));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_ends_it() {
+        check_failure(b"", CheckResult::Reset).await;
+        // MySQL 9.7, to whoever idled longer than `wait_timeout`.
+        check_failure(b"\x0D\0\0\0\xFF\xBF\x0F#HY000idle", CheckResult::Reset).await;
+        check_failure(b"\x05\0\0\x01\xFB/etc", CheckResult::Malformed("it asks for a file".to_owned())).await;
+        let unexpected = CheckResult::Malformed("malformed packet: column count".to_owned());
+        check_failure(b"\x03\0\0\x01\xFD\xFF\xFF", unexpected).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_not_waited_for() {
+        let (mut inquiry, mut server) = inquiry();
+        const ROW: &[u8] = b"\x01\0\0\x04\0";
+        const END_LENGTH: usize = 11;
+        let endless = async {
+            let whole = answer("1", 1, StatusFlags::AUTOCOMMIT);
+            server.write_all(&whole[..whole.len() - END_LENGTH]).await.expect("somebody listens");
+            while server.write_all(&ROW.repeat(1000)).await.is_ok() {}
+        };
+        let told = async {
+            let told = inquiry.ask("SELECT 1", soon()).await.map(drop);
+            drop(inquiry);
+            told
+        };
+        let (told, ()) = tokio::join!(told, endless);
+        assert_eq!(told, Err(CheckResult::Malformed("an answer of more than 4194304 bytes".to_owned())));
+    }
+}

@@ -24,9 +24,7 @@ impl Group {
     pub(super) async fn ask(&mut self, inquiry: &mut Inquiry, deadline: Instant) -> Result<Told, CheckResult> {
         let asked = Instant::now();
         let answer = match ask_for_row(inquiry, self.role.question(), deadline).await {
-            Err(failure) if self.role.forgoes(&failure) => {
-                ask_for_row(inquiry, self.role.question(), deadline).await
-            }
+            Err(failure) if self.role.forgoes(&failure) => ask_for_row(inquiry, self.role.question(), deadline).await,
             answer => answer,
         };
         let values = answer?;
