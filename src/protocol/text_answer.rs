@@ -60,9 +60,9 @@ impl<'a> Outcomes<'a> {
         loop {
             let length = rows.len() - self.rest.len();
             let packet = next_packet(&mut self.rest)?;
-            match packet.first()? {
-                &EOF_HEADER => return Some(Outcome::Rows(Rows { definitions, rows: &rows[..length] })),
-                &ERR_HEADER => return refused(packet),
+            match *packet.first()? {
+                EOF_HEADER => return Some(Outcome::Rows(Rows { definitions, rows: &rows[..length] })),
+                ERR_HEADER => return refused(packet),
                 _ => {}
             }
         }
@@ -82,9 +82,9 @@ impl<'a> Iterator for Outcomes<'a> {
 
     fn next(&mut self) -> Option<Outcome<'a>> {
         let first = next_packet(&mut self.rest)?;
-        match first.first()? {
-            &OK_HEADER => Some(Outcome::Done),
-            &ERR_HEADER => refused(first),
+        match *first.first()? {
+            OK_HEADER => Some(Outcome::Done),
+            ERR_HEADER => refused(first),
             _ => self.rows_behind(first),
         }
     }
