@@ -27,7 +27,7 @@ impl fmt::Display for Health {
         match self.condition {
             Condition::Up => match self.fitness {
                 Fitness::Fit => write!(out, "{}, {}", self.condition, self.role),
-                Fitness::LastResort | Fitness::Unfit => {
+                Fitness::LastResort | Fitness::Leaving | Fitness::Unfit => {
                     write!(out, "{}, {}, {}", self.condition, self.role, self.fitness)
                 }
             },
@@ -62,6 +62,9 @@ impl fmt::Display for Condition {
 pub enum Fitness {
     /// It would only do harm: its data are old, or it does not let itself be used. Never a member of a pool.
     Unfit,
+    /// Its own operator has told it that it is to be left: never a member of a pool, and who is there goes on elsewhere
+    /// where nothing is lost with that.
+    Leaving,
     /// A member of its pools only where nobody is fit.
     LastResort,
     /// Nothing speaks against it.
@@ -72,6 +75,7 @@ impl fmt::Display for Fitness {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Fitness::Unfit => "unfit",
+            Fitness::Leaving => "leaving",
             Fitness::LastResort => "last resort",
             Fitness::Fit => "fit",
         })
