@@ -87,6 +87,7 @@ const COMPLETE: &str = r#"
 [process]
 workers = 2
 pin_workers = false
+busy_poll = false
 io = "epoll"
 max_sessions = 1_000
 shutdown_timeout = "1m"

@@ -9,6 +9,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
     let process = Process {
         workers: 4,
         pin_workers: true,
+        busy_poll: true,
         io: IoEngine::Auto,
         max_sessions: 10_000,
         shutdown_timeout: seconds(30),
