@@ -55,17 +55,17 @@ pub(super) enum Maintenance {
     /// The node is being shut down: its own doing.
     Shutdown,
     /// An operator wants to work on it.
-    Maintenance,
+    ForWork,
 }
 
 impl Maintenance {
-    const ALL: [Maintenance; 3] = [Maintenance::Disabled, Maintenance::Shutdown, Maintenance::Maintenance];
+    const ALL: [Maintenance; 3] = [Maintenance::Disabled, Maintenance::Shutdown, Maintenance::ForWork];
 
     fn word(self) -> &'static str {
         match self {
             Maintenance::Disabled => "DISABLED",
             Maintenance::Shutdown => "SHUTDOWN",
-            Maintenance::Maintenance => "MAINTENANCE",
+            Maintenance::ForWork => "MAINTENANCE",
         }
     }
 

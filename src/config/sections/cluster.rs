@@ -133,7 +133,8 @@ pub(super) static CLUSTER: Section = Section {
             reload: Reload::AtOnce,
             doc: "Where a session goes that a server sends elsewhere when it logs in. `\"configured\"`: to another server of \
                   the cluster. `\"any\"`: also to an address that is not in this file, with the same proof of its password, and \
-                  with `tls` as for the server that sent it, for the name it was sent to. So whoever can answer in the place of \
+                  with `tls` as for the server that sent it, for the name it was sent to (of several addresses of that, the first of IPv4 is \
+                  the one). So whoever can answer in the place of \
                   a server chooses who gets the logins: have `\"verify-full\"` with it. Sessions there are not split, share \
                   no connections, and do not move.",
         },

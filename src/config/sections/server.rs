@@ -22,7 +22,8 @@ pub(super) static SERVER: Section = Section {
             form: Form::ServerAddress,
             absent: Absent::Refused,
             reload: Reload::AtOnce,
-            doc: "Unique in its cluster.",
+            doc: "Unique in its cluster. A name is looked up again with each new connection of the health checks. Of several addresses \
+                  the first that answers is used, by sessions as well.",
         },
         Setting {
             name: "weight",
