@@ -304,6 +304,10 @@ fn what_went_with_a_connection_is_missed_behind_statements_that_would_have_left_
         if play.stage.wishes.iter().any(|wish| matches!(wish, Output::LeaseHome(..))) {
             play.lend(Lender::Own);
         }
+        if play.wish(|wish| matches!(wish, Output::Yield).then_some(())).is_some() {
+            play.stage.tell(Input::Yield { is_wanted: false });
+            play.serve();
+        }
     };
     let runs = |play: &mut Play, text: &str| {
         send(play, text);
@@ -324,7 +328,7 @@ fn what_went_with_a_connection_is_missed_behind_statements_that_would_have_left_
     play.reply(Side::Server, &error(1, 1146));
     play.stage.take_client();
     is_missed(&mut play, "SELECT FOUND_ROWS()");
-    for answered in ["SHOW ERRORS", "SELECT FOUND_ROWS()"] {
+    for answered in ["SHOW ERRORS", "SELECT a FROM t FOR UPDATE", "SELECT FOUND_ROWS()"] {
         runs(&mut play, answered);
         let result = play.result();
         play.reply(Side::Server, &result);
