@@ -82,6 +82,15 @@ pub fn append_variable(trackers: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     writer.lenenc_bytes(&pair);
 }
 
+/// Appends the change of the current database.
+pub fn append_schema(trackers: &mut Vec<u8>, schema: &[u8]) {
+    let mut name = Vec::with_capacity(schema.len() + 1);
+    Writer::new(&mut name).lenenc_bytes(schema);
+    let mut writer = Writer::new(trackers);
+    writer.u8(1);
+    writer.lenenc_bytes(&name);
+}
+
 fn parse_tracker<'a>(reader: &mut Reader<'a>) -> Result<Tracker<'a>, Malformed> {
     let kind = reader.u8("type of a session state change")?;
     let data = reader.lenenc_bytes("session state change")?;
@@ -156,6 +165,13 @@ mod tests {
         let mut trackers = b"\x02\x011".to_vec();
         append_variable(&mut trackers, b"autocommit", b"OFF");
         assert_eq!(trackers, b"\x02\x011\x00\x0f\x0aautocommit\x03OFF");
+    }
+
+    #[test]
+    fn a_schema_is_written_as_it_is_read() {
+        let mut trackers = Vec::new();
+        append_schema(&mut trackers, b"test");
+        assert_eq!(trackers, b"\x01\x05\x04test");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
         statement::{Prepared, StatementId},
         status::StatusFlags,
     },
-    sql::{self, Class, Classification, Effects, Reason},
+    sql::{self, Class, Classification, Effects, Needs, Reason},
 };
 
 use super::{
@@ -181,26 +181,33 @@ impl Split {
     /// Where to ask about the command that is over. Commands that are no statement leave nothing behind.
     fn note_last(&mut self, end: ReplyEnd) {
         let at = self.current.at;
-        match self.current.kind {
+        self.current.replaces = match self.current.kind {
             Kind::Other => return self.note_command(end),
             // It leaves conditions, and no count of rows.
-            Kind::Prepare(_) => {}
+            Kind::Prepare(_) => Needs::NONE,
             // FOUND_ROWS() is still that of the query.
-            Kind::Fetch => (self.last, self.last_count) = (at, RowCount::OfQuery),
+            Kind::Fetch => {
+                (self.last, self.last_count) = (at, RowCount::OfQuery);
+                Needs::ROW_COUNT
+            }
             Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
                 (self.last, self.last_count) = (at, self.row_count(end));
                 let keeps_found_rows = self.current.keeps_found_rows || matches!(self.current.kind, Kind::Reset);
-                if end.error.is_none() && !keeps_found_rows {
+                if end.error.is_some() || keeps_found_rows {
+                    Needs::ROW_COUNT
+                } else {
                     self.found = at;
+                    Needs::ROW_COUNT.with(Needs::FOUND_ROWS)
                 }
             }
-        }
+        };
         let leaves_some = end.error.is_some() || end.warnings > 0;
         let is_elsewhere = at == Side::Replica || self.gives_home_back();
         self.conditions.counted((is_elsewhere && end.error.is_none()).then_some(end.warnings));
         self.current.leaves_conditions |= leaves_some;
         if leaves_some || !self.current.keeps_conditions {
             self.conditions.left(at, leaves_some);
+            self.current.replaces = self.current.replaces.with(Needs::WARNINGS);
         }
     }
 
@@ -229,6 +236,7 @@ impl Split {
         let is_like_query = end.error.is_some() || self.current.ends_like_query;
         let count = if is_like_query { RowCount::OfQuery } else { RowCount::Zero };
         (self.last, self.last_count) = (self.current.at, count);
+        self.current.replaces = Needs::ROW_COUNT;
         match end.error {
             Some(_) => {
                 self.conditions.left(self.current.at, true);

@@ -2,13 +2,17 @@
 
 use std::time::Instant;
 
-use crate::protocol::{statement::StatementId, status::StatusFlags};
+use crate::{
+    protocol::{statement::StatementId, status::StatusFlags},
+    sql::Needs,
+};
 
 use super::{
     super::Side,
     Home, RowCount, Split, Tracking,
     chore::{Answer, Chore, Unsayable},
     lent::Lent,
+    plan::OF_THE_LAST,
     trackers::is_on,
     values::Values,
 };
@@ -51,11 +55,13 @@ impl Split {
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
                 self.owes_count = self.asks_of_both_servers();
+                let leaves =
+                    if self.found == Side::Server { OF_THE_LAST.without(Needs::FOUND_ROWS) } else { OF_THE_LAST };
                 (self.last, self.found, self.last_count) = (Side::Server, Side::Server, RowCount::OfQuery);
                 self.conditions.repeated();
                 self.note_schema_of_repetition();
                 self.home_caught_up();
-                self.with_lent(Lent::was_repeated);
+                self.with_lent(|lent| lent.was_repeated(leaves));
             }
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {

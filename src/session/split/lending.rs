@@ -6,7 +6,7 @@ use crate::{
     protocol::{
         error_code::Error,
         packet::{Peeked, Walker, peek_packet},
-        response::{ErrPacket, OK_HEADER, OkPacket},
+        response::ErrPacket,
         status::StatusFlags,
     },
     sql::Family,
@@ -285,31 +285,6 @@ impl Session {
                 relay.exchange = Exchange::Refusing(Walker::new(), Error::TOO_MANY_CONNECTIONS);
             }
             _ => self.close(ending),
-        }
-    }
-
-    /// The login is over: what a server says at the end of one.
-    pub(super) fn welcome(&mut self, surroundings: Surroundings<'_>) {
-        let State::Relay(relay) = &mut self.state else { return };
-        let status = relay.status;
-        let Some(split) = relay.split.as_deref_mut() else { return };
-        let Some(sequence) = split.lent.as_deref_mut().and_then(|lent| lent.welcome.take()) else { return };
-        let attributes = split.login.attributes.clone();
-        self.learn_of_client(&attributes, surroundings.table);
-        let trackers = self.told_at_login(None, &attributes, surroundings);
-        let mut payload = Vec::with_capacity(16);
-        OkPacket { status, trackers, ..OkPacket::default() }.encode(OK_HEADER, self.capabilities, &mut payload);
-        self.send_packet(Side::Client, sequence, &payload);
-        self.outputs.push_back(Output::Entered);
-    }
-
-    /// A client that has just logged in finds the session as the server's reset left it.
-    pub(super) fn take_status(&mut self, chore: Chore, told: Option<StatusFlags>) {
-        if let (State::Relay(relay), Some(status)) = (&mut self.state, told)
-            && chore == Chore::HomeReset
-            && relay.split.as_deref().and_then(|split| split.lent.as_deref()).is_some_and(|lent| lent.welcome.is_some())
-        {
-            relay.status = status;
         }
     }
 

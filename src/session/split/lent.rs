@@ -2,8 +2,7 @@
 //!
 //! Such a session gives it back between transactions (`backend_reuse = "transaction"`), or keeps it until its server fails
 //! the session or is not the one to write to any more ([`Tenure`]). Without one it is between two statements, unless
-//! something is left on it that the next one cannot be given (`pins`), or that the next statement may ask for
-//! (`Aftermath`). The connection that it gets may be the one it had, which is as it left it; or another session's, which is
+//! something is left on it that the next one cannot be given (`pins`), or that the next statement may ask for. The connection that it gets may be the one it had, which is as it left it; or another session's, which is
 //! reset first; or a new one. What the session has set is in the `journal`, and is put on.
 
 mod fitting;
@@ -57,9 +56,12 @@ pub(super) struct Lent {
     is_free: bool,
     /// What bound the session to it then.
     bond: Option<Bond>,
-    aftermath: Aftermath,
+    /// The last statement left something on it that the next one may ask for: counts of rows, warnings.
+    has_aftermath: bool,
+    /// What of the last statements went with the connection that it was on.
+    lost: Needs,
     /// What a sequence gave the session last, which a connection remembers.
-    drawn: Aftermath,
+    drawn: Drawn,
     insert_id: InsertId,
     /// Where the last one was.
     server: Option<ServerId>,
@@ -99,10 +101,10 @@ struct Fit {
     reading: Option<Arc<Reading>>,
 }
 
-/// What the last statement left on its connection: counts of rows, warnings.
+/// Where is what a sequence gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Aftermath {
-    /// Nothing that anybody asks for.
+enum Drawn {
+    /// None was asked.
     #[default]
     Nothing,
     /// It is there as long as the connection is.
@@ -201,16 +203,16 @@ impl Lent {
 
     /// Another connection than the last one: what the last statement left is not there.
     pub(super) fn is_another(&mut self) {
-        if self.aftermath == Aftermath::There {
-            self.aftermath = Aftermath::Lost;
+        if std::mem::take(&mut self.has_aftermath) {
+            self.lost = OF_THE_LAST;
         }
     }
 
     /// Nor is what was drawn from sequences.
     pub(super) fn is_another_connection(&mut self) {
         self.is_another();
-        if self.drawn == Aftermath::There {
-            self.drawn = Aftermath::Lost;
+        if self.drawn == Drawn::There {
+            self.drawn = Drawn::Lost;
         }
     }
 
@@ -270,8 +272,14 @@ impl Lent {
     }
 
     /// The statement before was repeated: what it leaves is there.
-    pub(super) fn was_repeated(&mut self) {
-        self.aftermath = Aftermath::There;
+    pub(super) fn was_repeated(&mut self, leaves: Needs) {
+        self.has_aftermath = true;
+        self.lost = self.lost.without(leaves);
+    }
+
+    /// Whether some of this went with the connection that it was on.
+    pub(super) fn has_lost(&self, needs: Needs) -> bool {
+        self.lost.intersects(needs)
     }
 
     /// A statement was prepared on the connection: the warnings of the one before are gone.
@@ -328,8 +336,8 @@ impl Split {
         let needs = self.current.classification.needs;
         self.lent.as_deref().is_some_and(|lent| {
             let is_of_home = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Server;
-            let is_lost = is_of_home && lent.aftermath == Aftermath::Lost;
-            let is_drawn_elsewhere = lent.drawn == Aftermath::Lost && self.current.asks_what_was_drawn;
+            let is_lost = is_of_home && lent.has_lost(needs);
+            let is_drawn_elsewhere = lent.drawn == Drawn::Lost && self.current.asks_what_was_drawn;
             let is_lost = is_lost || is_drawn_elsewhere;
             lent.is_here && (is_lost || needs.contains(Needs::LAST_INSERT_ID) && lent.insert_id == InsertId::Lost)
         })

@@ -173,6 +173,11 @@ impl Split {
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {
         let of_the_last = self.current.classification.class == sql::Class::ReadOfConnection;
+        // Before a replica is held: who waits for home, which may have to be lent for that, holds none.
+        if self.may_have_set_unseen && !of_the_last {
+            let had_no_answer = self.pins.binding_reads().is_some();
+            return if had_no_answer { Next::Ready(Side::Server) } else { Next::Say(Chore::HomeChanges) };
+        }
         let Some(known) = self.replicas.get() else {
             return match of_the_last {
                 true if self.replicas.last().is_some() => Next::Reclaim,
@@ -186,10 +191,6 @@ impl Split {
         }
         if of_the_last {
             return self.next_about_the_last(status);
-        }
-        if self.may_have_set_unseen {
-            let had_no_answer = self.pins.binding_reads().is_some();
-            return if had_no_answer { Next::Ready(Side::Server) } else { Next::Say(Chore::HomeChanges) };
         }
         let is_another = |wanted| self.replica().is_some_and(|replica| replica.id != wanted);
         let may_leave = !self.replicas.have_snapshot();

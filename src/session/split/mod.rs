@@ -10,7 +10,8 @@
 //!   `answers` takes in what comes back; `leasing` is about the coming and going of a replica;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
-//! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home;
+//! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home,
+//!   `welcome` the end of a login where home was lent;
 //! - `statements` are the prepared ones, `execution` the parts of their commands, `numbers` what they are called where home is lent, and `reading` what they mean
 //!   there.
 
@@ -51,6 +52,7 @@ mod unreset;
 mod values;
 mod variables;
 mod views;
+mod welcome;
 mod words;
 
 use std::{sync::Arc, time::Instant};
@@ -58,7 +60,7 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     config::{Freshness, Mobility, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, response::ErrPacket, result_set::Framing, status::StatusFlags, version},
-    sql::{self, Classification, Dialect},
+    sql::{self, Classification, Dialect, Needs},
     topology::{RoutingTable, ServerId, UserLoad},
 };
 
@@ -237,9 +239,11 @@ struct Current {
     keeps_conditions: bool,
     /// FOUND_ROWS() of a query before it outlives it.
     keeps_found_rows: bool,
+    /// What of that which those before it left is that of this one, when it is over.
+    replaces: Needs,
     /// It is no statement, and its answer counts the conditions of the one before.
     recounts: bool,
-    /// It is no statement, and its error comes to the conditions of the one before.
+    /// It runs no statement, and its error comes to the conditions of the one before.
     adds_conditions: bool,
     /// It is no statement, and its answer is what ends the rows of a query.
     ends_like_query: bool,
@@ -444,6 +448,7 @@ impl Current {
             rolls_back: false,
             keeps_conditions: false,
             keeps_found_rows: false,
+            replaces: Needs::NONE,
             recounts: false,
             adds_conditions: false,
             ends_like_query: false,

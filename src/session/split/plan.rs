@@ -277,10 +277,22 @@ impl Split {
     fn note_recount(&mut self, payload: &[u8]) {
         let command = payload.first().map(|code| Command::from(*code));
         let is_mysql = matches!(self.family, sql::Family::MySql { .. });
-        self.current.adds_conditions = is_mysql && command == Some(Command::InitDb);
+        self.current.adds_conditions = is_mysql && self.may_add_its_error(payload);
         let counts = matches!(command, Some(Command::Ping | Command::InitDb | Command::SetOption));
         self.current.recounts = is_mysql && counts;
         self.current.ends_like_query = command == Some(Command::SetOption);
+    }
+
+    /// Whether a command is none that forgets conditions, and may fail: one for a schema, or for a statement or a cursor that
+    /// is not there.
+    fn may_add_its_error(&self, payload: &[u8]) -> bool {
+        let statement = || StatementId::of_command(payload).and_then(|id| self.statements.find(id));
+        match payload.first().map(|code| Command::from(*code)) {
+            Some(Command::InitDb) => true,
+            Some(Command::StmtExecute | Command::StmtReset) => statement().is_none(),
+            Some(Command::StmtFetch) => statement().is_none_or(|statement| !statement.has_cursor),
+            Some(_) | None => false,
+        }
     }
 
     /// Whether conditions of the statements before this one outlive it, if it leaves none.
@@ -311,7 +323,9 @@ impl Split {
     fn keeps_found_rows(&self, payload: &[u8]) -> bool {
         let Classification { class, statements, .. } = self.current.classification;
         let is_home_to_be_asked = self.journal.awaits_baseline();
-        let may_matter = self.found == Side::Replica || class <= Class::ReadOfConnection || is_home_to_be_asked;
+        let are_lost = self.lent.as_deref().is_some_and(|lent| lent.has_lost(Needs::FOUND_ROWS));
+        let is_elsewhere = self.found == Side::Replica || are_lost;
+        let may_matter = is_elsewhere || class <= Class::ReadOfConnection || is_home_to_be_asked;
         let text = if may_matter && statements == 1 { self.text_of_statement(payload) } else { None };
         text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
     }

@@ -4,7 +4,7 @@ use crate::{protocol::status::StatusFlags, sql::Reason};
 
 use super::{
     super::{Home, Kind, Split, chore::Chore, journal::Unwritable, missing::Next},
-    Aftermath, InsertId, Lent,
+    Drawn, InsertId, Lent,
 };
 
 impl Split {
@@ -109,13 +109,14 @@ impl Split {
 
     /// A command ran at home: whatever it changed holds there.
     pub(in super::super) fn home_is_in_step(&mut self, status: StatusFlags) {
-        let leaves = self.leaves_aftermath();
+        let (leaves, replaced) = (self.leaves_aftermath(), self.current.replaces);
         let may_insert = self.current.may_insert;
         let draws = self.current.classification.reason == Reason::Sequence;
         let Some(lent) = self.lent.as_deref_mut() else { return };
-        lent.aftermath = leaves.unwrap_or(lent.aftermath);
+        lent.has_aftermath = leaves.unwrap_or(lent.has_aftermath);
+        lent.lost = lent.lost.without(replaced);
         if draws {
-            lent.drawn = Aftermath::There;
+            lent.drawn = Drawn::There;
         }
         if may_insert {
             lent.insert_id = InsertId::Unasked;
@@ -130,21 +131,18 @@ impl Split {
         self.home_has_role();
     }
 
-    /// What the command leaves for the next one to ask; `None` where it leaves what was there.
-    fn leaves_aftermath(&self) -> Option<Aftermath> {
+    /// Whether the command leaves something for the next one to ask; `None` where it leaves what was there.
+    fn leaves_aftermath(&self) -> Option<bool> {
         match self.current.kind {
             // A command to prepare has become a statement by now: it may have left warnings, and no count of rows.
-            Kind::Other | Kind::Prepare(_) => self.current.leaves_conditions.then_some(Aftermath::There),
-            Kind::Reset => Some(Aftermath::Nothing),
+            Kind::Other | Kind::Prepare(_) => self.current.leaves_conditions.then_some(true),
+            Kind::Reset => Some(false),
             Kind::Query | Kind::Execute | Kind::Fetch | Kind::Unseen => {
-                Some(match self.current.classification.reason {
+                let only_changes_session = matches!(
+                    self.current.classification.reason,
                     Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty
-                        if !self.current.leaves_conditions =>
-                    {
-                        Aftermath::Nothing
-                    }
-                    _ => Aftermath::There,
-                })
+                );
+                Some(!only_changes_session || self.current.leaves_conditions)
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
 
 use super::{
     super::{super::Side, Home, Kind, Split, plan::text_of, stay::Bond},
-    Aftermath, Lent,
+    Lent,
 };
 
 impl Split {
@@ -105,7 +105,7 @@ impl Split {
 
     /// Whether the connection should be kept a moment for what the last statement left on it.
     pub(in super::super) fn has_aftermath(&self) -> bool {
-        let is_there = self.lent.as_deref().is_some_and(|lent| lent.aftermath == Aftermath::There);
+        let is_there = self.lent.as_deref().is_some_and(|lent| lent.has_aftermath);
         is_there && self.may_be_asked_about(Side::Server)
     }
 

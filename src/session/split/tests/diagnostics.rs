@@ -261,6 +261,24 @@ fn until_home_was_asked_behind_a_reset_texts_are_read_with_care() {
 }
 
 #[test]
+fn the_error_of_a_command_for_a_statement_that_is_not_there_comes_to_the_conditions_of_the_read_before() {
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    let about = |code: u8| command(code, &[77, 0, 0, 0, 0, 1, 0, 0, 0]);
+    for (what, code) in [("execute", 0x17), ("fetch", 0x1C), ("reset", 0x1A)] {
+        let mut play = Play::of(Script { user: "any", ..Script::of(true) });
+        assert_eq!(play.goes(&text("SELECT 1 / 0")), Side::Replica);
+        play.reply(Side::Replica, &stream(&[vec![1], column("a"), end_with_warnings(1)]));
+        play.stage.take_client();
+        play.said();
+        assert_eq!(play.goes(&about(code)), Side::Server, "{what}");
+        assert_eq!(play.said_to_home(), ["SELECT 1 / 0"], "{what}: home has its warnings, to which the error comes");
+        play.reply(Side::Server, &error(1, 1243));
+        play.stage.take_client();
+        assert_eq!(play.goes(&text("SELECT @@warning_count")), Side::Server, "{what}");
+    }
+}
+
+#[test]
 fn rows_found_at_a_replica_and_changed_at_home_may_be_asked_for_at_once() {
     for text in ["SET @a = 1", "DO 1", "DO f(1)", "BEGIN"] {
         let mut play = any();

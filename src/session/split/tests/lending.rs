@@ -241,9 +241,11 @@ fn a_goodbye_needs_no_connection_and_leaves_one_that_was_kept() {
     assert!(play.parked().is_some(), "the next session has it");
 }
 
-#[test]
-fn a_login_may_be_at_a_connection_that_another_session_left() {
-    let mut stage = Stage::between(beliefs(&server_greeting()).table(), Admission::Welcome);
+/// A session of a user whose connections are lent, which has logged in at one that another session left there.
+fn lent_at_login(version: &[u8]) -> Play {
+    let greeting = Greeting { version: version.to_vec(), ..server_greeting() };
+    let mut beliefs = beliefs(&greeting);
+    let mut stage = Stage::between(beliefs.table(), Admission::Welcome);
     stage.log_in("lent", "secret", Some("shop"));
     stage.wishes.clear();
     let loan = Loan { side: Side::Server, facts: facts(HOME), is_own: false, schema: None };
@@ -251,8 +253,8 @@ fn a_login_may_be_at_a_connection_that_another_session_left() {
     assert_eq!(stage.take_client(), b"", "the schema may not exist");
     let mut play = Play {
         stage,
-        beliefs: beliefs(&server_greeting()),
-        greeting: server_greeting(),
+        beliefs,
+        greeting,
         waiting: Vec::new(),
         said: Vec::new(),
         introduction: None,
@@ -266,15 +268,72 @@ fn a_login_may_be_at_a_connection_that_another_session_left() {
         script: Script::default(),
     };
     play.serve();
+    play
+}
+
+#[test]
+fn a_login_may_be_at_a_connection_that_another_session_left() {
+    let mut play = lent_at_login(b"5.5.5-10.11.19-MariaDB");
     let said = play.said_to_home();
     assert_eq!(
         (said[0].as_str(), said[1].as_str()),
         ("RESET", "USE shop"),
         "MariaDB's reset leaves its login's: {said:?}"
     );
-    assert_eq!(play.stage.take_client(), packet(2, &ok(AUTOCOMMIT)));
+    play.stage.take_client();
     assert!(play.parked().is_some());
     play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+}
+
+#[test]
+fn a_login_at_a_connection_that_is_lent_ends_with_what_the_server_tells_behind_one() {
+    let variables =
+        [variable("autocommit", "ON"), variable("character_set_client", "utf8mb4"), variable("time_zone", "SYSTEM")];
+    for (version, variables) in [(&b"5.5.5-10.11.19-MariaDB"[..], Vec::new()), (b"11.8.6-MariaDB", variables.concat())]
+    {
+        let mut play = lent_at_login(version);
+        let told = [variables, schema("shop")].concat();
+        assert_eq!(play.stage.take_client(), packet(2, &ok_with(AUTOCOMMIT, &told)));
+    }
+}
+
+#[test]
+fn what_went_with_a_connection_is_missed_behind_statements_that_would_have_left_it() {
+    let send = |play: &mut Play, text: &str| {
+        play.send(&query(text));
+        if play.stage.wishes.iter().any(|wish| matches!(wish, Output::LeaseHome(..))) {
+            play.lend(Lender::Own);
+        }
+        if play.wish(|wish| matches!(wish, Output::Yield).then_some(())).is_some() {
+            play.stage.tell(Input::Yield { is_wanted: false });
+            play.serve();
+        }
+    };
+    let runs = |play: &mut Play, text: &str| {
+        send(play, text);
+        assert_eq!(play.stage.take_server(), query(text));
+    };
+    let is_missed = |play: &mut Play, text: &str| {
+        send(play, text);
+        let refusal = play.stage.take_client();
+        assert_eq!((refusal[4], u16::from_le_bytes([refusal[5], refusal[6]])), (0xFF, 1235), "{text}");
+    };
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "UPDATE t SET a = 1", AUTOCOMMIT, b"");
+    play.time_out();
+    assert!(play.parked().is_some());
+    play.runs_on(Lender::Other(Some("shop")), "SET @a = 1", AUTOCOMMIT, b"");
+    is_missed(&mut play, "SELECT FOUND_ROWS()");
+    runs(&mut play, "DELETE FROM t");
+    play.reply(Side::Server, &error(1, 1146));
+    play.stage.take_client();
+    is_missed(&mut play, "SELECT FOUND_ROWS()");
+    for answered in ["SHOW ERRORS", "SELECT a FROM t FOR UPDATE", "SELECT FOUND_ROWS()"] {
+        runs(&mut play, answered);
+        let result = play.result();
+        play.reply(Side::Server, &result);
+        play.stage.take_client();
+    }
 }
 
 #[test]

@@ -211,6 +211,23 @@ fn a_home_that_is_kept_for_a_question_goes_when_a_read_puts_an_end_to_that() {
 }
 
 #[test]
+fn home_is_asked_for_what_it_did_not_tell_before_a_replica_is_held_for_the_read() {
+    let mut play = shared();
+    let told = variable("character_set_connection", "utf8mb4");
+    play.runs_on(Lender::Own, "SET CHARACTER SET latin1", AUTOCOMMIT, &told);
+    assert_eq!(play.parked().map(|parking| parking.side), Some(Side::Server));
+    play.wanted = None;
+    play.rests(REPLICA, Lender::Own, Age::Older);
+    play.send(&query("SELECT b FROM t"));
+    assert!(
+        play.wanted.is_none(),
+        "who waits for home would give it back, and who waits for a replica gives home back"
+    );
+    play.lend(Lender::Own);
+    assert_eq!(std::mem::take(&mut play.stage.to_replica), query("SELECT b FROM t"), "{:?}", play.said);
+}
+
+#[test]
 fn a_read_for_which_there_is_no_replica_goes_to_a_home_that_is_borrowed_for_it() {
     let mut play = shared();
     play.script.has_replica = false;
