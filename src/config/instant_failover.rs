@@ -100,6 +100,15 @@ impl InstantFailover {
 }
 
 impl Listener {
+    /// What it is known by while it is open, whatever it is called then: its address, which no other has. Port 0 is not an
+    /// address but a wish for one, which any number may have: there the name tells which one it is.
+    pub fn mark(&self) -> String {
+        match &self.address {
+            ListenAddress::Tcp(wish) if wish.port() == 0 => format!("{} at {wish}", self.name),
+            address => address.to_string(),
+        }
+    }
+
     /// Which way clients come in here.
     pub fn entrance(&self) -> Entrance {
         match self.address {

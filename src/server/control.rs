@@ -365,7 +365,7 @@ impl Control {
             address: bound.to_string(),
             extra: settings.extra,
             tls: settings.tls.demand.to_string(),
-            certificate: terms.front(&settings.name).map(|front| certificate_status(front.identity())),
+            certificate: terms.front(&settings.mark()).map(|front| certificate_status(front.identity())),
         };
         self.listeners.iter().map(status).collect()
     }
@@ -429,10 +429,10 @@ impl Control {
         for notice in notices {
             match notice {
                 Notice::Stop { key } => self.tell_workers(|| worker::Order::StopListening { key }).await,
-                Notice::Listen { worker, key, name, socket } => {
+                Notice::Listen { worker, key, mark, socket } => {
                     let order = || {
                         let socket = socket.try_clone().ok()?;
-                        Some((worker::Order::Listen { key, name: Arc::clone(&name), socket }, ()))
+                        Some((worker::Order::Listen { key, mark: Arc::clone(&mark), socket }, ()))
                     };
                     deliver(worker, &self.workers.handles()[worker], order).await;
                 }

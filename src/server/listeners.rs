@@ -77,10 +77,8 @@ pub(super) struct Plan {
 
 #[derive(Debug)]
 enum Planned {
-    /// The open listener of that number stays as it is.
+    /// The open listener of that number stays open, under whatever name.
     Kept { key: u32, settings: Listener },
-    /// The open listener of that number stays open under another name.
-    Renamed { key: u32, settings: Listener, copies: Vec<OwnedFd> },
     /// Is new.
     Opened { open: Open, copies: Vec<OwnedFd> },
 }
@@ -89,7 +87,7 @@ enum Planned {
 #[derive(Debug)]
 pub(super) enum Notice {
     /// Accept clients on this socket.
-    Listen { worker: usize, key: u32, name: Arc<str>, socket: OwnedFd },
+    Listen { worker: usize, key: u32, mark: Arc<str>, socket: OwnedFd },
     /// Accept no more under this number. Goes to every worker.
     Stop { key: u32 },
 }
@@ -138,8 +136,7 @@ impl Listeners {
     fn plan(&mut self, settings: &Listener) -> io::Result<Planned> {
         let settings = settings.clone();
         match self.open.iter().find(|open| open.is_that_of(&settings)) {
-            Some(open) if open.settings.name == settings.name => Ok(Planned::Kept { key: open.key, settings }),
-            Some(open) => Ok(Planned::Renamed { key: open.key, settings, copies: copies(&open.sockets)? }),
+            Some(open) => Ok(Planned::Kept { key: open.key, settings }),
             None => {
                 let open = self.open(settings)?;
                 let copies = copies(&open.sockets)?;
@@ -173,7 +170,6 @@ impl Listeners {
     /// Makes the plan the state, and says what the workers must be told, in order: the new first, then what is gone.
     pub(super) fn swap(&mut self, plan: Plan) -> Vec<Notice> {
         let mut notices = Vec::new();
-        let mut stopped = Vec::new();
         let mut before = std::mem::take(&mut self.open);
         for planned in plan.next {
             let mut take = |key: u32| {
@@ -182,12 +178,6 @@ impl Listeners {
             };
             let open = match planned {
                 Planned::Kept { key, settings } => Open { settings, ..take(key) },
-                Planned::Renamed { key, settings, copies } => {
-                    stopped.push(key);
-                    let open = Open { key: self.take_key(), settings, ..take(key) };
-                    notices.extend(open.notices(copies));
-                    open
-                }
                 Planned::Opened { open, copies } => {
                     notices.extend(open.notices(copies));
                     open
@@ -195,8 +185,7 @@ impl Listeners {
             };
             self.open.push(open);
         }
-        stopped.extend(before.iter().map(|open| open.key));
-        notices.extend(stopped.into_iter().map(|key| Notice::Stop { key }));
+        notices.extend(before.iter().map(|open| Notice::Stop { key: open.key }));
         notices
     }
 
@@ -213,20 +202,18 @@ impl Listeners {
 }
 
 impl Open {
-    /// Whether this is the socket of a configured listener: by its address, which no two of them share. Port 0 is not
-    /// an address but a wish for one, and any number of listeners may have it: then it is by the name too.
+    /// Whether this is the socket of a configured listener.
     fn is_that_of(&self, wanted: &Listener) -> bool {
-        let is_wish = matches!(wanted.address, ListenAddress::Tcp(address) if address.port() == 0);
-        self.settings.address == wanted.address && (!is_wish || self.settings.name == wanted.name)
+        self.settings.mark() == wanted.mark()
     }
 
     fn notices(&self, copies: Vec<OwnedFd>) -> impl Iterator<Item = Notice> {
-        let name: Arc<str> = Arc::from(self.settings.name.as_str());
+        let mark: Arc<str> = Arc::from(self.settings.mark());
         let key = self.key;
         copies.into_iter().enumerate().map(move |(worker, socket)| Notice::Listen {
             worker,
             key,
-            name: Arc::clone(&name),
+            mark: Arc::clone(&mark),
             socket,
         })
     }
@@ -293,7 +280,7 @@ pub(super) mod tests {
     /// `+worker/key name` and `-key`, in order.
     fn shown(notices: &[Notice]) -> Vec<String> {
         let line = |notice: &Notice| match notice {
-            Notice::Listen { worker, key, name, .. } => format!("+{worker}/{key} {name}"),
+            Notice::Listen { worker, key, mark, .. } => format!("+{worker}/{key} {mark}"),
             Notice::Stop { key } => format!("-{key}"),
         };
         notices.iter().map(line).collect()
@@ -306,7 +293,10 @@ pub(super) mod tests {
         let mut listeners = Listeners::new(2, Handed::default());
         let plan = listeners.prepare(&[tcp("a", 0), unix("b", &path)]).expect("free addresses");
         let notices = listeners.swap(plan);
-        assert_eq!(shown(&notices), ["+0/0 a", "+1/0 a", "+0/1 b"]);
+        assert_eq!(
+            shown(&notices),
+            ["+0/0 a at 127.0.0.1:0", "+1/0 a at 127.0.0.1:0", &format!("+0/1 unix:{}", path.display())]
+        );
         TcpStream::connect(bound(&listeners, "a")).expect("listens");
         UnixStream::connect(&path).expect("listens");
     }
@@ -321,26 +311,24 @@ pub(super) mod tests {
         let added = folder.path().join("added");
         let plan = listeners.prepare(&[unix("added", &added), unix("kept", &kept)]).expect("free");
         UnixStream::connect(&removed).expect("nothing is closed before the swap");
-        assert_eq!(shown(&listeners.swap(plan)), ["+0/2 added", "-1"]);
+        assert_eq!(shown(&listeners.swap(plan)), [format!("+0/2 unix:{}", added.display()), "-1".to_owned()]);
         assert!(!removed.exists());
         let names: Vec<&str> = listeners.iter().map(|(settings, _)| settings.name.as_str()).collect();
         assert_eq!(names, ["added", "kept"]);
     }
 
     #[test]
-    fn a_listener_with_a_new_name_keeps_its_socket_and_the_clients_in_its_queue() {
+    fn of_a_new_name_no_worker_has_to_be_told() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("mysql.sock");
         let mut listeners = Listeners::new(1, Handed::default());
         let plan = listeners.prepare(&[unix("old", &path)]).expect("free");
         drop(listeners.swap(plan));
-        let _waiting = UnixStream::connect(&path).expect("queued");
         let plan = listeners.prepare(&[unix("new", &path)]).expect("nothing to bind");
-        let mut notices = listeners.swap(plan);
-        assert_eq!(shown(&notices), ["+0/1 new", "-0"]);
-        let Notice::Listen { socket, .. } = notices.remove(0) else { panic!("checked above") };
-        let listener = std::os::unix::net::UnixListener::from(socket);
-        listener.accept().expect("the client that was waiting");
+        assert!(shown(&listeners.swap(plan)).is_empty(), "so none knows the listener by another name than the table");
+        let names: Vec<&str> = listeners.iter().map(|(settings, _)| settings.name.as_str()).collect();
+        assert_eq!(names, ["new"]);
+        UnixStream::connect(&path).expect("still open");
     }
 
     #[test]
@@ -351,7 +339,7 @@ pub(super) mod tests {
         let (a, b) = (bound(&listeners, "a"), bound(&listeners, "b"));
         assert_ne!(a, b);
         let plan = listeners.prepare(&[tcp("b", 0), tcp("c", 0)]).expect("a free port");
-        assert_eq!(shown(&listeners.swap(plan)), ["+0/2 c", "-0"]);
+        assert_eq!(shown(&listeners.swap(plan)), ["+0/2 c at 127.0.0.1:0", "-0"]);
         assert_eq!(bound(&listeners, "b"), b);
     }
 

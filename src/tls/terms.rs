@@ -9,18 +9,18 @@ use arc_swap::ArcSwap;
 use super::{Back, Front, Identity, Refusal, Stamps};
 use crate::config::{Config, Encryption};
 
-/// What listeners say and servers are asked, by their names.
+/// What listeners say, by their marks ([`Listener::mark`](crate::config::Listener::mark)), and what servers are asked, by their names.
 #[derive(Debug, Default)]
 pub struct Terms {
-    fronts: HashMap<String, Arc<Front>>,
+    fronts: HashMap<String, (String, Arc<Front>)>,
     backs: HashMap<(String, String), Arc<Back>>,
     stamps: Stamps,
 }
 
 impl Terms {
     /// What a listener says; nothing where it has no TLS.
-    pub fn front(&self, listener: &str) -> Option<&Arc<Front>> {
-        self.fronts.get(listener)
+    pub fn front(&self, mark: &str) -> Option<&Arc<Front>> {
+        self.fronts.get(mark).map(|(_, front)| front)
     }
 
     /// What a server of a cluster is asked; nothing where it is spoken to in clear.
@@ -102,10 +102,10 @@ impl Keeper {
 /// The first that cannot be used.
 pub fn check(config: &Config) -> Result<Vec<String>, Refusal> {
     let terms = prove(config, || Identity::passing().map(Arc::new))?;
-    let about = |(name, front): (&String, &Arc<Front>)| {
+    let about = |(name, front): &(String, Arc<Front>)| {
         expiry(front.identity().days_left()).map(|words| format!("listener {name}: {words}"))
     };
-    Ok(terms.fronts.iter().filter_map(about).collect())
+    Ok(terms.fronts.values().filter_map(about).collect())
 }
 
 /// `own` is what listeners show that have no certificate configured.
@@ -117,7 +117,7 @@ fn prove(config: &Config, own: impl Fn() -> Result<Arc<Identity>, Refusal>) -> R
             None => own()?,
         };
         let front = Front::load(&listener.tls, identity, &mut terms.stamps)?;
-        terms.fronts.insert(listener.name.clone(), Arc::new(front));
+        terms.fronts.insert(listener.mark(), (listener.name.clone(), Arc::new(front)));
     }
     for cluster in &config.clusters {
         for server in &cluster.servers {
@@ -130,7 +130,7 @@ fn prove(config: &Config, own: impl Fn() -> Result<Arc<Identity>, Refusal>) -> R
 }
 
 fn warn_of_expiry(terms: &Terms) {
-    for (listener, front) in &terms.fronts {
+    for (listener, front) in terms.fronts.values() {
         let days = front.identity().days_left();
         match expiry(days) {
             Some(words) if days < 0 => tracing::error!(listener, "{words}"),

@@ -32,8 +32,8 @@ pub enum Order {
     Listen {
         /// The listener's number, the same on every worker.
         key: u32,
-        /// Its name in the configuration.
-        name: Arc<str>,
+        /// What it is known by ([`Listener::mark`](crate::config::Listener::mark)).
+        mark: Arc<str>,
         /// The listening socket.
         socket: OwnedFd,
     },
@@ -93,7 +93,7 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Arrival {
     pub(super) socket: OwnedFd,
-    /// The listener that it came to, by name.
+    /// The mark of the listener that it came to.
     pub(super) listener: Option<Arc<str>>,
     /// When it connected.
     pub(super) since: Instant,

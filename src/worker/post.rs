@@ -39,8 +39,8 @@ impl Worker {
     fn obey(&mut self, order: Order) {
         match order {
             Order::TableChanged => self.look_at_table(),
-            Order::Listen { key, name, socket } => {
-                self.listeners.insert(key, name);
+            Order::Listen { key, mark, socket } => {
+                self.listeners.insert(key, mark);
                 self.io.listen(key, socket);
             }
             Order::StopListening { key } => {

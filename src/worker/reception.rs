@@ -41,7 +41,7 @@ impl Worker {
         counters::add(&self.mailbox.counters.accepted, 1);
         let terms = self.company.settings.terms.load();
         let listener = self.listeners.get(&key).map(Arc::clone);
-        let front = listener.as_ref().and_then(|name| terms.front(name)).map(Arc::clone);
+        let front = listener.as_ref().and_then(|mark| terms.front(mark)).map(Arc::clone);
         match self.hand_on(Arrival { socket, listener, since: self.now, front }) {
             HandedOn::Yes => {}
             HandedOn::No(arrival) => self.take_in(arrival),
@@ -49,9 +49,12 @@ impl Worker {
     }
 
     /// What is configured of the listener that a client came to; nothing, if it has just left the configuration.
-    fn listener_of(&self, guest: &Guest) -> Option<&Listener> {
-        let name = guest.listener.as_deref()?;
-        self.table.config.listeners.iter().find(|open| open.name == name)
+    pub(super) fn listener_of(&self, guest: &Guest) -> Option<&Listener> {
+        self.listener_marked(guest.listener.as_deref()?)
+    }
+
+    pub(super) fn listener_marked(&self, mark: &str) -> Option<&Listener> {
+        self.table.config.listeners.iter().find(|open| open.mark() == mark)
     }
 
     /// Gives a client to the worker with the fewest sessions. If that is this one, or the other has no room in its

@@ -64,7 +64,11 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         workers.handles()[0]
-            .send(Order::Listen { key: 1, name: "app".into(), socket: OwnedFd::from(listener) })
+            .send(Order::Listen {
+                key: 1,
+                mark: table.config.listeners[0].mark().into(),
+                socket: OwnedFd::from(listener),
+            })
             .expect("a fresh mailbox has room");
         House { company, workers: Some(workers), table, address }
     }

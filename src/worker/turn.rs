@@ -77,6 +77,7 @@ pub(super) struct Worker {
     pub(super) reckoners: VecDeque<Key>,
     /// Sessions that wait until the name of a server outside of the configuration is looked up.
     pub(super) travellers: Vec<Key>,
+    /// The marks of the open listeners, by their numbers.
     pub(super) listeners: HashMap<u32, Arc<str>>,
     pub(super) stage: Stage,
     /// Connections between two sessions.

@@ -119,8 +119,8 @@ impl Worker {
         self.strike_out();
         counters::add(&self.mailbox.counters.turned_away[why.index()], 1);
         let client = origin.map_or("a UNIX socket".to_owned(), |origin| origin.to_string());
-        let listener = guest.listener.as_deref().unwrap_or("?");
         if let Some(left_out) = self.lines.may_write(why.index(), self.now) {
+            let listener = self.listener_of(&guest).map_or("?", |listener| &listener.name);
             info!(reason = ?why, client, listener, left_out, "client turned away");
         }
     }
@@ -142,7 +142,8 @@ impl Worker {
         counters::add(&self.mailbox.counters.accepts_failed, 1);
         counters::add(&self.mailbox.counters.turned_away[NO_DESCRIPTOR], told.into());
         if let Some(left_out) = self.lines.may_write(NO_DESCRIPTOR, self.now) {
-            let listener = self.listeners.get(&key).map_or("?", |name| name);
+            let listener = self.listeners.get(&key).and_then(|mark| self.listener_marked(mark));
+            let listener = listener.map_or("?", |listener| &listener.name);
             warn!(listener, %error, left_out, "cannot accept clients, and tells them so; raise the limit of open files");
         }
     }
