@@ -166,6 +166,7 @@ fn process(config: &Config) -> Entry<'_> {
     let mut values = vec![
         ("workers", Shown::Count(workers)),
         ("pin_workers", Shown::Boolean(process.pin_workers)),
+        ("busy_poll", Shown::Boolean(process.busy_poll)),
         ("io", Shown::of(process.io)),
         ("max_sessions", Shown::Count(process.max_sessions)),
         ("shutdown_timeout", Shown::duration(process.shutdown_timeout)),

@@ -60,6 +60,7 @@ pub(crate) struct ProcessSection {
     /// Nothing inside: `"auto"`.
     pub(crate) workers: Option<At<Option<u32>>>,
     pub(crate) pin_workers: Option<At<bool>>,
+    pub(crate) busy_poll: Option<At<bool>>,
     pub(crate) io: Option<At<IoEngine>>,
     pub(crate) max_sessions: Option<At<u32>>,
     pub(crate) shutdown_timeout: Option<At<Duration>>,
@@ -235,6 +236,7 @@ impl ProcessSection {
         let section = ProcessSection {
             workers: table.count_or_auto("workers"),
             pin_workers: table.boolean("pin_workers"),
+            busy_poll: table.boolean("busy_poll"),
             io: table.choice("io"),
             max_sessions: table.count("max_sessions"),
             shutdown_timeout: table.duration("shutdown_timeout"),

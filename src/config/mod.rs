@@ -90,6 +90,8 @@ pub struct Process {
     pub workers: usize,
     /// Whether each worker stays on a CPU of its own.
     pub pin_workers: bool,
+    /// Whether a worker with nothing to do looks a while for what comes next before it sleeps.
+    pub busy_poll: bool,
     /// Which way to the kernel the workers take.
     pub io: IoEngine,
     /// Client connections of the whole process, over all workers.

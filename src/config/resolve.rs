@@ -79,6 +79,7 @@ impl Resolver<'_> {
         Some(Process {
             workers: workers.map_or(self.environment.online_cpus, |workers| workers as usize).clamp(1, WORKERS_MAX),
             pin_workers: *written.pin_workers.as_ref()?.get_ref(),
+            busy_poll: *written.busy_poll.as_ref()?.get_ref(),
             io: *written.io.as_ref()?.get_ref(),
             max_sessions: *written.max_sessions.as_ref()?.get_ref(),
             shutdown_timeout: *written.shutdown_timeout.as_ref()?.get_ref(),

@@ -66,6 +66,15 @@ static PROCESS: Section = Section {
             doc: "Each worker stays on a CPU of its own.",
         },
         Setting {
+            name: "busy_poll",
+            form: Form::Boolean,
+            absent: Absent::Is("true"),
+            reload: Reload::NextStart,
+            doc: "A worker with nothing to do looks for what comes next before it sleeps: for twice the time that a wake-up takes, \
+                  measured at start, and 100 µs at most. It stops where that does not pay; looks in vain take less than 2 % of a \
+                  CPU. Replies to a few busy clients come much sooner, above all on virtual machines.",
+        },
+        Setting {
             name: "io",
             form: Form::Choice { words: words::<IoEngine>, not_yet: &[] },
             absent: Absent::Is("\"auto\""),

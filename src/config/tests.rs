@@ -81,6 +81,7 @@ fn a_minimal_file_has_the_defaults_of_the_contract() {
     let process = Process {
         workers: 4,
         pin_workers: true,
+        busy_poll: true,
         io: IoEngine::Auto,
         max_sessions: 10_000,
         shutdown_timeout: seconds(30),
@@ -125,6 +126,7 @@ const COMPLETE: &str = r#"
 [process]
 workers = 2
 pin_workers = false
+busy_poll = false
 io = "epoll"
 max_sessions = 1_000
 shutdown_timeout = "1m"

@@ -21,6 +21,7 @@
 //! |---|---|
 //! | `event` | events, `SocketId`, `Errno` |
 //! | `buffer` | receive buffers and the spans of them |
+//! | `patience` | whether a thread looks a while before it sleeps |
 //! | `adaptive` | which buffer group a socket receives into |
 //! | `starved` | sockets that wait for a free buffer |
 //! | `send` | what a try to send owns and what its result means |
@@ -43,6 +44,7 @@ mod event;
 mod listener;
 mod locked;
 mod operation;
+mod patience;
 mod probe;
 mod ring;
 mod send;
@@ -62,7 +64,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::SockAddr;
 
@@ -70,6 +72,7 @@ pub use self::buffer::{BUFFER_COUNT_MAX, BUFFER_SIZE_MAX, GroupLimits, Span};
 pub use self::event::{Errno, Event, Full, SocketId};
 pub use self::listener::LISTENERS_MAX;
 pub use self::locked::{LOCKED_BYTES, Locked};
+pub use self::patience::wake_up_time;
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
 #[cfg(test)]
@@ -82,6 +85,7 @@ pub use self::wiping::Wiping;
 
 use self::buffer::{Group, Pool};
 use self::epoll::Epoll;
+use self::patience::Patience;
 use self::uring::Uring;
 
 /// Which of the kernel's interfaces is to be used.
@@ -232,6 +236,12 @@ impl Io {
 
     fn with(engine: AnyEngine, limits: IoLimits) -> Io {
         Io { engine, now: Instant::now(), limits, workshop: None }
+    }
+
+    /// From now on looks a while for what comes next before it sleeps, where that pays: where being woken takes `wake_up`
+    /// (see [`wake_up_time`]).
+    pub fn look_before_sleeping(&mut self, wake_up: Duration) {
+        on_engine!(self, engine => engine.be_patient(Patience::new(wake_up)));
     }
 
     /// Accepts clients on a bound and listening socket until `stop_listening`: an `Accepted` event each. Beyond

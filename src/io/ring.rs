@@ -3,10 +3,12 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{Builder, IoUring, cqueue, squeue};
+
+use super::patience::Patience;
 
 /// Operations queued before the kernel must be entered in the middle of a turn. Small on purpose: the queue is written
 /// round and round, and 512 entries (32 KiB) stay in the cache.
@@ -71,10 +73,21 @@ pub(super) enum Wait {
     Forever,
 }
 
+impl Wait {
+    fn at_most(self) -> Option<Duration> {
+        match self {
+            Wait::No => Some(Duration::ZERO),
+            Wait::For(duration) => Some(duration),
+            Wait::Forever => None,
+        }
+    }
+}
+
 /// One thread's io_uring.
 pub(super) struct Ring {
     ring: IoUring,
     setup: Setup,
+    patience: Patience,
     /// Copied out of the completion queue and not handled yet.
     completed: Vec<cqueue::Entry>,
 }
@@ -88,7 +101,8 @@ impl Ring {
             setup.apply(&mut builder);
             match builder.build(SUBMISSIONS) {
                 Ok(ring) => {
-                    return Ok(Ring { ring, setup, completed: Vec::with_capacity(COMPLETIONS as usize) });
+                    let completed = Vec::with_capacity(COMPLETIONS as usize);
+                    return Ok(Ring { ring, setup, patience: Patience::none(), completed });
                 }
                 // A flag this kernel does not know.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
@@ -146,11 +160,16 @@ impl Ring {
         panic!("the kernel takes no more operations");
     }
 
-    /// Submits everything queued and waits for a completion as told: the one system call of a turn. Does not wait, and
-    /// makes no call that has nothing to do, when completions are already here. Afterwards the kernel has taken all of the
-    /// queue, and what it posted by then is here.
+    pub(super) fn be_patient(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
+    /// Submits everything queued and waits for a completion as told: the one system call of a turn, unless a look is
+    /// worth one more. Does not wait, and makes no call that has nothing to do, when completions are already here.
+    /// Afterwards the kernel has taken all of the queue, and what it posted by then is here.
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
-        let wait = if self.completed.is_empty() && self.ring.completion().is_empty() { wait } else { Wait::No };
+        let is_here = !self.completed.is_empty() || !self.ring.completion().is_empty();
+        let wait = if is_here || self.looks_and_sees(wait)? { Wait::No } else { wait };
         let result = match wait {
             Wait::No if self.has_nothing_to_do() => Ok(0),
             Wait::No => self.ring.submit(),
@@ -172,6 +191,22 @@ impl Ring {
             self.flush();
         }
         Ok(())
+    }
+
+    /// Submits everything queued and looks for a completion, or for work that makes one, if that is worth its time.
+    fn looks_and_sees(&mut self, wait: Wait) -> io::Result<bool> {
+        if wait == Wait::No || !self.patience.is_willing(Instant::now) {
+            return Ok(false);
+        }
+        if !self.has_nothing_to_do() {
+            match self.ring.submit() {
+                Err(error) if !is_passing(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        let ring = &mut self.ring;
+        let mut sees = || !ring.completion().is_empty() || ring.submission().taskrun();
+        Ok(sees() || self.patience.look(wait.at_most(), sees))
     }
 
     fn has_nothing_to_do(&mut self) -> bool {

@@ -23,6 +23,36 @@ pub fn set_cpu_affinity(cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// While it lives, timers of this thread fire at their moment, and not somewhat later together with others.
+pub(super) struct ExactTimers {
+    slack_before: libc::c_ulong,
+}
+
+impl ExactTimers {
+    pub(super) fn begin() -> io::Result<ExactTimers> {
+        // SAFETY: a call with numbers only.
+        let slack = unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) };
+        let slack_before = libc::c_ulong::try_from(slack).map_err(|_| io::Error::last_os_error())?;
+        set_timer_slack(1)?;
+        Ok(ExactTimers { slack_before })
+    }
+}
+
+impl Drop for ExactTimers {
+    fn drop(&mut self) {
+        // What was so before may be so again.
+        let _ = set_timer_slack(self.slack_before);
+    }
+}
+
+fn set_timer_slack(nanoseconds: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: a call with numbers only.
+    if unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Raises the number of descriptors this process may open as far as the system lets it, and returns that number.
 pub fn raise_open_files_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -116,6 +116,7 @@ impl Control {
         let workers = worker::spawn(worker::Settings {
             count: config.process.workers,
             pin: config.process.pin_workers,
+            busy_poll: config.process.busy_poll,
             engine: engine(config.process.io),
             sessions_max: config.process.max_sessions,
             table: Arc::clone(&table),

@@ -116,6 +116,7 @@ fn keep_until_restart(mut wanted: Config, current: &Config) -> (Config, Vec<Chan
     let changes = changes(current, &wanted);
     wanted.process.workers = current.process.workers;
     wanted.process.pin_workers = current.process.pin_workers;
+    wanted.process.busy_poll = current.process.busy_poll;
     wanted.process.io = current.process.io;
     wanted.process.max_sessions = current.process.max_sessions;
     wanted.process.state_directory.clone_from(&current.process.state_directory);
@@ -179,12 +180,12 @@ mod tests {
     fn what_only_a_start_can_set_keeps_its_value_and_is_reported() {
         let current = config(&format!("[process]\nworkers = 1\n{REST}"));
         let wanted = config(&format!(
-            "[process]\nworkers = 2\npin_workers = false\nio = \"epoll\"\nmax_sessions = 9\ncore_dumps = true\nshutdown_timeout = \"7s\"\n\
+            "[process]\nworkers = 2\npin_workers = false\nbusy_poll = false\nio = \"epoll\"\nmax_sessions = 9\ncore_dumps = true\nshutdown_timeout = \"7s\"\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n[admin]\nsocket = \"/tmp/other.sock\"\n{REST}"
         ));
         let (kept, wanted_changes) = keep_until_restart(wanted, &current);
         let waiting = wanted_changes.iter().filter(|change| change.holds == Reload::NextStart).count();
-        assert_eq!(waiting, 7, "{wanted_changes:?}");
+        assert_eq!(waiting, 8, "{wanted_changes:?}");
         // What is left to apply is exactly what a reload can do.
         let applied: Vec<String> = changes(&current, &kept).iter().map(Change::to_string).collect();
         let possible = wanted_changes.iter().filter(|change| change.holds != Reload::NextStart);

@@ -60,7 +60,7 @@ pub use turning_away::REASONS;
 use crate::{
     accounts::Directory,
     config::limits,
-    io::{Engine, Io, set_cpu_affinity},
+    io::{Engine, Io, set_cpu_affinity, wake_up_time},
     outside::Outside,
     protocol::auth::RsaKey,
     tls::Terms,
@@ -76,6 +76,8 @@ pub struct Settings {
     pub count: usize,
     /// Each to a CPU of its own.
     pub pin: bool,
+    /// Each looks a while for what comes next before it sleeps, where that pays.
+    pub busy_poll: bool,
     /// Which of the kernel's ways to use.
     pub engine: Engine,
     /// Sessions that the process may have.
@@ -197,7 +199,10 @@ fn start(index: usize, company: &Arc<Company>) -> io::Result<Started> {
             pin(index);
         }
         match Io::new(shared.settings.engine, io_limits(&shared.settings)) {
-            Ok((io, report)) => {
+            Ok((mut io, report)) => {
+                if shared.settings.busy_poll {
+                    look_before_sleeping(index, &mut io);
+                }
                 let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());
                 let _ = ready.send(Ok((handle, report.to_string())));
                 Worker::new(index, io, mailbox, shared).run();
@@ -216,6 +221,16 @@ fn pin(index: usize) {
     let cpus = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     if let Err(error) = set_cpu_affinity(index % cpus) {
         tracing::warn!(worker = index, %error, "cannot pin the worker to a CPU");
+    }
+}
+
+fn look_before_sleeping(index: usize, io: &mut Io) {
+    match wake_up_time() {
+        Ok(wake_up) => {
+            tracing::debug!(worker = index, ?wake_up, "a worker looks for what comes next before it sleeps");
+            io.look_before_sleeping(wake_up);
+        }
+        Err(error) => tracing::warn!(worker = index, %error, "busy_poll: cannot measure how long a wake-up takes"),
     }
 }
 

@@ -126,6 +126,7 @@ fn settings(engine: Engine, count: usize, table: Arc<RoutingTable>) -> Settings 
     Settings {
         count,
         pin: false,
+        busy_poll: false,
         engine,
         sessions_max: 100,
         table,

@@ -20,6 +20,7 @@ pub(crate) fn serve(server: SocketAddr, engine: Engine) -> Result<(), Box<dyn Er
     let limits = IoLimits::default();
     let (mut io, report) = Io::new(engine, limits)?;
     eprintln!("{report}");
+    io.look_before_sleeping(io::wake_up_time()?);
     let listener = TcpListener::from(io::socket::listen_tcp((Ipv4Addr::LOCALHOST, 0).into())?);
     let address = listener.local_addr()?;
     io.listen(0, listener.into());

@@ -22,6 +22,7 @@ use super::buffer::Pool;
 use super::event::{Errno, Event, Full, SocketId};
 use super::listener::Listeners;
 use super::operation::{Kind, Slots, Tag};
+use super::patience::Patience;
 use super::send::{Messages, Telling};
 use super::socket;
 use super::starved::{Served, Starved};
@@ -59,6 +60,7 @@ pub(super) struct Epoll {
     /// Whether the last turn gave out results without asking the kernel. Never twice in a row: sockets that have news
     /// must not wait for ones that keep sending.
     skipped_kernel: bool,
+    patience: Patience,
     readiness: Vec<libc::epoll_event>,
     waker: WakeHandle,
     stale: u64,
@@ -100,10 +102,15 @@ impl Epoll {
             tries: Vec::new(),
             ready: Vec::new(),
             skipped_kernel: false,
+            patience: Patience::none(),
             readiness: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX],
             waker,
             stale: 0,
         })
+    }
+
+    pub(super) fn be_patient(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     pub(super) fn pool(&self) -> &Rc<Pool> {
@@ -180,7 +187,7 @@ impl Epoll {
             None => None,
             Some(until) => Some(until.saturating_duration_since(Instant::now())),
         };
-        let count = wait(&self.epoll, &mut self.readiness, timeout)?;
+        let count = self.wait(timeout)?;
         self.give_out_ready(events);
         for index in 0..count {
             let libc::epoll_event { events: flags, u64: bits } = self.readiness[index];
@@ -195,6 +202,22 @@ impl Epoll {
             }
         }
         Ok(())
+    }
+
+    /// Waits for readiness, and looks for it first if that is worth its time. How many sockets have it.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        const NOW: Option<Duration> = Some(Duration::ZERO);
+        if timeout != NOW && self.patience.is_willing(Instant::now) {
+            let mut seen = Ok(0);
+            let mut sees = || {
+                seen = wait(&self.epoll, &mut self.readiness, NOW);
+                !matches!(seen, Ok(0))
+            };
+            if sees() || self.patience.look(timeout, sees) {
+                return seen;
+            }
+        }
+        wait(&self.epoll, &mut self.readiness, timeout)
     }
 
     // What the kernel says.

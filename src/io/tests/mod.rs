@@ -19,18 +19,26 @@ use super::*;
 /// Far more than anything here takes: reaching it means that something is lost.
 const LOST: Duration = Duration::from_secs(60);
 
-/// Runs a check on each engine of this machine. Where io_uring is forbidden only epoll can be checked.
+/// Runs a check on each engine of this machine, asleep while it waits and looking. Where io_uring is forbidden only
+/// epoll can be checked.
 fn on_both_engines(limits: IoLimits, check: impl Fn(&mut Driver)) {
     for engine in [Engine::IoUring, Engine::Epoll] {
-        match Io::new(engine, limits) {
-            Ok((io, report)) => {
-                eprintln!("{report}");
-                check(&mut Driver::new(io));
-            }
-            Err(EngineError::IoUring(refusal @ Refusal::Probe(_))) => panic!("io_uring is there: {refusal}"),
-            Err(EngineError::IoUring(refusal)) => eprintln!("not checked on io_uring: {refusal}"),
-            Err(error) => panic!("{error}"),
+        for wake_up in [Duration::ZERO, Duration::from_micros(50)] {
+            on(engine, wake_up, limits, &check);
         }
+    }
+}
+
+fn on(engine: Engine, wake_up: Duration, limits: IoLimits, check: &impl Fn(&mut Driver)) {
+    match Io::new(engine, limits) {
+        Ok((mut io, report)) => {
+            eprintln!("{report}");
+            io.look_before_sleeping(wake_up);
+            check(&mut Driver::new(io));
+        }
+        Err(EngineError::IoUring(refusal @ Refusal::Probe(_))) => panic!("io_uring is there: {refusal}"),
+        Err(EngineError::IoUring(refusal)) => eprintln!("not checked on io_uring: {refusal}"),
+        Err(error) => panic!("{error}"),
     }
 }
 

@@ -30,6 +30,7 @@ use super::buffer::Pool;
 use super::event::{Event, Full, SocketId};
 use super::listener::{ACCEPT_PAUSE, Accepting, Listeners};
 use super::operation::{Kind, Slots, Tag};
+use super::patience::Patience;
 use super::ring::{Ring, Setup, Wait};
 use super::send::{Messages, Telling};
 use super::starved::{Served, Starved};
@@ -123,6 +124,10 @@ impl Uring {
 
     pub(super) fn setup(&self) -> Setup {
         self.ring.setup()
+    }
+
+    pub(super) fn be_patient(&mut self, patience: Patience) {
+        self.ring.be_patient(patience);
     }
 
     pub(super) fn pool(&self) -> &Rc<Pool> {
