@@ -24,6 +24,7 @@ use super::adaptive::Adaptive;
 use super::buffer::{Group, Pool, Span};
 use super::event::{Errno, Event, Full, SocketId};
 use super::operation::Slots;
+use super::patience::Patience;
 use super::send::{Messages, Telling, Try};
 use super::starved::{Served, Starved};
 use super::wake::WakeHandle;
@@ -402,6 +403,9 @@ impl Simulated {
     }
 
     // What a worker asks for.
+
+    /// The clock stands while nothing happens: there is nothing to be patient about.
+    pub(super) fn be_patient(&mut self, _patience: Patience) {}
 
     pub(super) fn listen(&mut self, key: u32, _socket: OwnedFd) {
         self.listeners.push(key);

@@ -202,9 +202,9 @@ impl Client {
     fn ask(&mut self) {
         self.statements += 1;
         let number = self.number * 10_000 + self.statements;
-        let statement = match self.dice.below(8) {
-            0..4 => Statement::Write(number),
-            4..7 => Statement::Read { number, rows: self.dice.below(6), bytes: 8 + self.dice.below(2_000) },
+        let statement = match self.dice.below(60) {
+            0..30 => Statement::Write(number),
+            30..59 => Statement::Read { number, rows: self.dice.below(6), bytes: 8 + self.dice.below(800) },
             _ => Statement::Read { number, rows: self.dice.below(20), bytes: 8 + self.dice.below(40_000) },
         };
         self.line.say(&packet(0, &[b"\x03", statement.text().as_bytes()].concat()));
