@@ -75,7 +75,9 @@ fn findings(status: &Status, cluster: &ClusterStatus) -> Vec<String> {
 }
 
 fn ailment(server: &ServerStatus) -> Option<String> {
-    let serves = server.state == "up" && server.fitness != "unfit" && matches!(&*server.role, "primary" | "replica");
+    let serves = server.state == "up"
+        && !matches!(&*server.fitness, "unfit" | "leaving")
+        && matches!(&*server.role, "primary" | "replica");
     let ServerStatus { name, address, role, state, reason, .. } = server;
     (!serves).then(|| format!("{name} ({address}) is {state}, {role}: {reason}"))
 }

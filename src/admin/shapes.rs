@@ -235,7 +235,8 @@ pub struct ServerStatus {
     pub role: String,
     /// `up`, `down`, `unknown`, …
     pub state: String,
-    /// How well it does what its role asks: `fit`, `last resort` (used where nobody is fit) or `unfit` (not used).
+    /// How well it does what its role asks: `fit`, `last resort` (used where nobody is fit), `leaving` (not used any more, and left by
+    /// sessions as in a drain) or `unfit` (not used).
     #[serde(default)]
     pub fitness: String,
     /// Why this state, role and fitness are believed, in words.

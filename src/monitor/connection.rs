@@ -1,23 +1,19 @@
 //! The connection that a server is asked over, and what its errors mean.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
-use mysql_async::{Conn, OptsBuilder};
-use tokio::time::timeout_at;
+use std::time::Instant;
 
 use super::asking::{Asking, Extent, Told};
 use super::watch::Target;
 use crate::protocol::auth::Credential;
-use crate::protocol::gtid::GTID_TEXT_BYTES_MAX;
-use crate::reach::{Introduction, Ways, legible, library_failure, login_failure, look_up};
+use crate::reach::{Inquiry, Introduction, Ways, look_up};
 use crate::topology::{Blame, CheckResult, Contact, Endpoint};
 
 /// A server that was reached.
 pub(super) struct Connection {
     contact: Contact,
     /// Absent without an account: then there is nobody to ask.
-    client: Option<Conn>,
+    inquiry: Option<Inquiry>,
     asking: Asking,
 }
 
@@ -50,15 +46,14 @@ impl Connection {
 
     /// Whether it can be asked more than once.
     pub(super) fn can_ask(&self) -> bool {
-        self.client.is_some()
+        self.inquiry.is_some()
     }
 
     /// Asks the server about itself.
     pub(super) async fn ask(&mut self, extent: Extent, deadline: Instant) -> Result<Told, CheckResult> {
-        let Some(client) = &mut self.client else { return Ok(Told::default()) };
-        match timeout_at(deadline.into(), self.asking.ask(client, extent, deadline)).await {
-            Ok(told) => told,
-            Err(_) => Err(CheckResult::TimedOut),
+        match &mut self.inquiry {
+            Some(inquiry) => self.asking.ask(inquiry, extent, deadline).await,
+            None => Ok(Told::default()),
         }
     }
 
@@ -96,8 +91,8 @@ async fn open_at(endpoint: Endpoint, target: &Target, ways: &Ways) -> Result<Con
     let password = target.account.as_ref().map(|account| account.password.clone());
     let credential = password.map_or(Credential::Empty, Credential::of_password);
     let Introduction { facts, login } = way.introduce(user, &credential, target.timeout).await?;
-    let client = match (&target.account, login) {
-        (Some(account), Ok(entered)) => Some(client(way.lead(entered, &account.user, &account.password).await?).await?),
+    let inquiry = match (&target.account, login) {
+        (Some(_), Ok(entered)) => Some(entered.inquire()),
         (Some(_), Err(failure)) => return Err(failure),
         // Whoever refuses a stranger answers.
         (None, Err(failure)) if !is_refused_stranger(&failure) => return Err(failure),
@@ -108,36 +103,12 @@ async fn open_at(endpoint: Endpoint, target: &Target, ways: &Ways) -> Result<Con
         (None, Err(_)) => None,
     };
     let asking = Asking::new(target.topology, facts.version);
-    Ok(Connection { contact: Contact { endpoint, greeting: facts }, client, asking })
+    Ok(Connection { contact: Contact { endpoint, greeting: facts }, inquiry, asking })
 }
 
 fn is_refused_stranger(failure: &CheckResult) -> bool {
     matches!(failure, CheckResult::LoginRefused { code, .. } if Blame::of(*code) == Blame::Credentials)
 }
 
-async fn client(options: OptsBuilder) -> Result<Conn, CheckResult> {
-    let options = options
-        .tcp_keepalive(Some(KEEPALIVE))
-        // Known values, so that the library does not ask for them.
-        .max_allowed_packet(Some(ANSWER_BYTES_MAX))
-        .wait_timeout(Some(28_800));
-    Conn::new(options).await.map_err(login_failure)
-}
-
-pub(super) fn statement_failure(error: mysql_async::Error) -> CheckResult {
-    match error {
-        mysql_async::Error::Server(error) => {
-            CheckResult::StatementFailed { code: error.code, message: legible(error.message.as_bytes()) }
-        }
-        other => library_failure(other),
-    }
-}
-
 /// The user name of a visit without an account.
 const STRANGER: &str = "sqluice";
-
-/// Of an answer to a check: two positions, and some bytes for the rest. Most have less than 200.
-const ANSWER_BYTES_MAX: usize = 2 * (GTID_TEXT_BYTES_MAX + 1) + 1024;
-
-/// So that a connection whose other end has vanished is closed in the end.
-const KEEPALIVE: Duration = Duration::from_secs(10);

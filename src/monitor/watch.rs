@@ -203,7 +203,7 @@ impl Watcher {
         match timeout_at(deadline, attempt.join_next()).await {
             Ok(Some(Ok(Ok(connection)))) => self.first_answer(connection, deadline).await,
             Ok(Some(Ok(Err(failure)))) => (failure, None),
-            // The client library does not promise to survive every malformed packet; it took only its own task along.
+            // Whatever an answer did there, it took only the task of the attempt along.
             Ok(Some(Err(_)) | None) => (CheckResult::Malformed("its answer could not be handled".to_owned()), None),
             Err(_) => {
                 if since.elapsed() < ATTEMPT_TIME_MAX {

@@ -5,12 +5,13 @@
 pub type Target = fn(&[u8]);
 
 /// All entries, each beside its parser.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("packet", super::packet::fuzz_packet),
     ("handshake", super::handshake::fuzz_handshake),
     ("attributes", super::attributes::fuzz_attributes),
     ("response", super::response::fuzz_response),
     ("reply", super::result_set::fuzz_reply),
+    ("text_answer", super::text_answer::fuzz_text_answer),
     ("session_track", super::session_track::fuzz_session_track),
     ("kill", super::kill::fuzz_kill),
     ("auth", super::auth::fuzz_auth),

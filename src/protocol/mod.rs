@@ -29,6 +29,7 @@ pub mod result_set;
 pub mod session_track;
 pub mod statement;
 pub mod status;
+pub mod text_answer;
 pub mod text_result;
 pub mod version;
 pub mod watch;

@@ -17,7 +17,7 @@ pub fn login_failure(error: Error) -> CheckResult {
 }
 
 /// What went wrong in the client library, or under it.
-pub fn library_failure(error: Error) -> CheckResult {
+fn library_failure(error: Error) -> CheckResult {
     match error {
         Error::Io(IoError::Io(error)) => failure_of(&error),
         Error::Driver(DriverError::ConnectionClosed) => CheckResult::Reset,

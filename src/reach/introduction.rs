@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Way;
 use super::failure::legible;
+use super::inquiry::Inquiry;
 use super::wire::{Stream, Wire};
 use crate::protocol::auth::{Credential, Login, LoginStep, Obstacle, Plugin};
 use crate::protocol::capability::Capabilities;
@@ -36,6 +37,11 @@ pub struct Entered {
 }
 
 impl Entered {
+    /// Goes on to ask.
+    pub fn inquire(self) -> Inquiry {
+        Inquiry::begin(self)
+    }
+
     /// Ends it.
     ///
     /// # Errors
@@ -145,7 +151,7 @@ fn facts(greeting: &Greeting) -> Result<GreetingFacts, CheckResult> {
     })
 }
 
-/// What a login needs, and what the client library does with a connection. MariaDB takes the absence of bit 0 for a client of
+/// What a login needs, what the client library does with a connection, and several statements to a question. MariaDB takes the absence of bit 0 for a client of
 /// its own.
 fn capabilities(facts: &GreetingFacts) -> Capabilities {
     let wanted = Capabilities::PROTOCOL_41

@@ -1,12 +1,14 @@
 //! How the control thread gets to a server: behind a PROXY header and inside TLS where that is asked for, as sessions do.
 //!
-//! Health checks, promotions and the reading of accounts ask with a client library that makes its own socket, and whose TLS
-//! judges certificates otherwise than ours. So wherever there is more to a way than an address, the login is made here, and
-//! the library is led over a bridge to the connection that came of it.
+//! Health checks ask over the very connection that is logged in to here. Promotions and the reading of accounts ask with a
+//! client library that makes its own socket, and whose TLS judges certificates otherwise than ours. So wherever there is more
+//! to a way than an address, the login is made here for them, too, and the library is led over a bridge to the connection
+//! that came of it.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `introduction` | one complete login, which also tells how a server introduces itself |
+//! | `inquiry` | questions over the connection of such a login |
 //! | `wire` | packets over a stream, in clear or inside TLS |
 //! | `bridge` | the server that the library believes to talk to |
 //! | `failure` | what errors say of the server |
@@ -15,15 +17,18 @@
 
 mod bridge;
 mod failure;
+mod inquiry;
 mod introduction;
 mod wire;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mysql_async::OptsBuilder;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
@@ -34,7 +39,8 @@ use crate::protocol::proxy::{Header, Version};
 use crate::tls::{Back, Terms};
 use crate::topology::{CheckResult, Endpoint};
 
-pub use failure::{failure_of, legible, library_failure, login_failure};
+pub use failure::{failure_of, legible, login_failure};
+pub use inquiry::Inquiry;
 pub use introduction::{Entered, Introduction};
 
 /// The ways to all servers: the TLS that is in force.
@@ -68,7 +74,7 @@ impl Ways {
 
 impl Way {
     /// Logs in once, to hear how the server introduces itself; only the connecting has this much time. A login that
-    /// succeeded is to be ended, or gone on with by [`Way::lead`].
+    /// succeeded is to be ended, or gone on with.
     ///
     /// # Errors
     /// When there was no login at all: nobody there, no TLS, not the protocol. A login that was refused is no error.
@@ -94,29 +100,18 @@ impl Way {
         Ok(Box::new(stream))
     }
 
-    /// Where the client library has to connect to, and as whom, to speak to the server that was logged in to.
+    /// Where the client library has to connect to, and as whom, to speak to the server.
     ///
     /// # Errors
-    /// When this machine cannot make the bridge, or the server did not hear that a login is over.
-    pub async fn lead(&self, entered: Entered, user: &str, password: &Secret) -> Result<OptsBuilder, CheckResult> {
-        if self.is_plain() {
-            entered.quit().await?;
-            return self.direct(user, password);
-        }
-        bridge::build(entered).await.map_err(|error| failure_of(&error))
-    }
-
-    /// The same for whoever does not need the introduction.
-    ///
-    /// # Errors
-    /// Whatever keeps this account from logging in, where that is seen before the library tries.
+    /// Whatever keeps this account from logging in, where that is seen before the library tries, and when this machine cannot
+    /// make a bridge.
     pub async fn library(&self, user: &str, password: &Secret, patience: Duration) -> Result<OptsBuilder, CheckResult> {
         if self.is_plain() {
             return self.direct(user, password);
         }
         let credential = Credential::of_password(password.clone());
         let entered = self.introduce(user, &credential, patience).await?.login?;
-        self.lead(entered, user, password).await
+        bridge::build(entered).await.map_err(|error| failure_of(&error))
     }
 
     /// The library can go it alone.
@@ -172,9 +167,15 @@ pub async fn look_up(address: &ServerAddress) -> Result<Vec<Endpoint>, CheckResu
 /// Only this part may be given up when it takes too long: the server has not begun to count a handshake yet.
 async fn connect(address: SocketAddr, patience: Duration) -> Result<TcpStream, CheckResult> {
     match timeout(patience, TcpStream::connect(address)).await {
-        Ok(connected) => connected.map_err(|error| failure_of(&error)),
+        Ok(connected) => connected.and_then(tuned).map_err(|error| failure_of(&error)),
         Err(_) => Err(CheckResult::TimedOut),
     }
+}
+
+fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    Ok(stream)
 }
 
 fn own_header(send_proxy: SendProxy) -> Option<Vec<u8>> {
@@ -184,6 +185,9 @@ fn own_header(send_proxy: SendProxy) -> Option<Vec<u8>> {
         SendProxy::V2 => Some(Header::Local.encode(Version::V2)),
     }
 }
+
+/// So that a connection whose other end has vanished is closed in the end.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;

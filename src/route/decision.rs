@@ -109,6 +109,8 @@ pub enum Obstacle {
     OtherRole(ServerRole),
     /// It is up and has the role, and its data are old, or it does not let itself be used.
     Unfit,
+    /// It is up and has the role, and its own operator wants it to be left.
+    Leaving,
     /// It is used only where nobody is fit, and somebody is.
     LastResort,
     /// Its name has not been looked up.
@@ -155,6 +157,7 @@ pub fn verdict(table: &RoutingTable, pool: PoolIndex, server: ServerIndex, quest
 fn unfitness(fitness: Fitness) -> Obstacle {
     match fitness {
         Fitness::Unfit => Obstacle::Unfit,
+        Fitness::Leaving => Obstacle::Leaving,
         Fitness::LastResort | Fitness::Fit => Obstacle::LastResort,
     }
 }
@@ -206,6 +209,7 @@ impl fmt::Display for Obstacle {
             Obstacle::NotInUse(service) => write!(out, "{service}"),
             Obstacle::OtherRole(role) => write!(out, "{role}"),
             Obstacle::Unfit => out.write_str("unfit"),
+            Obstacle::Leaving => out.write_str("leaving: its own operator takes it out of use"),
             Obstacle::LastResort => out.write_str("a last resort, and others are fit"),
             Obstacle::NoAddress => out.write_str("its name has not been looked up"),
             Obstacle::Excluded => out.write_str("it has just failed this session"),

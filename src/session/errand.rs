@@ -13,7 +13,7 @@ use crate::protocol::{
 
 use super::{
     Found, KillTargets, Output, ServerFacts, ServerWay, Session, SessionId, Side, State, Step, Surroundings,
-    entering::{Door, Introduction, Knock, required},
+    door::{Door, Introduction, Knock, required},
     errors,
     exchange::Exchange,
     frontend::{LOGIN_PACKET_MAX, Login},

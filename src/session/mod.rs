@@ -3,7 +3,8 @@
 //! A session goes through three rooms:
 //!
 //! 1. `frontend`: the client proves who it is, on our salt;
-//! 2. `entering`: the worker looks for a server and connects to it, and we log in there as the client;
+//! 2. `entering`: the worker looks for a server and connects to it, and we log in there as the client (`door`), or hear why not
+//!    (`refusals`);
 //! 3. `relay`: commands and replies pass through, followed by their heads only (`commands`, `exchange`; `errand` for KILL).
 //!
 //! COM_CHANGE_USER goes back to the first. [`Session::step`] is the hot path: it neither allocates nor queues while
@@ -12,6 +13,7 @@
 //! A session knows neither sockets nor buffers, and the time only as it is told: the worker carries out what it asks.
 
 mod commands;
+mod door;
 mod ending;
 mod entering;
 mod errand;
@@ -23,6 +25,7 @@ mod input;
 mod onward;
 mod output;
 mod parting;
+mod refusals;
 mod relay;
 mod salts;
 mod severed;

@@ -19,6 +19,8 @@ pub(super) struct Done {
     pub(super) insert_id: u64,
     /// The session's new database, for clients that track it.
     pub(super) schema: Option<String>,
+    /// System variables with the values that the session gave them, of those that it asked to be told of.
+    pub(super) variables: Vec<(String, Vec<u8>)>,
 }
 
 impl Done {

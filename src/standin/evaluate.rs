@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::execute::SessionState;
 use super::refusal::Refusal;
 use super::server::Server;
-use super::statement::Expression;
+use super::statement::{Expression, StatusLines};
 use super::store::{Row, Table, Value};
-use super::variables::{MAX_ALLOWED_PACKET, system_variable};
+use super::variables::{MAX_ALLOWED_PACKET, status_variables, system_variable};
 
 /// The longest SLEEP, so that a forgotten one does not outlive a test run.
 const SLEEP_MAX: Duration = Duration::from_secs(600);
@@ -80,6 +80,8 @@ impl Scope<'_> {
             Expression::Parameter(index) => {
                 self.parameters.get(*index).cloned().ok_or_else(|| Refusal::wrong_arguments("EXECUTE"))
             }
+            Expression::GlobalVariable(name) => Ok(system_variable(self.server, name).unwrap_or(Value::Null)),
+            Expression::StatusLines(lines) => Ok(self.status_lines(lines)),
             Expression::Column(name) => self.column(name),
             Expression::CountAll => Ok(self.count()),
             Expression::AllColumns => Err(Refusal::unknown_column("*")),
@@ -96,6 +98,18 @@ impl Scope<'_> {
             return Ok(Value::Integer(self.session.autocommit.into()));
         }
         system_variable(self.server, name).ok_or_else(|| Refusal::unknown_variable(name))
+    }
+
+    /// Where none of them is there, GROUP_CONCAT is NULL.
+    fn status_lines(&self, asked: &StatusLines) -> Value {
+        let is = |name: &str, other: &[u8]| name.as_bytes().eq_ignore_ascii_case(other);
+        let mut all = status_variables(self.server);
+        all.retain(|(name, _)| asked.names.iter().any(|asked| is(name, asked)));
+        all.sort_by_key(|(name, _)| is(name, &asked.last));
+        let line =
+            |(name, value): &(&str, Value)| [name.as_bytes(), b"=", &value.to_bytes().unwrap_or_default()].concat();
+        let lines: Vec<Vec<u8>> = all.iter().map(line).collect();
+        if lines.is_empty() { Value::Null } else { Value::text(lines.join(&asked.separator[..])) }
     }
 
     fn column(&self, name: &str) -> Result<Value, Refusal> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::answer::{Answer, Cell, Done, Rows};
 use super::evaluate::{Costs, Scope, Variables};
+use super::node::Maintenance;
 use super::refusal::Refusal;
 use super::server::Server;
 use super::statement::{Assignment, Condition, Definition, Expression, Item, Select, Show, Statement, Target};
@@ -55,6 +56,13 @@ impl SessionState {
     pub(super) fn reset(&mut self) {
         let database = self.database.take();
         *self = SessionState { database, ..SessionState::new(self.id, self.user.clone(), self.host.clone()) };
+    }
+
+    /// Whether the client has asked to be told of changes of a system variable.
+    fn is_told_of(&self, name: &str) -> bool {
+        let asked = self.variables.session.get("session_track_system_variables").and_then(Value::to_bytes);
+        let asked = asked.unwrap_or_default();
+        asked.split(|byte| *byte == b',').any(|asked| asked.eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// USE and COM_INIT_DB.
@@ -178,8 +186,14 @@ impl Executor<'_> {
     }
 
     fn set(&mut self, assignments: &[Assignment]) -> Result<Done, Refusal> {
+        let mut variables = Vec::new();
         for assignment in assignments {
             let value = self.value(&assignment.value)?;
+            if let Target::Session(name) = &assignment.target
+                && self.session.is_told_of(name)
+            {
+                variables.push((name.clone(), value.to_bytes().unwrap_or_default()));
+            }
             match &assignment.target {
                 Target::Ignored => {}
                 Target::User(name) => remember(&mut self.session.variables.user, name, value)?,
@@ -188,7 +202,7 @@ impl Executor<'_> {
                 Target::Global(name) => self.set_global(name, &value)?,
             }
         }
-        Ok(Done::default())
+        Ok(Done { variables, ..Done::default() })
     }
 
     fn set_autocommit(&mut self, value: &Value) -> Result<(), Refusal> {
@@ -196,14 +210,18 @@ impl Executor<'_> {
         if self.session.autocommit { self.commit().map(drop) } else { Ok(()) }
     }
 
-    /// The one global that matters to a balancer can be set; others are accepted when they exist.
+    /// The globals that matter to a balancer can be set; others are accepted when they exist.
     fn set_global(&mut self, name: &str, value: &Value) -> Result<(), Refusal> {
         let name = name.to_ascii_lowercase();
         if system_variable(self.server, &name).is_none() {
             return Err(Refusal::unknown_variable(&name));
         }
-        if name == "read_only" || name == "super_read_only" {
-            self.server.set_read_only(switch(value).ok_or_else(|| Refusal::wrong_value(&name))?);
+        match name.as_str() {
+            "read_only" | "super_read_only" => {
+                self.server.set_read_only(switch(value).ok_or_else(|| Refusal::wrong_value(&name))?);
+            }
+            "pxc_maint_mode" => self.server.set_maintenance(Maintenance::of(value)?),
+            _ => {}
         }
         Ok(())
     }
@@ -232,7 +250,7 @@ impl Executor<'_> {
         if insert_id != 0 {
             self.session.last_insert_id = insert_id;
         }
-        Ok(Done { affected, insert_id, schema: None })
+        Ok(Done { affected, insert_id, ..Done::default() })
     }
 
     fn update(

@@ -104,6 +104,13 @@ impl StandIn {
         self.server.set_silent(true);
     }
 
+    /// Makes nodes of one Percona XtraDB Cluster of these: they tell their `wsrep_` variables, and `@@pxc_maint_mode` can be
+    /// set. Give them the same store.
+    pub fn form_group(nodes: &[StandIn]) {
+        let members: Vec<SocketAddr> = nodes.iter().map(StandIn::address).collect();
+        nodes.iter().for_each(|node| node.server.join(members.clone()));
+    }
+
     /// Turns `@@read_only`. Open transactions that have written cannot commit on a read-only server.
     pub fn set_read_only(&self, read_only: bool) {
         self.server.set_read_only(read_only);

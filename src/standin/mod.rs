@@ -27,6 +27,7 @@ mod fault;
 mod host;
 mod lexer;
 mod login;
+mod node;
 mod parser;
 mod prepared;
 mod refusal;

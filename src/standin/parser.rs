@@ -3,7 +3,9 @@
 //! What is not understood is a syntax error that shows where reading stopped, as MySQL does it.
 
 use super::lexer::{self, Kind, Token};
-use super::statement::{Assignment, Condition, Definition, Expression, Item, Order, Select, Show, Statement, Target};
+use super::statement::{
+    Assignment, Condition, Definition, Expression, Item, Order, Select, Show, Statement, StatusLines, Target,
+};
 
 /// Statements in one COM_QUERY; more are a syntax error.
 const STATEMENTS_MAX: usize = 64;
@@ -362,6 +364,9 @@ impl Parser<'_> {
         if self.take_sign(b'@') {
             return self.variable();
         }
+        if self.take_sign(b'(') {
+            return self.subquery();
+        }
         match self.peek() {
             Some(Kind::Text(_)) => self.text().map(Expression::Text),
             Some(Kind::Number(_)) => self.numeric(),
@@ -371,6 +376,51 @@ impl Parser<'_> {
             }
             _ => self.column_or_call(),
         }
+    }
+
+    /// One of the two that a health check asks with, behind its parenthesis.
+    fn subquery(&mut self) -> Result<Expression> {
+        self.expect_word("SELECT")?;
+        let expression = match self.take_word("VARIABLE_VALUE") {
+            true => {
+                self.expect_table("global_variables")?;
+                self.expect_words(&["WHERE", "VARIABLE_NAME"])?;
+                self.expect_sign(b'=')?;
+                let name = self.text()?;
+                Expression::GlobalVariable(String::from_utf8_lossy(&name).to_ascii_lowercase())
+            }
+            false => Expression::StatusLines(self.status_lines()?),
+        };
+        self.expect_sign(b')')?;
+        Ok(expression)
+    }
+
+    fn status_lines(&mut self) -> Result<StatusLines> {
+        self.expect_word("GROUP_CONCAT")?;
+        self.expect_sign(b'(')?;
+        let line = self.list(Self::expression)?;
+        self.expect_words(&["ORDER", "BY", "VARIABLE_NAME"])?;
+        self.expect_sign(b'=')?;
+        let last = self.text()?;
+        self.expect_word("SEPARATOR")?;
+        let separator = self.text()?;
+        let column = |name: &str| Expression::Column(name.into());
+        if line != [column("variable_name"), Expression::Text(b"=".into()), column("variable_value")] {
+            return Err(self.error());
+        }
+        self.expect_sign(b')')?;
+        self.expect_table("global_status")?;
+        self.expect_words(&["WHERE", "VARIABLE_NAME", "IN"])?;
+        self.expect_sign(b'(')?;
+        let names = self.list(Self::text)?;
+        self.expect_sign(b')')?;
+        Ok(StatusLines { names, last, separator })
+    }
+
+    /// `FROM schema.name`, of whichever schema it is in this product.
+    fn expect_table(&mut self, name: &str) -> Result<()> {
+        self.expect_word("FROM")?;
+        if self.table()?.eq_ignore_ascii_case(name) { Ok(()) } else { Err(self.error()) }
     }
 
     /// A number that is no integer stays the text it was written as.
@@ -514,6 +564,10 @@ impl Parser<'_> {
 
     fn expect_word(&mut self, word: &str) -> Result<()> {
         if self.take_word(word) { Ok(()) } else { Err(self.error()) }
+    }
+
+    fn expect_words(&mut self, words: &[&str]) -> Result<()> {
+        words.iter().try_for_each(|word| self.expect_word(word))
     }
 
     fn take_sign(&mut self, sign: u8) -> bool {

@@ -11,7 +11,8 @@ use super::prepared::Prepared;
 use super::refusal::Refusal;
 use super::store::{Row, Value};
 
-/// The type of a tracked change of the session's database.
+/// The types of tracked changes: of a system variable, and of the session's database.
+const TRACKED_VARIABLE: u8 = 0;
 const TRACKED_SCHEMA: u8 = 1;
 /// Collations in column definitions: utf8mb4_general_ci, and that of numbers.
 const COLLATION_TEXT: u16 = 45;
@@ -29,12 +30,24 @@ pub(super) enum RowForm {
 }
 
 pub(super) fn ok(done: &Done, capabilities: Capabilities, status: StatusFlags) -> Vec<u8> {
-    let trackers = done.schema.as_deref().map(tracked_schema);
+    let variables = done.variables.iter().flat_map(|(name, value)| tracked_variable(name, value));
+    let trackers: Vec<u8> = variables.chain(done.schema.iter().flat_map(|name| tracked_schema(name))).collect();
+    let trackers = (!trackers.is_empty()).then_some(trackers);
     let packet =
         OkPacket { affected: done.affected, insert_id: done.insert_id, status, trackers, ..OkPacket::default() };
     let mut payload = Vec::new();
     packet.encode(OK_HEADER, capabilities, &mut payload);
     payload
+}
+
+fn tracked_variable(name: &str, value: &[u8]) -> Vec<u8> {
+    let mut inner = Vec::new();
+    let mut writer = Writer::new(&mut inner);
+    writer.lenenc_bytes(name.as_bytes());
+    writer.lenenc_bytes(value);
+    let mut trackers = vec![TRACKED_VARIABLE];
+    Writer::new(&mut trackers).lenenc_bytes(&inner);
+    trackers
 }
 
 fn tracked_schema(name: &str) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! One stand-in server: who it is, how it behaves now, and who is connected. Shared by its sessions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use crate::protocol::version::Family;
 
 use super::Options;
 use super::fault::{Armed, Fault};
+use super::node::{Maintenance, Node};
 use super::refusal::Refusal;
 
 /// Faults waiting for their statement; arming more is refused.
@@ -23,6 +25,8 @@ pub(super) struct Server {
     pub(super) port: u16,
     pub(super) started: Instant,
     read_only: AtomicBool,
+    /// Absent outside of a group.
+    node: Mutex<Option<Node>>,
     login_delay: Mutex<Duration>,
     /// True: connections are accepted and nothing is said on any of them.
     silent: watch::Sender<bool>,
@@ -57,6 +61,7 @@ impl Server {
             options,
             port,
             started: Instant::now(),
+            node: Mutex::default(),
             login_delay: Mutex::new(Duration::ZERO),
             silent: watch::Sender::new(false),
             faults: Mutex::default(),
@@ -73,6 +78,20 @@ impl Server {
 
     pub(super) fn set_read_only(&self, read_only: bool) {
         self.read_only.store(read_only, Ordering::SeqCst);
+    }
+
+    /// What it is in its group, if it is in one.
+    pub(super) fn node(&self) -> Option<Node> {
+        locked(&self.node).clone()
+    }
+
+    pub(super) fn join(&self, members: Vec<SocketAddr>) {
+        *locked(&self.node) = Some(Node { members, maintenance: Maintenance::Disabled });
+    }
+
+    /// Outside of a group there is nothing that could be set.
+    pub(super) fn set_maintenance(&self, maintenance: Maintenance) {
+        locked(&self.node).iter_mut().for_each(|node| node.maintenance = maintenance);
     }
 
     /// Refuses what changes data on a read-only server, in the product's words.

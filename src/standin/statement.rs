@@ -98,8 +98,22 @@ pub(super) enum Expression {
         function: String,
         arguments: Vec<Expression>,
     },
+    /// `(SELECT variable_value FROM performance_schema.global_variables WHERE variable_name = 'name')`: NULL where there is
+    /// none.
+    GlobalVariable(String),
+    /// The lines that [`StatusLines`] asks for.
+    StatusLines(StatusLines),
     /// A `?` of a prepared statement, counted from 0.
     Parameter(usize),
+}
+
+/// `(SELECT GROUP_CONCAT(variable_name, '=', variable_value ORDER BY variable_name = 'last' SEPARATOR 'x') FROM
+/// performance_schema.global_status WHERE variable_name IN ('a', 'b'))`: the question that health checks ask a node.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct StatusLines {
+    pub(super) names: Vec<Vec<u8>>,
+    pub(super) last: Vec<u8>,
+    pub(super) separator: Vec<u8>,
 }
 
 /// `SHOW …`, with the pattern of its LIKE.

@@ -60,6 +60,9 @@ pub(super) fn system_variable(server: &Server, name: &str) -> Option<Value> {
         // There is none: the stand-in speaks TCP only.
         "socket" => Value::Null,
         _ => {
+            if let Some(own) = server.node().and_then(|node| node.system_variable(name)) {
+                return Some(own);
+            }
             let place = FIXED.binary_search_by_key(&name, |(name, _)| name).ok()?;
             match FIXED[place].1 {
                 Fixed::Number(number) => Value::Integer(number),
@@ -71,17 +74,20 @@ pub(super) fn system_variable(server: &Server, name: &str) -> Option<Value> {
 
 /// All system variables as SHOW VARIABLES lists them: in order, switches as ON and OFF.
 pub(super) fn system_variables(server: &Server) -> Vec<(&'static str, Value)> {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 13] = [
         "hostname",
         "max_connections",
         "offline_mode",
         "port",
+        "pxc_maint_mode",
         "read_only",
         "server_id",
         "socket",
         "super_read_only",
         "version",
         "version_comment",
+        "wsrep_desync",
+        "wsrep_reject_queries",
     ];
     let names = OWN.into_iter().chain(FIXED.iter().map(|(name, _)| *name));
     let mut all: Vec<_> = names.filter_map(|name| Some((name, shown(name, system_variable(server, name)?)))).collect();
@@ -90,7 +96,8 @@ pub(super) fn system_variables(server: &Server) -> Vec<(&'static str, Value)> {
 }
 
 fn shown(name: &str, value: Value) -> Value {
-    const SWITCHES: [&str; 5] = ["autocommit", "offline_mode", "performance_schema", "read_only", "super_read_only"];
+    const SWITCHES: [&str; 6] =
+        ["autocommit", "offline_mode", "performance_schema", "read_only", "super_read_only", "wsrep_desync"];
     match value {
         Value::Integer(number) if SWITCHES.contains(&name) => Value::text(if number == 0 { "OFF" } else { "ON" }),
         Value::Integer(number) => Value::text(number.to_string()),
@@ -102,13 +109,15 @@ fn shown(name: &str, value: Value) -> Value {
 /// The status variables, in order.
 pub(super) fn status_variables(server: &Server) -> Vec<(&'static str, Value)> {
     let number = |number: u64| Value::text(number.to_string());
-    vec![
+    let mut all = vec![
         ("Connections", number(server.connection_count())),
         ("Questions", number(server.statement_count())),
         ("Threads_connected", number(server.session_count() as u64)),
         ("Threads_running", number(1)),
         ("Uptime", number(server.started.elapsed().as_secs())),
-    ]
+    ];
+    all.extend(server.node().into_iter().flat_map(|node| node.status_variables(server)));
+    all
 }
 
 /// Whether `name` fits a LIKE pattern with `%` and `_`, ignoring case.

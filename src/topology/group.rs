@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::health::View as AnyView;
+use super::heard::View as AnyView;
 use super::replication::{Gauge, Track};
 use super::standing::{Member, Standing};
 use super::writer::own_role;

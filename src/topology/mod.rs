@@ -6,12 +6,14 @@
 //! Three things outlive a table and are shared by all of them: the [`ServerLoad`] and the [`UserLoad`] counters, and the
 //! [`Progress`] of each server.
 
+mod belief;
 mod beliefs;
 mod cluster;
 pub mod galera;
 mod greeting;
 pub mod group;
 mod health;
+mod heard;
 mod known;
 mod load;
 mod offer;
@@ -34,15 +36,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use belief::{Belief, Blame, FollowUp, Thresholds};
 pub use beliefs::Beliefs;
 pub use cluster::{ClusterEntry, Situation};
 pub use greeting::GreetingFacts;
 #[cfg(test)]
 pub(crate) use greeting::captured;
-pub use health::{
-    Answer, Belief, Blame, CheckResult, Condition, Contact, Failure, Fitness, FollowUp, Health, Report, Thresholds,
-    View, Writable,
-};
+pub use health::{Condition, Fitness, Health};
+pub use heard::{Answer, CheckResult, Contact, Failure, Report, View, Writable};
 pub use load::{Place, Resting, Seat, ServerLoad, UserLoad, Waiter};
 pub use offer::Offer;
 pub use orders::{Moment, Orders, Recalled};

@@ -214,6 +214,11 @@ impl ServerEntry {
         self.service.is_in_use() && self.health.condition == Condition::Up && self.health.role.serves(role)
     }
 
+    /// Whether sessions may come to it and stay: neither an operator here takes it out of use, nor one there.
+    pub fn keeps_sessions(&self) -> bool {
+        self.service.is_in_use() && self.health.fitness != Fitness::Leaving
+    }
+
     /// What it offers; absent until it was heard.
     pub fn capabilities(&self) -> Option<Capabilities> {
         self.greeting.as_ref().map(|greeting| greeting.capabilities)

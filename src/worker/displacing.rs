@@ -30,9 +30,10 @@ impl Worker {
     /// Whether the session may stay with its replica.
     fn look_at_replica(&mut self, key: Key) {
         let replica = |worker: &Worker| Some(worker.tenants.get(key)?.session.replica()?.id);
-        match replica(self).map_or(Service::InUse, |server| self.service(server)) {
-            Service::InUse => {}
-            Service::Draining { .. } => self.tell(key, Input::ReplicaDrained),
+        let Some(server) = replica(self) else { return };
+        match self.service(server) {
+            Service::InUse if !self.is_to_be_left(server) => {}
+            Service::InUse | Service::Draining { .. } => self.tell(key, Input::ReplicaDrained),
             Service::OutOfUse { .. } => {
                 self.tell(key, Input::ReplicaOutOfUse);
                 if replica(self).is_some() {
@@ -44,8 +45,12 @@ impl Worker {
 
     /// Whether sessions may come to a server. Nobody has a say in one outside of the configuration.
     pub(super) fn takes_sessions(&self, server: ServerId) -> bool {
-        server.is_outside()
-            || self.table.place(server).is_some_and(|place| self.table.server(place).service.is_in_use())
+        server.is_outside() || self.table.place(server).is_some_and(|place| self.table.server(place).keeps_sessions())
+    }
+
+    /// Whether an operator, here or there, takes a server out of use. One that is no longer configured has its own way out.
+    fn is_to_be_left(&self, server: ServerId) -> bool {
+        self.table.place(server).is_some_and(|place| !self.table.server(place).keeps_sessions())
     }
 
     /// What an operator wants of a server. One that is no longer configured has its own way out.
@@ -72,8 +77,8 @@ impl Worker {
             return Some(if is_gone { Displacement::Gone } else { Displacement::Down });
         }
         match self.service(home) {
-            Service::InUse => {}
-            Service::Draining { .. } => return Some(Displacement::Drained),
+            Service::InUse if !self.is_to_be_left(home) => {}
+            Service::InUse | Service::Draining { .. } => return Some(Displacement::Drained),
             Service::OutOfUse { .. } => return Some(Displacement::OutOfUse),
         }
         let is_member = |pool| self.table.pool(pool).members.contains(&place);

@@ -35,7 +35,7 @@ mod replicas;
 mod reply_times;
 mod sealing;
 mod timers;
-mod traveling;
+mod travelling;
 mod turn;
 mod turning_away;
 mod unanswered;

@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row, Value};
-
-use super::Told;
-use super::role::{Role, is_on, text};
-use crate::monitor::connection::statement_failure;
+use super::role::Role;
+use super::{Told, ask_for_row, is_on};
+use crate::protocol::text_answer::Value;
 use crate::protocol::version::{Family, ServerVersion};
+use crate::reach::Inquiry;
 use crate::topology::galera::{Connection, Desync, Group, LocalState, Queries, Readiness, Status, View as Galera};
 use crate::topology::{CheckResult, View, Writable};
 
@@ -17,54 +15,60 @@ use crate::topology::{CheckResult, View, Writable};
 pub(in crate::monitor) struct Node {
     family: Family,
     role: Role,
+    question: String,
 }
 
 impl Node {
     pub(super) fn new(version: ServerVersion) -> Node {
-        Node { family: version.family, role: Role::new(version) }
+        let role = Role::new(version);
+        Node { family: version.family, question: question(version.family, &role), role }
     }
 
-    pub(super) async fn ask(&mut self, client: &mut Conn) -> Result<Told, CheckResult> {
+    pub(super) async fn ask(&mut self, inquiry: &mut Inquiry, deadline: Instant) -> Result<Told, CheckResult> {
         let asked = Instant::now();
-        let answer: Result<Option<Row>, _> = match client.query_first(self.question()).await {
-            Err(error) if self.role.forgoes(&error) => client.query_first(self.question()).await,
+        let answer = match ask_for_row(inquiry, &self.question, deadline).await {
+            Err(failure) if self.role.forgoes(&failure) => {
+                self.question = question(self.family, &self.role);
+                ask_for_row(inquiry, &self.question, deadline).await
+            }
             answer => answer,
         };
-        let values = answer.map_err(statement_failure)?.map(Row::unwrap).unwrap_or_default();
+        let values = answer?;
         let (role, wsrep) = values.split_at(values.len().saturating_sub(COLUMNS));
         let told = self.role.read(role, asked)?;
         let view = view(wsrep, told.writable.unwrap_or(Writable::No))?;
         Ok(Told { view: View::Galera(Box::new(view)), ..told })
     }
+}
 
-    fn question(&self) -> String {
-        // Tables of the server itself are refused outside the primary component; these are not.
-        // Of the MySQL family only Percona XtraDB Cluster knows the mode; elsewhere there is no row, which is NULL.
-        let (schema, maintenance) = match self.family {
-            Family::MariaDb => ("information_schema", "NULL"),
-            Family::MySql => (
-                "performance_schema",
-                "(SELECT variable_value FROM performance_schema.global_variables WHERE variable_name = 'pxc_maint_mode')",
-            ),
-        };
-        let names: Vec<String> = STATUS.iter().map(|name| format!("'{name}'")).collect();
-        // As a value, not as a table to select from: a node that rejects queries allows that, and beside an aggregate every
-        // variable that is ON or OFF would be 0 (MariaDB 10.11.19). The addresses come last, where MySQL may cut them.
-        format!(
-            "{}, @@wsrep_desync, @@wsrep_reject_queries, {maintenance}, \
-             (SELECT GROUP_CONCAT(variable_name, '=', variable_value \
-             ORDER BY variable_name = 'wsrep_incoming_addresses' SEPARATOR '\\n') \
-             FROM {schema}.global_status WHERE variable_name IN ({}))",
-            self.role.question(),
-            names.join(", "),
-        )
-    }
+/// The statement that asks for both.
+fn question(family: Family, role: &Role) -> String {
+    // Tables of the server itself are refused outside the primary component; these are not.
+    // Of the MySQL family only Percona XtraDB Cluster knows the mode; elsewhere there is no row, which is NULL.
+    let (schema, maintenance) = match family {
+        Family::MariaDb => ("information_schema", "NULL"),
+        Family::MySql => (
+            "performance_schema",
+            "(SELECT variable_value FROM performance_schema.global_variables WHERE variable_name = 'pxc_maint_mode')",
+        ),
+    };
+    let names: Vec<String> = STATUS.iter().map(|name| format!("'{name}'")).collect();
+    // As a value, not as a table to select from: a node that rejects queries allows that, and beside an aggregate every
+    // variable that is ON or OFF would be 0 (MariaDB 10.11.19). The addresses come last, where MySQL may cut them.
+    format!(
+        "{}, @@wsrep_desync, @@wsrep_reject_queries, {maintenance}, \
+         (SELECT GROUP_CONCAT(variable_name, '=', variable_value \
+         ORDER BY variable_name = 'wsrep_incoming_addresses' SEPARATOR '\\n') \
+         FROM {schema}.global_status WHERE variable_name IN ({}))",
+        role.question(),
+        names.join(", "),
+    )
 }
 
 /// What the columns about the group say.
-fn view(values: &[Value], writable: Writable) -> Result<Galera, CheckResult> {
+fn view(values: &[Value<'_>], writable: Writable) -> Result<Galera, CheckResult> {
     let [desync, queries, maintenance, status] = values else { return Err(malformed("its wsrep_ variables")) };
-    let status = text(status).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    let status = status.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
     let of = |name: &'static str| {
         let mut lines = status.lines().filter_map(|line| line.split_once('='));
         lines.find(|(said, _)| said.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -87,8 +91,8 @@ fn view(values: &[Value], writable: Writable) -> Result<Galera, CheckResult> {
             size,
             members: members(of("wsrep_incoming_addresses").unwrap_or_default(), size),
         },
-        desync: if is_on(desync) { Desync::ByHand } else { Desync::Off },
-        queries: match (text(queries), text(maintenance)) {
+        desync: if is_on(*desync) { Desync::ByHand } else { Desync::Off },
+        queries: match (queries, maintenance) {
             (Some(b"NONE"), None | Some(b"DISABLED")) => Queries::Accepted,
             (Some(b"NONE"), Some(_)) => Queries::Unwanted,
             _ => Queries::Rejected,
@@ -147,15 +151,15 @@ const NOTHING: u64 = u64::MAX;
 mod tests {
     use super::*;
 
-    fn bytes(text: &str) -> Value {
-        Value::Bytes(text.as_bytes().to_vec())
+    fn bytes(text: &str) -> Value<'_> {
+        Some(text.as_bytes())
     }
 
     /// As captured from MariaDB 10.11.19 with Galera 26.4.23.
     fn answer(desync: &str, queries: &str, status: [&str; STATUS.len()]) -> Result<Galera, CheckResult> {
         let lines: Vec<String> =
             STATUS.iter().zip(status).map(|(name, value)| format!("{}={value}", name.to_uppercase())).collect();
-        view(&[bytes(desync), bytes(queries), Value::NULL, bytes(&lines.join("\n"))], Writable::Yes)
+        view(&[bytes(desync), bytes(queries), None, bytes(&lines.join("\n"))], Writable::Yes)
     }
 
     const HISTORY: &str = "0fbf749b-e58a-11f1-a9ad-6f0767e17f3f";
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_lacks_something_is_none() {
-        let missing = view(&[bytes("0"), bytes("NONE"), Value::NULL, Value::NULL], Writable::Yes);
+        let missing = view(&[bytes("0"), bytes("NONE"), None, None], Writable::Yes);
         assert_eq!(missing, Err(CheckResult::Malformed("it does not tell wsrep_cluster_status".to_owned())));
         assert!(view(&[], Writable::Yes).is_err());
     }

@@ -1,16 +1,12 @@
 //! Role, position and group of a member of a replication group: one statement, and one for the members that it knows.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row};
-
-use super::Told;
-use super::role::{self, Role, text};
-use crate::monitor::connection::statement_failure;
+use super::role::{self, Role};
+use super::{Told, ask_for_row, rows_of};
+use crate::protocol::text_answer::Value;
 use crate::protocol::version::ServerVersion;
-use crate::reach::legible;
+use crate::reach::Inquiry;
 use crate::topology::group::{GroupMember, State, View as GroupView};
 use crate::topology::{CheckResult, View};
 
@@ -25,32 +21,33 @@ impl Group {
         Group { role: Role::new(version) }
     }
 
-    pub(super) async fn ask(&mut self, client: &mut Conn) -> Result<Told, CheckResult> {
+    pub(super) async fn ask(&mut self, inquiry: &mut Inquiry, deadline: Instant) -> Result<Told, CheckResult> {
         let asked = Instant::now();
-        let answer = match client.query_first(self.role.question()).await {
-            Err(error) if self.role.forgoes(&error) => client.query_first(self.role.question()).await,
+        let answer = match ask_for_row(inquiry, self.role.question(), deadline).await {
+            Err(failure) if self.role.forgoes(&failure) => ask_for_row(inquiry, self.role.question(), deadline).await,
             answer => answer,
         };
-        let values = answer.map_err(statement_failure)?.map(Row::unwrap).unwrap_or_default();
+        let values = answer?;
         let told = self.role.read(&values, asked)?;
-        let members = match client.query::<(String, String, String), _>(MEMBERS).await {
-            Ok(rows) => Ok(rows.into_iter().filter_map(member).collect()),
-            Err(mysql_async::Error::Server(error)) => {
-                let words = format!("ERROR {}: {}", error.code, legible(error.message.as_bytes()));
-                Err(Arc::from(words))
-            }
-            Err(error) => return Err(statement_failure(error)),
+        let uuid = role::identity(&values).and_then(|[_, uuid]| uuid).map(words).unwrap_or_default();
+        let members = match rows_of(inquiry.ask(MEMBERS, deadline).await?.next()) {
+            Ok(rows) => Ok(rows.values().filter_map(|row| member(&row)).collect()),
+            Err(CheckResult::StatementFailed { code, message }) => Err(format!("ERROR {code}: {message}").into()),
+            Err(failure) => return Err(failure),
         };
-        let uuid = role::identity(&values).and_then(|[_, uuid]| text(uuid));
-        let uuid = String::from_utf8_lossy(uuid.unwrap_or_default()).into_owned().into_boxed_str();
         Ok(Told { view: View::Group(GroupView { asked, uuid, members }), ..told })
     }
 }
 
 /// A row whose state has no known name is that of a member that is not online.
-fn member((uuid, state, role): (String, String, String)) -> Option<GroupMember> {
-    let state = State::of_word(&state).unwrap_or(State::Error);
-    (!uuid.is_empty()).then(|| GroupMember { uuid: uuid.into_boxed_str(), state, is_primary: role == "PRIMARY" })
+fn member(row: &[Value<'_>]) -> Option<GroupMember> {
+    let [uuid, state, role] = <[Value<'_>; 3]>::try_from(row).ok()?.map(Option::unwrap_or_default);
+    let state = State::of_word(&words(state)).unwrap_or(State::Error);
+    (!uuid.is_empty()).then(|| GroupMember { uuid: words(uuid), state, is_primary: role == b"PRIMARY" })
+}
+
+fn words(bytes: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(bytes).into()
 }
 
 const MEMBERS: &str =

@@ -6,16 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Column, Conn, Row, Value};
-use tokio::time::timeout_at;
-
 use super::role::{self, Role};
-use super::{Extent, Told};
-use crate::monitor::connection::statement_failure;
+use super::{Extent, Told, ask_for_row, first_row, number};
 use crate::protocol::gtid::GtidPosition;
+use crate::protocol::response::ErrPacket;
+use crate::protocol::text_answer::{Outcome, Rows, Value};
 use crate::protocol::version::{Family, ServerVersion};
-use crate::reach::legible;
+use crate::reach::{Inquiry, legible};
 use crate::topology::replication::{Channel, Identity, Receiving, Sources, View as ReplicationView};
 use crate::topology::{CheckResult, View};
 
@@ -24,6 +21,8 @@ use crate::topology::{CheckResult, View};
 pub(in crate::monitor) struct Replication {
     role: Role,
     version: ServerVersion,
+    /// Both statements.
+    question: String,
     /// Known from the first row on: over one connection they are the same in each answer, and there are sixty of them.
     columns: Option<Box<Columns>>,
     /// Why the status is not asked for on this connection any more.
@@ -54,19 +53,10 @@ struct Denied {
     since: Instant,
 }
 
-/// What came back.
-struct Answer {
-    /// The row of the first statement.
-    values: Vec<Value>,
-    /// What the second one told.
-    sources: Sources,
-    /// Whether the second one has not ended.
-    is_cut_short: bool,
-}
-
 impl Replication {
     pub(super) fn new(version: ServerVersion) -> Replication {
-        Replication { role: Role::new(version), version, columns: None, denied: None }
+        let role = Role::new(version);
+        Replication { question: question(version, &role), role, version, columns: None, denied: None }
     }
 
     /// Whether a new connection may be allowed more than this one: privileges count from the login on.
@@ -76,80 +66,94 @@ impl Replication {
 
     pub(super) async fn ask(
         &mut self,
-        client: &mut Conn,
+        inquiry: &mut Inquiry,
         extent: Extent,
         deadline: Instant,
     ) -> Result<Told, CheckResult> {
-        let asked = Instant::now();
-        let answer = match self.ask_once(client, extent, deadline).await {
-            Err(error) if self.role.forgoes(&error) => self.ask_once(client, extent, deadline).await,
+        match self.ask_once(inquiry, extent, deadline).await {
+            Err(failure) if self.role.forgoes(&failure) => {
+                self.question = question(self.version, &self.role);
+                self.ask_once(inquiry, extent, deadline).await
+            }
             answer => answer,
-        };
-        let Answer { values, sources, is_cut_short } = answer.map_err(statement_failure)?;
-        let told = self.role.read(&values, asked)?;
-        let view = Self::identity(&values).map(|identity| {
-            let history = self.role.history(&values).map(Arc::new);
-            View::Replication(ReplicationView { asked, identity, history, sources })
-        });
-        Ok(Told { view: view.unwrap_or_default(), is_cut_short, ..told })
+        }
     }
 
     async fn ask_once(
         &mut self,
-        client: &mut Conn,
+        inquiry: &mut Inquiry,
         extent: Extent,
         deadline: Instant,
-    ) -> Result<Answer, mysql_async::Error> {
+    ) -> Result<Told, CheckResult> {
+        let asked = Instant::now();
         let left_out = match (&self.denied, extent) {
             (Some(denied), _) => Sources::Denied(Arc::clone(&denied.words)),
             (None, Extent::Essentials) => Sources::Silent,
-            (None, Extent::Everything) => return self.ask_both(client, deadline).await,
+            (None, Extent::Everything) => return self.ask_both(inquiry, asked, deadline).await,
         };
-        let row: Option<Row> = client.query_first(self.role.question()).await?;
-        Ok(Answer { values: row.map(Row::unwrap).unwrap_or_default(), sources: left_out, is_cut_short: false })
+        let values = ask_for_row(inquiry, self.role.question(), deadline).await?;
+        self.told(&values, left_out, asked)
     }
 
-    async fn ask_both(&mut self, client: &mut Conn, deadline: Instant) -> Result<Answer, mysql_async::Error> {
-        let question = format!("{}; {}", self.role.question(), status_question(self.version));
-        let mut answer = client.query_iter(question).await?;
-        let (mut values, mut rows) = (Vec::new(), Vec::new());
-        let outcome = timeout_at(deadline.into(), async {
-            // The refusal of the second statement comes in place of the end of the first one.
-            while let Some(row) = answer.next().await? {
-                values = row.unwrap();
-            }
-            while let Some(row) = answer.next().await? {
-                rows.push(row);
-            }
-            Ok(())
+    async fn ask_both(
+        &mut self,
+        inquiry: &mut Inquiry,
+        asked: Instant,
+        deadline: Instant,
+    ) -> Result<Told, CheckResult> {
+        let outcome = inquiry.ask(&self.question, deadline).await.map(drop);
+        let mut heard = inquiry.heard();
+        let first = heard.next();
+        let (sources, is_cut_short) = match (outcome, &first) {
+            (Err(CheckResult::TimedOut), Some(_)) => (Sources::Silent, true),
+            (Err(failure), _) => return Err(failure),
+            (Ok(()), _) => (self.sources(heard.next()), false),
+        };
+        Ok(Told { is_cut_short, ..self.told(&first_row(first)?, sources, asked)? })
+    }
+
+    /// What the row of the first statement says, beside what the second one told.
+    fn told(&self, values: &[Value<'_>], sources: Sources, asked: Instant) -> Result<Told, CheckResult> {
+        let told = self.role.read(values, asked)?;
+        let view = Self::identity(values).map(|identity| {
+            let history = self.role.history(values).map(Arc::new);
+            View::Replication(ReplicationView { asked, identity, history, sources })
         });
-        let (sources, is_cut_short) = match outcome.await {
-            Ok(Ok(())) => (Sources::Told(self.channels(&rows)), false),
-            Ok(Err(mysql_async::Error::Server(error))) if !values.is_empty() => (self.note_denial(&error), false),
-            Ok(Err(error)) => return Err(error),
-            Err(_) if values.is_empty() => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-            Err(_) => (Sources::Silent, true),
-        };
-        Ok(Answer { values, sources, is_cut_short })
+        Ok(Told { view: view.unwrap_or_default(), ..told })
     }
 
-    fn channels(&mut self, rows: &[Row]) -> Vec<Channel> {
-        let Some(first) = rows.first() else { return Vec::new() };
-        let columns = self.columns.get_or_insert_with(|| Box::new(Columns::of(first.columns_ref())));
-        rows.iter().filter_map(|row| channel(row, columns, self.version.family)).collect()
+    fn sources(&mut self, status: Option<Outcome<'_>>) -> Sources {
+        match status {
+            Some(Outcome::Rows(rows)) => Sources::Told(self.channels(rows)),
+            Some(Outcome::Refused(error)) => self.note_denial(&error),
+            Some(Outcome::Done) | None => Sources::Told(Vec::new()),
+        }
     }
 
-    fn note_denial(&mut self, error: &mysql_async::ServerError) -> Sources {
-        let words: Arc<str> = format!("ERROR {}: {}", error.code, legible(error.message.as_bytes())).into();
+    fn channels(&mut self, rows: Rows<'_>) -> Vec<Channel> {
+        let mut channels = rows.values().peekable();
+        if channels.peek().is_none() {
+            return Vec::new();
+        }
+        let columns = self.columns.get_or_insert_with(|| Box::new(Columns::of(&rows.names().collect::<Vec<_>>())));
+        channels.filter_map(|row| channel(&row, columns, self.version.family)).collect()
+    }
+
+    fn note_denial(&mut self, error: &ErrPacket) -> Sources {
+        let words: Arc<str> = format!("ERROR {}: {}", error.code.0, legible(&error.message)).into();
         self.denied = Some(Denied { words: Arc::clone(&words), since: Instant::now() });
         Sources::Denied(words)
     }
 
-    fn identity(values: &[Value]) -> Option<Identity> {
+    fn identity(values: &[Value<'_>]) -> Option<Identity> {
         let [server_id, uuid] = role::identity(values)?;
         let server_id = u32::try_from(number(server_id)?).ok()?;
-        Some(Identity { server_id, uuid: role::text(uuid).map(|uuid| String::from_utf8_lossy(uuid).into()) })
+        Some(Identity { server_id, uuid: uuid.map(|uuid| String::from_utf8_lossy(uuid).into()) })
     }
+}
+
+fn question(version: ServerVersion, role: &Role) -> String {
+    format!("{}; {}", role.question(), status_question(version))
 }
 
 /// All channels, one row each.
@@ -162,8 +166,8 @@ fn status_question(version: ServerVersion) -> &'static str {
 }
 
 impl Columns {
-    fn of(columns: &[Column]) -> Columns {
-        let place = |names: &[&str]| columns.iter().position(|column| names.contains(&&*column.name_str()));
+    fn of(names: &[&[u8]]) -> Columns {
+        let place = |wanted: &[&str]| names.iter().position(|name| wanted.iter().any(|one| one.as_bytes() == *name));
         Columns {
             channel: place(&["Channel_Name", "Connection_name"]),
             host: place(&["Source_Host", "Master_Host"]),
@@ -182,10 +186,10 @@ impl Columns {
 }
 
 /// One row of the status; none for the channels by which the members of a group talk.
-fn channel(row: &Row, columns: &Columns, family: Family) -> Option<Channel> {
-    let value = |place: Option<usize>| place.and_then(|place| row.as_ref(place));
-    let words = |place| value(place).and_then(role::text).map(String::from_utf8_lossy).unwrap_or_default();
-    let count = |place| value(place).and_then(number);
+fn channel(row: &[Value<'_>], columns: &Columns, family: Family) -> Option<Channel> {
+    let value = |place: Option<usize>| row.get(place?).copied().flatten();
+    let words = |place| value(place).map(String::from_utf8_lossy).unwrap_or_default();
+    let count = |place| number(value(place));
     if words(columns.channel).starts_with("group_replication_") {
         return None;
     }
@@ -226,15 +230,6 @@ fn receiving(word: &str) -> Receiving {
         // "Preparing" is MariaDB's word for the moment before.
         "Connecting" | "Preparing" => Receiving::Connecting,
         _ => Receiving::Stopped,
-    }
-}
-
-fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        Value::UInt(number) => Some(*number),
-        Value::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
-        Value::NULL | Value::Float(_) | Value::Double(_) | Value::Date(..) | Value::Time(..) => None,
     }
 }
 

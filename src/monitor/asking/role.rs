@@ -2,13 +2,11 @@
 
 use std::time::Instant;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row, Value};
-
-use super::Told;
-use crate::monitor::connection::statement_failure;
+use super::{Told, ask_for_row, is_on};
 use crate::protocol::gtid::{GtidHistory, GtidPosition};
+use crate::protocol::text_answer::Value;
 use crate::protocol::version::{Family, ServerVersion};
+use crate::reach::Inquiry;
 use crate::topology::{CheckResult, Seen, View, Writable};
 
 /// The question for role and position.
@@ -31,14 +29,13 @@ impl Role {
         Role { version, subject: Subject::RoleAndPosition }
     }
 
-    pub(super) async fn ask(&mut self, client: &mut Conn) -> Result<Told, CheckResult> {
+    pub(super) async fn ask(&mut self, inquiry: &mut Inquiry, deadline: Instant) -> Result<Told, CheckResult> {
         let asked = Instant::now();
-        let answer = match client.query_first(self.question()).await {
-            Err(error) if self.forgoes(&error) => client.query_first(self.question()).await,
+        let answer = match ask_for_row(inquiry, self.question(), deadline).await {
+            Err(failure) if self.forgoes(&failure) => ask_for_row(inquiry, self.question(), deadline).await,
             answer => answer,
         };
-        let values = answer.map_err(statement_failure)?.map(Row::unwrap).unwrap_or_default();
-        self.read(&values, asked)
+        self.read(&answer?, asked)
     }
 
     /// The statement that asks.
@@ -46,9 +43,9 @@ impl Role {
         question(self.version, self.subject)
     }
 
-    /// Whether an error means that the server does not know positions: then it is not asked for them again.
-    pub(super) fn forgoes(&mut self, error: &mysql_async::Error) -> bool {
-        let asked_too_much = self.subject == Subject::RoleAndPosition && is_unknown_variable(error);
+    /// Whether a failure means that the server does not know positions: then it is not asked for them again.
+    pub(super) fn forgoes(&mut self, failure: &CheckResult) -> bool {
+        let asked_too_much = self.subject == Subject::RoleAndPosition && is_unknown_variable(failure);
         if asked_too_much {
             self.subject = Subject::Role;
         }
@@ -56,25 +53,25 @@ impl Role {
     }
 
     /// What the row of an answer says.
-    pub(super) fn read(&self, values: &[Value], asked: Instant) -> Result<Told, CheckResult> {
+    pub(super) fn read(&self, values: &[Value<'_>], asked: Instant) -> Result<Told, CheckResult> {
         let (role, rest) = values.split_at(ROLE_COLUMNS.min(values.len()));
         if role.is_empty() {
             return Err(CheckResult::Malformed("no row for its read_only".to_owned()));
         }
-        if rest.first().is_some_and(is_on) {
+        if rest.first().copied().is_some_and(is_on) {
             return Err(CheckResult::StatementFailed { code: OFFLINE_MODE, message: "offline_mode is ON".to_owned() });
         }
-        let writable = if role.iter().any(is_on) { Writable::No } else { Writable::Yes };
+        let writable = if role.iter().copied().any(is_on) { Writable::No } else { Writable::Yes };
         let seen = position_of(self.version.family, values.get(BEFORE_POSITION..).unwrap_or_default(), asked);
         Ok(Told { writable: Some(writable), view: View::Unasked, seen, is_cut_short: false })
     }
 
     /// All transactions that the server has, by the row of an answer; nothing, where not all have GTIDs.
-    pub(super) fn history(&self, values: &[Value]) -> Option<GtidHistory> {
+    pub(super) fn history(&self, values: &[Value<'_>]) -> Option<GtidHistory> {
         match (self.version.family, values.get(BEFORE_POSITION..)?) {
-            (Family::MariaDb, [_, applied, _, state]) => GtidHistory::parse_mariadb(text(state)?, text(applied)?).ok(),
-            (Family::MySql, [Value::Bytes(mode), executed]) if mode.eq_ignore_ascii_case(b"ON") => {
-                GtidHistory::parse_mysql(text(executed)?).ok()
+            (Family::MariaDb, [_, applied, _, state]) => GtidHistory::parse_mariadb((*state)?, (*applied)?).ok(),
+            (Family::MySql, [Some(mode), executed]) if mode.eq_ignore_ascii_case(b"ON") => {
+                GtidHistory::parse_mysql((*executed)?).ok()
             }
             _ => None,
         }
@@ -82,9 +79,8 @@ impl Role {
 }
 
 /// The number and the UUID of the server, by the row of an answer; MariaDB has no UUID, and old servers are not asked.
-pub(super) fn identity(values: &[Value]) -> Option<[&Value; IDENTITY_COLUMNS]> {
-    let columns = values.get(BEFORE_POSITION - IDENTITY_COLUMNS..BEFORE_POSITION)?;
-    Some([&columns[0], &columns[1]])
+pub(super) fn identity<'a>(values: &[Value<'a>]) -> Option<[Value<'a>; IDENTITY_COLUMNS]> {
+    values.get(BEFORE_POSITION - IDENTITY_COLUMNS..BEFORE_POSITION)?.try_into().ok()
 }
 
 /// Columns of every [`question`] that are on where the server takes no writes. The one behind them is on where it lets in nobody
@@ -120,43 +116,26 @@ fn question(version: ServerVersion, subject: Subject) -> &'static str {
     }
 }
 
-fn is_unknown_variable(error: &mysql_async::Error) -> bool {
-    matches!(error, mysql_async::Error::Server(error) if error.code == UNKNOWN_SYSTEM_VARIABLE)
+fn is_unknown_variable(failure: &CheckResult) -> bool {
+    matches!(failure, CheckResult::StatementFailed { code: UNKNOWN_SYSTEM_VARIABLE, .. })
 }
 
 /// What the columns of a [`question`] behind the role say; nothing, where there are none.
-fn position_of(family: Family, columns: &[Value], asked: Instant) -> Option<Seen> {
+fn position_of(family: Family, columns: &[Value<'_>], asked: Instant) -> Option<Seen> {
     match (family, columns) {
         (Family::MariaDb, [log_bin, applied, committed, _]) => {
-            let applied = GtidPosition::parse_mariadb(text(applied)?).ok()?;
+            let applied = GtidPosition::parse_mariadb((*applied)?).ok()?;
             // Without a binary log there is no history, and its position stands still.
-            let committed = text(committed).filter(|_| is_on(log_bin));
+            let committed = committed.filter(|_| is_on(*log_bin));
             let committed = committed.and_then(|text| GtidPosition::parse_mariadb(text).ok());
             Some(Seen { asked, applied, committed })
         }
         // In every other mode there may be transactions without a GTID, which no position tells of.
-        (Family::MySql, [Value::Bytes(mode), executed]) if mode.eq_ignore_ascii_case(b"ON") => {
-            let executed = GtidPosition::parse_mysql(text(executed)?).ok()?;
+        (Family::MySql, [Some(mode), executed]) if mode.eq_ignore_ascii_case(b"ON") => {
+            let executed = GtidPosition::parse_mysql((*executed)?).ok()?;
             Some(Seen { asked, applied: executed.clone(), committed: Some(executed) })
         }
         _ => None,
-    }
-}
-
-pub(super) fn text(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::Bytes(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-/// Whether a variable is on. It is a number; later versions of MariaDB have words for it, of which all but OFF forbid writes.
-pub(super) fn is_on(value: &Value) -> bool {
-    match value {
-        Value::Int(number) => *number != 0,
-        Value::UInt(number) => *number != 0,
-        Value::Bytes(text) => text != b"0" && !text.eq_ignore_ascii_case(b"OFF"),
-        Value::NULL | Value::Float(_) | Value::Double(_) | Value::Date(..) | Value::Time(..) => true,
     }
 }
 
@@ -186,13 +165,13 @@ mod tests {
     #[test]
     fn an_administrator_is_told_what_others_are_at_their_login() {
         let mut role = Role::new(ServerVersion::parse(b"9.7.4-2").unwrap());
-        let mut read = |offline: i64| {
-            let values = [0, 0, offline, 1].map(Value::Int);
+        let mut read = |offline: &'static str| {
+            let values = ["0", "0", offline, "1"].map(bytes);
             role.subject = Subject::Role;
             role.read(&values, Instant::now()).map(|told| told.writable)
         };
-        assert_eq!(read(0), Ok(Some(Writable::Yes)));
-        assert!(matches!(read(1), Err(CheckResult::StatementFailed { code: 3032, .. })));
+        assert_eq!(read("0"), Ok(Some(Writable::Yes)));
+        assert!(matches!(read("1"), Err(CheckResult::StatementFailed { code: 3032, .. })));
     }
 
     #[test]
@@ -201,12 +180,12 @@ mod tests {
         assert_eq!(question_to("11.8.6-MariaDB", Subject::RoleAndPosition).matches(&cut).count(), 3);
         assert_eq!(question_to("9.7.4-2", Subject::RoleAndPosition).matches(&cut).count(), 1);
         let long = "0-1-1,".repeat(GTID_TEXT_BYTES_MAX);
-        let columns = [Value::Int(1), bytes(&long[..=GTID_TEXT_BYTES_MAX]), bytes("0-1-1"), bytes("")];
+        let columns = [bytes("1"), bytes(&long[..=GTID_TEXT_BYTES_MAX]), bytes("0-1-1"), bytes("")];
         assert_eq!(position_of(Family::MariaDb, &columns, Instant::now()), None);
     }
 
-    fn bytes(text: &str) -> Value {
-        Value::Bytes(text.as_bytes().to_vec())
+    fn bytes(text: &str) -> Value<'_> {
+        Some(text.as_bytes())
     }
 
     #[test]
@@ -226,12 +205,5 @@ mod tests {
         assert_eq!(seen("ON"), Some(Seen { asked, applied: position.clone(), committed: Some(position) }));
         assert_eq!((seen("OFF"), seen("ON_PERMISSIVE"), seen("OFF_PERMISSIVE")), (None, None, None));
         assert_eq!(position_of(Family::MySql, &[], asked), None);
-    }
-
-    #[test]
-    fn only_what_is_surely_off_is_off() {
-        let text = |text: &str| is_on(&Value::Bytes(text.as_bytes().to_vec()));
-        assert!(!text("0") && !text("OFF") && !is_on(&Value::Int(0)));
-        assert!(text("1") && text("ON") && text("NO_LOCK_NO_ADMIN") && is_on(&Value::UInt(1)) && is_on(&Value::NULL));
     }
 }

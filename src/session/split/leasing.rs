@@ -13,9 +13,10 @@ use crate::{
 use super::{
     super::{
         Ending, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings,
-        entering::{Door, Introduction, Knock, concerns_operator, required},
+        door::{Door, Introduction, Knock, required},
         exchange::Exchange,
         frontend::LOGIN_PACKET_MAX,
+        refusals::concerns_operator,
     },
     Split,
     readying::Stage,

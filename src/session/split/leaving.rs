@@ -1,4 +1,4 @@
-//! A session that leaves its home server because an operator takes that out of use.
+//! A session that leaves its home server because an operator takes that out of use, here or at the server itself.
 //!
 //! It leaves between two transactions, when nobody asks any more what the last statement left on the connection. That is
 //! set *aside*, and kept until another one is proven to be the same: both are asked for all that the session has set, and
@@ -184,7 +184,7 @@ impl Session {
         let State::Relay(relay) = &mut self.state else { return };
         let (is_between, status) = (relay.may_leave() && matches!(relay.exchange, Exchange::Idle), relay.status);
         let Some(split) = relay.split.as_deref_mut().filter(|split| split.leaving.is_some()) else { return };
-        if is_in_use(surroundings.table, home) {
+        if keeps_sessions(surroundings.table, home) {
             split.leaving = None;
             return;
         }
@@ -232,10 +232,10 @@ impl Session {
 
     /// Another home is ready for the session, and is the same: nothing is left at the old one.
     pub(super) fn arrive(&mut self, surroundings: Surroundings<'_>) {
-        let is_in_use = self.server.as_ref().is_some_and(|server| is_in_use(surroundings.table, server.id));
+        let keeps_sessions = self.server.as_ref().is_some_and(|server| keeps_sessions(surroundings.table, server.id));
         let Some(split) = self.split_mut().filter(|split| split.is_moving()) else { return };
         let left = split.leaving.take().and_then(|leaving| leaving.aside);
-        split.leaving = (!is_in_use).then(Box::default);
+        split.leaving = (!keeps_sessions).then(Box::default);
         self.last_server = left.map(|aside| aside.facts.name);
         self.outputs.push_back(Output::DropAside);
     }
@@ -354,6 +354,6 @@ impl Session {
     }
 }
 
-fn is_in_use(table: &RoutingTable, server: ServerId) -> bool {
-    table.place(server).is_some_and(|place| table.server(place).service.is_in_use())
+fn keeps_sessions(table: &RoutingTable, server: ServerId) -> bool {
+    table.place(server).is_some_and(|place| table.server(place).keeps_sessions())
 }

@@ -16,10 +16,12 @@ use crate::{
 use super::{
     super::{
         Ending, LeaseFailure, Loan, Output, Parking, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings,
-        entering::{Door, Entry, Introduction, Knock, is_about_server, required},
+        door::{Door, Introduction, Knock, required},
+        entering::Entry,
         errors,
         exchange::Exchange,
         frontend::LOGIN_PACKET_MAX,
+        refusals::is_about_server,
         relay::Relay,
     },
     Current, Kind, Lent,

@@ -15,8 +15,7 @@ use crate::{
 
 use super::{
     super::{
-        Ending, Output, Session, Side, State, Step, Surroundings, entering::Door, errors, exchange::Exchange,
-        relay::Relay,
+        Ending, Output, Session, Side, State, Step, Surroundings, door::Door, errors, exchange::Exchange, relay::Relay,
     },
     Split,
     chore::{Answer, Asked, Chore, Unsayable},

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::sql::Family;
 
 use super::{
-    super::{Loan, Output, Session, Side, State, Surroundings, entering::required},
+    super::{Loan, Output, Session, Side, State, Surroundings, door::required},
     Split,
     chore::Chore,
     missing::Next,

@@ -70,11 +70,12 @@ fn judged(standing: Standing, is_writer: bool, donors: DonorReads) -> Used {
         Standing::Synced => Fitness::Fit,
         _ if standing.is_last_resort() && donors == DonorReads::Always => Fitness::Fit,
         _ if standing.is_last_resort() => Fitness::LastResort,
+        Standing::Leaving => Fitness::Leaving,
         _ => Fitness::Unfit,
     };
     let role = match (is_writer, fitness) {
         (true, _) => ServerRole::Primary,
-        (false, Fitness::Fit | Fitness::LastResort) => ServerRole::Replica,
+        (false, Fitness::Fit | Fitness::LastResort | Fitness::Leaving) => ServerRole::Replica,
         (false, Fitness::Unfit) => ServerRole::Unknown,
     };
     Used { role, fitness, note }

@@ -15,7 +15,7 @@ use super::memory::{Fence, Memory, Origin};
 use super::track::Track;
 use super::{View, fitness, graph};
 use crate::config::{Cluster, RoleSetting};
-use crate::topology::health::View as AnyView;
+use crate::topology::heard::View as AnyView;
 use crate::topology::standing::{Member, Standing};
 use crate::topology::writer::own_role;
 use crate::topology::{Belief, Condition, Seen, ServerId, ServerRole, Writable};

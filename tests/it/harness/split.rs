@@ -40,7 +40,12 @@ pub(crate) fn split_galera(galera: &Galera) -> String {
 
 /// The same, of nodes of which each may have the writes.
 pub(crate) fn split_galera_of_equals(galera: &Galera) -> String {
-    split("topology = \"galera\"", &galera.servers.each_ref().map(|server| server.address), |_| "")
+    split_group(&galera.servers.each_ref().map(|server| server.address))
+}
+
+/// The same of nodes at these addresses.
+pub(crate) fn split_group(addresses: &[SocketAddr]) -> String {
+    split("topology = \"galera\"", addresses, |_| "")
 }
 
 fn split<'a>(topology: &str, addresses: &[SocketAddr], role: impl Fn(usize) -> &'a str) -> String {

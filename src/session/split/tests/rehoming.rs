@@ -12,6 +12,8 @@ const SECOND: u32 = 4;
 
 const READ_ONLY: &str = "The MariaDB server is running with the --read-only option so it cannot execute this statement";
 
+const SHUTDOWN: &str = "Server shutdown in progress";
+
 impl Play {
     /// A session of a user by name that has set something.
     fn followed() -> Play {
@@ -191,12 +193,27 @@ fn a_refused_write_is_run_once_by_the_next_home() {
 }
 
 #[test]
+fn what_changes_the_connection_alone_goes_on_at_the_next_home_when_its_server_shuts_down() {
+    for text in ["BEGIN", "START TRANSACTION", "SET autocommit = 1", "SET SESSION sql_mode = ''", "USE shop"] {
+        let mut play = Play::followed();
+        assert_eq!(play.goes(&query(text)), Side::Server, "{text}");
+        play.refuses(1053, SHUTDOWN);
+        assert_eq!(play.stage.take_client(), b"", "{text}: the client waits");
+        play.gets_home(SECOND);
+        assert_eq!(play.stage.take_server(), query(text));
+    }
+}
+
+#[test]
 fn what_was_or_may_have_been_executed_is_not_run_again() {
     for (text, code, words) in [
         ("LOAD DATA INFILE '/x' INTO TABLE t", 1290, "running with the --secure-file-priv option"),
         ("CALL p()", 1290, READ_ONLY),
         ("UPDATE t SET a = 1", 1205, "Lock wait timeout exceeded"),
-        ("UPDATE t SET a = 1", 1053, "Server shutdown in progress"),
+        ("UPDATE t SET a = 1", 1053, SHUTDOWN),
+        ("COMMIT", 1053, SHUTDOWN),
+        ("SET @a = f()", 1053, SHUTDOWN),
+        ("BEGIN; UPDATE t SET a = 1", 1053, SHUTDOWN),
     ] {
         let mut play = Play::followed();
         assert_eq!(play.goes(&query(text)), Side::Server);

@@ -114,6 +114,9 @@ fn a_node_under_maintenance_gets_no_new_work_and_the_next_has_the_writes() {
     let leaving = View { queries: Queries::Unwanted, ..synced(7, 3) };
     stage.tick().says(1, &leaving).check(Some(2), &[3]);
     assert_eq!(&*stage.reason(1), "pxc_maint_mode is set: it takes no new work");
+    let table = stage.beliefs.table();
+    let keeping: Vec<bool> = table.servers.iter().map(|server| server.keeps_sessions()).collect();
+    assert_eq!(keeping, [false, true, true], "and who is there goes");
     stage.says(1, &synced(7, 3)).check(Some(2), &[1, 3]);
 }
 
