@@ -533,9 +533,17 @@ impl<'a> Play<'a> {
     /// Shows each side's bytes as long as the session uses any.
     fn pump(&mut self) {
         let mut steps_left = 2 * self.ends.waiting() + OUTPUTS_MAX;
-        while SIDES.iter().fold(false, |progress, side| self.pump_side(*side) || progress) {
+        while self.pump_sides() {
             steps_left = steps_left.checked_sub(1).expect("a session must not go round in circles");
         }
+    }
+
+    fn pump_sides(&mut self) -> bool {
+        let mut progress = false;
+        for side in SIDES {
+            progress |= self.pump_side(side);
+        }
+        progress
     }
 
     fn pump_side(&mut self, side: Side) -> bool {
