@@ -31,6 +31,7 @@
 //! | `ring` | the io_uring itself |
 //! | `uring`, `epoll` | the two engines |
 //! | `probe` | whether io_uring can be used, and the report |
+//! | `simulated` | for tests: a network in memory with the same face |
 //! | `wake` | waking a worker from another thread |
 //! | `wiping` | memory that is wiped when it is given back |
 //! | `system` | settings of process and thread |
@@ -47,6 +48,8 @@ mod patience;
 mod probe;
 mod ring;
 mod send;
+#[cfg(test)]
+mod simulated;
 pub mod socket;
 mod starved;
 mod system;
@@ -72,6 +75,8 @@ pub use self::locked::{LOCKED_BYTES, Locked};
 pub use self::patience::wake_up_time;
 pub use self::probe::{EngineReport, KernelVersion, Refusal};
 pub use self::send::SEND_SPANS_MAX;
+#[cfg(test)]
+pub(crate) use self::simulated::{Dice, End, Far, Network};
 pub use self::system::{
     forbid_core_dumps, inherited_files, monotonic_microseconds, raise_open_files_limit, set_cpu_affinity,
 };
@@ -172,6 +177,18 @@ pub struct Io {
 enum AnyEngine {
     Uring(Uring),
     Epoll(Epoll),
+    #[cfg(test)]
+    Simulated(simulated::Simulated),
+}
+
+impl AnyEngine {
+    fn now(&self) -> Instant {
+        match self {
+            AnyEngine::Uring(_) | AnyEngine::Epoll(_) => Instant::now(),
+            #[cfg(test)]
+            AnyEngine::Simulated(engine) => engine.now(),
+        }
+    }
 }
 
 /// Calls the same method of whichever engine is in use.
@@ -180,6 +197,8 @@ macro_rules! on_engine {
         match &mut $io.engine {
             AnyEngine::Uring($engine) => $call,
             AnyEngine::Epoll($engine) => $call,
+            #[cfg(test)]
+            AnyEngine::Simulated($engine) => $call,
         }
     };
 }
@@ -206,6 +225,13 @@ impl Io {
         let engine = Epoll::new(&limits).map_err(EngineError::Epoll)?;
         let report = EngineReport::epoll(refusal, limits);
         Ok((Io::with(AnyEngine::Epoll(engine), limits), report))
+    }
+
+    /// Over a network in memory.
+    #[cfg(test)]
+    pub(crate) fn simulated(limits: IoLimits, network: Network) -> Io {
+        let engine = simulated::Simulated::new(&limits, network).expect("an eventfd");
+        Io::with(AnyEngine::Simulated(engine), limits)
     }
 
     fn with(engine: AnyEngine, limits: IoLimits) -> Io {
@@ -317,6 +343,8 @@ impl Io {
         match &self.engine {
             AnyEngine::Uring(engine) => engine.wake_handle(),
             AnyEngine::Epoll(engine) => engine.wake_handle(),
+            #[cfg(test)]
+            AnyEngine::Simulated(engine) => engine.wake_handle(),
         }
     }
 
@@ -327,7 +355,7 @@ impl Io {
     /// Only when the engine itself is broken; what goes wrong with sockets is an event.
     pub fn turn(&mut self, until: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
         on_engine!(self, engine => engine.turn(until, events))?;
-        self.now = Instant::now();
+        self.now = self.engine.now();
         Ok(())
     }
 
@@ -343,6 +371,8 @@ impl Io {
         match &self.engine {
             AnyEngine::Uring(engine) => engine.socket_count(),
             AnyEngine::Epoll(engine) => engine.socket_count(),
+            #[cfg(test)]
+            AnyEngine::Simulated(engine) => engine.socket_count(),
         }
     }
 
@@ -352,6 +382,8 @@ impl Io {
         match &self.engine {
             AnyEngine::Uring(engine) => engine.stale_count(),
             AnyEngine::Epoll(engine) => engine.stale_count(),
+            #[cfg(test)]
+            AnyEngine::Simulated(engine) => engine.stale_count(),
         }
     }
 
@@ -362,6 +394,8 @@ impl Io {
         let pool = match &self.engine {
             AnyEngine::Uring(engine) => engine.pool(),
             AnyEngine::Epoll(engine) => engine.pool(),
+            #[cfg(test)]
+            AnyEngine::Simulated(engine) => engine.pool(),
         };
         (pool.available(buffer::Group::Small), pool.available(buffer::Group::Large))
     }

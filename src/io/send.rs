@@ -64,6 +64,15 @@ impl Try {
         }
     }
 
+    /// All that is to be written.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        match self {
+            Try::One(span) => span.bytes().to_vec(),
+            Try::Several(message) => message.spans.iter().flat_map(|span| span.bytes()).copied().collect(),
+        }
+    }
+
     /// What a send says that wrote everything.
     pub(super) fn whole(self, messages: &mut Messages) {
         if let Try::Several(mut message) = self {

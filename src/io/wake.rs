@@ -44,11 +44,11 @@ impl WakeHandle {
         debug_assert_eq!(written, 8, "an eventfd takes a one");
     }
 
-    /// The worker has seen the wake. The next `wake` writes again, so the mailbox must be looked at after this.
-    pub(super) fn clear(&self) {
+    /// The worker has seen the wake, if there was one, which it says. The next `wake` writes again, so the mailbox must be looked at after this.
+    pub(super) fn clear(&self) -> bool {
         // A swap and not a store: it reads what the last `wake` wrote, so what was put into the mailbox before a
         // swallowed wake is visible from here on.
-        self.bell.rung.swap(false, Ordering::AcqRel);
+        self.bell.rung.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn as_raw_fd(&self) -> RawFd {

@@ -93,7 +93,7 @@ mod tests {
         let names: Vec<_> =
             manifest.split("[[bin]]\nname = \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         // The targets of other modules are the last.
-        let targets: Vec<_> = TARGETS.map(|(name, _)| name).into_iter().chain(["config", "sql"]).collect();
+        let targets: Vec<_> = TARGETS.map(|(name, _)| name).into_iter().chain(["config", "sql", "session"]).collect();
         assert_eq!(names, targets);
     }
 

@@ -40,6 +40,8 @@ use std::{
 };
 
 pub use ending::Ending;
+#[cfg(fuzzing)]
+pub use fuzz::fuzz_session;
 pub use input::{
     ClientWay, Displacement, DrainReason, Found, Input, KillTarget, KillTargets, LeaseFailure, Loan, ServerFacts,
     ServerWay, Side, Surroundings, TlsOffer,
@@ -523,7 +525,10 @@ impl fmt::Debug for Session {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+mod fuzz;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the fuzz target needs a part of it"))]
 #[path = "tests/stage.rs"]
 mod stage;
 #[cfg(test)]

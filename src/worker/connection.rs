@@ -208,6 +208,12 @@ impl Connection {
         self.inbox.is_empty() && self.out.writing != Writing::Broken
     }
 
+    /// Bytes of either direction that wait here.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.out.queued + self.inbox.len()
+    }
+
     /// So much waits to be written that the other side must not be read.
     pub(super) fn is_congested(&self) -> bool {
         self.out.queued > OVERFLOW_HIGH_WATER

@@ -12,6 +12,7 @@ use std::{
 };
 
 mod lending;
+mod simulated;
 mod split;
 
 use super::*;

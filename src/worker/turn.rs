@@ -226,25 +226,31 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut events = Vec::with_capacity(1024);
         while !self.is_over() {
-            if let Err(failure) = self.io.turn(self.next_deadline(), &mut events) {
+            if let Err(failure) = self.turn(&mut events) {
                 error!(worker = self.index, error = %failure, "the ring failed: the worker ends");
                 return;
             }
-            self.now = self.io.now();
-            self.tick = Tick::after_beginning(self.now.saturating_duration_since(self.began));
-            for event in events.drain(..) {
-                let owner = event.socket().and_then(|socket| self.owner(socket));
-                let concerned = match owner {
-                    Some(Owner::Session(key, _) | Owner::Aside(key)) => Some(key),
-                    Some(Owner::Introduced(_) | Owner::Departing(_) | Owner::Resting(_)) | None => None,
-                };
-                self.guarded(concerned, |worker| worker.happened(event, owner));
-            }
-            self.deadlines();
-            if let Some(key) = self.reckoners.pop_front() {
-                self.guarded(Some(key), |worker| worker.tell(key, Input::Reckon));
-            }
         }
+    }
+
+    /// Waits for something to happen, and does what follows from it. `events` is empty before and after.
+    pub(super) fn turn(&mut self, events: &mut Vec<Event>) -> std::io::Result<()> {
+        self.io.turn(self.next_deadline(), events)?;
+        self.now = self.io.now();
+        self.tick = Tick::after_beginning(self.now.saturating_duration_since(self.began));
+        for event in events.drain(..) {
+            let owner = event.socket().and_then(|socket| self.owner(socket));
+            let concerned = match owner {
+                Some(Owner::Session(key, _) | Owner::Aside(key)) => Some(key),
+                Some(Owner::Introduced(_) | Owner::Departing(_) | Owner::Resting(_)) | None => None,
+            };
+            self.guarded(concerned, |worker| worker.happened(event, owner));
+        }
+        self.deadlines();
+        if let Some(key) = self.reckoners.pop_front() {
+            self.guarded(Some(key), |worker| worker.tell(key, Input::Reckon));
+        }
+        Ok(())
     }
 
     fn is_over(&self) -> bool {

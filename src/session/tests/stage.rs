@@ -132,6 +132,12 @@ pub(super) fn open_table() -> RoutingTable {
     beliefs_of(&text, &server_greeting()).table()
 }
 
+/// That one, for all who only look at it.
+pub(super) fn shared_table() -> &'static RoutingTable {
+    static TABLE: OnceLock<RoutingTable> = OnceLock::new();
+    TABLE.get_or_init(open_table)
+}
+
 /// What is believed of servers that all greet in this way.
 pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
     beliefs_of(CONFIG, greeting)

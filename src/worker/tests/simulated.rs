@@ -1,0 +1,227 @@
+//! A worker over a network in memory, between clients and servers that are cut, reset, slow, silent and full by seed. What
+//! the architecture promises is looked at all the time, and at the end everything must have been given back.
+//!
+//! `SQLUICE_SIMULATION_SEED=N` runs one seed and says what happened.
+
+mod client;
+mod line;
+mod server;
+
+use std::{net::SocketAddr, os::unix::net::UnixStream, time::Duration};
+
+use super::*;
+use crate::{
+    config::limits::OVERFLOW_HIGH_WATER,
+    io::{Dice, Event, GroupLimits, IoLimits, Network},
+    session::Side,
+    topology::captured,
+};
+
+use client::Client;
+use server::Servers;
+
+/// Seeds of a test run, and one that no run had before.
+const SEEDS: u64 = 100;
+
+/// Clients of one seed.
+const CLIENTS: usize = 12;
+
+/// So few buffers that sockets wait for one.
+const IO: IoLimits = IoLimits {
+    sockets_max: 64,
+    small: GroupLimits { buffers: 8, size: 256 },
+    large: GroupLimits { buffers: 4, size: 1024 },
+};
+
+/// Turns without a step of the clock: more is a loop that does not end.
+const TURNS_AT_ONCE: usize = 5_000;
+
+/// No seed takes longer, on its own clock: every wait has a deadline, and these are its sums.
+const LONGEST: Duration = Duration::from_secs(1_200);
+
+/// What came of a seed.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    logins: usize,
+    replies: usize,
+    /// Clients that were told an error.
+    errors: usize,
+    /// Clients whose connection ended without a word.
+    cut: usize,
+    /// Clients that gave up on a server that hangs.
+    gave_up: usize,
+}
+
+/// A worker and who talks to it.
+struct World {
+    network: Network,
+    worker: Worker,
+    events: Vec<Event>,
+    dice: Dice,
+    clients: Vec<Client>,
+    servers: Servers,
+    outcome: Outcome,
+    began: Instant,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let network = Network::new(seed);
+        let servers = Servers::new(seed, &network);
+        let worker = worker(&network, &servers.addresses);
+        let began = network.now();
+        let dice = Dice::new(seed ^ 0xC0FFEE);
+        World {
+            network,
+            worker,
+            events: Vec::new(),
+            dice,
+            clients: Vec::new(),
+            servers,
+            outcome: Outcome::default(),
+            began,
+        }
+    }
+
+    /// Runs to the end of all clients, and of what they leave behind.
+    fn run(mut self) -> Outcome {
+        let mut coming = CLIENTS;
+        let mut turns = 0;
+        loop {
+            self.worker.turn(&mut self.events).expect("the network does not fail");
+            self.check();
+            if coming > 0 && self.dice.once_in(6) {
+                coming -= 1;
+                let number = (CLIENTS - coming) as u32;
+                self.clients.push(Client::new(number, self.network.connect(1), &mut self.dice, self.network.now()));
+            }
+            self.servers.act(&self.network);
+            self.clients_act();
+            if coming == 0 && self.clients.is_empty() && self.is_settled() {
+                break;
+            }
+            turns += 1;
+            assert!(turns < TURNS_AT_ONCE, "the worker goes round in circles");
+            if !self.network.was_busy() {
+                turns = 0;
+                self.advance(coming > 0);
+            }
+        }
+        self.check_end();
+        self.outcome
+    }
+
+    fn advance(&mut self, more_come: bool) {
+        let actors = self.clients.iter().filter_map(Client::wakes).chain(self.servers.wakes());
+        let arrival = more_come.then(|| self.network.now() + Duration::from_millis(5));
+        let any = self.network.advance(actors.chain(arrival));
+        assert!(any, "somebody waits for ever: {:?}", self.outcome);
+        assert!(self.network.now() < self.began + LONGEST, "a wait has no end: {:?}", self.outcome);
+    }
+
+    fn clients_act(&mut self) {
+        let (now, outcome) = (self.network.now(), &mut self.outcome);
+        self.clients.retain_mut(|client| {
+            client.act(now, outcome);
+            !client.is_over()
+        });
+    }
+
+    /// What is true at every moment.
+    fn check(&mut self) {
+        assert_eq!(self.worker.mailbox.counters.faults.load(Ordering::SeqCst), 0, "a fault of ours");
+        let pool = IO.small.buffers * IO.small.size + IO.large.buffers * IO.large.size;
+        for key in self.worker.tenants.keys() {
+            let Some(tenant) = self.worker.tenants.get_mut(key) else { continue };
+            for side in [Side::Client, Side::Server] {
+                let Some(connection) = tenant.connection(side) else { continue };
+                let waiting = connection.waiting();
+                assert!(waiting <= OVERFLOW_HIGH_WATER + 2 * pool, "{waiting} bytes wait at {side:?}");
+            }
+        }
+    }
+
+    /// Nothing of a session is left but connections that rest.
+    fn is_settled(&self) -> bool {
+        let worker = &self.worker;
+        worker.tenants.len() == 0 && worker.departing.len() == 0 && worker.io.socket_count() == worker.resting.len()
+    }
+
+    /// Everything is where it was before the first client came.
+    fn check_end(&mut self) {
+        let worker = &mut self.worker;
+        assert_eq!(worker.io.free_buffers(), (IO.small.buffers, IO.large.buffers), "buffers are missing");
+        assert_eq!(worker.io.socket_count(), worker.owners.iter().flatten().count(), "a socket has no owner");
+        assert!(worker.session_keys.is_empty() && worker.waiters.is_empty() && worker.found.is_empty());
+        assert_eq!(worker.company.sessions.load(Ordering::SeqCst), 0);
+        assert_eq!(worker.mailbox.burden.load(Ordering::SeqCst), 0);
+        let taken: u32 = worker.table.servers.iter().map(|server| server.load.connections()).sum();
+        assert_eq!(taken as usize, worker.resting.len(), "places are missing");
+        assert!(worker.table.servers.iter().all(|server| server.load.waiting() == 0));
+    }
+}
+
+fn worker(network: &Network, addresses: &[SocketAddr]) -> Worker {
+    let table = simulated_table(addresses);
+    let settings = settings(Engine::Epoll, 1, Arc::new(table));
+    let io = Io::simulated(IO, network.clone());
+    let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());
+    let company = Arc::new(Company {
+        settings,
+        sessions: AtomicU32::new(0),
+        gate: Arc::new(Gate::new(1)),
+        handles: OnceLock::new(),
+    });
+    // Nobody connects to it: clients come over the network in memory.
+    let (socket, _) = UnixStream::pair().expect("a test has descriptors");
+    handle.send(Order::Listen { key: 1, name: "app".into(), socket: socket.into() }).expect("a fresh mailbox has room");
+    let _ = company.handles.set(vec![handle]);
+    Worker::new(0, io, mailbox, company)
+}
+
+/// Few places at each server, so that sessions wait for one.
+fn simulated_table(addresses: &[SocketAddr]) -> RoutingTable {
+    let now = Instant::now();
+    let mut beliefs = Beliefs::new(config(addresses, "max_connections = 3"), now);
+    for (id, address) in beliefs.ids().collect::<Vec<_>>().into_iter().zip(addresses) {
+        let contact = Contact { endpoint: Endpoint::Tcp(*address), greeting: Arc::new(captured::mariadb_10_11()) };
+        let answer = Answer { writable: Some(Writable::No), view: View::Unasked, contact: Some(contact) };
+        beliefs.check(id, &CheckResult::Answered(answer), now);
+    }
+    beliefs.table()
+}
+
+fn run(seed: u64) -> Outcome {
+    match std::panic::catch_unwind(|| World::new(seed).run()) {
+        Ok(outcome) => outcome,
+        Err(_) => panic!("seed {seed} fails; SQLUICE_SIMULATION_SEED={seed} runs it alone"),
+    }
+}
+
+#[test]
+fn no_fate_of_connections_breaks_a_promise() {
+    if let Some(seed) = std::env::var("SQLUICE_SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return eprintln!("{:?}", run(seed));
+    }
+    let another = getrandom::u64().expect("the system has random numbers") % 1_000_000_000;
+    eprintln!("seeds 0 to {SEEDS}, and {another}");
+    let outcomes: Vec<Outcome> = (0..SEEDS).chain([another]).map(run).collect();
+    // All of it happens, and mostly it goes well.
+    let sum = |count: fn(&Outcome) -> usize| outcomes.iter().map(count).sum::<usize>();
+    eprintln!(
+        "{} logins, {} replies, {} errors, {} cut, {} gave up",
+        sum(|outcome| outcome.logins),
+        sum(|outcome| outcome.replies),
+        sum(|outcome| outcome.errors),
+        sum(|outcome| outcome.cut),
+        sum(|outcome| outcome.gave_up)
+    );
+    assert!(sum(|outcome| outcome.logins) > CLIENTS * SEEDS as usize / 2);
+    assert!(sum(|outcome| outcome.replies) > sum(|outcome| outcome.logins));
+    assert!(sum(|outcome| outcome.errors) > 0 && sum(|outcome| outcome.cut) > 0 && sum(|outcome| outcome.gave_up) > 0);
+}
+
+#[test]
+fn a_seed_tells_the_same_story_each_time() {
+    (0..5).for_each(|seed| assert_eq!(run(seed), run(seed), "seed {seed}"));
+}

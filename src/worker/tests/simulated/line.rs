@@ -1,0 +1,131 @@
+//! Packets over an end of the network in memory, and what is said in them.
+
+use std::time::Instant;
+
+use crate::{
+    io::{End, Far},
+    protocol::packet::{HEADER_LENGTH, Header, write_packet},
+};
+
+/// One end.
+pub(super) struct Line {
+    far: Far,
+    received: Vec<u8>,
+    unsent: Vec<u8>,
+    /// Nothing is received, or sent, before.
+    pub(super) receives_at: Option<Instant>,
+    pub(super) sends_at: Option<Instant>,
+}
+
+impl Line {
+    pub(super) fn new(far: Far) -> Line {
+        Line { far, received: Vec::new(), unsent: Vec::new(), receives_at: None, sends_at: None }
+    }
+
+    /// Takes what has arrived, and sends on what there is room for.
+    pub(super) fn move_bytes(&mut self, now: Instant) {
+        self.receives_at.take_if(|at| *at <= now);
+        self.sends_at.take_if(|at| *at <= now);
+        if self.receives_at.is_none() {
+            self.received.extend(self.far.receive());
+        }
+        if self.sends_at.is_none() && !self.unsent.is_empty() {
+            let sent = self.far.send(&self.unsent);
+            self.unsent.drain(..sent);
+        }
+    }
+
+    pub(super) fn wakes(&self) -> impl Iterator<Item = Instant> {
+        self.receives_at.into_iter().chain(self.sends_at)
+    }
+
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+    }
+
+    pub(super) fn has_said_all(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    /// The next whole packet, with its header.
+    pub(super) fn packet(&mut self) -> Option<Vec<u8>> {
+        let header = Header::parse(&self.received)?;
+        let end = HEADER_LENGTH + header.payload_length as usize;
+        (self.received.len() >= end).then(|| self.received.drain(..end).collect())
+    }
+
+    /// How the other end has ended, once all it said was read.
+    pub(super) fn over(&self) -> Option<End> {
+        self.far.over().filter(|_| self.receives_at.is_none())
+    }
+
+    pub(super) fn hang_up(&self, end: End) {
+        self.far.hang_up(end);
+    }
+}
+
+pub(super) fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_packet(&mut bytes, sequence, payload);
+    bytes
+}
+
+/// A statement of a client, with a number of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Statement {
+    Write(u32),
+    Read { number: u32, rows: usize, bytes: usize },
+}
+
+impl Statement {
+    pub(super) fn text(self) -> String {
+        match self {
+            Statement::Write(number) => format!("INSERT INTO t VALUES ({number})"),
+            Statement::Read { number, rows, bytes } => {
+                format!("SELECT a FROM t WHERE n IN ({number}, {rows}, {bytes})")
+            }
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Statement> {
+        let (head, rest) = text.split_once('(')?;
+        let numbers: Vec<u32> =
+            rest.trim_end_matches(')').split(", ").map_while(|number| number.parse().ok()).collect();
+        match (head, &numbers[..]) {
+            ("INSERT INTO t VALUES ", [number]) => Some(Statement::Write(*number)),
+            ("SELECT a FROM t WHERE n IN ", [number, rows, bytes]) => {
+                Some(Statement::Read { number: *number, rows: *rows as usize, bytes: *bytes as usize })
+            }
+            _ => None,
+        }
+    }
+
+    /// What a server answers: whole packets.
+    pub(super) fn reply(self) -> Vec<Vec<u8>> {
+        let payloads = match self {
+            Statement::Write(_) => vec![OK.to_vec()],
+            Statement::Read { number, rows, bytes } => {
+                let head = [vec![1], COLUMN.to_vec()];
+                let rows = (0..rows).map(|row| row_of(number, row, bytes));
+                head.into_iter().chain(rows).chain([END.to_vec()]).collect()
+            }
+        };
+        payloads.iter().enumerate().map(|(place, payload)| packet(place as u8 + 1, payload)).collect()
+    }
+}
+
+pub(super) const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+
+/// The definition of a column, and the end of a result.
+pub(super) const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\0\x0c\x2d\0\x01\0\0\0\xfd\0\0\0\0\0";
+pub(super) const END: &[u8] = &[0xFE, 0, 0, 2, 0, 0, 0];
+
+/// No two rows are the same.
+fn row_of(number: u32, row: usize, bytes: usize) -> Vec<u8> {
+    let mut payload = vec![0xFC];
+    payload.extend_from_slice(&(bytes as u16).to_le_bytes());
+    payload.extend_from_slice(&number.to_le_bytes());
+    payload.extend_from_slice(&(row as u32).to_le_bytes());
+    payload.resize(3 + bytes.max(8), (number as usize + row) as u8);
+    payload
+}
