@@ -154,7 +154,7 @@ impl Session {
         self.learn_of_client(&entry.login.attributes, surroundings.table);
         let onward = Onward::at(ok.trackers.as_deref());
         // MariaDB 11.8 tells of all variables behind a login, and not behind a change of user.
-        if self.last_server.is_some() {
+        if self.commands > 0 {
             let trackers = ok.trackers.take().map(|trackers| without_variables(&trackers));
             ok.trackers = trackers.filter(|trackers| !trackers.is_empty());
         } else {
