@@ -526,6 +526,7 @@ impl fmt::Debug for Session {
 }
 
 #[cfg(any(test, fuzzing))]
+#[path = "tests/fuzz/mod.rs"]
 mod fuzz;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the fuzz target needs a part of it"))]

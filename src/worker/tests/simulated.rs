@@ -174,7 +174,8 @@ fn worker(network: &Network, addresses: &[SocketAddr]) -> Worker {
     });
     // Nobody connects to it: clients come over the network in memory.
     let (socket, _) = UnixStream::pair().expect("a test has descriptors");
-    handle.send(Order::Listen { key: 1, name: "app".into(), socket: socket.into() }).expect("a fresh mailbox has room");
+    let mark = company.settings.table.load().config.listeners[0].mark().into();
+    handle.send(Order::Listen { key: 1, mark, socket: socket.into() }).expect("a fresh mailbox has room");
     let _ = company.handles.set(vec![handle]);
     Worker::new(0, io, mailbox, company)
 }

@@ -8,7 +8,7 @@ use super::*;
 const ROUNDS: u64 = 20_000;
 
 /// Conversations that reach what a session does; a line that begins with `#` says what the next ones are.
-const SEEDS: &str = include_str!("../../../tests/corpus/sessions.txt");
+const SEEDS: &str = include_str!("../../../../tests/corpus/sessions.txt");
 
 fn seeds() -> Vec<&'static [u8]> {
     SEEDS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::as_bytes).collect()
