@@ -163,6 +163,7 @@ impl World {
 
 fn worker(network: &Network, addresses: &[SocketAddr]) -> Worker {
     let table = simulated_table(addresses);
+    let mark = table.config.listeners[0].mark().into();
     let settings = settings(Engine::Epoll, 1, Arc::new(table));
     let io = Io::simulated(IO, network.clone());
     let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());
@@ -174,7 +175,6 @@ fn worker(network: &Network, addresses: &[SocketAddr]) -> Worker {
     });
     // Nobody connects to it: clients come over the network in memory.
     let (socket, _) = UnixStream::pair().expect("a test has descriptors");
-    let mark = company.settings.table.load().config.listeners[0].mark().into();
     handle.send(Order::Listen { key: 1, mark, socket: socket.into() }).expect("a fresh mailbox has room");
     let _ = company.handles.set(vec![handle]);
     Worker::new(0, io, mailbox, company)
