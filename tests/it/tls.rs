@@ -160,14 +160,15 @@ fn certificates_are_read_again_when_their_files_change_and_bad_ones_change_nothi
     let server = Server::shared(Flavour::MariaDb10);
     on_both_engines(|engine| {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let (certificate, key) = (folder.path().join("own.pem"), folder.path().join("own.key"));
-        let renew = || {
+        let file = |name: &str| folder.path().join(name);
+        let write = |name: &str| {
             let made = rcgen::generate_simple_self_signed(vec!["db.example".to_owned()]).expect("a certificate");
-            fs::write(&key, made.signing_key.serialize_pem()).expect("the key can be written");
-            fs::write(&certificate, made.cert.pem()).expect("the certificate can be written");
+            fs::write(file(&format!("{name}.key")), made.signing_key.serialize_pem()).expect("the key can be written");
+            fs::write(file(&format!("{name}.pem")), made.cert.pem()).expect("the certificate can be written");
             base64(&made.cert.pem())
         };
-        let first = renew();
+        let (certificate, key) = (file("own.pem"), file("own.key"));
+        let first = write("own");
         let lines = format!("tls_certificate = \"{}\"\ntls_key = \"{}\"", certificate.display(), key.display());
         let sqluice = Start::new(engine, cluster(server) + &user("app", "app")).listener(&lines).run_with_servers_up(1);
         let shown = || {
@@ -175,7 +176,7 @@ fn certificates_are_read_again_when_their_files_change_and_bad_ones_change_nothi
             python("certificate.py", &[&host, &port]).expect_success("a handshake").trim().to_owned()
         };
         assert_eq!(shown(), first);
-        let second = renew();
+        let second = write("own");
         eventually("the new certificate is shown", || (shown() == second).then_some(()));
         fs::write(&certificate, "nothing").expect("the certificate can be written");
         eventually("the bad file is complained of", || sqluice.log().contains("stay in use").then_some(()));
@@ -183,6 +184,12 @@ fn certificates_are_read_again_when_their_files_change_and_bad_ones_change_nothi
         let reload = sqluice.command(&["reload"]);
         assert!(!reload.success && reload.stderr.contains("own.pem"), "{}", reload.stderr);
         assert_eq!(shown(), second);
+        let third = write("other");
+        let configuration = fs::read_to_string(sqluice.config_path()).expect("the configuration is there");
+        let names_other = configuration.replace("own.pem", "other.pem").replace("own.key", "other.key");
+        fs::write(sqluice.config_path(), names_other).expect("the configuration can be written");
+        sqluice.hang_up();
+        eventually("SIGHUP brings the certificate that is named now", || (shown() == third).then_some(()));
     });
 }
 
