@@ -187,11 +187,11 @@ impl Split {
             Kind::Prepare(_) => Needs::NONE,
             // FOUND_ROWS() is still that of the query.
             Kind::Fetch => {
-                (self.last, self.last_count) = (at, RowCount::OfQuery);
+                self.counted_at(at, RowCount::OfQuery);
                 Needs::ROW_COUNT
             }
             Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
-                (self.last, self.last_count) = (at, self.row_count(end));
+                self.counted_at(at, self.row_count(end));
                 let keeps_found_rows = self.current.keeps_found_rows || matches!(self.current.kind, Kind::Reset);
                 if end.error.is_some() || keeps_found_rows {
                     Needs::ROW_COUNT
@@ -209,6 +209,10 @@ impl Split {
             self.conditions.left(at, leaves_some);
             self.current.replaces = self.current.replaces.with(Needs::WARNINGS);
         }
+    }
+
+    fn counted_at(&mut self, at: Side, count: RowCount) {
+        (self.last, self.last_count, self.owes_count) = (at, count, false);
     }
 
     fn row_count(&self, end: ReplyEnd) -> RowCount {
@@ -235,10 +239,11 @@ impl Split {
         }
         let is_like_query = end.error.is_some() || self.current.ends_like_query;
         let count = if is_like_query { RowCount::OfQuery } else { RowCount::Zero };
-        (self.last, self.last_count) = (self.current.at, count);
+        self.counted_at(self.current.at, count);
         self.current.replaces = Needs::ROW_COUNT;
         match end.error {
             Some(_) => {
+                self.current.leaves_conditions = true;
                 self.conditions.left(self.current.at, true);
                 self.conditions.one_more();
             }

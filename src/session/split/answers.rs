@@ -26,6 +26,9 @@ impl Split {
         status: StatusFlags,
         now: Instant,
     ) -> Result<(), Unsayable> {
+        if chore.is_question() && chore.side() == Side::Server {
+            self.with_lent(Lent::was_asked);
+        }
         match (chore, answer) {
             (Chore::HomeValues, Answer::Row(values)) => self.learn_home(values),
             (Chore::HomeChanges, Answer::Row(values)) if self.journal.awaits_baseline() => {
@@ -96,6 +99,7 @@ impl Split {
             (Chore::HomeRole, Answer::Done) => self.home_has_role(),
             (Chore::InsertId, Answer::Row(values)) => {
                 let id = position_in(&values).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+                self.owes_count = self.last == Side::Server && self.last_count == RowCount::Zero;
                 self.with_lent(|lent| lent.has_insert_id(id.unwrap_or(0)));
             }
             (Chore::Stock, Answer::Row(values)) => self.take_stock(Some(values)),

@@ -56,8 +56,10 @@ pub(super) struct Lent {
     is_free: bool,
     /// What bound the session to it then.
     bond: Option<Bond>,
-    /// The last statement left something on it that the next one may ask for: counts of rows, warnings.
+    /// The last statement left something on it that the next one is likely to ask for: counts of rows, warnings.
     has_aftermath: bool,
+    /// What of the last statements it alone knows.
+    left: Needs,
     /// What of the last statements went with the connection that it was on.
     lost: Needs,
     /// What a sequence gave the session last, which a connection remembers.
@@ -203,9 +205,22 @@ impl Lent {
 
     /// Another connection than the last one: what the last statement left is not there.
     pub(super) fn is_another(&mut self) {
+        self.lose(OF_THE_LAST);
         if std::mem::take(&mut self.has_aftermath) {
             self.lost = OF_THE_LAST;
         }
+    }
+
+    /// What the connection knew of this is gone.
+    fn lose(&mut self, needs: Needs) {
+        let kept = self.left.without(needs);
+        self.lost = self.lost.with(self.left.without(kept));
+        self.left = kept;
+    }
+
+    /// A question of ours was a query, too: the counts of rows are its own now.
+    pub(super) fn was_asked(&mut self) {
+        self.lose(Needs::FOUND_ROWS.with(Needs::ROW_COUNT));
     }
 
     /// Nor is what was drawn from sequences.
@@ -274,6 +289,7 @@ impl Lent {
     /// The statement before was repeated: what it leaves is there.
     pub(super) fn was_repeated(&mut self, leaves: Needs) {
         self.has_aftermath = true;
+        self.left = self.left.with(leaves);
         self.lost = self.lost.without(leaves);
     }
 

@@ -145,7 +145,7 @@ impl Split {
         if self.repeats_before() {
             return Next::Say(Chore::Repeat);
         }
-        if self.owes_count {
+        if self.owes_count && self.current.classification.needs.contains(Needs::ROW_COUNT) {
             return Next::Say(Chore::Ping);
         }
         match self.replicas.get() {

@@ -1,9 +1,12 @@
 //! What a home connection that was lent lacks to be like the one before, and what it has been given.
 
-use crate::{protocol::status::StatusFlags, sql::Reason};
+use crate::{
+    protocol::status::StatusFlags,
+    sql::{Needs, Reason},
+};
 
 use super::{
-    super::{Home, Kind, Split, chore::Chore, journal::Unwritable, missing::Next},
+    super::{Home, Kind, RowCount, Split, chore::Chore, journal::Unwritable, missing::Next},
     Drawn, InsertId, Lent,
 };
 
@@ -109,11 +112,12 @@ impl Split {
 
     /// A command ran at home: whatever it changed holds there.
     pub(in super::super) fn home_is_in_step(&mut self, status: StatusFlags) {
-        let (leaves, replaced) = (self.leaves_aftermath(), self.current.replaces);
+        let (has_aftermath, replaced, left) = (self.leaves_aftermath(), self.current.replaces, self.left_by_last());
         let may_insert = self.current.may_insert;
         let draws = self.current.classification.reason == Reason::Sequence;
         let Some(lent) = self.lent.as_deref_mut() else { return };
-        lent.has_aftermath = leaves.unwrap_or(lent.has_aftermath);
+        lent.has_aftermath = has_aftermath.unwrap_or(lent.has_aftermath);
+        lent.left = lent.left.without(replaced).with(left);
         lent.lost = lent.lost.without(replaced);
         if draws {
             lent.drawn = Drawn::There;
@@ -142,8 +146,21 @@ impl Split {
                     self.current.classification.reason,
                     Reason::ChangesSession | Reason::Transaction | Reason::ReadOnlyTransaction | Reason::Empty
                 );
-                Some(!only_changes_session || self.current.leaves_conditions)
+                let keeps_conditions = self.current.keeps_conditions && self.conditions.are_anywhere();
+                match only_changes_session && !self.current.leaves_conditions {
+                    true if keeps_conditions => None,
+                    only_changes_session => Some(!only_changes_session),
+                }
             }
         }
+    }
+
+    /// What the command left that no other connection says: of its counts of rows, only that none was changed.
+    fn left_by_last(&self) -> Needs {
+        let replaces = self.current.replaces;
+        let is_everywhere = matches!(self.current.kind, Kind::Reset) || self.last_count == RowCount::Zero;
+        let counts = if is_everywhere { replaces.without(Needs::ROW_COUNT) } else { replaces };
+        let conditions = if self.current.leaves_conditions { Needs::WARNINGS } else { Needs::NONE };
+        counts.without(Needs::WARNINGS).with(conditions)
     }
 }

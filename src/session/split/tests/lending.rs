@@ -354,3 +354,126 @@ fn the_error_of_a_statement_that_changes_only_the_session_is_not_asked_of_anothe
         assert_eq!((refusal[4], u16::from_le_bytes([refusal[5], refusal[6]])), (0xFF, 1235), "{text}");
     }
 }
+
+/// A command ends with this error.
+fn fails(play: &mut Play, code: u16) {
+    play.reply(Side::Server, &error(1, code));
+    play.stage.take_client();
+}
+
+/// A question is answered with an error, at another connection than the one that knows the answer.
+fn is_missed_elsewhere(play: &mut Play, text: &str) {
+    play.send(&query(text));
+    play.lend(Lender::Other(Some("shop")));
+    let refusal = play.stage.take_client();
+    assert_eq!((refusal[4], u16::from_le_bytes([refusal[5], refusal[6]])), (0xFF, 1235), "{text}");
+}
+
+#[test]
+fn conditions_that_outlive_a_statement_are_waited_for_behind_it() {
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    for is_mysql in [false, true] {
+        let command = |words: &str| if is_mysql { text(words) } else { query(words) };
+        for words in ["XA END 'a'", "ROLLBACK", "SET @a = 1"] {
+            let script = Script { user: "lent", schema: Some("shop"), ..Script::of(is_mysql) };
+            let mut play = Play::of(script);
+            play.parked().expect("nothing keeps the connection of a login");
+            play.send(&command("XA END 'a'"));
+            play.lend(Lender::Own);
+            assert_eq!(play.stage.take_server(), command("XA END 'a'"));
+            fails(&mut play, 1399);
+            play.send(&command(words));
+            play.wish(|wish| matches!(wish, Output::Yield).then_some(())).expect("it was kept");
+            play.stage.tell(Input::Yield { is_wanted: false });
+            play.serve();
+            assert_eq!(play.stage.take_server(), command(words));
+            play.answered(AUTOCOMMIT, b"");
+            assert_eq!(play.parked().is_some(), is_mysql, "{words}: MySQL has forgotten the error");
+            if !is_mysql {
+                play.time_out();
+                assert!(play.parked().is_some(), "{words}: nobody asked");
+                is_missed_elsewhere(&mut play, "SHOW ERRORS");
+            }
+        }
+    }
+}
+
+#[test]
+fn found_rows_behind_a_commit_are_those_of_their_connection_or_an_error() {
+    for lender in [Lender::Own, Lender::Other(Some("shop"))] {
+        for behind in ["COMMIT", "SET @a = 1", "SAVEPOINT a"] {
+            let mut play = Play::lent();
+            play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+            finds_in_transaction(&mut play);
+            assert_eq!(play.goes(&query(behind)), Side::Server);
+            play.answered(COMMITTED, b"");
+            assert!(play.parked().is_some(), "{behind}: hardly anybody asks");
+            match lender {
+                Lender::Other(_) => is_missed_elsewhere(&mut play, "SELECT FOUND_ROWS()"),
+                Lender::Own => {
+                    play.send(&query("SELECT FOUND_ROWS()"));
+                    play.lend(Lender::Own);
+                    assert_eq!(play.stage.take_server(), query("SELECT FOUND_ROWS()"), "{behind}");
+                }
+            }
+        }
+    }
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+    assert_eq!(play.goes(&query("COMMIT")), Side::Server);
+    play.answered(COMMITTED, b"");
+    play.send(&query("SELECT ROW_COUNT()"));
+    play.lend(Lender::Other(Some("shop")));
+    assert_eq!(play.stage.take_server(), query("SELECT ROW_COUNT()"), "as many as behind what was put on");
+}
+
+/// A transaction finds rows at home.
+fn finds_in_transaction(play: &mut Play) {
+    assert_eq!(play.goes(&query("SELECT a FROM t FOR UPDATE")), Side::Server);
+    let end = encoded(EOF_HEADER, OkPacket { status: TRANSACTION, ..OkPacket::default() }, true);
+    play.reply(Side::Server, &stream(&[vec![1], column("a"), end]));
+    play.stage.take_client();
+}
+
+/// A session in whose transaction rows were found and inserted, behind its COMMIT.
+fn has_inserted() -> Play {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+    finds_in_transaction(&mut play);
+    assert_eq!(play.goes(&query("INSERT INTO t VALUES (1)")), Side::Server);
+    play.answered(TRANSACTION, b"");
+    assert_eq!(play.goes(&query("COMMIT")), Side::Server);
+    play.answered(COMMITTED, b"");
+    assert_eq!(play.said_to_home(), ["SELECT LAST_INSERT_ID()"]);
+    assert!(play.parked().is_some());
+    play
+}
+
+#[test]
+fn a_question_of_ours_takes_no_count_of_rows_unnoticed() {
+    let mut play = has_inserted();
+    play.send(&query("SELECT ROW_COUNT()"));
+    play.lend(Lender::Own);
+    assert_eq!(play.said_to_home(), ["PING"], "which counts no rows, as the COMMIT");
+    assert_eq!(play.stage.take_server(), query("SELECT ROW_COUNT()"));
+    let mut play = has_inserted();
+    play.send(&query("SELECT FOUND_ROWS()"));
+    play.lend(Lender::Own);
+    let refusal = play.stage.take_client();
+    assert_eq!((refusal[4], u16::from_le_bytes([refusal[5], refusal[6]])), (0xFF, 1235));
+    let mut play = has_inserted();
+    play.runs_on(Lender::Own, "BEGIN", TRANSACTION, b"");
+    assert_eq!(play.said(), [], "what does not ask costs nothing");
+}
+
+#[test]
+fn the_error_of_a_command_that_is_no_statement_is_waited_for() {
+    let mut play = Play::lent();
+    play.send(&command(0x02, b"no_such_schema"));
+    play.lend(Lender::Own);
+    fails(&mut play, 1049);
+    assert!(play.parked().is_none(), "somebody may ask");
+    play.time_out();
+    assert!(play.parked().is_some(), "nobody asked");
+    is_missed_elsewhere(&mut play, "SHOW ERRORS");
+}
