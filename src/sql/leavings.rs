@@ -3,7 +3,7 @@
 use super::{
     Dialect, Family,
     comment::{Comments, Versioned},
-    lexer::{Kind, Lexer},
+    lexer::{Kind, Lexer, Token},
     table::is_word,
 };
 
@@ -48,44 +48,85 @@ const WITHOUT_TABLES: [&str; 13] = [
 
 /// Whether FOUND_ROWS() may be another one behind a text of one statement that did not fail. When in doubt, it may.
 pub fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
-    let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
-    let first = lexer.next();
-    let is_one_of = |words: &[&str]| words.iter().any(|word| is_word(&lexer, first, word));
-    // Most reads are told by that; the lists are long.
-    if is_one_of(&["select"]) {
-        return true;
-    }
-    let is_mariadb = matches!(dialect.family, Family::MariaDb { .. });
-    if is_one_of(&["explain", "describe", "desc"]) {
-        // Of a table, it is a SHOW COLUMNS.
-        return !["select", "insert", "replace", "update", "delete"].iter().any(|word| has_word(lexer, word));
-    }
-    if is_one_of(&["show"]) {
-        let second = lexer.next();
-        return !SHOWS_WITHOUT_QUERY.iter().any(|word| is_word(&lexer, second, word));
-    }
-    let keeps = is_one_of(&KEEP_FOUND_ROWS) || (is_mariadb && is_one_of(&["update", "do"]));
-    !keeps || has_word(lexer, "select")
+    finds_rows(Lexer::new(text, dialect, Comments::new(Versioned::Code)))
 }
 
-/// First words of statements that keep FOUND_ROWS() as it was, if there is no query inside.
-const KEEP_FOUND_ROWS: [&str; 29] = [
-    "insert",
-    "replace",
-    "delete",
-    "create",
+/// The same of what is left of a text.
+fn finds_rows(mut lexer: Lexer<'_>) -> bool {
+    let first = lexer.next();
+    // Most reads are told by that; the lists are long.
+    if is_word(&lexer, first, "select") {
+        return true;
+    }
+    if is_one_of(&lexer, first, &KEEP_FOUND_ROWS) {
+        return false;
+    }
+    let is_mariadb = matches!(lexer.dialect.family, Family::MariaDb { .. });
+    let Some((_, verb)) = VERBS.iter().find(|(word, _)| is_word(&lexer, first, word)) else { return true };
+    match verb {
+        Verb::Begin | Verb::Analyze => has_word(lexer, "select"),
+        Verb::Create => is_mariadb && creates_table(lexer) && has_word(lexer, "select"),
+        Verb::Delete => deletes_from_several(&mut lexer) || finds_inside(lexer),
+        Verb::Do => !is_mariadb || finds_inside(lexer),
+        Verb::Explain if is_mariadb => explaining_finds(lexer),
+        Verb::Explain => is_word(&lexer, { lexer }.next(), "analyze") || explained(&mut lexer).is_none(),
+        Verb::Insert => inserts_query(&mut lexer) || finds_inside(lexer),
+        Verb::Set if !is_mariadb => false,
+        Verb::Set => match is_word(&lexer, { lexer }.next(), "statement") {
+            true => !skip_to(&mut lexer, &["for"]) || finds_rows(lexer),
+            false => finds_inside(lexer),
+        },
+        Verb::Show => !shows_without_query(lexer),
+        Verb::Update => !is_mariadb || updates_several(&mut lexer) || finds_inside(lexer),
+        Verb::Values => !is_mariadb || ORDERED_OR_JOINED.iter().any(|word| has_word(lexer, word)),
+    }
+}
+
+/// First words of statements that find rows or not, depending on what follows.
+#[derive(Clone, Copy)]
+enum Verb {
+    Analyze,
+    Begin,
+    Create,
+    Delete,
+    Do,
+    Explain,
+    Insert,
+    Set,
+    Show,
+    Update,
+    Values,
+}
+
+const VERBS: [(&str, Verb); 14] = [
+    ("insert", Verb::Insert),
+    ("update", Verb::Update),
+    ("delete", Verb::Delete),
+    ("replace", Verb::Insert),
+    ("set", Verb::Set),
+    ("begin", Verb::Begin),
+    ("show", Verb::Show),
+    ("do", Verb::Do),
+    ("create", Verb::Create),
+    ("explain", Verb::Explain),
+    ("describe", Verb::Explain),
+    ("desc", Verb::Explain),
+    ("analyze", Verb::Analyze),
+    ("values", Verb::Values),
+];
+
+/// First words of statements that keep FOUND_ROWS() as it was, whatever they hold.
+const KEEP_FOUND_ROWS: [&str; 31] = [
+    "commit",
+    "rollback",
+    "start",
+    "savepoint",
+    "release",
+    "use",
     "drop",
     "alter",
     "truncate",
     "rename",
-    "set",
-    "begin",
-    "start",
-    "commit",
-    "rollback",
-    "savepoint",
-    "release",
-    "use",
     "lock",
     "unlock",
     "prepare",
@@ -93,17 +134,189 @@ const KEEP_FOUND_ROWS: [&str; 29] = [
     "get",
     "grant",
     "revoke",
-    "analyze",
     "check",
     "checksum",
+    "optimize",
+    "repair",
     "flush",
     "handler",
     "xa",
+    "signal",
+    "kill",
+    "help",
+    "reset",
+    "change",
+    "stop",
+    "purge",
 ];
 
-/// Behind SHOW; the others are queries inside the server.
-const SHOWS_WITHOUT_QUERY: [&str; 7] =
-    ["warnings", "errors", "create", "grants", "processlist", "privileges", "binary"];
+/// Behind SHOW, and behind SHOW FULL; the others are queries inside the server.
+const SHOWS_WITHOUT_QUERY: [&str; 13] = [
+    "warnings",
+    "errors",
+    "create",
+    "grants",
+    "processlist",
+    "privileges",
+    "binary",
+    "engine",
+    "master",
+    "profiles",
+    "binlog",
+    "relaylog",
+    "replicas",
+];
+
+fn shows_without_query(mut lexer: Lexer<'_>) -> bool {
+    let mut what = lexer.next();
+    if is_word(&lexer, what, "full") {
+        what = lexer.next();
+    }
+    is_one_of(&lexer, what, &SHOWS_WITHOUT_QUERY)
+}
+
+/// What makes rows of rows.
+const ORDERED_OR_JOINED: [&str; 5] = ["order", "limit", "union", "except", "intersect"];
+
+/// What makes a query in an expression one that finds rows, though it has no table: the others are computed with the
+/// expression.
+const NEED_ROWS: [&str; 24] = [
+    "where",
+    "having",
+    "union",
+    "except",
+    "intersect",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "group_concat",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "std",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "var_pop",
+    "var_samp",
+    "variance",
+    "json_arrayagg",
+    "json_objectagg",
+    "over",
+];
+
+/// Whether a query in the expressions of what is left finds rows.
+fn finds_inside(mut lexer: Lexer<'_>) -> bool {
+    let (mut depth, mut is_in_query, mut asks_for_any, mut begins) = (0_u32, false, false, false);
+    loop {
+        let token = lexer.next();
+        let is = |words: &[&str]| is_one_of(&lexer, token, words);
+        match token.kind {
+            Kind::End => return false,
+            Kind::Broken(_) => return true,
+            Kind::Sign(b'(') => (depth, begins) = (depth + 1, true),
+            Kind::Sign(b')') => (depth, begins, asks_for_any) = (depth.saturating_sub(1), false, false),
+            Kind::Word if begins && is(&["with", "values", "table"]) => return true,
+            Kind::Word if begins && is(&["select"]) && asks_for_any => return true,
+            Kind::Word if is(&["select"]) => (is_in_query, begins) = (true, false),
+            Kind::Word if is(&["exists"]) => (asks_for_any, begins) = (true, false),
+            Kind::Word if depth > 0 && is_in_query && is(&["from"]) && !is_word(&lexer, { lexer }.next(), "dual") => {
+                return true;
+            }
+            Kind::Word if depth > 0 && is_in_query && is(&NEED_ROWS) => return true,
+            _ => (asks_for_any, begins) = (false, false),
+        }
+    }
+}
+
+/// Goes to the values of an INSERT; `true` if it has a query in their place.
+fn inserts_query(lexer: &mut Lexer<'_>) -> bool {
+    loop {
+        let token = lexer.next();
+        match token.kind {
+            Kind::End => return false,
+            Kind::Broken(_) => return true,
+            _ if is_one_of(lexer, token, &["values", "value", "set"]) => return false,
+            _ if is_one_of(lexer, token, &["select", "with", "table"]) => return true,
+            _ => {}
+        }
+    }
+}
+
+/// Goes to the end of the tables of a DELETE; `true` if there are several.
+fn deletes_from_several(lexer: &mut Lexer<'_>) -> bool {
+    let mut token = lexer.next();
+    while is_one_of(lexer, token, &["low_priority", "quick", "ignore"]) {
+        token = lexer.next();
+    }
+    !is_word(lexer, token, "from") || joins_tables(lexer, &["where", "order", "limit", "returning"])
+}
+
+/// Goes to the SET of an UPDATE; `true` if it is of several tables.
+fn updates_several(lexer: &mut Lexer<'_>) -> bool {
+    joins_tables(lexer, &["set"])
+}
+
+/// Goes behind one of these words, or to the end; `true` if tables are joined before.
+fn joins_tables(lexer: &mut Lexer<'_>, ends: &[&str]) -> bool {
+    loop {
+        let token = lexer.next();
+        match token.kind {
+            Kind::End => return false,
+            Kind::Broken(_) | Kind::Sign(b',' | b'(') => return true,
+            _ if is_one_of(lexer, token, &["join", "straight_join", "using"]) => return true,
+            _ if is_one_of(lexer, token, ends) => return false,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a CREATE is one of a table.
+fn creates_table(mut lexer: Lexer<'_>) -> bool {
+    let mut token = lexer.next();
+    while is_one_of(&lexer, token, &["or", "replace", "temporary"]) {
+        token = lexer.next();
+    }
+    is_word(&lexer, token, "table")
+}
+
+/// Goes behind the first word of the statement that is explained; `None` for the columns of a table.
+fn explained(lexer: &mut Lexer<'_>) -> Option<bool> {
+    loop {
+        let token = lexer.next();
+        match token.kind {
+            Kind::End | Kind::Broken(_) => return None,
+            _ if is_one_of(lexer, token, &["select", "table"]) => return Some(true),
+            _ if is_one_of(lexer, token, &["insert", "replace", "update", "delete"]) => return Some(false),
+            _ => {}
+        }
+    }
+}
+
+/// MariaDB explains a query without a table, and several that are put together, by rows that it finds.
+fn explaining_finds(mut lexer: Lexer<'_>) -> bool {
+    let Some(is_query) = explained(&mut lexer) else { return true };
+    let has_table = |mut lexer: Lexer<'_>| skip_to(&mut lexer, &["from"]) && !is_word(&lexer, { lexer }.next(), "dual");
+    is_query && (!has_table(lexer) || ORDERED_OR_JOINED[2..].iter().any(|word| has_word(lexer, word)))
+}
+
+fn is_one_of(lexer: &Lexer<'_>, token: Token, words: &[&str]) -> bool {
+    words.iter().any(|word| is_word(lexer, token, word))
+}
+
+/// Goes behind the next of these words; `false` if there is none.
+fn skip_to(lexer: &mut Lexer<'_>, words: &[&str]) -> bool {
+    loop {
+        let token = lexer.next();
+        match token.kind {
+            Kind::End | Kind::Broken(_) => return false,
+            _ if is_one_of(lexer, token, words) => return true,
+            _ => {}
+        }
+    }
+}
 
 /// Whether a word stands in the rest of a text; or what cannot be read.
 fn has_word(mut lexer: Lexer<'_>, word: &str) -> bool {
@@ -148,20 +361,93 @@ mod tests {
         }
     }
 
+    /// What servers do: a text, and whether FOUND_ROWS() is another one behind it on MariaDB 10.11 and 11.8, and on MySQL
+    /// 9.7. `aftermath::found_rows_are_those_of_the_servers` asks them.
+    const FOUND_ROWS: [(&str, bool, bool); 55] = [
+        ("SELECT 1", true, true),
+        ("(SELECT 1)", true, true),
+        ("INSERT INTO t VALUES ('select')", false, false),
+        ("INSERT INTO t VALUES ((SELECT 9))", false, false),
+        ("INSERT INTO t VALUES ((SELECT 9 FROM DUAL))", false, false),
+        ("INSERT INTO t VALUES ((SELECT MAX(a) FROM t2))", true, true),
+        ("INSERT INTO t SET a = (SELECT MAX(a) FROM t2)", true, true),
+        ("INSERT INTO t VALUES (TRIM(LEADING 'x' FROM 'xy'))", false, false),
+        ("INSERT INTO t SELECT 9", true, true),
+        ("INSERT INTO t (SELECT 9 FROM t2)", true, true),
+        ("REPLACE INTO t SELECT 1", true, true),
+        ("DELETE FROM t WHERE a = 77", false, false),
+        ("DELETE FROM t WHERE a = (SELECT 77)", false, false),
+        ("DELETE FROM t WHERE a = (SELECT MAX(a) FROM t2)", true, true),
+        ("DELETE FROM t WHERE EXISTS (SELECT 1 FROM t2)", true, true),
+        ("DELETE t FROM t, t2 WHERE t.a = t2.a", true, true),
+        ("DELETE FROM t USING t JOIN t2 ON t.a = t2.a", true, true),
+        ("UPDATE t SET a = 1", false, true),
+        ("UPDATE t SET a = (SELECT 9)", false, true),
+        ("UPDATE t SET a = (SELECT MAX(a) FROM t2)", true, true),
+        ("UPDATE t, t2 SET t.a = 9 WHERE t.a = t2.a", true, true),
+        ("CREATE TABLE t3 AS SELECT 1", true, false),
+        ("DROP TABLE t3", false, false),
+        ("CREATE VIEW v AS SELECT a FROM t", false, false),
+        ("ALTER VIEW v AS SELECT 1", false, false),
+        ("DROP VIEW v", false, false),
+        ("DO 1", false, true),
+        ("DO (SELECT 1)", false, true),
+        ("DO 1 IN (SELECT 1)", false, true),
+        ("DO (SELECT COUNT(*))", true, true),
+        ("DO (SELECT 1 WHERE 1 = 0)", true, true),
+        ("DO (SELECT a FROM t LIMIT 1)", true, true),
+        ("DO EXISTS (SELECT 1)", true, true),
+        ("/* x */ set @a = 1", false, false),
+        ("SET @a = (SELECT 1)", false, false),
+        ("SET @a = (SELECT 1 FROM DUAL)", false, false),
+        ("SET @a = (SELECT MAX(a) FROM t)", true, false),
+        ("SET @b = 1, @a = 1 IN (SELECT a FROM t)", true, false),
+        ("SET @a = (SELECT 1 UNION SELECT 1)", true, false),
+        ("EXPLAIN t", true, true),
+        ("DESC SELECT 1", true, false),
+        ("EXPLAIN SELECT * FROM t", false, false),
+        ("EXPLAIN SELECT * FROM t UNION SELECT * FROM t2", true, false),
+        ("EXPLAIN INSERT INTO t SELECT 1", false, false),
+        ("SHOW TABLES", true, true),
+        ("SHOW FULL TABLES", true, true),
+        ("SHOW CREATE TABLE t", false, false),
+        ("SHOW COUNT(*) WARNINGS", true, true),
+        ("SHOW ENGINES", true, true),
+        ("SHOW PROFILES", false, false),
+        ("SHOW PRIVILEGES", false, false),
+        ("BEGIN", false, false),
+        ("COMMIT", false, false),
+        ("OPTIMIZE TABLE t", false, false),
+        ("HELP 'x'", false, false),
+    ];
+
     #[test]
-    fn found_rows_outlive_what_has_no_query_in_it() {
-        for text in
-            ["INSERT INTO t VALUES ('select')", "/* x */ set @a = 1", "SHOW CREATE TABLE t", "DESC SELECT 1", "COMMIT"]
-        {
-            assert!(!may_set_found_rows(text.as_bytes(), DIALECT), "{text}");
+    fn found_rows_outlive_what_finds_none() {
+        let mysql = Dialect { family: Family::MySql { version: 90_700 }, ..DIALECT };
+        for (text, on_mariadb, on_mysql) in FOUND_ROWS {
+            assert_eq!(may_set_found_rows(text.as_bytes(), DIALECT), on_mariadb, "MariaDB: {text}");
+            assert_eq!(may_set_found_rows(text.as_bytes(), mysql), on_mysql, "MySQL: {text}");
         }
-        for text in
-            ["SELECT 1", "INSERT INTO t SELECT 1", "SET @a = (select 1)", "SHOW TABLES", "DESC t", "", "(SELECT 1)"]
-        {
+        for (text, finds) in [
+            ("VALUES (1), (2)", false),
+            ("VALUES (1), (2) ORDER BY 1", true),
+            ("ANALYZE SELECT 1", true),
+            ("SET STATEMENT max_statement_time = 10 FOR SELECT 1", true),
+            ("SET STATEMENT max_statement_time = 10 FOR INSERT INTO t VALUES (1)", false),
+        ] {
+            assert_eq!(may_set_found_rows(text.as_bytes(), DIALECT), finds, "MariaDB: {text}");
+        }
+        for (text, finds) in [
+            ("VALUES ROW(1)", true),
+            ("TABLE t", true),
+            ("INSERT INTO t TABLE t2", true),
+            ("EXPLAIN ANALYZE SELECT * FROM t", true),
+            ("EXPLAIN TABLE t", false),
+        ] {
+            assert_eq!(may_set_found_rows(text.as_bytes(), mysql), finds, "MySQL: {text}");
+        }
+        for text in ["", "CALL p()", "EXECUTE s", "SET @a = 'open"] {
             assert!(may_set_found_rows(text.as_bytes(), DIALECT), "{text}");
         }
-        let mysql = Dialect { family: Family::MySql { version: 90_700 }, ..DIALECT };
-        assert!(!may_set_found_rows(b"UPDATE t SET a = 1", DIALECT));
-        assert!(may_set_found_rows(b"UPDATE t SET a = 1", mysql));
     }
 }

@@ -100,3 +100,77 @@ fn both_counts_of_rows_may_be_asked_for_at_once() {
         }
     });
 }
+
+/// A query may run at a replica, where it found rows; each of these texts finds some itself or leaves it at that.
+#[test]
+fn found_rows_are_those_of_the_servers() {
+    const TEXTS: [&str; 47] = [
+        "INSERT INTO t VALUES ((SELECT 9))",
+        "INSERT INTO t VALUES ((SELECT MAX(a) FROM t2))",
+        "INSERT INTO t SET a = (SELECT 9 FROM DUAL)",
+        "INSERT INTO t SELECT 9",
+        "INSERT INTO t (SELECT 9 FROM t2)",
+        "INSERT INTO t VALUES (TRIM(LEADING 'x' FROM 'xy') = 'y')",
+        "REPLACE INTO t SELECT 1",
+        "DELETE FROM t WHERE a = 77",
+        "DELETE FROM t WHERE a = (SELECT 77)",
+        "DELETE FROM t WHERE a = (SELECT MAX(a) FROM t2)",
+        "DELETE FROM t WHERE EXISTS (SELECT 1 FROM t2 WHERE t2.a = 77)",
+        "DELETE t FROM t, t2 WHERE t.a = t2.a",
+        "DELETE FROM t USING t JOIN t2 ON t.a = t2.a",
+        "INSERT INTO t VALUES (1), (2)",
+        "UPDATE t SET a = 1",
+        "UPDATE t SET a = (SELECT 9)",
+        "UPDATE t SET a = (SELECT MAX(a) FROM t2)",
+        "UPDATE t, t2 SET t.a = 9 WHERE t.a = t2.a",
+        "CREATE TABLE t3 AS SELECT 1",
+        "DROP TABLE t3",
+        "CREATE VIEW v AS SELECT a FROM t",
+        "ALTER VIEW v AS SELECT 1",
+        "DROP VIEW v",
+        "DO 1",
+        "DO (SELECT 1)",
+        "DO 1 IN (SELECT 1)",
+        "DO (SELECT COUNT(*))",
+        "DO (SELECT 1 WHERE 1 = 0)",
+        "DO (SELECT a FROM t LIMIT 1)",
+        "DO EXISTS (SELECT 1)",
+        "SET @a = (SELECT 1)",
+        "SET @a = (SELECT 1 FROM DUAL)",
+        "SET @a = (SELECT MAX(a) FROM t)",
+        "SET @b = 1, @a = 1 IN (SELECT a FROM t)",
+        "SET @a = (SELECT 1 UNION SELECT 1)",
+        "EXPLAIN t",
+        "EXPLAIN SELECT 1",
+        "EXPLAIN SELECT * FROM t2",
+        "EXPLAIN INSERT INTO t SELECT 1",
+        "SHOW TABLES",
+        "SHOW CREATE TABLE t",
+        "SHOW COUNT(*) WARNINGS",
+        "SHOW PROFILES",
+        "SHOW PRIVILEGES",
+        "BEGIN",
+        "COMMIT",
+        "HELP 'no such topic'",
+    ];
+    same_everywhere(|flavour, session| {
+        session.query("CREATE TABLE t (a INT)").ok();
+        session.query("CREATE TABLE t2 (a INT)").ok();
+        session.query("INSERT INTO t2 VALUES (1), (2)").ok();
+        let of_family: &[&str] = match flavour.is_mariadb() {
+            true => &[
+                "VALUES (1), (2)",
+                "VALUES (1), (2) ORDER BY 1",
+                "ANALYZE UPDATE t SET a = 1 WHERE 1 = 0",
+                "SET STATEMENT max_statement_time = 10 FOR INSERT INTO t VALUES (1)",
+                "SET STATEMENT max_statement_time = 10 FOR SELECT 1",
+            ],
+            false => &["VALUES ROW(1)", "TABLE t2", "INSERT INTO t TABLE t2", "EXPLAIN TABLE t2"],
+        };
+        for text in TEXTS.iter().chain(of_family) {
+            session.query("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3").ok();
+            session.query(text).ok();
+            session.query("SELECT FOUND_ROWS()").ok();
+        }
+    });
+}
