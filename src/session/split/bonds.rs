@@ -65,6 +65,10 @@ impl Split {
         if self.current.keeps_conditions && self.current.classification.class == Class::Read {
             return Some(Bond::PreviousStatement);
         }
+        // It leaves the rows that were found, and has a count of its own: one statement may ask for both.
+        if self.current.keeps_found_rows && self.current.classification.class == Class::Read {
+            return Some(Bond::PreviousStatement);
+        }
         if needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
             return Some(Bond::UserVariable);
         }
