@@ -305,7 +305,7 @@ impl Split {
         if needs.contains(Needs::WARNINGS) && (may_outlive || !matches!(self.current.kind, Kind::Prepare(_))) {
             return true;
         }
-        if may_outlive && matches!(self.current.kind, Kind::Fetch) {
+        if matches!(self.current.kind, Kind::Fetch) {
             return true;
         }
         let may_keep = may_outlive && self.conditions.are_anywhere();
