@@ -267,6 +267,18 @@ impl Journal {
         self.changes();
     }
 
+    /// A statement that assigns these was prepared, which makes those that were not there: NULL, of a type that is the
+    /// statement's.
+    pub(super) fn may_have_made(&mut self, text: &[u8], dialect: Dialect) {
+        for name in sql::user_variables(text, dialect) {
+            let plain = plain_name(name.of(text));
+            if self.user_variables.iter().all(|known| known.name != plain) {
+                self.set_user_variable(name.of(text), None);
+            }
+        }
+        self.changes();
+    }
+
     /// Code that nobody saw may have assigned any user variable.
     pub(super) fn forget_user_variables(&mut self) {
         self.user_variables_unknown = true;

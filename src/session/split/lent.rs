@@ -218,9 +218,12 @@ impl Lent {
         self.left = kept;
     }
 
-    /// A question of ours was a query, too: the counts of rows are its own now.
+    /// A question of ours was a query, too: the counts of rows are its own now. Where the connection is the session's own,
+    /// it is only asked before a read that has counts of its own.
     pub(super) fn was_asked(&mut self) {
-        self.lose(Needs::FOUND_ROWS.with(Needs::ROW_COUNT));
+        if self.goes_back() {
+            self.lose(Needs::FOUND_ROWS.with(Needs::ROW_COUNT));
+        }
     }
 
     /// Nor is what was drawn from sequences.

@@ -14,7 +14,7 @@ use crate::protocol::{
     statement::StatementId,
     status::StatusFlags,
 };
-use crate::sql::Needs;
+use crate::sql::{Effects, Needs};
 
 use super::{
     super::{
@@ -169,6 +169,10 @@ impl Split {
 
     /// A statement of the client was prepared at home.
     pub(super) fn prepared_by_client(&mut self, preparation: Preparation) {
+        let assigns = Effects::USER_VARIABLES.with(Effects::COMPUTED_USER_VARIABLES);
+        if preparation.classification.effects.intersects(assigns) {
+            self.journal.may_have_made(&preparation.text, self.reading);
+        }
         self.statements.prepared(preparation);
         if self.lent.is_some() {
             self.statements.make_room_at_home();

@@ -1,6 +1,6 @@
 //! Home connections that come for a command and go behind it.
 
-use super::*;
+use super::{statements::prepare_at, *};
 use crate::session::{HomeWant, LeaseFailure, Loan, Parking};
 
 /// Who a connection is lent by.
@@ -476,4 +476,22 @@ fn the_error_of_a_command_that_is_no_statement_is_waited_for() {
     play.time_out();
     assert!(play.parked().is_some(), "nobody asked");
     is_missed_elsewhere(&mut play, "SHOW ERRORS");
+}
+
+#[test]
+fn a_variable_that_a_prepared_statement_made_keeps_the_connection_until_it_has_a_value() {
+    let mut play = Play::lent();
+    play.send(&command(0x16, b"SET @u1 = ?"));
+    play.lend(Lender::Own);
+    play.stage.take_server();
+    prepare_at(&mut play, "SET @u1 = ?", 7);
+    assert!(play.parked().is_none(), "it is NULL, and of a type of its own");
+    assert_eq!(play.goes(&query("SET @u1 = 5")), Side::Server);
+    play.answered(AUTOCOMMIT, b"");
+    assert!(play.parked().is_some());
+    play.send(&command(0x16, b"SET @u1 = ?"));
+    play.lend(Lender::Own);
+    play.stage.take_server();
+    prepare_at(&mut play, "SET @u1 = ?", 8);
+    assert!(play.parked().is_some(), "it was there");
 }
