@@ -303,3 +303,28 @@ fn rows_found_at_a_replica_and_changed_at_home_may_be_asked_for_at_once() {
     assert_eq!(play.read("SELECT FOUND_ROWS(), ROW_COUNT()"), Side::Server);
     assert_eq!(play.said_to_home(), [""; 0]);
 }
+
+#[test]
+fn what_leaves_the_rows_that_were_found_runs_at_home() {
+    let mut play = any();
+    finds(&mut play);
+    for text in ["SHOW CREATE TABLE t", "EXPLAIN SELECT a FROM t", "VALUES (1)"] {
+        assert_eq!(play.read(text), Side::Server, "{text}");
+    }
+    play.said();
+    assert_eq!(play.read("SELECT LAST_INSERT_ID(), ROW_COUNT(), FOUND_ROWS()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
+}
+
+#[test]
+fn rows_of_a_cursor_leave_the_conditions_of_a_read_where_they_are() {
+    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
+    let mut play = Play::of(Script { user: "any", ..Script::of(true) });
+    assert_eq!(play.goes(&text("SELECT 1 / 0")), Side::Replica);
+    play.reply(Side::Replica, &stream(&[vec![1], column("a"), end_with_warnings(1)]));
+    play.stage.take_client();
+    assert_eq!(play.goes(&command(0x1C, &[7, 0, 0, 0, 1, 0, 0, 0])), Side::Server);
+    play.reply(Side::Server, &stream(&[end_with_warnings(0)]));
+    play.stage.take_client();
+    assert_eq!(play.goes(&text("SELECT @@warning_count")), Side::Replica);
+}
