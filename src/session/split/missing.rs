@@ -104,7 +104,10 @@ impl Split {
             Home::Silent(_) if self.current.is_about_tracking => self.tracking_returned(),
             Home::Silent(_) => return Next::Say(Chore::Tracking),
             Home::Telling(_) if self.current.is_about_tracking => return Next::Say(Chore::ReturnTracking),
-            Home::Owing(_) if !status.contains(StatusFlags::IN_TRANS) => return Next::Say(Chore::ReturnTracking),
+            // Not before a question for what the last statement left.
+            Home::Owing(_) if !status.contains(StatusFlags::IN_TRANS) && self.is_void() => {
+                return Next::Say(Chore::ReturnTracking);
+            }
             Home::Telling(_) | Home::Returned | Home::Owing(_) | Home::Unable => {}
         }
         if self.journal.awaits_baseline() && self.may_be_asked_for_values() {

@@ -189,6 +189,8 @@ fn in_a_transaction_mysql_gives_all_back_but_positions() {
     let (position, over) = (mysql_position("3e11fa47-71ca-11e1-9e33-c80aa9429562:23"), transaction_state("________"));
     let both = [position, over.clone()].concat();
     assert_eq!(at_mysql(&mut play, "COMMIT", AUTOCOMMIT, &both), with(AUTOCOMMIT, &over));
+    at_mysql(&mut play, "SHOW WARNINGS", AUTOCOMMIT, b"");
+    assert_eq!(play.said_to_home(), [""; 0], "a SET of ours would leave none");
     at_mysql(&mut play, "SELECT a FROM t", AUTOCOMMIT, b"");
     at_mysql(&mut play, "SELECT a FROM t", AUTOCOMMIT, b"");
     assert_eq!(play.said_to_home(), ["SET SESSION session_track_gtids='OFF'"], "once");
