@@ -44,8 +44,11 @@ impl Split {
         if !self.reads_leave {
             return Some(Bond::OnePool);
         }
-        if let Some(pin) = self.pins.binding_reads() {
-            return Some(pin);
+        // A question for what a read left is no transaction; home would run the read again for it, and that is one.
+        let only_asks = self.current.classification.class == Class::ReadOfConnection;
+        let pin = self.pins.binding_reads();
+        if pin.is_some() && !(only_asks && pin == Some(Bond::NextTransaction)) {
+            return pin;
         }
         if let Some(bond) = self.bond_of_transaction(status) {
             return Some(bond);

@@ -317,14 +317,12 @@ fn what_leaves_the_rows_that_were_found_runs_at_home() {
 }
 
 #[test]
-fn rows_of_a_cursor_leave_the_conditions_of_a_read_where_they_are() {
-    let text = |text: &str| command(0x03, &[&[0, 1], text.as_bytes()].concat());
-    let mut play = Play::of(Script { user: "any", ..Script::of(true) });
-    assert_eq!(play.goes(&text("SELECT 1 / 0")), Side::Replica);
-    play.reply(Side::Replica, &stream(&[vec![1], column("a"), end_with_warnings(1)]));
-    play.stage.take_client();
-    assert_eq!(play.goes(&command(0x1C, &[7, 0, 0, 0, 1, 0, 0, 0])), Side::Server);
-    play.reply(Side::Server, &stream(&[end_with_warnings(0)]));
-    play.stage.take_client();
-    assert_eq!(play.goes(&text("SELECT @@warning_count")), Side::Replica);
+fn a_question_does_not_take_what_was_set_for_the_next_transaction() {
+    let mut play = any();
+    assert_eq!(warns(&mut play, "SELECT CAST(a AS SIGNED) FROM t"), Side::Replica);
+    play.at_home("SET TRANSACTION READ ONLY", AUTOCOMMIT, b"");
+    play.said();
+    assert_eq!(play.read("SELECT @@warning_count"), Side::Replica);
+    assert_eq!(play.said_to_home(), [""; 0]);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Server);
 }
