@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::harness::{Engine, Flavour, Galera, Server, Sqluice, Start, Trio, lend_trio, split_galera, split_trio};
-use generate::{generate, giving_way};
+use generate::{catching_up, generate, giving_way};
 use judge::{Ending, Trial, shrink};
 use program::Program;
 use schema::SpareEngine;
@@ -51,22 +51,11 @@ enum Tenure {
     Transaction,
 }
 
-/// How close behind the primary the replicas are, and so how many reads they get to run.
+/// How close behind the primary the replicas are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
     AtOnce,
     Lagging,
-}
-
-impl Pace {
-    /// With fewer reads at replicas, programs have proven nothing. Most steps are no reads, or bound to the primary; a
-    /// session that has written waits in vain for a lagging replica.
-    fn reads_min(self, programs: usize) -> usize {
-        match self {
-            Pace::AtOnce => programs / 2,
-            Pace::Lagging => programs / 10,
-        }
-    }
 }
 
 impl<'a> Set<'a> {
@@ -107,9 +96,10 @@ impl<'a> Set<'a> {
 
     fn program(&self, seed: u64) -> Program {
         let program = generate(seed, self.primary.flavour, STEPS);
-        match self.tenure {
-            Tenure::Session => program,
-            Tenure::Transaction => giving_way(program),
+        match (self.tenure, self.pace) {
+            (Tenure::Transaction, _) => giving_way(program),
+            (Tenure::Session, Pace::Lagging) => catching_up(program),
+            (Tenure::Session, Pace::AtOnce) => program,
         }
     }
 
@@ -148,9 +138,11 @@ impl<'a> Set<'a> {
         assert!(failures.is_empty(), "{} programs can tell sqluice from the server; see above", failures.len());
         assert!(forgotten <= trials.len() / 2, "{forgotten} of {} programs ended early: too many", trials.len());
         // Every program reads this table many times; nothing else does. Applying what the primary wrote is no statement.
+        // Most steps are no reads, or bound to the primary; with fewer at replicas, programs have proven nothing.
         let reads: usize = self.replicas.iter().map(|replica| replica.heard("FROM t1")).sum();
+        eprintln!("{flavour:?}: {reads} reads of {} programs ran at replicas, {forgotten} ended early", trials.len());
         assert!(
-            reads >= self.pace.reads_min(trials.len()),
+            reads >= trials.len() / 2,
             "{reads} reads of {} programs ran at replicas: too few to prove anything",
             trials.len()
         );
@@ -158,13 +150,13 @@ impl<'a> Set<'a> {
 
     /// What is wrong with a program, if anything is, at its shortest.
     fn try_out(&self, trial: &Trial, sqluice: &Sqluice) -> Result<Ending, String> {
-        let first = match trial.run(self.primary, sqluice, PATIENCE) {
+        let first = match trial.run(self.primary, sqluice, self.settle, PATIENCE) {
             Ok(ending) => return Ok(ending),
             Err(difference) => difference,
         };
         let again = |program: &Program| {
             let trials = self.trials(std::iter::once(program.clone()));
-            trials[0].run(self.primary, sqluice, PATIENCE_WHILE_SHRINKING).err()
+            trials[0].run(self.primary, sqluice, self.settle, PATIENCE_WHILE_SHRINKING).err()
         };
         let short = shrink(&trial.program, first.index, |program| again(program).map(|difference| difference.index));
         let why = again(&short).map_or_else(|| first.describe() + "  (not every time)\n", |last| last.describe());

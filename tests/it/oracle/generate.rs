@@ -51,6 +51,25 @@ pub(super) fn giving_way(program: Program) -> Program {
     Program { steps, ..program }
 }
 
+/// The program behind a beginning that reads at replicas which lag, then writes, and reads more when they have caught up:
+/// the first reads behind a write stay at home, and most of what programs do keeps them there.
+pub(super) fn catching_up(program: Program) -> Program {
+    let mut random = Random::new(!program.seed);
+    let mut steps: Vec<Step> = (0..3).map(|_| of_tables(&mut random)).collect();
+    steps.push(Step::Query(b"INSERT INTO t1 (n) VALUES (1)".to_vec()));
+    steps.extend((0..3).map(|_| of_tables(&mut random)));
+    steps.push(Step::CatchUp);
+    steps.extend((0..8).map(|_| of_tables(&mut random)));
+    steps.extend(program.steps);
+    Program { steps, ..program }
+}
+
+/// One of the first reads, which do nothing but read.
+fn of_tables(random: &mut Random) -> Step {
+    let text = *random.pick(&READS[..5]);
+    Step::Query(fill(random, text))
+}
+
 /// The step with a number for each of its parameters; none of one that sends parts of them.
 fn of_one_kind(step: &Step) -> Option<Step> {
     match step {

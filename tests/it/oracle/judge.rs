@@ -59,11 +59,12 @@ impl Trial {
         Trial { program, direct, through }
     }
 
-    /// Where the two ways first differ.
+    /// Where the two ways first differ. `settle` waits until every server has what the primary has.
     pub(super) fn run(
         &self,
         primary: &Server,
         sqluice: &Sqluice,
+        settle: &dyn Fn(),
         patience: Duration,
     ) -> Result<Ending, Box<Difference>> {
         let offered = Client::connect(sqluice.address).expect("sqluice greets").greeting.capabilities;
@@ -76,8 +77,10 @@ impl Trial {
         let opening = Step::Query(b"SELECT 'begun'".to_vec());
         assert_eq!(direct.play(&opening), through.play(&opening));
         for (index, step) in self.program.steps.iter().enumerate() {
-            if *step == Step::GiveWay {
-                rival.iter_mut().for_each(Rival::take_turn);
+            match step {
+                Step::GiveWay => rival.iter_mut().for_each(Rival::take_turn),
+                Step::CatchUp => settle(),
+                _ => {}
             }
             let (left, right) = (direct.play(step), through.play(step));
             match (&left, &right) {

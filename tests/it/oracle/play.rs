@@ -148,7 +148,7 @@ impl Player {
                 self.ask(Shape::Single, &[0x1F])
             }
             Step::ChangeUser { database } => Ok(self.change_user(database.as_deref())),
-            Step::GiveWay => Ok(Outcome::Silence),
+            Step::GiveWay | Step::CatchUp => Ok(Outcome::Silence),
         }
     }
 

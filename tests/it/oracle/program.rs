@@ -43,6 +43,8 @@ pub(super) enum Step {
     },
     /// Another session of the user may take the connection, if this one has given it back.
     GiveWay,
+    /// The replicas come to have what the primary has.
+    CatchUp,
 }
 
 /// How COM_STMT_EXECUTE wants its result.
