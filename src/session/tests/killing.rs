@@ -59,6 +59,29 @@ fn a_kill_of_a_session_without_a_server_is_for_its_own_user() {
 }
 
 #[test]
+fn a_kill_of_a_read_without_a_home_is_said_at_its_replica_and_of_its_session_here() {
+    let id = SessionId::new(0, 5);
+    let reading = |user: &[u8]| {
+        Input::SessionFound(id, Found::Reading(user.into(), KillTarget { server: ServerId(1), thread_id: 99 }))
+    };
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL QUERY {id}")));
+    stage.tell(reading(b"other"));
+    assert_eq!(error_of(&stage.take_client()), (1, 1095, format!("You are not owner of thread {id}")));
+    stage.show(Side::Client, &query(&format!("KILL {id}")));
+    stage.tell(reading(b"app"));
+    assert_eq!(stage.take_client(), packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    assert!(matches!(stage.wishes.last(), Some(Output::KillHomeless(of)) if *of == id));
+    stage.show(Side::Client, &query(&format!("KILL QUERY {id}")));
+    stage.tell(reading(b"app"));
+    assert!(matches!(stage.wishes.last(), Some(Output::Errand(ServerId(1)))));
+    stage.tell(Input::ErrandConnected(facts(1)));
+    stage.show(Side::Errand, &greeting_packet());
+    stage.show(Side::Errand, &packet(2, &ok(StatusFlags::AUTOCOMMIT)));
+    assert!(stage.to_errand.ends_with(&query("KILL QUERY 99")));
+}
+
+#[test]
 fn a_kill_at_another_server_is_said_there_by_the_same_user() {
     let id = SessionId::new(0, 5);
     let mut stage = Stage::working();

@@ -429,10 +429,11 @@ impl<'a> Play<'a> {
 
     fn find(&mut self) {
         let Some(id) = self.wishes.found.take() else { return };
-        let found = match self.script.choice(4) {
+        let found = match self.script.choice(5) {
             0 => Found::Nobody,
             1 => Found::Homeless(b"app"[..].into()),
             2 => Found::At(KillTargets::one(ServerId(0), 5)),
+            3 => Found::Reading(b"app"[..].into(), KillTarget { server: ServerId(2), thread_id: 6 }),
             _ => Found::At(KillTargets::one(ServerId(2), 6)),
         };
         self.tell(Input::SessionFound(id, found));
