@@ -203,3 +203,17 @@ fn a_primary_that_lacks_what_the_replica_had_is_not_believed() {
     play.hears_of(1158, "08S01");
     assert_eq!(play.stage.ending(), Some(Ending::ServerGone));
 }
+
+#[test]
+fn a_reader_of_a_lost_galera_node_waits_at_the_next_one_for_what_the_group_has() {
+    let mut play = Play::reading("0-1-7", "0-1-8");
+    play.stage.session.split_mut().expect("the session is followed").replicas_wait = true;
+    play.closed(Side::Server);
+    assert_eq!((play.stage.ending(), play.activity()), (None, "idle"));
+    play.unanswered = "wsrep_sync_wait";
+    play.send(&query(SELECT));
+    play.comes_to(PRIMARY);
+    let said = play.said_to_home();
+    assert_eq!(said.iter().filter(|said| said.contains("wsrep_sync_wait")).count(), 1, "{said:?}");
+    assert_eq!(play.stage.take_server(), b"", "nothing is read before it has answered");
+}
