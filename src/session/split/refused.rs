@@ -130,8 +130,7 @@ impl Kept {
 impl Split {
     /// Keeps the command that goes home, if another home may run it in this one's place.
     pub(super) fn keep_for_another_home(&mut self, payload: &[u8], status: StatusFlags) {
-        let reads_on = || self.reads_on() && self.current.classification.class == Class::Read;
-        let is_outside = (self.outlives_home() || reads_on()) && !status.contains(StatusFlags::IN_TRANS);
+        let is_outside = (self.outlives_home() || self.reads_on()) && !status.contains(StatusFlags::IN_TRANS);
         match is_outside && self.is_all_of_it(payload) {
             true => self.kept.keep(payload),
             false => self.kept.forget(),
