@@ -7,6 +7,9 @@
 //! It pays where the next completion is near and is a loss everywhere else, so looks live on credit: one that met its
 //! completion earns what a wake-up would have taken, less its own time; one in vain costs its time. Who is out of credit
 //! sleeps, until a small share of the time that passes has paid for a fresh series: looks in vain cost no more than that.
+//!
+//! Where completions come so fast that a sleeper wakes up to a handful, each bears a small part of the wake-up, and a
+//! look would only take them one by one: nobody looks there.
 
 use std::hint;
 use std::io;
@@ -28,9 +31,15 @@ const SERIES: u32 = 10;
 /// Of so many parts of the time one may be looked in vain.
 const PARTS: u32 = 50;
 
+/// Completions in the time of a wake-up from which on sleeping costs each of them little.
+const HANDFUL: u32 = 4;
+
 pub(super) struct Patience {
     /// Zero: no looks at all.
     longest: Duration,
+    /// Completions that come closer than this are not looked for.
+    closest: Duration,
+    pace: Pace,
     credit: Duration,
     mood: Mood,
     /// When time was last turned into credit.
@@ -54,7 +63,14 @@ impl Patience {
     /// Looks as long as is worth it where a wake-up takes so long.
     pub(super) fn new(wake_up: Duration) -> Patience {
         let longest = (wake_up * WAKE_UPS).min(LONGEST);
-        Patience { longest, credit: longest * SERIES, mood: Mood::Looking, paid: Instant::now() }
+        let now = Instant::now();
+        let pace = Pace::new(now);
+        Patience { longest, closest: wake_up / HANDFUL, pace, credit: longest * SERIES, mood: Mood::Looking, paid: now }
+    }
+
+    /// So many completions came.
+    pub(super) fn saw(&mut self, completions: usize) {
+        self.pace.seen += completions;
     }
 
     /// Whether a look is worth its time now.
@@ -71,7 +87,7 @@ impl Patience {
             Mood::Sleeping if self.credit == full => Mood::Looking,
             mood => mood,
         };
-        self.mood == Mood::Looking
+        self.mood == Mood::Looking && self.pace.gap(now) >= self.closest
     }
 
     /// Looks until `came` says that something did, but no longer than `at_most`.
@@ -92,6 +108,36 @@ impl Patience {
     fn settle(&mut self, came: bool, spent: Duration) {
         let earned = if came { self.longest } else { Duration::ZERO };
         self.credit = (self.credit + earned).saturating_sub(spent);
+    }
+}
+
+/// How close completions come.
+struct Pace {
+    /// Completions since then.
+    seen: usize,
+    since: Instant,
+    /// Between two of them, as last judged.
+    gap: Duration,
+}
+
+impl Pace {
+    /// Completions after which the pace is judged anew.
+    const ENOUGH: usize = 32;
+
+    /// The same for the time, when there are fewer.
+    const LONG: Duration = Duration::from_millis(1);
+
+    fn new(now: Instant) -> Pace {
+        Pace { seen: 0, since: now, gap: Pace::LONG }
+    }
+
+    fn gap(&mut self, now: Instant) -> Duration {
+        let passed = now.saturating_duration_since(self.since);
+        if self.seen >= Pace::ENOUGH || passed >= Pace::LONG {
+            let seen = u32::try_from(self.seen.max(1)).unwrap_or(u32::MAX);
+            *self = Pace { seen: 0, since: now, gap: passed / seen };
+        }
+        self.gap
     }
 }
 
@@ -155,6 +201,29 @@ mod tests {
         let start = patience.paid;
         looks(&mut patience, start, true, Duration::ZERO);
         assert_eq!(looks(&mut patience, start + Duration::from_secs(60), false, LOOK), SERIES);
+    }
+
+    #[test]
+    fn completions_that_come_in_handfuls_are_not_looked_for() {
+        let mut patience = Patience::new(WAKE_UP);
+        let mut now = patience.paid;
+        let mut looks_at = |gap: Duration| {
+            now += gap * 40;
+            patience.saw(40);
+            patience.is_willing(|| now)
+        };
+        assert!(looks_at(Duration::from_micros(10)), "two in a wake-up");
+        assert!(!looks_at(Duration::from_micros(4)), "five in a wake-up");
+        assert!(looks_at(Duration::from_micros(10)), "two again");
+    }
+
+    #[test]
+    fn a_few_completions_at_once_do_not_make_a_pace() {
+        let mut patience = Patience::new(WAKE_UP);
+        let start = patience.paid;
+        patience.saw(Pace::ENOUGH - 1);
+        assert!(patience.is_willing(|| start + Duration::from_micros(1)));
+        assert!(patience.is_willing(|| start + Duration::from_secs(1)), "over a second they are nothing");
     }
 
     #[test]

@@ -220,7 +220,9 @@ impl Ring {
     /// # Panics
     /// When the kernel keeps what it set aside for `FLUSH_TRIES` times.
     fn drain(&mut self) {
+        let before = self.completed.len();
         self.completed.extend(self.ring.completion());
+        self.patience.saw(self.completed.len() - before);
         let mut tries = 0..FLUSH_TRIES;
         while self.ring.submission().cq_overflow() {
             tries.next().expect("the kernel hands out what it set aside");

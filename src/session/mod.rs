@@ -5,13 +5,15 @@
 //! 1. `frontend`: the client proves who it is, on our salt;
 //! 2. `entering`: the worker looks for a server and connects to it, and we log in there as the client (`door`), or hear why not
 //!    (`refusals`);
-//! 3. `relay`: commands and replies pass through, followed by their heads only (`commands`, `exchange`; `errand` for KILL).
+//! 3. `relay`: commands and replies pass through, followed by their heads only (`commands`, `exchange`); `carrying` does the rest
+//!    (`errand` for KILL).
 //!
 //! COM_CHANGE_USER goes back to the first. [`Session::step`] is the hot path: it neither allocates nor queues while
 //! commands and replies pass. Everything else is told by [`Session::handle`] and asked for by [`Session::poll_output`].
 //!
 //! A session knows neither sockets nor buffers, and the time only as it is told: the worker carries out what it asks.
 
+mod carrying;
 mod commands;
 mod door;
 mod ending;
@@ -22,6 +24,7 @@ mod exchange;
 mod frontend;
 mod hops;
 mod input;
+mod moves;
 mod onward;
 mod output;
 mod parting;

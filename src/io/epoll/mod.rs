@@ -188,6 +188,7 @@ impl Epoll {
             Some(until) => Some(until.saturating_duration_since(Instant::now())),
         };
         let count = self.wait(timeout)?;
+        self.patience.saw(count);
         self.give_out_ready(events);
         for index in 0..count {
             let libc::epoll_event { events: flags, u64: bits } = self.readiness[index];
