@@ -120,9 +120,14 @@ impl Session {
         match found {
             Found::At(targets) => self.kill_at(targets),
             Found::Nobody => self.refuse_kill(&errors::unknown_session(id)),
-            Found::Homeless(user) if !self.is_of_user(&user) => self.refuse_kill(&errors::not_owner(id)),
-            Found::Homeless(_) => {
-                // Nothing of it runs anywhere.
+            Found::Homeless(user) | Found::Reading(user, _) if !self.is_of_user(&user) => {
+                self.refuse_kill(&errors::not_owner(id));
+            }
+            Found::Reading(_, statement) if query_only => {
+                self.kill_at(KillTargets { session: statement, statement });
+            }
+            // Without a home, a session ends here; what it reads ends with its connection to the replica.
+            Found::Homeless(_) | Found::Reading(..) => {
                 if !query_only {
                     self.outputs.push_back(Output::KillHomeless(id));
                 }

@@ -213,6 +213,8 @@ pub enum Found {
     At(KillTargets),
     /// It has no connection to a server just now, so none can be asked who may kill this user's session.
     Homeless(Box<[u8]>),
+    /// The same, but that a statement of it runs at a replica.
+    Reading(Box<[u8]>, KillTarget),
 }
 
 /// The connections of the session that a client wants to kill.

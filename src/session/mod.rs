@@ -5,13 +5,15 @@
 //! 1. `frontend`: the client proves who it is, on our salt;
 //! 2. `entering`: the worker looks for a server and connects to it, and we log in there as the client (`door`), or hear why not
 //!    (`refusals`);
-//! 3. `relay`: commands and replies pass through, followed by their heads only (`commands`, `exchange`; `errand` for KILL).
+//! 3. `relay`: commands and replies pass through, followed by their heads only (`commands`, `exchange`); `carrying` does the rest
+//!    (`errand` for KILL).
 //!
 //! COM_CHANGE_USER goes back to the first. [`Session::step`] is the hot path: it neither allocates nor queues while
 //! commands and replies pass. Everything else is told by [`Session::handle`] and asked for by [`Session::poll_output`].
 //!
 //! A session knows neither sockets nor buffers, and the time only as it is told: the worker carries out what it asks.
 
+mod carrying;
 mod commands;
 mod door;
 mod ending;
@@ -22,6 +24,7 @@ mod exchange;
 mod frontend;
 mod hops;
 mod input;
+mod moves;
 mod onward;
 mod output;
 mod parting;
@@ -505,9 +508,10 @@ impl Session {
         self.close(ending);
     }
 
+    /// One that has not let us in hears nothing: it would take a command for the answer to its greeting.
     fn say_goodbye_to_server(&mut self) {
         const COM_QUIT: [u8; 5] = [1, 0, 0, 0, 0x01];
-        if self.server.is_some() {
+        if self.server.is_some() && !self.is_at_door(Side::Server) {
             self.outputs.push_back(Output::Send(Side::Server, COM_QUIT.to_vec()));
         }
     }

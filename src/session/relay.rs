@@ -4,27 +4,23 @@
 //! EXECUTE together) is heard when the reply before it is over, so a reply always belongs to a known command.
 //!
 //! [`Relay`] follows both directions and says what a piece of bytes means ([`Move`]): `commands` looks at what a client
-//! begins, `exchange` keeps what is under way. What is not plain forwarding is carried out by the session below.
+//! begins, `exchange` keeps what is under way. What is not plain forwarding is carried out by the session (`carrying`).
 
 use std::time::Instant;
 
-use crate::latency::Tick;
 use crate::protocol::{
     capability::Capabilities,
-    command::ReplyShape,
-    error_code::Error,
-    packet::{HEADER_LENGTH, Peeked, peek_packet},
+    packet::{Peeked, peek_packet},
     response::ErrPacket,
     result_set::{Framing, Progress},
-    statement::StatementId,
     status::StatusFlags,
 };
 
+pub(super) use super::moves::{Move, OwnCommand};
+
 use super::{
-    DrainReason, Ending, Output, Session, Side, State, Step, Surroundings,
-    errand::KillId,
-    errors,
-    exchange::{Busy, Exchange, Upload},
+    Side, Step, Surroundings,
+    exchange::{Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
     onward::Onward,
     parting::Parting,
@@ -69,74 +65,6 @@ impl Unfollowed {
             Unfollowed::Outside => "its server is not configured",
         }
     }
-}
-
-/// What a piece of bytes means.
-pub(super) enum Move {
-    /// Nothing but this.
-    Pass(Step),
-    /// A command begins, and passes.
-    Begin(Step),
-    /// What was under way has come to its end with these bytes.
-    Over(Step),
-    /// The client is done.
-    Quit,
-    /// A swallowed command is over: answer it with this error.
-    Refuse { length: usize, sequence: u8, error: Error },
-    /// A server must be made ready before the command can go there.
-    Ready(Side),
-    /// Another packet goes to a server in place of a whole command of the client.
-    Say { side: Side, packet: Vec<u8>, shape: ReplyShape, length: usize },
-    /// This beginning of a command goes home in place of the first `length` bytes.
-    Head { packet: Vec<u8>, length: usize },
-    /// A command that nobody answers is over with this.
-    Silent(Step),
-    /// A packet of the reply is the client's in another form.
-    Rewritten { length: usize, packet: Vec<u8>, is_over: bool },
-    /// The replica did not run the read: home must.
-    Repeat { length: usize },
-    /// Home did not run the statement: another home must.
-    RefusedAtHome { length: usize, code: u16 },
-    /// Home runs no more of the transaction.
-    TransactionRefused { length: usize, sequence: u8 },
-    /// The replica said what it must not.
-    ReplicaFault,
-    /// The last command of a session that is recalled is swallowed.
-    Farewell { length: usize, sequence: u8 },
-    /// A whole command that the session itself must handle.
-    Own { command: OwnCommand, length: usize },
-    /// The packet does not begin a command.
-    OutOfOrder,
-    /// The server says why it is about to hang up, in this many bytes.
-    ServerGoodbye { length: usize },
-    /// The server sent what cannot be.
-    ServerFault,
-}
-
-impl Move {
-    /// The same with another number for the statement in the packet that passes.
-    pub(super) fn under(self, number: StatementId) -> Move {
-        let renumbered = |step| match step {
-            Step::Forward { to, length } => {
-                let at = HEADER_LENGTH + StatementId::OFFSET;
-                Step::Renumber { to, length, at, number: number.0.to_le_bytes() }
-            }
-            other => other,
-        };
-        match self {
-            Move::Pass(step) => Move::Pass(renumbered(step)),
-            Move::Begin(step) => Move::Begin(renumbered(step)),
-            Move::Over(step) => Move::Over(renumbered(step)),
-            Move::Silent(step) => Move::Silent(renumbered(step)),
-            other => other,
-        }
-    }
-}
-
-/// Commands that are not simply forwarded.
-pub(super) enum OwnCommand {
-    ChangeUser,
-    Kill(KillId),
 }
 
 impl Relay {
@@ -265,7 +193,7 @@ impl Relay {
         Move::Over(step)
     }
 
-    fn server(&mut self, bytes: &[u8], now: Instant) -> Move {
+    pub(super) fn server(&mut self, bytes: &[u8], now: Instant) -> Move {
         match &mut self.exchange {
             Exchange::Busy(busy) if busy.at != Side::Server => Move::ServerFault,
             Exchange::Busy(_) if self.split.is_some() => self.split_reply(bytes, now),
@@ -348,219 +276,5 @@ fn goodbye(bytes: &[u8]) -> Move {
         Peeked::Complete { payload, length, .. } if ErrPacket::parse(payload).is_ok() => Move::ServerGoodbye { length },
         Peeked::NeedBytes { at_least } => Move::Pass(Step::NeedBytes { at_least }),
         Peeked::Complete { .. } | Peeked::TooLong => Move::ServerFault,
-    }
-}
-
-impl Session {
-    /// Bytes of either side in the command phase.
-    pub(super) fn relay_step(&mut self, from: Side, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
-        if from == Side::Server && self.server.is_none() {
-            // Said behind the last reply of a connection that was given back: its end follows, and is seen there.
-            return Step::Consume { length: bytes.len() };
-        }
-        let State::Relay(relay) = &mut self.state else { unreachable!("the caller looked at the state") };
-        let what = match from {
-            Side::Client => relay.client(bytes, surroundings),
-            Side::Replica if relay.has_unwanted_rest() => return self.rest_step(bytes, surroundings),
-            Side::Server if relay.awaits_pong() => return self.pong_step(bytes),
-            Side::Server | Side::Replica if matches!(relay.exchange, Exchange::Preparing(_)) => {
-                return self.preparing_step(from, bytes, surroundings);
-            }
-            Side::Server => relay.server(bytes, surroundings.now),
-            Side::Replica => relay.replica(bytes, surroundings.now),
-            Side::Errand => return self.errand_step(bytes, surroundings),
-        };
-        match what {
-            Move::Pass(step) => step,
-            Move::Begin(step) => {
-                self.count_command(surroundings.tick);
-                self.tied_since.get_or_insert(surroundings.now);
-                self.remember_home(surroundings);
-                step
-            }
-            Move::Over(step) => {
-                self.time_reply(from, surroundings.tick);
-                self.command_over(surroundings);
-                step
-            }
-            other => self.carry_out(other, from, bytes, surroundings),
-        }
-    }
-
-    /// All that is not plain forwarding.
-    fn carry_out(&mut self, what: Move, from: Side, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
-        match what {
-            Move::Pass(step) | Move::Begin(step) | Move::Over(step) => step,
-            Move::Ready(side) => {
-                self.make_ready(side, true, surroundings);
-                // Nothing may be missing where the command goes instead: then nothing would come to show it again.
-                match self.split().is_some_and(|split| split.is_decided()) {
-                    true => self.relay_step(Side::Client, bytes, surroundings),
-                    false => Step::Wait,
-                }
-            }
-            Move::Say { side, packet, shape, length } => {
-                self.count_command(surroundings.tick);
-                if let State::Relay(relay) = &mut self.state {
-                    relay.begin_whole(side, shape);
-                }
-                self.outputs.push_back(Output::Send(side, packet));
-                self.remember_home(surroundings);
-                Step::Consume { length }
-            }
-            Move::Head { packet, length } => {
-                self.count_command(surroundings.tick);
-                self.outputs.push_back(Output::Send(Side::Server, packet));
-                Step::Consume { length }
-            }
-            Move::Silent(step) => {
-                self.commands += 1;
-                self.command_over(surroundings);
-                step
-            }
-            Move::Rewritten { length, packet, is_over } => {
-                self.outputs.push_back(Output::Send(Side::Client, packet));
-                if is_over {
-                    self.time_reply(from, surroundings.tick);
-                    self.command_over(surroundings);
-                }
-                Step::Consume { length }
-            }
-            Move::Repeat { length } => {
-                self.repeat_read(surroundings);
-                Step::Consume { length }
-            }
-            Move::RefusedAtHome { length, code } => {
-                self.refused_at_home(code, surroundings);
-                Step::Consume { length }
-            }
-            Move::TransactionRefused { length, sequence } => {
-                self.lose_transaction(sequence, surroundings);
-                Step::Consume { length }
-            }
-            Move::ReplicaFault => {
-                self.replica_closed(surroundings);
-                Step::Consume { length: bytes.len() }
-            }
-            Move::Quit => {
-                self.leave_connections_behind();
-                self.say_goodbye_to_server();
-                self.close(Ending::Quit);
-                Step::Consume { length: bytes.len() }
-            }
-            Move::Refuse { length, sequence, error } => {
-                self.commands += 1;
-                let refusal = self.split_mut().and_then(|split| split.refusal.take());
-                if !self.split().is_some_and(Split::is_silent) {
-                    self.send_error(sequence, &refusal.unwrap_or_else(|| errors::refused_command(error)));
-                }
-                self.command_over(surroundings);
-                Step::Consume { length }
-            }
-            Move::Farewell { length, sequence } => {
-                self.commands += 1;
-                self.say_farewell(sequence, surroundings);
-                Step::Consume { length }
-            }
-            Move::Own { command, length } => {
-                self.commands += 1;
-                let payload = &bytes[HEADER_LENGTH..length];
-                match command {
-                    OwnCommand::Kill(id) => self.kill(id, payload, surroundings),
-                    OwnCommand::ChangeUser => {
-                        self.leave_server();
-                        self.change_user(payload, 1, surroundings);
-                    }
-                }
-                Step::Consume { length }
-            }
-            Move::OutOfOrder => {
-                self.say_goodbye_to_server();
-                self.deny(0, errors::packets_out_of_order(), Ending::ClientProtocol);
-                Step::Consume { length: bytes.len() }
-            }
-            Move::ServerGoodbye { .. } | Move::ServerFault if self.may_lose_home() => {
-                self.home_broke(surroundings);
-                Step::Consume { length: bytes.len() }
-            }
-            Move::ServerGoodbye { .. } if self.outlives_home() => {
-                self.home_broke(surroundings);
-                Step::Consume { length: bytes.len() }
-            }
-            Move::ServerGoodbye { length } => {
-                self.outputs.push_back(Output::Send(Side::Client, bytes[..length].to_vec()));
-                self.close(Ending::ServerGone);
-                Step::Consume { length: bytes.len() }
-            }
-            Move::ServerFault => {
-                self.server_left(Ending::ServerProtocol);
-                Step::Consume { length: bytes.len() }
-            }
-        }
-    }
-
-    /// A command goes to a server.
-    fn count_command(&mut self, now: Tick) {
-        self.commands += 1;
-        self.asked_at = now;
-    }
-
-    /// A server has replied to the command under way. What the client ends itself has no reply.
-    fn time_reply(&self, from: Side, now: Tick) {
-        let server = match from {
-            Side::Server => self.server.as_ref(),
-            Side::Replica => self.replica(),
-            Side::Client | Side::Errand => None,
-        };
-        if let Some(server) = server {
-            server.reply_times.count(now.since(self.asked_at));
-        }
-    }
-
-    /// A drain that waited for the end of a command or transaction.
-    pub(super) fn leave_if_asked(&mut self) {
-        self.leave_if_told();
-        if self.draining.is_some()
-            && let State::Relay(relay) = &self.state
-            && relay.may_leave()
-        {
-            self.leave_as_asked();
-        }
-    }
-
-    /// Gives up the servers because the session goes on as another user.
-    fn leave_server(&mut self) {
-        self.leave_replica();
-        // A reason to leave that was this user's or this server's has been met with that.
-        self.draining.take_if(|reason| !matches!(reason, DrainReason::Shutdown | DrainReason::Recalled));
-        self.say_goodbye_to_server();
-        self.last_server = self.server.take().map(|server| server.name);
-        self.outputs.push_back(Output::Release);
-    }
-
-    /// The server is gone: whoever waits for a reply gets an error in its place, and nothing is sent twice.
-    pub(super) fn server_left(&mut self, ending: Ending) {
-        let State::Relay(relay) = &self.state else { return };
-        match relay.error_sequence() {
-            Some(sequence) => {
-                let name = self.server.as_ref().map_or("?", |server| &server.name);
-                self.deny(sequence, errors::server_lost(name), ending);
-            }
-            None => self.close(ending),
-        }
-    }
-
-    pub(super) fn busy_with_own_command(&mut self) {
-        if let State::Relay(relay) = &mut self.state {
-            relay.exchange = Exchange::Busy(Busy::sent(ReplyShape::Simple, relay.framing));
-        }
-    }
-
-    pub(super) fn become_idle(&mut self) {
-        if let State::Relay(relay) = &mut self.state {
-            relay.exchange = Exchange::Idle;
-        }
-        self.leave_if_asked();
-        self.let_connections_go(None);
     }
 }

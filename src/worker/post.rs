@@ -64,6 +64,7 @@ impl Worker {
             Order::KillHomeless { id, user } => self.end_homeless(id, &user),
             Order::PlaceFreed => self.serve_waiters(),
             Order::PlaceWanted => self.place_wanted(),
+            Order::WayWanted => self.way_wanted(),
         }
     }
 
@@ -165,7 +166,10 @@ impl Worker {
         let Some(session) = tenant.map(|tenant| &tenant.session) else { return Found::Nobody };
         match (kill_targets(session), session.user()) {
             (Some(targets), _) => Found::At(targets),
-            (None, Some(user)) if session.is_homeless() => Found::Homeless(user.into()),
+            (None, Some(user)) if session.is_homeless() => match session.works_at().and_then(kill_target) {
+                Some(statement) => Found::Reading(user.into(), statement),
+                None => Found::Homeless(user.into()),
+            },
             (None, _) => Found::Nobody,
         }
     }
@@ -193,10 +197,11 @@ impl Worker {
 
 /// Where a session works; nowhere, if it has not come to a server, or has left the last one.
 fn kill_targets(session: &Session) -> Option<KillTargets> {
-    let target = |server: &ServerFacts| {
-        (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
-    };
-    Some(KillTargets { session: target(session.server()?)?, statement: target(session.works_at()?)? })
+    Some(KillTargets { session: kill_target(session.server()?)?, statement: kill_target(session.works_at()?)? })
+}
+
+fn kill_target(server: &ServerFacts) -> Option<KillTarget> {
+    (server.thread_id != 0).then_some(KillTarget { server: server.id, thread_id: server.thread_id })
 }
 
 /// The session's user or server is no longer in the configuration.

@@ -4,8 +4,10 @@
 use crate::compare::{Parameter, Recorder, same};
 use crate::harness::wire::capability as cap;
 use crate::harness::{
-    ALL_FLAVOURS, Account, Client, Engine, Flavour, Sqluice, Start, Trio, on_both_engines, split_trio,
+    ALL_FLAVOURS, Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, fresh_name, on_both_engines,
+    split_trio,
 };
+use crate::splitting::{account, trio_database};
 
 const BASE: u64 = cap::USUAL | cap::MULTI_STATEMENTS;
 
@@ -292,4 +294,57 @@ fn without_flag(mut packet: Vec<u8>) -> Vec<u8> {
         *high &= !0x40;
     }
     packet
+}
+
+/// Where rows end with EOF packets, and behind errors, a position comes with a later OK or never; of several results, with one
+/// that is not the last. Replicas that lag show whether the session knows all the same that it has written.
+#[test]
+fn what_was_written_is_read_back_though_its_position_is_told_late_or_never() {
+    const CODE: [&str; 3] = [
+        "CREATE TABLE log (id INT AUTO_INCREMENT PRIMARY KEY, n INT)",
+        "CREATE FUNCTION f_write (a INT) RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO log (n) VALUES (a); RETURN a; END",
+        "CREATE PROCEDURE p_write () BEGIN SELECT 1; INSERT INTO log (n) VALUES (1); SELECT 2; END",
+    ];
+    const WRITES: [&str; 5] = [
+        "SELECT f_write(1)",
+        "CALL p_write()",
+        "SELECT 1; INSERT INTO log (n) VALUES (1); SELECT 2",
+        "INSERT INTO log (n) VALUES (1); SELECT * FROM missing",
+        "BEGIN; SELECT f_write(1); COMMIT; SELECT 2",
+    ];
+    for flavour in [Flavour::MariaDb10, Flavour::MySql97] {
+        let trio = Trio::start(flavour);
+        trio.servers.iter().for_each(Server::listen);
+        on_both_engines(|engine| {
+            let sqluice = sqluice(engine, &trio);
+            let database = trio_database(&trio);
+            let mut primary = trio.primary().direct();
+            primary.execute(&format!("USE {database}"));
+            CODE.iter().for_each(|text| drop(primary.execute(text)));
+            trio.await_replicas();
+            trio.replicas().iter().for_each(|replica| replica.lag(1));
+            let mut written = 0;
+            for capabilities in MODES {
+                let account = Account::new("app", "app").database(&database).capabilities(capabilities);
+                let mut client = sqluice.login(&account).unwrap_or_else(|error| panic!("app logs in: {error}"));
+                for (write, behind) in
+                    WRITES.iter().flat_map(|write| ["DO 1", "SELECT 2", ""].map(|text| (write, text)))
+                {
+                    eprintln!("{flavour:?}, {engine:?}, capabilities {capabilities:#x}: {write}, {behind}");
+                    client.query(write);
+                    written += 1;
+                    match behind {
+                        "" => drop(client.ask(Shape::Single, &[0x1F]).ok()),
+                        text => drop(client.query(text).ok()),
+                    }
+                    assert_eq!(client.value("SELECT COUNT(*) FROM log"), written.to_string());
+                }
+            }
+            let text = fresh_name("lags");
+            let mut other = sqluice.login(&account(&database)).unwrap_or_else(|error| panic!("app logs in: {error}"));
+            assert_eq!(other.rows(&format!("SELECT n, '{text}' FROM t")).len(), 3);
+            assert_eq!(trio.heard(&text), (0, 1), "whoever has written nothing reads at replicas");
+            trio.replicas().iter().for_each(|replica| replica.lag(0));
+        });
+    }
 }

@@ -82,6 +82,7 @@ impl Split {
             }
             (Chore::Prepare(id), Answer::Refused(_)) => self.statements.is_unfit(id),
             (Chore::HomeWait, Answer::Row(_)) => self.with_lent(Lent::has_all),
+            (Chore::HomeWaits | Chore::HomeWaitsNoMore, Answer::Done) => {}
             (Chore::HomeReset, Answer::Done) => self.with_lent(Lent::was_reset),
             (Chore::HomeCollation, Answer::Done) => self.with_lent(Lent::has_collation),
             (Chore::HomeSchema, Answer::Done) => self.home_took_schema(),
@@ -111,6 +112,8 @@ impl Split {
             }
             (
                 Chore::HomeWait
+                | Chore::HomeWaits
+                | Chore::HomeWaitsNoMore
                 | Chore::HomeReset
                 | Chore::HomeCollation
                 | Chore::HomeSchema

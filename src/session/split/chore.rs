@@ -60,6 +60,10 @@ pub(super) enum Chore {
     Repeat,
     /// Have home, a node that knows no positions, wait until it has all that the cluster had committed before.
     HomeWait,
+    /// Have such a home wait on this connection, where no statement alone can be told to.
+    HomeWaits,
+    /// Have it wait on this connection no more than on others.
+    HomeWaitsNoMore,
     /// Take another session's state off a home connection that was lent.
     HomeReset,
     /// Give it the character set that the client logged in with.
@@ -96,6 +100,8 @@ impl Chore {
             | Chore::RollBack
             | Chore::Repeat
             | Chore::HomeWait
+            | Chore::HomeWaits
+            | Chore::HomeWaitsNoMore
             | Chore::HomeReset
             | Chore::HomeCollation
             | Chore::HomeSchema

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     protocol::{command::Command, status::StatusFlags},
-    sql::{self, Needs},
+    sql::Needs,
     topology::ServerId,
 };
 
@@ -398,7 +398,8 @@ impl Split {
     }
 
     pub(super) fn moved_to(&mut self, server: ServerId) {
-        let knows_no_positions = self.replicas_wait && matches!(self.family, sql::Family::MariaDb { .. });
+        self.last_seen = None;
+        let knows_no_positions = self.replicas_wait;
         if let Some(lent) = self.lent.as_deref_mut() {
             let before = lent.server.replace(server);
             lent.must_wait |= knows_no_positions && before.is_some_and(|before| before != server);

@@ -55,6 +55,9 @@ impl Split {
         status: StatusFlags,
         surroundings: Surroundings<'_>,
     ) -> Vec<Chore> {
+        if first == Chore::HomeWaits {
+            return vec![Chore::HomeWait, Chore::HomeWaitsNoMore];
+        }
         let missing: Vec<Chore> = match first.side() {
             Side::Server => {
                 let statement = self.preparable_at_home().filter(|_| goal == Side::Server);

@@ -33,7 +33,7 @@ const TRACKED_BY_MYSQL: &str = "autocommit,character_set_client,character_set_co
 /// of a transaction, bit 8 for SHOW and DESCRIBE, which are reads as well.
 const CAUSAL_READS: &str = "SESSION wsrep_sync_wait=9";
 
-/// Is answered when a Galera node has all that the cluster had committed before, as [`CAUSAL_READS`] are.
+/// Is answered by MariaDB when a Galera node has all that the cluster had committed before, as [`CAUSAL_READS`] are.
 const CAUSAL_QUESTION: &[u8] = b"SET STATEMENT wsrep_sync_wait=1 FOR SELECT 1";
 
 impl Split {
@@ -84,7 +84,12 @@ impl Split {
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())
             }
             Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
-            Chore::HomeWait => query(CAUSAL_QUESTION),
+            Chore::HomeWait => match self.family {
+                sql::Family::MariaDb { .. } => query(CAUSAL_QUESTION),
+                sql::Family::MySql { .. } => query(b"SELECT 1"),
+            },
+            Chore::HomeWaits => query(b"SET SESSION wsrep_sync_wait=1"),
+            Chore::HomeWaitsNoMore => query(b"SET SESSION wsrep_sync_wait=DEFAULT"),
             Chore::HomeReset => Some(vec![Command::ResetConnection.byte()]),
             Chore::Collation | Chore::HomeCollation => query(collation_statement(self.login.collation).as_bytes()),
             Chore::HomeSchema => Some([&[Command::InitDb.byte()], self.schema_for_home().unwrap_or_default()].concat()),
@@ -99,6 +104,16 @@ impl Split {
             Chore::InsertId => query(b"SELECT LAST_INSERT_ID()"),
             Chore::Stock | Chore::Proof => query(&self.stock_question()),
         })
+    }
+
+    /// What has home wait until it has all that the cluster had committed before. MySQL knows no SET STATEMENT, and as a hint
+    /// (SET_VAR) Percona XtraDB Cluster heeds the variable from 8.0.26 on: there it is set around a question. On a connection
+    /// that is new to the session, whose settings come afterwards.
+    pub(super) fn wait_for_cluster(&self) -> Chore {
+        match self.family {
+            sql::Family::MariaDb { .. } => Chore::HomeWait,
+            sql::Family::MySql { .. } => Chore::HomeWaits,
+        }
     }
 
     /// What home is asked to tell of: what the client asked for, so that this is told as to the client, and the rest.

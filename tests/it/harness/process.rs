@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 /// A process that this test run started, by its id.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,15 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).expect("the process lives");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("every process has VmRSS");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("VmRSS is a number of kB")
+    }
+
+    /// What the threads that it has now have computed, to the nanosecond.
+    pub(crate) fn cpu_time(self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).expect("the process lives");
+        // A thread may end between the listing and here.
+        let texts = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
+        let computed = |text: String| text.split_whitespace().next().and_then(|field| field.parse().ok());
+        texts.map(|text| Duration::from_nanos(computed(text).expect("the first field is nanoseconds"))).sum()
     }
 
     /// Open file descriptors.

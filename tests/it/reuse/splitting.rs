@@ -208,3 +208,53 @@ fn no_read_of_clients_that_share_goes_backwards_though_a_replica_lags() {
         assert_nothing_goes_backwards(&trio, &lending_trio(engine, &trio, [3, 2, 2]), 30);
     }
 }
+
+/// Reads that last, one begun after the other has reached its replica; with the place of that.
+fn sleepers(trio: &Trio, count: usize, log_in: impl Fn() -> Client) -> Vec<(Client, usize)> {
+    let begin = |_| {
+        let mut client = log_in();
+        let text = fresh_name("sleeps_");
+        client.command(format!("\x03SELECT n, SLEEP(100), '{text}' FROM t WHERE id = 1").as_bytes());
+        let place =
+            eventually("the read runs at a replica", || (1..3).find(|&place| trio.servers[place].heard(&text) > 0));
+        (client, place)
+    };
+    (0..count).map(begin).collect()
+}
+
+#[test]
+fn each_read_goes_to_the_replica_with_the_least_to_do() {
+    for flavour in FLAVOURS {
+        let trio = Trio::shared(flavour);
+        on_both_engines(|engine| {
+            eprintln!("{flavour:?}, {engine:?}");
+            let sqluice = lending_trio(engine, trio, [8, 8, 8]);
+            let database = trio_database(trio);
+            let log_in = || sqluice.login(&account(&database)).expect("app logs in");
+            let mut killer = log_in();
+            let mut wake = |sleepers: &mut Vec<(Client, usize)>, place: usize| {
+                for (mut client, _) in sleepers.extract_if(.., |(_, at)| *at == place) {
+                    killer.execute(&format!("KILL QUERY {}", client.connection_id()));
+                    // What an interrupted SLEEP comes to is the server's to say.
+                    client.reply(Shape::Results).expect("it is answered");
+                }
+            };
+            let mut client = log_in();
+            let mut place_of_a_read = || {
+                let text = fresh_name("one_more");
+                assert_eq!(client.value(&format!("SELECT n + 40, '{text}' FROM t WHERE id = 2")), "42");
+                let places = (0..3).filter(|&place| trio.servers[place].heard(&text) > 0).collect::<Vec<_>>();
+                assert_eq!(places.len(), 1, "it ran once");
+                places[0]
+            };
+            let mut asleep = sleepers(trio, 6, log_in);
+            assert_eq!(asleep.iter().filter(|(_, place)| *place == 1).count(), 3, "they are spread evenly");
+            wake(&mut asleep, 2);
+            assert_eq!(place_of_a_read(), 2, "nobody else reads there");
+            asleep.extend(sleepers(trio, 3, log_in));
+            wake(&mut asleep, 1);
+            assert_eq!(place_of_a_read(), 1, "the next one of the same session");
+            wake(&mut asleep, 2);
+        });
+    }
+}

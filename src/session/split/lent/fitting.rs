@@ -19,7 +19,7 @@ impl Split {
         }
         if lent.must_wait {
             // MariaDB waits for nothing on a connection that was reset.
-            return Some(if lent.fit.was_ever_reset { Next::LeaveHome } else { Next::Say(Chore::HomeWait) });
+            return Some(if lent.fit.was_ever_reset { Next::LeaveHome } else { Next::Say(self.wait_for_cluster()) });
         }
         if let Some(next) = self.lacks_unreset_home(lent) {
             return Some(next);

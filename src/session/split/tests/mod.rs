@@ -6,6 +6,7 @@ mod following;
 mod hidden;
 mod leaving;
 mod lending;
+mod losing;
 mod numbers;
 mod parting;
 mod rehoming;
@@ -355,7 +356,7 @@ impl Play {
             values(&[self.script.insert_id])
         } else if text.starts_with("SELECT @@GLOBAL.gtid") {
             self.rows(1, self.script.position.as_slice())
-        } else if text.contains("wsrep_sync_wait=1 FOR") {
+        } else if text == "SELECT 1" || text.contains("wsrep_sync_wait=1 FOR") {
             values(&["1"])
         } else if text.contains("GTID_WAIT") || text.contains("WAIT_FOR_EXECUTED") {
             values(&[self.script.wait])

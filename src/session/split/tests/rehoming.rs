@@ -53,7 +53,7 @@ impl Play {
         self.wants_another_home().expect("a home is wanted");
         self.was_released();
         self.stage.tell(Input::Leased(facts(id)));
-        let response = self.stage.server_lets_in();
+        let response = self.stage.server_lets_in_with(&self.greeting);
         assert_eq!(response.user, b"followed");
         assert_eq!(response.database.as_deref(), Some(&b"shop"[..]));
         self.serve();
@@ -393,6 +393,29 @@ fn another_node_of_a_galera_cluster_waits_before_it_is_home() {
     play.closed(Side::Server);
     play.gets_home(FIRST);
     assert_eq!((waits(&mut play), play.stage.take_server()), (1, query("SELECT a FROM t")));
+}
+
+#[test]
+fn another_node_of_a_percona_xtradb_cluster_is_told_to_wait_in_words_that_it_knows() {
+    const WAIT: [&str; 3] = ["SET SESSION wsrep_sync_wait=1", "SELECT 1", "SET SESSION wsrep_sync_wait=DEFAULT"];
+    let read = command(0x03, &[&[0, 1], &b"SELECT a FROM t"[..]].concat());
+    let mut play = Play::of(Script { user: "followed", home: FIRST, schema: Some("shop"), ..Script::of(true) });
+    play.stage.session.split_mut().expect("the session is followed").replicas_wait = true;
+    // Behind the goodbye to the one before.
+    let said = |play: &mut Play| play.said_to_home().into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+    play.closed(Side::Server);
+    play.unanswered = "SELECT 1";
+    play.send(&read);
+    play.gets_home(SECOND);
+    assert_eq!(said(&mut play), WAIT[..2]);
+    assert_eq!(play.stage.take_server(), b"", "nothing is read before it has answered");
+    play.unanswered = "(none)";
+    play.closed(Side::Server);
+    play.gets_home(FIRST);
+    let said = said(&mut play);
+    assert_eq!(said[..3], WAIT, "{said:?}");
+    assert!(said[3..].iter().all(|text| !text.contains("wsrep_sync_wait")), "{said:?}");
+    assert_eq!(play.stage.take_server(), read);
 }
 
 #[test]
