@@ -269,7 +269,7 @@ fn perform(command: Command) -> Done {
         }
         Command::Drain { process, server, budget, .. } => drain(&process.socket()?, &server, &budget),
         Command::Enable { process, server } => {
-            show(&drain::page(&upkeep(&process.socket()?, Method::POST, "/v1/enable", &[("server", &server)])?))
+            show(&drain::in_use(&upkeep(&process.socket()?, Method::POST, "/v1/enable", &[("server", &server)])?))
         }
         Command::Disable { process, server } => {
             show(&drain::page(&upkeep(&process.socket()?, Method::POST, "/v1/disable", &[("server", &server)])?))
@@ -382,7 +382,8 @@ fn drain(socket: &Path, server: &str, budget: &str) -> Done {
     loop {
         let news = drain::without_times(&status);
         if shown.as_ref() != Some(&news) {
-            show(&drain::page(&status))?;
+            let has_read_notes = shown.is_some_and(|shown: DrainStatus| shown.notes == news.notes);
+            show(&if has_read_notes { drain::news(&status) } else { drain::page(&status) })?;
             shown = Some(news);
         }
         match drain::progress(&status) {

@@ -204,23 +204,36 @@ pub fn without_times(status: &DrainStatus) -> DrainStatus {
 
 /// The status for people: a line of counts, who stays and why, and what else there is to know.
 pub fn page(status: &DrainStatus) -> String {
-    let mut page = summary(status);
-    page.push('\n');
-    if !status.staying.is_empty() {
-        page.push('\n');
-        page.push_str(&staying(&status.staying));
-    }
+    let mut page = news(status);
     for note in &status.notes {
         let _ = writeln!(page, "\nnote: {note}");
     }
     page
 }
 
+/// The same for who has read what else there is to know: counts, and who stays.
+pub fn news(status: &DrainStatus) -> String {
+    let mut news = summary(status);
+    news.push('\n');
+    if !status.staying.is_empty() {
+        news.push('\n');
+        news.push_str(&staying(&status.staying));
+    }
+    news
+}
+
+/// A server that is used again: nobody is to leave it, and nothing waits.
+pub fn in_use(status: &DrainStatus) -> String {
+    let connections = table::counted(status.connections as usize, "connection");
+    format!("{}/{} ({}) is {}: {connections}\n", status.cluster, status.server, status.role, status.service)
+}
+
 /// Counts in one line.
 pub fn summary(status: &DrainStatus) -> String {
+    let stay = if status.staying.len() == 1 { "stays" } else { "stay" };
     let left = status.seconds_left.map_or_else(String::new, |seconds| format!(", {} left", table::duration(seconds)));
     format!(
-        "{}/{} ({}) is {}{left}: {}, {} could leave now, {} stay",
+        "{}/{} ({}) is {}{left}: {}, {} could leave now, {} {stay}",
         status.cluster,
         status.server,
         status.role,
@@ -284,6 +297,14 @@ note: db1 has the writes of shop: what begins there waits up to hold_timeout (10
 Make db2 the primary (`sqluice switchover` does, with `failover = \"manual\"` in the configuration)
 ";
         assert_eq!(page(&status), expected);
+    }
+
+    #[test]
+    fn a_server_that_is_taken_back_leaves_nothing_to_be_said_of_leaving_it() {
+        let table = table(config(&[DB1, DB2]), &[answers(Writable::Yes), answers(Writable::No)]);
+        let status = status(&table, ServerIndex(0), vec![guest(8, Stake::Home, &["transaction"])], Instant::now());
+        assert_eq!(in_use(&status), "shop/db1 (primary) is in use: 0 connections\n");
+        assert!(summary(&status).ends_with("0 sessions could leave now, 1 stays"), "{}", summary(&status));
     }
 
     #[test]

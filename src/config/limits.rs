@@ -4,7 +4,7 @@
 //! settings. [`worst_case_bytes`] adds up what all of them allow together, line by line, so that the sum printed at
 //! start can be compared with the machine's memory before the machine does it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{Config, Encryption, Mobility, ServerDemand, SourceWord};
 
@@ -91,6 +91,9 @@ pub const WAITERS_MAX: usize = 16 << 10;
 /// Sessions of a worker that log in at one server at once; the next ones wait, so that a server that has just become the
 /// primary is not met by all of them together.
 pub const LOGINS_AT_SERVER_MAX: usize = 64;
+/// So long a login may take in any case. Where places are wanted, by a newcomer of a process that is full or half full of
+/// clients that have not logged in, the one that has been at it longest is closed.
+pub const LOGIN_TIME_MIN: Duration = Duration::from_secs(1);
 /// Addresses whose failed logins are remembered; of more, those are forgotten that owe least.
 pub const FAILING_ADDRESSES_MAX: usize = 32 << 10;
 /// Of those, the ones among which a new one finds its place.
@@ -186,6 +189,12 @@ pub const BOUNDS: &[Bound] = &[
         TRAVELLERS_MAX,
         "sessions",
         "the next one goes to a configured server",
+    ),
+    bound(
+        "time of a login while places are wanted",
+        LOGIN_TIME_MIN.as_millis() as usize,
+        "ms",
+        "of a process that is full, or half full of clients that log in, the one at it longest is closed for a newcomer",
     ),
     bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
     bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),

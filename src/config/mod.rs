@@ -370,7 +370,9 @@ pub enum Mobility {
     Fixed,
     /// An operator who takes their server out of use: there is time to prove that nothing is lost with that.
     Ordered,
-    /// That, and the loss of their server or of its writes: another one becomes the primary.
+    /// That, and the loss of their server, which they read from: the primary tells what that can have shown at most.
+    Reading,
+    /// An operator, and the loss of their server or of its writes: another one becomes the primary.
     Free,
 }
 
@@ -496,6 +498,7 @@ impl Config {
         let has_fixed_roles = self.cluster(pool.cluster).topology == Topology::Static;
         match pool.role {
             Role::Primary if !has_fixed_roles => Mobility::Free,
+            Role::Replica if !has_fixed_roles && self.leads_to_several(user.pool) => Mobility::Reading,
             Role::Primary | Role::Replica if self.leads_to_several(user.pool) => Mobility::Ordered,
             Role::Primary | Role::Replica => Mobility::Fixed,
         }

@@ -300,7 +300,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         let changes = next.changes_since(&current);
         changes.iter().for_each(log);
         next.news_since(&current).into_iter().for_each(|(name, entry)| log_cluster(name, entry));
-        let contested: Vec<ServerId> = newly_contested(&current, &next).collect();
+        let concerned: Vec<ServerId> = concerned_by_news(&current, &next).collect();
         if self.history.publish(&next, Instant::now()) {
             let kept = self.history.kept();
             kept.last().into_iter().for_each(|change| tracing::warn!("{change}"));
@@ -309,7 +309,7 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
         self.publication.publish(next);
         self.note_past();
         (self.wake)();
-        contested.into_iter().for_each(|server| self.poke(server));
+        concerned.into_iter().for_each(|server| self.poke(server));
         true
     }
 
@@ -412,16 +412,22 @@ fn log_cluster(name: &str, entry: &ClusterEntry) {
     }
 }
 
-/// Servers of clusters in which somebody has just become one of several that take writes. In a change of primaries the
-/// old one may have been asked a moment too early: asking all again ends that sooner than the next interval.
-fn newly_contested<'a>(old: &'a RoutingTable, new: &'a RoutingTable) -> impl Iterator<Item = ServerId> + 'a {
-    let is_contested = |table: &RoutingTable, id: ServerId| {
-        table.place(id).is_some_and(|place| table.server(place).health.role == ServerRole::Contested)
+/// Servers of clusters in which somebody has just become one of several that take writes, or is down. In a change of
+/// primaries the old one may have been asked a moment too early: asking all again ends that sooner than the next interval.
+/// And whoever has read at one that is lost waits to hear how far its primary was after that.
+fn concerned_by_news<'a>(old: &'a RoutingTable, new: &'a RoutingTable) -> impl Iterator<Item = ServerId> + 'a {
+    let state = |table: &RoutingTable, id: ServerId| {
+        let health = table.place(id).map(|place| &table.server(place).health);
+        health.map(|health| (health.role == ServerRole::Contested, health.condition == Condition::Down))
     };
     let clusters: Vec<_> = new
         .servers
         .iter()
-        .filter(|server| is_contested(new, server.id) && !is_contested(old, server.id))
+        .filter(|server| {
+            let [(was_contested, was_down), (is_contested, is_down)] =
+                [old, new].map(|table| state(table, server.id).unwrap_or_default());
+            (is_contested && !was_contested) || (is_down && !was_down)
+        })
         .map(|server| server.cluster)
         .collect();
     new.servers.iter().filter(move |server| clusters.contains(&server.cluster)).map(|server| server.id)

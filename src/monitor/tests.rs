@@ -80,9 +80,13 @@ fn server(name: &str, standin: &StandIn) -> String {
 
 /// A replication cluster of these servers, checked so often that a test need not wait, with the given password.
 fn shop_as(password: &str, servers: &[String]) -> Arc<Config> {
+    shop_every("20ms", password, servers)
+}
+
+fn shop_every(interval: &str, password: &str, servers: &[String]) -> Arc<Config> {
     let cluster = format!(
         "topology = \"replication\"\nmonitor = {{ user = \"monitor\", password = \"{password}\" }}\n\
-         check_interval = \"20ms\"\ncheck_timeout = \"1s\""
+         check_interval = \"{interval}\"\ncheck_timeout = \"1s\""
     );
     config_with(&cluster, &servers.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -208,6 +212,17 @@ async fn a_report_of_a_worker_counts_before_the_next_check() {
     watching.report(0, Failure::Refused).await;
     assert_eq!(watching.until_down(0).await, "connection refused");
     watching.until_role(0, ServerRole::Primary).await;
+}
+
+#[tokio::test]
+async fn when_a_server_is_down_the_others_of_its_cluster_are_asked_at_once() {
+    let (db0, db1) = (primary(), replica());
+    let watching = Watching::start(shop_every("60s", "watches", &[server("db0", &db0), server("db1", &db1)]));
+    watching.until_role(0, ServerRole::Primary).await;
+    watching.until_role(1, ServerRole::Replica).await;
+    db0.set_read_only(true);
+    watching.report(1, Failure::Refused).await;
+    watching.until_role(0, ServerRole::Replica).await;
 }
 
 #[tokio::test]

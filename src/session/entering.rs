@@ -235,7 +235,7 @@ impl Session {
         match user.map(|user| table.config.mobility(user)) {
             _ if self.server.as_ref().is_some_and(|server| server.id.is_outside()) => Unfollowed::Outside,
             Some(Mobility::Fixed) => Unfollowed::NoOtherServer,
-            Some(Mobility::Free | Mobility::Ordered) | None => Unfollowed::Untold,
+            Some(Mobility::Free | Mobility::Reading | Mobility::Ordered) | None => Unfollowed::Untold,
         }
     }
 

@@ -72,6 +72,12 @@ pub(super) fn server_lost(name: &str) -> ErrPacket {
     ErrPacket::new(Error::NET_READ_ERROR, format!("Lost connection to server '{name}' during query"))
 }
 
+/// The next home may be behind what the session has read at the one that it lost.
+pub(super) fn sight_lost() -> ErrPacket {
+    let why = "Lost connection to server: no other one is known to have what the session may have seen there";
+    ErrPacket::new(Error::NET_READ_ERROR, why)
+}
+
 pub(super) fn server_unusable(name: &str, why: &str) -> ErrPacket {
     ErrPacket::new(Error::NET_READ_ERROR, format!("Cannot use server '{name}': {why}"))
 }

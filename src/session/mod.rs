@@ -508,9 +508,10 @@ impl Session {
         self.close(ending);
     }
 
+    /// One that has not let us in hears nothing: it would take a command for the answer to its greeting.
     fn say_goodbye_to_server(&mut self) {
         const COM_QUIT: [u8; 5] = [1, 0, 0, 0, 0x01];
-        if self.server.is_some() {
+        if self.server.is_some() && !self.is_at_door(Side::Server) {
             self.outputs.push_back(Output::Send(Side::Server, COM_QUIT.to_vec()));
         }
     }

@@ -248,7 +248,10 @@ impl Worker {
             Output::Doubt => self.company.settings.directory.doubt(self.now),
             Output::Learnt { user, password } => self.learnt(key, &user, &password),
             Output::Unlearnt { user, password } => self.company.settings.directory.unlearn(&user, &password),
-            Output::Lease(want) => self.lease(key, want),
+            Output::Lease(want) => {
+                self.known(key);
+                self.lease(key, want);
+            }
             Output::Release => self.release(key),
             Output::LeaseHome(want, avoid) => self.lease_home(key, &want, avoid),
             Output::Park(parking) => self.park(key, *parking),
@@ -366,6 +369,7 @@ impl Worker {
     fn evict(&mut self, key: Key) -> Option<Tenant> {
         let tenant = self.tenants.remove(key)?;
         self.session_keys.remove(&tenant.session.id());
+        self.no_stranger_any_more(key, tenant.born);
         self.waiters.remove(key);
         counters::subtract(&self.mailbox.counters.sessions, 1);
         counters::add(&self.mailbox.counters.commands, tenant.session.commands());

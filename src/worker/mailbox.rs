@@ -85,6 +85,8 @@ pub enum Order {
     },
     /// A server has a free place, and somebody waits for one.
     PlaceFreed,
+    /// A client found no place at another worker: one that does not log in is to make way.
+    WayWanted,
     /// Another worker's sessions wait for a place at a server.
     PlaceWanted,
 }

@@ -8,7 +8,7 @@
 //! - `connection` is one socket: bytes that wait, and back-pressure;
 //! - `departing` are sockets that outlive their session until what was written is out;
 //! - `reception` takes clients in and shares them among the workers; `anteroom` has those whose balancer must say first whose
-//!   they are; `gate` counts by address; `turning_away` tells those who get no session;
+//!   they are; `gate` counts by address; `strangers` make way who do not log in; `turning_away` tells those who get no session;
 //! - `sealing` is TLS on a socket, between the bytes of the wire and those that sessions see;
 //! - `displacing` and `unanswered` look at what another routing table means to sessions, and at the first replies by it;
 //! - `mailbox`, `counters`, `reply_times` and `timers` are what their names say.
@@ -34,6 +34,7 @@ mod reception;
 mod replicas;
 mod reply_times;
 mod sealing;
+mod strangers;
 mod timers;
 mod travelling;
 mod turn;
@@ -106,6 +107,8 @@ struct Company {
     /// left when a worker is dropped. A worker's burden goes the same way, from `Worker::accepted` or `Handle::adopt` on,
     /// so that clients on their way between two workers count.
     sessions: AtomicU32,
+    /// Those of them whose clients have not shown who they are.
+    strangers: AtomicU32,
     /// How many connections addresses have, and how many of their logins have failed.
     gate: Arc<Gate>,
     /// All workers; set once all have started.
@@ -156,7 +159,8 @@ impl Workers {
 /// When a thread or its ring cannot be made; those that were started are stopped again.
 pub fn spawn(settings: Settings) -> io::Result<Workers> {
     let gate = Arc::new(Gate::new(getrandom::u64()?));
-    hire(&Arc::new(Company { settings, sessions: AtomicU32::new(0), gate, handles: OnceLock::new() }))
+    let (sessions, strangers) = (AtomicU32::new(0), AtomicU32::new(0));
+    hire(&Arc::new(Company { settings, sessions, strangers, gate, handles: OnceLock::new() }))
 }
 
 fn hire(company: &Arc<Company>) -> io::Result<Workers> {

@@ -64,6 +64,7 @@ impl Worker {
             Order::KillHomeless { id, user } => self.end_homeless(id, &user),
             Order::PlaceFreed => self.serve_waiters(),
             Order::PlaceWanted => self.place_wanted(),
+            Order::WayWanted => self.way_wanted(),
         }
     }
 

@@ -108,6 +108,7 @@ impl Worker {
 
     /// Gives a client its session, if it may have one. `origin` is its address; it has none behind a UNIX socket.
     pub(super) fn seat(&mut self, guest: Guest, origin: Option<SocketAddr>) {
+        self.make_way();
         match self.judge(&guest, origin) {
             Ok(standing) => {
                 let socket = guest.socket;
@@ -185,6 +186,7 @@ impl Worker {
         };
         let key = self.tenants.insert(tenant);
         self.session_keys.insert(id, key);
+        self.stranger_came(key, since);
         self.own(socket, Owner::Session(key, Side::Client));
         counters::add(&self.mailbox.counters.sessions, 1);
         self.io.receive(socket);

@@ -59,6 +59,7 @@ impl House {
         let company = Arc::new(Company {
             settings,
             sessions: AtomicU32::new(0),
+            strangers: AtomicU32::new(0),
             gate: Arc::new(Gate::new(1)),
             handles: OnceLock::new(),
         });
@@ -358,6 +359,7 @@ fn idle_worker(engine: Engine) -> Worker {
     let company = Arc::new(Company {
         settings,
         sessions: AtomicU32::new(0),
+        strangers: AtomicU32::new(0),
         gate: Arc::new(Gate::new(1)),
         handles: OnceLock::new(),
     });
@@ -420,6 +422,7 @@ fn a_client_stays_where_it_was_accepted_when_its_colleagues_mailbox_is_full() {
     worker.company = Arc::new(Company {
         settings: settings(Engine::Epoll, 2, Arc::clone(&worker.table)),
         sessions: AtomicU32::new(0),
+        strangers: AtomicU32::new(0),
         gate: Arc::new(Gate::new(1)),
         handles: OnceLock::from(vec![own, handle.clone()]),
     });

@@ -33,6 +33,7 @@ use super::{
     lending::{Kind, Lendable},
     mailbox::Mailbox,
     pace::Paces,
+    strangers::Strangers,
     timers::Timers,
     turning_away::{Lines, no_place_left},
 };
@@ -51,6 +52,8 @@ pub(super) struct Worker {
     began: Instant,
     pub(super) tenants: Slab<Tenant>,
     pub(super) session_keys: HashMap<SessionId, Key>,
+    /// Exactly the sessions whose clients have not shown who they are.
+    pub(super) strangers: Strangers,
     /// Whose each socket is, by the socket's slot. With the whole name: an event of this turn may be older than the
     /// close of its socket, and the slot be used again.
     pub(super) owners: Vec<Option<(SocketId, Owner)>>,
@@ -193,6 +196,7 @@ impl Worker {
             began: now,
             tenants: Slab::default(),
             session_keys: HashMap::new(),
+            strangers: Strangers::new(),
             owners: Vec::new(),
             anteroom: Slab::default(),
             departing: Slab::default(),
@@ -407,5 +411,6 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.company.sessions.fetch_sub(self.tenants.len() as u32, Ordering::Relaxed);
+        self.company.strangers.fetch_sub(self.strangers.len() as u32, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,8 @@
 //! password}, with a driver that can do all of them, at real servers.
 
 use crate::harness::{
-    Account, Client, Engine, Flavour, Server, Sqluice, Start, cluster, eventually, fresh_name, python,
+    Account, Client, Engine, Flavour, Server, ServerError, Sqluice, Start, cluster, eventually, fresh_name, python,
+    wire::capability,
 };
 
 const PASSWORD: &str = "sesame7";
@@ -300,6 +301,49 @@ fn accounts_of_the_servers_need_no_second_list() {
         server.root(&format!("DROP USER {name}@'127.%'"));
         // A server may ask whom it has not any more for the plugin of any account it has; then the accounts are read again.
         eventually("it is gone", || login("two").err().filter(|error| error.code == 1045));
+    }
+}
+
+/// A server lets somebody whose password has expired in to change it, or not at all, as it is set and as the client can
+/// live with that. Either comes through as the server has it.
+#[test]
+fn an_expired_password_is_the_servers_matter() {
+    let strict = Server::start(Flavour::MariaDb11, &["--disconnect-on-expired-password=1"]);
+    for server in [Server::shared(Flavour::MariaDb11), &strict, Server::shared(Flavour::MySql97)] {
+        create_reader(server);
+        let body = cluster(server) + &source_servers("1h");
+        let sqluice = Start::new(Engine::IoUring, body).run_with_servers_up(1);
+        let name = fresh_name("expired");
+        server.root(&format!("CREATE USER {name}@'%' IDENTIFIED BY 'one' PASSWORD EXPIRE"));
+        let unable = Account::new(&name, "one");
+        let able = unable.clone().capabilities(unable.capabilities | capability::EXPIRED_PASSWORDS);
+        let is_known = || sqluice.login(&able).map_or_else(|error| error.code != 1045, |_| true);
+        eventually("the account is known", || is_known().then_some(()));
+        for account in [&unable, &able] {
+            let direct = refusal(Client::login(server.address, account));
+            assert!([1820, 1862].contains(&direct.code), "{direct}");
+            assert_eq!(refusal(sqluice.login(account)), direct, "{:?}", server.flavour);
+        }
+        let mut client = sqluice.login(&able).expect("it may change its password");
+        client.execute(&format!("SET PASSWORD = {}", of_two(server)));
+        assert_eq!(client.value("SELECT CURRENT_USER()"), format!("{name}@%"));
+        drop(client);
+        let renewed = Account::new(&name, "two");
+        let mut client = eventually("the new password", || sqluice.login(&renewed).ok());
+        assert_eq!(client.value("SELECT CURRENT_USER()"), format!("{name}@%"));
+    }
+}
+
+/// How the server takes a new password in SET PASSWORD.
+fn of_two(server: &Server) -> &'static str {
+    if server.flavour.is_mariadb() { "PASSWORD('two')" } else { "'two'" }
+}
+
+/// What somebody is told who may not do anything: at the login, or by the first statement.
+fn refusal(login: Result<Client, ServerError>) -> ServerError {
+    match login {
+        Ok(mut client) => client.query("SELECT 1").failed(),
+        Err(error) => error,
     }
 }
 

@@ -32,6 +32,7 @@ mod pair;
 mod positions;
 mod pressure;
 mod promotion;
+mod readers;
 mod recovery;
 mod redirecting;
 mod rehoming;

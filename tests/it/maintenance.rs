@@ -28,19 +28,19 @@ fn prepare(server: &Server) {
 }
 
 /// What `sqluice sessions` says of the session of this client.
-fn session_of(sqluice: &Sqluice, client: &Client) -> Value {
+pub(crate) fn session_of(sqluice: &Sqluice, client: &Client) -> Value {
     let mine = |session: &Value| session["id"] == client.greeting.connection_id;
     sqluice.sessions().into_iter().find(mine).expect("the session is there")
 }
 
 /// A session that has set this and that, and keeps it wherever it goes.
-struct Keeper {
-    client: Client,
+pub(crate) struct Keeper {
+    pub(crate) client: Client,
     prepared: u32,
 }
 
 impl Keeper {
-    fn new(sqluice: &Sqluice, user: &'static str) -> Keeper {
+    pub(crate) fn new(sqluice: &Sqluice, user: &'static str) -> Keeper {
         let mut client = sqluice.login(&Account::new(user, user).database("test")).expect("the user logs in");
         client.execute("SET @who = 'me', time_zone = '+03:00'");
         let payload = [&[0x16][..], b"SELECT CONCAT(@who, ' ', @@time_zone, ' ', DATABASE())"].concat();
@@ -49,7 +49,7 @@ impl Keeper {
         Keeper { client, prepared }
     }
 
-    fn keeps_all(&mut self) {
+    pub(crate) fn keeps_all(&mut self) {
         assert_eq!(self.client.value("SELECT CONCAT(@who, ' ', @@time_zone, ' ', DATABASE())"), "me +03:00 test");
         let payload = execute_payload(self.client.capabilities, self.prepared, 0, &[]);
         let reply = self.client.ask(Shape::Results, &payload).ok();
@@ -168,7 +168,7 @@ fn rolling_restart(flavour: Flavour) {
     servers_are_shut_down_without_a_word_to_us(&sqluice, &trio);
 }
 
-fn await_end(server: &Server) {
+pub(crate) fn await_end(server: &Server) {
     eventually("the server has ended", || (!server.is_running()).then_some(()));
 }
 

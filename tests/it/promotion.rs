@@ -1,11 +1,12 @@
 //! Another server becomes the primary, under a load that notices if a row is lost, repeated, or seen too late.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use crate::harness::checker::Load;
-use crate::harness::{Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, eventually};
+use crate::harness::{Account, Client, Doorman, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, eventually};
 
 /// Three servers with the account that promotions are made with, which has no more than it needs.
 pub(crate) fn set(flavour: Flavour) -> Trio {
@@ -36,17 +37,29 @@ pub(crate) fn in_front_of(trio: &Trio, failover: &str) -> Sqluice {
     in_front_with(trio, failover, "5s")
 }
 
+/// A server as it stands in the configuration, with these lines more.
+fn server_lines(place: usize, address: SocketAddr, more: &str) -> String {
+    format!("[[cluster.set.server]]\nname = \"db{}\"\naddress = \"{address}\"\n{more}", place + 1)
+}
+
 /// Behind a `check_timeout`: who does not answer for twice that is down.
 fn in_front_with(trio: &Trio, failover: &str, check_timeout: &str) -> Sqluice {
+    let servers = trio.servers.iter().enumerate();
+    in_front_of_servers(
+        servers.map(|(place, server)| server_lines(place, server.address, "")).collect(),
+        failover,
+        check_timeout,
+    )
+}
+
+fn in_front_of_servers(servers: String, failover: &str, check_timeout: &str) -> Sqluice {
     let mut text = format!(
         "[cluster.set]\ntopology = \"replication\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
          check_interval = \"500ms\"\ncheck_timeout = \"{check_timeout}\"\nhold_timeout = \"60s\"\nfailover = \"{failover}\"\n\
          admin = {{ user = \"failover\", password = \"promotes\" }}\n\
          replication = {{ user = \"repl\", password = \"repl\" }}\n"
     );
-    for (index, server) in trio.servers.iter().enumerate() {
-        text += &format!("[[cluster.set.server]]\nname = \"db{}\"\naddress = \"{}\"\n", index + 1, server.address);
-    }
+    text += &servers;
     text += "[pool]\nwrite = { cluster = \"set\", role = \"primary\" }\n\
              read = { cluster = \"set\", role = \"replica\", fallback = \"write\" }\n\
              [[user]]\nname = \"app\"\npassword = \"app\"\nsplit = { write = \"write\", read = \"read\" }\n\
@@ -148,6 +161,32 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
         assert!(kept[0]["decided"].is_number() && kept[0]["rerouted"].is_number(), "{kept}");
         let report = load.stop(trio.primary());
         report.expect_quiet(&format!("{flavour:?}: a planned change there and back, and one that failed"));
+    }
+}
+
+/// Servers that insist on a header get one from whoever promotes them, as they do from the health checks.
+#[test]
+fn a_promotion_begins_each_connection_as_its_server_wants_it() {
+    let trio = set(Flavour::MariaDb10);
+    let doors = [0, 1, 2].map(|place| Doorman::before(trio.servers[place].address));
+    for server in &trio.servers {
+        server.root("SET GLOBAL proxy_protocol_networks = '127.0.0.0/8'");
+    }
+    trio.replicas().iter().for_each(|replica| replica.follow_at(doors[0].address));
+    let lines =
+        doors.iter().enumerate().map(|(place, door)| server_lines(place, door.address, "send_proxy = \"v2\"\n"));
+    let sqluice = in_front_of_servers(lines.collect(), "manual", "5s");
+    await_primary(&sqluice, "db1");
+    sqluice.command(&["switchover", "db2"]).expect_success("switchover");
+    await_primary(&sqluice, "db2");
+    for door in &doors {
+        let guests = door.guests();
+        let is_there = |user: &str, is_introduced| {
+            guests.iter().any(|guest| guest.user == user && guest.is_introduced == is_introduced)
+        };
+        for user in ["monitor", "failover"] {
+            assert!(is_there(user, true) && !is_there(user, false), "{user}: {guests:?}");
+        }
     }
 }
 

@@ -155,7 +155,8 @@ pub(super) static LIMITS: Section = Section {
             form: Form::Duration { min: Duration::from_millis(100), max: HOUR },
             absent: Absent::Is("\"10s\""),
             reload: Reload::NewSessions,
-            doc: "From a client's connection to its finished login; then it is closed.",
+            doc: "From a client's connection to its finished login; then it is closed. A second is enough for that where a newcomer \
+                  wants the place: when there are `max_sessions`, or half as many clients that have not logged in.",
         },
         Setting {
             name: "failed_logins",

@@ -159,6 +159,7 @@ impl Session {
 
     /// Gives up the replica.
     pub(in crate::session) fn leave_replica(&mut self) {
+        let is_at_door = self.is_at_door(Side::Replica);
         let Some(split) = self.split_mut() else { return };
         let Some(replica) = split.replicas.take() else { return };
         split.statements.forget_replica();
@@ -169,7 +170,9 @@ impl Session {
         split.looked_in_transaction |= replica.in_transaction;
         split.ready.take_if(|side| *side == Side::Replica);
         const COM_QUIT: [u8; 5] = [1, 0, 0, 0, 0x01];
-        self.outputs.push_back(Output::Send(Side::Replica, COM_QUIT.to_vec()));
+        if !is_at_door {
+            self.outputs.push_back(Output::Send(Side::Replica, COM_QUIT.to_vec()));
+        }
         self.outputs.push_back(Output::ReleaseReplica);
     }
 

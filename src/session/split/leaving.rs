@@ -147,10 +147,11 @@ impl Split {
         if leaving.is_proven { Ok(()) } else { Err(Unsayable) }
     }
 
-    /// Whether one of these servers may turn out to have all that the session needs.
-    fn prospect(&self, others: impl Iterator<Item = ServerId>, table: &RoutingTable) -> Prospect {
+    /// Whether one of these servers may turn out to have all that the session needs of this home.
+    fn prospect(&self, home: ServerId, others: impl Iterator<Item = ServerId>, table: &RoutingTable) -> Prospect {
+        let is_seen = self.is_seen_of(home, table);
         // The next primary tells where it is, sooner or later.
-        let may_prove = |other| self.outlives_home() || self.may_prove_itself(other, table);
+        let may_prove = |other| self.outlives_home() || (is_seen && self.may_prove_itself(other, table));
         match others.map(may_prove).reduce(|one, other| one || other) {
             None => Prospect::NoOther,
             Some(false) => Prospect::Unprovable,
@@ -188,7 +189,7 @@ impl Session {
             split.leaving = None;
             return;
         }
-        let prospect = split.prospect(others, surroundings.table);
+        let prospect = split.prospect(home, others, surroundings.table);
         split.leaving.iter_mut().for_each(|leaving| leaving.is_unprovable = prospect == Prospect::Unprovable);
         if !is_between || split.is_decided() || prospect != Prospect::Fair {
             return;
@@ -222,7 +223,7 @@ impl Session {
         let Some(facts) = self.server.take() else { return };
         let server = facts.id;
         let Some(split) = self.split_mut() else { return };
-        split.leaves_home_at(facts.id, surroundings.table);
+        split.leaves_sight_of(facts.id, surroundings.table, surroundings.now);
         let (Some(leaving), Some(lent)) = (split.leaving.as_deref_mut(), split.lent.as_deref_mut()) else { return };
         let numbers = split.statements.set_home_aside();
         leaving.aside = Some(Aside { facts, lent: Box::new(lent.clone()), numbers });
@@ -248,6 +249,7 @@ impl Session {
         self.server = Some(aside.facts);
         self.outputs.push_back(Output::TakeBack);
         if let Some(split) = self.split_mut() {
+            split.last_seen = None;
             split.lent = Some(aside.lent);
             split.statements.return_home(aside.numbers);
             if let Some(leaving) = split.leaving.as_deref_mut() {
@@ -291,10 +293,10 @@ impl Session {
         let is_reading = relay.is_busy_at(Side::Replica) && !relay.status.contains(StatusFlags::IN_TRANS);
         let is_free = relay.split.as_deref().is_some_and(|split| split.may_be_moved() && !split.is_bound());
         let home = self.server.as_ref().map(|server| server.id);
-        let prospect = self.split_mut().map(|split| {
-            home.into_iter().for_each(|home| split.leaves_home_at(home, surroundings.table));
+        let prospect = self.split_mut().zip(home).map(|(split, home)| {
+            split.leaves_sight_of(home, surroundings.table, surroundings.now);
             split.leaving = None;
-            split.prospect(others, surroundings.table)
+            split.prospect(home, others, surroundings.table)
         });
         match self.may_do_without_home() && prospect != Some(Prospect::Unprovable) {
             true => self.home_lost(surroundings),

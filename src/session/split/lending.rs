@@ -99,6 +99,9 @@ impl Session {
     pub(super) fn settle_since(&mut self, since: Instant, surroundings: Surroundings<'_>) {
         let Some(server) = self.server.as_ref().map(|server| server.id) else { return };
         let Some(split) = self.split_mut() else { return };
+        if !split.hear_of_last_home(surroundings.table) {
+            return self.lose_sight(surroundings);
+        }
         if !split.may_move_to(server, surroundings.table) {
             return self.catch_up(since, surroundings);
         }
@@ -204,6 +207,9 @@ impl Session {
     pub(in crate::session) fn home_lost(&mut self, surroundings: Surroundings<'_>) {
         if let Some(Stage::AtHomeDoor(_)) = self.stage() {
             return self.home_failed(Some(Failure::Reset), surroundings);
+        }
+        if !self.survives_loss(surroundings) {
+            return self.server_left(Ending::ServerGone);
         }
         let name = self.server.as_ref().map_or_else(|| "?".into(), |server| server.name.clone());
         self.drop_home();

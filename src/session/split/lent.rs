@@ -379,6 +379,7 @@ impl Split {
     }
 
     pub(super) fn moved_to(&mut self, server: ServerId) {
+        self.last_seen = None;
         let knows_no_positions = self.replicas_wait;
         if let Some(lent) = self.lent.as_deref_mut() {
             let before = lent.server.replace(server);

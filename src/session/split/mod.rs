@@ -10,6 +10,7 @@
 //!   `answers` takes in what comes back; `leasing` is about the coming and going of a replica;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
+//! - `last_seen` is what may have been seen at a home that is gone, and who tells;
 //! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home,
 //!   `welcome` the end of a login where home was lent;
 //! - `statements` are the prepared ones, `execution` the parts of their commands, `numbers` what they are called where home is lent, and `reading` what they mean
@@ -24,6 +25,7 @@ mod conditions;
 mod execution;
 mod hidden;
 mod journal;
+mod last_seen;
 mod late_schema;
 mod leasing;
 mod leaving;
@@ -71,6 +73,7 @@ use absorb::After;
 use awake::Awake;
 use conditions::Conditions;
 use journal::Journal;
+use last_seen::LastSeen;
 use leaving::Leaving;
 pub(super) use lending::told_of;
 use lent::Lent;
@@ -120,6 +123,8 @@ pub(super) struct Split {
     standing: Standing,
     /// Its home server is taken out of use.
     leaving: Option<Box<Leaving>>,
+    /// What it may have seen at the home before, until it has arrived at the next one.
+    last_seen: Option<Box<LastSeen>>,
     /// What the command that waits is refused with.
     pub(super) refusal: Option<ErrPacket>,
     /// A read that the replica did not run waits for the home connection.
@@ -314,6 +319,7 @@ impl Split {
             kept: Kept::new(table.config.cluster(cluster).hold_timeout),
             standing: Standing::default(),
             leaving: None,
+            last_seen: None,
             refusal: None,
             repeats: false,
             reads_leave: true,
@@ -371,7 +377,12 @@ impl Split {
     /// be behind that.
     fn falls_with_home(&self) -> bool {
         let is_at_home = self.lent.as_deref().is_some_and(|lent| lent.is_here() && !lent.goes_back());
-        self.mobility == Mobility::Ordered && is_at_home && !self.is_moving()
+        let may_fall = match self.mobility {
+            Mobility::Fixed | Mobility::Free => false,
+            Mobility::Ordered => true,
+            Mobility::Reading => !self.reads_on(),
+        };
+        may_fall && is_at_home && !self.is_moving()
     }
 
     /// For a user with one pool: reads go where everything goes.

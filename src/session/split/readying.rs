@@ -349,6 +349,15 @@ impl Session {
         }
     }
 
+    /// A server of this side has not let us in yet.
+    pub(in crate::session) fn is_at_door(&self, side: Side) -> bool {
+        match self.stage() {
+            Some(Stage::AtHomeDoor(_)) => side == Side::Server,
+            Some(Stage::AtDoor(_)) => side == Side::Replica,
+            _ => false,
+        }
+    }
+
     /// What is under way concerns the replica alone.
     pub(super) fn is_replica_asked(&self) -> bool {
         match self.stage() {

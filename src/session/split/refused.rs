@@ -18,7 +18,7 @@ use crate::{
 
 use super::{
     super::{
-        Output, Session, Side, State, Surroundings,
+        Ending, Output, Session, Side, State, Surroundings,
         exchange::{Busy, Exchange},
     },
     COMMAND_MAX, Kind, Split,
@@ -130,7 +130,7 @@ impl Kept {
 impl Split {
     /// Keeps the command that goes home, if another home may run it in this one's place.
     pub(super) fn keep_for_another_home(&mut self, payload: &[u8], status: StatusFlags) {
-        let is_outside = self.outlives_home() && !status.contains(StatusFlags::IN_TRANS);
+        let is_outside = (self.outlives_home() || self.reads_on()) && !status.contains(StatusFlags::IN_TRANS);
         match is_outside && self.is_all_of_it(payload) {
             true => self.kept.keep(payload),
             false => self.kept.forget(),
@@ -164,19 +164,20 @@ impl Split {
 
     /// Whether an error in place of a reply may mean something else to the session than to its client.
     pub(super) fn minds_errors(&self) -> bool {
-        self.may_repeat() || (self.outlives_home() && self.current.at == Side::Server)
+        self.may_repeat() || ((self.outlives_home() || self.reads_on()) && self.current.at == Side::Server)
     }
 
     /// What an error of home in place of a reply means.
     pub(super) fn weigh_refusal(&self, error: &ErrPacket, status: StatusFlags, now: Instant) -> Refusal {
         let classification = &self.current.classification;
-        let is_refused = runs_no_writes(error)
+        let is_refused = (self.outlives_home() && runs_no_writes(error))
             || (error.code == Error::SERVER_SHUTDOWN.code && leaves_nothing_behind(classification));
         if !is_refused || self.is_bound() {
             return Refusal::Final;
         }
         match status.contains(StatusFlags::IN_TRANS) {
-            true => Refusal::OfTransaction,
+            true if self.outlives_home() => Refusal::OfTransaction,
+            true => Refusal::Final,
             false if self.kept.may_wait(now) && !classification.effects.intersects(IN_PARTS) => Refusal::OfStatement,
             false if self.outlives_home() && matches!(self.current.kind, Kind::Unseen) => Refusal::OfLongCommand,
             false => Refusal::Final,
@@ -215,6 +216,9 @@ fn leaves_nothing_behind(classification: &Classification) -> bool {
 impl Session {
     /// Home did not run the command under way: it waits for another one.
     pub(in crate::session) fn hold_for_another_home(&mut self, surroundings: Surroundings<'_>) {
+        if !self.survives_loss(surroundings) {
+            return self.server_left(Ending::ServerGone);
+        }
         let server = self.server.as_ref().map(|server| server.id);
         if let Some(split) = self.split_mut() {
             split.kept.hold(surroundings.now);

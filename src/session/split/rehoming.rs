@@ -59,8 +59,13 @@ enum Fate {
 impl Split {
     /// Whether the session may go on at this server: all that it wrote and saw must be there.
     pub(super) fn may_move_to(&self, server: ServerId, table: &RoutingTable) -> bool {
+        if self.awaits_word_of_last_home() {
+            return false;
+        }
         let before = self.lent.as_deref().and_then(|lent| lent.server());
-        if before.is_none_or(|before| before == server) || self.replicas_wait {
+        // One that was lost may come back with less than it has shown.
+        let is_same = before.is_none_or(|before| before == server) && self.last_seen.is_none();
+        if is_same || self.replicas_wait {
             return true;
         }
         let progress = |server: ServerId| table.place(server).map(|place| &table.server(place).progress);
@@ -236,16 +241,19 @@ impl Session {
     pub(in crate::session) fn home_lost_at_work(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &self.state else { return };
         let status = relay.status;
-        let Some(split) = relay.split.as_deref().filter(|split| split.outlives_home() && !split.is_bound()) else {
+        let may_go_on = |split: &&Split| (split.outlives_home() || split.reads_on()) && !split.is_bound();
+        let Some(split) = relay.split.as_deref().filter(may_go_on) else {
             return self.server_left(Ending::ServerGone);
         };
         match &relay.exchange {
-            Exchange::Idle => self.doom(),
+            Exchange::Idle if split.outlives_home() => self.doom(),
+            Exchange::Idle => self.server_left(Ending::ServerGone),
             Exchange::Busy(busy) if busy.at == Side::Replica && !status.contains(StatusFlags::IN_TRANS) => {
                 self.drop_home()
             }
             Exchange::Busy(busy) if busy.at == Side::Server => match split.fate(status, busy.is_answered) {
                 Fate::MayBeRunAgain => self.hold_for_another_home(surroundings),
+                _ if !split.outlives_home() => self.server_left(Ending::ServerGone),
                 Fate::RolledBack => self.answer_lost_transaction(surroundings),
                 Fate::InDoubt => self.commit_is_in_doubt(),
                 Fate::Unknown => self.server_left(Ending::ServerGone),
@@ -315,13 +323,25 @@ impl Session {
     pub(super) fn catch_up(&mut self, since: Instant, surroundings: Surroundings<'_>) {
         let patience = self.split().map_or(Duration::ZERO, |split| split.kept.patience());
         if surroundings.now >= since + patience {
-            if self.stays_at_home(surroundings) {
-                return;
-            }
-            return self.server_left(Ending::ServerGone);
+            return self.lose_sight(surroundings);
         }
         self.set_stage(Stage::CatchingUp(since));
         self.deadline = Some(surroundings.now + LOOK);
+    }
+
+    /// No home is found that is known to have what the session wrote and saw.
+    pub(super) fn lose_sight(&mut self, surroundings: Surroundings<'_>) {
+        if self.stays_at_home(surroundings) {
+            return;
+        }
+        let State::Relay(relay) = &self.state else { return };
+        match (relay.error_sequence(), relay.split.as_deref()) {
+            (Some(sequence), Some(split)) if split.last_seen.is_some() => {
+                self.say_goodbye_to_server();
+                self.deny(sequence, errors::sight_lost(), Ending::ServerGone);
+            }
+            _ => self.server_left(Ending::ServerGone),
+        }
     }
 
     /// Whether nothing of the session would be lost if its home broke now.

@@ -155,6 +155,11 @@ impl Sight {
         }
     }
 
+    /// Whether the session may have written anything.
+    pub(super) fn has_written(&self) -> bool {
+        self.last_write.is_some()
+    }
+
     /// Home is left, which was at this position: the session may have seen all of it.
     pub(super) fn left_home(&mut self, position: GtidPosition) {
         if self.freshness == Freshness::OwnWrites {

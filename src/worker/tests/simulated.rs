@@ -1,27 +1,43 @@
-//! A worker over a network in memory, between clients and servers that are cut, reset, slow, silent and full by seed. What
-//! the architecture promises is looked at all the time, and at the end everything must have been given back.
+//! A worker over a network in memory, between clients and servers that are cut, reset, slow, silent and full by seed, while
+//! servers are drained and lost. What the architecture promises is looked at all the time, and at the end everything must
+//! have been given back. Statements are done once; whatever they depend on, a transaction or a variable of their session, is
+//! there, on whichever connection they come to a server.
 //!
 //! `SQLUICE_SIMULATION_SEED=N` runs one seed and says what happened.
 
 mod client;
+mod control;
 mod line;
 mod server;
 
-use std::{net::SocketAddr, os::unix::net::UnixStream, time::Duration};
+use std::{os::unix::net::UnixStream, time::Duration};
 
 use super::*;
 use crate::{
     config::limits::OVERFLOW_HIGH_WATER,
     io::{Dice, Event, GroupLimits, IoLimits, Network},
     session::Side,
-    topology::captured,
 };
 
 use client::Client;
-use server::Servers;
+use control::Control;
+use server::{Servers, Tally};
 
-/// Seeds of a test run, and one that no run had before.
-const SEEDS: u64 = 100;
+/// How the sessions of a seed stand to their servers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// One server each, of a pool.
+    Pooled,
+    /// A primary, and replicas for reads.
+    Split,
+    /// The primary, of which they give back connections between transactions.
+    Lent,
+    /// Both.
+    Shared,
+}
+
+/// Seeds of a test run for each way, and one that no run had before.
+const SEEDS: u64 = 60;
 
 /// Clients of one seed.
 const CLIENTS: usize = 12;
@@ -50,11 +66,14 @@ struct Outcome {
     cut: usize,
     /// Clients that gave up on a server that hangs.
     gave_up: usize,
+    servers: Tally,
 }
 
 /// A worker and who talks to it.
 struct World {
+    way: Way,
     network: Network,
+    control: Control,
     worker: Worker,
     events: Vec<Event>,
     dice: Dice,
@@ -65,14 +84,17 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(seed: u64, way: Way) -> World {
         let network = Network::new(seed);
-        let servers = Servers::new(seed, &network);
-        let worker = worker(&network, &servers.addresses);
+        let servers = Servers::new(seed, way, &network);
+        let mut control = Control::new(seed, way, &servers.addresses, network.now());
+        let worker = worker(&network, control.table());
         let began = network.now();
         let dice = Dice::new(seed ^ 0xC0FFEE);
         World {
+            way,
             network,
+            control,
             worker,
             events: Vec::new(),
             dice,
@@ -93,9 +115,11 @@ impl World {
             if coming > 0 && self.dice.once_in(6) {
                 coming -= 1;
                 let number = (CLIENTS - coming) as u32;
-                self.clients.push(Client::new(number, self.network.connect(1), &mut self.dice, self.network.now()));
+                let far = self.network.connect(1);
+                self.clients.push(Client::new(number, self.way, far, &mut self.dice, self.network.now()));
             }
             self.servers.act(&self.network);
+            self.control.act(&self.worker.company, self.network.now());
             self.clients_act();
             if coming == 0 && self.clients.is_empty() && self.is_settled() {
                 break;
@@ -108,13 +132,15 @@ impl World {
             }
         }
         self.check_end();
+        self.outcome.servers = self.servers.tally;
         self.outcome
     }
 
     fn advance(&mut self, more_come: bool) {
         let actors = self.clients.iter().filter_map(Client::wakes).chain(self.servers.wakes());
         let arrival = more_come.then(|| self.network.now() + Duration::from_millis(5));
-        let any = self.network.advance(actors.chain(arrival));
+        let orders = self.control.wakes().filter(|_| more_come || !self.clients.is_empty());
+        let any = self.network.advance(actors.chain(arrival).chain(orders));
         assert!(any, "somebody waits for ever: {:?}", self.outcome);
         assert!(self.network.now() < self.began + LONGEST, "a wait has no end: {:?}", self.outcome);
     }
@@ -133,7 +159,7 @@ impl World {
         let pool = IO.small.buffers * IO.small.size + IO.large.buffers * IO.large.size;
         for key in self.worker.tenants.keys() {
             let Some(tenant) = self.worker.tenants.get_mut(key) else { continue };
-            for side in [Side::Client, Side::Server] {
+            for side in [Side::Client, Side::Server, Side::Replica, Side::Errand] {
                 let Some(connection) = tenant.connection(side) else { continue };
                 let waiting = connection.waiting();
                 assert!(waiting <= OVERFLOW_HIGH_WATER + 2 * pool, "{waiting} bytes wait at {side:?}");
@@ -144,7 +170,8 @@ impl World {
     /// Nothing of a session is left but connections that rest.
     fn is_settled(&self) -> bool {
         let worker = &self.worker;
-        worker.tenants.len() == 0 && worker.departing.len() == 0 && worker.io.socket_count() == worker.resting.len()
+        let is_left = worker.tenants.len() > 0 || worker.departing.len() > 0 || !worker.forgetting.is_empty();
+        !is_left && worker.io.socket_count() == worker.resting.len()
     }
 
     /// Everything is where it was before the first client came.
@@ -153,6 +180,8 @@ impl World {
         assert_eq!(worker.io.free_buffers(), (IO.small.buffers, IO.large.buffers), "buffers are missing");
         assert_eq!(worker.io.socket_count(), worker.owners.iter().flatten().count(), "a socket has no owner");
         assert!(worker.session_keys.is_empty() && worker.waiters.is_empty() && worker.found.is_empty());
+        assert!(worker.strangers.is_empty() && worker.travellers.is_empty());
+        assert_eq!(worker.company.strangers.load(Ordering::SeqCst), 0);
         assert_eq!(worker.company.sessions.load(Ordering::SeqCst), 0);
         assert_eq!(worker.mailbox.burden.load(Ordering::SeqCst), 0);
         let taken: u32 = worker.table.servers.iter().map(|server| server.load.connections()).sum();
@@ -161,8 +190,7 @@ impl World {
     }
 }
 
-fn worker(network: &Network, addresses: &[SocketAddr]) -> Worker {
-    let table = simulated_table(addresses);
+fn worker(network: &Network, table: RoutingTable) -> Worker {
     let mark = table.config.listeners[0].mark().into();
     let settings = settings(Engine::Epoll, 1, Arc::new(table));
     let io = Io::simulated(IO, network.clone());
@@ -170,6 +198,7 @@ fn worker(network: &Network, addresses: &[SocketAddr]) -> Worker {
     let company = Arc::new(Company {
         settings,
         sessions: AtomicU32::new(0),
+        strangers: AtomicU32::new(0),
         gate: Arc::new(Gate::new(1)),
         handles: OnceLock::new(),
     });
@@ -180,49 +209,77 @@ fn worker(network: &Network, addresses: &[SocketAddr]) -> Worker {
     Worker::new(0, io, mailbox, company)
 }
 
-/// Few places at each server, so that sessions wait for one.
-fn simulated_table(addresses: &[SocketAddr]) -> RoutingTable {
-    let now = Instant::now();
-    let mut beliefs = Beliefs::new(config(addresses, "max_connections = 3"), now);
-    for (id, address) in beliefs.ids().collect::<Vec<_>>().into_iter().zip(addresses) {
-        let contact = Contact { endpoint: Endpoint::Tcp(*address), greeting: Arc::new(captured::mariadb_10_11()) };
-        let answer = Answer { writable: Some(Writable::No), view: View::Unasked, contact: Some(contact) };
-        beliefs.check(id, &CheckResult::Answered(answer), now);
+fn run(seed: u64, way: Way) -> Outcome {
+    match std::panic::catch_unwind(|| World::new(seed, way).run()) {
+        Ok(outcome) => outcome,
+        Err(_) => panic!("seed {seed} fails, {way:?}; SQLUICE_SIMULATION_SEED={seed} runs it alone"),
     }
-    beliefs.table()
 }
 
-fn run(seed: u64) -> Outcome {
-    match std::panic::catch_unwind(|| World::new(seed).run()) {
-        Ok(outcome) => outcome,
-        Err(_) => panic!("seed {seed} fails; SQLUICE_SIMULATION_SEED={seed} runs it alone"),
+/// Runs all seeds; gives what came of them.
+fn run_all(way: Way) -> Option<Vec<Outcome>> {
+    if let Some(seed) = std::env::var("SQLUICE_SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        eprintln!("{:?}", run(seed, way));
+        return None;
     }
+    let another = getrandom::u64().expect("the system has random numbers") % 1_000_000_000;
+    eprintln!("{way:?}: seeds 0 to {SEEDS}, and {another}");
+    let outcomes: Vec<Outcome> = (0..SEEDS).chain([another]).map(|seed| run(seed, way)).collect();
+    // All of it happens, and mostly it goes well.
+    let counts: [fn(&Outcome) -> usize; 5] =
+        [|all| all.logins, |all| all.replies, |all| all.errors, |all| all.cut, |all| all.gave_up];
+    let [logins, replies, errors, cut, gave_up] = counts.map(|count| sum(&outcomes, count));
+    eprintln!("{logins} logins, {replies} replies, {errors} errors, {cut} cut, {gave_up} gave up");
+    assert!(logins > CLIENTS * SEEDS as usize / 2);
+    assert!(replies > logins);
+    assert!(errors > 0 && cut > 0 && gave_up > 0);
+    Some(outcomes)
+}
+
+fn sum(outcomes: &[Outcome], count: impl Fn(&Outcome) -> usize) -> usize {
+    outcomes.iter().map(count).sum()
 }
 
 #[test]
 fn no_fate_of_connections_breaks_a_promise() {
-    if let Some(seed) = std::env::var("SQLUICE_SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return eprintln!("{:?}", run(seed));
-    }
-    let another = getrandom::u64().expect("the system has random numbers") % 1_000_000_000;
-    eprintln!("seeds 0 to {SEEDS}, and {another}");
-    let outcomes: Vec<Outcome> = (0..SEEDS).chain([another]).map(run).collect();
-    // All of it happens, and mostly it goes well.
-    let sum = |count: fn(&Outcome) -> usize| outcomes.iter().map(count).sum::<usize>();
-    eprintln!(
-        "{} logins, {} replies, {} errors, {} cut, {} gave up",
-        sum(|outcome| outcome.logins),
-        sum(|outcome| outcome.replies),
-        sum(|outcome| outcome.errors),
-        sum(|outcome| outcome.cut),
-        sum(|outcome| outcome.gave_up)
-    );
-    assert!(sum(|outcome| outcome.logins) > CLIENTS * SEEDS as usize / 2);
-    assert!(sum(|outcome| outcome.replies) > sum(|outcome| outcome.logins));
-    assert!(sum(|outcome| outcome.errors) > 0 && sum(|outcome| outcome.cut) > 0 && sum(|outcome| outcome.gave_up) > 0);
+    run_all(Way::Pooled);
+}
+
+#[test]
+fn no_fate_of_connections_breaks_a_promise_to_split_sessions() {
+    let Some(outcomes) = run_all(Way::Split) else { return };
+    assert_happens(&outcomes, "reads at replicas", |servers| servers.reads_at_replicas);
+    assert_happens(&outcomes, "statements that find a variable", |servers| servers.signed);
+    assert_happens(&outcomes, "statements of transactions", |servers| servers.within);
+}
+
+#[test]
+fn no_fate_of_connections_breaks_a_promise_to_sessions_whose_connections_are_lent() {
+    let Some(outcomes) = run_all(Way::Lent) else { return };
+    assert_happens(&outcomes, "connections for another session", |servers| servers.resets);
+    assert_happens(&outcomes, "statements that find a variable", |servers| servers.signed);
+    assert_happens(&outcomes, "statements of transactions", |servers| servers.within);
+}
+
+#[test]
+fn no_fate_of_connections_breaks_a_promise_to_split_sessions_whose_connections_are_lent() {
+    let Some(outcomes) = run_all(Way::Shared) else { return };
+    assert_happens(&outcomes, "reads at replicas", |servers| servers.reads_at_replicas);
+    assert_happens(&outcomes, "connections for another session", |servers| servers.resets);
+    assert_happens(&outcomes, "statements that find a variable", |servers| servers.signed);
+    assert_happens(&outcomes, "statements of transactions", |servers| servers.within);
+}
+
+/// More than once a seed.
+fn assert_happens(outcomes: &[Outcome], what: &str, count: impl Fn(&Tally) -> usize) {
+    let all = sum(outcomes, |outcome| count(&outcome.servers));
+    eprintln!("{what}: {all}");
+    assert!(all > outcomes.len(), "{what}: {all}");
 }
 
 #[test]
 fn a_seed_tells_the_same_story_each_time() {
-    (0..5).for_each(|seed| assert_eq!(run(seed), run(seed), "seed {seed}"));
+    for way in [Way::Pooled, Way::Split, Way::Lent, Way::Shared] {
+        (0..3).for_each(|seed| assert_eq!(run(seed, way), run(seed, way), "seed {seed}, {way:?}"));
+    }
 }

@@ -117,3 +117,27 @@ fn clients_that_no_descriptor_is_left_for_are_told_so_and_come_in_when_there_is_
         await_line(&sqluice, &["cannot accept clients"]);
     });
 }
+
+/// Whoever connects and says nothing has its time, and then makes way for those who log in.
+#[test]
+fn clients_that_do_not_log_in_keep_nobody_out() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let body = "[limits]\nlogin_timeout = \"1h\"\n\n".to_owned() + &cluster(server) + &user("app", "app");
+        let start = Start::new(engine, body).admin("http = \"127.0.0.1:0\"").process("max_sessions = 8\n");
+        let sqluice = start.run_with_servers_up(1);
+        let mut steady = sqluice.app();
+        let silent: Vec<Client> = (0..8).filter_map(|_| Client::connect(sqluice.address).ok()).collect();
+        assert!(silent.len() >= 7, "there are places for them");
+        let mut clients: Vec<Client> = Vec::new();
+        for _ in 0..7 {
+            clients.push(eventually("it logs in", || sqluice.login(&Account::new("app", "app")).ok()));
+        }
+        clients.iter_mut().for_each(Client::ping);
+        steady.ping();
+        let error = sqluice.login(&Account::new("app", "app")).expect_err("there is no place, and nobody to make way");
+        assert_eq!(error.code, 1040, "{error}");
+        assert!(counted(&sqluice, "sqluice_sessions_ended_total{reason=\"login_timeout\"}") >= 6);
+        drop(silent);
+    });
+}

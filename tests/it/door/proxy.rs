@@ -208,3 +208,21 @@ fn a_server_that_insists_on_a_header_is_checked_and_used() {
         }
     });
 }
+
+#[test]
+fn a_server_that_insists_on_a_header_tells_its_accounts() {
+    let server = Server::shared(Flavour::MariaDb10);
+    server.root(
+        "CREATE USER IF NOT EXISTS reader@'%' IDENTIFIED BY 'reader'; GRANT SELECT ON mysql.global_priv TO reader@'%'; \
+         CREATE USER IF NOT EXISTS listed@'%' IDENTIFIED BY 'listed'",
+    );
+    let haproxy = HaProxy::start(&[("accept-proxy", server.address, "")]);
+    for version in ["v1", "v2"] {
+        let (own, asked) = (format!("\"{}\"", server.address), format!("\"{}\"", haproxy.address(0)));
+        let body = sending(cluster(server), version).replace(&own, &asked)
+            + "[users]\nsource = \"servers\"\npool = \"main\"\naccount = { user = \"reader\", password = \"reader\" }\n";
+        let sqluice = start(crate::harness::Engine::IoUring, body);
+        let mut client = eventually("the accounts are read", || sqluice.login(&Account::new("listed", "listed")).ok());
+        assert_eq!(client.value("SELECT CURRENT_USER()"), "listed@%");
+    }
+}

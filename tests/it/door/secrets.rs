@@ -14,6 +14,9 @@ const GUESSED: &str = "guessed-by-somebody-5520";
 /// Stands in the configuration, so that it is kept: whoever looks for passwords has to find this one.
 const KEPT: &str = "kept-in-the-configuration-1846";
 
+/// Clients at the same time.
+const CLIENTS: usize = 8;
+
 /// How often a text stands in what a process may write to.
 fn found_in_memory(process: Process, text: &str) -> usize {
     let folder = format!("/proc/{}", process.0);
@@ -60,8 +63,13 @@ fn nothing_is_left_of_the_passwords_of_clients_that_have_gone() {
         for way in [&["--ssl-mode=REQUIRED"][..], &["--ssl-mode=DISABLED", "--get-server-public-key"]] {
             // Whoever has never been at the server is asked for its password there, too.
             server.root("FLUSH PRIVILEGES");
-            assert_eq!(attempt(TYPED, way).expect_success("typing").trim(), "typing@%");
-            assert!(!attempt(GUESSED, way).success, "nobody guesses it");
+            // At once, so that what one leaves is not where the next one writes.
+            std::thread::scope(|scope| {
+                for _ in 0..CLIENTS {
+                    scope.spawn(|| assert_eq!(attempt(TYPED, way).expect_success("typing").trim(), "typing@%"));
+                    scope.spawn(|| assert!(!attempt(GUESSED, way).success, "nobody guesses it"));
+                }
+            });
         }
         sqluice.await_no_sessions();
         let process = sqluice.process();
@@ -72,14 +80,19 @@ fn nothing_is_left_of_the_passwords_of_clients_that_have_gone() {
     });
 }
 
+/// Of so many users that something of one of them would be left, if anything were.
 #[test]
 fn a_password_of_the_configuration_is_kept_once_and_goes_with_its_user() {
+    const USERS: usize = 300;
     let server = Server::shared(Flavour::MariaDb10);
+    // Written so that whoever reads the file has to put it together.
+    let kept = |number| user(&format!("kept{number}"), &format!("\\u006Bept{}-{number}", &KEPT["kept".len()..]));
+    let users: String = (0..USERS).map(kept).collect();
     on_both_engines(|engine| {
         let without = cluster(server) + &user("app", "app");
-        let sqluice = Start::new(engine, without.clone() + &user("kept", KEPT)).run_with_servers_up(1);
+        let sqluice = Start::new(engine, without.clone() + &users).run_with_servers_up(1);
         let process = sqluice.process();
-        assert_eq!(found_in_memory(process, KEPT), 1, "nothing is left of what the file was read with");
+        assert_eq!(found_in_memory(process, KEPT), USERS, "nothing is left of what the file was read with");
         sqluice.write_config(&without);
         sqluice.command(&["reload"]).expect_success("reload");
         eventually("nobody has it any more", || (found_in_memory(process, KEPT) == 0).then_some(()));

@@ -28,6 +28,7 @@ pub(crate) mod capability {
     pub(crate) const PLUGIN_AUTH: u64 = 1 << 19;
     pub(crate) const CONNECT_ATTRS: u64 = 1 << 20;
     pub(crate) const PLUGIN_AUTH_LENENC: u64 = 1 << 21;
+    pub(crate) const EXPIRED_PASSWORDS: u64 = 1 << 22;
     pub(crate) const SESSION_TRACK: u64 = 1 << 23;
     pub(crate) const DEPRECATE_EOF: u64 = 1 << 24;
     pub(crate) const OPTIONAL_METADATA: u64 = 1 << 25;

@@ -36,7 +36,7 @@ impl Play {
     }
 
     /// A session of a user whose pool is that of the replicas, of which there are two.
-    fn of_reader() -> Play {
+    pub(super) fn of_reader() -> Play {
         let mut play = Play::of(Script { user: "reading", home: FIRST, schema: Some("shop"), ..Script::default() });
         play.sets("SET time_zone = '+02:00'", "time_zone", "+02:00");
         play.said();
@@ -48,7 +48,7 @@ impl Play {
     }
 
     /// The second server is the primary now.
-    fn hand_writes_over(&mut self) {
+    pub(super) fn hand_writes_over(&mut self) {
         for (server, writable) in [(FIRST, Writable::No), (SECOND, Writable::Yes)] {
             let answer = Answer { writable: Some(writable), view: View::Unasked, contact: None };
             self.beliefs.check(ServerId(server), &CheckResult::Answered(answer), self.stage.now);
@@ -61,7 +61,7 @@ impl Play {
         self.serve();
     }
 
-    fn wishes<T>(&mut self, read: impl Fn(&Output) -> Option<T>) -> Option<T> {
+    pub(super) fn wishes<T>(&mut self, read: impl Fn(&Output) -> Option<T>) -> Option<T> {
         let place = self.stage.wishes.iter().position(|wish| read(wish).is_some())?;
         read(&self.stage.wishes.remove(place))
     }
@@ -100,7 +100,7 @@ impl Play {
         self.serve();
     }
 
-    fn hears_of(&mut self, code: u16, state: &str) {
+    pub(super) fn hears_of(&mut self, code: u16, state: &str) {
         let heard = self.stage.take_client();
         let error = ErrPacket::parse(&heard[HEADER_LENGTH..]).expect("an error");
         let (sequence, was, _) = error_of(&heard);
@@ -326,6 +326,32 @@ fn a_reader_at_a_replica_leaves_for_one_that_has_what_it_may_have_seen() {
     assert!(play.has_arrived(), "said: {:?}", play.said);
     assert_eq!(play.goes(&query("SELECT a FROM t")), Side::Server);
     assert_eq!(play.stage.session.server().map(|server| server.id), Some(ServerId(SECOND)));
+}
+
+#[test]
+fn what_a_reader_saw_since_the_last_check_is_waited_for() {
+    let mut play = Play::of_reader();
+    play.see(FIRST, "0-1-7");
+    play.see(SECOND, "0-1-7");
+    play.stage.now += Duration::from_millis(300);
+    play.drain_the_only_one();
+    assert!(play.is_set_aside());
+    play.is_let_in();
+    assert!(!play.has_arrived(), "it may have seen what came since");
+    play.see(FIRST, "0-1-8");
+    play.time_out();
+    assert!(!play.has_arrived(), "the other one lacks that");
+    play.see(SECOND, "0-1-8");
+    play.time_out();
+    assert!(play.has_arrived(), "said: {:?}", play.said);
+}
+
+#[test]
+fn a_reader_stays_where_no_server_tells_how_far_it_is() {
+    let mut play = Play::of_reader();
+    play.drain_the_only_one();
+    assert!(!play.is_set_aside());
+    assert_eq!(play.stage.session.ties(), ["no other server is known to have what it wrote"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod following;
 mod hidden;
 mod leaving;
 mod lending;
+mod losing;
 mod numbers;
 mod parting;
 mod rehoming;

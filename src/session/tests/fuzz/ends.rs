@@ -5,13 +5,15 @@
 //! - a write goes to a server once, unless that server has refused it;
 //! - rows come to the client in their order, each once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::super::Side;
-use crate::protocol::packet::{HEADER_LENGTH, Header};
+use crate::protocol::{
+    packet::{HEADER_LENGTH, Header},
+    status::StatusFlags,
+};
 
 /// A connection, seen from its other end.
-#[derive(Default)]
 pub(super) struct Connection {
     /// Received, and not used yet.
     inbox: Vec<u8>,
@@ -28,11 +30,28 @@ pub(super) struct Connection {
     is_within: bool,
     /// It was told an error that it did not ask for.
     has_parted: bool,
-    /// The command that was sent here last and has no answer yet.
-    asked: Option<Vec<u8>>,
+    /// The commands that were sent here and have no answer yet. Several may be said in one breath.
+    asked: VecDeque<Vec<u8>>,
+    /// What a good server says of the session behind each answer.
+    status: StatusFlags,
 }
 
 impl Connection {
+    fn new() -> Connection {
+        Connection {
+            inbox: Vec::new(),
+            said: Vec::new(),
+            heard: Vec::new(),
+            sequence: None,
+            lies: false,
+            has_hung_up: false,
+            is_within: false,
+            has_parted: false,
+            asked: VecDeque::new(),
+            status: StatusFlags::AUTOCOMMIT,
+        }
+    }
+
     pub(super) fn hang_up(&mut self) {
         self.has_hung_up = true;
     }
@@ -41,16 +60,42 @@ impl Connection {
         !self.has_hung_up
     }
 
+    /// A good server runs this, and says of the session what it came to.
+    fn runs(&mut self, command: &[u8]) -> StatusFlags {
+        const IN_TRANSACTION: StatusFlags = StatusFlags(StatusFlags::IN_TRANS.0 | StatusFlags::IN_TRANS_READONLY.0);
+        let status = self.status;
+        self.status = match command {
+            b"\x03BEGIN" => StatusFlags(status.0 | StatusFlags::IN_TRANS.0),
+            b"\x03START TRANSACTION READ ONLY" => StatusFlags(status.0 | IN_TRANSACTION.0),
+            b"\x03COMMIT" | b"\x03ROLLBACK" => status.without(IN_TRANSACTION),
+            b"\x03SET autocommit = 0" => status.without(StatusFlags::AUTOCOMMIT),
+            b"\x1f" => StatusFlags::AUTOCOMMIT,
+            _ => status,
+        };
+        self.status
+    }
+
     /// Takes out the next whole packet that the other end has said: a command, if it `begins`.
-    fn next_said(&mut self, begins: bool) -> Option<Vec<u8>> {
+    fn next_said(&mut self, begins: bool) -> Option<(u8, Vec<u8>)> {
         let sequence = Header::parse(&self.said)?.sequence;
         if !self.is_within {
-            self.lies |= sequence != if begins { 0 } else { self.next_sequence() };
+            // The answer to what was asked behind something else begins anew.
+            let answers_the_next = sequence == 1 && !self.asked.is_empty();
+            self.lies |= !answers_the_next && sequence != if begins { 0 } else { self.next_sequence() };
             self.sequence = Some(sequence);
         }
         let packet = take_packet(&mut self.said);
         self.is_within = packet.is_none();
-        packet.map(|(_, payload)| payload)
+        packet
+    }
+
+    /// The commands that a packet answers: one, with its first packet, or whatever was asked of an end that lies.
+    fn answered(&mut self, sequence: u8) -> Vec<Vec<u8>> {
+        match self.lies {
+            true => self.asked.drain(..).collect(),
+            false if sequence == 1 => self.asked.pop_front().into_iter().collect(),
+            false => Vec::new(),
+        }
     }
 
     fn next_sequence(&self) -> u8 {
@@ -79,6 +124,9 @@ enum Fate {
     /// Its server said that it was not.
     Refused,
 }
+
+/// A read of the client.
+const READ: &[u8] = b"\x03SELECT a FROM t";
 
 const WRITE: &str = "INSERT INTO t VALUES (";
 const ROW: &[u8] = b"row ";
@@ -122,6 +170,8 @@ pub(super) struct Ends {
     /// By `Side`; the client's is always there.
     connections: [Option<Connection>; 4],
     journal: Journal,
+    /// Reads of the client that went to a replica.
+    pub(super) reads_at_replica: usize,
     /// No command is under way: what the client is told now, it did not ask for.
     pub(super) is_idle: bool,
 }
@@ -129,8 +179,9 @@ pub(super) struct Ends {
 impl Ends {
     pub(super) fn new() -> Ends {
         Ends {
-            connections: [Some(Connection::default()), None, None, None],
+            connections: [Some(Connection::new()), None, None, None],
             journal: Journal::default(),
+            reads_at_replica: 0,
             is_idle: false,
         }
     }
@@ -140,7 +191,7 @@ impl Ends {
     }
 
     pub(super) fn open(&mut self, side: Side) {
-        self.connections[side as usize] = Some(Connection::default());
+        self.connections[side as usize] = Some(Connection::new());
     }
 
     pub(super) fn close(&mut self, side: Side) {
@@ -168,9 +219,19 @@ impl Ends {
         is_open
     }
 
-    /// The command that waits there for an answer.
-    pub(super) fn asked(&self, side: Side) -> Option<&[u8]> {
-        self.connections[side as usize].as_ref()?.asked.as_deref()
+    /// The commands that wait there for an answer, if the session has used all that was said there.
+    pub(super) fn asked(&self, side: Side) -> Option<&VecDeque<Vec<u8>>> {
+        let connection = self.connections[side as usize].as_ref()?;
+        connection.inbox.is_empty().then_some(&connection.asked)
+    }
+
+    pub(super) fn runs(&mut self, side: Side, command: &[u8]) -> StatusFlags {
+        self.get(side).map_or(StatusFlags::AUTOCOMMIT, |connection| connection.runs(command))
+    }
+
+    pub(super) fn status(&self, side: Side) -> StatusFlags {
+        let connection = self.connections[side as usize].as_ref();
+        connection.map_or(StatusFlags::AUTOCOMMIT, |connection| connection.status)
     }
 
     /// The sequence id of a packet that goes on with what was said last.
@@ -203,11 +264,10 @@ impl Ends {
         let used: Vec<u8> = connection.inbox.drain(..length).collect();
         connection.said.extend(used);
         let begins = side == Side::Client && self.is_idle;
-        while let Some(payload) = connection.next_said(begins) {
+        while let Some((sequence, payload)) = connection.next_said(begins) {
             let is_error = payload.first() == Some(&0xFF);
-            if let Some(number) = connection.asked.take().and_then(|asked| Journal::number_of_write(&asked))
-                && is_error
-            {
+            let answered = connection.answered(sequence);
+            for number in answered.iter().filter_map(|asked| Journal::number_of_write(asked)).filter(|_| is_error) {
                 self.journal.writes.insert(number, Fate::Refused);
             }
         }
@@ -232,11 +292,17 @@ impl Ends {
             if side == Side::Client {
                 self.journal.shown(&payload);
             } else if sequence == 0 {
+                self.reads_at_replica += usize::from(side == Side::Replica && payload == READ);
                 Journal::number_of_write(&payload).into_iter().for_each(|number| self.journal.sent(number));
-                connection.asked = Some(payload);
+                connection.asked.extend(Some(payload).filter(|payload| has_answer(payload)));
             }
         }
     }
+}
+
+/// Not so: COM_QUIT, COM_STMT_SEND_LONG_DATA, COM_STMT_CLOSE.
+fn has_answer(command: &[u8]) -> bool {
+    !matches!(command.first(), None | Some(0x01 | 0x18 | 0x19))
 }
 
 /// Takes the first packet out, if it is whole.

@@ -81,6 +81,33 @@ fn no_conversation_breaks_a_session_or_its_promises() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
+/// Reads at replicas that an input comes to.
+fn reads_at_replica(bytes: &[u8]) -> usize {
+    let mut play = Play::new(bytes);
+    while let Some(act) = play.script.next() {
+        play.act(act);
+    }
+    play.ends.reads_at_replica
+}
+
+/// Else what a session does with two servers would hardly be tried: behind the first read, too, and whatever is changed.
+#[test]
+fn conversations_with_two_servers_go_on() {
+    let is_split =
+        |bytes: &&[u8]| bytes.get(2) == Some(&b'l') && bytes.get(3).is_some_and(|user| b"4568".contains(user));
+    let split: Vec<&[u8]> = seeds().into_iter().filter(is_split).collect();
+    let again = split.iter().filter(|bytes| reads_at_replica(bytes) > 1).count();
+    let changed = (0..500).map(|round| reads_at_replica(&input(&mut Numbers(round), &split)));
+    let changed: Vec<usize> = changed.collect();
+    let (read, more) =
+        (changed.iter().filter(|reads| **reads > 0).count(), changed.iter().filter(|reads| **reads > 1).count());
+    assert!(
+        again * 2 >= split.len() && read > 120 && more > 90,
+        "{again} of {}; {read} and {more} of 500",
+        split.len()
+    );
+}
+
 /// Else the target would go round in the login.
 #[test]
 fn most_conversations_of_the_corpus_come_to_commands() {

@@ -7,12 +7,12 @@ use std::{
 
 use super::{
     super::{Credential, Greeting, HandshakeResponse, Login, Secret, ServerHello, error_code},
-    Outcome,
-    line::{Line, Statement, packet},
+    Outcome, Way,
+    line::{Line, STATEMENTS_MAX, Statement, packet},
 };
 use crate::{
     io::{Dice, End, Far},
-    protocol::{capability::Capabilities, packet::HEADER_LENGTH},
+    protocol::{capability::Capabilities, packet::HEADER_LENGTH, status::StatusFlags},
 };
 
 /// Whoever waits longer for a reply gives up: its server hangs.
@@ -25,8 +25,11 @@ pub(super) struct Client {
     line: Line,
     dice: Dice,
     stage: Stage,
+    way: Way,
     number: u32,
     statements: u32,
+    is_within_transaction: bool,
+    has_signed: bool,
     /// Replies that are to come, each with its packets.
     awaited: VecDeque<VecDeque<Vec<u8>>>,
     deadline: Instant,
@@ -47,13 +50,16 @@ enum Stage {
 }
 
 impl Client {
-    pub(super) fn new(number: u32, far: Far, dice: &mut Dice, now: Instant) -> Client {
+    pub(super) fn new(number: u32, way: Way, far: Far, dice: &mut Dice, now: Instant) -> Client {
         Client {
             line: Line::new(far),
             dice: Dice::new(dice.below(1 << 30) as u64),
             stage: Stage::Greeting,
+            way,
             number,
             statements: 0,
+            is_within_transaction: false,
+            has_signed: false,
             awaited: VecDeque::new(),
             deadline: now + LOGIN_PATIENCE,
             sequence: 0,
@@ -164,7 +170,8 @@ impl Client {
         let expected = reply.pop_front().expect("a finished reply is not awaited");
         if bytes != expected {
             assert_eq!(bytes[HEADER_LENGTH], 0xFF, "{:02x?} in place of {:02x?}", head(&bytes), head(&expected));
-            return self.denied(&bytes, expected[3], now, outcome);
+            self.denied(&bytes, expected[3], now, outcome);
+            return self.leave_after_error();
         }
         self.deadline = now + PATIENCE;
         if reply.is_empty() {
@@ -176,6 +183,21 @@ impl Client {
         }
     }
 
+    /// Where a session may outlive an error, its client does not want it any more.
+    fn leave_after_error(&mut self) {
+        match self.way {
+            Way::Pooled => {}
+            // More was said, and a server that answers it may hang.
+            Way::Split | Way::Lent | Way::Shared if self.awaited.len() > 1 => self.leave(End::Reset),
+            Way::Split | Way::Lent | Way::Shared => self.quit(),
+        }
+    }
+
+    fn quit(&mut self) {
+        self.line.say(&packet(0, &[0x01]));
+        self.stage = Stage::Leaving;
+    }
+
     /// The next thing that it does.
     fn go_on(&mut self, now: Instant) {
         if self.dice.once_in(5) {
@@ -183,10 +205,7 @@ impl Client {
         }
         self.deadline = now + PATIENCE;
         match self.dice.below(24) {
-            0 => {
-                self.line.say(&packet(0, &[0x01]));
-                self.stage = Stage::Leaving;
-            }
+            0 => self.quit(),
             1 => self.leave(End::Finished),
             2 => self.leave(End::Reset),
             3 => {
@@ -195,20 +214,45 @@ impl Client {
                 self.leave(End::Reset);
             }
             4..8 => (0..3).for_each(|_| self.ask()),
+            8..12 if self.way != Way::Pooled => self.change_state(),
             _ => self.ask(),
         }
     }
 
     fn ask(&mut self) {
         self.statements += 1;
-        let number = self.number * 10_000 + self.statements;
+        let number = self.number * STATEMENTS_MAX + self.statements;
+        let (asks, within) = (self.has_signed, self.is_within_transaction);
         let statement = match self.dice.below(60) {
-            0..30 => Statement::Write(number),
-            30..59 => Statement::Read { number, rows: self.dice.below(6), bytes: 8 + self.dice.below(800) },
-            _ => Statement::Read { number, rows: self.dice.below(20), bytes: 8 + self.dice.below(40_000) },
+            0..30 => Statement::Write { number, within },
+            30..59 => Statement::Read { number, rows: self.dice.below(6), bytes: 8 + self.dice.below(800), asks },
+            _ => Statement::Read { number, rows: self.dice.below(20), bytes: 8 + self.dice.below(40_000), asks },
         };
+        self.say(statement);
+    }
+
+    /// Something that the next statements depend on, wherever they run.
+    fn change_state(&mut self) {
+        match (self.is_within_transaction, self.dice.once_in(2)) {
+            (_, true) => {
+                self.has_signed = true;
+                self.say(Statement::Sign(self.number));
+            }
+            (false, false) => {
+                self.is_within_transaction = true;
+                self.say(Statement::Begin);
+            }
+            (true, false) => {
+                self.is_within_transaction = false;
+                self.say(Statement::Commit);
+            }
+        }
+    }
+
+    fn say(&mut self, statement: Statement) {
+        let within = if self.is_within_transaction { StatusFlags::IN_TRANS } else { StatusFlags::NONE };
         self.line.say(&packet(0, &[b"\x03", statement.text().as_bytes()].concat()));
-        self.awaited.push_back(statement.reply().into());
+        self.awaited.push_back(statement.reply(StatusFlags(StatusFlags::AUTOCOMMIT.0 | within.0)).into());
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use crate::{
     io::{End, Far},
-    protocol::packet::{HEADER_LENGTH, Header, write_packet},
+    protocol::{
+        packet::{HEADER_LENGTH, Header, write_packet},
+        status::StatusFlags,
+    },
 };
 
 /// One end.
@@ -70,55 +73,94 @@ pub(super) fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A statement of a client, with a number of its own.
+/// A statement of a client; those with a number have one of their own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Statement {
-    Write(u32),
-    Read { number: u32, rows: usize, bytes: usize },
+    Write {
+        number: u32,
+        /// It belongs to a transaction.
+        within: bool,
+    },
+    Read {
+        number: u32,
+        rows: usize,
+        bytes: usize,
+        /// It asks for the variable that the client has set.
+        asks: bool,
+    },
+    Begin,
+    Commit,
+    /// The client leaves its number in a variable of its session.
+    Sign(u32),
 }
+
+/// Between the number of a client and that of its statement.
+pub(super) const STATEMENTS_MAX: u32 = 10_000;
 
 impl Statement {
     pub(super) fn text(self) -> String {
         match self {
-            Statement::Write(number) => format!("INSERT INTO t VALUES ({number})"),
-            Statement::Read { number, rows, bytes } => {
-                format!("SELECT a FROM t WHERE n IN ({number}, {rows}, {bytes})")
+            Statement::Write { number, within } => format!("INSERT INTO t VALUES ({number}, {})", u32::from(within)),
+            Statement::Read { number, rows, bytes, asks } => {
+                let condition = if asks { " AND s = @s" } else { "" };
+                format!("SELECT a FROM t WHERE n IN ({number}, {rows}, {bytes}){condition}")
             }
+            Statement::Begin => "BEGIN".to_owned(),
+            Statement::Commit => "COMMIT".to_owned(),
+            Statement::Sign(client) => format!("SET @s = {client}"),
         }
     }
 
     pub(super) fn parse(text: &str) -> Option<Statement> {
+        match text {
+            "BEGIN" => return Some(Statement::Begin),
+            "COMMIT" => return Some(Statement::Commit),
+            _ => {}
+        }
+        if let Some(client) = text.strip_prefix("SET @s = ") {
+            return client.parse().ok().map(Statement::Sign);
+        }
         let (head, rest) = text.split_once('(')?;
-        let numbers: Vec<u32> =
-            rest.trim_end_matches(')').split(", ").map_while(|number| number.parse().ok()).collect();
+        let (list, condition) = rest.split_once(')')?;
+        let numbers: Vec<u32> = list.split(", ").map_while(|number| number.parse().ok()).collect();
         match (head, &numbers[..]) {
-            ("INSERT INTO t VALUES ", [number]) => Some(Statement::Write(*number)),
-            ("SELECT a FROM t WHERE n IN ", [number, rows, bytes]) => {
-                Some(Statement::Read { number: *number, rows: *rows as usize, bytes: *bytes as usize })
+            ("INSERT INTO t VALUES ", &[number, within]) => Some(Statement::Write { number, within: within == 1 }),
+            ("SELECT a FROM t WHERE n IN ", &[number, rows, bytes]) => {
+                let asks = !condition.is_empty();
+                Some(Statement::Read { number, rows: rows as usize, bytes: bytes as usize, asks })
             }
             _ => None,
         }
     }
 
-    /// What a server answers: whole packets.
-    pub(super) fn reply(self) -> Vec<Vec<u8>> {
+    /// What a server answers, and says of the session: whole packets.
+    pub(super) fn reply(self, status: StatusFlags) -> Vec<Vec<u8>> {
         let payloads = match self {
-            Statement::Write(_) => vec![OK.to_vec()],
-            Statement::Read { number, rows, bytes } => {
+            Statement::Write { .. } | Statement::Begin | Statement::Commit | Statement::Sign(_) => {
+                vec![end(0x00, status)]
+            }
+            Statement::Read { number, rows, bytes, .. } => {
                 let head = [vec![1], COLUMN.to_vec()];
                 let rows = (0..rows).map(|row| row_of(number, row, bytes));
-                head.into_iter().chain(rows).chain([END.to_vec()]).collect()
+                head.into_iter().chain(rows).chain([end(0xFE, status)]).collect()
             }
         };
-        payloads.iter().enumerate().map(|(place, payload)| packet(place as u8 + 1, payload)).collect()
+        packets(payloads)
     }
 }
 
-pub(super) const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+/// Payloads as the packets of one answer.
+pub(super) fn packets(payloads: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    payloads.iter().enumerate().map(|(place, payload)| packet(place as u8 + 1, payload)).collect()
+}
 
-/// The definition of a column, and the end of a result.
+/// OK, or the end of a result.
+pub(super) fn end(header: u8, status: StatusFlags) -> Vec<u8> {
+    [&[header, 0, 0][..], &status.0.to_le_bytes(), &[0, 0]].concat()
+}
+
+/// The definition of a column.
 pub(super) const COLUMN: &[u8] = b"\x03def\0\0\0\x01a\0\x0c\x2d\0\x01\0\0\0\xfd\0\0\0\0\0";
-pub(super) const END: &[u8] = &[0xFE, 0, 0, 2, 0, 0, 0];
 
 /// No two rows are the same.
 fn row_of(number: u32, row: usize, bytes: usize) -> Vec<u8> {

@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     super::Greeting,
-    line::{COLUMN, END, Line, OK, Statement, packet},
+    Way,
+    line::{COLUMN, Line, STATEMENTS_MAX, Statement, end, packet, packets},
 };
 use crate::{
     io::{Dice, End, Far, Network},
@@ -18,19 +19,39 @@ use crate::{
 
 pub(super) struct Servers {
     pub(super) addresses: Vec<SocketAddr>,
+    way: Way,
     dice: Dice,
     visits: Vec<Visit>,
     /// Writes that were done: none is done twice.
     done: HashSet<u32>,
     /// When the servers' luck changes.
     changes_at: Instant,
+    pub(super) tally: Tally,
+}
+
+/// What all servers were asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Tally {
+    /// Reads where nothing is written.
+    pub(super) reads_at_replicas: usize,
+    /// Statements that found the variable of their session.
+    pub(super) signed: usize,
+    /// Statements of transactions.
+    pub(super) within: usize,
+    /// Connections that were cleared for another session.
+    pub(super) resets: usize,
 }
 
 /// A connection to a server.
 struct Visit {
     address: SocketAddr,
+    /// It takes writes.
+    is_primary: bool,
     line: Line,
     stage: Stage,
+    /// What the session on it has set, and whose transaction is open: that of the first statement in it.
+    signature: Option<u32>,
+    transaction: Option<Option<u32>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -43,13 +64,15 @@ enum Stage {
 }
 
 impl Servers {
-    pub(super) fn new(seed: u64, network: &Network) -> Servers {
+    pub(super) fn new(seed: u64, way: Way, network: &Network) -> Servers {
         Servers {
             addresses: (1..=3).map(|number| SocketAddr::from(([10, 0, 0, number], 3306))).collect(),
             dice: Dice::new(seed ^ 0x5E7),
             visits: Vec::new(),
             done: HashSet::new(),
             changes_at: network.now(),
+            way,
+            tally: Tally::default(),
         }
     }
 
@@ -66,10 +89,12 @@ impl Servers {
             self.change(network);
         }
         while let Some((address, far)) = network.called() {
-            self.visits.push(Visit::begin(address, far, &mut self.dice, now));
+            // Of a pool that is all there is, each server takes what comes.
+            let is_primary = self.way == Way::Pooled || address == self.addresses[0];
+            self.visits.push(Visit::begin(address, is_primary, far, &mut self.dice, now));
         }
         for visit in &mut self.visits {
-            visit.act(now, &mut self.dice, &mut self.done);
+            visit.act(now, &mut self.dice, &mut self.done, &mut self.tally);
         }
         self.visits.retain(|visit| visit.stage != Stage::Over);
     }
@@ -87,8 +112,9 @@ impl Servers {
 }
 
 impl Visit {
-    fn begin(address: SocketAddr, far: Far, dice: &mut Dice, now: Instant) -> Visit {
-        let mut visit = Visit { address, line: Line::new(far), stage: Stage::Greeted };
+    fn begin(address: SocketAddr, is_primary: bool, far: Far, dice: &mut Dice, now: Instant) -> Visit {
+        let (line, stage) = (Line::new(far), Stage::Greeted);
+        let mut visit = Visit { address, is_primary, line, stage, signature: None, transaction: None };
         match dice.below(30) {
             0 => visit.stage = Stage::Hanging,
             1 => visit.end(End::Reset),
@@ -106,16 +132,16 @@ impl Visit {
         self.stage = Stage::Over;
     }
 
-    fn act(&mut self, now: Instant, dice: &mut Dice, done: &mut HashSet<u32>) {
+    fn act(&mut self, now: Instant, dice: &mut Dice, done: &mut HashSet<u32>, tally: &mut Tally) {
         self.line.move_bytes(now);
         while let Some(bytes) = self.line.packet() {
             match self.stage {
                 Stage::Greeted => {
-                    assert_eq!(bytes[3], 1, "an answer to the greeting");
-                    self.line.say(&packet(2, OK));
+                    assert_eq!(bytes[3], 1, "an answer to the greeting: {bytes:02x?}");
+                    self.line.say(&packet(2, &end(0x00, StatusFlags::AUTOCOMMIT)));
                     self.stage = Stage::Serving;
                 }
-                Stage::Serving => self.serve(&bytes, now, dice, done),
+                Stage::Serving => self.serve(&bytes, now, dice, done, tally),
                 Stage::Hanging | Stage::Over => {}
             }
         }
@@ -125,25 +151,29 @@ impl Visit {
         }
     }
 
-    fn serve(&mut self, bytes: &[u8], now: Instant, dice: &mut Dice, done: &mut HashSet<u32>) {
+    fn serve(&mut self, bytes: &[u8], now: Instant, dice: &mut Dice, done: &mut HashSet<u32>, tally: &mut Tally) {
         assert_eq!(bytes[3], 0, "a command begins");
-        assert!(self.line.has_said_all(), "a command before the reply to the last one");
         let (code, rest) = bytes[HEADER_LENGTH..].split_first().expect("a command has a code");
         match code {
             0x01 => return self.end(End::Finished),
             0x03 => {}
+            0x0E => return self.say(vec![end(0x00, self.status())]),
+            0x1F => {
+                tally.resets += 1;
+                (self.signature, self.transaction) = (None, None);
+                return self.say(vec![end(0x00, self.status())]);
+            }
             other => panic!("nobody sends command {other}"),
         }
         let text = std::str::from_utf8(rest).expect("clients send text");
-        let Some(statement) = Statement::parse(text) else { return self.line.say(&answer_about_session(text)) };
+        let Some(statement) = Statement::parse(text) else { return self.answer_about_session(text) };
+        assert!(self.line.has_said_all(), "a command before the reply to the last one");
         if dice.once_in(40) {
             // The server dies before it does anything.
             return self.end(End::Reset);
         }
-        if let Statement::Write(number) = statement {
-            assert!(done.insert(number), "write {number} is done twice");
-        }
-        let reply = statement.reply().concat();
+        self.run(statement, done, tally);
+        let reply = statement.reply(self.status()).concat();
         match dice.below(40) {
             0 => self.end(End::Reset),
             1 => {
@@ -159,17 +189,88 @@ impl Visit {
             self.line.sends_at = Some(now + dice.delay(Duration::from_secs(4)));
         }
     }
-}
 
-/// What the session itself says, to be able to leave: all its variables are 0.
-fn answer_about_session(text: &str) -> Vec<u8> {
-    if !text.starts_with("SELECT ") {
-        return packet(1, OK);
+    /// Does what a statement says, where it may be done: once, by whom it is allowed, on the session that it depends on.
+    fn run(&mut self, statement: Statement, done: &mut HashSet<u32>, tally: &mut Tally) {
+        match statement {
+            Statement::Write { number, within } => {
+                assert!(done.insert(number), "write {number} is done twice");
+                assert!(self.is_primary, "write {number} comes to a replica");
+                assert_eq!(self.transaction.is_some(), within, "write {number} is within a transaction, or is not");
+                self.count_within(number, tally);
+            }
+            Statement::Read { number, asks, .. } => {
+                tally.reads_at_replicas += usize::from(!self.is_primary);
+                if asks {
+                    assert_eq!(self.signature, Some(number / STATEMENTS_MAX), "read {number} finds another's variable");
+                    tally.signed += 1;
+                }
+                self.count_within(number, tally);
+            }
+            Statement::Begin => {
+                assert_eq!(self.transaction, None, "a transaction within another");
+                self.transaction = Some(None);
+            }
+            Statement::Commit => assert!(self.transaction.take().is_some(), "there is nothing to commit"),
+            Statement::Sign(client) => self.signature = Some(client),
+        }
     }
-    let columns = text.matches("@@SESSION.").count().max(1);
-    let definitions = (0..columns).map(|_| COLUMN.to_vec());
-    let payloads = [vec![columns as u8]].into_iter().chain(definitions).chain([b"\x010".repeat(columns), END.to_vec()]);
-    payloads.enumerate().flat_map(|(place, payload)| packet(place as u8 + 1, &payload)).collect()
+
+    /// All statements of a transaction are one client's.
+    fn count_within(&mut self, number: u32, tally: &mut Tally) {
+        if let Some(owner) = &mut self.transaction {
+            let client = *owner.get_or_insert(number / STATEMENTS_MAX);
+            assert_eq!(client, number / STATEMENTS_MAX, "statement {number} is in another client's transaction");
+            tally.within += 1;
+        }
+    }
+
+    fn status(&self) -> StatusFlags {
+        let within = if self.transaction.is_some() { StatusFlags::IN_TRANS } else { StatusFlags::NONE };
+        StatusFlags(StatusFlags::AUTOCOMMIT.0 | within.0)
+    }
+
+    fn say(&mut self, payloads: Vec<Vec<u8>>) {
+        self.line.say(&packets(payloads).concat());
+    }
+
+    /// What is said for a session, to make a connection like another: it is asked for what it has, or told to have something.
+    fn answer_about_session(&mut self, text: &str) {
+        let Some(list) = text.strip_prefix("SELECT ") else {
+            self.set(text);
+            return self.say(vec![end(0x00, self.status())]);
+        };
+        let values: Vec<Vec<u8>> = list.split(", ").map(|item| self.value(item)).collect();
+        let definitions = values.iter().map(|_| COLUMN.to_vec());
+        let row = values.concat();
+        let head = [vec![values.len() as u8]].into_iter().chain(definitions);
+        self.say(head.chain([row, end(0xFE, self.status())]).collect());
+    }
+
+    fn set(&mut self, text: &str) {
+        match text.split_once("@`s`=") {
+            Some((_, value)) => {
+                let number: String = value.chars().take_while(char::is_ascii_digit).collect();
+                self.signature = Some(number.parse().expect("only numbers were set"));
+            }
+            None if text == "ROLLBACK" => self.transaction = None,
+            None => {}
+        }
+    }
+
+    /// As a value of a row. Variables of the server's are all 0, but for one.
+    fn value(&self, item: &str) -> Vec<u8> {
+        let text = match item {
+            "DATABASE()" => return vec![0xFB],
+            "@@SESSION.autocommit" => "1".to_owned(),
+            "@`s`" => match self.signature {
+                Some(client) => client.to_string(),
+                None => return vec![0xFB],
+            },
+            _ => "0".to_owned(),
+        };
+        [&[text.len() as u8], text.as_bytes()].concat()
+    }
 }
 
 fn greeting() -> Vec<u8> {
