@@ -65,7 +65,14 @@ impl Patience {
         let longest = (wake_up * WAKE_UPS).min(LONGEST);
         let now = Instant::now();
         let pace = Pace::new(now);
-        Patience { longest, closest: wake_up / HANDFUL, pace, credit: longest * SERIES, mood: Mood::Looking, paid: now }
+        Patience {
+            longest,
+            closest: longest / WAKE_UPS / HANDFUL,
+            pace,
+            credit: longest * SERIES,
+            mood: Mood::Looking,
+            paid: now,
+        }
     }
 
     /// So many completions came.

@@ -16,7 +16,8 @@ use super::{
     errand::KillId,
     exchange::{Busy, Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
-    relay::{Move, OwnCommand, Relay},
+    moves::{Move, OwnCommand},
+    relay::Relay,
 };
 
 impl Relay {

@@ -18,11 +18,7 @@ use crate::{
     topology::{Failure, RoutingTable},
 };
 
-use super::{
-    ServerFacts, Session, Side, State, Step, Surroundings,
-    exchange::Exchange,
-    relay::{Move, Relay},
-};
+use super::{ServerFacts, Session, Side, State, Step, Surroundings, exchange::Exchange, moves::Move, relay::Relay};
 
 /// What the OK packets of a session tell of other servers.
 #[derive(Debug, Default)]

@@ -11,9 +11,7 @@ use crate::protocol::{
 };
 
 use super::{
-    DrainReason, Ending, Session, State, Step, Surroundings, errors,
-    exchange::Exchange,
-    relay::{Move, Relay},
+    DrainReason, Ending, Session, State, Step, Surroundings, errors, exchange::Exchange, moves::Move, relay::Relay,
 };
 
 /// How far a session is on its way out.

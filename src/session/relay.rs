@@ -16,12 +16,11 @@ use crate::protocol::{
     status::StatusFlags,
 };
 
-pub(super) use super::moves::{Move, OwnCommand};
-
 use super::{
     Side, Step, Surroundings,
     exchange::{Exchange, Upload},
     frontend::LOGIN_PACKET_MAX,
+    moves::Move,
     onward::Onward,
     parting::Parting,
     split::Split,

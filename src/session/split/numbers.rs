@@ -20,7 +20,8 @@ use super::{
     super::{
         Side, Step, errors,
         exchange::{Busy, Exchange, Upload},
-        relay::{Move, Relay},
+        moves::Move,
+        relay::Relay,
     },
     Home, Kind, Split,
     chore::{Chore, Unsayable},

@@ -13,10 +13,7 @@ use crate::{
 };
 
 use super::{
-    super::{
-        Side, Step, Surroundings,
-        relay::{Move, Relay},
-    },
+    super::{Side, Step, Surroundings, moves::Move, relay::Relay},
     COMMAND_MAX, Current, Kind, Split,
     execution::{Execution, ForReplica},
     statements::{Definitions, Preparation, Statement},

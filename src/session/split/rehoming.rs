@@ -16,9 +16,8 @@ use crate::{
 
 use super::{
     super::{
-        Displacement, DrainReason, Ending, Session, Side, State, Surroundings, errors,
-        exchange::Exchange,
-        relay::{Move, Relay},
+        Displacement, DrainReason, Ending, Session, Side, State, Surroundings, errors, exchange::Exchange, moves::Move,
+        relay::Relay,
     },
     Kind, Split,
     absorb::After,

@@ -16,7 +16,8 @@ use super::{
     super::{
         Ending, Output, Session, Side, State, Step, Surroundings, errors,
         exchange::{Busy, Exchange},
-        relay::{Move, Relay},
+        moves::Move,
+        relay::Relay,
     },
     Split,
     absorb::After,

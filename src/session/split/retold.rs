@@ -11,11 +11,7 @@ use crate::protocol::{
 };
 
 use super::{
-    super::{
-        Session, State, Step, Surroundings,
-        exchange::Exchange,
-        relay::{Move, Relay},
-    },
+    super::{Session, State, Step, Surroundings, exchange::Exchange, moves::Move, relay::Relay},
     Kind,
 };
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    super::relay::{Move, Relay},
+    super::{moves::Move, relay::Relay},
     Kind, Split,
     absorb::After,
 };
