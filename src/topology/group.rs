@@ -176,9 +176,6 @@ impl Memory {
 
     /// The primary that more than half of the usable members name; of several, whoever had the writes before.
     fn choose(&self, members: &[Member<'_>], standings: &[Standing], primaries: &[usize]) -> Option<usize> {
-        if !members.iter().all(|member| member.belief.is_checked()) {
-            return None;
-        }
         let is_usable = |place: &usize| {
             members[*place].belief.condition() == Condition::Up && standings[*place].fitness != Fitness::Unfit
                 || primaries.contains(place)
@@ -192,6 +189,10 @@ impl Memory {
         let named = || primaries.iter().filter(is_named).copied();
         let in_use = || named().filter(|place| members[*place].service.is_in_use());
         let of_before = |place: &usize| Some(members[*place].id) == self.writer;
+        // Who has the writes keeps them while a member that a reload has added, or moved, is asked for the first time.
+        if !members.iter().all(|member| member.belief.is_checked()) {
+            return named().find(of_before);
+        }
         // In a group with one primary there is no other choice: then its writes wait.
         in_use()
             .find(of_before)

@@ -25,6 +25,8 @@ use crate::topology::{Belief, Condition, Seen, ServerId, ServerRole, Writable};
 pub(in crate::topology) struct Line {
     /// Who was the certain primary last.
     pub(super) writer: Option<ServerId>,
+    /// Who is the certain primary by the judgement before this one. Unlike `writer` not recalled from another process.
+    reigning: Option<ServerId>,
     /// Whom this process made the primary in another one's place.
     pub(super) replaced: Option<Replaced>,
     track: Track,
@@ -95,11 +97,13 @@ impl Line {
             true => keep_to_configured(members, &mut standings),
             false => self.elect(members, &mut standings),
         }
-        let primary = places(&standings, ServerRole::Primary).next();
-        if let Some(primary) = primary.filter(|place| members[*place].belief.condition() == Condition::Up) {
+        let is_up = |place: &usize| members[*place].belief.condition() == Condition::Up;
+        let primary = places(&standings, ServerRole::Primary).next().filter(is_up);
+        self.reigning = primary.map(|place| members[place].id);
+        if let Some(primary) = primary {
             self.succeed(members, primary);
         }
-        let is_certain = primary.is_some_and(|place| members[place].belief.condition() == Condition::Up);
+        let is_certain = primary.is_some();
         for (member, standing) in members.iter().zip(&mut standings) {
             if standing.role == ServerRole::Replica {
                 self.judge_replica(cluster, member, standing, is_certain);
@@ -129,7 +133,11 @@ impl Line {
         let claimants: Vec<usize> = places(standings, ServerRole::Primary).collect();
         match claimants.as_slice() {
             [] => {}
-            [only] if members.iter().all(|member| member.belief.is_checked()) => {
+            // Who is the primary stays it while a server that a reload has added, or moved, is asked for the first time.
+            [only]
+                if self.reigning == Some(members[*only].id)
+                    || members.iter().all(|member| member.belief.is_checked()) =>
+            {
                 if !self.goes_on(members, standings, *only) {
                     standings[*only] = Standing::new(ServerRole::Contested);
                 }

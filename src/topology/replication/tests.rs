@@ -263,3 +263,18 @@ fn sources_are_known_by_what_they_say_and_else_by_their_address() {
     hear(&mut set, follows(1, "0-1-10").with(foreign));
     set.expect([Contested, Contested, Replica]);
 }
+
+#[test]
+fn a_server_that_a_reload_adds_takes_nothing_from_the_primary_while_it_is_asked() {
+    let mut set = Set::of(config(&SERVERS[..2]));
+    for _ in 0..2 {
+        set.hear_one(0, writes("0-1-10"));
+        set.hear_one(1, follows(1, "0-1-10"));
+    }
+    set.beliefs.apply(config(&SERVERS), set.now);
+    set.ids = set.beliefs.ids().collect();
+    set.expect([ServerRole::Primary, ServerRole::Replica, ServerRole::Unknown]);
+    // One that takes writes too is a contest all the same, as soon as it is heard.
+    set.hear_one(2, writes("0-3-10"));
+    set.expect([ServerRole::Contested, ServerRole::Replica, ServerRole::Contested]);
+}
