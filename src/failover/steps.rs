@@ -224,15 +224,22 @@ pub(super) fn forget_source(family: Family) -> Vec<Sql> {
     vec![Sql::from(format!("RESET {} ALL", word(family)))]
 }
 
-/// Follows another server with the account that it has.
+/// Follows another server with the account that it has. Servers forget the period of their heartbeats with a change of the
+/// source: half of the net timeout, 30 s, would be too long to notice a primary that hangs.
 pub(super) fn follow(family: Family, host: &str, port: u16) -> Vec<Sql> {
     let host = quoted(host);
     let change = match family {
         Family::MariaDb => {
-            format!("CHANGE MASTER TO MASTER_HOST = {host}, MASTER_PORT = {port}, MASTER_USE_GTID = slave_pos")
+            format!(
+                "CHANGE MASTER TO MASTER_HOST = {host}, MASTER_PORT = {port}, MASTER_USE_GTID = slave_pos, \
+                 MASTER_HEARTBEAT_PERIOD = 1"
+            )
         }
         Family::MySql => {
-            format!("CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}, SOURCE_PORT = {port}, SOURCE_AUTO_POSITION = 1")
+            format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}, SOURCE_PORT = {port}, SOURCE_AUTO_POSITION = 1, \
+                 SOURCE_HEARTBEAT_PERIOD = 1"
+            )
         }
     };
     surrounded(family, vec![Sql::from(change)])

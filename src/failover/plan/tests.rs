@@ -112,7 +112,9 @@ fn a_switchover_opens_the_new_primary_only_when_it_has_what_the_closed_old_one_h
         "db3 Before STOP SLAVE".to_owned(),
         "db3 Decisive SET GLOBAL read_only = OFF".to_owned(),
         "db3 After RESET SLAVE ALL".to_owned(),
-        format!("db2 After STOP SLAVE; {change}, MASTER_USE_GTID = slave_pos; START SLAVE"),
+        format!(
+            "db2 After STOP SLAVE; {change}, MASTER_USE_GTID = slave_pos, MASTER_HEARTBEAT_PERIOD = 1; START SLAVE"
+        ),
         "db1 After ".to_owned(),
         format!(
             "db1 After STOP SLAVE; SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos; {change}, \
@@ -137,7 +139,7 @@ fn a_failover_stops_all_from_receiving_before_it_looks_who_has_most() {
         "db3 Decisive SET GLOBAL read_only = OFF",
         "db3 After RESET SLAVE ALL",
         "db2 After STOP SLAVE; CHANGE MASTER TO MASTER_HOST = '10.0.0.3', MASTER_PORT = 3306, \
-         MASTER_USE_GTID = slave_pos; START SLAVE",
+         MASTER_USE_GTID = slave_pos, MASTER_HEARTBEAT_PERIOD = 1; START SLAVE",
     ];
     assert_eq!(lines(&plan, &members), expected);
 }
