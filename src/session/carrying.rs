@@ -49,6 +49,7 @@ impl Session {
 
     /// All that is not plain forwarding.
     fn carry_out(&mut self, what: Move, from: Side, bytes: &[u8], surroundings: Surroundings<'_>) -> Step {
+        let is_killed = self.is_killed(surroundings.now);
         match what {
             Move::Pass(step) | Move::Begin(step) | Move::Over(step) => step,
             Move::Ready(side) => {
@@ -121,10 +122,12 @@ impl Session {
                 self.deny(0, errors::packets_out_of_order(), Ending::ClientProtocol);
                 Step::Consume { length: bytes.len() }
             }
-            Move::ServerGoodbye { .. } | Move::ServerFault if self.may_lose_home() => {
+            Move::ServerGoodbye { .. } | Move::ServerFault if !is_killed && self.may_lose_home() => {
                 self.go_on_without_home(bytes, surroundings)
             }
-            Move::ServerGoodbye { .. } if self.outlives_home() => self.go_on_without_home(bytes, surroundings),
+            Move::ServerGoodbye { .. } if !is_killed && self.outlives_home() => {
+                self.go_on_without_home(bytes, surroundings)
+            }
             Move::ServerGoodbye { length } => {
                 self.outputs.push_back(Output::Send(Side::Client, bytes[..length].to_vec()));
                 self.close(Ending::ServerGone);

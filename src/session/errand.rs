@@ -2,9 +2,13 @@
 //!
 //! The worker finds where the session works. If that is our own server, the statement goes there with the server's
 //! number in place of ours; if it is another, a second connection logs in there as the same user, says the one
-//! statement and closes (an *errand*), so that the server's own rules decide who may kill whom.
+//! statement and closes (an *errand*), so that the server's own rules decide who may kill whom. The session that is killed
+//! is told before, so that it does not take the end of its connection for the loss of its server and goes on elsewhere.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use crate::protocol::{
     packet::{Peeked, peek_packet},
@@ -18,6 +22,9 @@ use super::{
     exchange::Exchange,
     frontend::{LOGIN_PACKET_MAX, Login},
 };
+
+/// How long after it was asked for a kill may break the connection of its session: a server may be slow to carry it out.
+const KILL_TIME: Duration = Duration::from_secs(10);
 
 /// A KILL under way.
 pub(super) struct Kill {
@@ -92,10 +99,21 @@ impl Session {
     pub(super) fn kill(&mut self, id: KillId, command: &[u8], surroundings: Surroundings<'_>) {
         let State::Relay(relay) = &mut self.state else { unreachable!("commands come in the command phase") };
         let session = id.session().expect("the relay hands over our own numbers only");
+        let is_to_end = !id.query_only;
         relay.exchange = Exchange::Killing(Box::new(Kill { command: command.to_vec(), id, stage: Stage::Finding }));
         // Another worker may be asked, and may have no time to answer.
         self.deadline = Some(surroundings.now + self.login_timeout);
-        self.outputs.push_back(Output::FindSession(session));
+        self.outputs.push_back(Output::FindSession { id: session, is_to_end });
+    }
+
+    /// Somebody kills this session: unless its server refuses that, the connection there breaks now, and is not replaced.
+    pub fn is_to_be_killed(&mut self, now: Instant) {
+        self.kill_asked = Some(now);
+    }
+
+    /// Whether a connection that breaks now was killed.
+    pub(super) fn is_killed(&self, now: Instant) -> bool {
+        self.kill_asked.is_some_and(|asked| now < asked + KILL_TIME)
     }
 
     fn killing(&mut self) -> Option<&mut Kill> {

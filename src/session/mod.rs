@@ -161,6 +161,8 @@ pub struct Session {
     outputs: VecDeque<Output>,
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
+    /// When somebody last wanted to kill it.
+    kill_asked: Option<Instant>,
     /// The client goes where `redirect_url` in an OK sends it.
     is_follower: bool,
     commands: u64,
@@ -224,6 +226,7 @@ impl Session {
             outputs: VecDeque::new(),
             deadline: Some(birth.since + birth.login_timeout),
             draining: None,
+            kill_asked: None,
             is_follower: false,
             commands: 0,
             tied_since: None,

@@ -96,8 +96,13 @@ pub enum Output {
     ReleaseReplica,
     /// End this session of the same user.
     KillHomeless(SessionId),
-    /// Ask where another session works; answered by `Input::SessionFound`.
-    FindSession(SessionId),
+    /// Ask where another session works, which is to end if so said; answered by `Input::SessionFound`.
+    FindSession {
+        /// The session that is looked for.
+        id: SessionId,
+        /// Its end is wanted, and not only that of its statement.
+        is_to_end: bool,
+    },
     /// Connect a second time, to this server, for one statement.
     Errand(ServerId),
     /// The errand is over: close its connection.

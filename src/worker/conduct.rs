@@ -262,7 +262,7 @@ impl Worker {
             Output::LeaseReplica(want) => self.lease_replica(key, want),
             Output::ReclaimReplica(last) => self.reclaim_replica(key, last),
             Output::ReleaseReplica => self.release_replica(key),
-            Output::FindSession(id) => self.find_session(key, id),
+            Output::FindSession { id, is_to_end } => self.find_session(key, id, is_to_end),
             Output::KillHomeless(id) => self.kill_homeless(key, id),
             Output::Errand(server) => self.errand(key, server),
             Output::EndErrand => self.end_errand(key),

@@ -64,6 +64,8 @@ pub enum Order {
     FindSession {
         /// The session that is looked for.
         id: SessionId,
+        /// Its end is wanted, and not only that of its statement.
+        is_to_end: bool,
         /// Who asks.
         asker: Asker,
     },

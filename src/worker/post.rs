@@ -57,7 +57,7 @@ impl Worker {
             Order::Drain => self.drain(),
             Order::Stop => self.stop(),
             Order::Adopt { arrival } => self.take_in(arrival),
-            Order::FindSession { id, asker } => self.answer_asker(id, asker),
+            Order::FindSession { id, is_to_end, asker } => self.answer_asker(id, is_to_end, asker),
             Order::Found { asker: Asker { session, .. }, id, found } => {
                 self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, found)));
             }
@@ -136,9 +136,9 @@ impl Worker {
     }
 
     /// Finds where a session works, here or on another worker.
-    pub(super) fn find_session(&mut self, key: Key, id: SessionId) {
+    pub(super) fn find_session(&mut self, key: Key, id: SessionId, is_to_end: bool) {
         if id.worker() == self.index {
-            let found = self.found(id);
+            let found = self.found(id, is_to_end);
             return self.answer(key, Input::SessionFound(id, found));
         }
         let asker = Asker { worker: self.index, session: key };
@@ -147,23 +147,26 @@ impl Worker {
             .handles
             .get()
             .and_then(|handles| handles.get(id.worker()))
-            .is_some_and(|handle| handle.send(Order::FindSession { id, asker }).is_ok());
+            .is_some_and(|handle| handle.send(Order::FindSession { id, is_to_end, asker }).is_ok());
         if !asked {
             self.answer(key, Input::SessionFound(id, Found::Nobody));
         }
     }
 
-    fn answer_asker(&mut self, id: SessionId, asker: Asker) {
-        let found = self.found(id);
+    fn answer_asker(&mut self, id: SessionId, is_to_end: bool, asker: Asker) {
+        let found = self.found(id, is_to_end);
         if let Some(handle) = self.company.handles.get().and_then(|handles| handles.get(asker.worker)) {
             // With its mailbox full the asker's own deadline answers for us.
             let _ = handle.send(Order::Found { asker, id, found });
         }
     }
 
-    fn found(&self, id: SessionId) -> Found {
-        let tenant = self.session_keys.get(&id).and_then(|key| self.tenants.get(*key));
-        let Some(session) = tenant.map(|tenant| &tenant.session) else { return Found::Nobody };
+    fn found(&mut self, id: SessionId, is_to_end: bool) -> Found {
+        let tenant = self.session_keys.get(&id).and_then(|key| self.tenants.get_mut(*key));
+        let Some(session) = tenant.map(|tenant| &mut tenant.session) else { return Found::Nobody };
+        if is_to_end {
+            session.is_to_be_killed(self.now);
+        }
         match (kill_targets(session), session.user()) {
             (Some(targets), _) => Found::At(targets),
             (None, Some(user)) if session.is_homeless() => match session.works_at().and_then(kill_target) {

@@ -363,6 +363,7 @@ impl Session {
     /// Nothing will come from home any more, whatever the session was doing.
     fn home_is_gone(&mut self, surroundings: Surroundings<'_>) {
         match self.may_lose_home() {
+            _ if self.is_killed(surroundings.now) => self.server_left(Ending::Killed),
             true => self.home_lost(surroundings),
             false => self.home_lost_at_work(surroundings),
         }

@@ -8,7 +8,7 @@ fn a_kill_at_the_same_server_carries_the_servers_own_number() {
     let target = || Found::At(KillTargets::one(ServerId(0), 4711));
     let mut stage = Stage::working();
     stage.show(Side::Client, &query(&format!("KILL QUERY {id} -- now")));
-    assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id));
+    assert!(matches!(stage.wishes[..], [Output::FindSession { id: found, .. }] if found == id));
     stage.tell(Input::SessionFound(id, target()));
     assert_eq!(stage.take_server(), query("KILL QUERY 4711 -- now"));
     stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
@@ -108,7 +108,7 @@ fn a_kill_is_recognised_however_it_is_cut() {
         stage.cut = cut;
         stage.show(Side::Client, &query(&format!("KILL {id}")));
         assert_eq!(stage.take_server(), b"", "cut at {cut}: our number is not for the server");
-        assert!(matches!(stage.wishes[..], [Output::FindSession(found)] if found == id), "cut at {cut}");
+        assert!(matches!(stage.wishes[..], [Output::FindSession { id: found, .. }] if found == id), "cut at {cut}");
     }
 }
 

@@ -106,6 +106,20 @@ fn a_home_that_dies_between_two_statements_is_not_noticed() {
 }
 
 #[test]
+fn a_session_that_is_killed_does_not_go_on_elsewhere() {
+    let mut play = Play::followed();
+    play.stage.session.is_to_be_killed(play.stage.now);
+    play.closed(Side::Server);
+    assert_eq!(play.stage.ending(), Some(Ending::Killed));
+    // Its server has refused the kill.
+    let mut play = Play::followed();
+    play.stage.session.is_to_be_killed(play.stage.now);
+    play.stage.now += Duration::from_secs(11);
+    play.closed(Side::Server);
+    assert_eq!((play.stage.ending(), play.activity()), (None, "idle"));
+}
+
+#[test]
 fn a_home_that_takes_no_writes_any_more_is_left_at_once() {
     let mut play = Play::followed();
     play.displace(Displacement::Demoted);

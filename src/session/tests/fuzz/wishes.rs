@@ -128,7 +128,7 @@ impl Play<'_> {
             Output::SetAside(_) => self.aside = self.ends.detach(Side::Server),
             Output::TakeBack => self.take_back(),
             Output::DropAside => self.aside = None,
-            Output::FindSession(id) => self.wishes.found = Some(id),
+            Output::FindSession { id, .. } => self.wishes.found = Some(id),
             Output::Errand(_) => self.wishes.errand = true,
             Output::EndErrand => {
                 self.wishes.errand = false;
