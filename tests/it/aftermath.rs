@@ -175,6 +175,8 @@ fn found_rows_are_those_of_the_servers() {
                 "VALUES (1), (2) ORDER BY 1",
                 "ANALYZE UPDATE t SET a = 1 WHERE 1 = 0",
                 "SET STATEMENT max_statement_time = 10 FOR INSERT INTO t VALUES (1)",
+                "# nothing",
+                "# nothing\n ;",
             ],
             false => &["VALUES ROW(1)", "TABLE t2", "INSERT INTO t TABLE t2", "EXPLAIN TABLE t2"],
         };

@@ -323,7 +323,12 @@ impl Split {
         let are_lost = self.lent.as_deref().is_some_and(|lent| lent.has_lost(Needs::FOUND_ROWS));
         let is_elsewhere = self.found == Side::Replica || are_lost;
         let may_matter = is_elsewhere || class <= Class::ReadOfConnection || is_home_to_be_asked;
-        let text = if may_matter && statements == 1 { self.text_of_statement(payload) } else { None };
+        let text = match statements {
+            // Nothing but comments.
+            0 => return true,
+            1 if may_matter => self.text_of_statement(payload),
+            _ => None,
+        };
         text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
     }
 

@@ -108,7 +108,9 @@ fn finds(play: &mut Play) {
 
 #[test]
 fn found_rows_are_those_of_the_last_query_whatever_came_behind_it() {
-    for text in ["INSERT INTO t VALUES (1)", "SET @a = 1", "BEGIN", "UPDATE t SET a = 1"] {
+    for text in
+        ["INSERT INTO t VALUES (1)", "SET @a = 1", "BEGIN", "UPDATE t SET a = 1", "/* nothing */", "# nothing\n ;"]
+    {
         let mut play = any();
         finds(&mut play);
         play.at_home(text, AUTOCOMMIT, b"");
