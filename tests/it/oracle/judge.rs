@@ -88,6 +88,7 @@ impl Trial {
                 (Outcome::Ended(left), Outcome::Ended(right)) if !is_hang(*left) && !is_hang(*right) => break,
                 _ if left == right && !matches!(left, Outcome::Broken(_)) => {}
                 (_, right) if rival.is_some() && says(right, GONE_WITH_CONNECTION) => return Ok(Ending::Forgotten),
+                (_, right) if says(right, FOUND_ROWS_LOST) => return Ok(Ending::Forgotten),
                 (_, right) if says(right, SNAPSHOT_ELSEWHERE) => return Ok(Ending::Forgotten),
                 (left, right) if may_lack_flag(step, primary.flavour) && lacks_only_flag(left, right) => {}
                 _ => {
@@ -135,6 +136,9 @@ impl Difference {
 
 /// What was asked for went with a connection that is shared.
 const GONE_WITH_CONNECTION: &[u8] = b"What the statement before left on its connection was given up with that";
+
+/// A read failed before which the primary was asked for its position, behind a query there.
+const FOUND_ROWS_LOST: &[u8] = b"What the last query found at the primary is not known any more";
 
 /// A READ ONLY transaction that has read at a replica needs the primary: the README says so.
 const SNAPSHOT_ELSEWHERE: &[u8] = b"The read-only transaction has its snapshot at a replica";
