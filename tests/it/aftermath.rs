@@ -104,7 +104,7 @@ fn both_counts_of_rows_may_be_asked_for_at_once() {
         session.query("SELECT FOUND_ROWS(), ROW_COUNT()");
     });
     same_everywhere(|_, session| {
-        for between in ["SET @a = 1", "DO 1", "DO SLEEP(0)", "BEGIN", "COMMIT"] {
+        for between in ["SET @a = 1", "DO 1", "DO SLEEP(0)", "BEGIN", "COMMIT", "# nothing"] {
             session.query("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3");
             session.query(between);
             session.query("SELECT ROW_COUNT(), FOUND_ROWS()");

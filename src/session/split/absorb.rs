@@ -231,7 +231,7 @@ impl Split {
             | Reason::Transaction
             | Reason::ReadOnlyTransaction
             | Reason::Empty
-                if self.current.classification.statements == 1 =>
+                if self.current.classification.statements <= 1 =>
             {
                 RowCount::Zero
             }

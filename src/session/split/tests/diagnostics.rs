@@ -381,7 +381,7 @@ fn the_error_of_a_command_for_a_statement_that_is_not_there_comes_to_the_conditi
 
 #[test]
 fn rows_found_at_a_replica_and_changed_at_home_may_be_asked_for_at_once() {
-    for text in ["SET @a = 1", "DO 1", "DO f(1)", "BEGIN"] {
+    for text in ["SET @a = 1", "DO 1", "DO f(1)", "BEGIN", "# nothing"] {
         let mut play = any();
         finds(&mut play);
         play.at_home(text, AUTOCOMMIT, b"");
