@@ -113,8 +113,9 @@ pub const TLS_BYTES: usize = 80 << 10;
 pub const BUFFERS_BYTES: usize = SMALL_BUFFERS * SMALL_BUFFER_BYTES + LARGE_BUFFERS * LARGE_BUFFER_BYTES;
 /// A worker's ring: 512 submissions of 64 bytes and 4096 completions of 16, and where the buffers are on offer.
 pub const RING_BYTES: usize = 512 * 64 + 4096 * 16 + (SMALL_BUFFERS + LARGE_BUFFERS) * 16;
-/// What a session that uses several servers keeps beside that: of commands one for its replica and one for another home.
-pub const SPLIT_BYTES: usize = SPLIT_STATEMENTS_BYTES + SPLIT_SETTINGS_BYTES + 2 * SPLIT_COMMAND_BYTES;
+/// What a session that uses several servers keeps beside that: of commands the last read at its replica, the query whose rows
+/// may be asked for behind that, what is under way at home, and the same for another home.
+pub const SPLIT_BYTES: usize = SPLIT_STATEMENTS_BYTES + SPLIT_SETTINGS_BYTES + 4 * SPLIT_COMMAND_BYTES;
 /// One order in a mailbox.
 pub const ORDER_BYTES: usize = 128;
 /// One report to the health checks.

@@ -89,6 +89,13 @@ pub(super) fn aftermath_lost() -> ErrPacket {
     ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
 }
 
+/// FOUND_ROWS(), asked behind a read that failed, before which the primary was asked where it is.
+pub(super) fn found_rows_lost() -> ErrPacket {
+    let words = "What the last query found at the primary is not known any more: sqluice asked the primary for its position, \
+                 which is a query, too, before a read that failed";
+    ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
+}
+
 /// The transaction under way was lost with its server, which rolls it back.
 pub(super) fn transaction_lost() -> ErrPacket {
     let words = "The server of the transaction was lost or takes no writes any more, and the transaction is rolled back; \

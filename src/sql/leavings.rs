@@ -46,6 +46,17 @@ const WITHOUT_TABLES: [&str; 13] = [
     "xa",
 ];
 
+/// Whether a text of one statement is a query that surely finds one row, neither more nor none.
+pub fn finds_one_row(text: &[u8], dialect: Dialect) -> bool {
+    let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
+    let first = lexer.next();
+    is_word(&lexer, first, "select") && !MORE_ROWS_OR_NONE.iter().any(|word| has_word(lexer, word))
+}
+
+/// Words of a query that may find another number of rows than one.
+const MORE_ROWS_OR_NONE: [&str; 12] =
+    ["from", "where", "having", "group", "limit", "offset", "fetch", "union", "except", "intersect", "minus", "into"];
+
 /// Whether FOUND_ROWS() may be another one behind a text of one statement that did not fail. When in doubt, it may.
 pub fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
     finds_rows(Lexer::new(text, dialect, Comments::new(Versioned::Code)))
@@ -358,6 +369,24 @@ mod tests {
         }
         for text in ["SELECT a FROM t", "INSERT INTO t VALUES (1)", "SHOW TABLES", "SELECT 1; TABLE t", "SELECT 'a"] {
             assert!(may_use_a_table(text.as_bytes(), DIALECT), "{text}");
+        }
+    }
+
+    #[test]
+    fn questions_that_find_one_row_are_known() {
+        for text in ["SELECT FOUND_ROWS(), ROW_COUNT()", "/* x */ select @@warning_count AS 'from'"] {
+            assert!(finds_one_row(text.as_bytes(), DIALECT), "{text}");
+        }
+        for text in [
+            "SHOW WARNINGS",
+            "SELECT FOUND_ROWS() LIMIT 0",
+            "SELECT ROW_COUNT() UNION ALL SELECT 1",
+            "SELECT 1 WHERE ROW_COUNT() = 0",
+            "SELECT ROW_COUNT() HAVING 1 = 0",
+            "SELECT FOUND_ROWS() FROM t",
+            "SELECT 'open",
+        ] {
+            assert!(!finds_one_row(text.as_bytes(), DIALECT), "{text}");
         }
     }
 

@@ -38,7 +38,7 @@ pub use dialect::{ClientCharset, Dialect, Family};
 pub use function::telling_functions;
 pub use fuzz::fuzz_sql;
 pub use hint::Hint;
-pub use leavings::{may_set_found_rows, may_use_a_table};
+pub use leavings::{finds_one_row, may_set_found_rows, may_use_a_table};
 pub use lock::{LockCall, lock_calls};
 pub use query::unquoted;
 pub use set::{Assignment, Assignments, Scope, ValueKind, assignments, is_one_assignment};

@@ -104,7 +104,7 @@ fn both_counts_of_rows_may_be_asked_for_at_once() {
         session.query("SELECT FOUND_ROWS(), ROW_COUNT()");
     });
     same_everywhere(|_, session| {
-        for between in ["SET @a = 1", "DO 1", "DO SLEEP(0)", "BEGIN", "COMMIT"] {
+        for between in ["SET @a = 1", "DO 1", "DO SLEEP(0)", "BEGIN", "COMMIT", "# nothing"] {
             session.query("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3");
             session.query(between);
             session.query("SELECT ROW_COUNT(), FOUND_ROWS()");
@@ -175,6 +175,8 @@ fn found_rows_are_those_of_the_servers() {
                 "VALUES (1), (2) ORDER BY 1",
                 "ANALYZE UPDATE t SET a = 1 WHERE 1 = 0",
                 "SET STATEMENT max_statement_time = 10 FOR INSERT INTO t VALUES (1)",
+                "# nothing",
+                "# nothing\n ;",
             ],
             false => &["VALUES ROW(1)", "TABLE t2", "INSERT INTO t TABLE t2", "EXPLAIN TABLE t2"],
         };

@@ -14,9 +14,10 @@ use crate::{
 
 use super::{
     super::Side,
-    Home, Kind, RowCount, Split,
+    FoundRows, Home, Kind, RowCount, Split,
     conditions::Conditions,
     plan::{TOLD_BY_TEXT, text_of},
+    retained::Repetition,
 };
 
 /// Effects after which a server says, without more, that something changed.
@@ -123,11 +124,9 @@ impl Split {
     /// The read under way is repeated at home: what home must get.
     pub(in crate::session) fn repeat_at_home(&mut self) -> Vec<u8> {
         self.current.at = Side::Server;
-        let payload = std::mem::take(&mut self.retained);
-        self.current.changes_unseen = self.may_change_unseen(&payload);
-        self.retained = payload;
+        self.current.changes_unseen = self.may_change_unseen(self.retained.last());
         self.counts.count_repeated();
-        self.repetition()
+        self.repetition(Repetition::OfLast)
     }
 
     /// The command under way is over.
@@ -196,7 +195,7 @@ impl Split {
                 if end.error.is_some() || keeps_found_rows {
                     Needs::ROW_COUNT
                 } else {
-                    self.found = at;
+                    self.found_rows(at);
                     Needs::ROW_COUNT.with(Needs::FOUND_ROWS)
                 }
             }
@@ -208,6 +207,15 @@ impl Split {
         if leaves_some || !self.current.keeps_conditions {
             self.conditions.left(at, leaves_some);
             self.current.replaces = self.current.replaces.with(Needs::WARNINGS);
+        }
+    }
+
+    /// FOUND_ROWS() is that of the command that is over.
+    fn found_rows(&mut self, at: Side) {
+        let is_like_ours = self.current.finds_one_row;
+        (self.found, self.found_there) = (at, if is_like_ours { FoundRows::AsOfQuestion } else { FoundRows::OfQuery });
+        if at == Side::Replica && !self.only_asks() {
+            self.retained.found_rows();
         }
     }
 
@@ -223,7 +231,7 @@ impl Split {
             | Reason::Transaction
             | Reason::ReadOnlyTransaction
             | Reason::Empty
-                if self.current.classification.statements == 1 =>
+                if self.current.classification.statements <= 1 =>
             {
                 RowCount::Zero
             }
@@ -412,7 +420,7 @@ impl Split {
 
     /// The text that was executed; none of a command without any.
     pub(super) fn executed_text(&self) -> Option<Vec<u8>> {
-        let command = if self.current.at == Side::Replica { &self.retained } else { &self.at_home };
+        let command = if self.current.at == Side::Replica { self.retained.last() } else { &self.at_home };
         match self.current.kind {
             Kind::Query => text_of(command, self.query_attributes).map(<[u8]>::to_vec),
             Kind::Execute => {

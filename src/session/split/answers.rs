@@ -9,10 +9,11 @@ use crate::{
 
 use super::{
     super::Side,
-    Home, RowCount, Split, Tracking,
+    FoundRows, Home, RowCount, Split, Tracking,
     chore::{Answer, Chore, Unsayable},
     lent::Lent,
     plan::OF_THE_LAST,
+    retained::Repetition,
     trackers::is_on,
     values::Values,
 };
@@ -26,8 +27,8 @@ impl Split {
         status: StatusFlags,
         now: Instant,
     ) -> Result<(), Unsayable> {
-        if chore.is_question() && chore.side() == Side::Server {
-            self.with_lent(Lent::was_asked);
+        if chore.is_question() {
+            self.was_asked(chore.side());
         }
         match (chore, answer) {
             (Chore::HomeValues, Answer::Row(values)) => self.learn_home(values),
@@ -57,12 +58,17 @@ impl Split {
             (Chore::RollBack, _) => self.rolled_back(),
             // An error of the repeated statement is what home has to tell of it.
             (Chore::Repeat, _) => {
+                let what = self.repetition_before();
                 self.owes_count = self.asks_of_both_servers();
-                let leaves =
-                    if self.found == Side::Server { OF_THE_LAST.without(Needs::FOUND_ROWS) } else { OF_THE_LAST };
-                (self.last, self.found, self.last_count) = (Side::Server, Side::Server, RowCount::OfQuery);
-                self.conditions.repeated();
-                self.note_schema_of_repetition();
+                let leaves = self.leavings_of_repetition(what);
+                (self.last, self.last_count) = (Side::Server, RowCount::OfQuery);
+                if leaves.contains(Needs::FOUND_ROWS) {
+                    (self.found, self.found_there) = (Side::Server, FoundRows::OfQuery);
+                }
+                if leaves.contains(Needs::WARNINGS) {
+                    self.conditions.repeated();
+                }
+                self.note_schema_of_repetition(what);
                 self.home_caught_up();
                 self.with_lent(|lent| lent.was_repeated(leaves));
             }
@@ -129,6 +135,16 @@ impl Split {
         Ok(())
     }
 
+    /// A server has answered a question of ours, which is a query, too.
+    fn was_asked(&mut self, side: Side) {
+        if side == Side::Server {
+            self.with_lent(Lent::was_asked);
+        }
+        if side == self.found && self.found_there == FoundRows::OfQuery {
+            self.found_there = FoundRows::OfQuestion;
+        }
+    }
+
     pub(super) fn replica_answered(
         &mut self,
         chore: Chore,
@@ -160,6 +176,17 @@ impl Split {
             _ => return Err(Unsayable),
         }
         Ok(())
+    }
+
+    /// What is at home of a read at the replica that home has run, too.
+    fn leavings_of_repetition(&self, what: Repetition) -> Needs {
+        let has_rows = self.found == Side::Replica && what == self.retained.that_found_rows();
+        let leaves = if has_rows { OF_THE_LAST } else { OF_THE_LAST.without(Needs::FOUND_ROWS) };
+        match what {
+            Repetition::OfLast => leaves,
+            // The error of the last one may still be asked for.
+            Repetition::OfFound => leaves.without(Needs::WARNINGS),
+        }
     }
 
     fn learn_home(&mut self, values: Vec<Option<Vec<u8>>>) {

@@ -136,7 +136,7 @@ impl Split {
 
     /// A replica said that it does not run the read: it is not tried again.
     pub(super) fn learn_refusal(&mut self) {
-        let fingerprint = self.fingerprint(&self.retained);
+        let fingerprint = self.fingerprint(self.retained.last());
         if self.refused.contains(&fingerprint) {
             return;
         }

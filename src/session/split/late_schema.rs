@@ -9,7 +9,7 @@ use crate::{
     sql::{self, Effects},
 };
 
-use super::{Kind, Split, absorb::HIDDEN, statements::Statement};
+use super::{Kind, Split, absorb::HIDDEN, retained::Repetition, statements::Statement};
 
 impl Split {
     /// Whether home tells of an execution's schema behind it. So must the connection that tells the client.
@@ -20,9 +20,9 @@ impl Split {
             && statement.meaning != self.journal.meaning()
     }
 
-    /// The last read was run at home, too. When the client sent it, the session may have had the statement's schema.
-    pub(super) fn note_schema_of_repetition(&mut self) {
-        let repeated = StatementId::of_command(&self.retained).and_then(|id| self.statements.find(id));
+    /// A read was run at home, too. When the client sent it, the session may have had the statement's schema.
+    pub(super) fn note_schema_of_repetition(&mut self, what: Repetition) {
+        let repeated = StatementId::of_command(self.repeated(what)).and_then(|id| self.statements.find(id));
         self.owes_no_schema |= repeated.is_some_and(|statement| self.tells_later_of_schema(statement));
     }
 

@@ -11,13 +11,13 @@ mod leaving;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    protocol::{command::Command, status::StatusFlags},
-    sql::Needs,
+    protocol::{command::Command, response::ErrPacket, status::StatusFlags},
+    sql::{Classification, Needs},
     topology::ServerId,
 };
 
 use super::{
-    super::{HomeWant, Loan, Side},
+    super::{HomeWant, Loan, Side, errors},
     Kind, Split,
     plan::OF_THE_LAST,
     reading::Reading,
@@ -219,7 +219,7 @@ impl Lent {
     }
 
     /// A question of ours was a query, too: the counts of rows are its own now. Where the connection is the session's own,
-    /// it is only asked before a read that has counts of its own.
+    /// the session knows whether they are asked for (`FoundRows`).
     pub(super) fn was_asked(&mut self) {
         if self.goes_back() {
             self.lose(Needs::FOUND_ROWS.with(Needs::ROW_COUNT));
@@ -350,8 +350,20 @@ impl Split {
         }
     }
 
+    /// Why the session cannot be told what it asks about the last statement, if it cannot.
+    pub(super) fn loss_of_the_last(&self) -> Option<ErrPacket> {
+        let Classification { needs, statements, .. } = self.current.classification;
+        // Of several statements one before it may have found some.
+        let asks_found_rows = needs.contains(Needs::FOUND_ROWS) && statements == 1;
+        match self.has_lost_the_last() {
+            true => Some(errors::aftermath_lost()),
+            false if asks_found_rows && self.took_found_rows(Side::Server) => Some(errors::found_rows_lost()),
+            false => None,
+        }
+    }
+
     /// Whether what is asked about is gone with the connection of the last statement.
-    pub(super) fn has_lost_the_last(&self) -> bool {
+    fn has_lost_the_last(&self) -> bool {
         let needs = self.current.classification.needs;
         self.lent.as_deref().is_some_and(|lent| {
             let is_of_home = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Server;

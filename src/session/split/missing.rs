@@ -8,9 +8,10 @@ use crate::{
 
 use super::{
     super::{ReplicaWant, SharedWant, Side, Surroundings},
-    Home, Kind, RowCount, Split,
+    FoundRows, Home, Kind, RowCount, Split,
     chore::Chore,
     plan::OF_THE_LAST,
+    retained::Repetition,
     sight::Demand,
     statements::Statement,
 };
@@ -137,6 +138,11 @@ impl Split {
         is_telling && self.is_void() && !prepares_question && !self.current.keeps_found_rows
     }
 
+    /// Whether a question of ours was asked where the last query had found rows, and no query has found any since.
+    pub(super) fn took_found_rows(&self, side: Side) -> bool {
+        self.found == side && self.found_there == FoundRows::OfQuestion
+    }
+
     /// Questions of ours are queries, too: none is asked where the last query of the client ran while its FOUND_ROWS()
     /// outlives the command at hand.
     fn would_take_found_rows(&self, next: &Next) -> bool {
@@ -167,6 +173,12 @@ impl Split {
         let adds_to_replica_s = self.current.adds_conditions && self.conditions.are_at_replica();
         let asks_replica_s = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica;
         self.owes_home || adds_to_replica_s || asks_replica_s || self.asks_of_both_servers()
+    }
+
+    /// Which read that is.
+    pub(super) fn repetition_before(&self) -> Repetition {
+        let asks_rows = self.current.classification.needs.contains(Needs::FOUND_ROWS) && self.found == Side::Replica;
+        if asks_rows && !self.owes_home { self.retained.that_found_rows() } else { Repetition::OfLast }
     }
 
     /// One statement asks for the rows that a query found at the replica, and how many a command changed at home, which
@@ -308,6 +320,7 @@ impl Split {
         let is_in_schema = self.replicas.get().is_none_or(|known| known.schema.as_deref() == self.journal.schema());
         match self.executed_statement() {
             _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
+            _ if needs.contains(Needs::FOUND_ROWS) && self.took_found_rows(Side::Replica) => self.next_at_home(status),
             // Another schema leaves FOUND_ROWS().
             _ if !is_in_schema && needs.contains(Needs::FOUND_ROWS) => match self.journal.schema() {
                 Some(_) if !self.was_refused_settings() && !needs.contains(Needs::ROW_COUNT) => {

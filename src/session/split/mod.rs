@@ -5,7 +5,7 @@
 //! runs there, the replica's connection is made like home's (`journal`), and must have what the session has seen
 //! (`sight`). Whatever cannot be made the same keeps reads at home (`pins`), and is never an error.
 //!
-//! - `plan` says where a command goes, `bonds` what keeps it at home;
+//! - `plan` says where a command goes, `bonds` what keeps it at home, `retained` what home runs again;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back; `leasing` is about the coming and going of a replica;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
@@ -43,6 +43,7 @@ mod refused;
 mod rehoming;
 mod replica;
 mod reply;
+mod retained;
 mod retold;
 mod sharing;
 mod sight;
@@ -83,6 +84,7 @@ pub(super) use readying::Preparing;
 use refused::Kept;
 use rehoming::Standing;
 use replica::Replicas;
+use retained::Retained;
 use sight::Sight;
 use statements::{Preparation, Statements};
 pub use stay::{Bond, RouteCounts, Stay};
@@ -146,8 +148,8 @@ pub(super) struct Split {
     wanted: Option<ServerId>,
     /// What it leaves to be done.
     after: After,
-    /// The last read at the replica, as the client sent it: to be repeated if it fails there, or is asked about at home.
-    retained: Vec<u8>,
+    /// Reads at the replica, to be repeated at home.
+    retained: Retained,
     /// The command under way at home, as the client sent it, if it does anything to the session.
     at_home: Vec<u8>,
     /// Fingerprints of texts that a replica refused.
@@ -162,6 +164,8 @@ pub(super) struct Split {
     owes_count: bool,
     /// Where FOUND_ROWS() is that of the last query.
     found: Side,
+    /// Whether it still is.
+    found_there: FoundRows,
     /// What keeps home from closing the session.
     awake: Awake,
     /// What all sessions of the user share.
@@ -223,6 +227,17 @@ enum RowCount {
     Some,
 }
 
+/// What FOUND_ROWS() is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FoundRows {
+    /// The client has run no query yet, or its last one found a single row, as a question of ours does.
+    AsOfQuestion,
+    /// That of the client's last query.
+    OfQuery,
+    /// That of a question of ours, which was asked before a command that took its place, as far as anybody knew; but it failed.
+    OfQuestion,
+}
+
 /// The command under way.
 #[derive(Debug)]
 struct Current {
@@ -244,6 +259,8 @@ struct Current {
     keeps_conditions: bool,
     /// FOUND_ROWS() of a query before it outlives it.
     keeps_found_rows: bool,
+    /// It asks about its connection, and finds a single row.
+    finds_one_row: bool,
     /// What of that which those before it left is that of this one, when it is over.
     replaces: Needs,
     /// It is no statement, and its answer counts the conditions of the one before.
@@ -335,12 +352,13 @@ impl Split {
             after: After::Nothing,
             refused: Vec::new(),
             counts,
-            retained: Vec::new(),
+            retained: Retained::default(),
             at_home: Vec::new(),
             last: Side::Server,
             last_count: RowCount::Some,
             owes_count: false,
             found: Side::Server,
+            found_there: FoundRows::AsOfQuestion,
             conditions: Conditions::default(),
             awake: Awake::default(),
             user: table.user(&login.user).map(|user| Arc::clone(table.user_load(user))),
@@ -459,6 +477,7 @@ impl Current {
             rolls_back: false,
             keeps_conditions: false,
             keeps_found_rows: false,
+            finds_one_row: false,
             replaces: Needs::NONE,
             recounts: false,
             adds_conditions: false,

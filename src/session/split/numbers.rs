@@ -184,7 +184,7 @@ impl Split {
     pub(super) fn missing_at_home(&self) -> Option<&Statement> {
         self.lent.as_ref()?;
         let id = match self.repeats_before() {
-            true => StatementId::of_command(&self.retained),
+            true => StatementId::of_command(self.repeated(self.repetition_before())),
             false => self.current.statement,
         };
         self.statements.find(id?).filter(|statement| !statement.is_at_home())

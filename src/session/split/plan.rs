@@ -16,6 +16,7 @@ use super::{
     super::{Side, Step, Surroundings, moves::Move, relay::Relay},
     COMMAND_MAX, Current, Kind, Split,
     execution::{Execution, ForReplica},
+    retained::Repetition,
     statements::{Definitions, Preparation, Statement},
     stay::{Bond, Stay},
     trackers,
@@ -91,8 +92,10 @@ impl Relay {
             split.refusal = Some(why);
             return self.refuse(bytes, Error::NEEDS_PREPARE);
         }
-        if side == Side::Server && split.has_lost_the_last() {
-            split.refusal = Some(super::super::errors::aftermath_lost());
+        if side == Side::Server
+            && let Some(why) = split.loss_of_the_last()
+        {
+            split.refusal = Some(why);
             return self.refuse(bytes, Error::NOT_SUPPORTED_YET);
         }
         if side == Side::Server && split.would_read_anew(payload, head) {
@@ -264,6 +267,7 @@ impl Split {
         self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);
         self.current.keeps_found_rows = self.keeps_found_rows(payload);
+        self.current.finds_one_row = self.finds_one_row(payload);
         if self.may_change_home() {
             self.look_for_lent(payload);
         }
@@ -323,8 +327,21 @@ impl Split {
         let are_lost = self.lent.as_deref().is_some_and(|lent| lent.has_lost(Needs::FOUND_ROWS));
         let is_elsewhere = self.found == Side::Replica || are_lost;
         let may_matter = is_elsewhere || class <= Class::ReadOfConnection || is_home_to_be_asked;
-        let text = if may_matter && statements == 1 { self.text_of_statement(payload) } else { None };
+        let text = match statements {
+            // Nothing but comments.
+            0 => return true,
+            1 if may_matter => self.text_of_statement(payload),
+            _ => None,
+        };
         text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
+    }
+
+    /// Whether a question of the client's finds a single row, as ours do.
+    fn finds_one_row(&self, payload: &[u8]) -> bool {
+        let Classification { class, statements, .. } = self.current.classification;
+        let is_question = class == Class::ReadOfConnection && statements == 1;
+        let text = if is_question { self.text_of_statement(payload) } else { None };
+        text.is_some_and(|text| sql::finds_one_row(text, self.reading))
     }
 
     /// The text that a command runs.
@@ -339,11 +356,13 @@ impl Split {
     /// Keeps a read that goes to the replica: to be run at home, if the replica fails it, or if a later statement asks home
     /// what became of it. What only asks is not to be asked for.
     fn retain_for_repetition(&mut self, payload: &[u8]) {
-        let only_asks = self.current.classification.class == Class::ReadOfConnection && self.current.keeps_conditions;
-        if !only_asks {
-            self.retained.clear();
-            self.retained.extend_from_slice(payload);
+        if !self.only_asks() {
+            self.retained.begin(payload);
         }
+    }
+
+    pub(super) fn only_asks(&self) -> bool {
+        self.current.classification.class == Class::ReadOfConnection && self.current.keeps_conditions
     }
 
     /// Commands that change what is known of a statement.
@@ -463,11 +482,11 @@ impl Split {
         self.statements.for_replica(id, payload, &execution)
     }
 
-    /// What home must get of a read that a replica did not answer.
-    pub(super) fn repetition(&mut self) -> Vec<u8> {
-        let payload = std::mem::take(&mut self.retained);
-        let said = self.for_home(&payload);
-        self.retained = payload;
+    /// What home must get of a read that ran at a replica.
+    pub(super) fn repetition(&mut self, what: Repetition) -> Vec<u8> {
+        let retained = std::mem::take(&mut self.retained);
+        let said = self.for_home(retained.of(what));
+        self.retained = retained;
         said
     }
 

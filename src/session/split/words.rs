@@ -83,7 +83,7 @@ impl Split {
                 let statement = self.statements.find(id).ok_or(Unsayable)?;
                 Some([&[Command::StmtPrepare.byte()], &*statement.text].concat())
             }
-            Chore::Repeat => Some(self.repetition().split_off(HEADER_LENGTH)),
+            Chore::Repeat => Some(self.repetition(self.repetition_before()).split_off(HEADER_LENGTH)),
             Chore::HomeWait => match self.family {
                 sql::Family::MariaDb { .. } => query(CAUSAL_QUESTION),
                 sql::Family::MySql { .. } => query(b"SELECT 1"),

@@ -108,7 +108,9 @@ fn finds(play: &mut Play) {
 
 #[test]
 fn found_rows_are_those_of_the_last_query_whatever_came_behind_it() {
-    for text in ["INSERT INTO t VALUES (1)", "SET @a = 1", "BEGIN", "UPDATE t SET a = 1"] {
+    for text in
+        ["INSERT INTO t VALUES (1)", "SET @a = 1", "BEGIN", "UPDATE t SET a = 1", "/* nothing */", "# nothing\n ;"]
+    {
         let mut play = any();
         finds(&mut play);
         play.at_home(text, AUTOCOMMIT, b"");
@@ -190,6 +192,105 @@ fn what_ran_at_home_is_not_run_again_for_a_question() {
     play.said();
     assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server);
     assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
+}
+
+/// A read that the replica fails, and home with it.
+fn fails_everywhere(play: &mut Play) {
+    assert_eq!(play.goes(&query("SELECT b FROM t")), Side::Replica);
+    play.reply(Side::Replica, &error(1, 1054));
+    assert_eq!(play.stage.take_server(), query("SELECT b FROM t"));
+    play.reply(Side::Server, &error(1, 1054));
+    play.stage.take_client();
+    play.said();
+}
+
+#[test]
+fn home_finds_the_rows_of_the_last_query_that_did_not_fail() {
+    for failures in 1..4 {
+        let mut play = any();
+        finds(&mut play);
+        (0..failures).for_each(|_| fails_everywhere(&mut play));
+        assert_eq!(play.read("SELECT FOUND_ROWS(), LAST_INSERT_ID()"), Side::Server);
+        assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"], "behind {failures}");
+        assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server, "of home's question by now");
+    }
+    let mut play = any();
+    finds(&mut play);
+    fails_everywhere(&mut play);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    fails_everywhere(&mut play);
+    assert_eq!(play.read("SELECT FOUND_ROWS(), LAST_INSERT_ID()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT a FROM t"]);
+}
+
+#[test]
+fn a_read_that_was_ended_by_force_has_an_error_and_no_rows() {
+    let is_killed = |play: &mut Play| {
+        finds(play);
+        assert_eq!(play.goes(&query("SELECT b FROM t")), Side::Replica);
+        play.reply(Side::Replica, &error(1, 1317));
+        play.stage.take_client();
+        play.said();
+    };
+    let mut play = any();
+    is_killed(&mut play);
+    assert_eq!(play.read("SELECT FOUND_ROWS(), LAST_INSERT_ID()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
+    assert_eq!(play.read("SHOW WARNINGS"), Side::Replica, "there is the error");
+    let mut play = any();
+    is_killed(&mut play);
+    play.at_home("GET DIAGNOSTICS @n = NUMBER", AUTOCOMMIT, b"");
+    assert_eq!(play.said_to_home(), ["SELECT b FROM t"]);
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica, "there are the rows still");
+    let mut play = any();
+    is_killed(&mut play);
+    assert_eq!(play.read("SELECT @@error_count, FOUND_ROWS(), LAST_INSERT_ID()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "SELECT b FROM t"]);
+}
+
+/// Whether a question is refused that nobody can answer any more.
+fn is_missed(play: &mut Play, text: &str) -> bool {
+    play.send(&query(text));
+    let is_refusal = |payload: &[u8]| payload[0] == 0xFF && u16::from_le_bytes([payload[1], payload[2]]) == 1235;
+    let client = play.stage.take_client();
+    client.get(HEADER_LENGTH..).is_some_and(is_refusal)
+}
+
+#[test]
+fn rows_that_a_question_of_ours_took_the_place_of_are_missed() {
+    for is_failing in [true, false] {
+        let mut play = Play::new();
+        for _ in 0..10 {
+            assert_eq!(play.read("SELECT a FROM t LOCK IN SHARE MODE"), Side::Server);
+        }
+        play.said();
+        match is_failing {
+            true => fails_everywhere(&mut play),
+            false => assert_eq!(play.read("SELECT b FROM t"), Side::Replica),
+        }
+        assert_eq!(is_missed(&mut play, "SELECT FOUND_ROWS()"), is_failing);
+    }
+    let mut play = Play::new();
+    assert!(!is_missed(&mut play, "SELECT FOUND_ROWS()"), "no query was before ours");
+    let mut play = Play::new();
+    for _ in 0..10 {
+        assert_eq!(play.read("SELECT a FROM t LOCK IN SHARE MODE"), Side::Server);
+    }
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server);
+    fails_everywhere(&mut play);
+    assert!(!is_missed(&mut play, "SELECT FOUND_ROWS()"), "it is one row, of the client's question and of ours");
+}
+
+#[test]
+fn rows_found_at_a_replica_that_was_asked_something_since_are_found_by_home() {
+    let mut play = any();
+    finds(&mut play);
+    play.closed(Side::Replica);
+    fails_everywhere(&mut play);
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server, "the connection is another one");
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica);
 }
 
 #[test]
@@ -280,7 +381,7 @@ fn the_error_of_a_command_for_a_statement_that_is_not_there_comes_to_the_conditi
 
 #[test]
 fn rows_found_at_a_replica_and_changed_at_home_may_be_asked_for_at_once() {
-    for text in ["SET @a = 1", "DO 1", "DO f(1)", "BEGIN"] {
+    for text in ["SET @a = 1", "DO 1", "DO f(1)", "BEGIN", "# nothing"] {
         let mut play = any();
         finds(&mut play);
         play.at_home(text, AUTOCOMMIT, b"");
