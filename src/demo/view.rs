@@ -174,10 +174,9 @@ impl Scene<'_> {
 
     /// What a person can type meanwhile.
     pub(super) fn how_to_connect(&self) -> Vec<Vec<Piece>> {
-        let client = |user: &(&str, &str)| {
-            format!("  mariadb --skip-ssl -h 127.0.0.1 -P {} -u {} -p{} demo", self.port, user.0, user.1)
-        };
-        let heading = "try it from another terminal (with mysql in place of mariadb: without --skip-ssl)";
+        let client =
+            |user: &(&str, &str)| format!("  mariadb -h 127.0.0.1 -P {} -u {} -p{} demo", self.port, user.0, user.1);
+        let heading = "try it from another terminal (mysql does as well as mariadb)";
         vec![
             vec![(Tone::Faint, heading.into())],
             vec![(Tone::Plain, client(&WRITER))],
@@ -294,7 +293,7 @@ mod tests {
             "{lines:#?}"
         );
         assert!(lines.contains(&"mysqlslave  → db2    1.2 ms  SELECT 1".to_owned()), "{lines:#?}");
-        assert!(lines.contains(&"  mariadb --skip-ssl -h 127.0.0.1 -P 4000 -u mysqlmaster -pdemo demo".to_owned()));
+        assert!(lines.contains(&"  mariadb -h 127.0.0.1 -P 4000 -u mysqlmaster -pdemo demo".to_owned()));
     }
 
     #[test]

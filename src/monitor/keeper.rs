@@ -404,10 +404,13 @@ fn log(change: &Change) {
 
 fn log_cluster(name: &str, entry: &ClusterEntry) {
     let ClusterEntry { situation, alarms, .. } = entry;
-    match alarms.as_slice() {
-        [] => tracing::info!("cluster {name}: {situation}"),
-        alarms => {
-            tracing::warn!("cluster {name}: {situation}: {} (`sqluice doctor` tells what to do)", alarms.join("; "))
+    let (situation, alarms) = (situation.to_string(), alarms.join("; "));
+    match (situation.as_str(), alarms.as_str()) {
+        ("", "") => tracing::info!("cluster {name}: no alarm any more"),
+        (situation, "") => tracing::info!("cluster {name}: {situation}"),
+        ("", alarms) => tracing::warn!("cluster {name}: {alarms} (`sqluice doctor` tells what to do)"),
+        (situation, alarms) => {
+            tracing::warn!("cluster {name}: {situation}: {alarms} (`sqluice doctor` tells what to do)");
         }
     }
 }

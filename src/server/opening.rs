@@ -100,7 +100,10 @@ impl Control {
         let (questions, questions_inbox) = mpsc::channel(admin::QUESTIONS_MAX);
         let mut door = Door::new(questions.clone());
         let door_plan = door.prepare(&config.admin).map_err(StartError::Http)?;
-        tracing::info!("memory for sessions and buffers: {} at most", Bytes(limits::worst_case_bytes(&config).bytes()));
+        tracing::info!(
+            "memory for sessions and buffers: {} at most, should every peer stop reading in the same moment",
+            Bytes(limits::worst_case_bytes(&config).bytes())
+        );
 
         let mut keeper = tls::Keeper::new(config.process.state_directory.clone());
         let terms = keeper.prove(&config).map_err(StartError::Tls)?;

@@ -100,9 +100,9 @@ fn watch_a_drain(browser: &mut Browser, sqluice: &Sqluice, url: &str, clients: [
     let [bound, free] = clients;
     thread::scope(|scope| {
         let drained = scope.spawn(|| sqluice.command(&["drain", "s1", "--budget", "10m"]));
-        browser.until(&format!("{DRAINS}.includes('main/s1: 0 of 2 connections left after ')"));
+        browser.until(&format!("{DRAINS}.includes('main/s1: 0 of 2 connections gone after ')"));
         free.quit();
-        browser.until(&format!("{DRAINS}.includes('main/s1: 1 of 2 connections left after ')"));
+        browser.until(&format!("{DRAINS}.includes('main/s1: 1 of 2 connections gone after ')"));
         assert_eq!(browser.until("document.querySelector('#drains progress').position || null"), 0.5);
         check_contrast(browser);
         browser.screenshot(&picture("draining-light.png"));
@@ -110,11 +110,11 @@ fn watch_a_drain(browser: &mut Browser, sqluice: &Sqluice, url: &str, clients: [
         browser.open(url, (375, 800), Scheme::Dark);
         browser.until(LIVE);
         // Who comes later sees it from its beginning all the same.
-        browser.until(&format!("{DRAINS}.includes('main/s1: 1 of 2 connections left after ')"));
+        browser.until(&format!("{DRAINS}.includes('main/s1: 1 of 2 connections gone after ')"));
         check_contrast(browser);
         browser.screenshot(&picture("draining-dark-phone.png"));
         bound.quit();
-        browser.until(&format!("{DRAINS}.includes('main/s1: 2 of 2 connections left after ')"));
+        browser.until(&format!("{DRAINS}.includes('main/s1: 2 of 2 connections gone after ')"));
         let told = drained.join().expect("the command ends").expect_success("sqluice drain");
         assert!(told.contains("nobody is at s1 any more"), "{told}");
     });

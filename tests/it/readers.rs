@@ -101,7 +101,6 @@ fn lose_replica(trio: &Trio, engine: Engine, loss: Loss) {
         reading.into_iter().map(|reader| reader.join().expect("no reader sees an error")).max()
     });
     eprintln!("{:?}, {engine:?}, {loss:?}: longest read {longest:?}", trio.servers[0].flavour);
-    assert!(longest < Some(Duration::from_secs(u64::from(DELAY_SECONDS) + 5)), "{longest:?}");
     for client in readers.iter().chain([&keeper.client]) {
         assert_eq!(session_of(&sqluice, client)["server"], "db3");
     }

@@ -52,6 +52,7 @@ function table(caption, columns, rows) {
 // Words for numbers.
 function time(seconds) {
   if (seconds === null || seconds === undefined) return ABSENT;
+  if (seconds === 0) return '0 s';
   if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 1) return `${(seconds * 1000).toPrecision(3)} ms`;
   return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
@@ -122,7 +123,7 @@ function drain(name, server) {
   if (server.service !== 'draining') return null;
   const most = Math.max(server.drain_connections ?? 0, server.connections);
   const gone = most - server.connections;
-  const words = `${name}: ${count(gone)} of ${counted(most, 'connection')} left after ${age(server.drain_seconds ?? 0)}, what stays is ended in ${age(server.drain_seconds_left ?? 0)}`;
+  const words = `${name}: ${count(gone)} of ${counted(most, 'connection')} gone after ${age(server.drain_seconds ?? 0)}, what stays is ended in ${age(server.drain_seconds_left ?? 0)}`;
   return element('p', {}, words, element('progress', { max: Math.max(most, 1), value: most ? gone : 1, 'aria-label': words }));
 }
 

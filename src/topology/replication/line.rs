@@ -312,7 +312,9 @@ impl Line {
 fn slow_pulse(member: &Member<'_>) -> Option<String> {
     let slow = view_of(member.belief)?.channels().iter().find(|channel| channel.has_slow_pulse())?;
     Some(format!(
-        "{} would notice late that its primary hangs (heartbeat period {} s, and 15 s at most is waited for): the primary would          not be replaced before slave_net_timeout. Say STOP SLAVE; CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = 1; START SLAVE there",
+        "{} would notice late that its primary hangs (heartbeat period {} s, and 15 s at most is waited for): the primary \
+         would not be replaced before slave_net_timeout. Say STOP SLAVE; CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = 1; \
+         START SLAVE there",
         member.server.name,
         slow.heartbeat.unwrap_or_default().as_secs_f32()
     ))
