@@ -1,7 +1,7 @@
 //! A worker over a network in memory, between clients and servers that are cut, reset, slow, silent and full by seed, while
 //! servers are drained and lost. What the architecture promises is looked at all the time, and at the end everything must
 //! have been given back. Statements are done once; whatever they depend on, a transaction or a variable of their session, is
-//! there, on whichever connection they come to a server.
+//! there, on whichever connection they come to a server, and nothing of another session's.
 //!
 //! `SQLUICE_SIMULATION_SEED=N` runs one seed and says what happened.
 
@@ -250,6 +250,7 @@ fn no_fate_of_connections_breaks_a_promise_to_split_sessions() {
     let Some(outcomes) = run_all(Way::Split) else { return };
     assert_happens(&outcomes, "reads at replicas", |servers| servers.reads_at_replicas);
     assert_happens(&outcomes, "statements that find a variable", |servers| servers.signed);
+    assert_happens(&outcomes, "statements that find none", |servers| servers.unsigned);
     assert_happens(&outcomes, "statements of transactions", |servers| servers.within);
 }
 
@@ -258,6 +259,7 @@ fn no_fate_of_connections_breaks_a_promise_to_sessions_whose_connections_are_len
     let Some(outcomes) = run_all(Way::Lent) else { return };
     assert_happens(&outcomes, "connections for another session", |servers| servers.resets);
     assert_happens(&outcomes, "statements that find a variable", |servers| servers.signed);
+    assert_happens(&outcomes, "statements that find none", |servers| servers.unsigned);
     assert_happens(&outcomes, "statements of transactions", |servers| servers.within);
 }
 
@@ -267,6 +269,7 @@ fn no_fate_of_connections_breaks_a_promise_to_split_sessions_whose_connections_a
     assert_happens(&outcomes, "reads at replicas", |servers| servers.reads_at_replicas);
     assert_happens(&outcomes, "connections for another session", |servers| servers.resets);
     assert_happens(&outcomes, "statements that find a variable", |servers| servers.signed);
+    assert_happens(&outcomes, "statements that find none", |servers| servers.unsigned);
     assert_happens(&outcomes, "statements of transactions", |servers| servers.within);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - what goes to a server is whole packets, and begins with a command;
 //! - sequence ids are continuous on each connection, as long as the ends themselves keep to that;
+//! - a server hears no command before it has let the session in;
 //! - a write goes to a server once, unless that server has refused it;
 //! - rows come to the client in their order, each once.
 
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     is_within: bool,
     /// It was told an error that it did not ask for.
     has_parted: bool,
+    /// A server that has not said OK to a login: it would take a command for the answer to its greeting.
+    is_at_door: bool,
     /// The commands that were sent here and have no answer yet. Several may be said in one breath.
     asked: VecDeque<Vec<u8>>,
     /// What a good server says of the session behind each answer.
@@ -37,7 +40,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new() -> Connection {
+    fn new(is_at_door: bool) -> Connection {
         Connection {
             inbox: Vec::new(),
             said: Vec::new(),
@@ -47,6 +50,7 @@ impl Connection {
             has_hung_up: false,
             is_within: false,
             has_parted: false,
+            is_at_door,
             asked: VecDeque::new(),
             status: StatusFlags::AUTOCOMMIT,
         }
@@ -179,7 +183,7 @@ pub(super) struct Ends {
 impl Ends {
     pub(super) fn new() -> Ends {
         Ends {
-            connections: [Some(Connection::new()), None, None, None],
+            connections: [Some(Connection::new(false)), None, None, None],
             journal: Journal::default(),
             reads_at_replica: 0,
             is_idle: false,
@@ -190,8 +194,14 @@ impl Ends {
         self.connections[side as usize].as_mut()
     }
 
+    /// A new connection to a server.
     pub(super) fn open(&mut self, side: Side) {
-        self.connections[side as usize] = Some(Connection::new());
+        self.connections[side as usize] = Some(Connection::new(true));
+    }
+
+    /// A connection that another session, or this one, has used before.
+    pub(super) fn lend(&mut self, side: Side) {
+        self.connections[side as usize] = Some(Connection::new(false));
     }
 
     pub(super) fn close(&mut self, side: Side) {
@@ -266,6 +276,7 @@ impl Ends {
         let begins = side == Side::Client && self.is_idle;
         while let Some((sequence, payload)) = connection.next_said(begins) {
             let is_error = payload.first() == Some(&0xFF);
+            connection.is_at_door &= payload.first() != Some(&0x00);
             let answered = connection.answered(sequence);
             for number in answered.iter().filter_map(|asked| Journal::number_of_write(asked)).filter(|_| is_error) {
                 self.journal.writes.insert(number, Fate::Refused);
@@ -292,6 +303,10 @@ impl Ends {
             if side == Side::Client {
                 self.journal.shown(&payload);
             } else if sequence == 0 {
+                assert!(
+                    !connection.is_at_door || an_end_lies,
+                    "a command to {side:?}, which has let nobody in: {payload:02x?}"
+                );
                 self.reads_at_replica += usize::from(side == Side::Replica && payload == READ);
                 Journal::number_of_write(&payload).into_iter().for_each(|number| self.journal.sent(number));
                 connection.asked.extend(Some(payload).filter(|payload| has_answer(payload)));

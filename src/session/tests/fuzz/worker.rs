@@ -27,7 +27,7 @@ impl Play<'_> {
             () if std::mem::take(&mut self.wishes.replica) => Side::Replica,
             () => return,
         };
-        self.ends.open(side);
+        self.ends.lend(side);
         self.tell(Input::Lent(Loan { side, facts, is_own, schema: None }));
     }
 

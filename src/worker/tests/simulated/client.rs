@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::{Credential, Greeting, HandshakeResponse, Login, Secret, ServerHello, error_code},
     Outcome, Way,
-    line::{Line, STATEMENTS_MAX, Statement, packet},
+    line::{Asked, Line, STATEMENTS_MAX, Statement, packet},
 };
 use crate::{
     io::{Dice, End, Far},
@@ -222,7 +222,12 @@ impl Client {
     fn ask(&mut self) {
         self.statements += 1;
         let number = self.number * STATEMENTS_MAX + self.statements;
-        let (asks, within) = (self.has_signed, self.is_within_transaction);
+        let asks = match self.has_signed {
+            true => Asked::Number,
+            false if self.dice.once_in(3) => Asked::Absence,
+            false => Asked::Nothing,
+        };
+        let within = self.is_within_transaction;
         let statement = match self.dice.below(60) {
             0..30 => Statement::Write { number, within },
             30..59 => Statement::Read { number, rows: self.dice.below(6), bytes: 8 + self.dice.below(800), asks },

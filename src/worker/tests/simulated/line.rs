@@ -85,13 +85,28 @@ pub(super) enum Statement {
         number: u32,
         rows: usize,
         bytes: usize,
-        /// It asks for the variable that the client has set.
-        asks: bool,
+        asks: Asked,
     },
     Begin,
     Commit,
     /// The client leaves its number in a variable of its session.
     Sign(u32),
+}
+
+/// What a read asks of the variable of its session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Asked {
+    Nothing,
+    /// The client's number, which it has left there.
+    Number,
+    /// The client has never set it: nobody else's number is there.
+    Absence,
+}
+
+impl Asked {
+    /// Each with what the statement says.
+    const ALL: [(Asked, &str); 3] =
+        [(Asked::Nothing, ""), (Asked::Number, " AND s = @s"), (Asked::Absence, " AND @s IS NULL")];
 }
 
 /// Between the number of a client and that of its statement.
@@ -102,7 +117,7 @@ impl Statement {
         match self {
             Statement::Write { number, within } => format!("INSERT INTO t VALUES ({number}, {})", u32::from(within)),
             Statement::Read { number, rows, bytes, asks } => {
-                let condition = if asks { " AND s = @s" } else { "" };
+                let (_, condition) = Asked::ALL[asks as usize];
                 format!("SELECT a FROM t WHERE n IN ({number}, {rows}, {bytes}){condition}")
             }
             Statement::Begin => "BEGIN".to_owned(),
@@ -126,7 +141,7 @@ impl Statement {
         match (head, &numbers[..]) {
             ("INSERT INTO t VALUES ", &[number, within]) => Some(Statement::Write { number, within: within == 1 }),
             ("SELECT a FROM t WHERE n IN ", &[number, rows, bytes]) => {
-                let asks = !condition.is_empty();
+                let (asks, _) = Asked::ALL.into_iter().find(|(_, text)| *text == condition)?;
                 Some(Statement::Read { number, rows: rows as usize, bytes: bytes as usize, asks })
             }
             _ => None,

@@ -9,7 +9,7 @@ use std::{
 use super::{
     super::Greeting,
     Way,
-    line::{COLUMN, Line, STATEMENTS_MAX, Statement, end, packet, packets},
+    line::{Asked, COLUMN, Line, STATEMENTS_MAX, Statement, end, packet, packets},
 };
 use crate::{
     io::{Dice, End, Far, Network},
@@ -36,6 +36,8 @@ pub(super) struct Tally {
     pub(super) reads_at_replicas: usize,
     /// Statements that found the variable of their session.
     pub(super) signed: usize,
+    /// Statements that found no variable, where their client has set none.
+    pub(super) unsigned: usize,
     /// Statements of transactions.
     pub(super) within: usize,
     /// Connections that were cleared for another session.
@@ -201,10 +203,15 @@ impl Visit {
             }
             Statement::Read { number, asks, .. } => {
                 tally.reads_at_replicas += usize::from(!self.is_primary);
-                if asks {
-                    assert_eq!(self.signature, Some(number / STATEMENTS_MAX), "read {number} finds another's variable");
-                    tally.signed += 1;
-                }
+                let client = number / STATEMENTS_MAX;
+                let expected = match asks {
+                    Asked::Nothing => self.signature,
+                    Asked::Number => Some(client),
+                    Asked::Absence => None,
+                };
+                assert_eq!(self.signature, expected, "read {number} finds another's variable");
+                tally.signed += usize::from(asks == Asked::Number);
+                tally.unsigned += usize::from(asks == Asked::Absence);
                 self.count_within(number, tally);
             }
             Statement::Begin => {
