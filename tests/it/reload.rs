@@ -4,7 +4,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::harness::{Account, Client, Flavour, Server, Start, cluster, cluster_on, eventually, on_both_engines, user};
+use crate::harness::{
+    Account, Client, Flavour, Server, Start, Trio, cluster, cluster_on, eventually, on_both_engines, user,
+};
 
 #[test]
 fn users_come_and_go_and_change_their_passwords() {
@@ -66,6 +68,39 @@ fn servers_come_and_go() {
             assert!(is_on(&mut sqluice.app(), &servers[1]));
         }
     });
+}
+
+#[test]
+fn a_server_that_is_added_costs_no_transaction_at_the_primary() {
+    let trio = Trio::start(Flavour::MariaDb10);
+    trio.primary().direct().execute("CREATE TABLE test.kept (n INT)");
+    let server = |name: &str, address| format!("[[cluster.set.server]]\nname = \"{name}\"\naddress = \"{address}\"\n");
+    on_both_engines(|engine| {
+        let mut text =
+            "[cluster.set]\ntopology = \"replication\"\nmonitor = { user = \"monitor\", password = \"monitor\" }\n\
+                        [pool.write]\ncluster = \"set\"\nrole = \"primary\"\n\
+                        [[user]]\nname = \"app\"\npassword = \"app\"\npool = \"write\"\n"
+                .to_owned();
+        for (index, entry) in trio.servers.iter().enumerate() {
+            text += &server(&format!("db{}", index + 1), entry.address);
+        }
+        let sqluice = Start::new(engine, text.clone()).run_with_servers_up(3);
+        sqluice.await_role("db1", "primary");
+        let mut clients: Vec<Client> = (0..4).map(|_| sqluice.app()).collect();
+        for client in &mut clients {
+            client.execute("BEGIN");
+            client.execute("INSERT INTO test.kept VALUES (1)");
+        }
+        // Nobody answers there, and it takes a moment to know that.
+        sqluice.write_config(&(text + &server("db4", SocketAddr::from(([127, 0, 0, 1], 9)))));
+        sqluice.command(&["reload"]).expect_success("reload");
+        sqluice.await_health("db4", "down");
+        for client in &mut clients {
+            client.execute("INSERT INTO test.kept VALUES (2)");
+            client.execute("COMMIT");
+        }
+    });
+    assert_eq!(trio.primary().root("SELECT COUNT(*) FROM test.kept").trim(), "16");
 }
 
 #[test]
