@@ -57,10 +57,18 @@ pub struct ReplyEnd {
     pub status: Option<StatusFlags>,
     /// The code of the error that ended it.
     pub error: Option<u16>,
+    /// That came in the midst of a result.
+    pub broke_off: bool,
     /// Warnings that its last packet counts; 0 where that has no status.
     pub warnings: u16,
     /// Its last result has rows, or could have.
     pub has_rows: bool,
+    /// Any of its results has, or could have.
+    pub had_rows: bool,
+    /// Its last packet counts rows that were changed.
+    pub changed_rows: bool,
+    /// Results that it brought to their end; 255 stands for more.
+    pub results: u8,
 }
 
 /// What a packet is.
@@ -119,6 +127,10 @@ pub(super) struct Grammar {
     /// Results may follow each other.
     may_have_more_results: bool,
     may_open_cursor: bool,
+    /// Results that have ended.
+    results: u8,
+    /// One of them had rows.
+    had_rows: bool,
 }
 
 impl Grammar {
@@ -136,6 +148,8 @@ impl Grammar {
             framing,
             may_have_more_results: matches!(shape, ReplyShape::ResultSet | ReplyShape::Cursor),
             may_open_cursor: shape == ReplyShape::Cursor,
+            results: 0,
+            had_rows: false,
         }
     }
 
@@ -161,7 +175,13 @@ impl Grammar {
 
     /// Goes on behind a packet, by its header and head. Changes nothing if it cannot be.
     pub(super) fn take(&mut self, header: Header, head: &[u8]) -> Result<(), ReplyError> {
-        self.state = self.state_after(header, head)?;
+        let (before, next) = (self.state, self.state_after(header, head)?);
+        let is_report = head.first() == Some(&ERR_HEADER);
+        if next == State::First && !is_report {
+            self.results = self.results.saturating_add(1);
+            self.had_rows |= before != State::First;
+        }
+        self.state = next;
         Ok(())
     }
 
@@ -218,7 +238,9 @@ impl Grammar {
         if code == PROGRESS_CODE && self.framing.progress {
             return Ok(self.state);
         }
-        Ok(State::Over(ReplyEnd { error: Some(code), ..ReplyEnd::default() }))
+        let (results, had_rows) = (self.results, self.had_rows);
+        let broke_off = !matches!(self.state, State::First | State::Only | State::Prepare | State::Text);
+        Ok(State::Over(ReplyEnd { error: Some(code), broke_off, results, had_rows, ..ReplyEnd::default() }))
     }
 
     fn after_first(&self, header: Header, head: &[u8]) -> Result<State, ReplyError> {
@@ -269,7 +291,11 @@ impl Grammar {
 
     fn after_result(&self, end: ReplyEnd) -> State {
         let has_more = end.status.is_some_and(|status| status.contains(StatusFlags::MORE_RESULTS));
-        if self.may_have_more_results && has_more { State::First } else { State::Over(end) }
+        if self.may_have_more_results && has_more {
+            return State::First;
+        }
+        let results = self.results.saturating_add(1);
+        State::Over(ReplyEnd { results, had_rows: self.had_rows || end.has_rows, ..end })
     }
 
     fn after_prepare(&self, head: &[u8]) -> Result<State, ReplyError> {
@@ -314,16 +340,19 @@ fn end_of(header: Header, head: &[u8]) -> Result<ReplyEnd, ReplyError> {
     let mut reader = Reader::new(head);
     let first_byte = reader.u8("packet header")?;
     let (status, warnings);
+    let mut affected = 0;
     if first_byte == EOF_HEADER && header.payload_length as usize <= EofPacket::LENGTH {
         warnings = reader.u16("warnings")?;
         status = reader.u16("status flags")?;
     } else if matches!(first_byte, OK_HEADER | EOF_HEADER) {
-        reader.lenenc("affected rows")?;
+        affected = reader.lenenc("affected rows")?;
         reader.lenenc("insert id")?;
         status = reader.u16("status flags")?;
         warnings = reader.u16("warnings")?;
     } else {
         return Err(ReplyError::Unexpected { first_byte: Some(first_byte) });
     }
-    Ok(ReplyEnd { status: Some(StatusFlags(status)), error: None, warnings, has_rows: first_byte == EOF_HEADER })
+    let has_rows = first_byte == EOF_HEADER;
+    let status = Some(StatusFlags(status));
+    Ok(ReplyEnd { status, warnings, has_rows, changed_rows: affected > 0 && !has_rows, ..ReplyEnd::default() })
 }

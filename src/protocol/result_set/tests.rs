@@ -31,8 +31,9 @@ fn packets(payloads: &[&[u8]]) -> Vec<u8> {
 fn check(shape: ReplyShape, framing: Framing, payloads: &[&[u8]], expected: ReplyEnd) {
     let stream = packets(payloads);
     let whole = follow_all(Reply::new(shape, framing), &stream, usize::MAX);
-    let has_rows = whole.end.is_some_and(|(_, end, _)| end.has_rows);
-    let expected = ReplyEnd { has_rows, ..expected };
+    let found = whole.end.map_or_else(ReplyEnd::default, |(_, end, _)| end);
+    let ReplyEnd { status, error, warnings, .. } = expected;
+    let expected = ReplyEnd { status, error, warnings, ..found };
     let pieces = payloads.iter().map(|payload| payload.len() / PAYLOAD_MAX + 1).sum::<usize>() as u8;
     assert_eq!(whole.end, Some((stream.len(), expected, pieces.wrapping_add(1))), "{payloads:02x?}");
     for step in if stream.len() < 1000 { 1..40 } else { 65_535..65_537 } {
@@ -52,7 +53,16 @@ fn status(bits: u16) -> ReplyEnd {
     ReplyEnd { status: Some(StatusFlags(bits)), ..ReplyEnd::default() }
 }
 
-const NO_STATUS: ReplyEnd = ReplyEnd { status: None, error: None, warnings: 0, has_rows: false };
+const NO_STATUS: ReplyEnd = ReplyEnd {
+    status: None,
+    error: None,
+    broke_off: false,
+    warnings: 0,
+    has_rows: false,
+    had_rows: false,
+    changed_rows: false,
+    results: 0,
+};
 
 fn error(code: u16) -> ReplyEnd {
     ReplyEnd { error: Some(code), ..ReplyEnd::default() }
@@ -80,6 +90,53 @@ fn a_reply_tells_whether_its_last_result_had_rows() {
     assert_eq!(has_rows(OK_MODE, &[&[1], b"def", &ok(0xFE, 2)]), Some(true));
     assert_eq!(has_rows(OK_MODE, &[&ok(0, 2)]), Some(false));
     assert_eq!(has_rows(OK_MODE, &[SYNTAX_ERROR]), Some(false));
+}
+
+#[test]
+fn a_reply_tells_what_ended_before_an_error() {
+    let behind = |framing, payloads: &[&[u8]]| {
+        let outcome = follow_all(Reply::new(ReplyShape::ResultSet, framing), &packets(payloads), usize::MAX);
+        outcome.end.map(|(_, end, _)| (end.results, end.had_rows, end.error.is_some()))
+    };
+    const MORE: u8 = 0x0A;
+    let report: &[u8] = b"\xFF\xFF\xFF\x01\x01\x01\0\0\0\x01a";
+    let reports = Framing { progress: true, ..OK_MODE };
+    for (framing, payloads, expected) in [
+        (OK_MODE, &[SYNTAX_ERROR][..], (0, false, true)),
+        (OK_MODE, &[&ok(0, MORE), SYNTAX_ERROR], (1, false, true)),
+        (OK_MODE, &[&[1], b"def", &ok(0xFE, MORE), SYNTAX_ERROR], (1, true, true)),
+        (EOF_MODE, &[&[1], b"def", &eof(MORE), &eof(MORE), SYNTAX_ERROR], (1, true, true)),
+        (OK_MODE, &[&[1], b"def", &ok(0xFE, MORE), &ok(0, MORE), SYNTAX_ERROR], (2, true, true)),
+        (OK_MODE, &[&[1], b"def", SYNTAX_ERROR], (0, false, true)),
+        (EOF_MODE, &[&[1], b"def", &eof(2), b"\x01a", SYNTAX_ERROR], (0, false, true)),
+        (OK_MODE, &[&[1], b"def", &ok(0xFE, MORE), &ok(0, 2)], (2, true, false)),
+        (reports, &[report, &ok(0, MORE), report, SYNTAX_ERROR], (1, false, true)),
+    ] {
+        assert_eq!(behind(framing, payloads), Some(expected), "{payloads:02x?}");
+    }
+    let breaks_off = |payloads: &[&[u8]]| {
+        let outcome = follow_all(Reply::new(ReplyShape::ResultSet, OK_MODE), &packets(payloads), usize::MAX);
+        outcome.end.map(|(_, end, _)| end.broke_off)
+    };
+    assert_eq!(breaks_off(&[&[1], b"def", SYNTAX_ERROR]), Some(true));
+    assert_eq!(breaks_off(&[&[1], b"def", b"\x01a", SYNTAX_ERROR]), Some(true));
+    assert_eq!(breaks_off(&[&[1], b"def", &ok(0xFE, MORE), SYNTAX_ERROR]), Some(false));
+    assert_eq!(breaks_off(&[SYNTAX_ERROR]), Some(false));
+    let results: Vec<Vec<u8>> = std::iter::repeat_n(ok(0, MORE), 300).collect();
+    let payloads: Vec<&[u8]> = results.iter().map(Vec::as_slice).chain([SYNTAX_ERROR]).collect();
+    assert_eq!(behind(OK_MODE, &payloads), Some((255, false, true)));
+}
+
+#[test]
+fn a_reply_tells_whether_rows_were_changed() {
+    let changed = |payloads: &[&[u8]]| {
+        let outcome = follow_all(Reply::new(ReplyShape::ResultSet, OK_MODE), &packets(payloads), usize::MAX);
+        outcome.end.map(|(_, end, _)| end.changed_rows)
+    };
+    assert_eq!(changed(&[&[0, 0, 7, 2, 0, 0, 0]]), Some(false), "an insert id is no count");
+    assert_eq!(changed(&[&[0, 3, 7, 2, 0, 0, 0]]), Some(true));
+    assert_eq!(changed(&[&[0, 3, 7, 0x0A, 0, 0, 0], &[0, 0, 0, 2, 0, 0, 0]]), Some(false), "it is the last one's");
+    assert_eq!(changed(&[&[1], b"def", &[0xFE, 3, 0, 2, 0, 0, 0]]), Some(false));
 }
 
 #[test]
@@ -287,7 +344,7 @@ fn a_file_is_asked_for_once_and_more_results_may_follow() {
     reply.set_sequence(4);
     assert_eq!(reply.next_sequence(), 4);
     let outcome = follow_all(reply, &packets(&[&ok(0, 0x0A), &ok(0, 2)]), 3);
-    assert_eq!(outcome.end.unwrap().1, status(2));
+    assert_eq!(outcome.end.unwrap().1, ReplyEnd { results: 2, ..status(2) });
     // A NULL in the first column of a row is no request.
     check(ReplyShape::ResultSet, OK_MODE, &[b"\x01", b"d", b"\xFB", &ok(0xFE, 2)], status(2));
 }
@@ -395,7 +452,8 @@ proptest! {
         let stream = packets(&payloads);
         let outcome = follow_all(Reply::new(ReplyShape::ResultSet, framing), &stream, step);
         prop_assert_eq!(outcome.error, None);
-        let expected = ReplyEnd { has_rows: true, ..status(2) };
+        let results = count as u8;
+        let expected = ReplyEnd { has_rows: true, had_rows: true, results, ..status(2) };
         prop_assert_eq!(outcome.end.map(|end| (end.0, end.1)), Some((stream.len(), expected)));
     }
 
