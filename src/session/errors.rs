@@ -89,6 +89,20 @@ pub(super) fn aftermath_lost() -> ErrPacket {
     ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
 }
 
+/// FOUND_ROWS(), asked behind a query at a replica and what may have found rows at the primary.
+pub(super) fn found_rows_unknown() -> ErrPacket {
+    let words = "What FOUND_ROWS() is of is not known: the last query ran at a replica, and behind it the primary ran what may \
+                 have found rows or not; ask before that, or begin the query with /* sqluice: primary */";
+    ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
+}
+
+/// A question for what statements at different servers left.
+pub(super) fn counts_apart() -> ErrPacket {
+    let words = "What is asked for is at two servers, as a query before ran at a replica: ask for each count by itself, ask right \
+                 behind the query, or begin that with /* sqluice: primary */";
+    ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
+}
+
 /// FOUND_ROWS(), asked behind a read that failed, before which the primary was asked where it is.
 pub(super) fn found_rows_lost() -> ErrPacket {
     let words = "What the last query found at the primary is not known any more: sqluice asked the primary for its position, \

@@ -21,6 +21,9 @@ pub fn may_use_a_table(text: &[u8], dialect: Dialect) -> bool {
             _ => {
                 let is_harmless = |word: &&str| is_word(&lexer, token, word);
                 let was_first = std::mem::take(&mut is_first);
+                if was_first && is_without_table(lexer, token) {
+                    continue;
+                }
                 if was_first && !WITHOUT_TABLES.iter().any(is_harmless) || is_word(&lexer, token, "from") {
                     return true;
                 }
@@ -29,8 +32,16 @@ pub fn may_use_a_table(text: &[u8], dialect: Dialect) -> bool {
     }
 }
 
+/// Whether a statement uses no table by the words behind its first.
+fn is_without_table(mut lexer: Lexer<'_>, first: Token) -> bool {
+    let next = lexer.next();
+    let of_schema = || is_one_of(&lexer, { lexer }.next(), &["database", "schema"]);
+    let shows_schema = is_word(&lexer, first, "show") && is_word(&lexer, next, "create") && of_schema();
+    shows_schema || is_word(&lexer, first, "flush") && is_one_of(&lexer, next, &["status", "privileges", "logs"])
+}
+
 /// First words of statements that use no table but one behind FROM.
-const WITHOUT_TABLES: [&str; 13] = [
+const WITHOUT_TABLES: [&str; 15] = [
     "select",
     "set",
     "do",
@@ -44,51 +55,120 @@ const WITHOUT_TABLES: [&str; 13] = [
     "use",
     "deallocate",
     "xa",
+    "help",
+    "kill",
 ];
 
 /// Whether a text of one statement is a query that surely finds one row, neither more nor none.
 pub fn finds_one_row(text: &[u8], dialect: Dialect) -> bool {
     let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
     let first = lexer.next();
-    is_word(&lexer, first, "select") && !MORE_ROWS_OR_NONE.iter().any(|word| has_word(lexer, word))
+    let shows_count = is_word(&lexer, first, "show") && is_word(&lexer, { lexer }.next(), "count");
+    shows_count || is_word(&lexer, first, "select") && !MORE_ROWS_OR_NONE.iter().any(|word| has_word(lexer, word))
 }
 
 /// Words of a query that may find another number of rows than one.
 const MORE_ROWS_OR_NONE: [&str; 12] =
     ["from", "where", "having", "group", "limit", "offset", "fetch", "union", "except", "intersect", "minus", "into"];
 
-/// Whether FOUND_ROWS() may be another one behind a text of one statement that did not fail. When in doubt, it may.
-pub fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
-    finds_rows(Lexer::new(text, dialect, Comments::new(Versioned::Code)))
+/// What becomes of FOUND_ROWS().
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It is as it was.
+    Kept,
+    /// It is another one.
+    Found,
+    /// Another one if it changed rows, and else perhaps: the queries inside were not needed if there was no row to ask for.
+    WithRows,
+    /// Either: the text does not tell.
+    Unknown,
 }
 
-/// The same of what is left of a text.
-fn finds_rows(mut lexer: Lexer<'_>) -> bool {
+/// What the one statement that is left of a text makes of it, if it does not fail.
+pub(super) fn finding(mut lexer: Lexer<'_>) -> Finding {
     let first = lexer.next();
     // Most reads are told by that; the lists are long.
-    if is_word(&lexer, first, "select") {
-        return true;
+    if first.kind == Kind::Sign(b'(') || is_one_of(&lexer, first, &["select", "with", "table"]) {
+        return Finding::Found;
     }
     if is_one_of(&lexer, first, &KEEP_FOUND_ROWS) {
-        return false;
+        return Finding::Kept;
     }
-    let is_mariadb = matches!(lexer.dialect.family, Family::MariaDb { .. });
-    let Some((_, verb)) = VERBS.iter().find(|(word, _)| is_word(&lexer, first, word)) else { return true };
+    let Some((_, verb)) = VERBS.iter().find(|(word, _)| is_word(&lexer, first, word)) else { return Finding::Unknown };
     match verb {
-        Verb::Begin | Verb::Analyze => has_word(lexer, "select"),
+        Verb::Begin if is_word(&lexer, { lexer }.next(), "not") => Finding::Unknown,
+        Verb::Set if is_set_statement(lexer) => match skip_to(&mut lexer, &["for"]) {
+            true => finding(lexer),
+            false => Finding::Unknown,
+        },
+        Verb::Delete | Verb::Update => changing(*verb, lexer),
+        Verb::Insert if !inserts_query(&mut { lexer }) => inside(lexer),
+        Verb::Do | Verb::Set if is_mariadb(lexer) => inside(lexer),
+        verb if finds_rows(*verb, lexer) => Finding::Found,
+        _ => Finding::Kept,
+    }
+}
+
+/// What queries in the expressions of what is left make of it.
+fn inside(lexer: Lexer<'_>) -> Finding {
+    match finds_inside(lexer) {
+        false => Finding::Kept,
+        true if PERHAPS.iter().any(|word| has_word(lexer, word)) => Finding::Unknown,
+        true => Finding::Found,
+    }
+}
+
+/// What may have a query in an expression not run at all.
+const PERHAPS: [&str; 9] = ["if", "ifnull", "nullif", "coalesce", "case", "elt", "and", "or", "xor"];
+
+fn is_mariadb(lexer: Lexer<'_>) -> bool {
+    matches!(lexer.dialect.family, Family::MariaDb { .. })
+}
+
+fn is_set_statement(lexer: Lexer<'_>) -> bool {
+    is_mariadb(lexer) && is_word(&lexer, { lexer }.next(), "statement")
+}
+
+/// What a statement makes of it that changes or deletes rows. MariaDB may look up IN (SELECT …) in an index, which is no
+/// query.
+fn changing(verb: Verb, mut lexer: Lexer<'_>) -> Finding {
+    let joins = if let Verb::Delete = verb { deletes_from_several(&mut lexer) } else { updates_several(&mut lexer) };
+    match lexer.dialect.family {
+        _ if joins => Finding::Found,
+        Family::MySql { .. } if matches!(verb, Verb::Update) => Finding::WithRows,
+        _ if inside(lexer) != Finding::Found => inside(lexer),
+        Family::MariaDb { .. } if LOOKED_UP.iter().any(|word| has_word(lexer, word)) => Finding::Unknown,
+        _ => Finding::WithRows,
+    }
+}
+
+/// What may stand before a query that becomes a lookup.
+const LOOKED_UP: [&str; 4] = ["in", "any", "some", "all"];
+
+/// Whether what is left of a text, which is one statement, holds statements of its own behind semicolons.
+pub(super) fn holds_statements(mut lexer: Lexer<'_>) -> bool {
+    const CODE: [&str; 5] = ["procedure", "function", "trigger", "event", "package"];
+    const BLOCKS: [&str; 7] = ["begin", "if", "case", "loop", "while", "repeat", "declare"];
+    let first = lexer.next();
+    let makes_code = is_one_of(&lexer, first, &["create", "alter"]) && CODE.iter().any(|word| has_word(lexer, word));
+    let is_transaction = is_word(&lexer, first, "begin") && !is_word(&lexer, { lexer }.next(), "not");
+    makes_code || is_one_of(&lexer, first, &BLOCKS) && !is_transaction
+}
+
+/// Whether a statement with this first word finds rows, by what is left of it.
+fn finds_rows(verb: Verb, mut lexer: Lexer<'_>) -> bool {
+    let is_mariadb = is_mariadb(lexer);
+    match verb {
+        Verb::Begin => false,
+        Verb::Analyze => has_word(lexer, "select"),
         Verb::Create => is_mariadb && creates_table(lexer) && has_word(lexer, "select"),
-        Verb::Delete => deletes_from_several(&mut lexer) || finds_inside(lexer),
         Verb::Do => !is_mariadb || finds_inside(lexer),
         Verb::Explain if is_mariadb => explaining_finds(lexer),
         Verb::Explain => is_word(&lexer, { lexer }.next(), "analyze") || explained(&mut lexer).is_none(),
         Verb::Insert => inserts_query(&mut lexer) || finds_inside(lexer),
-        Verb::Set if !is_mariadb => false,
-        Verb::Set => match is_word(&lexer, { lexer }.next(), "statement") {
-            true => !skip_to(&mut lexer, &["for"]) || finds_rows(lexer),
-            false => finds_inside(lexer),
-        },
+        Verb::Set => is_mariadb && finds_inside(lexer),
         Verb::Show => !shows_without_query(lexer),
-        Verb::Update => !is_mariadb || updates_several(&mut lexer) || finds_inside(lexer),
+        Verb::Delete | Verb::Update => changing(verb, lexer) != Finding::Kept,
         Verb::Values => !is_mariadb || ORDERED_OR_JOINED.iter().any(|word| has_word(lexer, word)),
     }
 }
@@ -363,18 +443,31 @@ mod tests {
             "USE shop",
             "SELECT f('FROM t')",
             "XA COMMIT 'a'",
+            "SHOW CREATE DATABASE shop",
+            "FLUSH STATUS",
+            "HELP 'x'",
             "",
         ] {
             assert!(!may_use_a_table(text.as_bytes(), DIALECT), "{text}");
         }
-        for text in ["SELECT a FROM t", "INSERT INTO t VALUES (1)", "SHOW TABLES", "SELECT 1; TABLE t", "SELECT 'a"] {
+        for text in [
+            "SELECT a FROM t",
+            "INSERT INTO t VALUES (1)",
+            "SHOW TABLES",
+            "SELECT 1; TABLE t",
+            "SELECT 'a",
+            "FLUSH TABLES t",
+            "SHOW CREATE TABLE t",
+        ] {
             assert!(may_use_a_table(text.as_bytes(), DIALECT), "{text}");
         }
     }
 
     #[test]
     fn questions_that_find_one_row_are_known() {
-        for text in ["SELECT FOUND_ROWS(), ROW_COUNT()", "/* x */ select @@warning_count AS 'from'"] {
+        for text in
+            ["SELECT FOUND_ROWS(), ROW_COUNT()", "/* x */ select @@warning_count AS 'from'", "SHOW COUNT(*) WARNINGS"]
+        {
             assert!(finds_one_row(text.as_bytes(), DIALECT), "{text}");
         }
         for text in [
@@ -449,6 +542,11 @@ mod tests {
         ("OPTIMIZE TABLE t", false, false),
         ("HELP 'x'", false, false),
     ];
+
+    /// Whether FOUND_ROWS() may be another one behind a text of one statement that did not fail.
+    fn may_set_found_rows(text: &[u8], dialect: Dialect) -> bool {
+        finding(Lexer::new(text, dialect, Comments::new(Versioned::Code))) != Finding::Kept
+    }
 
     #[test]
     fn found_rows_outlive_what_finds_none() {

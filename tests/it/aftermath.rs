@@ -127,7 +127,7 @@ fn found_rows_are_those_of_the_servers() {
         "DELETE FROM t WHERE a = 77",
         "DELETE FROM t WHERE a = (SELECT 77)",
         "DELETE FROM t WHERE a = (SELECT MAX(a) FROM t2)",
-        "DELETE FROM t WHERE EXISTS (SELECT 1 FROM t2 WHERE t2.a = 77)",
+        "DELETE FROM t WHERE a = 9 AND EXISTS (SELECT 1 FROM t2 WHERE t2.a = 1)",
         "DELETE t FROM t, t2 WHERE t.a = t2.a",
         "DELETE FROM t USING t JOIN t2 ON t.a = t2.a",
         "INSERT INTO t VALUES (1), (2)",

@@ -9,7 +9,7 @@ use crate::{
         statement::{Prepared, StatementId},
         status::StatusFlags,
     },
-    sql::{self, Class, Classification, Effects, Needs, Reason},
+    sql::{self, Class, Classification, Effects, Finding, Needs, Ran, Reason},
 };
 
 use super::{
@@ -54,6 +54,13 @@ const NOT_HERE: [Error; 3] = [Error::OPTION_PREVENTS_STATEMENT, Error::READ_ONLY
 
 /// Errors by which it says that it runs none: it is being stopped, or is a Galera node outside of its cluster.
 const NOT_ANY: [Error; 2] = [Error::SERVER_SHUTDOWN, Error::UNKNOWN_COMMAND];
+
+/// Errors of a statement that had not begun to work: of its text, of names in it and rights on them, and of what locks,
+/// transactions and options forbid.
+const REFUSALS: [u16; 25] = [
+    1044, 1046, 1049, 1051, 1052, 1054, 1055, 1056, 1060, 1064, 1066, 1099, 1100, 1109, 1140, 1142, 1143, 1146, 1193,
+    1227, 1241, 1290, 1305, 1370, 1792,
+];
 
 /// Errors of a statement that was killed, or took as long as it may.
 const FINAL: [Error; 4] =
@@ -191,12 +198,17 @@ impl Split {
             }
             Kind::Query | Kind::Execute | Kind::Reset | Kind::Unseen => {
                 self.counted_at(at, self.row_count(end));
-                let keeps_found_rows = self.current.keeps_found_rows || matches!(self.current.kind, Kind::Reset);
-                if end.error.is_some() || keeps_found_rows {
-                    Needs::ROW_COUNT
-                } else {
-                    self.found_rows(at);
-                    Needs::ROW_COUNT.with(Needs::FOUND_ROWS)
+                match self.finding(end) {
+                    Finding::Kept => Needs::ROW_COUNT,
+                    Finding::Found => {
+                        self.found_rows(at, end.error.is_some());
+                        Needs::ROW_COUNT.with(Needs::FOUND_ROWS)
+                    }
+                    Finding::WithRows | Finding::Unknown => {
+                        self.may_have_found_rows(at);
+                        self.current.may_replace = Needs::FOUND_ROWS;
+                        Needs::ROW_COUNT
+                    }
                 }
             }
         };
@@ -210,32 +222,59 @@ impl Split {
         }
     }
 
+    /// What the command that is over made of FOUND_ROWS().
+    fn finding(&self, end: ReplyEnd) -> Finding {
+        let ReplyEnd { results, had_rows, changed_rows, error, .. } = end;
+        let is_refused = |code| REFUSALS.contains(&code) || self.current.at == Side::Replica;
+        let may_have_begun = end.broke_off || !error.is_some_and(is_refused);
+        let runs_code = self.current.classification.effects.intersects(HIDDEN);
+        let ran = Ran { results, had_rows, changed_rows, has_failed: error.is_some(), may_have_begun };
+        match self.current.kind {
+            Kind::Reset => Finding::Kept,
+            _ if error == Some(Error::UNKNOWN_STATEMENT.code.0) => Finding::Kept,
+            _ if results == 0 && !may_have_begun && !runs_code => Finding::Kept,
+            _ => self.current.findings.behind(ran),
+        }
+    }
+
+    /// FOUND_ROWS() is that of the command that is over, or as it was.
+    fn may_have_found_rows(&mut self, at: Side) {
+        if at == Side::Replica {
+            self.retained.lose_found_rows();
+        }
+        (self.found, self.found_there) = match self.found_there {
+            _ if at != self.found => (Side::Server, FoundRows::Unknown),
+            FoundRows::AsOfQuestion => (at, FoundRows::OfQuery),
+            known => (at, known),
+        };
+    }
+
     /// FOUND_ROWS() is that of the command that is over.
-    fn found_rows(&mut self, at: Side) {
+    fn found_rows(&mut self, at: Side, has_failed: bool) {
         let is_like_ours = self.current.finds_one_row;
         (self.found, self.found_there) = (at, if is_like_ours { FoundRows::AsOfQuestion } else { FoundRows::OfQuery });
         if at == Side::Replica && !self.only_asks() {
-            self.retained.found_rows();
+            self.retained.found_rows(has_failed);
+        } else if at == Side::Replica && !is_like_ours {
+            self.retained.lose_found_rows();
         }
     }
 
     fn counted_at(&mut self, at: Side, count: RowCount) {
         (self.last, self.last_count, self.owes_count) = (at, count, false);
+        if at == Side::Server {
+            self.home_counts_as_query = count == RowCount::OfQuery;
+        }
     }
 
+    /// The OK of a statement says how many rows it changed; but that of MariaDB's HELP is one of a query.
     fn row_count(&self, end: ReplyEnd) -> RowCount {
-        match self.current.classification.reason {
-            _ if end.has_rows || end.error.is_some() => RowCount::OfQuery,
-            Reason::ChangesSession
-            | Reason::Evaluates
-            | Reason::Transaction
-            | Reason::ReadOnlyTransaction
-            | Reason::Empty
-                if self.current.classification.statements <= 1 =>
-            {
-                RowCount::Zero
-            }
-            _ => RowCount::Some,
+        let may_be_query = self.current.classification.reason == Reason::Administration;
+        match end {
+            ReplyEnd { error: Some(_), .. } | ReplyEnd { has_rows: true, .. } => RowCount::OfQuery,
+            ReplyEnd { changed_rows: true, .. } => RowCount::Some,
+            ReplyEnd { .. } if may_be_query => RowCount::Some,
+            ReplyEnd { .. } => RowCount::Zero,
         }
     }
 
@@ -269,6 +308,7 @@ impl Split {
     /// A statement ran at home.
     fn executed(&mut self, end: ReplyEnd, status: StatusFlags, now: Instant) {
         let error = end.error;
+        self.note_stale_reads(end);
         let effects = self.current.classification.effects;
         let hides_code = effects.intersects(HIDDEN) || self.reads_what_may_hide_code();
         match error {
@@ -317,6 +357,25 @@ impl Split {
             let has_ended = is_done && (self.current.has_position || effects.contains(Effects::ENDS_TRANSACTION));
             let is_for_next = is_done && effects.contains(Effects::NEXT_TRANSACTION);
             self.pins.transaction(is_for_next, status.contains(StatusFlags::IN_TRANS), has_ended);
+        }
+    }
+
+    fn reads_user_variables(&self) -> bool {
+        [Repetition::OfLast, Repetition::OfFound].into_iter().any(|what| {
+            let command = self.retained.of(what);
+            let prepared = StatementId::of_command(command).and_then(|id| self.statements.find(id));
+            memchr::memchr(b'@', prepared.map_or(command, |statement| &statement.text)).is_some()
+        })
+    }
+
+    /// What was read at the replica may not be read again by now, as far as this session goes.
+    fn note_stale_reads(&mut self, end: ReplyEnd) {
+        let Classification { effects, reason, statements, .. } = self.current.classification;
+        let tells_of_all = statements == 1 && !effects.intersects(Effects::IMPLICIT_COMMIT);
+        let has_written = end.changed_rows || self.current.has_position || reason == Reason::NotARead && !tells_of_all;
+        let sets = Effects::USER_VARIABLES.with(Effects::COMPUTED_USER_VARIABLES);
+        if has_written || effects.intersects(Effects::ROLE) || effects.intersects(sets) && self.reads_user_variables() {
+            self.retained.grow_stale();
         }
     }
 

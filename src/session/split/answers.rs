@@ -2,18 +2,13 @@
 
 use std::time::Instant;
 
-use crate::{
-    protocol::{statement::StatementId, status::StatusFlags},
-    sql::Needs,
-};
+use crate::protocol::{statement::StatementId, status::StatusFlags};
 
 use super::{
     super::Side,
     FoundRows, Home, RowCount, Split, Tracking,
     chore::{Answer, Chore, Unsayable},
     lent::Lent,
-    plan::OF_THE_LAST,
-    retained::Repetition,
     trackers::is_on,
     values::Values,
 };
@@ -52,26 +47,11 @@ impl Split {
             (Chore::ReturnTracking, _) => self.current.is_about_tracking = false,
             (Chore::Ping, _) => {
                 if std::mem::take(&mut self.owes_count) {
-                    self.last_count = RowCount::Zero;
+                    (self.last_count, self.home_counts_as_query) = (RowCount::Zero, false);
                 }
             }
             (Chore::RollBack, _) => self.rolled_back(),
-            // An error of the repeated statement is what home has to tell of it.
-            (Chore::Repeat, _) => {
-                let what = self.repetition_before();
-                self.owes_count = self.asks_of_both_servers();
-                let leaves = self.leavings_of_repetition(what);
-                (self.last, self.last_count) = (Side::Server, RowCount::OfQuery);
-                if leaves.contains(Needs::FOUND_ROWS) {
-                    (self.found, self.found_there) = (Side::Server, FoundRows::OfQuery);
-                }
-                if leaves.contains(Needs::WARNINGS) {
-                    self.conditions.repeated();
-                }
-                self.note_schema_of_repetition(what);
-                self.home_caught_up();
-                self.with_lent(|lent| lent.was_repeated(leaves));
-            }
+            (Chore::Repeat, answer) => self.was_repeated(matches!(answer, Answer::Refused(_))),
             (Chore::Position, Answer::Row(values)) => {
                 match position_in(&values).and_then(|text| self.parse_position(text)) {
                     Some(position) => self.sight.home_is_at(position),
@@ -176,17 +156,6 @@ impl Split {
             _ => return Err(Unsayable),
         }
         Ok(())
-    }
-
-    /// What is at home of a read at the replica that home has run, too.
-    fn leavings_of_repetition(&self, what: Repetition) -> Needs {
-        let has_rows = self.found == Side::Replica && what == self.retained.that_found_rows();
-        let leaves = if has_rows { OF_THE_LAST } else { OF_THE_LAST.without(Needs::FOUND_ROWS) };
-        match what {
-            Repetition::OfLast => leaves,
-            // The error of the last one may still be asked for.
-            Repetition::OfFound => leaves.without(Needs::WARNINGS),
-        }
     }
 
     fn learn_home(&mut self, values: Vec<Option<Vec<u8>>>) {

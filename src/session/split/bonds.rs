@@ -7,7 +7,7 @@ use crate::{
 
 use super::{
     super::{Side, Surroundings},
-    Home, Kind, RowCount, Split,
+    Home, Kind, Split,
     execution::Execution,
     plan::OF_THE_LAST,
     statements::Definitions,
@@ -46,8 +46,8 @@ impl Split {
         }
         // A question for what a read left is no transaction; home would run the read again for it, and that is one.
         let only_asks = self.current.classification.class == Class::ReadOfConnection;
-        let pin = self.pins.binding_reads();
-        if pin.is_some() && !(only_asks && pin == Some(Bond::NextTransaction)) {
+        let pin = if only_asks { self.pins.binding_questions() } else { self.pins.binding_reads() };
+        if pin.is_some() {
             return pin;
         }
         if let Some(bond) = self.bond_of_transaction(status) {
@@ -69,7 +69,7 @@ impl Split {
             return Some(Bond::PreviousStatement);
         }
         // It leaves the rows that were found, and has a count of its own: one statement may ask for both.
-        if self.current.keeps_found_rows && self.current.classification.class == Class::Read {
+        if self.current.keeps_found_rows() && self.current.classification.class == Class::Read {
             return Some(Bond::PreviousStatement);
         }
         if needs.contains(Needs::USER_VARIABLES) && !self.knows_user_variables(payload) {
@@ -158,16 +158,6 @@ impl Split {
             && statements == 1
             && (!needs.intersects(of_session) || is_as_home())
             && (needs.contains(Needs::WARNINGS) || uses_no_table())
-    }
-
-    /// Where that statement ran which another one asks about.
-    pub(super) fn last_for(&self, needs: Needs) -> Side {
-        match needs {
-            needs if needs.contains(Needs::WARNINGS) => self.conditions.at(),
-            needs if needs.contains(Needs::ROW_COUNT) && self.last_count != RowCount::OfQuery => self.last,
-            needs if needs.contains(Needs::FOUND_ROWS) => self.found,
-            _ => self.last,
-        }
     }
 
     fn knows_user_variables(&self, payload: &[u8]) -> bool {

@@ -11,13 +11,13 @@ mod leaving;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    protocol::{command::Command, response::ErrPacket, status::StatusFlags},
-    sql::{Classification, Needs},
+    protocol::{command::Command, status::StatusFlags},
+    sql::Needs,
     topology::ServerId,
 };
 
 use super::{
-    super::{HomeWant, Loan, Side, errors},
+    super::{HomeWant, Loan, Side},
     Kind, Split,
     plan::OF_THE_LAST,
     reading::Reading,
@@ -350,20 +350,8 @@ impl Split {
         }
     }
 
-    /// Why the session cannot be told what it asks about the last statement, if it cannot.
-    pub(super) fn loss_of_the_last(&self) -> Option<ErrPacket> {
-        let Classification { needs, statements, .. } = self.current.classification;
-        // Of several statements one before it may have found some.
-        let asks_found_rows = needs.contains(Needs::FOUND_ROWS) && statements == 1;
-        match self.has_lost_the_last() {
-            true => Some(errors::aftermath_lost()),
-            false if asks_found_rows && self.took_found_rows(Side::Server) => Some(errors::found_rows_lost()),
-            false => None,
-        }
-    }
-
     /// Whether what is asked about is gone with the connection of the last statement.
-    fn has_lost_the_last(&self) -> bool {
+    pub(super) fn has_lost_the_last(&self) -> bool {
         let needs = self.current.classification.needs;
         self.lent.as_deref().is_some_and(|lent| {
             let is_of_home = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Server;

@@ -8,10 +8,9 @@ use crate::{
 
 use super::{
     super::{ReplicaWant, SharedWant, Side, Surroundings},
-    FoundRows, Home, Kind, RowCount, Split,
+    Home, Kind, Split,
     chore::Chore,
     plan::OF_THE_LAST,
-    retained::Repetition,
     sight::Demand,
     statements::Statement,
 };
@@ -135,19 +134,14 @@ impl Split {
             Kind::Query | Kind::Execute | Kind::Fetch | Kind::Other | Kind::Unseen => false,
         };
         let is_telling = matches!(self.home, Home::Telling(_));
-        is_telling && self.is_void() && !prepares_question && !self.current.keeps_found_rows
-    }
-
-    /// Whether a question of ours was asked where the last query had found rows, and no query has found any since.
-    pub(super) fn took_found_rows(&self, side: Side) -> bool {
-        self.found == side && self.found_there == FoundRows::OfQuestion
+        is_telling && self.is_void() && !prepares_question && !self.current.keeps_found_rows()
     }
 
     /// Questions of ours are queries, too: none is asked where the last query of the client ran while its FOUND_ROWS()
     /// outlives the command at hand.
     fn would_take_found_rows(&self, next: &Next) -> bool {
         matches!(next, Next::Say(chore) if chore.is_question() && chore.side() == self.found)
-            && self.current.keeps_found_rows
+            && self.current.keeps_found_rows()
     }
 
     fn next_at_home(&self, status: StatusFlags) -> Next {
@@ -165,28 +159,6 @@ impl Split {
             Some(replica) if replica.must_commit(status) => Next::Say(Chore::Commit),
             _ => Next::Ready(Side::Server),
         }
-    }
-
-    /// Whether home must run the last read first.
-    pub(super) fn repeats_before(&self) -> bool {
-        let needs = self.current.classification.needs;
-        let adds_to_replica_s = self.current.adds_conditions && self.conditions.are_at_replica();
-        let asks_replica_s = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica;
-        self.owes_home || adds_to_replica_s || asks_replica_s || self.asks_of_both_servers()
-    }
-
-    /// Which read that is.
-    pub(super) fn repetition_before(&self) -> Repetition {
-        let asks_rows = self.current.classification.needs.contains(Needs::FOUND_ROWS) && self.found == Side::Replica;
-        if asks_rows && !self.owes_home { self.retained.that_found_rows() } else { Repetition::OfLast }
-    }
-
-    /// One statement asks for the rows that a query found at the replica, and how many a command changed at home, which
-    /// were none: those home can be made to count again.
-    pub(super) fn asks_of_both_servers(&self) -> bool {
-        let asks_both = self.current.classification.needs.contains(Needs::FOUND_ROWS.with(Needs::ROW_COUNT));
-        let are_apart = self.found == Side::Replica && self.last == Side::Server;
-        asks_both && are_apart && self.last_count == RowCount::Zero
     }
 
     fn next_at_replica(&mut self, status: StatusFlags, surroundings: Surroundings<'_>) -> Next {

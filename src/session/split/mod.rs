@@ -8,7 +8,7 @@
 //! - `plan` says where a command goes, `bonds` what keeps it at home, `retained` what home runs again;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back; `leasing` is about the coming and going of a replica;
-//! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
+//! - `asking` is about questions for what earlier statements left; `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `last_seen` is what may have been seen at a home that is gone, and who tells;
 //! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home,
@@ -18,6 +18,7 @@
 
 mod absorb;
 mod answers;
+mod asking;
 mod awake;
 mod bonds;
 mod chore;
@@ -63,7 +64,7 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     config::{Freshness, Mobility, Split as SplitConfig, Topology, limits},
     protocol::{capability::Capabilities, response::ErrPacket, result_set::Framing, status::StatusFlags, version},
-    sql::{self, Classification, Dialect, Needs},
+    sql::{self, Classification, Dialect, Findings, Needs},
     topology::{RoutingTable, ServerId, UserLoad},
 };
 
@@ -160,6 +161,8 @@ pub(super) struct Split {
     /// Where the last statement ran: there is its ROW_COUNT().
     last: Side,
     last_count: RowCount,
+    /// The count of the last statement at home is that of a query.
+    home_counts_as_query: bool,
     /// Home has run a query of ours in the place of a command that counted no rows.
     owes_count: bool,
     /// Where FOUND_ROWS() is that of the last query.
@@ -236,6 +239,8 @@ enum FoundRows {
     OfQuery,
     /// That of a question of ours, which was asked before a command that took its place, as far as anybody knew; but it failed.
     OfQuestion,
+    /// That of a query at a replica, or of what home ran behind it: no reply tells.
+    Unknown,
 }
 
 /// The command under way.
@@ -257,12 +262,14 @@ struct Current {
     rolls_back: bool,
     /// Conditions of statements before it outlive it, if it leaves none.
     keeps_conditions: bool,
-    /// FOUND_ROWS() of a query before it outlives it.
-    keeps_found_rows: bool,
+    /// What its statements make of FOUND_ROWS().
+    findings: Findings,
     /// It asks about its connection, and finds a single row.
     finds_one_row: bool,
     /// What of that which those before it left is that of this one, when it is over.
     replaces: Needs,
+    /// What of it may be.
+    may_replace: Needs,
     /// It is no statement, and its answer counts the conditions of the one before.
     recounts: bool,
     /// It runs no statement, and its error comes to the conditions of the one before.
@@ -356,6 +363,7 @@ impl Split {
             at_home: Vec::new(),
             last: Side::Server,
             last_count: RowCount::Some,
+            home_counts_as_query: false,
             owes_count: false,
             found: Side::Server,
             found_there: FoundRows::AsOfQuestion,
@@ -476,9 +484,10 @@ impl Current {
             at: Side::Server,
             rolls_back: false,
             keeps_conditions: false,
-            keeps_found_rows: false,
+            findings: Findings::UNSEEN,
             finds_one_row: false,
             replaces: Needs::NONE,
+            may_replace: Needs::NONE,
             recounts: false,
             adds_conditions: false,
             ends_like_query: false,
@@ -490,6 +499,11 @@ impl Current {
             may_insert: false,
             has_home_wait: false,
         }
+    }
+
+    /// Whether FOUND_ROWS() of a query before it outlives it.
+    fn keeps_found_rows(&self) -> bool {
+        self.findings.keep()
     }
 }
 

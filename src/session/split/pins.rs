@@ -145,6 +145,13 @@ impl Pins {
         binding.into_iter().find_map(|(is_set, bond)| is_set.then_some(bond))
     }
 
+    /// What keeps questions about the last read at home, which use no table and begin no transaction.
+    pub(super) fn binding_questions(&self) -> Option<Bond> {
+        let bond = self.binding_reads()?;
+        let is_of_server = self.server_bound.is_for_good || !self.server_bound.names.is_empty();
+        (is_of_server || self.own_tracking || self.hidden).then_some(bond)
+    }
+
     /// Why a session that gives its home connection back between transactions must keep it.
     pub(super) fn binding_home(&self) -> Option<Bond> {
         let others = [(self.text_statements > 0, Bond::PreparedStatement), (self.handlers > 0, Bond::OpenHandler)];

@@ -8,18 +8,19 @@ use crate::{
         statement::StatementId,
         status::StatusFlags,
     },
-    sql::{self, Class, Classification, Effects, Hint, Needs, Reason},
+    sql::{self, Class, Classification, Effects, Findings, Hint, Needs, Reason},
     topology::ServerId,
 };
 
 use super::{
     super::{Side, Step, Surroundings, moves::Move, relay::Relay},
-    COMMAND_MAX, Current, Kind, Split,
+    COMMAND_MAX, Current, FoundRows, Kind, Split,
     execution::{Execution, ForReplica},
     retained::Repetition,
     statements::{Definitions, Preparation, Statement},
     stay::{Bond, Stay},
     trackers,
+    words::com_query,
 };
 
 /// What is said of a command that was not looked into.
@@ -38,6 +39,9 @@ const NOTHING: Classification = Classification { effects: Effects::NONE, reason:
 
 /// What a statement may need of the statement before it.
 pub(super) const OF_THE_LAST: Needs = Needs::FOUND_ROWS.with(Needs::ROW_COUNT).with(Needs::WARNINGS);
+
+/// Finds one row, and leaves conditions as they are.
+const QUESTION: &[u8] = b"SELECT @@warning_count";
 
 /// Effects that the session keeps the text for.
 pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
@@ -264,9 +268,10 @@ impl Split {
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.note_recount(payload);
+        self.note_counts_of_before(payload);
         self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);
-        self.current.keeps_found_rows = self.keeps_found_rows(payload);
+        self.current.findings = self.findings(payload);
         self.current.finds_one_row = self.finds_one_row(payload);
         if self.may_change_home() {
             self.look_for_lent(payload);
@@ -319,21 +324,35 @@ impl Split {
         text.is_some_and(|text| !sql::may_use_a_table(text, self.reading))
     }
 
-    /// Whether FOUND_ROWS() of the queries before this statement outlives it. Of no matter to one that runs at home behind
-    /// a query there.
-    fn keeps_found_rows(&self, payload: &[u8]) -> bool {
+    /// What a command makes of FOUND_ROWS(). Of no matter for one that runs at home behind a query there.
+    fn findings(&self, payload: &[u8]) -> Findings {
         let Classification { class, statements, .. } = self.current.classification;
         let is_home_to_be_asked = self.journal.awaits_baseline();
         let are_lost = self.lent.as_deref().is_some_and(|lent| lent.has_lost(Needs::FOUND_ROWS));
-        let is_elsewhere = self.found == Side::Replica || are_lost;
+        let is_not_known = matches!(self.found_there, FoundRows::OfQuestion | FoundRows::Unknown);
+        let is_elsewhere = self.found == Side::Replica || are_lost || is_not_known;
         let may_matter = is_elsewhere || class <= Class::ReadOfConnection || is_home_to_be_asked;
-        let text = match statements {
+        let text = self.text_of_statement(payload).filter(|_| may_matter);
+        match (statements, text) {
             // Nothing but comments.
-            0 => return true,
-            1 if may_matter => self.text_of_statement(payload),
-            _ => None,
-        };
-        text.is_some_and(|text| !sql::may_set_found_rows(text, self.reading))
+            (0, _) => Findings::NOTHING,
+            (_, None) => Findings::UNSEEN,
+            (1, Some(text)) => Findings::of_one(text, self.reading),
+            (_, Some(text)) => Findings::of(text, self.reading),
+        }
+    }
+
+    /// Of several statements in a text, those behind the first may ask about each other only.
+    fn note_counts_of_before(&mut self, payload: &[u8]) {
+        const COUNTS: Needs = Needs::FOUND_ROWS.with(Needs::ROW_COUNT);
+        let Classification { needs, statements, .. } = self.current.classification;
+        if statements < 2 || !needs.intersects(COUNTS) {
+            return;
+        }
+        if let Some(text) = self.text_of_statement(payload) {
+            let of_before = sql::counts_of_before(text, self.reading);
+            self.current.classification.needs = needs.without(COUNTS.without(of_before));
+        }
     }
 
     /// Whether a question of the client's finds a single row, as ours do.
@@ -484,6 +503,9 @@ impl Split {
 
     /// What home must get of a read that ran at a replica.
     pub(super) fn repetition(&mut self, what: Repetition) -> Vec<u8> {
+        if what == Repetition::Neither {
+            return packet(&com_query(self.query_attributes, QUESTION));
+        }
         let retained = std::mem::take(&mut self.retained);
         let said = self.for_home(retained.of(what));
         self.retained = retained;

@@ -13,17 +13,29 @@ pub(super) enum Repetition {
     OfLast,
     /// The one before it that found rows.
     OfFound,
+    /// A question has found a single row since: one of ours does the same.
+    Neither,
 }
 
 /// Invariant: each is no longer than a command that is looked into (`COMMAND_MAX`).
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     /// The one under way at the replica, or else the last one there.
-    last: Vec<u8>,
+    last: Read,
     /// FOUND_ROWS() of the replica is that of the last one.
     last_found: bool,
     /// The query that the replica's FOUND_ROWS() is of, if it is not the last one.
-    found: Vec<u8>,
+    found: Read,
+}
+
+/// One of them.
+#[derive(Debug, Default)]
+struct Read {
+    command: Vec<u8>,
+    /// An error ended it.
+    has_failed: bool,
+    /// It may find something else by now.
+    is_stale: bool,
 }
 
 impl Retained {
@@ -32,31 +44,64 @@ impl Retained {
         if std::mem::take(&mut self.last_found) {
             std::mem::swap(&mut self.last, &mut self.found);
         }
-        self.last.clear();
-        self.last.extend_from_slice(payload);
+        self.last.command.clear();
+        self.last.command.extend_from_slice(payload);
+        (self.last.has_failed, self.last.is_stale) = (false, false);
     }
 
-    /// The last read has found rows.
-    pub(super) fn found_rows(&mut self) {
+    /// The last read has found rows, and perhaps failed behind that.
+    pub(super) fn found_rows(&mut self, has_failed: bool) {
         self.last_found = true;
+        self.last.has_failed = has_failed;
+    }
+
+    /// The session is another one now, or what it reads.
+    pub(super) fn grow_stale(&mut self) {
+        (self.last.is_stale, self.found.is_stale) = (true, true);
+    }
+
+    /// FOUND_ROWS() of the replica is not that of a read any more.
+    pub(super) fn lose_found_rows(&mut self) {
+        match self.that_found_rows() {
+            Repetition::OfFound => self.found.is_stale = true,
+            Repetition::OfLast | Repetition::Neither => self.last.is_stale = true,
+        }
     }
 
     /// The last read.
     pub(super) fn last(&self) -> &[u8] {
-        &self.last
+        &self.last.command
     }
 
-    /// Which one the replica's FOUND_ROWS() is of.
+    pub(super) fn last_has_found_rows(&self) -> bool {
+        self.last_found
+    }
+
+    /// Which one the replica's FOUND_ROWS() is of, if it is one of these.
     pub(super) fn that_found_rows(&self) -> Repetition {
-        let is_last = self.last_found || self.found.is_empty();
+        let is_last = self.last_found || self.found.command.is_empty();
         if is_last { Repetition::OfLast } else { Repetition::OfFound }
     }
 
-    pub(super) fn of(&self, what: Repetition) -> &[u8] {
+    fn read(&self, what: Repetition) -> Option<&Read> {
         match what {
-            Repetition::OfLast => &self.last,
-            Repetition::OfFound => &self.found,
+            Repetition::OfLast => Some(&self.last),
+            Repetition::OfFound => Some(&self.found),
+            Repetition::Neither => None,
         }
+    }
+
+    /// Whether it may find something else than it did at the replica.
+    pub(super) fn is_stale(&self, what: Repetition) -> bool {
+        self.read(what).is_some_and(|read| read.is_stale)
+    }
+
+    pub(super) fn has_failed(&self, what: Repetition) -> bool {
+        self.read(what).is_some_and(|read| read.has_failed)
+    }
+
+    pub(super) fn of(&self, what: Repetition) -> &[u8] {
+        self.read(what).map_or(&[], |read| &read.command)
     }
 }
 
@@ -77,7 +122,7 @@ mod tests {
         for (read, finds, found) in reads {
             retained.begin(read.as_bytes());
             if finds {
-                retained.found_rows();
+                retained.found_rows(false);
             }
             let of_found = retained.of(retained.that_found_rows());
             assert_eq!((retained.last(), of_found), (read.as_bytes(), found.as_bytes()));

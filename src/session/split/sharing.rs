@@ -39,7 +39,7 @@ impl Split {
 
     /// FOUND_ROWS() of the last query, which ran at a replica, outlives the command at hand.
     fn leaves_what_the_last_left(&self) -> bool {
-        self.current.keeps_found_rows && self.found == Side::Replica
+        self.current.keeps_found_rows() && self.found == Side::Replica
     }
 
     /// The connection that was given back is another session's by now, or gone; or there is another one in its place.
@@ -55,7 +55,7 @@ impl Split {
 
     /// Nothing of home's connection is asked for behind a read at a replica.
     fn may_spare_home(&self) -> bool {
-        let is_left_behind = self.is_void() && !self.current.keeps_found_rows && !self.current.keeps_conditions;
+        let is_left_behind = self.is_void() && !self.current.keeps_found_rows() && !self.current.keeps_conditions;
         let is_asked_for = self.has_aftermath() && !is_left_behind;
         self.gives_home_back() && self.has_home() && !is_asked_for && !self.must_ask_insert_id()
     }

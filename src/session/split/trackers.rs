@@ -63,6 +63,16 @@ pub(super) fn is_on(value: &[u8]) -> bool {
     value == b"1" || value.eq_ignore_ascii_case(b"ON")
 }
 
+/// Variables that may make the same read find other rows.
+const DECIDE_ABOUT_ROWS: [&[u8]; 6] = [
+    b"sql_select_limit",
+    b"time_zone",
+    b"character_set_client",
+    b"character_set_connection",
+    b"collation_connection",
+    b"max_join_size",
+];
+
 impl Split {
     /// Learns from an OK packet of the command under way, and writes it as the client must see it.
     pub(in crate::session) fn absorb(&mut self, ok: &mut OkPacket) {
@@ -143,7 +153,12 @@ impl Split {
                         self.variable_changed(name, value);
                     }
                 }
-                Ok(Tracker::Schema(schema)) => self.journal.set_schema(schema),
+                Ok(Tracker::Schema(schema)) => {
+                    if self.journal.schema() != Some(schema) {
+                        self.retained.grow_stale();
+                    }
+                    self.journal.set_schema(schema);
+                }
                 Ok(Tracker::StateChange) => self.current.state_changed = true,
                 Ok(Tracker::Gtids(gtids)) => self.committed(gtids),
                 Ok(Tracker::TransactionState(state)) => self.told_transaction = state.starts_with(b"T"),
@@ -195,6 +210,9 @@ impl Split {
             b"sql_auto_is_null" if is_on(value) => self.pins.bind_to_server(name),
             b"sql_auto_is_null" => self.pins.release_from_server(name),
             _ => {}
+        }
+        if DECIDE_ABOUT_ROWS.contains(&name) && self.journal.value(name) != Some(value) {
+            self.retained.grow_stale();
         }
         match self.journal.variable_changed(name, value) {
             Noted::ServerBound => self.pins.bind_to_server(name),

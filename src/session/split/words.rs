@@ -207,7 +207,7 @@ fn collation_statement(collation: u16) -> String {
     format!("SET character_set_client={collation}, character_set_results={collation}, collation_connection={collation}")
 }
 
-fn com_query(query_attributes: bool, text: &[u8]) -> Vec<u8> {
+pub(super) fn com_query(query_attributes: bool, text: &[u8]) -> Vec<u8> {
     let attributes: &[u8] = if query_attributes { &[0, 1] } else { &[] };
     [&[Command::Query.byte()], attributes, text].concat()
 }

@@ -161,6 +161,6 @@ impl Split {
         let is_everywhere = matches!(self.current.kind, Kind::Reset) || self.last_count == RowCount::Zero;
         let counts = if is_everywhere { replaces.without(Needs::ROW_COUNT) } else { replaces };
         let conditions = if self.current.leaves_conditions { Needs::WARNINGS } else { Needs::NONE };
-        counts.without(Needs::WARNINGS).with(conditions)
+        counts.without(Needs::WARNINGS).with(conditions).with(self.current.may_replace)
     }
 }

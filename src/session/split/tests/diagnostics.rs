@@ -118,7 +118,7 @@ fn found_rows_are_those_of_the_last_query_whatever_came_behind_it() {
         play.at_home(text, AUTOCOMMIT, b"");
         assert_eq!(play.read("SELECT ROW_COUNT()"), Side::Server, "{text}");
     }
-    for text in ["INSERT INTO t SELECT 1", "CALL p()", "SET @a = (SELECT MAX(a) FROM t)"] {
+    for text in ["INSERT INTO t SELECT 1", "SET @a = (SELECT MAX(a) FROM t)"] {
         let mut play = any();
         finds(&mut play);
         play.at_home(text, AUTOCOMMIT, b"");
@@ -165,8 +165,8 @@ fn a_question_is_answered_in_the_schema_of_its_time() {
     finds(&mut play);
     play.at_home("USE other", AUTOCOMMIT, &schema("other"));
     play.said();
-    assert_eq!(play.read("SELECT FOUND_ROWS(), DATABASE()"), Side::Server);
-    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
+    assert!(is_missed(&mut play, "SELECT FOUND_ROWS(), DATABASE()"), "home would find rows of the other schema");
+    assert_eq!(play.said_to_home(), [""; 0]);
 }
 
 #[test]
@@ -307,12 +307,16 @@ fn several_statements_in_a_text_stay_where_they_were_allowed_or_forbidden() {
 
 #[test]
 fn a_question_that_reads_data_as_well_is_no_mere_question() {
-    for text in ["SELECT a FROM t; SELECT FOUND_ROWS()", "SELECT a, FOUND_ROWS() FROM t"] {
-        let mut play = Play::of(Script { user: "any", ..Script::default() });
-        assert_eq!(play.read("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"), Side::Replica);
+    let in_another_schema = || {
+        let mut play = any();
+        finds(&mut play);
         play.at_home("USE shop", AUTOCOMMIT, &schema("shop"));
-        assert_eq!(play.read(text), Side::Server, "{text}: the replica is in another schema");
-    }
+        play
+    };
+    let mut play = in_another_schema();
+    assert_eq!(play.read("SELECT a FROM t; SELECT FOUND_ROWS()"), Side::Server, "the replica is in another schema");
+    let mut play = in_another_schema();
+    assert!(is_missed(&mut play, "SELECT a, FOUND_ROWS() FROM t"), "so would home have been");
 }
 
 #[test]
@@ -426,4 +430,212 @@ fn a_question_does_not_take_what_was_set_for_the_next_transaction() {
     assert_eq!(play.read("SELECT @@warning_count"), Side::Replica);
     assert_eq!(play.said_to_home(), [""; 0]);
     assert_eq!(play.read("SELECT a FROM t"), Side::Server);
+}
+
+/// A text that goes home is answered with these packets.
+fn is_answered(play: &mut Play, text: &str, answer: &[u8]) {
+    assert_eq!(play.goes(&query(text)), Side::Server, "{text}");
+    play.reply(Side::Server, answer);
+    play.stage.take_client();
+    play.said();
+}
+
+const MORE: StatusFlags = StatusFlags(AUTOCOMMIT.0 | StatusFlags::MORE_RESULTS.0);
+
+/// OK, with more results behind it.
+fn ok_before_more() -> Vec<u8> {
+    encoded(OK_HEADER, OkPacket { status: MORE, ..OkPacket::default() }, true)
+}
+
+#[test]
+fn rows_of_a_result_before_an_error_are_those_that_were_found() {
+    let rows = || vec![vec![1], column("a"), end_with(MORE, b"")];
+    let failure = || error(1, 1146)[HEADER_LENGTH..].to_vec();
+    for (text, results, side) in [
+        ("SELECT 1 FOR UPDATE; SELECT a FROM missing", rows(), Side::Server),
+        ("SET @a = 1; SELECT a FROM missing", vec![ok_before_more()], Side::Replica),
+        ("INSERT INTO t SELECT 1; SELECT a FROM missing", vec![ok_before_more()], Side::Server),
+    ] {
+        let mut play = any();
+        finds(&mut play);
+        is_answered(&mut play, text, &stream(&[results, vec![failure()]].concat()));
+        assert_eq!(play.read("SELECT FOUND_ROWS()"), side, "{text}");
+        assert_eq!(play.said_to_home(), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn what_may_have_found_rows_leaves_nobody_to_say_how_many() {
+    let ok = || packet(1, &ok_with(AUTOCOMMIT, b""));
+    for (text, answer) in [
+        ("CALL p()", ok()),
+        ("EXECUTE s", ok()),
+        ("CALL p()", error(1, 1644)),
+        ("DELETE FROM t WHERE a IN (SELECT a FROM u)", ok()),
+        ("SELECT a FROM t FOR UPDATE", error(1, 1242)),
+        ("SET @a = 1; CALL p()", stream(&[ok_before_more(), ok_with(AUTOCOMMIT, b"")])),
+    ] {
+        let mut play = any();
+        finds(&mut play);
+        is_answered(&mut play, text, &answer);
+        assert!(is_missed(&mut play, "SELECT FOUND_ROWS()"), "{text}");
+        assert!(is_missed(&mut play, "SET @a = 1; SELECT FOUND_ROWS()"), "{text}");
+        assert_eq!(play.read("SELECT 1 FOR UPDATE; SELECT FOUND_ROWS()"), Side::Server, "{text}: those of that query");
+        assert!(!is_missed(&mut play, "SELECT FOUND_ROWS()"), "{text}");
+    }
+    let mut play = any();
+    finds(&mut play);
+    is_answered(&mut play, "CALL p()", &stream(&[vec![1], column("a"), end_with(MORE, b""), ok_with(AUTOCOMMIT, b"")]));
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server, "its rows are told");
+    let mut play = any();
+    assert_eq!(play.read("SELECT a FROM t LOCK IN SHARE MODE"), Side::Server);
+    is_answered(&mut play, "CALL p()", &ok());
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server, "whatever it found, home says it");
+}
+
+#[test]
+fn rows_that_a_question_of_ours_took_the_place_of_stay_missed_behind_a_write() {
+    for text in ["INSERT INTO t VALUES (1)", "SET @a = 1; SET @b = 2"] {
+        let mut play = Play::new();
+        for _ in 0..10 {
+            assert_eq!(play.read("SELECT a FROM t LOCK IN SHARE MODE"), Side::Server);
+        }
+        fails_everywhere(&mut play);
+        play.at_home(text, AUTOCOMMIT, b"");
+        assert!(is_missed(&mut play, "SELECT FOUND_ROWS()"), "{text}");
+        assert!(is_missed(&mut play, "SET @a = 1; SELECT FOUND_ROWS()"), "{text}");
+        assert!(!is_missed(&mut play, "SELECT 1 FOR UPDATE; SELECT FOUND_ROWS()"), "{text}");
+    }
+}
+
+#[test]
+fn a_replica_is_asked_about_its_last_read_while_tables_are_locked_at_home() {
+    let mut play = any();
+    finds(&mut play);
+    play.at_home("LOCK TABLES u READ", AUTOCOMMIT, b"");
+    play.said();
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica);
+    assert_eq!(play.read("SELECT a FROM u"), Side::Server);
+}
+
+#[test]
+fn a_read_that_home_cannot_run_again_leaves_nobody_to_say_what_it_found() {
+    let mut play = any();
+    finds(&mut play);
+    play.at_home("LOCK TABLES u READ", AUTOCOMMIT, b"");
+    play.unanswered = "SQL_CALC_FOUND_ROWS";
+    play.send(&query("SELECT FOUND_ROWS(), LAST_INSERT_ID()"));
+    play.reply(Side::Server, &error(1, 1100));
+    let (_, code, _) = error_of(&play.stage.take_client());
+    assert_eq!((code, play.stage.take_server()), (1235, vec![]));
+    assert!(is_missed(&mut play, "SELECT FOUND_ROWS()"));
+    assert_eq!(play.read("SELECT ROW_COUNT()"), Side::Server);
+}
+
+/// A write that changes rows.
+fn changes_rows(play: &mut Play) {
+    let counts = OkPacket { affected: 3, status: AUTOCOMMIT, ..OkPacket::default() };
+    is_answered(play, "UPDATE t SET a = 1", &packet(1, &encoded(OK_HEADER, counts, true)));
+}
+
+#[test]
+fn what_both_servers_know_a_part_of_is_asked_for_in_vain_unless_home_can_say_both() {
+    let mut play = any();
+    finds(&mut play);
+    changes_rows(&mut play);
+    assert!(is_missed(&mut play, "SELECT FOUND_ROWS(), ROW_COUNT()"));
+    assert_eq!(play.read("SELECT ROW_COUNT()"), Side::Server, "by itself");
+    let mut play = any();
+    finds(&mut play);
+    is_answered(&mut play, "DO 1", &packet(1, &ok_with(AUTOCOMMIT, b"")));
+    assert_eq!(play.read("SELECT FOUND_ROWS(), ROW_COUNT()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "PING"], "it changed none");
+    let mut play = any();
+    assert_eq!(warns(&mut play, "SELECT CAST(a AS SIGNED) FROM t"), Side::Replica);
+    play.at_home("SET @a = 1", AUTOCOMMIT, b"");
+    play.said();
+    assert_eq!(play.read("SELECT @@warning_count, ROW_COUNT()"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT CAST(a AS SIGNED) FROM t", "PING"]);
+    let mut play = any();
+    finds(&mut play);
+    assert_eq!(warns(&mut play, "INSERT IGNORE INTO t VALUES (1)"), Side::Server);
+    assert!(is_missed(&mut play, "SELECT FOUND_ROWS(), @@warning_count"));
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica, "by itself");
+}
+
+#[test]
+fn the_single_row_of_a_question_is_found_again_without_its_query() {
+    for question in ["SELECT @@warning_count", "SHOW COUNT(*) WARNINGS", "SELECT FOUND_ROWS()"] {
+        let mut play = any();
+        assert_eq!(warns(&mut play, "SELECT CAST(a AS SIGNED) FROM t"), Side::Replica);
+        assert_eq!(play.read(question), Side::Replica, "{question}");
+        play.said();
+        assert_eq!(play.read("SELECT FOUND_ROWS(), LAST_INSERT_ID()"), Side::Server);
+        assert_eq!(play.said_to_home(), ["SELECT @@warning_count"], "{question}");
+    }
+}
+
+#[test]
+fn a_text_that_counts_its_own_rows_has_no_read_run_again() {
+    for text in
+        ["UPDATE t SET a = 1; SELECT ROW_COUNT()", "SELECT a FROM t FOR UPDATE; SELECT FOUND_ROWS(), ROW_COUNT()"]
+    {
+        let mut play = any();
+        finds(&mut play);
+        play.said();
+        assert_eq!(play.read(text), Side::Server);
+        assert_eq!(play.said_to_home(), [""; 0], "{text}");
+    }
+    let mut play = any();
+    finds(&mut play);
+    play.said();
+    assert_eq!(play.read("SELECT FOUND_ROWS() FROM t FOR UPDATE; SELECT 1"), Side::Server);
+    assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
+}
+
+#[test]
+fn a_read_is_not_run_again_where_it_may_find_something_else() {
+    let combined = "SELECT FOUND_ROWS(), LAST_INSERT_ID()";
+    let asks = |text: &str, trackers: &[u8]| {
+        let mut play = any();
+        finds(&mut play);
+        play.at_home(text, AUTOCOMMIT, trackers);
+        play.said();
+        is_missed(&mut play, combined)
+    };
+    assert!(asks("USE other", &schema("other")));
+    assert!(asks("SET sql_select_limit = 2", &variable("sql_select_limit", "2")));
+    assert!(asks("CREATE TABLE u (a INT)", b""));
+    assert!(!asks("INSERT INTO t VALUES (1)", b""), "it counts none");
+    assert!(asks("DO f()", &position("0-1-7")));
+    assert!(!asks("SET @a = 1", b""));
+    assert!(!asks("SET group_concat_max_len = 5", &variable("group_concat_max_len", "5")));
+    let mut play = any();
+    finds(&mut play);
+    changes_rows(&mut play);
+    assert!(is_missed(&mut play, combined));
+    let mut play = any();
+    play.at_home("SET @a = 1", AUTOCOMMIT, b"");
+    assert_eq!(play.read("SELECT a FROM t WHERE a > @a"), Side::Replica);
+    play.at_home("SET @a = 2", AUTOCOMMIT, b"");
+    assert!(is_missed(&mut play, combined));
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica, "it is still there");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert!(!is_missed(&mut play, combined), "another one");
+}
+
+#[test]
+fn a_read_that_breaks_off_leaves_its_count_where_it_ran() {
+    let mut play = any();
+    finds(&mut play);
+    assert_eq!(play.goes(&query("SELECT a, (SELECT b FROM u) FROM t")), Side::Replica);
+    play.reply(Side::Replica, &stream(&[vec![1], column("a"), error(1, 1242)[HEADER_LENGTH..].to_vec()]));
+    play.stage.take_client();
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica);
+    let mut play = any();
+    finds(&mut play);
+    assert_eq!(play.goes(&query("SELECT a, (SELECT b FROM u) FROM t")), Side::Replica);
+    play.reply(Side::Replica, &stream(&[vec![1], column("a"), error(1, 1242)[HEADER_LENGTH..].to_vec()]));
+    play.stage.take_client();
+    assert!(is_missed(&mut play, "SELECT FOUND_ROWS(), LAST_INSERT_ID()"));
 }
