@@ -22,6 +22,7 @@ mod idle;
 mod killing;
 mod layering;
 mod leaks;
+mod leavings;
 mod login;
 mod maintenance;
 mod offline;
