@@ -16,6 +16,7 @@ use super::{
     super::Side,
     FoundRows, Home, Kind, RowCount, Split,
     conditions::Conditions,
+    lent::Lent,
     plan::{TOLD_BY_TEXT, text_of},
     retained::Repetition,
 };
@@ -484,6 +485,7 @@ impl Split {
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         match self.home {
+        self.with_lent(Lent::forgot_ids);
             Home::Telling(_) | Home::Silent(_) | Home::Returned | Home::Owing(_)
                 if self.keeps_found_rows_at_reset() =>
             {

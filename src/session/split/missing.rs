@@ -68,6 +68,8 @@ impl Split {
         };
         let behind = missing.iter().skip_while(|chore| **chore != first).skip(1);
         let before = std::iter::once(&first).chain(behind.clone());
+        // What the last statement left at a replica would be that of a question of ours.
+        let asks = self.current.classification.needs.intersects(OF_THE_LAST) && first.side() == Side::Replica;
         let pairs = behind.zip(before).take_while(|(chore, before)| {
             !self.decides_about_others(**before) && !self.would_take_found_rows(&Next::Say(**chore))
         });
@@ -327,6 +329,11 @@ impl Split {
                     Next::Say(Chore::Schema)
                 }
                 Some(_) | None => self.next_at_home(status),
+            // A reset leaves FOUND_ROWS(), and nothing else that could be asked for.
+            _ if self.replicas.get().is_some_and(|replica| replica.must_reset) => match self.resets_replicas() {
+                true => Next::Say(Chore::Reset),
+                false => self.next_at_home(status),
+            },
             },
             // A SET leaves FOUND_ROWS() and, where a SET at home has, conditions. How the answer looks depends on modes and
             // character sets.

@@ -187,6 +187,24 @@ fn last_insert_id_is_asked_for_before_the_connection_goes_and_put_on_the_next_on
 }
 
 #[test]
+fn a_reset_leaves_no_last_insert_id_to_be_put_on_the_next_connection() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    play.script.insert_id = "42";
+    play.time_out();
+    assert!(play.parked().is_some());
+    play.send(&command(0x1F, b""));
+    play.lend(Lender::Own);
+    play.stage.take_server();
+    play.answered(AUTOCOMMIT, b"");
+    assert!(play.parked().is_some());
+    play.said();
+    play.runs_on(Lender::Other(Some("shop")), "BEGIN", TRANSACTION, b"");
+    let said = play.said_to_home();
+    assert!(said.iter().all(|settings| !settings.contains("last_insert_id")), "{said:?}");
+}
+
+#[test]
 fn a_connection_that_was_kept_for_an_insert_is_asked_for_its_id_and_goes() {
     let mut play = Play::lent();
     play.runs_on(Lender::Own, "INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
