@@ -296,7 +296,9 @@ impl Split {
             true => self.journal.forget_user_variables(),
             false => {}
         }
-        let says_more = self.current.state_changed || self.has_unexplained(status);
+        // A statement that sets variables for itself has the flag for that alone, unless it may run what nobody sees.
+        let is_explained = self.current.sets_for_itself && !hides_code;
+        let says_more = !is_explained && (self.current.state_changed || self.has_unexplained(status));
         if hides_code && end.has_rows && self.tells_nothing_behind_rows() {
             self.pins.hidden();
         }
@@ -349,7 +351,8 @@ impl Split {
 
     /// A plain read may run stored code: a view's, or what a replica refused for some reason.
     fn reads_what_may_hide_code(&self) -> bool {
-        self.current.changes_unseen && self.current.classification.effects.is_empty()
+        let is_plain = self.current.classification.effects.is_empty() && !self.current.sets_for_itself;
+        self.current.changes_unseen && is_plain
     }
 
     /// MySQL's EOF packets do not even say that something changed.

@@ -270,6 +270,8 @@ struct Current {
     /// It is no statement, and its answer is what ends the rows of a query.
     ends_like_query: bool,
     /// It may change what its reply need not tell of.
+    /// It sets variables as long as it runs, and for no longer.
+    sets_for_itself: bool,
     changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
     state_changed: bool,
@@ -483,6 +485,7 @@ impl Current {
             adds_conditions: false,
             ends_like_query: false,
             changes_unseen: false,
+            sets_for_itself: false,
             state_changed: false,
             has_trackers: false,
             has_position: false,

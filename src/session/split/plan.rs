@@ -131,6 +131,7 @@ impl Relay {
 
     fn begin_at_replica(&mut self, shape: ReplyShape, payload: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
+        split.current.changes_unseen = split.sets_what_is_not_told(payload);
         split.current.at = Side::Replica;
         split.retain_for_repetition(payload);
         let length = HEADER_LENGTH + payload.len();
@@ -264,6 +265,7 @@ impl Split {
         self.note_statement(payload);
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
+        self.current.sets_for_itself = self.sets_for_itself(payload);
         self.note_recount(payload);
         self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);
@@ -452,7 +454,8 @@ impl Split {
     fn retain_for_home(&mut self, payload: &[u8]) {
         let effects = self.current.classification.effects;
         let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
-        if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
+        let is_told = drops || effects.intersects(TOLD_BY_TEXT) || self.current.sets_for_itself;
+        if matches!(self.current.kind, Kind::Query) && is_told {
             self.at_home.clear();
             self.at_home.extend_from_slice(payload);
         }
