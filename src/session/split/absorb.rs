@@ -485,10 +485,10 @@ impl Split {
         if let Some(replica) = self.replicas.known_mut() {
             replica.home_was_reset();
         }
+        self.with_lent(Lent::forgot_ids);
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         match self.home {
-        self.with_lent(Lent::forgot_ids);
             Home::Telling(_) | Home::Silent(_) | Home::Returned | Home::Owing(_)
                 if self.keeps_found_rows_at_reset() =>
             {

@@ -65,8 +65,10 @@ impl Split {
                 if leaves.contains(Needs::FOUND_ROWS) {
                     (self.found, self.found_there) = (Side::Server, FoundRows::OfQuery);
                 }
-                if leaves.contains(Needs::WARNINGS) {
-                    self.conditions.repeated();
+                match self.conditions.are_at_home() {
+                    true => self.conditions.lose(),
+                    false if leaves.contains(Needs::WARNINGS) => self.conditions.repeated(),
+                    false => {}
                 }
                 self.note_schema_of_repetition(what);
                 self.home_caught_up();

@@ -362,6 +362,10 @@ impl Split {
         let asks_found_rows = needs.contains(Needs::FOUND_ROWS) && statements == 1;
         match self.has_lost_the_last() {
             true => Some(errors::aftermath_lost()),
+            false if needs.intersects(OF_THE_LAST) && self.must_repeat_before() && !self.can_repeat() => {
+                Some(errors::read_lost())
+            }
+            false if needs.contains(Needs::WARNINGS) && self.conditions.are_lost() => Some(errors::conditions_lost()),
             false if asks_found_rows && self.took_found_rows(Side::Server) => Some(errors::found_rows_lost()),
             false => None,
         }
