@@ -155,6 +155,7 @@ impl Split {
             self.looked_in_transaction = false;
         }
         self.note_cursor(error, status);
+        self.note_late_schema(status);
         self.executed(end, status, now);
         self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
         match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {
@@ -479,7 +480,7 @@ impl Split {
     fn was_reset(&mut self) -> After {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
-        (self.stained, self.may_have_set_unseen) = (false, false);
+        (self.stained, self.may_have_set_unseen, self.late_schema, self.owes_schema) = (false, false, false, false);
         self.statements.clear();
         self.told_transaction = false;
         if let Some(replica) = self.replicas.known_mut() {

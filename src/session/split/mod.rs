@@ -179,6 +179,10 @@ pub(super) struct Split {
     stained: bool,
     /// A read that was run again at home has left word of a schema there, for which the client does not wait.
     owes_no_schema: bool,
+    /// Home may have word of a schema that an EOF packet had no room for.
+    late_schema: bool,
+    /// It came before the client's server would have told it.
+    owes_schema: bool,
     /// Code that nobody saw may have set variables of which home did not tell.
     may_have_set_unseen: bool,
     /// Home has not run the last read yet, which changed the session.
@@ -369,6 +373,8 @@ impl Split {
             owes_rollback: false,
             stained: false,
             owes_no_schema: false,
+            late_schema: false,
+            owes_schema: false,
             may_have_set_unseen: false,
             owes_home: false,
             ready: None,

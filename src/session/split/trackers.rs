@@ -69,6 +69,11 @@ impl Split {
         let Some(trackers) = ok.trackers.take() else { return };
         self.current.has_trackers = !trackers.is_empty();
         let hides_schema = self.current.at == Side::Server && self.is_schema_of_repetition(&trackers);
+        let is_known = |tracker| match tracker {
+            Ok(Tracker::Schema(schema)) => schema == self.journal.schema().unwrap_or_default(),
+            _ => false,
+        };
+        let knows_schema = session_track::iterate(&trackers).any(is_known);
         match self.current.at {
             Side::Server => self.learn(&trackers),
             _ => self.current.state_changed |= tells_of_state(&trackers),
@@ -79,6 +84,7 @@ impl Split {
                     true => filter(&trackers, &Tracking { schema: false, ..tracking.clone() }),
                     false => filter(&trackers, tracking),
                 };
+                let kept = self.in_time(kept, knows_schema);
                 (!kept.is_empty() || self.may_tell_nothing(&trackers, ok.status)).then_some(kept)
             }
             None => Some(trackers),

@@ -350,3 +350,38 @@ fn the_flag_of_what_a_statement_sets_for_itself_is_told_where_its_server_would_t
         }
     }
 }
+
+#[test]
+fn word_of_a_schema_that_eof_packets_had_no_room_for_comes_with_what_the_client_asked_for() {
+    let begun = || {
+        let mut play = Play::of(Script {
+            user: "any",
+            schema: Some("shop"),
+            lacking: Capabilities::DEPRECATE_EOF,
+            ..Script::default()
+        });
+        let text = "SELECT other.f(1)";
+        assert_eq!(play.goes(&query(text)), Side::Server);
+        let status = AUTOCOMMIT | StatusFlags::SESSION_STATE_CHANGED;
+        play.reply(Side::Server, &stream(&[vec![1], column("v"), eof(status), b"\x019".to_vec(), eof(status)]));
+        play.stage.take_client();
+        play
+    };
+    let (ours, theirs) = (variable("default_week_format", "3"), variable("time_zone", "+01:00"));
+    let late = schema("shop");
+    let mut play = begun();
+    let early = [&ours[..], &late].concat();
+    assert_eq!(play.at_home("SET default_week_format = 3", AUTOCOMMIT, &early), plain(AUTOCOMMIT));
+    let told = play.at_home("SET time_zone = '+01:00'", AUTOCOMMIT, &theirs);
+    assert_eq!(told, with(AUTOCOMMIT, &[&theirs[..], &late].concat()), "as its server would tell it now");
+    assert_eq!(play.at_home("SET time_zone = '+01:00'", AUTOCOMMIT, &theirs), with(AUTOCOMMIT, &theirs), "once");
+
+    let mut play = begun();
+    let both = [&theirs[..], &late].concat();
+    assert_eq!(play.at_home("SET time_zone = '+01:00'", AUTOCOMMIT, &both), with(AUTOCOMMIT, &both));
+    let mut play = begun();
+    for text in ["USE shop", "USE other"] {
+        let new = schema(&text[4..]);
+        assert_eq!(play.at_home(text, AUTOCOMMIT, &new), with(AUTOCOMMIT, &new), "{text}");
+    }
+}
