@@ -21,6 +21,7 @@ mod keyword;
 mod leavings;
 mod lexer;
 mod lock;
+mod prepare;
 mod query;
 mod quoted;
 mod set;
@@ -40,6 +41,7 @@ pub use fuzz::fuzz_sql;
 pub use hint::Hint;
 pub use leavings::{finds_one_row, may_set_found_rows, may_use_a_table};
 pub use lock::{LockCall, lock_calls};
+pub use prepare::{NamedStatement, named_statements};
 pub use query::unquoted;
 pub use set::{
     Assignment, Assignments, Scope, ValueKind, assignments, is_one_assignment, variables_for_a_statement,

@@ -278,6 +278,7 @@ impl Split {
                 self.pins.executed(effects);
                 self.note_views(effects);
                 self.note_locks(effects);
+                self.note_text_statements(effects);
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
@@ -341,6 +342,18 @@ impl Split {
         match self.executed_text() {
             Some(text) => self.pins.user_locks.called(&text, self.reading),
             None if effects.contains(Effects::TAKES_USER_LOCK) => self.pins.user_locks.took_some(),
+            None => {}
+        }
+    }
+
+    /// Statements that were prepared or deallocated by text.
+    fn note_text_statements(&mut self, effects: Effects) {
+        if !effects.intersects(Effects::PREPARES.with(Effects::DEALLOCATES)) {
+            return;
+        }
+        match self.executed_text() {
+            Some(text) => self.pins.text_statements.executed(&text, self.reading),
+            None if effects.contains(Effects::PREPARES) => self.pins.text_statements.prepared_some(),
             None => {}
         }
     }

@@ -47,6 +47,8 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::SERVER_BOUND)
     .with(Effects::TAKES_USER_LOCK)
     .with(Effects::RELEASES_USER_LOCK)
+    .with(Effects::PREPARES)
+    .with(Effects::DEALLOCATES)
     .with(Effects::ROLE);
 
 impl Relay {

@@ -122,6 +122,7 @@ fn state_that_cannot_be_put_on_keeps_the_connection() {
         ("LOCK TABLES t READ", "UNLOCK TABLES"),
         ("HANDLER t OPEN", "HANDLER t CLOSE"),
         ("PREPARE s FROM 'SELECT 1'", "DEALLOCATE PREPARE s"),
+        ("PREPARE s FROM 'SELECT 1'; PREPARE `S` FROM 'SELECT 2'", "DROP PREPARE s"),
     ] {
         let mut play = Play::lent();
         play.runs_on(Lender::Own, begin, AUTOCOMMIT, b"");
@@ -132,6 +133,23 @@ fn state_that_cannot_be_put_on_keeps_the_connection() {
             play.time_out();
         }
         assert!(play.parked().is_some(), "{end}");
+    }
+}
+
+#[test]
+fn a_statement_that_was_prepared_twice_under_one_name_is_gone_with_it_and_no_other_is() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "PREPARE s FROM 'SELECT 1'", AUTOCOMMIT, b"");
+    for (text, is_kept) in [
+        ("PREPARE other FROM 'SELECT 2'", true),
+        ("PREPARE s FROM 'SELECT 3'", true),
+        ("DEALLOCATE PREPARE s", true),
+        ("DEALLOCATE PREPARE unseen", true),
+        ("DEALLOCATE PREPARE other", false),
+    ] {
+        assert_eq!(play.goes(&query(text)), Side::Server);
+        play.answered(AUTOCOMMIT, b"");
+        assert_eq!(play.parked().is_none(), is_kept, "{text}");
     }
 }
 
