@@ -165,7 +165,7 @@ impl Split {
                 (replica.values, replica.applied) = (Some(values), None);
             }
             (Chore::Reset, Answer::Done) => {
-                replica.was_reset();
+                replica.must_reset = false;
                 replica.lacks_autocommit = !status.contains(StatusFlags::AUTOCOMMIT);
             }
             (Chore::Collation, Answer::Done) => replica.needs_collation = false,

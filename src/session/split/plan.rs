@@ -188,7 +188,8 @@ fn whole_command(bytes: &[u8]) -> Beginning<'_> {
         };
     };
     let length_of_head = length.min(HEADER_LENGTH + STATEMENT_HEAD);
-    let tells_by_head = matches!(Command::from(code), Command::StmtFetch | Command::StmtBulkExecute | Command::SetOption);
+    let tells_by_head =
+        matches!(Command::from(code), Command::StmtFetch | Command::StmtBulkExecute | Command::SetOption);
     if header.sequence == 0 && tells_by_head {
         return bytes
             .get(HEADER_LENGTH..length_of_head)

@@ -103,4 +103,3 @@ impl Retained {
         self.both_mut().into_iter().filter(move |payload| StatementId::of_command(payload) == Some(id))
     }
 }
-

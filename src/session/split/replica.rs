@@ -90,12 +90,6 @@ impl Replica {
         self.set_transaction(false);
     }
 
-    /// Whatever was put on it before is gone, and its read-only guard with that.
-    pub(super) fn was_reset(&mut self) {
-        self.must_reset = false;
-        (self.values, self.applied, self.role) = (None, None, None);
-    }
-
     /// A read-only transaction was begun or ended.
     pub(super) fn set_transaction(&mut self, is_open: bool) {
         (self.in_transaction, self.has_snapshot, self.is_outlived) = (is_open, false, false);

@@ -123,9 +123,7 @@ impl Split {
     /// Whether the flag of state changes in the reply's EOF packets, which say no more, is taken for one that home sets
     /// only because of what it was asked for.
     pub(in crate::session) fn hides_changes_in_eof(&self) -> bool {
-        self.eof_tells_nothing
-            && self.current.changes_unseen
-            && matches!(self.home, Home::Telling(_))
+        self.eof_tells_nothing && self.current.changes_unseen && matches!(self.home, Home::Telling(_))
     }
 
     /// Whether the command may change what its reply need not tell of. Of a plain read MariaDB says by itself that

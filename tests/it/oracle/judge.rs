@@ -89,7 +89,8 @@ impl Trial {
                 (Outcome::Ended(left), Outcome::Ended(right)) if !is_hang(*left) && !is_hang(*right) => break,
                 _ if left == right && !matches!(left, Outcome::Broken(_)) => {}
                 (_, right) if ends_early(right, rival.is_some()) => {
-                    let said = if let Outcome::Packets(packets) = &right { shown(packets.last()) } else { String::new() };
+                    let said =
+                        if let Outcome::Packets(packets) = &right { shown(packets.last()) } else { String::new() };
                     eprintln!("seed {}: ended early at step {index}, {step}: {said}", self.program.seed);
                     return Ok(Ending::Forgotten);
                 }

@@ -334,9 +334,9 @@ fn the_flag_of_what_a_statement_sets_for_itself_is_told_where_its_server_would_t
         stream(&[vec![1], column("v"), eof(status), b"\x019".to_vec(), eof(status)])
     };
     for (hint, side) in [("/* sqluice: primary */ ", Side::Server), ("", Side::Replica)] {
-        for (setting, is_told) in [("max_statement_time=9", false), ("max_statement_time=9, time_zone='+01:00'", true)] {
-            let mut play =
-                Play::of(Script { user: "any", lacking: Capabilities::DEPRECATE_EOF, ..Script::default() });
+        for (setting, is_told) in [("max_statement_time=9", false), ("max_statement_time=9, time_zone='+01:00'", true)]
+        {
+            let mut play = Play::of(Script { user: "any", lacking: Capabilities::DEPRECATE_EOF, ..Script::default() });
             let text = format!("{hint}SET STATEMENT {setting} FOR SELECT 1");
             let ran = play.goes(&query(&text));
             assert_eq!(ran, if is_told { Side::Server } else { side }, "{text}");
@@ -345,7 +345,10 @@ fn the_flag_of_what_a_statement_sets_for_itself_is_told_where_its_server_would_t
             let silent = stream(&[vec![1], column("v"), eof(AUTOCOMMIT), b"\x019".to_vec(), eof(AUTOCOMMIT)]);
             assert_eq!(play.stage.take_client(), if is_told { reply } else { silent }, "{text}");
             if !is_told {
-                assert!((0..4).any(|_| play.read("SELECT a FROM t") == Side::Replica), "{text}: it has changed nothing");
+                assert!(
+                    (0..4).any(|_| play.read("SELECT a FROM t") == Side::Replica),
+                    "{text}: it has changed nothing"
+                );
             }
         }
     }
