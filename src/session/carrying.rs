@@ -210,7 +210,7 @@ impl Session {
     fn keep_choices(&mut self) {
         let State::Relay(relay) = &self.state else { return };
         match relay.allows_many_statements {
-            Some(true) => self.capabilities = self.capabilities | Capabilities::MULTI_STATEMENTS,
+            Some(true) => self.capabilities |= Capabilities::MULTI_STATEMENTS,
             Some(false) => self.capabilities = self.capabilities.without(Capabilities::MULTI_STATEMENTS),
             None => {}
         }

@@ -87,8 +87,8 @@ pub fn variables_for_a_statement(text: &[u8], dialect: Dialect) -> impl Iterator
     let mut words = Words { lexer: Lexer::new(text, dialect, Comments::new(Versioned::Code)) };
     let is_any = words.take("set") && is_mariadb(dialect) && is_set_statement(words) && words.take("statement");
     let mut lexer = words.lexer;
-    std::iter::from_fn(move || {
-        while is_any {
+    let names = std::iter::from_fn(move || {
+        loop {
             let token = lexer.next();
             let is_for = token.kind == Kind::Word && token.span.of(text).eq_ignore_ascii_case(b"for");
             let mut ahead = lexer;
@@ -99,8 +99,8 @@ pub fn variables_for_a_statement(text: &[u8], dialect: Dialect) -> impl Iterator
                 _ => {}
             }
         }
-        None
-    })
+    });
+    names.take(if is_any { usize::MAX } else { 0 })
 }
 
 /// Whether a text whose first statement is a SET has one assignment in it: where that fails, nothing was set.
