@@ -139,7 +139,8 @@ impl Split {
             (Chore::ReplicaValues, Answer::Row(values)) => {
                 let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
                 values.share(self.journal.baseline());
-                replica.values = Some(values);
+                // Without them, settings are only those that the session has changed.
+                (replica.values, replica.applied) = (Some(values), None);
             }
             (Chore::Reset, Answer::Done) => {
                 replica.must_reset = false;

@@ -60,6 +60,11 @@ impl Split {
 
     /// Whether home must run the last read first.
     pub(super) fn repeats_before(&self) -> bool {
+        self.must_repeat_before() && self.can_repeat()
+    }
+
+    /// The same, whether it can or not.
+    fn must_repeat_before(&self) -> bool {
         let needs = self.current.classification.needs;
         let adds_to_replica_s = self.current.adds_conditions && self.conditions.are_at_replica();
         let asks_replica_s = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica;
@@ -122,8 +127,10 @@ impl Split {
         } else if self.found == Side::Server && self.retained.last_has_found_rows() {
             self.found_there = FoundRows::OfQuestion;
         }
-        if leaves.contains(Needs::WARNINGS) {
-            self.conditions.repeated();
+        match self.conditions.are_at_home() {
+            true => self.conditions.lose(),
+            false if leaves.contains(Needs::WARNINGS) => self.conditions.repeated(),
+            false => {}
         }
         self.note_schema_of_repetition(what);
         self.home_caught_up();
@@ -162,6 +169,10 @@ impl Split {
         let asks_found_rows = needs.contains(Needs::FOUND_ROWS);
         match self.found_there {
             _ if self.has_lost_the_last() => Some(errors::aftermath_lost()),
+            _ if needs.intersects(OF_THE_LAST) && self.must_repeat_before() && !self.can_repeat() => {
+                Some(errors::read_lost())
+            }
+            _ if needs.contains(Needs::WARNINGS) && self.conditions.are_lost() => Some(errors::conditions_lost()),
             _ if self.parts(needs).are_apart() => Some(errors::counts_apart()),
             // Home could not run that read as it was.
             _ if self.is_at_replica_only(needs) => Some(errors::counts_apart()),

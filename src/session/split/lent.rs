@@ -337,6 +337,11 @@ impl Lent {
         self.fit.is_tainted = true;
     }
 
+    /// The client had its connection reset: LAST_INSERT_ID() is 0 there, and nothing was drawn from a sequence.
+    pub(super) fn forgot_ids(&mut self) {
+        (self.insert_id, self.fit.insert_id, self.drawn) = (InsertId::Known(0), 0, Drawn::Nothing);
+    }
+
     /// The command under way puts an end to what the last statement left.
     fn asks_insert_id(&self) -> bool {
         self.insert_id == InsertId::Unasked

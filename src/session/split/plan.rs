@@ -16,11 +16,9 @@ use super::{
     super::{Side, Step, Surroundings, moves::Move, relay::Relay},
     COMMAND_MAX, Current, FoundRows, Kind, Split,
     execution::{Execution, ForReplica},
-    retained::Repetition,
     statements::{Definitions, Preparation, Statement},
     stay::{Bond, Stay},
     trackers,
-    words::com_query,
 };
 
 /// What is said of a command that was not looked into.
@@ -40,9 +38,6 @@ const NOTHING: Classification = Classification { effects: Effects::NONE, reason:
 /// What a statement may need of the statement before it.
 pub(super) const OF_THE_LAST: Needs = Needs::FOUND_ROWS.with(Needs::ROW_COUNT).with(Needs::WARNINGS);
 
-/// Finds one row, and leaves conditions as they are.
-const QUESTION: &[u8] = b"SELECT @@warning_count";
-
 /// Effects that the session keeps the text for.
 pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::COMPUTED_USER_VARIABLES)
@@ -52,6 +47,8 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::SERVER_BOUND)
     .with(Effects::TAKES_USER_LOCK)
     .with(Effects::RELEASES_USER_LOCK)
+    .with(Effects::PREPARES)
+    .with(Effects::DEALLOCATES)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -136,6 +133,7 @@ impl Relay {
     fn begin_at_replica(&mut self, shape: ReplyShape, payload: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         split.current.at = Side::Replica;
+        split.current.changes_unseen = split.sets_what_is_not_told(payload);
         split.retain_for_repetition(payload);
         let length = HEADER_LENGTH + payload.len();
         let execution = match split.current.kind {
@@ -190,7 +188,9 @@ fn whole_command(bytes: &[u8]) -> Beginning<'_> {
         };
     };
     let length_of_head = length.min(HEADER_LENGTH + STATEMENT_HEAD);
-    if header.sequence == 0 && matches!(Command::from(code), Command::StmtFetch | Command::StmtBulkExecute) {
+    let tells_by_head =
+        matches!(Command::from(code), Command::StmtFetch | Command::StmtBulkExecute | Command::SetOption);
+    if header.sequence == 0 && tells_by_head {
         return bytes
             .get(HEADER_LENGTH..length_of_head)
             .map_or(Beginning::Cut { at_least: length_of_head }, Beginning::Whole);
@@ -269,6 +269,7 @@ impl Split {
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.note_recount(payload);
         self.note_counts_of_before(payload);
+        self.current.sets_for_itself = self.sets_for_itself(payload);
         self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);
         self.current.findings = self.findings(payload);
@@ -372,14 +373,6 @@ impl Split {
         }
     }
 
-    /// Keeps a read that goes to the replica: to be run at home, if the replica fails it, or if a later statement asks home
-    /// what became of it. What only asks is not to be asked for.
-    fn retain_for_repetition(&mut self, payload: &[u8]) {
-        if !self.only_asks() {
-            self.retained.begin(payload);
-        }
-    }
-
     pub(super) fn only_asks(&self) -> bool {
         self.current.classification.class == Class::ReadOfConnection && self.current.keeps_conditions
     }
@@ -407,7 +400,10 @@ impl Split {
             (Some(Command::StmtSendLongData), Some(id)) => {
                 self.statements.change(id, |statement| statement.long_data = true);
             }
-            (Some(Command::StmtExecute), Some(id)) => drop(self.statements.change(id, Statement::bound_unseen)),
+            (Some(Command::StmtExecute), Some(id)) => {
+                self.keep_types(id);
+                self.statements.change(id, Statement::bound_unseen);
+            }
             (Some(Command::StmtPrepare), _) => self.statements.forget_last(),
             _ => {}
         }
@@ -470,7 +466,8 @@ impl Split {
     fn retain_for_home(&mut self, payload: &[u8]) {
         let effects = self.current.classification.effects;
         let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
-        if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
+        let is_told = drops || effects.intersects(TOLD_BY_TEXT) || self.current.sets_for_itself;
+        if matches!(self.current.kind, Kind::Query) && is_told {
             self.at_home.clear();
             self.at_home.extend_from_slice(payload);
         }
@@ -480,12 +477,16 @@ impl Split {
     fn bound_elsewhere(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let is_execution = payload.first().is_some_and(|code| Command::from(*code) == Command::StmtExecute);
         let id = StatementId::of_command(payload).filter(|_| is_execution)?;
-        let query_attributes = self.query_attributes;
+        let statement = self.statements.find(id)?;
+        let Some(execution) = Execution::parse(payload, statement.parameters, self.query_attributes) else {
+            self.keep_types(id);
+            self.statements.change(id, Statement::bound_unseen);
+            return None;
+        };
+        if statement.is_bound_otherwise_by(payload, &execution) {
+            self.keep_types(id);
+        }
         let rewritten = self.statements.change(id, |statement| {
-            let Some(execution) = Execution::parse(payload, statement.parameters, query_attributes) else {
-                statement.bound_unseen();
-                return None;
-            };
             statement.long_data = false;
             statement.has_cursor = execution.wants_cursor;
             statement.bind(payload, &execution, true)
@@ -495,35 +496,23 @@ impl Split {
 
     fn execution_for_replica(&mut self, payload: &[u8]) -> Option<ForReplica> {
         let id = StatementId::of_command(payload)?;
-        let statement = self.statements.find_mut(id)?;
+        let statement = self.statements.find(id)?;
         let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
-        statement.bind(payload, &execution, false);
-        self.statements.for_replica(id, payload, &execution)
-    }
-
-    /// What home must get of a read that ran at a replica.
-    pub(super) fn repetition(&mut self, what: Repetition) -> Vec<u8> {
-        if what == Repetition::Neither {
-            return packet(&com_query(self.query_attributes, QUESTION));
+        if statement.is_bound_otherwise_by(payload, &execution) {
+            self.keep_types(id);
         }
-        let retained = std::mem::take(&mut self.retained);
-        let said = self.for_home(retained.of(what));
-        self.retained = retained;
-        said
+        self.statements.change(id, |statement| statement.bind(payload, &execution, false));
+        self.statements.for_replica(id, payload, &execution)
     }
 
     /// What home must get of a command that was kept as the client sent it.
     pub(super) fn for_home(&mut self, payload: &[u8]) -> Vec<u8> {
-        self.bound_elsewhere(payload).unwrap_or_else(|| {
-            let mut said = packet(payload);
-            self.renumber(&mut said);
-            said
-        })
+        self.bound_elsewhere(payload).unwrap_or_else(|| self.renumbered(payload))
     }
 }
 
 /// A command that is no longer than those that are looked into.
-fn packet(payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet(payload: &[u8]) -> Vec<u8> {
     let mut packet = Vec::with_capacity(HEADER_LENGTH + payload.len());
     write_packet(&mut packet, 0, payload);
     packet

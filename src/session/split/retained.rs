@@ -17,7 +17,7 @@ pub(super) enum Repetition {
     Neither,
 }
 
-/// Invariant: each is no longer than a command that is looked into (`COMMAND_MAX`).
+/// Invariant: each is no longer than a command that is looked into (`COMMAND_MAX`), but for the types of its parameters.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     /// The one under way at the replica, or else the last one there.
@@ -71,6 +71,18 @@ impl Retained {
     /// The last read.
     pub(super) fn last(&self) -> &[u8] {
         &self.last.command
+    }
+
+    pub(super) fn last_mut(&mut self) -> &mut [u8] {
+        &mut self.last.command
+    }
+
+    pub(super) fn both(&self) -> [&[u8]; 2] {
+        [&self.last.command, &self.found.command]
+    }
+
+    pub(super) fn both_mut(&mut self) -> [&mut Vec<u8>; 2] {
+        [&mut self.last.command, &mut self.found.command]
     }
 
     pub(super) fn last_has_found_rows(&self) -> bool {
