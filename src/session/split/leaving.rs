@@ -40,7 +40,7 @@ pub(super) struct Leaving {
     is_unasked: bool,
     /// The journal's version that no other server took on.
     refused: Option<u32>,
-    /// Nobody can tell whether any other server has what the session wrote.
+    /// Nobody can tell whether any other server has what the session wrote or saw.
     is_unprovable: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Leaving {
 enum Prospect {
     /// There is no other server now.
     NoOther,
-    /// No other server can be shown to have what the session wrote.
+    /// No other server can be shown to have what the session wrote or saw.
     Unprovable,
     /// Another server may take it on.
     Fair,
@@ -113,7 +113,7 @@ impl Split {
         let bond = self.bond_to_home().map(Bond::text);
         let refused = self.is_kept_by_others().then_some("no other server took on what it has set");
         let is_unprovable = self.leaving.as_deref().is_some_and(|leaving| leaving.is_unprovable);
-        let unproven = is_unprovable.then_some("no other server is known to have what it wrote");
+        let unproven = is_unprovable.then_some("no other server is known to have what it wrote or saw");
         bond.into_iter().chain(refused).chain(unproven).collect()
     }
 
