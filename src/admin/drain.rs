@@ -94,6 +94,7 @@ pub fn status(table: &RoutingTable, index: ServerIndex, guests: Vec<Guest>, now:
         connections: entry.load.connections(),
         could_leave: free.len() as u64,
         staying: staying.into_iter().map(staying_of).collect(),
+        turned_out: entry.load.turned_out(),
         notes: notes(table, index),
     }
 }
@@ -222,6 +223,21 @@ pub fn news(status: &DrainStatus) -> String {
     news
 }
 
+/// What became of those who were there `before`.
+pub fn outcome(before: &DrainStatus, now: &DrainStatus) -> String {
+    let sessions = |status: &DrainStatus| status.could_leave + status.staying.len() as u64;
+    let ended = u64::from(now.turned_out.saturating_sub(before.turned_out));
+    let (there, remaining) = (sessions(before), sessions(now));
+    let left = there.saturating_sub(ended + remaining);
+    let counted = |count: u64| table::counted(count as usize, "session");
+    let mut outcome = format!("{}: {left} left, {ended} ended with error 1053", counted(there));
+    if remaining > 0 {
+        let _ = write!(outcome, ", {remaining} still there");
+    }
+    outcome.push('\n');
+    outcome
+}
+
 /// A server that is used again: nobody is to leave it, and nothing waits.
 pub fn in_use(status: &DrainStatus) -> String {
     let connections = table::counted(status.connections as usize, "connection");
@@ -305,6 +321,23 @@ Make db2 the primary (`sqluice switchover` does, with `failover = \"manual\"` in
         let status = status(&table, ServerIndex(0), vec![guest(8, Stake::Home, &["transaction"])], Instant::now());
         assert_eq!(in_use(&status), "shop/db1 (primary) is in use: 0 connections\n");
         assert!(summary(&status).ends_with("0 sessions could leave now, 1 stays"), "{}", summary(&status));
+    }
+
+    #[test]
+    fn at_its_end_a_drain_says_what_became_of_those_who_were_there() {
+        let table = table(config(&[DB1, DB2]), &[answers(Writable::Yes), answers(Writable::No)]);
+        let now = Instant::now();
+        let status = |guests: &[(u32, &[&str])]| {
+            let guests = guests.iter().map(|(id, ties)| guest(*id, Stake::Home, ties)).collect();
+            super::status(&table, ServerIndex(0), guests, now)
+        };
+        table.servers[0].load.turn_out();
+        let before = status(&[(7, &[]), (8, &["transaction"]), (9, &["temporary table"])]);
+        table.servers[0].load.turn_out();
+        assert_eq!(outcome(&before, &status(&[])), "3 sessions: 2 left, 1 ended with error 1053\n");
+        let remaining = status(&[(9, &["temporary table"])]);
+        assert_eq!(outcome(&before, &remaining), "3 sessions: 1 left, 1 ended with error 1053, 1 still there\n");
+        assert_eq!(outcome(&remaining, &status(&[])), "1 session: 1 left, 0 ended with error 1053\n");
     }
 
     #[test]

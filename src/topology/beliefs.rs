@@ -281,16 +281,12 @@ impl Beliefs {
         self.conclude(cluster);
     }
 
-    /// Takes those servers out of use whose time for draining is over; gives the names of those.
-    pub fn retire(&mut self, now: Instant) -> Vec<Arc<str>> {
+    /// Takes those servers out of use whose time for draining is over, and tells which those are.
+    pub fn retire(&mut self, now: Instant) -> Vec<ServerId> {
         let is_over = |known: &&Known| known.service.ends().is_some_and(|until| until <= now);
-        let over = self.servers.iter().filter(is_over);
-        let over: Vec<_> = over.map(|known| (known.id(), Arc::clone(&known.name))).collect();
-        let retire = |(id, name)| {
-            self.serve(id, Service::OutOfUse { since: now });
-            name
-        };
-        over.into_iter().map(retire).collect()
+        let over: Vec<ServerId> = self.servers.iter().filter(is_over).map(Known::id).collect();
+        over.iter().for_each(|&id| self.serve(id, Service::OutOfUse { since: now }));
+        over
     }
 
     /// When [`Beliefs::retire`] has something to do next.

@@ -301,7 +301,10 @@ impl Session {
         match self.may_do_without_home() && prospect != Some(Prospect::Unprovable) {
             true => self.home_lost(surroundings),
             false if is_reading && is_free => self.drop_home(),
-            false => self.sever(),
+            false => {
+                turn_out(home, surroundings.table);
+                self.sever();
+            }
         }
     }
 
@@ -324,8 +327,9 @@ impl Session {
     }
 
     /// The time for leaving the replica is over. What it alone has ends with it; anything else goes on without it.
-    pub(in crate::session) fn replica_has_ended(&mut self) {
+    pub(in crate::session) fn replica_has_ended(&mut self, table: &RoutingTable) {
         if self.split().is_some_and(|split| split.replicas.have_snapshot()) {
+            turn_out(self.replica().map(|replica| replica.id), table);
             self.sever();
         }
     }
@@ -353,6 +357,13 @@ impl Session {
             _ if waits => self.close(Ending::Drained),
             _ => self.await_last_command(),
         }
+    }
+}
+
+/// The session is ended because that server is taken out of use.
+fn turn_out(server: Option<ServerId>, table: &RoutingTable) {
+    if let Some(place) = server.and_then(|server| table.place(server)) {
+        table.server(place).load.turn_out();
     }
 }
 

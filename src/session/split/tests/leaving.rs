@@ -61,6 +61,11 @@ impl Play {
         self.serve();
     }
 
+    /// Sessions that were ended at the first server because it was taken out of use.
+    fn turned_out(&self) -> u32 {
+        self.stage.table.server(self.stage.table.place(ServerId(FIRST)).expect("it is configured")).load.turned_out()
+    }
+
     pub(super) fn wishes<T>(&mut self, read: impl Fn(&Output) -> Option<T>) -> Option<T> {
         let place = self.stage.wishes.iter().position(|wish| read(wish).is_some())?;
         read(&self.stage.wishes.remove(place))
@@ -259,6 +264,7 @@ fn whoever_is_still_bound_at_the_end_hears_so_with_the_next_command() {
         play.send(&query("SELECT 1"));
         play.hears_of(1053, "08S01");
         assert_eq!(play.stage.ending(), Some(Ending::Drained), "{statement}");
+        assert_eq!(play.turned_out(), 1, "{statement}");
     }
 }
 
@@ -294,6 +300,7 @@ fn who_could_leave_at_the_end_leaves_without_an_error() {
     play.send(&query("UPDATE t SET a = 1"));
     play.is_let_in();
     assert_eq!(play.stage.take_server(), query("UPDATE t SET a = 1"));
+    assert_eq!(play.turned_out(), 0);
 }
 
 #[test]
