@@ -207,6 +207,7 @@ impl fmt::Display for Obstacle {
         match self {
             Obstacle::NotUp(condition) => write!(out, "{condition}"),
             Obstacle::NotInUse(service) => write!(out, "{service}"),
+            Obstacle::OtherRole(ServerRole::Unknown) => out.write_str("its role is unknown"),
             Obstacle::OtherRole(role) => write!(out, "{role}"),
             Obstacle::Unfit => out.write_str("unfit"),
             Obstacle::Leaving => out.write_str("leaving: its own operator takes it out of use"),
