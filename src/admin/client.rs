@@ -100,7 +100,9 @@ async fn exchange(socket: &Path, method: Method, path_and_query: &str) -> Result
 /// Why nobody let us in, and what to do then.
 fn not_let_in(error: &io::Error) -> String {
     let advice = match error.kind() {
-        io::ErrorKind::PermissionDenied => "only root and the user that sqluice runs as may ask it: be one of them (`sudo`)",
+        io::ErrorKind::PermissionDenied => {
+            "only root and the user that sqluice runs as may ask it: be one of them (`sudo`)"
+        }
         io::ErrorKind::NotFound => "start `sqluice run`, or say by --config FILE or --socket PATH where its socket is",
         io::ErrorKind::ConnectionRefused => "the process that made it is gone: start `sqluice run`",
         _ => return error.to_string(),
@@ -140,7 +142,8 @@ mod tests {
     #[test]
     fn whoever_is_not_let_in_hears_what_to_do() {
         let said = |kind: io::ErrorKind| not_let_in(&kind.into());
-        let denied = "permission denied: only root and the user that sqluice runs as may ask it: be one of them (`sudo`)";
+        let denied =
+            "permission denied: only root and the user that sqluice runs as may ask it: be one of them (`sudo`)";
         assert_eq!(said(io::ErrorKind::PermissionDenied), denied);
         assert_eq!(said(io::ErrorKind::BrokenPipe), "broken pipe");
     }

@@ -361,7 +361,8 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown == line), "no {line} in\n{text}");
         }
-        let samples = |page: &str| page.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+        let samples =
+            |page: &str| page.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(samples(&text), samples(&page()));
         assert!(!text.contains("# EOF"), "{text}");
     }

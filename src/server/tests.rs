@@ -141,7 +141,8 @@ fn where_no_admin_socket_can_be_made_the_start_says_what_to_do() {
         StartError::AdminSocket { path: "/run/sqluice/admin.sock".into(), error: kind.into() }.to_string()
     };
     let denied = said(std::io::ErrorKind::PermissionDenied);
-    let advice = "make /run/sqluice a folder of the user that sqluice runs as (the systemd unit does), or name another place by";
+    let advice =
+        "make /run/sqluice a folder of the user that sqluice runs as (the systemd unit does), or name another place by";
     assert_eq!(denied, format!("admin socket /run/sqluice/admin.sock: permission denied: {advice} `[admin] socket`"));
     let place = Place::new();
     let mut config = place.config();

@@ -82,7 +82,8 @@ fn promtool_finds_nothing_wrong_with_the_metrics() {
     sqluice.app().execute("SELECT 1");
     let (head, page) = get(page_address(&sqluice), "/metrics");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
-    let promtool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut promtool = promtool.expect("promtool is installed");
     promtool.stdin.take().expect("it is a pipe").write_all(page.as_bytes()).expect("it reads");
     let output = promtool.wait_with_output().expect("it ends");
