@@ -82,6 +82,16 @@ fn a_reader_goes_on_where_all_is_that_its_lost_replica_can_have_shown() {
 }
 
 #[test]
+fn the_next_home_had_better_be_where_the_lost_one_was() {
+    let mut play = Play::reading("0-1-7", "0-1-8");
+    play.closed(Side::Server);
+    play.send(&query(SELECT));
+    let fresh = |wish: &Output| if let Output::LeaseHome(want, _) = wish { Some(want.fresh.clone()) } else { None };
+    let fresh = play.wishes(fresh).expect("a home is wanted");
+    assert_eq!(fresh.map(|position| position.to_string()).as_deref(), Some("0-1-7"));
+}
+
+#[test]
 fn a_reader_waits_no_longer_for_more_than_there_was_at_the_loss() {
     let mut play = Play::reading("0-1-7", "0-1-8");
     play.closed(Side::Server);
