@@ -197,7 +197,9 @@ impl Line {
 
     /// Several take writes: none does, unless one was the primary while all others were away, and has all they had.
     fn contest(&mut self, members: &[Member<'_>], standings: &mut [Standing], claimants: &[usize]) {
-        let incumbent = claimants.iter().copied().find(|place| Some(members[*place].id) == self.writer);
+        let is_writer = |place: &usize| Some(members[*place].id) == self.writer;
+        // Whoever was the primary need not stay it while this process makes another one that.
+        let incumbent = claimants.iter().copied().find(is_writer).filter(|_| self.hand_over.is_none());
         let others = || claimants.iter().copied().filter(|place| Some(*place) != incumbent);
         let came_back = |place| self.memory(members, place).is_some_and(|memory| memory.was_away);
         let proven = incumbent.filter(|incumbent| {
