@@ -38,7 +38,7 @@ impl Upkeep {
 /// # Errors
 /// What is wrong with the text, and what to write instead.
 pub fn budget(text: &str) -> Result<Duration, String> {
-    let budget = duration(text)?;
+    let budget = duration(text).map_err(|problem| format!("a budget {problem}"))?;
     match budget <= Service::BUDGET_MAX {
         true => Ok(budget),
         false => Err(format!("a budget of {text} is too long: at most {} hours", Service::BUDGET_MAX.as_secs() / 3600)),
@@ -50,16 +50,16 @@ pub fn budget(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Why there is no such server, in words.
 pub fn find(table: &RoutingTable, name: &str) -> Result<ServerId, String> {
-    let (of, name) = name.split_once('/').map_or((None, name), |(cluster, name)| (Some(cluster), name));
+    let (of, own) = name.split_once('/').map_or((None, name), |(cluster, name)| (Some(cluster), name));
     let is_it = |server: &&ServerEntry| {
         let cluster = &table.config.cluster(server.cluster).name;
-        *server.name == *name && of.is_none_or(|of| of == cluster)
+        *server.name == *own && of.is_none_or(|of| of == cluster)
     };
     let found: Vec<&ServerEntry> = table.servers.iter().filter(is_it).collect();
     match found.as_slice() {
         [one] => Ok(one.id),
-        [] => Err(format!("there is no server {name}")),
-        _ => Err(format!("several clusters have a server {name}: write CLUSTER/{name}")),
+        [] => Err(table.no_server(name)),
+        _ => Err(format!("several clusters have a server {own}: write CLUSTER/{own}")),
     }
 }
 
@@ -351,13 +351,15 @@ Make db2 the primary (`sqluice switchover` does, with `failover = \"manual\"` in
     fn a_server_is_found_by_its_name_alone_or_with_its_cluster() {
         let beliefs = Beliefs::new(config(&[DB1, DB2]), Instant::now()).table();
         assert_eq!(find(&beliefs, "db2"), find(&beliefs, "shop/db2"));
-        assert_eq!(find(&beliefs, "db3"), Err("there is no server db3".to_owned()));
-        assert_eq!(find(&beliefs, "other/db2"), Err("there is no server db2".to_owned()));
+        let known = "write one of shop/db1, shop/db2";
+        assert_eq!(find(&beliefs, "db3"), Err(format!("there is no server db3: {known}")));
+        assert_eq!(find(&beliefs, "other/db2"), Err(format!("there is no server other/db2: {known}")));
     }
 
     #[test]
     fn a_budget_is_a_duration_of_a_day_at_most() {
         assert_eq!(budget("30s"), Ok(Duration::from_secs(30)));
-        assert!(budget("30").is_err() && budget("25h").is_err());
+        assert!(budget("25h").is_err());
+        assert!(budget("30").is_err_and(|why| why.starts_with("a budget cannot be \"30\": write a whole number")));
     }
 }

@@ -142,6 +142,8 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
         keeper.iter_mut().for_each(|keeper| assert!(keeper.await_close().is_none_or(|error| error.code == 1927)));
         bystander.ping();
         assert!(done.contains("db2 is the primary"), "{done}");
+        let page = sqluice.command(&["doctor"]).stdout;
+        assert!(!page.contains("replicates from nobody"), "what was so during the change is told no more: {page}");
         load.await_writes(10);
         await_primary(&sqluice, "db2");
         assert!(is_read_only(trio.primary()) && !is_read_only(second));
