@@ -138,16 +138,16 @@ fn a_server_that_is_told_to_follow_keeps_the_heartbeats_that_were_set_there_or_h
             beats(replica(2, "0-1-9", "0-1-9"), set[0]),
             beats(replica(3, "0-1-9", "0-1-9"), set[1]),
         ];
-        let plan = plan(&members, Some(2), &account()).expect("all is well");
+        let plan = plan(&members, Some(1), &account()).expect("all is well");
         let lines = lines(&plan, &members).into_iter().filter_map(|line| {
             let (_, period) = line.split_once("HEARTBEAT_PERIOD = ")?;
             Some(format!("{} {}", &line[..3], period.trim_end_matches("; START SLAVE")))
         });
         assert_eq!(lines.collect::<Vec<_>>(), expected, "{set:?}");
     };
-    check([Some(2500), Some(5000)], ["db2 2.5", "db1 2.5"]);
-    check([Some(30_000), Some(15_000)], ["db2 15", "db1 15"]);
-    check([Some(30_000), None], ["db2 1", "db1 1"]);
+    check([Some(2500), Some(5000)], ["db3 5", "db1 2.5"]);
+    check([Some(30_000), Some(15_000)], ["db3 15", "db1 15"]);
+    check([Some(30_000), None], ["db3 1", "db1 1"]);
 }
 
 #[test]
