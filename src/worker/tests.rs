@@ -15,6 +15,7 @@ mod lending;
 mod pressure;
 mod simulated;
 mod split;
+mod strangers;
 
 use super::*;
 use crate::{
@@ -352,7 +353,10 @@ const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 /// A worker without a thread.
 fn idle_worker(engine: Engine) -> Worker {
     let server = standin();
-    let table = table(config(&[server.address()], ""), &[server.address()]);
+    idle_worker_of(engine, table(config(&[server.address()], ""), &[server.address()]))
+}
+
+fn idle_worker_of(engine: Engine, table: RoutingTable) -> Worker {
     let settings = settings(engine, 1, Arc::new(table));
     let (io, _) = Io::new(engine, io_limits(&settings)).expect("an engine");
     let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());
