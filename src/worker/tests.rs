@@ -156,6 +156,10 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn config(servers: &[SocketAddr], more_of_server: &str) -> Arc<Config> {
+    testing::parse(&config_text(servers, more_of_server))
+}
+
+fn config_text(servers: &[SocketAddr], more_of_server: &str) -> String {
     let servers: String = servers
         .iter()
         .enumerate()
@@ -163,12 +167,12 @@ fn config(servers: &[SocketAddr], more_of_server: &str) -> Arc<Config> {
             format!("[[cluster.shop.server]]\nname = \"db{place}\"\naddress = \"{address}\"\nrole = \"replica\"\n{more_of_server}\n")
         })
         .collect();
-    testing::parse(&format!(
+    format!(
         "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
          [cluster.shop]\ntopology = \"static\"\nmonitor = {{ user = \"m\", password = \"m\" }}\nhold_timeout = \"1s\"\n{servers}\
          [pool.main]\ncluster = \"shop\"\nrole = \"replica\"\n\
          [[user]]\nname = \"app\"\npassword = \"secret\"\npool = \"main\"\n"
-    ))
+    )
 }
 
 /// All servers are up, and greet as they do.
