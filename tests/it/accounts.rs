@@ -381,7 +381,8 @@ fn a_password_that_expires_later_is_refused_from_then_on() {
     }
 }
 
-/// A server that locks an account after so many wrong passwords says so to whoever comes through as well.
+/// A server that locks an account after so many wrong passwords says so to whoever comes through as well. It does not hear of
+/// those that are judged here, which `failed_logins` bounds.
 #[test]
 fn an_account_that_wrong_passwords_have_locked_is_locked_for_all() {
     let server = Server::shared(Flavour::MySql97);
@@ -392,6 +393,10 @@ fn an_account_that_wrong_passwords_have_locked_is_locked_for_all() {
     server.root(&format!("CREATE USER {name}@'%' IDENTIFIED BY 'one' {limits}"));
     let account = Account::new(&name, "one");
     eventually("the account is known", || sqluice.login(&account).ok());
+    for _ in 0..3 {
+        assert_eq!(sqluice.login(&Account::new(&name, "guess")).expect_err("a wrong password").code, 1045);
+    }
+    sqluice.login(&account).expect("it is not locked").ping();
     for _ in 0..2 {
         Client::login(server.address, &Account::new(&name, "guess")).expect_err("a wrong password");
     }
