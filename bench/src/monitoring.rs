@@ -43,7 +43,9 @@ impl fmt::Display for Row {
 
 /// On whichever engine this machine has.
 pub(crate) fn measure(checks: Checks, surroundings: &Surroundings<'_>) -> Result<Row, Box<dyn Error>> {
-    let text = |address, directory: &_| configuration::monitored(checks, address, surroundings.server, directory);
+    let Checks { clusters, interval, window } = checks;
+    let text =
+        |address, directory: &_| configuration::monitored(clusters, interval, address, surroundings.server, directory);
     let running = match candidate::start_configured(Candidate::SqluiceEpoll, surroundings, text) {
         Ok(running) => running,
         Err(NotStarted::Absent(why) | NotStarted::Failed(why)) => return Err(why.into()),
@@ -51,13 +53,13 @@ pub(crate) fn measure(checks: Checks, surroundings: &Surroundings<'_>) -> Result
     let process = running.process_id().ok_or("the balancer is a process")?;
     thread::sleep(WARM_UP);
     let (before, begun) = (Usage::of(process)?, Instant::now());
-    thread::sleep(checks.window);
+    thread::sleep(window);
     let (used, took) = (Usage::of(process)?.since(&before).cpu.as_secs_f64(), begun.elapsed().as_secs_f64());
-    let servers = 2 * checks.clusters;
+    let servers = 2 * clusters;
     Ok(Row {
         servers,
-        interval_ms: checks.interval.as_millis() as u64,
+        interval_ms: interval.as_millis() as u64,
         percent_of_a_core: 100.0 * used / took,
-        us_per_check: 1e6 * used / took * checks.interval.as_secs_f64() / servers as f64,
+        us_per_check: 1e6 * used / took * interval.as_secs_f64() / servers as f64,
     })
 }

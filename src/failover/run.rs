@@ -14,7 +14,7 @@ use super::lock::Majority;
 use super::plan::{Kind, Plan};
 use super::state::{Member, Sighting};
 use super::steps::{self, Action, Sql, Stage, Step};
-use super::survey::{ask, connect, legible};
+use super::survey::{CONNECT_TIME_MAX, ask, connect, legible};
 use crate::config::Cluster;
 
 /// A plan in the hands of whoever carries it out.
@@ -386,4 +386,3 @@ const NO_CONNECTION: &str = "no connection to it is left";
 /// Between two looks at something that no server tells by itself.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const KILL_TIME_MAX: Duration = Duration::from_secs(2);
-pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@ use mysql_async::{Conn, Error, Row};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::Caller;
 use super::state::{Applier, Link, Member, Sighting, Source, State};
-use super::{Caller, run::CONNECT_TIME_MAX};
 use crate::config::{Account, Cluster, Server, ServerAddress};
 use crate::protocol::gtid::{GtidHistory, GtidPosition};
 use crate::protocol::version::Family;
@@ -80,6 +80,9 @@ pub(super) async fn connect(cluster: &str, server: &Server, caller: &Caller) -> 
     }
     Err(failure)
 }
+
+/// How long a way to a server may take.
+pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 async fn log_in(way: &Way, account: &Account) -> Result<Conn, CheckResult> {
     let options = way.library(&account.user, &account.password, CONNECT_TIME_MAX).await?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::asking::{Asking, Extent, Told};
-use super::watch::Target;
+use super::target::Target;
 use crate::protocol::auth::Credential;
 use crate::reach::{Inquiry, Introduction, Ways, look_up};
 use crate::topology::{Blame, CheckResult, Contact, Endpoint};
@@ -92,7 +92,7 @@ async fn open_at(endpoint: Endpoint, target: &Target, ways: &Ways) -> Result<Con
     let credential = password.map_or(Credential::Empty, Credential::of_password);
     let Introduction { facts, login } = way.introduce(user, &credential, target.timeout).await?;
     let inquiry = match (&target.account, login) {
-        (Some(_), Ok(entered)) => Some(entered.inquire()),
+        (Some(_), Ok(entered)) => Some(Inquiry::begin(entered)),
         (Some(_), Err(failure)) => return Err(failure),
         // Whoever refuses a stranger answers.
         (None, Err(failure)) if !is_refused_stranger(&failure) => return Err(failure),

@@ -9,8 +9,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch as latest};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::chronicle::{Pen, Remembrance};
+use super::target::Target;
 use super::this_moment;
-use super::watch::{Finding, Target, Watcher};
+use super::watch::{Finding, Watcher};
 use crate::config::Config;
 use crate::reach::Ways;
 use crate::topology::{

@@ -14,6 +14,7 @@ mod chronicle;
 mod connection;
 mod keeper;
 mod record;
+mod target;
 mod watch;
 
 use std::sync::Arc;

@@ -32,7 +32,8 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    pub(super) fn begin(entered: Entered) -> Inquiry {
+    /// Goes on to ask behind a login.
+    pub fn begin(entered: Entered) -> Inquiry {
         let framing = Framing::of(entered.capabilities);
         Inquiry { stream: entered.wire.stream, framing, question: Vec::new(), heard: Vec::new() }
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::Way;
 use super::failure::legible;
-use super::inquiry::Inquiry;
 use super::wire::{Stream, Wire};
 use crate::protocol::auth::{Credential, Login, LoginStep, Obstacle, Plugin};
 use crate::protocol::capability::Capabilities;
@@ -37,11 +36,6 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Goes on to ask.
-    pub fn inquire(self) -> Inquiry {
-        Inquiry::begin(self)
-    }
-
     /// Ends it.
     ///
     /// # Errors

@@ -3,7 +3,10 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `opening` | the order of a start, and everything that can go wrong in it |
-//! | `control` | the control thread's loop: orders, operators' questions, workers that end |
+//! | `control` | the control thread's loop: orders, workers that end |
+//! | `answering` | operators' questions and orders, as they come from the admin API |
+//! | `status` | what the process says of itself |
+//! | `mail` | what workers are told, through mailboxes that may be full |
 //! | `reload` | from a changed file to a changed process, or to the reasons why not |
 //! | `listeners` | the addresses clients connect to, over the life of the process |
 //! | `door` | the status page's address, over the life of the process |
@@ -18,15 +21,18 @@
 //! see (`admin`).
 
 mod activation;
+mod answering;
 mod control;
 mod door;
 mod listeners;
+mod mail;
 mod notify;
 mod opening;
 mod reload;
 mod replies;
 mod signals;
 mod socket_file;
+mod status;
 mod watchdog;
 
 #[cfg(test)]
@@ -52,9 +58,8 @@ pub use door::CannotOpen;
 pub use listeners::BindError;
 pub use opening::StartError;
 
-use control::{Control, Order};
+use control::{Control, Order, Source};
 use notify::ServiceManager;
-use reload::Source;
 
 /// Why [`run`] did not end well.
 #[derive(Debug)]

@@ -11,11 +11,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::activation::{Handed, HandedOver};
-use super::control::{Control, Phase};
+use super::control::{Control, Phase, Source};
 use super::door::{CannotOpen, Door};
 use super::listeners::{BindError, Listeners};
 use super::notify::{Message, ServiceManager, watchdog_patience};
-use super::reload::Source;
 use super::replies::LastMinute;
 use super::socket_file::SocketFile;
 use super::watchdog::Watchdog;

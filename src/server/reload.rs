@@ -2,10 +2,9 @@
 //!
 //! All that can be refused comes first: the file, then the addresses to listen on. After that nothing can fail.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::control::{Control, Phase};
+use super::control::{Control, Phase, Source};
 use super::door;
 use super::listeners::Plan;
 use super::notify::Message;
@@ -18,15 +17,6 @@ use crate::io::monotonic_microseconds;
 use crate::log;
 use crate::tls::Terms;
 use crate::topology::{Origin, Redirect};
-
-/// Where the configuration comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// This file, read again by each reload.
-    File(PathBuf),
-    /// The program that started us; it stays as it is.
-    Fixed,
-}
 
 impl Control {
     /// Reads the configuration again and applies it whole; on an error nothing changed.

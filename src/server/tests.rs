@@ -8,9 +8,8 @@ use std::time::Duration;
 use hyper::Method;
 use tempfile::TempDir;
 
-use super::control::Order;
+use super::control::{Order, Source};
 use super::notify::ServiceManager;
-use super::reload::Source;
 use super::watchdog::Watchdog;
 use super::*;
 use crate::admin::ReloadRefused;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
-use super::control::MAIL_RETRY;
+use super::mail::RETRY;
 use crate::worker::{Handle, Order, Undelivered};
 
 /// Rounds in the time after which the manager gives up: one may fail for a reason that goes by.
@@ -64,7 +64,7 @@ async fn ask(worker: &Handle) {
         match worker.send(Order::Echo(answer)) {
             Ok(()) => return answered.await.unwrap_or_default(),
             Err(Undelivered::Ended) => return,
-            Err(Undelivered::Full) => sleep(MAIL_RETRY).await,
+            Err(Undelivered::Full) => sleep(RETRY).await,
         }
     }
 }

@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Candidate;
 use crate::certificate::Files;
-use crate::monitoring::Checks;
 use crate::target::{Account, Target};
 
 /// No pinning of its own (the bench pins the process), and servers that never change: one, or with a split two, of which
@@ -69,10 +69,16 @@ fn required(files: &Files) -> String {
 }
 
 /// Many clusters, each of the one server and its replica, and one user, who is led to the first.
-pub(crate) fn monitored(checks: Checks, address: SocketAddr, server: &Target, directory: &Path) -> String {
+pub(crate) fn monitored(
+    clusters: usize,
+    interval: Duration,
+    address: SocketAddr,
+    server: &Target,
+    directory: &Path,
+) -> String {
     let Account { user, password } = &server.account;
     let socket = admin_socket(directory);
-    let interval_ms = checks.interval.as_millis();
+    let interval_ms = interval.as_millis();
     let replica = server.replica.unwrap_or(server.address);
     let cluster = |number| {
         format!(
@@ -120,7 +126,7 @@ password = "{password}"
 pool = "first"
 {clusters}"#,
         socket = socket.display(),
-        clusters = (0..checks.clusters).map(cluster).collect::<String>(),
+        clusters = (0..clusters).map(cluster).collect::<String>(),
     )
 }
 
