@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     latency::Tick,
-    protocol::{command::ReplyShape, error_code::Error, packet::HEADER_LENGTH},
+    protocol::{capability::Capabilities, command::ReplyShape, error_code::Error, packet::HEADER_LENGTH},
 };
 
 impl Session {
@@ -165,6 +165,7 @@ impl Session {
         match command {
             OwnCommand::Kill(id) => self.kill(id, payload, surroundings),
             OwnCommand::ChangeUser => {
+                self.keep_choices();
                 self.leave_server();
                 self.change_user(payload, 1, surroundings);
             }
@@ -202,6 +203,16 @@ impl Session {
             && relay.may_leave()
         {
             self.leave_as_asked();
+        }
+    }
+
+    /// What the client chose by command of its connection holds for the next one.
+    fn keep_choices(&mut self) {
+        let State::Relay(relay) = &self.state else { return };
+        match relay.allows_many_statements {
+            Some(true) => self.capabilities |= Capabilities::MULTI_STATEMENTS,
+            Some(false) => self.capabilities = self.capabilities.without(Capabilities::MULTI_STATEMENTS),
+            None => {}
         }
     }
 

@@ -41,6 +41,7 @@ impl Relay {
                 self.short_query(header, bytes)
             }
             Answer::Forward(_) if command == Command::StmtExecute => self.execute(header, bytes),
+            Answer::Forward(shape) if command == Command::SetOption => self.set_option(shape, header, bytes),
             Answer::Forward(shape) => self.begin(shape, bytes),
             Answer::NoReply => self.one_way(bytes),
             Answer::Quit => Move::Quit,
@@ -73,6 +74,21 @@ impl Relay {
             Some(flags) if has_flags && flags & CURSOR_FLAGS != 0 => self.begin(ReplyShape::Cursor, bytes),
             Some(_) | None => self.begin(ReplyShape::ResultSet, bytes),
         }
+    }
+
+    /// A connection keeps what was chosen, also behind COM_CHANGE_USER: so the session's next one is logged in to with that.
+    fn set_option(&mut self, shape: ReplyShape, header: Header, bytes: &[u8]) -> Move {
+        let needed = HEADER_LENGTH + (header.payload_length as usize).min(3);
+        if bytes.len() < needed {
+            return Move::Pass(Step::NeedBytes { at_least: needed });
+        }
+        match bytes[HEADER_LENGTH + 1..needed] {
+            [0, 0] => self.allows_many_statements = Some(true),
+            [1, 0] => self.allows_many_statements = Some(false),
+            // The server knows none of the others, and says so.
+            _ => {}
+        }
+        self.begin(shape, bytes)
     }
 
     fn one_way(&mut self, bytes: &[u8]) -> Move {

@@ -96,6 +96,20 @@ pub(super) fn found_rows_lost() -> ErrPacket {
     ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
 }
 
+/// What a read left at its replica, asked for where that cannot say it and the primary cannot run the read again.
+pub(super) fn read_lost() -> ErrPacket {
+    let words = "What the last read left at its replica is not known any more: its prepared statement was closed, or was \
+                 sent parameters for its next execution";
+    ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
+}
+
+/// Warnings or errors of a statement at the primary, asked for when that has run an earlier read again for FOUND_ROWS().
+pub(super) fn conditions_lost() -> ErrPacket {
+    let words = "Warnings and errors of the statement before are not known any more: the primary ran an earlier read again, \
+                 to answer FOUND_ROWS()";
+    ErrPacket::new(Error::NOT_SUPPORTED_YET, words)
+}
+
 /// The transaction under way was lost with its server, which rolls it back.
 pub(super) fn transaction_lost() -> ErrPacket {
     let words = "The server of the transaction was lost or takes no writes any more, and the transaction is rolled back; \

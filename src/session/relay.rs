@@ -35,6 +35,8 @@ pub(super) struct Relay {
     pub(super) query_attributes: bool,
     /// The client agreed to send files of its own.
     local_files: bool,
+    /// Whether a text may hold several statements, if the client has chosen that since its login.
+    pub(super) allows_many_statements: Option<bool>,
     /// What the server said last of transaction and session.
     pub(super) status: StatusFlags,
     pub(super) exchange: Exchange,
@@ -74,6 +76,7 @@ impl Relay {
             framing: Framing::of(capabilities),
             query_attributes: capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
             local_files: capabilities.contains(Capabilities::LOCAL_FILES),
+            allows_many_statements: None,
             status,
             exchange: Exchange::Idle,
             split,

@@ -287,6 +287,34 @@ fn change_user_proves_the_new_user_on_a_new_salt_and_gets_a_server_of_its_own() 
 }
 
 #[test]
+fn whether_a_text_may_hold_several_statements_is_kept_behind_a_change_of_user() {
+    const MANY: Capabilities = Capabilities::MULTI_STATEMENTS;
+    for (options, expected) in [
+        (&[][..], true),
+        (&[[1, 0]][..], false),
+        (&[[1, 0], [0, 0]], true),
+        // No server knows these.
+        (&[[1, 0], [2, 0], [0, 1]], false),
+    ] {
+        for cut in [1, usize::MAX] {
+            let mut stage = Stage::working();
+            stage.cut = cut;
+            for option in options {
+                let chooses = packet(0, &[&[0x1B], &option[..]].concat());
+                stage.show(Side::Client, &chooses);
+                assert_eq!(stage.take_server(), chooses);
+                stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+                stage.take_client();
+            }
+            stage.change_user("mapped", "secret");
+            stage.leased(1);
+            let login = stage.server_lets_in();
+            assert_eq!(login.capabilities.contains(MANY), expected, "{options:?}, cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn behind_a_change_of_user_nothing_is_told_of_variables() {
     let of_variables = [0, 4, 1, b'a', 1, b'1'];
     let of_schema = [1, 5, 4, b's', b'h', b'o', b'p'];

@@ -21,6 +21,7 @@ mod keyword;
 mod leavings;
 mod lexer;
 mod lock;
+mod prepare;
 mod query;
 mod quoted;
 mod set;
@@ -40,8 +41,9 @@ pub use fuzz::fuzz_sql;
 pub use hint::Hint;
 pub use leavings::{finds_one_row, may_set_found_rows, may_use_a_table};
 pub use lock::{LockCall, lock_calls};
+pub use prepare::{NamedStatement, named_statements};
 pub use query::unquoted;
-pub use set::{Assignment, Assignments, Scope, ValueKind, assignments, is_one_assignment};
+pub use set::{Assignment, Assignments, Scope, ValueKind, assignments, is_one_assignment, variables_for_a_statement};
 pub use table::{TableName, TablesNamed, names, tables_named};
 pub use variable::{UserVariables, is_server_bound, is_server_schema, user_variables};
 

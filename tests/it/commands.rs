@@ -94,6 +94,15 @@ fn multi_statements_can_be_switched_for_a_session() {
         session.query("SELECT 1; SELECT 2").ok();
         session.ask(Shape::Single, &[0x1B, 9, 0]).failed();
         session.query("SELECT 3; SELECT 4").ok();
+        // What was chosen outlives a change of user.
+        session.ask(Shape::Single, &[0x1B, 1, 0]).ok();
+        let mut account = Account::new("app", "app").capabilities(session.client.capabilities);
+        let plugin = "caching_sha2_password";
+        account.plugin = (session.client.greeting.plugin == plugin).then_some(plugin);
+        session.client.change_user(&account).expect("app is still app");
+        session.query("SELECT 1; SELECT 2").failed();
+        session.ask(Shape::Single, &[0x1B, 0, 0]).ok();
+        session.query("SELECT 1; SELECT 2").ok();
     });
 }
 

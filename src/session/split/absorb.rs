@@ -16,6 +16,7 @@ use super::{
     super::Side,
     FoundRows, Home, Kind, RowCount, Split,
     conditions::Conditions,
+    lent::Lent,
     plan::{TOLD_BY_TEXT, text_of},
     retained::Repetition,
 };
@@ -154,6 +155,7 @@ impl Split {
             self.looked_in_transaction = false;
         }
         self.note_cursor(error, status);
+        self.note_late_schema(status);
         self.executed(end, status, now);
         self.looked_in_transaction &= status.contains(StatusFlags::IN_TRANS);
         match self.replicas.get_mut().filter(|replica| is_over && replica.in_transaction) {
@@ -276,6 +278,7 @@ impl Split {
                 self.pins.executed(effects);
                 self.note_views(effects);
                 self.note_locks(effects);
+                self.note_text_statements(effects);
                 self.told_by_text(effects);
             }
             Some(_) if effects.contains(Effects::COMPUTED_USER_VARIABLES) => self.journal.forget_user_variables(),
@@ -295,7 +298,9 @@ impl Split {
             true => self.journal.forget_user_variables(),
             false => {}
         }
-        let says_more = self.current.state_changed || self.has_unexplained(status);
+        // A statement that sets variables for itself has the flag for that alone, unless it may run what nobody sees.
+        let is_explained = self.current.sets_for_itself && !hides_code;
+        let says_more = !is_explained && (self.current.state_changed || self.has_unexplained(status));
         if hides_code && end.has_rows && self.tells_nothing_behind_rows() {
             self.pins.hidden();
         }
@@ -341,6 +346,18 @@ impl Split {
         }
     }
 
+    /// Statements that were prepared or deallocated by text.
+    fn note_text_statements(&mut self, effects: Effects) {
+        if !effects.intersects(Effects::PREPARES.with(Effects::DEALLOCATES)) {
+            return;
+        }
+        match self.executed_text() {
+            Some(text) => self.pins.text_statements.executed(&text, self.reading),
+            None if effects.contains(Effects::PREPARES) => self.pins.text_statements.prepared_some(),
+            None => {}
+        }
+    }
+
     /// Where results end with EOF packets, these say that something changed, and not what.
     pub(super) fn has_unexplained(&self, status: StatusFlags) -> bool {
         self.eof_tells_nothing && status.contains(StatusFlags::SESSION_STATE_CHANGED) && !self.current.has_trackers
@@ -348,7 +365,8 @@ impl Split {
 
     /// A plain read may run stored code: a view's, or what a replica refused for some reason.
     fn reads_what_may_hide_code(&self) -> bool {
-        self.current.changes_unseen && self.current.classification.effects.is_empty()
+        let is_plain = self.current.classification.effects.is_empty() && !self.current.sets_for_itself;
+        self.current.changes_unseen && is_plain
     }
 
     /// MySQL's EOF packets do not even say that something changed.
@@ -475,12 +493,13 @@ impl Split {
     fn was_reset(&mut self) -> After {
         self.journal.reset();
         self.pins = super::pins::Pins::default();
-        (self.stained, self.may_have_set_unseen) = (false, false);
+        (self.stained, self.may_have_set_unseen, self.late_schema, self.owes_schema) = (false, false, false, false);
         self.statements.clear();
         self.told_transaction = false;
         if let Some(replica) = self.replicas.known_mut() {
             replica.home_was_reset();
         }
+        self.with_lent(Lent::forgot_ids);
         self.conditions = Conditions::default();
         // Its values are now those that the server gives to new sessions, which may be others than at the login.
         match self.home {

@@ -65,8 +65,10 @@ impl Split {
                 if leaves.contains(Needs::FOUND_ROWS) {
                     (self.found, self.found_there) = (Side::Server, FoundRows::OfQuery);
                 }
-                if leaves.contains(Needs::WARNINGS) {
-                    self.conditions.repeated();
+                match self.conditions.are_at_home() {
+                    true => self.conditions.lose(),
+                    false if leaves.contains(Needs::WARNINGS) => self.conditions.repeated(),
+                    false => {}
                 }
                 self.note_schema_of_repetition(what);
                 self.home_caught_up();
@@ -159,7 +161,8 @@ impl Split {
             (Chore::ReplicaValues, Answer::Row(values)) => {
                 let mut values = Values::new(self.family, values.into_iter().map(Option::unwrap_or_default));
                 values.share(self.journal.baseline());
-                replica.values = Some(values);
+                // Without them, settings are only those that the session has changed.
+                (replica.values, replica.applied) = (Some(values), None);
             }
             (Chore::Reset, Answer::Done) => {
                 replica.must_reset = false;

@@ -13,13 +13,15 @@ pub(super) struct Conditions {
     at: Side,
     at_home: bool,
     at_replica: bool,
+    /// Those of home, which count, went when it ran an earlier read again.
+    are_lost: bool,
     /// How many the last statement left, if home's connection cannot tell.
     counted: Option<u16>,
 }
 
 impl Default for Conditions {
     fn default() -> Conditions {
-        Conditions { at: Side::Server, at_home: false, at_replica: false, counted: None }
+        Conditions { at: Side::Server, at_home: false, at_replica: false, are_lost: false, counted: None }
     }
 }
 
@@ -41,7 +43,7 @@ impl Conditions {
 
     /// A statement left some there, or made those before it forgotten.
     pub(super) fn left(&mut self, at: Side, some: bool) {
-        self.at = at;
+        (self.at, self.are_lost) = (at, false);
         match at {
             Side::Replica => self.at_replica = some,
             _ => self.at_home = some,
@@ -66,6 +68,21 @@ impl Conditions {
     /// The replica's last read was run at home, too.
     pub(super) fn repeated(&mut self) {
         self.left(Side::Server, self.at_replica);
+    }
+
+    /// Those that count are home's, and there are some.
+    pub(super) fn are_at_home(&self) -> bool {
+        self.at == Side::Server && self.at_home
+    }
+
+    /// Home ran an earlier read again while its own counted.
+    pub(super) fn lose(&mut self) {
+        self.are_lost = true;
+    }
+
+    /// Nobody knows any more what was left.
+    pub(super) fn are_lost(&self) -> bool {
+        self.are_lost
     }
 
     /// The replica's connection is gone.

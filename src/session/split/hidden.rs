@@ -28,7 +28,7 @@ impl Split {
             return After::Nothing;
         }
         self.learn_refusal();
-        if self.replicas.have_snapshot() {
+        if self.replicas.have_snapshot() && !self.journal.reads_what_is_committed() {
             self.stained = true;
             return After::Nothing;
         }

@@ -1,15 +1,17 @@
 //! Word of a schema that comes late. MySQL executes a statement under the schema that it was prepared under and switches back,
-//! and tells of that in its next OK packet: of another command, where rows end with an EOF packet.
+//! and tells of that in its next OK packet: of another command, where rows end with an EOF packet. MariaDB does the same for
+//! stored code of another schema, but only in an OK packet that has something else to tell: it tells us more than the client.
 
 use crate::{
     protocol::{
         session_track::{self, Tracker},
         statement::StatementId,
+        status::StatusFlags,
     },
     sql::{self, Effects},
 };
 
-use super::{Kind, Split, absorb::HIDDEN, retained::Repetition, statements::Statement};
+use super::{super::Side, Kind, Split, absorb::HIDDEN, retained::Repetition, statements::Statement};
 
 impl Split {
     /// Whether home tells of an execution's schema behind it. So must the connection that tells the client.
@@ -18,6 +20,39 @@ impl Split {
             && self.client_tracks
             && matches!(self.family, sql::Family::MySql { .. })
             && statement.meaning != self.journal.meaning()
+    }
+
+    /// Rows have ended with an EOF packet that flags a change: word of a schema may come behind another command.
+    pub(super) fn note_late_schema(&mut self, status: StatusFlags) {
+        let is_mariadb = matches!(self.family, sql::Family::MariaDb { .. });
+        self.late_schema |= is_mariadb && self.client_tracks && self.has_unexplained(status);
+    }
+
+    /// Of what the client is told, the word of a schema only where its server would have told it: with something else that
+    /// the client asked for. `is_known`: it has that schema.
+    pub(super) fn in_time(&mut self, mut kept: Vec<u8>, is_known: bool) -> Vec<u8> {
+        if !self.late_schema || self.current.at != Side::Server {
+            return kept;
+        }
+        let is_schema = |tracker: &Result<Tracker<'_>, _>| matches!(tracker, Ok(Tracker::Schema(_)));
+        let tells_schema = session_track::iterate(&kept).any(|tracker| is_schema(&tracker));
+        let tells_more = session_track::iterate(&kept).any(|tracker| !is_schema(&tracker));
+        let may_be_new = Effects::SCHEMA.with(Effects::ANYTHING).with(Effects::EXECUTES).with(Effects::UNSEEN);
+        let is_plain = matches!(self.current.kind, Kind::Query | Kind::Execute)
+            && !self.current.classification.effects.intersects(may_be_new);
+        match (tells_schema, tells_more) {
+            (true, false) if is_plain && is_known => {
+                self.owes_schema = true;
+                kept.clear();
+            }
+            (true, _) => (self.late_schema, self.owes_schema) = (false, false),
+            (false, true) if self.owes_schema => {
+                (self.late_schema, self.owes_schema) = (false, false);
+                session_track::append_schema(&mut kept, self.journal.schema().unwrap_or_default());
+            }
+            (false, _) => {}
+        }
+        kept
     }
 
     /// A read was run at home, too. When the client sent it, the session may have had the statement's schema.

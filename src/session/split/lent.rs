@@ -337,6 +337,11 @@ impl Lent {
         self.fit.is_tainted = true;
     }
 
+    /// The client had its connection reset: LAST_INSERT_ID() is 0 there, and nothing was drawn from a sequence.
+    pub(super) fn forgot_ids(&mut self) {
+        (self.insert_id, self.fit.insert_id, self.drawn) = (InsertId::Known(0), 0, Drawn::Nothing);
+    }
+
     /// The command under way puts an end to what the last statement left.
     fn asks_insert_id(&self) -> bool {
         self.insert_id == InsertId::Unasked
@@ -357,6 +362,10 @@ impl Split {
         let asks_found_rows = needs.contains(Needs::FOUND_ROWS) && statements == 1;
         match self.has_lost_the_last() {
             true => Some(errors::aftermath_lost()),
+            false if needs.intersects(OF_THE_LAST) && self.must_repeat_before() && !self.can_repeat() => {
+                Some(errors::read_lost())
+            }
+            false if needs.contains(Needs::WARNINGS) && self.conditions.are_lost() => Some(errors::conditions_lost()),
             false if asks_found_rows && self.took_found_rows(Side::Server) => Some(errors::found_rows_lost()),
             false => None,
         }

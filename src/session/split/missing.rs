@@ -68,8 +68,11 @@ impl Split {
         };
         let behind = missing.iter().skip_while(|chore| **chore != first).skip(1);
         let before = std::iter::once(&first).chain(behind.clone());
+        // What the last statement left at a replica would be that of a question of ours.
+        let asks = self.current.classification.needs.intersects(OF_THE_LAST) && first.side() == Side::Replica;
         let pairs = behind.zip(before).take_while(|(chore, before)| {
-            !self.decides_about_others(**before) && !self.would_take_found_rows(&Next::Say(**chore))
+            let is_taken = (asks && chore.is_question()) || self.would_take_found_rows(&Next::Say(**chore));
+            !self.decides_about_others(**before) && !is_taken
         });
         pairs.map(|(chore, _)| *chore).collect()
     }
@@ -169,6 +172,11 @@ impl Split {
 
     /// Whether home must run the last read first.
     pub(super) fn repeats_before(&self) -> bool {
+        self.must_repeat_before() && self.can_repeat()
+    }
+
+    /// The same, whether it can or not.
+    pub(super) fn must_repeat_before(&self) -> bool {
         let needs = self.current.classification.needs;
         let adds_to_replica_s = self.current.adds_conditions && self.conditions.are_at_replica();
         let asks_replica_s = needs.intersects(OF_THE_LAST) && self.last_for(needs) == Side::Replica;
@@ -321,6 +329,11 @@ impl Split {
         match self.executed_statement() {
             _ if self.last_for(needs) == Side::Server => self.next_at_home(status),
             _ if needs.contains(Needs::FOUND_ROWS) && self.took_found_rows(Side::Replica) => self.next_at_home(status),
+            // A reset leaves FOUND_ROWS(), and nothing else that could be asked for.
+            _ if self.replicas.get().is_some_and(|replica| replica.must_reset) => match self.resets_replicas() {
+                true => Next::Say(Chore::Reset),
+                false => self.next_at_home(status),
+            },
             // Another schema leaves FOUND_ROWS().
             _ if !is_in_schema && needs.contains(Needs::FOUND_ROWS) => match self.journal.schema() {
                 Some(_) if !self.was_refused_settings() && !needs.contains(Needs::ROW_COUNT) => {

@@ -5,7 +5,7 @@
 //! runs there, the replica's connection is made like home's (`journal`), and must have what the session has seen
 //! (`sight`). Whatever cannot be made the same keeps reads at home (`pins`), and is never an error.
 //!
-//! - `plan` says where a command goes, `bonds` what keeps it at home, `retained` what home runs again;
+//! - `plan` says where a command goes, `bonds` what keeps it at home, `retained` and `repeating` what home runs again;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back; `leasing` is about the coming and going of a replica;
 //! - `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
@@ -41,6 +41,7 @@ mod reading;
 mod readying;
 mod refused;
 mod rehoming;
+mod repeating;
 mod replica;
 mod reply;
 mod retained;
@@ -178,6 +179,10 @@ pub(super) struct Split {
     stained: bool,
     /// A read that was run again at home has left word of a schema there, for which the client does not wait.
     owes_no_schema: bool,
+    /// Home may have word of a schema that an EOF packet had no room for.
+    late_schema: bool,
+    /// It came before the client's server would have told it.
+    owes_schema: bool,
     /// Code that nobody saw may have set variables of which home did not tell.
     may_have_set_unseen: bool,
     /// Home has not run the last read yet, which changed the session.
@@ -269,6 +274,8 @@ struct Current {
     adds_conditions: bool,
     /// It is no statement, and its answer is what ends the rows of a query.
     ends_like_query: bool,
+    /// It sets variables as long as it runs, and for no longer.
+    sets_for_itself: bool,
     /// It may change what its reply need not tell of.
     changes_unseen: bool,
     /// Its reply showed a change of state that no statement of its kind makes.
@@ -366,6 +373,8 @@ impl Split {
             owes_rollback: false,
             stained: false,
             owes_no_schema: false,
+            late_schema: false,
+            owes_schema: false,
             may_have_set_unseen: false,
             owes_home: false,
             ready: None,
@@ -482,6 +491,7 @@ impl Current {
             recounts: false,
             adds_conditions: false,
             ends_like_query: false,
+            sets_for_itself: false,
             changes_unseen: false,
             state_changed: false,
             has_trackers: false,

@@ -38,15 +38,13 @@ impl Relay {
     pub(super) fn close_statement(&mut self, id: StatementId, length: usize) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         let at_home = split.statements.at_home(id).filter(|_| split.has_home());
+        if at_home.is_none() {
+            split.statements.leave_home(id);
+        }
+        split.close_or_put_aside(id);
         match at_home {
-            Some(number) => {
-                split.statements.close(id);
-                Move::Silent(Step::Forward { to: Side::Server, length }).under(number)
-            }
-            None => {
-                split.statements.close_later(id);
-                Move::Silent(Step::Consume { length })
-            }
+            Some(number) => Move::Silent(Step::Forward { to: Side::Server, length }).under(number),
+            None => Move::Silent(Step::Consume { length }),
         }
     }
 
@@ -77,9 +75,11 @@ impl Relay {
             if there.len() < header.payload_length as usize && there.len() <= LongExecution::LENGTH_MAX {
                 return Move::Pass(Step::NeedBytes { at_least: bytes.len() + 1 });
             }
+            split.keep_types(id);
             split.statements.change(id, Statement::bound_unseen);
             return self.begin_under_number(bytes);
         };
+        split.keep_types(id);
         let types = split.statements.change(id, |statement| statement.bind_long(there, &execution)).flatten();
         let (Some(types), Some(number)) = (types, split.statements.at_home(id)) else {
             return self.begin_under_number(bytes);

@@ -1,6 +1,6 @@
 //! Why a session may not leave its home server, and why its reads may not.
 
-use crate::sql::Effects;
+use crate::sql::{self, Dialect, Effects, NamedStatement};
 
 use super::{locks::Locks, one_shot::OneShot, stay::Bond, variables::is_released_by_default};
 
@@ -11,7 +11,7 @@ pub(super) struct Pins {
     locked_tables: bool,
     locked_instance: bool,
     pub(super) user_locks: Locks,
-    text_statements: u32,
+    pub(super) text_statements: TextStatements,
     handlers: u32,
     next_transaction: OneShot,
     xa: bool,
@@ -27,6 +27,53 @@ struct Bound {
     names: Vec<Vec<u8>>,
     /// For good.
     is_for_good: bool,
+}
+
+/// Statements that were prepared by text: each once, however often it was prepared under its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TextStatements {
+    names: Vec<Vec<u8>>,
+    /// There may be some under other names.
+    unknown: bool,
+}
+
+impl TextStatements {
+    /// More than this are not told apart any more.
+    const MAX: usize = 64;
+
+    fn any(&self) -> bool {
+        self.unknown || !self.names.is_empty()
+    }
+
+    /// This text was executed.
+    pub(super) fn executed(&mut self, text: &[u8], dialect: Dialect) {
+        for statement in sql::named_statements(text, dialect) {
+            match statement {
+                NamedStatement::Prepared(name) => self.prepared(name_of(name, text)),
+                NamedStatement::Deallocated(name) => {
+                    let name = name_of(name, text);
+                    self.names.retain(|known| *known != name);
+                }
+            }
+        }
+    }
+
+    /// One was prepared by a text that cannot be read.
+    pub(super) fn prepared_some(&mut self) {
+        self.unknown = true;
+    }
+
+    fn prepared(&mut self, name: Vec<u8>) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+        self.unknown |= self.names.len() > Self::MAX;
+        self.names.truncate(Self::MAX);
+    }
+}
+
+fn name_of(name: sql::Span, text: &[u8]) -> Vec<u8> {
+    sql::unquoted(name.of(text)).to_ascii_lowercase()
 }
 
 /// Temporary tables that the session has made: names with their schema, as they were written.
@@ -71,7 +118,6 @@ impl Pins {
         if has(Effects::RELEASES_ALL_USER_LOCKS) {
             self.user_locks.all_released();
         }
-        count(&mut self.text_statements, has(Effects::PREPARES), has(Effects::DEALLOCATES));
         count(&mut self.handlers, has(Effects::OPENS_HANDLER), has(Effects::CLOSES_HANDLER));
         self.xa |= has(Effects::XA);
         self.server_bound.is_for_good |= has(Effects::LAST_INSERT_ID);
@@ -147,13 +193,13 @@ impl Pins {
 
     /// Why a session that gives its home connection back between transactions must keep it.
     pub(super) fn binding_home(&self) -> Option<Bond> {
-        let others = [(self.text_statements > 0, Bond::PreparedStatement), (self.handlers > 0, Bond::OpenHandler)];
+        let others = [(self.text_statements.any(), Bond::PreparedStatement), (self.handlers > 0, Bond::OpenHandler)];
         self.binding_reads().or_else(|| others.into_iter().find_map(|(is_set, bond)| is_set.then_some(bond)))
     }
 
     /// All of them, for listings.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        let others = [(self.text_statements > 0, "prepared statement"), (self.handlers > 0, "open handler")];
+        let others = [(self.text_statements.any(), "prepared statement"), (self.handlers > 0, "open handler")];
         let binding = self.binding_reads().map(Bond::text);
         binding.into_iter().chain(others.into_iter().filter_map(|(is_set, name)| is_set.then_some(name)))
     }
@@ -210,7 +256,13 @@ mod tests {
     fn what_lives_at_home_but_hides_nothing_from_reads_does_not_bind_them() {
         assert_eq!(after(&[Effects::PREPARES, Effects::OPENS_HANDLER]), None);
         let mut pins = Pins::default();
-        pins.executed(Effects::PREPARES);
+        let dialect = Dialect {
+            no_backslash_escapes: false,
+            ansi_quotes: false,
+            family: sql::Family::MariaDb { version: 101_119 },
+            charset: sql::ClientCharset::Utf8,
+        };
+        pins.text_statements.executed(b"PREPARE s FROM 'SELECT 1'", dialect);
         assert_eq!(pins.names().collect::<Vec<_>>(), ["prepared statement"]);
     }
 }

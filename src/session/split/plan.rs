@@ -16,7 +16,6 @@ use super::{
     super::{Side, Step, Surroundings, moves::Move, relay::Relay},
     COMMAND_MAX, Current, Kind, Split,
     execution::{Execution, ForReplica},
-    retained::Repetition,
     statements::{Definitions, Preparation, Statement},
     stay::{Bond, Stay},
     trackers,
@@ -48,6 +47,8 @@ pub(super) const TOLD_BY_TEXT: Effects = Effects::USER_VARIABLES
     .with(Effects::SERVER_BOUND)
     .with(Effects::TAKES_USER_LOCK)
     .with(Effects::RELEASES_USER_LOCK)
+    .with(Effects::PREPARES)
+    .with(Effects::DEALLOCATES)
     .with(Effects::ROLE);
 
 impl Relay {
@@ -132,6 +133,7 @@ impl Relay {
     fn begin_at_replica(&mut self, shape: ReplyShape, payload: &[u8]) -> Move {
         let Some(split) = self.split.as_deref_mut() else { unreachable!("the caller looked") };
         split.current.at = Side::Replica;
+        split.current.changes_unseen = split.sets_what_is_not_told(payload);
         split.retain_for_repetition(payload);
         let length = HEADER_LENGTH + payload.len();
         let execution = match split.current.kind {
@@ -186,7 +188,9 @@ fn whole_command(bytes: &[u8]) -> Beginning<'_> {
         };
     };
     let length_of_head = length.min(HEADER_LENGTH + STATEMENT_HEAD);
-    if header.sequence == 0 && matches!(Command::from(code), Command::StmtFetch | Command::StmtBulkExecute) {
+    let tells_by_head =
+        matches!(Command::from(code), Command::StmtFetch | Command::StmtBulkExecute | Command::SetOption);
+    if header.sequence == 0 && tells_by_head {
         return bytes
             .get(HEADER_LENGTH..length_of_head)
             .map_or(Beginning::Cut { at_least: length_of_head }, Beginning::Whole);
@@ -264,6 +268,7 @@ impl Split {
         self.executing = if let Kind::Execute = kind { StatementId::of_command(payload) } else { None };
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.note_recount(payload);
+        self.current.sets_for_itself = self.sets_for_itself(payload);
         self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);
         self.current.keeps_found_rows = self.keeps_found_rows(payload);
@@ -353,14 +358,6 @@ impl Split {
         }
     }
 
-    /// Keeps a read that goes to the replica: to be run at home, if the replica fails it, or if a later statement asks home
-    /// what became of it. What only asks is not to be asked for.
-    fn retain_for_repetition(&mut self, payload: &[u8]) {
-        if !self.only_asks() {
-            self.retained.begin(payload);
-        }
-    }
-
     pub(super) fn only_asks(&self) -> bool {
         self.current.classification.class == Class::ReadOfConnection && self.current.keeps_conditions
     }
@@ -388,7 +385,10 @@ impl Split {
             (Some(Command::StmtSendLongData), Some(id)) => {
                 self.statements.change(id, |statement| statement.long_data = true);
             }
-            (Some(Command::StmtExecute), Some(id)) => drop(self.statements.change(id, Statement::bound_unseen)),
+            (Some(Command::StmtExecute), Some(id)) => {
+                self.keep_types(id);
+                self.statements.change(id, Statement::bound_unseen);
+            }
             (Some(Command::StmtPrepare), _) => self.statements.forget_last(),
             _ => {}
         }
@@ -451,7 +451,8 @@ impl Split {
     fn retain_for_home(&mut self, payload: &[u8]) {
         let effects = self.current.classification.effects;
         let drops = effects.contains(Effects::DROPS_TABLE) && self.pins.has_temporary_tables();
-        if matches!(self.current.kind, Kind::Query) && (drops || effects.intersects(TOLD_BY_TEXT)) {
+        let is_told = drops || effects.intersects(TOLD_BY_TEXT) || self.current.sets_for_itself;
+        if matches!(self.current.kind, Kind::Query) && is_told {
             self.at_home.clear();
             self.at_home.extend_from_slice(payload);
         }
@@ -461,12 +462,16 @@ impl Split {
     fn bound_elsewhere(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let is_execution = payload.first().is_some_and(|code| Command::from(*code) == Command::StmtExecute);
         let id = StatementId::of_command(payload).filter(|_| is_execution)?;
-        let query_attributes = self.query_attributes;
+        let statement = self.statements.find(id)?;
+        let Some(execution) = Execution::parse(payload, statement.parameters, self.query_attributes) else {
+            self.keep_types(id);
+            self.statements.change(id, Statement::bound_unseen);
+            return None;
+        };
+        if statement.is_bound_otherwise_by(payload, &execution) {
+            self.keep_types(id);
+        }
         let rewritten = self.statements.change(id, |statement| {
-            let Some(execution) = Execution::parse(payload, statement.parameters, query_attributes) else {
-                statement.bound_unseen();
-                return None;
-            };
             statement.long_data = false;
             statement.has_cursor = execution.wants_cursor;
             statement.bind(payload, &execution, true)
@@ -476,32 +481,23 @@ impl Split {
 
     fn execution_for_replica(&mut self, payload: &[u8]) -> Option<ForReplica> {
         let id = StatementId::of_command(payload)?;
-        let statement = self.statements.find_mut(id)?;
+        let statement = self.statements.find(id)?;
         let execution = Execution::parse(payload, statement.parameters, self.query_attributes)?;
-        statement.bind(payload, &execution, false);
+        if statement.is_bound_otherwise_by(payload, &execution) {
+            self.keep_types(id);
+        }
+        self.statements.change(id, |statement| statement.bind(payload, &execution, false));
         self.statements.for_replica(id, payload, &execution)
-    }
-
-    /// What home must get of a read that ran at a replica.
-    pub(super) fn repetition(&mut self, what: Repetition) -> Vec<u8> {
-        let retained = std::mem::take(&mut self.retained);
-        let said = self.for_home(retained.of(what));
-        self.retained = retained;
-        said
     }
 
     /// What home must get of a command that was kept as the client sent it.
     pub(super) fn for_home(&mut self, payload: &[u8]) -> Vec<u8> {
-        self.bound_elsewhere(payload).unwrap_or_else(|| {
-            let mut said = packet(payload);
-            self.renumber(&mut said);
-            said
-        })
+        self.bound_elsewhere(payload).unwrap_or_else(|| self.renumbered(payload))
     }
 }
 
 /// A command that is no longer than those that are looked into.
-fn packet(payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet(payload: &[u8]) -> Vec<u8> {
     let mut packet = Vec::with_capacity(HEADER_LENGTH + payload.len());
     write_packet(&mut packet, 0, payload);
     packet

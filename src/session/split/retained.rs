@@ -15,7 +15,7 @@ pub(super) enum Repetition {
     OfFound,
 }
 
-/// Invariant: each is no longer than a command that is looked into (`COMMAND_MAX`).
+/// Invariant: each is no longer than a command that is looked into (`COMMAND_MAX`), but for the types of its parameters.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     /// The one under way at the replica, or else the last one there.
@@ -44,6 +44,18 @@ impl Retained {
     /// The last read.
     pub(super) fn last(&self) -> &[u8] {
         &self.last
+    }
+
+    pub(super) fn last_mut(&mut self) -> &mut [u8] {
+        &mut self.last
+    }
+
+    pub(super) fn both(&self) -> [&[u8]; 2] {
+        [&self.last, &self.found]
+    }
+
+    pub(super) fn both_mut(&mut self) -> [&mut Vec<u8>; 2] {
+        [&mut self.last, &mut self.found]
     }
 
     /// Which one the replica's FOUND_ROWS() is of.

@@ -227,6 +227,21 @@ impl Statements {
         }
     }
 
+    /// The client closes a statement that home may have to execute again. No server keeps it.
+    pub(super) fn put_aside(&mut self, id: StatementId, aside: StatementId) {
+        let Ok(place) = self.place(id) else { return };
+        let mut statement = self.list.remove(place);
+        self.bound.retain(|known| *known != id);
+        self.closed.extend(statement.replica.take().map(|replica| replica.id));
+        (statement.id, statement.home) = (aside, None);
+        // What was begun with it went with it.
+        (statement.long_data, statement.has_cursor, statement.is_told_anew, statement.lost_data) =
+            (false, false, false, None);
+        if let Err(place) = self.place(aside) {
+            self.list.insert(place, statement);
+        }
+    }
+
     /// The commands that close at the replica what is not needed there any more.
     pub(super) fn take_closed(&mut self) -> Vec<u8> {
         closing(self.closed.drain(..))

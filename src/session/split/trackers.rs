@@ -69,6 +69,11 @@ impl Split {
         let Some(trackers) = ok.trackers.take() else { return };
         self.current.has_trackers = !trackers.is_empty();
         let hides_schema = self.current.at == Side::Server && self.is_schema_of_repetition(&trackers);
+        let is_known = |tracker| match tracker {
+            Ok(Tracker::Schema(schema)) => schema == self.journal.schema().unwrap_or_default(),
+            _ => false,
+        };
+        let knows_schema = session_track::iterate(&trackers).any(is_known);
         match self.current.at {
             Side::Server => self.learn(&trackers),
             _ => self.current.state_changed |= tells_of_state(&trackers),
@@ -79,6 +84,7 @@ impl Split {
                     true => filter(&trackers, &Tracking { schema: false, ..tracking.clone() }),
                     false => filter(&trackers, tracking),
                 };
+                let kept = self.in_time(kept, knows_schema);
                 (!kept.is_empty() || self.may_tell_nothing(&trackers, ok.status)).then_some(kept)
             }
             None => Some(trackers),
@@ -117,26 +123,62 @@ impl Split {
     /// Whether the flag of state changes in the reply's EOF packets, which say no more, is taken for one that home sets
     /// only because of what it was asked for.
     pub(in crate::session) fn hides_changes_in_eof(&self) -> bool {
-        self.eof_tells_nothing
-            && self.current.at == Side::Server
-            && self.current.changes_unseen
-            && matches!(self.home, Home::Telling(_))
+        self.eof_tells_nothing && self.current.changes_unseen && matches!(self.home, Home::Telling(_))
     }
 
     /// Whether the command may change what its reply need not tell of. Of a plain read MariaDB says by itself that
     /// something changed, when it reads a view of another schema.
     pub(super) fn may_change_unseen(&self, payload: &[u8]) -> bool {
-        self.eof_tells_nothing
-            && (!self.current.classification.effects.is_empty()
-                || self.reads_hidden_view(payload)
-                || self.was_refused(payload))
+        match self.current.sets_for_itself {
+            true => self.sets_what_is_not_told(payload),
+            false => {
+                self.eof_tells_nothing
+                    && (!self.current.classification.effects.is_empty()
+                        || self.reads_hidden_view(payload)
+                        || self.was_refused(payload))
+            }
+        }
+    }
+
+    /// Whether a command sets variables for itself alone. MariaDB tells of them with the values that they had meanwhile.
+    pub(super) fn sets_for_itself(&self, payload: &[u8]) -> bool {
+        if let sql::Family::MySql { .. } = self.family {
+            return false;
+        }
+        let text = self.text_of_statement(payload).unwrap_or_default().trim_ascii_start();
+        let may_set = match text {
+            [b'/' | b'#' | b'-', ..] => true,
+            [set @ .., _] => set.get(..3).is_some_and(|word| word.eq_ignore_ascii_case(b"set")),
+            [] => false,
+        };
+        may_set && sql::variables_for_a_statement(text, self.reading).next().is_some()
+    }
+
+    /// Whether what it sets for itself is nothing that home would tell the client of: then the flag of state changes behind
+    /// its rows, which has no names, is for us.
+    pub(super) fn sets_what_is_not_told(&self, payload: &[u8]) -> bool {
+        let text = self.text_of_statement(payload).filter(|_| self.eof_tells_nothing && self.current.sets_for_itself);
+        let (Some(text), Some(asked)) = (text, self.asked_for()) else { return false };
+        let is_told = |name: sql::Span| asked.tells_of(sql::unquoted(name.of(text)));
+        !asked.state_change && !sql::variables_for_a_statement(text, self.reading).any(is_told)
+    }
+
+    /// Whether a variable was set only as long as the command under way ran.
+    fn is_set_for_itself(&self, name: &[u8]) -> bool {
+        let text = if self.current.sets_for_itself { self.executed_text() } else { None };
+        text.is_some_and(|text| {
+            let mut names = sql::variables_for_a_statement(&text, self.reading);
+            names.any(|set| sql::unquoted(set.of(&text)).eq_ignore_ascii_case(name))
+        })
     }
 
     fn learn(&mut self, trackers: &[u8]) {
         for tracker in session_track::iterate(trackers) {
             match tracker {
                 Ok(Tracker::SystemVariables(changes)) => {
-                    for (name, value) in changes.iterate() {
+                    let outlasts = |(name, _): &(&[u8], &[u8])| !self.is_set_for_itself(name);
+                    let lasting: Vec<(&[u8], &[u8])> = changes.iterate().filter(outlasts).collect();
+                    for (name, value) in lasting {
                         if name == b"character_set_connection" && !names_variable(trackers, b"collation_connection") {
                             self.journal.collation_follows();
                         }

@@ -82,6 +82,27 @@ pub fn assignments(text: &[u8], dialect: Dialect) -> Assignments<'_> {
     Assignments { lexer: words.lexer, scope: None, is_at_end: !is_set, is_understood: true }
 }
 
+/// The variables that a SET STATEMENT sets as long as its statement runs, as written; none of any other text.
+pub fn variables_for_a_statement(text: &[u8], dialect: Dialect) -> impl Iterator<Item = Span> {
+    let mut words = Words { lexer: Lexer::new(text, dialect, Comments::new(Versioned::Code)) };
+    let is_any = words.take("set") && is_mariadb(dialect) && is_set_statement(words) && words.take("statement");
+    let mut lexer = words.lexer;
+    let names = std::iter::from_fn(move || {
+        loop {
+            let token = lexer.next();
+            let is_for = token.kind == Kind::Word && token.span.of(text).eq_ignore_ascii_case(b"for");
+            let mut ahead = lexer;
+            match token.kind {
+                Kind::End | Kind::Broken(_) => return None,
+                _ if is_for => return None,
+                Kind::Word | Kind::QuotedName if is_assignment(ahead.next().kind) => return Some(token.span),
+                _ => {}
+            }
+        }
+    });
+    names.take(if is_any { usize::MAX } else { 0 })
+}
+
 /// Whether a text whose first statement is a SET has one assignment in it: where that fails, nothing was set.
 pub fn is_one_assignment(text: &[u8], dialect: Dialect) -> bool {
     let mut assignments = assignments(text, dialect);

@@ -94,4 +94,14 @@ fn what_is_no_set_assigns_nothing() {
 #[test]
 fn a_set_statement_lasts_for_a_statement() {
     assert_eq!(assignments(b"SET STATEMENT max_statement_time = 1 FOR SELECT 1", MARIADB).count(), 0);
+    let check = |text: &str, expected: &[&str]| {
+        let names = variables_for_a_statement(text.as_bytes(), MARIADB);
+        let names: Vec<_> = names.map(|name| String::from_utf8_lossy(name.of(text.as_bytes())).into_owned()).collect();
+        assert_eq!(names, expected, "{text}");
+    };
+    check("SET STATEMENT max_statement_time = 1 FOR SELECT 1", &["max_statement_time"]);
+    check("/* a */ set statement a=1, `b`:='for' , c = IF(1, d, 2) for SELECT e = 1", &["a", "`b`", "c"]);
+    check("SET STATEMENT = 1", &[]);
+    check("SET max_statement_time = 1", &[]);
+    check("SELECT a = 1", &[]);
 }

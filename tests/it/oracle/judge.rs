@@ -88,9 +88,12 @@ impl Trial {
                 // A session that ended in the same way on both has nothing more to tell.
                 (Outcome::Ended(left), Outcome::Ended(right)) if !is_hang(*left) && !is_hang(*right) => break,
                 _ if left == right && !matches!(left, Outcome::Broken(_)) => {}
-                (_, right) if rival.is_some() && says(right, GONE_WITH_CONNECTION) => return Ok(Ending::Forgotten),
-                (_, right) if says(right, FOUND_ROWS_LOST) => return Ok(Ending::Forgotten),
-                (_, right) if says(right, SNAPSHOT_ELSEWHERE) => return Ok(Ending::Forgotten),
+                (_, right) if ends_early(right, rival.is_some()) => {
+                    let said =
+                        if let Outcome::Packets(packets) = &right { shown(packets.last()) } else { String::new() };
+                    eprintln!("seed {}: ended early at step {index}, {step}: {said}", self.program.seed);
+                    return Ok(Ending::Forgotten);
+                }
                 (left, right) if finds_unseen && asks_for_found_rows(step) && are_as_many(left, right) => {}
                 (left, right) if may_lack_flag(step, primary.flavour) && lacks_only_flag(left, right) => {}
                 _ => {
@@ -145,6 +148,18 @@ const FOUND_ROWS_LOST: &[u8] = b"What the last query found at the primary is not
 
 /// A READ ONLY transaction that has read at a replica needs the primary: the README says so.
 const SNAPSHOT_ELSEWHERE: &[u8] = b"The read-only transaction has its snapshot at a replica";
+
+/// A read failed at the primary, and then an earlier query was run again there.
+const CONDITIONS_LOST: &[u8] = b"Warnings and errors of the statement before are not known any more";
+
+/// The primary would have to execute a closed statement again, or one that was sent parameters.
+const READ_LOST: &[u8] = b"What the last read left at its replica is not known any more";
+
+/// Whether sqluice says that it cannot go on as one server would: the README names each of these.
+fn ends_early(outcome: &Outcome, is_shared: bool) -> bool {
+    let always = [FOUND_ROWS_LOST, SNAPSHOT_ELSEWHERE, CONDITIONS_LOST, READ_LOST];
+    always.into_iter().any(|words| says(outcome, words)) || is_shared && says(outcome, GONE_WITH_CONNECTION)
+}
 
 /// Whether this is what sqluice says.
 fn says(outcome: &Outcome, words: &[u8]) -> bool {

@@ -20,8 +20,6 @@ pub(super) struct Player {
     flavour: Flavour,
     /// The session has had its server track transactions.
     tracks_transactions: bool,
-    /// It has chosen by command whether a text may hold several statements.
-    chose_statements: bool,
 }
 
 #[derive(Clone, Default)]
@@ -81,7 +79,6 @@ impl Player {
             plugin,
             flavour: way.flavour,
             tracks_transactions: false,
-            chose_statements: false,
         }
     }
 
@@ -138,10 +135,7 @@ impl Player {
             }
             Step::InitDb(name) => self.ask(Shape::Single, &[b"\x02", &self.here(name.as_bytes())[..]].concat()),
             Step::FieldList(table) => self.ask(Shape::FieldList, &[b"\x04", table.as_bytes(), b"\0"].concat()),
-            Step::MultiStatements(on) => {
-                self.chose_statements = true;
-                self.ask(Shape::Single, &[0x1B, u8::from(!on), 0])
-            }
+            Step::MultiStatements(on) => self.ask(Shape::Single, &[0x1B, u8::from(!on), 0]),
             Step::Ping => self.ask(Shape::Single, &[0x0E]),
             Step::ResetConnection => {
                 self.statements.fill(Prepared::default());
@@ -194,17 +188,9 @@ impl Player {
         let mut account = Account::new("app", "app").capabilities(self.client.capabilities);
         account.database = database.as_deref();
         account.plugin = self.plugin;
-        // What COM_SET_OPTION chose outlives a change of user on a connection, and sqluice has another one then: the README
-        // says so. So the client chooses again, as its login did.
-        let chooses = std::mem::take(&mut self.chose_statements);
         // What follows the warnings are trackers. MariaDB 11.8 tells all tracked variables in the OK of a login, but only
         // the schema in that of a change of user, which sqluice answers with a login.
         let changed = self.client.change_user(&account).map(|()| self.client.login_ok[..7].to_vec());
-        if changed.is_ok() && chooses {
-            let is_off = self.client.capabilities & cap::MULTI_STATEMENTS == 0;
-            self.client.command(&[0x1B, u8::from(is_off), 0]);
-            self.client.reply(Shape::Single).expect("an option is set");
-        }
         if changed.is_ok() {
             // Behind that, sqluice has another connection, with another FOUND_ROWS() until something was read.
             self.client.execute("SELECT 'begun'");

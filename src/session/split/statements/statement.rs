@@ -135,6 +135,35 @@ impl Statement {
         self.parameters > 0 && !execution.binds && self.types.is_empty()
     }
 
+    /// Whether home would not know what an execution means that is run there later.
+    pub(in super::super) fn lacks_types_in(&self, execution: &Execution) -> bool {
+        self.parameters > 0 && !execution.binds && !self.types.is_empty()
+    }
+
+    pub(in super::super) fn types(&self) -> &[u8] {
+        &self.types
+    }
+
+    /// Whether an execution gives the parameters other types than they have.
+    pub(in super::super) fn is_bound_otherwise_by(&self, payload: &[u8], execution: &Execution) -> bool {
+        execution.binds && self.types != payload[execution.types.clone()]
+    }
+
+    /// An execution is run at home again: what it binds there need not be what the client has bound since. Gives the payload
+    /// that home must get instead.
+    pub(in super::super) fn bind_again(&mut self, payload: &[u8], execution: &Execution) -> Option<Vec<u8>> {
+        if !execution.binds {
+            return self.bind(payload, execution, true);
+        }
+        let is_as_bound = !self.is_bound_otherwise_by(payload, execution);
+        self.told_home(is_as_bound);
+        // It may have failed there before it took them in.
+        if let Some(replica) = &mut self.replica {
+            replica.has_types = false;
+        }
+        None
+    }
+
     /// An execution goes out, to home or elsewhere: remembers the types that it binds. Gives the payload that home must
     /// get instead, where the types were told to the replica only.
     pub(in super::super) fn bind(&mut self, payload: &[u8], execution: &Execution, goes_home: bool) -> Option<Vec<u8>> {

@@ -224,6 +224,32 @@ fn home_finds_the_rows_of_the_last_query_that_did_not_fail() {
 }
 
 #[test]
+fn conditions_that_went_when_home_ran_an_earlier_read_again_are_missed() {
+    let about = "SELECT FOUND_ROWS(), LAST_INSERT_ID()";
+    let mut play = any();
+    finds(&mut play);
+    fails_everywhere(&mut play);
+    assert_eq!(play.read("SHOW WARNINGS"), Side::Server, "its error");
+    assert_eq!(play.read(about), Side::Server);
+    assert!(is_missed(&mut play, "SHOW WARNINGS") && is_missed(&mut play, "SELECT @@error_count"));
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server);
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert_eq!(play.read("SHOW WARNINGS"), Side::Replica, "there are others now");
+
+    let mut play = any();
+    finds(&mut play);
+    assert_eq!(warns(&mut play, "INSERT IGNORE INTO t VALUES (1)"), Side::Server);
+    assert_eq!(play.read(about), Side::Server);
+    assert!(is_missed(&mut play, "SHOW WARNINGS"));
+
+    let mut play = any();
+    finds(&mut play);
+    play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    assert_eq!(play.read(about), Side::Server);
+    assert_eq!(play.read("SHOW WARNINGS"), Side::Server, "there were none");
+}
+
+#[test]
 fn a_read_that_was_ended_by_force_has_an_error_and_no_rows() {
     let is_killed = |play: &mut Play| {
         finds(play);

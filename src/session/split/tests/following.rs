@@ -258,6 +258,23 @@ fn a_reset_asks_home_anew_and_reaches_the_replica() {
 }
 
 #[test]
+fn a_question_behind_a_reset_finds_the_replica_reset_and_the_next_read_finds_it_guarded() {
+    let mut play = Play::of(Script { user: "any", ..Script::default() });
+    play.sets("SET time_zone = '+02:00'", "time_zone", "+02:00");
+    assert_eq!(play.read("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"), Side::Replica);
+    reset(&mut play);
+    play.said();
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica, "{:?}", play.said);
+    assert_eq!(play.said_to_replica(), ["RESET"], "no question of ours comes between");
+    let place = names(false).position(|name| name == "lc_time_names").expect("it is compared");
+    play.script.replica_values[place] = "ja_JP";
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    let said = play.said_to_replica();
+    assert!(said[0].starts_with("SELECT @@SESSION."), "{said:?}");
+    assert_eq!(said[1..], ["SET SESSION lc_time_names='en_US'"], "what it lacks of home's values is made good");
+}
+
+#[test]
 fn defaults_that_show_in_results_or_errors_are_made_those_of_home() {
     for (is_mysql, family) in [(false, "tx_isolation"), (true, "transaction_isolation")] {
         for name in ["lc_messages", "sql_big_selects", "sql_safe_updates", family] {

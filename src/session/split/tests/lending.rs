@@ -122,6 +122,7 @@ fn state_that_cannot_be_put_on_keeps_the_connection() {
         ("LOCK TABLES t READ", "UNLOCK TABLES"),
         ("HANDLER t OPEN", "HANDLER t CLOSE"),
         ("PREPARE s FROM 'SELECT 1'", "DEALLOCATE PREPARE s"),
+        ("PREPARE s FROM 'SELECT 1'; PREPARE `S` FROM 'SELECT 2'", "DROP PREPARE s"),
     ] {
         let mut play = Play::lent();
         play.runs_on(Lender::Own, begin, AUTOCOMMIT, b"");
@@ -132,6 +133,23 @@ fn state_that_cannot_be_put_on_keeps_the_connection() {
             play.time_out();
         }
         assert!(play.parked().is_some(), "{end}");
+    }
+}
+
+#[test]
+fn a_statement_that_was_prepared_twice_under_one_name_is_gone_with_it_and_no_other_is() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "PREPARE s FROM 'SELECT 1'", AUTOCOMMIT, b"");
+    for (text, is_kept) in [
+        ("PREPARE other FROM 'SELECT 2'", true),
+        ("PREPARE s FROM 'SELECT 3'", true),
+        ("DEALLOCATE PREPARE s", true),
+        ("DEALLOCATE PREPARE unseen", true),
+        ("DEALLOCATE PREPARE other", false),
+    ] {
+        assert_eq!(play.goes(&query(text)), Side::Server);
+        play.answered(AUTOCOMMIT, b"");
+        assert_eq!(play.parked().is_none(), is_kept, "{text}");
     }
 }
 
@@ -184,6 +202,24 @@ fn last_insert_id_is_asked_for_before_the_connection_goes_and_put_on_the_next_on
     play.runs_on(Lender::Other(Some("shop")), "BEGIN", TRANSACTION, b"");
     let said = play.said_to_home();
     assert!(said.last().is_some_and(|settings| settings.contains("last_insert_id=42")), "{said:?}");
+}
+
+#[test]
+fn a_reset_leaves_no_last_insert_id_to_be_put_on_the_next_connection() {
+    let mut play = Play::lent();
+    play.runs_on(Lender::Own, "INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
+    play.script.insert_id = "42";
+    play.time_out();
+    assert!(play.parked().is_some());
+    play.send(&command(0x1F, b""));
+    play.lend(Lender::Own);
+    play.stage.take_server();
+    play.answered(AUTOCOMMIT, b"");
+    assert!(play.parked().is_some());
+    play.said();
+    play.runs_on(Lender::Other(Some("shop")), "BEGIN", TRANSACTION, b"");
+    let said = play.said_to_home();
+    assert!(said.iter().all(|settings| !settings.contains("last_insert_id")), "{said:?}");
 }
 
 #[test]

@@ -310,6 +310,7 @@ impl Play {
             _ => text,
         };
         let text = if side == Side::Replica { self.unguarded(text) } else { text };
+        self.is_guarded &= side != Side::Replica || code != 0x1F;
         if text.contains("information_schema.views") {
             self.views_asked += 1;
         } else if text != "SET " {

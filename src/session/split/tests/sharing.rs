@@ -190,6 +190,34 @@ fn a_statement_is_prepared_where_it_is_executed_and_is_there_as_long_as_nobody_e
 }
 
 #[test]
+fn a_statement_that_was_closed_is_prepared_again_where_home_must_run_it_again() {
+    const TEXT: &str = "SELECT a FROM t WHERE a = ?";
+    let mut play = shared();
+    for _ in 0..3 {
+        play.send(&command(0x16, TEXT.as_bytes()));
+        play.lend(Lender::Own);
+        play.stage.take_server();
+        let id = super::statements::prepare_at(&mut play, TEXT, 7);
+        play.rests(REPLICA, Lender::Own, Age::Older);
+        play.send(&execute_as(id, Some(true)));
+        play.stage.to_replica.clear();
+        let result = play.result();
+        play.reply(Side::Replica, &result);
+        play.stage.take_client();
+        play.send(&command(0x19, &id.to_le_bytes()));
+        while play.parked().is_some() {}
+    }
+    play.said();
+    play.send(&query("GET DIAGNOSTICS @n = NUMBER"));
+    play.lend(Lender::Own);
+    let executed = execute_as(REPLICA_STATEMENT.into(), Some(true))[HEADER_LENGTH + 1..].to_vec();
+    let mut said = play.said_to_home();
+    said.retain(|text| !text.starts_with("CLOSE"));
+    assert_eq!(said, [format!("PREPARE {TEXT}"), String::from_utf8_lossy(&executed).into_owned()]);
+    assert_eq!(play.stage.take_server(), query("GET DIAGNOSTICS @n = NUMBER"));
+}
+
+#[test]
 fn a_session_that_ends_leaves_its_connection_to_others() {
     let mut play = shared();
     play.runs_on(Lender::Own, "START TRANSACTION READ ONLY", READ_ONLY_TRANSACTION, b"");

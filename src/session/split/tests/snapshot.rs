@@ -96,6 +96,25 @@ fn a_transaction_that_changed_its_session_at_the_replica_cannot_be_committed() {
 }
 
 #[test]
+fn where_every_read_sees_what_is_committed_home_learns_of_a_hidden_change_at_once() {
+    let mut play = Play::new();
+    play.sets("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "tx_isolation", "READ-COMMITTED");
+    play.at_home("START TRANSACTION READ ONLY", READ_ONLY_TRANSACTION, b"");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    play.said();
+    assert_eq!(play.goes(&query("SELECT f_set(a) FROM t")), Side::Replica);
+    let end = end_with(READ_ONLY_TRANSACTION, &state_change());
+    play.reply(Side::Replica, &stream(&[vec![1], column("v"), b"\x019".to_vec(), end]));
+    play.stage.take_client();
+    assert_eq!(play.said_to_home(), ["SELECT f_set(a) FROM t"]);
+    play.stage.to_replica.clear();
+    play.at_home("COMMIT", AUTOCOMMIT, b"");
+    play.sets("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "tx_isolation", "REPEATABLE-READ");
+    play.at_home("START TRANSACTION READ ONLY", READ_ONLY_TRANSACTION, b"");
+    assert_eq!(play.read("SELECT @u1"), Side::Server, "and nothing is refused");
+}
+
+#[test]
 fn a_refused_write_leaves_the_snapshot_where_it_is() {
     for lacking in [Capabilities::NONE, Capabilities::DEPRECATE_EOF] {
         let mut play = with_snapshot(Script { lacking, ..Script::default() });

@@ -348,3 +348,87 @@ fn what_a_lost_replica_could_have_told_of_its_last_read_home_finds_out_again() {
     assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Server);
     assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"]);
 }
+
+/// Whether a question is refused that nobody can answer any more.
+fn is_missed(play: &mut Play, text: &str) -> bool {
+    play.send(&query(text));
+    let client = play.stage.take_client();
+    let is_refused = !client.is_empty() && error_of(&client).1 == 1235;
+    assert_eq!(is_refused, play.stage.take_server().is_empty(), "{text}: {client:?}");
+    is_refused
+}
+
+/// An execution with one parameter of this type and value; with the type, or without.
+fn execution_of(kind: u8, value: &[u8], binds: bool) -> Vec<u8> {
+    let mut rest = vec![ID, 0, 0, 0, 0, 1, 0, 0, 0, 0, u8::from(binds)];
+    if binds {
+        rest.extend([kind, 0]);
+    }
+    rest.extend(value);
+    command(EXECUTE, &rest)
+}
+
+const DOUBLE: u8 = 5;
+const LONG: u8 = 3;
+
+#[test]
+fn what_a_closed_statement_left_at_a_replica_is_missed_where_home_would_have_to_tell() {
+    let mut play = any();
+    prepare(&mut play, "SELECT a FROM t");
+    run(&mut play, &execute(ID, None));
+    assert_eq!(play.goes(&command(CLOSE, &[ID, 0, 0, 0])), Side::Server);
+    play.said();
+    assert!(is_missed(&mut play, "GET DIAGNOSTICS @n = NUMBER"));
+    assert_eq!(play.said_to_home(), [""; 0], "nothing is run that is not there");
+    assert_eq!(play.read("SELECT FOUND_ROWS()"), Side::Replica, "which knows");
+    assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    assert!(!is_missed(&mut play, "GET DIAGNOSTICS @n = NUMBER"));
+}
+
+#[test]
+fn parts_of_parameters_are_not_used_up_by_an_earlier_execution() {
+    let mut play = any();
+    prepare(&mut play, "SELECT a FROM t WHERE a = ?");
+    run(&mut play, &execute(ID, Some(true)));
+    assert_eq!(play.goes(&command(LONG_DATA, &[ID, 0, 0, 0, 0, 0, b'x'])), Side::Server);
+    play.said();
+    assert!(is_missed(&mut play, "SELECT FOUND_ROWS(), LAST_INSERT_ID()"));
+    assert_eq!(play.said_to_home(), [""; 0]);
+}
+
+#[test]
+fn the_statement_that_was_prepared_last_is_the_one_of_its_time() {
+    let last = [&[EXECUTE][..], &[0xFF; 4], &[0, 1, 0, 0, 0]].concat();
+    let mut play = any();
+    prepare(&mut play, "SELECT a FROM t");
+    assert_eq!(run(&mut play, &packet(0, &last)).0, Side::Replica);
+    prepare_as(&mut play, "SELECT b FROM t", ID + 1);
+    play.said();
+    play.send(&query("SELECT FOUND_ROWS(), LAST_INSERT_ID()"));
+    let executed = String::from_utf8_lossy(&execute(ID, None)[HEADER_LENGTH + 1..]).into_owned();
+    assert_eq!(play.said_to_home(), [executed]);
+}
+
+#[test]
+fn an_earlier_execution_is_run_again_with_its_own_types_and_leaves_the_clients() {
+    for says_types in [false, true] {
+        let mut play = any();
+        prepare(&mut play, "SELECT a FROM t WHERE a = ?");
+        let earlier = |binds| execution_of(LONG, &7_i32.to_le_bytes(), binds);
+        let later = |binds| execution_of(DOUBLE, &2.5_f64.to_le_bytes(), binds);
+        assert_eq!(run(&mut play, &earlier(true)).0, Side::Replica);
+        assert_eq!(run(&mut play, &earlier(says_types)).0, Side::Replica);
+        play.send(&later(true));
+        play.stage.to_replica.clear();
+        play.reply(Side::Replica, &error(1, 1242));
+        assert_eq!(play.stage.take_server(), later(true));
+        play.reply(Side::Server, &error(1, 1242));
+        play.stage.take_client();
+        play.said();
+        assert_eq!(play.read("SELECT FOUND_ROWS(), LAST_INSERT_ID()"), Side::Server);
+        let executed = String::from_utf8_lossy(&earlier(true)[HEADER_LENGTH + 1..]).into_owned();
+        assert_eq!(play.said_to_home(), [executed], "{says_types}");
+        play.at_home("BEGIN", TRANSACTION, b"");
+        assert_eq!(run(&mut play, &later(false)), (Side::Server, later(true)), "home was told the earlier ones since");
+    }
+}

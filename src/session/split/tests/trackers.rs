@@ -1,6 +1,9 @@
 //! What the client sees of what its server tells: what it asked for, byte for byte, whatever we asked for.
 
-use super::*;
+use super::{
+    statements::{ID, execute, prepare},
+    *,
+};
 
 /// Home says OK with these trackers; what the client hears in place of all of them.
 fn heard(play: &mut Play, text: &str, status: StatusFlags, trackers: &[u8]) -> Vec<u8> {
@@ -298,4 +301,90 @@ fn a_collation_of_which_its_character_set_is_told_goes_with_the_session() {
     let said = play.said_to_replica();
     let expected = "connection='utf8mb4', SESSION collation_connection='utf8mb4_bin'";
     assert!(said.iter().any(|text| text.contains(expected)), "MariaDB 11: {said:?}");
+}
+
+#[test]
+fn what_a_statement_sets_for_itself_is_no_setting_of_the_session() {
+    for is_prepared in [false, true] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        let text = "SET STATEMENT max_statement_time=7, sort_buffer_size=300000 FOR SELECT a FROM t FOR UPDATE";
+        let trackers = [variable("max_statement_time", "7.000000"), variable("time_zone", "+01:00"), state_change()];
+        let told = stream(&[vec![1], column("v"), end_with(AUTOCOMMIT, &trackers.concat())]);
+        match is_prepared {
+            false => assert_eq!(play.goes(&query(text)), Side::Server),
+            true => {
+                prepare(&mut play, text);
+                assert_eq!(play.goes(&execute(ID, None)), Side::Server);
+            }
+        }
+        play.reply(Side::Server, &told);
+        play.stage.take_client();
+        play.said();
+        assert!((0..4).any(|_| play.read("SELECT a FROM t") == Side::Replica), "reads leave home still");
+        let said = play.said_to_replica().join("; ");
+        assert!(said.contains("time_zone='+01:00'") && !said.contains("max_statement_time=7"), "{said}");
+    }
+}
+
+#[test]
+fn the_flag_of_what_a_statement_sets_for_itself_is_told_where_its_server_would_tell_it() {
+    let changed = |play: &Play| {
+        let status = AUTOCOMMIT | StatusFlags::SESSION_STATE_CHANGED;
+        assert!(play.script.lacking.contains(Capabilities::DEPRECATE_EOF));
+        stream(&[vec![1], column("v"), eof(status), b"\x019".to_vec(), eof(status)])
+    };
+    for (hint, side) in [("/* sqluice: primary */ ", Side::Server), ("", Side::Replica)] {
+        for (setting, is_told) in [("max_statement_time=9", false), ("max_statement_time=9, time_zone='+01:00'", true)]
+        {
+            let mut play = Play::of(Script { user: "any", lacking: Capabilities::DEPRECATE_EOF, ..Script::default() });
+            let text = format!("{hint}SET STATEMENT {setting} FOR SELECT 1");
+            let ran = play.goes(&query(&text));
+            assert_eq!(ran, if is_told { Side::Server } else { side }, "{text}");
+            let reply = changed(&play);
+            play.reply(ran, &reply);
+            let silent = stream(&[vec![1], column("v"), eof(AUTOCOMMIT), b"\x019".to_vec(), eof(AUTOCOMMIT)]);
+            assert_eq!(play.stage.take_client(), if is_told { reply } else { silent }, "{text}");
+            if !is_told {
+                assert!(
+                    (0..4).any(|_| play.read("SELECT a FROM t") == Side::Replica),
+                    "{text}: it has changed nothing"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn word_of_a_schema_that_eof_packets_had_no_room_for_comes_with_what_the_client_asked_for() {
+    let begun = || {
+        let mut play = Play::of(Script {
+            user: "any",
+            schema: Some("shop"),
+            lacking: Capabilities::DEPRECATE_EOF,
+            ..Script::default()
+        });
+        let text = "SELECT other.f(1)";
+        assert_eq!(play.goes(&query(text)), Side::Server);
+        let status = AUTOCOMMIT | StatusFlags::SESSION_STATE_CHANGED;
+        play.reply(Side::Server, &stream(&[vec![1], column("v"), eof(status), b"\x019".to_vec(), eof(status)]));
+        play.stage.take_client();
+        play
+    };
+    let (ours, theirs) = (variable("default_week_format", "3"), variable("time_zone", "+01:00"));
+    let late = schema("shop");
+    let mut play = begun();
+    let early = [&ours[..], &late].concat();
+    assert_eq!(play.at_home("SET default_week_format = 3", AUTOCOMMIT, &early), plain(AUTOCOMMIT));
+    let told = play.at_home("SET time_zone = '+01:00'", AUTOCOMMIT, &theirs);
+    assert_eq!(told, with(AUTOCOMMIT, &[&theirs[..], &late].concat()), "as its server would tell it now");
+    assert_eq!(play.at_home("SET time_zone = '+01:00'", AUTOCOMMIT, &theirs), with(AUTOCOMMIT, &theirs), "once");
+
+    let mut play = begun();
+    let both = [&theirs[..], &late].concat();
+    assert_eq!(play.at_home("SET time_zone = '+01:00'", AUTOCOMMIT, &both), with(AUTOCOMMIT, &both));
+    let mut play = begun();
+    for text in ["USE shop", "USE other"] {
+        let new = schema(&text[4..]);
+        assert_eq!(play.at_home(text, AUTOCOMMIT, &new), with(AUTOCOMMIT, &new), "{text}");
+    }
 }
