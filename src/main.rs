@@ -377,6 +377,7 @@ fn upkeep(socket: &Path, method: Method, path: &str, pairs: &[(&str, &str)]) -> 
 
 /// Begins to drain a server, and shows what comes of it until nobody is there any more.
 fn drain(socket: &Path, server: &str, budget: &str) -> Done {
+    let before = upkeep(socket, Method::GET, "/v1/drain", &[("server", server)])?;
     let mut status = upkeep(socket, Method::POST, "/v1/drain", &[("server", server), ("budget", budget)])?;
     let (mut shown, mut after_the_end) = (None, 0);
     loop {
@@ -387,10 +388,16 @@ fn drain(socket: &Path, server: &str, budget: &str) -> Done {
             shown = Some(news);
         }
         match drain::progress(&status) {
-            Progress::Done => return show(&format!("nobody is at {server} any more\n")),
+            Progress::Done => {
+                return show(&format!("{}nobody is at {server} any more\n", drain::outcome(&before, &status)));
+            }
             Progress::TakenBack => return Err(Failure::Failed(format!("{server} was taken into use again"))),
             Progress::Ending if after_the_end > AFTER_THE_END_MAX => {
-                return Err(Failure::Failed(format!("{} connections to {server} do not end", status.connections)));
+                let outcome = drain::outcome(&before, &status);
+                return Err(Failure::Failed(format!(
+                    "{outcome}{} connections to {server} do not end",
+                    status.connections
+                )));
             }
             Progress::Ending => after_the_end += 1,
             Progress::Going => {}

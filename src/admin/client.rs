@@ -1,6 +1,7 @@
 //! The other end of the admin API: one request over the UNIX socket, as the commands need it.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ pub async fn request_within(
 }
 
 async fn exchange(socket: &Path, method: Method, path_and_query: &str) -> Result<(StatusCode, Bytes), String> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| not_let_in(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let request = Request::builder()
         .method(method)
@@ -94,6 +95,19 @@ async fn exchange(socket: &Path, method: Method, path_and_query: &str) -> Result
         ended = &mut connection => ended.map_err(|error| error.to_string())?,
     }
     response.await.map_err(|error| error.to_string())
+}
+
+/// Why nobody let us in, and what to do then.
+fn not_let_in(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "only root and the user that sqluice runs as may ask it: be one of them (`sudo`)"
+        }
+        io::ErrorKind::NotFound => "start `sqluice run`, or say by --config FILE or --socket PATH where its socket is",
+        io::ErrorKind::ConnectionRefused => "the process that made it is gone: start `sqluice run`",
+        _ => return error.to_string(),
+    };
+    format!("{error}: {advice}")
 }
 
 /// The lines for people of an answer that is not 2xx; another server's page is shown by its status only.
@@ -124,6 +138,15 @@ fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_not_let_in_hears_what_to_do() {
+        let said = |kind: io::ErrorKind| not_let_in(&kind.into());
+        let denied =
+            "permission denied: only root and the user that sqluice runs as may ask it: be one of them (`sudo`)";
+        assert_eq!(said(io::ErrorKind::PermissionDenied), denied);
+        assert_eq!(said(io::ErrorKind::BrokenPipe), "broken pipe");
+    }
 
     #[test]
     fn a_query_carries_any_text() {

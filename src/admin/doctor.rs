@@ -36,7 +36,8 @@ pub fn examine(status: &Status, cluster: Option<&str>) -> Result<Diagnosis, Stri
         if !findings.is_empty() {
             diagnosis.outcome = Outcome::NeedsOperator;
         }
-        diagnosis.page.push_str(&section(cluster, &findings));
+        let steps: Vec<String> = cluster.advice.iter().cloned().chain(steps_back(status, cluster)).collect();
+        diagnosis.page.push_str(&section(cluster, &findings, &steps));
     }
     Ok(diagnosis)
 }
@@ -44,10 +45,10 @@ pub fn examine(status: &Status, cluster: Option<&str>) -> Result<Diagnosis, Stri
 /// What has happened to the clusters that have a name for it, and the next steps: the alarms stand elsewhere in a status.
 pub(super) fn told(status: &Status) -> String {
     let clusters = status.clusters.iter().filter(|cluster| !cluster.situation.is_empty());
-    clusters.map(|cluster| section(cluster, &[])).collect()
+    clusters.map(|cluster| section(cluster, &[], &cluster.advice)).collect()
 }
 
-fn section(cluster: &ClusterStatus, findings: &[String]) -> String {
+fn section(cluster: &ClusterStatus, findings: &[String], steps: &[String]) -> String {
     let headline = match (cluster.situation.as_str(), findings) {
         ("", []) => "well",
         ("", _) => "needs a look",
@@ -57,7 +58,7 @@ fn section(cluster: &ClusterStatus, findings: &[String]) -> String {
     for finding in findings {
         let _ = writeln!(section, "  ! {finding}");
     }
-    for (number, step) in cluster.advice.iter().enumerate() {
+    for (number, step) in steps.iter().enumerate() {
         let _ = writeln!(section, "  {}. {step}", number + 1);
     }
     section
@@ -69,9 +70,27 @@ fn findings(status: &Status, cluster: &ClusterStatus) -> Vec<String> {
     if cluster.situation.is_empty() {
         findings.extend(cluster.servers.iter().filter_map(ailment));
     }
+    let empty = empty_pools(status, cluster).map(|pool| format!("pool {} has no server to use", pool.name));
+    findings.extend(empty);
     findings
-        .extend(status.pools.iter().filter(|pool| pool.cluster == cluster.name).filter_map(|pool| empty(status, pool)));
-    findings
+}
+
+/// What an operator has taken out of use, where a pool has nobody else.
+fn steps_back(status: &Status, cluster: &ClusterStatus) -> Vec<String> {
+    let is_withdrawn = |server: &&ServerStatus| server.state == "up" && server.service != "in use";
+    let is_missed = |server: &&ServerStatus| empty_pools(status, cluster).any(|pool| pool.role == server.role);
+    let missed = cluster.servers.iter().filter(is_withdrawn).filter(is_missed);
+    let step = |server: &ServerStatus| {
+        let (name, service) = (format!("{}/{}", cluster.name, server.name), &server.service);
+        let or_else = match &*server.role {
+            "primary" => format!(
+                ", or let another server take its writes: how that is done here is told by sqluice drain {name} --dry-run"
+            ),
+            _ => String::new(),
+        };
+        format!("{} is {service}: say sqluice enable {name}{or_else}", server.name)
+    };
+    missed.map(step).collect()
 }
 
 fn ailment(server: &ServerStatus) -> Option<String> {
@@ -82,10 +101,12 @@ fn ailment(server: &ServerStatus) -> Option<String> {
     (!serves).then(|| format!("{name} ({address}) is {state}, {role}: {reason}"))
 }
 
-fn empty(status: &Status, pool: &PoolStatus) -> Option<String> {
+/// Pools of the cluster that lead nowhere, not even over a fallback.
+fn empty_pools<'s>(status: &'s Status, cluster: &'s ClusterStatus) -> impl Iterator<Item = &'s PoolStatus> {
     let next = |pool: &&PoolStatus| status.pools.iter().find(|next| Some(&next.name) == pool.fallback.as_ref());
-    let mut chain = std::iter::successors(Some(pool), next).take(status.pools.len());
-    chain.all(|pool| pool.usable.is_empty()).then(|| format!("pool {} has no server to use", pool.name))
+    let chain = move |pool| std::iter::successors(Some(pool), next).take(status.pools.len());
+    let of_cluster = status.pools.iter().filter(|pool| pool.cluster == cluster.name);
+    of_cluster.filter(move |pool| chain(*pool).all(|pool| pool.usable.is_empty()))
 }
 
 #[cfg(test)]
@@ -143,6 +164,31 @@ mod tests {
         let page = "cluster shop: all nodes in the group\n  ! pool write has no server to use\n  ! pool read has no server to use\n";
         let expected = Diagnosis { page: page.to_owned(), outcome: Outcome::NeedsOperator };
         assert_eq!(examine(&status, None), Ok(expected));
+    }
+
+    #[test]
+    fn where_a_pool_is_empty_by_an_operators_order_the_way_back_is_told() {
+        let mut status = galera("", &[], &[]);
+        status.pools[0].usable.clear();
+        let servers = &mut status.clusters[0].servers;
+        servers.truncate(1);
+        servers[0].service = "out of use".into();
+        let told = examine(&status, None).expect("it is there").page;
+        let expected = "cluster shop: needs a look\n  ! pool write has no server to use\n  ! pool read has no server to use\n  \
+                        1. db1 is out of use: say sqluice enable shop/db1, or let another server take its writes: how that is done \
+                        here is told by sqluice drain shop/db1 --dry-run\n";
+        assert_eq!(told, expected);
+        // One that is down is not missed because of an order; and of another role nobody misses it.
+        let changes: [fn(&mut ServerStatus); 2] =
+            [|server| server.state = "down".into(), |server| server.role = "unknown".into()];
+        for change in changes {
+            let mut status = status.clone();
+            change(&mut status.clusters[0].servers[0]);
+            let told = examine(&status, None).expect("it is there").page;
+            assert!(told.contains("pool write has no server to use") && !told.contains("1. "), "{told}");
+        }
+        status.pools[0].usable = vec!["db2".into()];
+        assert_eq!(examine(&status, None).map(|diagnosis| diagnosis.page), Ok("cluster shop: well\n".to_owned()));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Upkeep {
 /// # Errors
 /// What is wrong with the text, and what to write instead.
 pub fn budget(text: &str) -> Result<Duration, String> {
-    let budget = duration(text)?;
+    let budget = duration(text).map_err(|problem| format!("a budget {problem}"))?;
     match budget <= Service::BUDGET_MAX {
         true => Ok(budget),
         false => Err(format!("a budget of {text} is too long: at most {} hours", Service::BUDGET_MAX.as_secs() / 3600)),
@@ -50,16 +50,16 @@ pub fn budget(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Why there is no such server, in words.
 pub fn find(table: &RoutingTable, name: &str) -> Result<ServerId, String> {
-    let (of, name) = name.split_once('/').map_or((None, name), |(cluster, name)| (Some(cluster), name));
+    let (of, own) = name.split_once('/').map_or((None, name), |(cluster, name)| (Some(cluster), name));
     let is_it = |server: &&ServerEntry| {
         let cluster = &table.config.cluster(server.cluster).name;
-        *server.name == *name && of.is_none_or(|of| of == cluster)
+        *server.name == *own && of.is_none_or(|of| of == cluster)
     };
     let found: Vec<&ServerEntry> = table.servers.iter().filter(is_it).collect();
     match found.as_slice() {
         [one] => Ok(one.id),
-        [] => Err(format!("there is no server {name}")),
-        _ => Err(format!("several clusters have a server {name}: write CLUSTER/{name}")),
+        [] => Err(table.no_server(name)),
+        _ => Err(format!("several clusters have a server {own}: write CLUSTER/{own}")),
     }
 }
 
@@ -94,6 +94,7 @@ pub fn status(table: &RoutingTable, index: ServerIndex, guests: Vec<Guest>, now:
         connections: entry.load.connections(),
         could_leave: free.len() as u64,
         staying: staying.into_iter().map(staying_of).collect(),
+        turned_out: entry.load.turned_out(),
         notes: notes(table, index),
     }
 }
@@ -222,6 +223,21 @@ pub fn news(status: &DrainStatus) -> String {
     news
 }
 
+/// What became of those who were there `before`.
+pub fn outcome(before: &DrainStatus, now: &DrainStatus) -> String {
+    let sessions = |status: &DrainStatus| status.could_leave + status.staying.len() as u64;
+    let ended = u64::from(now.turned_out.saturating_sub(before.turned_out));
+    let (there, remaining) = (sessions(before), sessions(now));
+    let left = there.saturating_sub(ended + remaining);
+    let counted = |count: u64| table::counted(count as usize, "session");
+    let mut outcome = format!("{}: {left} left, {ended} ended with error 1053", counted(there));
+    if remaining > 0 {
+        let _ = write!(outcome, ", {remaining} still there");
+    }
+    outcome.push('\n');
+    outcome
+}
+
 /// A server that is used again: nobody is to leave it, and nothing waits.
 pub fn in_use(status: &DrainStatus) -> String {
     let connections = table::counted(status.connections as usize, "connection");
@@ -308,6 +324,23 @@ Make db2 the primary (`sqluice switchover` does, with `failover = \"manual\"` in
     }
 
     #[test]
+    fn at_its_end_a_drain_says_what_became_of_those_who_were_there() {
+        let table = table(config(&[DB1, DB2]), &[answers(Writable::Yes), answers(Writable::No)]);
+        let now = Instant::now();
+        let status = |guests: &[(u32, &[&str])]| {
+            let guests = guests.iter().map(|(id, ties)| guest(*id, Stake::Home, ties)).collect();
+            super::status(&table, ServerIndex(0), guests, now)
+        };
+        table.servers[0].load.turn_out();
+        let before = status(&[(7, &[]), (8, &["transaction"]), (9, &["temporary table"])]);
+        table.servers[0].load.turn_out();
+        assert_eq!(outcome(&before, &status(&[])), "3 sessions: 2 left, 1 ended with error 1053\n");
+        let remaining = status(&[(9, &["temporary table"])]);
+        assert_eq!(outcome(&before, &remaining), "3 sessions: 1 left, 1 ended with error 1053, 1 still there\n");
+        assert_eq!(outcome(&remaining, &status(&[])), "1 session: 1 left, 0 ended with error 1053\n");
+    }
+
+    #[test]
     fn a_server_with_others_beside_it_needs_no_note() {
         let table = table(config(&[DB1, DB2]), &[answers(Writable::Yes), answers(Writable::No)]);
         // Its readers fall back to the primary.
@@ -318,13 +351,15 @@ Make db2 the primary (`sqluice switchover` does, with `failover = \"manual\"` in
     fn a_server_is_found_by_its_name_alone_or_with_its_cluster() {
         let beliefs = Beliefs::new(config(&[DB1, DB2]), Instant::now()).table();
         assert_eq!(find(&beliefs, "db2"), find(&beliefs, "shop/db2"));
-        assert_eq!(find(&beliefs, "db3"), Err("there is no server db3".to_owned()));
-        assert_eq!(find(&beliefs, "other/db2"), Err("there is no server db2".to_owned()));
+        let known = "write one of shop/db1, shop/db2";
+        assert_eq!(find(&beliefs, "db3"), Err(format!("there is no server db3: {known}")));
+        assert_eq!(find(&beliefs, "other/db2"), Err(format!("there is no server other/db2: {known}")));
     }
 
     #[test]
     fn a_budget_is_a_duration_of_a_day_at_most() {
         assert_eq!(budget("30s"), Ok(Duration::from_secs(30)));
-        assert!(budget("30").is_err() && budget("25h").is_err());
+        assert!(budget("25h").is_err());
+        assert!(budget("30").is_err_and(|why| why.starts_with("a budget cannot be \"30\": write a whole number")));
     }
 }

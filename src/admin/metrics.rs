@@ -1,10 +1,10 @@
-//! What the process counts, in the text format of OpenMetrics, which Prometheus reads.
+//! What the process counts, in the text format of OpenMetrics for who asks for it, as Prometheus does, else in the older one.
 //!
 //! Names follow the conventions of Prometheus: base units, `_total` for what only grows. Labels are names of the
 //! configuration and words of ours, so there are as many series as the configuration has servers and pools: nothing that
 //! a client sends becomes a label.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -17,8 +17,31 @@ use prometheus_client::registry::Registry;
 use super::shapes::{ClusterStatus, Phase, ServerStatus, Status, SuccessionStatus};
 use crate::latency::Distribution;
 
-/// The media type of [`Metrics::page`].
-pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What a scraper can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// The text format of Prometheus, version 0.0.4, which everybody reads.
+    Text,
+}
+
+impl Form {
+    /// By the header `Accept`. Whoever knows OpenMetrics names it, and prefers it.
+    pub(super) fn accepted(accept: &str) -> Form {
+        match accept.contains("application/openmetrics-text") {
+            true => Form::OpenMetrics,
+            false => Form::Text,
+        }
+    }
+
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Form::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Form::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// Replies are told apart from 64 µs to 16.8 s, by powers of two.
 const REPLY_POWERS: (u32, u32) = (6, 24);
@@ -74,13 +97,28 @@ pub struct Replies {
 
 impl Metrics {
     /// The page that a scraper gets.
-    pub(super) fn page(self) -> String {
+    pub(super) fn page(self, form: Form) -> String {
         let mut registry = Registry::with_prefix("sqluice");
         registry.register_collector(Box::new(self));
         let mut page = String::new();
         encode(&mut page, &registry).expect("a String takes everything");
-        page
+        match form {
+            Form::OpenMetrics => page,
+            Form::Text => in_text_format(&page),
+        }
     }
+}
+
+/// OpenMetrics calls a counter's family by its name without `_total`, where the older format has that of its samples, and ends
+/// with a line of its own. All else is the same in both.
+fn in_text_format(page: &str) -> String {
+    let counter = |line| str::strip_suffix(str::strip_prefix(line, "# TYPE ")?, " counter");
+    let counters: HashSet<&str> = page.lines().filter_map(counter).collect();
+    let renamed = |line: &str| match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+        ["#", what, name, rest] if counters.contains(name) => format!("# {what} {name}_total {rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    page.lines().filter(|line| *line != "# EOF").map(renamed).collect()
 }
 
 impl Collector for Metrics {
@@ -293,6 +331,10 @@ mod tests {
     use crate::latency::Histogram;
 
     fn page() -> String {
+        metrics().page(Form::OpenMetrics)
+    }
+
+    fn metrics() -> Metrics {
         let histogram = Histogram::default();
         [50, 100, 100, 20_000_000].iter().for_each(|time| histogram.count(*time));
         let mut times = Distribution::default();
@@ -301,7 +343,28 @@ mod tests {
         let turned_away = vec![("not_allowed", 3)];
         let ended = vec![("quit", 2), ("limit", 0)];
         let totals = Totals { accepted: 5, turned_away, ended, ..Totals::default() };
-        Metrics { status: a_status(), started_seconds: 1.5e9, totals, replies: vec![replies] }.page()
+        Metrics { status: a_status(), started_seconds: 1.5e9, totals, replies: vec![replies] }
+    }
+
+    #[test]
+    fn whoever_does_not_ask_for_openmetrics_gets_the_older_format() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+        assert_eq!(Form::accepted(prometheus), Form::OpenMetrics);
+        assert_eq!(["", "*/*", "text/plain"].map(Form::accepted), [Form::Text; 3]);
+        let text = metrics().page(Form::Text);
+        for line in [
+            "# HELP sqluice_faults_total Sessions that a fault of sqluice ended",
+            "# TYPE sqluice_faults_total counter",
+            "sqluice_faults_total 0",
+            "# TYPE sqluice_sessions gauge",
+            "# TYPE sqluice_reply_seconds histogram",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "no {line} in\n{text}");
+        }
+        let samples =
+            |page: &str| page.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(samples(&text), samples(&page()));
+        assert!(!text.contains("# EOF"), "{text}");
     }
 
     #[test]
@@ -372,7 +435,7 @@ mod tests {
     fn a_configuration_is_all_that_makes_series() {
         let series = |status: Status| {
             let metrics = Metrics { status, started_seconds: 0.0, totals: Totals::default(), replies: vec![] };
-            metrics.page().lines().filter(|line| !line.starts_with('#')).count()
+            metrics.page(Form::OpenMetrics).lines().filter(|line| !line.starts_with('#')).count()
         };
         let mut busy = a_status();
         busy.sessions.current = 1_000_000;

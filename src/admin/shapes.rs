@@ -457,6 +457,8 @@ pub struct DrainStatus {
     pub could_leave: u64,
     /// Sessions there that something holds.
     pub staying: Vec<Staying>,
+    /// Sessions that were ended there because it was taken out of use, since the process began.
+    pub turned_out: u32,
     /// What else there is to know, a sentence or two each.
     pub notes: Vec<String>,
 }

@@ -160,36 +160,36 @@ pub(crate) fn server_address(text: &str) -> Result<ServerAddress, Problem> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(ServerAddress::Unix);
     }
-    let refused = |why: &str| {
-        let advice = "write \"10.0.0.11:3306\", \"[2001:db8::11]:3306\", \"db1.example.com:3306\" or \"unix:/path\"";
-        format!("{why} in {}: {advice}", quoted(text))
-    };
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| refused("has no port"))?;
+    let advice = "write \"10.0.0.11:3306\", \"[2001:db8::11]:3306\", \"db1.example.com:3306\" or \"unix:/path\"";
+    let (host, port) = host_and_port(text).map_err(|why| format!("{why} in {}: {advice}", quoted(text)))?;
+    Ok(ServerAddress::Tcp { host: host.to_owned(), port })
+}
+
+/// A host name or an IP address, and a port; or why there are none.
+fn host_and_port(text: &str) -> Result<(&str, u16), &'static str> {
+    let (host, port) = text.rsplit_once(':').ok_or("has no port")?;
     // `parse` would take a sign.
     let digits = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     let port = match digits.map(str::parse::<u16>) {
         Some(Ok(port)) if port > 0 => port,
-        _ => return Err(refused("has no port from 1 to 65535")),
+        _ => return Err("has no port from 1 to 65535"),
     };
     match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) if matches!(address.parse(), Ok(IpAddr::V6(_))) => {
-            Ok(ServerAddress::Tcp { host: address.to_owned(), port })
-        }
-        None if is_host(host) => Ok(ServerAddress::Tcp { host: host.to_owned(), port }),
-        _ => Err(refused("has no host name or IP address")),
+        Some(address) if matches!(address.parse(), Ok(IpAddr::V6(_))) => Ok((address, port)),
+        None if is_host(host) => Ok((host, port)),
+        _ => Err("has no host name or IP address"),
     }
 }
 
 /// Where clients are sent: `host:port`. The problem, if there is one, goes on after what the address is for.
 pub fn redirect_target(text: &str) -> Result<Target, String> {
-    let target = match server_address(text)? {
-        ServerAddress::Tcp { host, port } => Target::new(&host, port),
-        ServerAddress::Unix(_) => None,
-    };
-    target.ok_or_else(|| {
-        let advice = "write a host name or an IPv4 address and a port, like \"lb2.example.com:3306\"";
-        format!("cannot be {}, which no client takes: {advice}", quoted(text))
-    })
+    let advice = "write a host name or an IPv4 address and a port, like \"lb2.example.com:3306\"";
+    let unusable = || format!("cannot be {}, which no client takes: {advice}", quoted(text));
+    if text.starts_with("unix:") {
+        return Err(unusable());
+    }
+    let (host, port) = host_and_port(text).map_err(|why| format!("{why} in {}: {advice}", quoted(text)))?;
+    Target::new(host, port).ok_or_else(unusable)
 }
 
 /// The numbers of a connector's release.

@@ -28,10 +28,12 @@ mod summary;
 mod traffic;
 mod view;
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
@@ -123,7 +125,7 @@ pub fn run(options: Options) -> Result<(), Failure> {
         traffic: options.traffic,
         failovers: options.failovers,
         made_of,
-        configuration: configuration.display().to_string(),
+        status_command: format!("{} status --config {}", program(), configuration.display()),
     };
     let ledger = runtime.block_on(stage.play(&mut cluster, &mut signals))?;
     let ended = Instant::now();
@@ -165,6 +167,23 @@ fn write_configuration(
     Ok(path)
 }
 
+/// How a shell calls this program: `cargo run` has put it nowhere on the PATH.
+fn program() -> String {
+    let (path, folder) = (env::var_os("PATH").unwrap_or_default(), env::current_dir().unwrap_or_default());
+    env::current_exe().map_or_else(|_| NAME.to_owned(), |own| called(&own, &path, &folder))
+}
+
+/// By its name, where that finds it, else by its path from the folder at hand: a longer one may not fit a terminal.
+fn called(own: &Path, path: &OsStr, folder: &Path) -> String {
+    let found = env::split_paths(path).map(|folder| folder.join(NAME)).find(|file| file.is_file());
+    match found.and_then(|file| file.canonicalize().ok()) {
+        Some(file) if file == own => NAME.to_owned(),
+        Some(_) | None => own.strip_prefix(folder).unwrap_or(own).display().to_string(),
+    }
+}
+
+const NAME: &str = "sqluice";
+
 /// A port that is free now; nobody is likely to take it before the balancer does.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
@@ -198,5 +217,26 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.hangup.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_called_by_its_name_only_where_that_finds_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        let root = root.path().canonicalize().expect("its path");
+        let [bin, built] = ["bin", "built"].map(|name| root.join(name));
+        let program = |folder: &Path| {
+            fs::create_dir(folder).and_then(|()| fs::write(folder.join(NAME), "")).expect("a file can be made");
+            folder.join(NAME)
+        };
+        let (installed, own) = (program(&bin), program(&built));
+        let path = env::join_paths([root.join("none"), bin]).expect("no colon in it");
+        assert_eq!(called(&installed, &path, Path::new("/")), NAME);
+        assert_eq!(called(&own, &path, Path::new("/elsewhere")), own.display().to_string());
+        assert_eq!(called(&own, &path, &root), "built/sqluice");
     }
 }

@@ -29,7 +29,8 @@ pub(super) struct Stage<'a> {
     pub(super) traffic: Traffic,
     pub(super) failovers: Failovers,
     pub(super) made_of: String,
-    pub(super) configuration: String,
+    /// Shows the balancer's status in a shell.
+    pub(super) status_command: String,
 }
 
 /// How the play goes on after something happened.
@@ -161,7 +162,7 @@ impl Play<'_> {
             beliefs,
             made_of: &self.stage.made_of,
             port: self.stage.port,
-            configuration: &self.stage.configuration,
+            status_command: &self.stage.status_command,
             has_traffic: self.stage.traffic == Traffic::Own,
             now: Instant::now(),
         }

@@ -42,7 +42,8 @@ pub(super) struct Scene<'a> {
     pub(super) beliefs: &'a [Belief],
     pub(super) made_of: &'a str,
     pub(super) port: u16,
-    pub(super) configuration: &'a str,
+    /// Shows the balancer's status in a shell.
+    pub(super) status_command: &'a str,
     /// Whether clients of the demo's own are at work.
     pub(super) has_traffic: bool,
     pub(super) now: Instant,
@@ -181,7 +182,7 @@ impl Scene<'_> {
             vec![(Tone::Faint, heading.into())],
             vec![(Tone::Plain, client(&WRITER))],
             vec![(Tone::Plain, client(&READER))],
-            vec![(Tone::Plain, format!("  sqluice status --config {}", self.configuration))],
+            vec![(Tone::Plain, format!("  {}", self.status_command))],
         ]
     }
 
@@ -280,7 +281,8 @@ mod tests {
 
     fn scene<'a>(ledger: &'a Ledger, beliefs: &'a [Belief]) -> Scene<'a> {
         let now = ledger.started;
-        Scene { ledger, beliefs, made_of: "servers", port: 4000, configuration: "/x.toml", has_traffic: true, now }
+        let status_command = "sqluice status --config /x.toml";
+        Scene { ledger, beliefs, made_of: "servers", port: 4000, status_command, has_traffic: true, now }
     }
 
     #[test]

@@ -100,17 +100,17 @@ impl Promoter {
 
 /// The server of that name, with its place in its cluster.
 fn find(table: &RoutingTable, name: &str) -> Result<(ClusterIndex, usize), NotPromoted> {
-    let (of, name) = name.split_once('/').map_or((None, name), |(cluster, name)| (Some(cluster), name));
+    let (of, own) = name.split_once('/').map_or((None, name), |(cluster, name)| (Some(cluster), name));
     let mut found = Vec::new();
     for (index, cluster) in table.config.clusters.iter().enumerate() {
         let is_it = of.is_none_or(|of| of == cluster.name);
-        let place = cluster.servers.iter().position(|server| is_it && server.name == name);
+        let place = cluster.servers.iter().position(|server| is_it && server.name == own);
         found.extend(place.map(|place| (ClusterIndex(index), place)));
     }
     match found.as_slice() {
         [one] => Ok(*one),
-        [] => Err(NotPromoted::Unknown(format!("there is no server {name}"))),
-        _ => Err(NotPromoted::Unknown(format!("several clusters have a server {name}: write CLUSTER/{name}"))),
+        [] => Err(NotPromoted::Unknown(table.no_server(name))),
+        _ => Err(NotPromoted::Unknown(format!("several clusters have a server {own}: write CLUSTER/{own}"))),
     }
 }
 
@@ -205,6 +205,9 @@ impl Work<'_> {
             Ok(()) => run.tidy().await,
             Err(_) => Vec::new(),
         };
+        // Whoever asks next how things are is not to hear how they were in the middle of it.
+        let all = self.table.servers.iter().filter(|server| server.cluster == self.index).map(|server| server.id);
+        let _ = timeout(SEEN_TIME_MAX, self.steering.check_again(all.collect())).await;
         let (name, notes) = (run.members[new].name.clone(), run.plan.notes.clone());
         let mut said = run.end().await;
         if let Err(why) = turned {

@@ -104,7 +104,7 @@ fn switchover(members: &[Member], old: usize, new: usize, replication: &Account)
     let mut notes = Vec::new();
     turn_others(members, old, new, &mut steps, &mut notes);
     let (host, port) = (&members[new].host, members[new].port);
-    let follows = Action::Run(steps::follow_as(family, host, port, replication));
+    let follows = Action::Run(steps::follow_as(family, host, port, heartbeat(members, old), replication));
     steps.push(after(old, "have nothing of its own", Action::CheckHistory(new)));
     steps.push(after(old, "follow the new primary", follows));
     Ok(Plan { kind: Kind::Switchover, old, new, steps, notes })
@@ -154,7 +154,8 @@ fn turn_others(members: &[Member], old: usize, new: usize, steps: &mut Vec<Step>
         match (&member.sighting, member.source()) {
             (Sighting::Told(state), Some(source)) if source.uses_gtid && follows(source, &members[old]) => {
                 let (host, port) = (&members[new].host, members[new].port);
-                steps.push(after(at, "follow the new primary", Action::Run(steps::follow(state.family, host, port))));
+                let follow = steps::follow(state.family, host, port, heartbeat(members, at));
+                steps.push(after(at, "follow the new primary", Action::Run(follow)));
             }
             (Sighting::Told(_), _) => {
                 notes.push(format!(
@@ -168,6 +169,13 @@ fn turn_others(members: &[Member], old: usize, new: usize, steps: &mut Vec<Step>
             }
         }
     }
+}
+
+/// How long the primary may be silent before it sends the member there, which is told to follow it, a sign of life: as it was
+/// set there, or at others, if a promotion can wait for that.
+fn heartbeat(members: &[Member], at: usize) -> Duration {
+    let was_set = |member: &Member| member.source()?.heartbeat.filter(|period| *period <= HEARTBEAT_MAX);
+    was_set(&members[at]).or_else(|| members.iter().find_map(was_set)).unwrap_or(steps::HEARTBEAT)
 }
 
 /// By the number that it gives itself, or where that cannot be asked any more, by its address.
@@ -225,9 +233,10 @@ pub(super) fn rejoin(members: &[Member], replication: &Account) -> Planned<Optio
         steps.push(after(old, "end all sessions, and take no more writes", Action::ShutDoor));
     }
     steps.push(after(old, "have nothing of its own", Action::CheckHistory(new)));
+    let heartbeat = heartbeat(members, old);
     let follow = match source {
-        Some(_) => steps::follow(family, &primary.host, primary.port),
-        None => steps::follow_as(family, &primary.host, primary.port, replication),
+        Some(_) => steps::follow(family, &primary.host, primary.port, heartbeat),
+        None => steps::follow_as(family, &primary.host, primary.port, heartbeat, replication),
     };
     steps.push(after(old, "follow the new primary", Action::Run(follow)));
     Ok(Some(Plan { kind: Kind::Rejoin, old, new, steps, notes: Vec::new() }))

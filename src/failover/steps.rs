@@ -224,21 +224,24 @@ pub(super) fn forget_source(family: Family) -> Vec<Sql> {
     vec![Sql::from(format!("RESET {} ALL", word(family)))]
 }
 
+/// The period of heartbeats where nobody has set one that a promotion could wait for.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// Follows another server with the account that it has. Servers forget the period of their heartbeats with a change of the
 /// source: half of the net timeout, 30 s, would be too long to notice a primary that hangs.
-pub(super) fn follow(family: Family, host: &str, port: u16) -> Vec<Sql> {
-    let host = quoted(host);
+pub(super) fn follow(family: Family, host: &str, port: u16, heartbeat: Duration) -> Vec<Sql> {
+    let (host, seconds) = (quoted(host), heartbeat.as_secs_f64());
     let change = match family {
         Family::MariaDb => {
             format!(
                 "CHANGE MASTER TO MASTER_HOST = {host}, MASTER_PORT = {port}, MASTER_USE_GTID = slave_pos, \
-                 MASTER_HEARTBEAT_PERIOD = 1"
+                 MASTER_HEARTBEAT_PERIOD = {seconds}"
             )
         }
         Family::MySql => {
             format!(
                 "CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}, SOURCE_PORT = {port}, SOURCE_AUTO_POSITION = 1, \
-                 SOURCE_HEARTBEAT_PERIOD = 1"
+                 SOURCE_HEARTBEAT_PERIOD = {seconds}"
             )
         }
     };
@@ -246,19 +249,20 @@ pub(super) fn follow(family: Family, host: &str, port: u16) -> Vec<Sql> {
 }
 
 /// Follows another server for the first time.
-pub(super) fn follow_as(family: Family, host: &str, port: u16, account: &Account) -> Vec<Sql> {
-    let password = String::from_utf8_lossy(account.password.expose());
+pub(super) fn follow_as(family: Family, host: &str, port: u16, heartbeat: Duration, account: &Account) -> Vec<Sql> {
+    let (password, seconds) = (String::from_utf8_lossy(account.password.expose()), heartbeat.as_secs_f64());
     let change = |password: &str| {
         let (host, user) = (quoted(host), quoted(&account.user));
         match family {
             Family::MariaDb => format!(
                 "CHANGE MASTER TO MASTER_HOST = {host}, MASTER_PORT = {port}, MASTER_USER = {user}, \
-                 MASTER_PASSWORD = {password}, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1"
+                 MASTER_PASSWORD = {password}, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, \
+                 MASTER_HEARTBEAT_PERIOD = {seconds}"
             ),
             Family::MySql => format!(
                 "CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}, SOURCE_PORT = {port}, SOURCE_USER = {user}, \
                  SOURCE_PASSWORD = {password}, SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, \
-                 SOURCE_HEARTBEAT_PERIOD = 1, GET_SOURCE_PUBLIC_KEY = 1"
+                 SOURCE_HEARTBEAT_PERIOD = {seconds}, GET_SOURCE_PUBLIC_KEY = 1"
             ),
         }
     };
@@ -298,7 +302,7 @@ mod tests {
     fn a_password_is_sent_and_not_shown() {
         let account = Account { user: "repl".to_owned(), password: Secret::new(*b"it's") };
         for family in [Family::MariaDb, Family::MySql] {
-            let statements = follow_as(family, "10.0.0.2", 3306, &account);
+            let statements = follow_as(family, "10.0.0.2", 3306, HEARTBEAT, &account);
             let sent: Vec<&str> = statements.iter().map(Sql::text).collect();
             assert!(sent.concat().contains("PASSWORD = 'it''s'"), "{sent:?}");
             assert!(!format!("{statements:?}").contains("it's") && !format!("{statements:?}").contains("it''s"));

@@ -118,7 +118,7 @@ pub(super) async fn ask(connection: &mut Conn) -> Result<State, String> {
     let transactions = transactions.map_err(|malformed| format!("its history cannot be read: {malformed}"))?;
     let link = match sources.as_slice() {
         [] => Link::None,
-        [row] => Link::One(source(family, row, applied)?),
+        [row] => Link::One(source(family, row, applied, heartbeat(connection, family, row).await)?),
         _ => Link::Several,
     };
     Ok(State {
@@ -146,7 +146,7 @@ fn own_question(family: Family) -> &'static str {
     }
 }
 
-fn source(family: Family, row: &Row, applied: GtidPosition) -> Result<Source, String> {
+fn source(family: Family, row: &Row, applied: GtidPosition, heartbeat: Option<Duration>) -> Result<Source, String> {
     let names = match family {
         Family::MariaDb => &MARIADB,
         Family::MySql => &MYSQL,
@@ -166,7 +166,7 @@ fn source(family: Family, row: &Row, applied: GtidPosition) -> Result<Source, St
         receives: text(row, names.receives)? == "Yes",
         link_error: number(row, "Last_IO_Errno")?,
         pulse: pulse(row, names)?,
-        heartbeat: heartbeat(family, row)?,
+        heartbeat,
         applier,
         uses_gtid: !(gtid.eq_ignore_ascii_case("No") || gtid == "0"),
         received,
@@ -180,14 +180,17 @@ fn pulse(row: &Row, names: &Columns) -> Result<String, String> {
     Ok(format!("{} {} {beats}", text(row, names.file)?, text(row, names.place)?))
 }
 
-/// MySQL tells of it only in `performance_schema`.
-fn heartbeat(family: Family, row: &Row) -> Result<Option<Duration>, String> {
-    if family == Family::MySql {
-        return Ok(None);
-    }
-    let seconds: f64 = number(row, "Slave_heartbeat_period")?;
-    Ok(Duration::try_from_secs_f64(seconds).ok().filter(|period| !period.is_zero()))
+/// MySQL tells of it only in `performance_schema`, where the account may have nothing to look for.
+async fn heartbeat(connection: &mut Conn, family: Family, row: &Row) -> Option<Duration> {
+    let seconds: f64 = match family {
+        Family::MariaDb => number(row, "Slave_heartbeat_period").ok()?,
+        Family::MySql => connection.query_first(HEARTBEAT_INTERVAL).await.ok()??,
+    };
+    Duration::try_from_secs_f64(seconds).ok().filter(|period| !period.is_zero())
 }
+
+const HEARTBEAT_INTERVAL: &str =
+    "SELECT HEARTBEAT_INTERVAL FROM performance_schema.replication_connection_configuration WHERE CHANNEL_NAME = ''";
 
 /// A column of MariaDB's.
 const HEARTBEATS: &str = "Slave_received_heartbeats";

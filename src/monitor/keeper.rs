@@ -178,8 +178,9 @@ impl<Wake: Fn() + Send + 'static> Keeper<Wake> {
 
     /// The time that some server was given for its sessions is over.
     fn retire(&mut self) {
-        for name in self.beliefs.retire(Instant::now()) {
-            tracing::info!("server {name}: the time for draining it is over; whoever is still there is ended");
+        let retired = self.beliefs.retire(Instant::now());
+        for Watched { target, .. } in retired.iter().filter_map(|server| self.watched.get(server)) {
+            tracing::info!("server {target}: the time for draining it is over; whoever is still there is ended");
         }
         self.publish_changes();
     }

@@ -20,7 +20,8 @@ pub(super) struct Candidate {
     pub(super) sight: Sight,
 }
 
-/// Picks one of those that are known to be fresh, else of all; none only of none. `tie_break` is the caller's turn counter.
+/// Picks one of those that are known to be fresh, else of those that are not known to be behind, else of all; none only of none.
+/// `tie_break` is the caller's turn counter.
 pub(super) fn pick(
     balance: Balance,
     candidates: impl Iterator<Item = Candidate> + Clone,
@@ -28,7 +29,10 @@ pub(super) fn pick(
 ) -> Option<Candidate> {
     let candidates = with_shares(candidates);
     let fresh = candidates.clone().filter(|candidate| candidate.sight.is_fresh());
-    balanced(balance, fresh, tie_break).or_else(|| balanced(balance, candidates, tie_break))
+    let near = candidates.clone().filter(|candidate| candidate.sight != Sight::Behind);
+    balanced(balance, fresh, tie_break)
+        .or_else(|| balanced(balance, near, tie_break))
+        .or_else(|| balanced(balance, candidates, tie_break))
 }
 
 /// Those that take part: the spares only where there is nobody else, and then all alike.
@@ -216,6 +220,16 @@ mod tests {
         check_fresh(&[(3, 100), (2, 100), (0, 100)], &[0, 1], (1, Sight::Seen));
         check_fresh(&[(3, 100), (2, 100), (0, 100)], &[0], (0, Sight::Seen));
         check_fresh(&[(3, 100), (0, 0)], &[1], (0, Sight::Unseen));
+    }
+
+    #[test]
+    fn who_is_behind_comes_behind_all_others() {
+        let mut two = candidates(&[(0, 100), (9, 1)]);
+        let picked = |two: &[Candidate]| pick(Balance::LeastConnections, two.iter().copied(), 0).unwrap().server.0;
+        (two[0].sight, two[1].sight) = (Sight::Behind, Sight::Unseen);
+        assert_eq!(picked(&two), 1);
+        two[1].sight = Sight::Behind;
+        assert_eq!(picked(&two), 0, "where nobody is better, load decides");
     }
 
     #[test]

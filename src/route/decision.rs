@@ -194,7 +194,7 @@ impl fmt::Display for Verdict {
                 write!(out, "usable: {connections} connection{plural}, weight {weight}")?;
                 match sight {
                     Sight::Anything => Ok(()),
-                    Sight::Seen | Sight::Unseen => write!(out, ", {sight}"),
+                    Sight::Seen | Sight::Unseen | Sight::Behind => write!(out, ", {sight}"),
                 }
             }
             Verdict::Unusable(obstacle) => write!(out, "not used: {obstacle}"),
@@ -207,6 +207,7 @@ impl fmt::Display for Obstacle {
         match self {
             Obstacle::NotUp(condition) => write!(out, "{condition}"),
             Obstacle::NotInUse(service) => write!(out, "{service}"),
+            Obstacle::OtherRole(ServerRole::Unknown) => out.write_str("its role is unknown"),
             Obstacle::OtherRole(role) => write!(out, "{role}"),
             Obstacle::Unfit => out.write_str("unfit"),
             Obstacle::Leaving => out.write_str("leaving: its own operator takes it out of use"),
@@ -222,6 +223,7 @@ impl fmt::Display for Obstacle {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -338,6 +340,9 @@ mod tests {
         assert_eq!(ask("read", 5), (1, true), "all have it, and this one has the fewest connections");
         assert_eq!(ask("read", 6), (3, true));
         assert_eq!(ask("read", 8), (1, false), "nobody was seen there, and a session can wait anywhere");
+        table.servers[1].progress.note_lag(Some(Duration::from_secs(2)));
+        assert_eq!(ask("read", 8), (3, false), "and nobody waits at one that is known to be behind");
+        assert_eq!(ask("read", 5), (1, true), "unless it has come as far");
         assert_eq!(ask("write", 8), (0, true), "the primary has everything, whatever was seen of it");
         let fresh = position(6);
         assert!(crate::route::is_fresh(&table, ServerIndex(3), Some(&fresh)));

@@ -1,6 +1,7 @@
 //! Whether a server has what a session has written and seen before.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::protocol::gtid::GtidPosition;
 use crate::topology::{RoutingTable, ServerEntry, ServerIndex, ServerRole};
@@ -14,7 +15,12 @@ pub enum Sight {
     Seen,
     /// It was not, and may have it by now.
     Unseen,
+    /// It was not, and is so far behind its primary that it will not have it soon.
+    Behind,
 }
+
+/// Who is this far behind its primary, or farther, is not waited at while there is somebody else.
+const BEHIND: Duration = Duration::from_secs(1);
 
 impl Sight {
     /// Of `server`, for a session that must see `fresh`.
@@ -24,6 +30,7 @@ impl Sight {
             // The primary is where it comes from.
             Some(_) if server.health.role == ServerRole::Primary => Sight::Seen,
             Some(position) if server.progress.has_applied(position) => Sight::Seen,
+            Some(_) if server.progress.lag().is_some_and(|lag| lag >= BEHIND) => Sight::Behind,
             Some(_) => Sight::Unseen,
         }
     }
@@ -32,7 +39,7 @@ impl Sight {
     pub fn is_fresh(self) -> bool {
         match self {
             Sight::Anything | Sight::Seen => true,
-            Sight::Unseen => false,
+            Sight::Unseen | Sight::Behind => false,
         }
     }
 }
@@ -43,6 +50,7 @@ impl fmt::Display for Sight {
             Sight::Anything => "any state will do",
             Sight::Seen => "seen to have what the session has seen",
             Sight::Unseen => "not yet seen to have what the session has seen",
+            Sight::Behind => "behind what the session has seen",
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,12 +73,29 @@ impl fmt::Display for StartError {
             StartError::AdminSocket { path, error } if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(out, "admin socket {}: something else is there; is sqluice running already?", path.display())
             }
-            StartError::AdminSocket { path, error } => write!(out, "admin socket {}: {error}", path.display()),
+            StartError::AdminSocket { path, error } => {
+                write!(out, "admin socket {}: {error}{}", path.display(), advice_on_socket(path, error))
+            }
             StartError::Tls(refusal) => write!(out, "TLS: {refusal}"),
             StartError::Http(error) => error.fmt(out),
             StartError::RsaKey(error) => write!(out, "cannot make an RSA key: {error}"),
             StartError::Workers(error) => write!(out, "cannot start the workers: {error}"),
         }
+    }
+}
+
+/// What to do where the admin socket cannot be made.
+fn advice_on_socket(path: &Path, error: &io::Error) -> String {
+    let folder = path.parent().unwrap_or(Path::new("/")).display();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            ": make {folder} a folder of the user that sqluice runs as (the systemd unit does), or name another place by \
+             `[admin] socket`"
+        ),
+        io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem => {
+            format!(": make the folder {folder}, or name another place by `[admin] socket`")
+        }
+        _ => String::new(),
     }
 }
 

@@ -134,6 +134,22 @@ fn a_second_process_with_the_same_admin_socket_does_not_start_and_does_not_distu
     first.stop().expect("the worker ends when it is told to");
 }
 
+#[test]
+fn where_no_admin_socket_can_be_made_the_start_says_what_to_do() {
+    let said = |kind: std::io::ErrorKind| {
+        StartError::AdminSocket { path: "/run/sqluice/admin.sock".into(), error: kind.into() }.to_string()
+    };
+    let denied = said(std::io::ErrorKind::PermissionDenied);
+    let advice =
+        "make /run/sqluice a folder of the user that sqluice runs as (the systemd unit does), or name another place by";
+    assert_eq!(denied, format!("admin socket /run/sqluice/admin.sock: permission denied: {advice} `[admin] socket`"));
+    let place = Place::new();
+    let mut config = place.config();
+    config.admin.socket = place.path("none/of/these/admin.sock");
+    let error = start(config).expect_err("there is no folder for it");
+    assert!(error.to_string().contains("none/of/these, or name another place by `[admin] socket`"), "{error}");
+}
+
 #[tokio::test]
 async fn a_reload_opens_new_listeners_and_closes_removed_ones() {
     let place = Place::new();

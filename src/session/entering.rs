@@ -58,7 +58,7 @@ impl Entry {
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
         let (lead, has_schema) = (self.hops.next().cloned(), self.login.database.is_some());
-        Want { required: self.required, avoid, lead, has_schema, may_be_reset: true, last: None }
+        Want { required: self.required, avoid, lead, has_schema, may_be_reset: true, last: None, fresh: None }
     }
 }
 

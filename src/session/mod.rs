@@ -281,7 +281,7 @@ impl Session {
             Input::Recall => self.recalled(surroundings),
             Input::Displaced(why) => self.displaced(why, surroundings),
             Input::ReplicaDrained => self.replica_is_to_be_left(),
-            Input::ReplicaOutOfUse => self.replica_has_ended(),
+            Input::ReplicaOutOfUse => self.replica_has_ended(surroundings.table),
             Input::Timeout => self.timed_out(surroundings),
         }
     }

@@ -132,6 +132,8 @@ pub struct Want {
     pub may_be_reset: bool,
     /// The count of the connection that the session gave back last.
     pub last: Option<u64>,
+    /// Better one that is known to have this.
+    pub fresh: Option<GtidPosition>,
 }
 
 /// Where a server has sent a session.
@@ -159,6 +161,8 @@ pub struct HomeWant {
     pub may_be_reset: bool,
     /// The count of the connection that the session gave back last, which is the best to have.
     pub last: u64,
+    /// Better one that is known to have this: the session waits at one that has not.
+    pub fresh: Option<GtidPosition>,
 }
 
 /// A connection that rests.

@@ -1,6 +1,6 @@
 //! All that is believed of all servers, and the routing table that follows from it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::orders::{Moment, Orders, Recalled, Sending, Withdrawal};
 use super::replication::{Line, Pasts};
 use super::standing::{Member, Standing};
 use super::table::Users;
-use super::writer::{self, ServerRole};
+use super::writer;
 use super::{
     CheckResult, ClusterEntry, Contact, Failure, FollowUp, Health, Redirect, Registry, RoutingTable, Seen, ServerEntry,
     ServerId, Service,
@@ -29,8 +29,6 @@ pub struct Beliefs {
     servers: Servers,
     /// Parallel to the clusters of `config`: what outlives an answer.
     memories: Vec<Memory>,
-    /// Names of the clusters whose primary is being changed: nobody may begin to write there.
-    changing: HashSet<String>,
     /// Whether clients are sent elsewhere.
     redirect: Arc<Redirect>,
     /// Of the table made last.
@@ -82,10 +80,8 @@ impl Beliefs {
         let users = Arc::new(Users::new(&config, &mut registry));
         let servers = Servers::new(&config, &mut registry, Servers::default(), now);
         let memories = config.clusters.iter().map(|cluster| Memory::new(cluster.topology)).collect();
-        let changing = HashSet::new();
         let redirect = Arc::new(Redirect::configured(&config.instant_failover));
-        let mut beliefs =
-            Beliefs { config, registry, users, servers, memories, changing, redirect, epoch: 0, is_told: false };
+        let mut beliefs = Beliefs { config, registry, users, servers, memories, redirect, epoch: 0, is_told: false };
         beliefs.conclude_all();
         beliefs
     }
@@ -190,22 +186,25 @@ impl Beliefs {
 
     /// From now on no server of the cluster of that name gets new writes, whatever it says, until [`Beliefs::let_write`].
     pub fn hold_writes(&mut self, cluster: &str) {
-        self.changing.insert(cluster.to_owned());
-        self.is_told = false;
+        self.steer(cluster, Line::hold_writes);
     }
 
     /// Whoever is the primary of that cluster gets its writes again. `change` says whom this process made it: in whose place,
     /// and who.
     pub fn let_write(&mut self, cluster: &str, change: Option<(ServerId, ServerId)>) {
+        self.steer(cluster, |line| line.let_write(change));
+    }
+
+    /// Tells the cluster of that name about a change of its primary that this process makes: only lines of writers know any.
+    fn steer(&mut self, cluster: &str, tell: impl FnOnce(&mut Line)) {
         let index = self.config.clusters.iter().position(|known| known.name == cluster);
-        if let (Some(index), Some((old, new))) = (index, change)
+        if let Some(index) = index
             && let Memory::Line(line) = &mut self.memories[index]
         {
-            line.replace(old, new);
+            tell(line);
+            self.is_told = false;
             self.conclude(ClusterIndex(index));
         }
-        self.changing.remove(cluster);
-        self.is_told = false;
     }
 
     /// What the next process must know of the clusters' primaries.
@@ -282,16 +281,12 @@ impl Beliefs {
         self.conclude(cluster);
     }
 
-    /// Takes those servers out of use whose time for draining is over; gives the names of those.
-    pub fn retire(&mut self, now: Instant) -> Vec<Arc<str>> {
+    /// Takes those servers out of use whose time for draining is over, and tells which those are.
+    pub fn retire(&mut self, now: Instant) -> Vec<ServerId> {
         let is_over = |known: &&Known| known.service.ends().is_some_and(|until| until <= now);
-        let over = self.servers.iter().filter(is_over);
-        let over: Vec<_> = over.map(|known| (known.id(), Arc::clone(&known.name))).collect();
-        let retire = |(id, name)| {
-            self.serve(id, Service::OutOfUse { since: now });
-            name
-        };
-        over.into_iter().map(retire).collect()
+        let over: Vec<ServerId> = self.servers.iter().filter(is_over).map(Known::id).collect();
+        over.iter().for_each(|&id| self.serve(id, Service::OutOfUse { since: now }));
+        over
     }
 
     /// When [`Beliefs::retire`] has something to do next.
@@ -388,19 +383,7 @@ impl Beliefs {
 
     fn entries(&self) -> Vec<ServerEntry> {
         let servers = self.config.clusters.iter().flat_map(|cluster| &cluster.servers);
-        let entries = self.servers.iter().zip(servers).map(|(known, server)| known.entry(server));
-        entries.map(|entry| self.yielding(entry)).collect()
-    }
-
-    /// A primary whose place is about to be taken gets no new writes, whatever it says.
-    fn yielding(&self, mut entry: ServerEntry) -> ServerEntry {
-        let is_changing = self.changing.contains(&self.config.cluster(entry.cluster).name);
-        if is_changing && entry.health.role == ServerRole::Primary {
-            let standing = Standing::new(ServerRole::Yielding);
-            entry.health.role = standing.role;
-            entry.health.reason = standing.note.unwrap_or(entry.health.reason);
-        }
-        entry
+        self.servers.iter().zip(servers).map(|(known, server)| known.entry(server)).collect()
     }
 }
 
@@ -412,7 +395,7 @@ mod tests {
     use crate::protocol::gtid::GtidPosition;
     use crate::topology::greeting::captured::mysql_9_7;
     use crate::topology::testing::{answers, config, config_with, introduces, table};
-    use crate::topology::{Condition, Fitness, View, Writable};
+    use crate::topology::{Condition, Fitness, ServerRole, View, Writable};
 
     const DB1: &str = "name = \"db1\"\naddress = \"10.0.0.1:3306\"";
     const DB2: &str = "name = \"db2\"\naddress = \"db2.example.com:3306\"";

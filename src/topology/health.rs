@@ -24,14 +24,16 @@ pub struct Health {
 
 impl fmt::Display for Health {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.condition {
-            Condition::Up => match self.fitness {
-                Fitness::Fit => write!(out, "{}, {}", self.condition, self.role),
-                Fitness::LastResort | Fitness::Leaving | Fitness::Unfit => {
-                    write!(out, "{}, {}, {}", self.condition, self.role, self.fitness)
-                }
-            },
-            Condition::Unknown | Condition::Down => self.condition.fmt(out),
+        self.condition.fmt(out)?;
+        if self.condition != Condition::Up {
+            return Ok(());
+        }
+        // "up, unknown" would contradict itself.
+        let of = if self.role == ServerRole::Unknown { "role " } else { "" };
+        write!(out, ", {of}{}", self.role)?;
+        match self.fitness {
+            Fitness::Fit => Ok(()),
+            Fitness::LastResort | Fitness::Leaving | Fitness::Unfit => write!(out, ", {}", self.fitness),
         }
     }
 }
@@ -79,5 +81,23 @@ impl fmt::Display for Fitness {
             Fitness::LastResort => "last resort",
             Fitness::Fit => "fit",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_of_a_server_that_is_up_is_told_for_what_it_is_used() {
+        let check = |condition, role, fitness, expected: &str| {
+            let health = Health { condition, role, fitness, reason: Arc::from("answers"), since: Instant::now() };
+            assert_eq!(health.to_string(), expected);
+        };
+        check(Condition::Up, ServerRole::Replica, Fitness::Fit, "up, replica");
+        check(Condition::Up, ServerRole::Replica, Fitness::LastResort, "up, replica, last resort");
+        check(Condition::Up, ServerRole::Unknown, Fitness::Fit, "up, role unknown");
+        check(Condition::Down, ServerRole::Unknown, Fitness::Fit, "down");
+        assert_eq!(ServerRole::Unknown.to_string(), "unknown", "a word for tables, JSON and labels");
     }
 }

@@ -22,6 +22,8 @@ pub struct ServerLoad {
     resting: AtomicU32,
     /// Sessions that wait for one of those connections to become free.
     waiting: AtomicU32,
+    /// Sessions that were ended because an operator took the server out of use, since this process began.
+    turned_out: AtomicU32,
 }
 
 impl ServerLoad {
@@ -44,6 +46,16 @@ impl ServerLoad {
     pub fn rest(self: &Arc<Self>) -> Resting {
         self.resting.fetch_add(1, Ordering::Relaxed);
         Resting(Arc::clone(self))
+    }
+
+    /// Sessions that were ended because an operator took the server out of use, since this process began.
+    pub fn turned_out(&self) -> u32 {
+        self.turned_out.load(Ordering::Relaxed)
+    }
+
+    /// One more session is ended for that reason.
+    pub fn turn_out(&self) {
+        self.turned_out.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sessions that wait for a place here.

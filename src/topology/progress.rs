@@ -60,7 +60,7 @@ impl Progress {
         self.lag.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
     }
 
-    pub(super) fn note_lag(&self, lag: Option<Duration>) {
+    pub(crate) fn note_lag(&self, lag: Option<Duration>) {
         let milliseconds = |lag: Duration| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX - 1).saturating_add(1);
         self.lag.store(lag.map_or(0, milliseconds), Ordering::Relaxed);
     }

@@ -157,6 +157,16 @@ impl RoutingTable {
         self.config.chain(first)
     }
 
+    /// What somebody hears who has named a server that is not there.
+    pub fn no_server(&self, name: &str) -> String {
+        let full_name = |server: &ServerEntry| format!("{}/{}", self.config.cluster(server.cluster).name, server.name);
+        let mut known: Vec<String> = self.servers.iter().take(NAMED_MAX).map(full_name).collect();
+        if self.servers.len() > NAMED_MAX {
+            known.push("another that `sqluice status` shows".to_owned());
+        }
+        format!("there is no server {name}: write one of {}", known.join(", "))
+    }
+
     /// Whether this table says the same of the servers as `other`, counts aside.
     pub fn agrees_with(&self, other: &RoutingTable) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
@@ -296,6 +306,9 @@ fn places(servers: &[ServerEntry]) -> Vec<Option<ServerIndex>> {
     }
     places
 }
+
+/// Servers that are named in place of one that is not there.
+const NAMED_MAX: usize = 20;
 
 /// A server's health or role is another than before.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -43,7 +43,7 @@ impl ServerRole {
 impl fmt::Display for ServerRole {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            ServerRole::Unknown => "of unknown role",
+            ServerRole::Unknown => "unknown",
             ServerRole::Primary => "primary",
             ServerRole::Yielding => "primary that hands over",
             ServerRole::Replica => "replica",

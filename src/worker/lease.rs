@@ -217,8 +217,9 @@ impl Worker {
             let Some(search) = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref()) else {
                 return Ok(());
             };
-            let required = search.want.required;
-            let question = Question { excluded: &resting, required, tie_break, ..Question::without_a_session(pool) };
+            let (required, fresh) = (search.want.required, search.want.fresh.as_ref());
+            let question =
+                Question { excluded: &resting, required, fresh, tie_break, ..Question::without_a_session(pool) };
             let preferred = self.preferred(search.want.lead.as_ref(), &question);
             let server = match preferred.map_or_else(|| route::decide(&self.table, &question), Ok) {
                 Ok(decision) => decision.server,

@@ -90,8 +90,9 @@ impl Worker {
         let cluster = self.table.config.pool(pool).cluster;
         let deadline = self.now + self.table.config.cluster(cluster).hold_timeout;
         let Some(tenant) = self.tenants.get_mut(key) else { return };
-        let HomeWant { required, has_schema, may_be_reset, last } = *want;
-        let want = Want { required, avoid: None, lead: None, has_schema, may_be_reset, last: Some(last) };
+        let HomeWant { required, has_schema, may_be_reset, last, ref fresh } = *want;
+        let fresh = fresh.clone();
+        let want = Want { required, avoid: None, lead: None, has_schema, may_be_reset, last: Some(last), fresh };
         tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
     }
 

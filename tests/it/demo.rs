@@ -81,6 +81,8 @@ fn check_story(said: &str) {
 fn with_stand_ins_it_shows_a_failure_and_its_end_and_leaves_nothing_behind() {
     let said = play(&["--stand-in", "--seconds", "9"]);
     assert!(said.contains("built-in stand-in servers"), "{said}");
+    let own = env!("CARGO_BIN_EXE_sqluice").trim_start_matches(concat!(env!("CARGO_MANIFEST_DIR"), "/"));
+    assert!(said.contains(&format!("  {own} status --config ")), "{said}");
     check_story(&said);
 }
 

@@ -5,6 +5,7 @@ mod described;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use crate::harness::{
@@ -20,8 +21,13 @@ fn page_address(sqluice: &Sqluice) -> SocketAddr {
 
 /// Status line and headers, then the body.
 fn get(address: SocketAddr, path: &str) -> (String, String) {
+    get_as(address, path, "*/*")
+}
+
+fn get_as(address: SocketAddr, path: &str, accept: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).expect("the status page listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
+    let headers = format!("Host: {address}\r\nAccept: {accept}\r\nConnection: close");
+    write!(stream, "GET {path} HTTP/1.1\r\n{headers}\r\n\r\n").expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head ends");
@@ -30,7 +36,7 @@ fn get(address: SocketAddr, path: &str) -> (String, String) {
 
 /// The value of the one sample with that name and these labels.
 fn sample(address: SocketAddr, series: &str) -> Option<f64> {
-    let (head, page) = get(address, "/metrics");
+    let (head, page) = get_as(address, "/metrics", "application/openmetrics-text;version=1.0.0,text/plain;q=0.3");
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("application/openmetrics-text"), "{head}");
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
     Some(line.parse().unwrap_or_else(|_| panic!("{series} is {line}")))
@@ -66,6 +72,23 @@ fn metrics_count_each_reply_by_pool_and_server() {
         assert_eq!(value("sqluice_sessions_ended_total{reason=\"quit\"}"), 1.0);
         assert!(value("sqluice_received_bytes_total{from=\"clients\"}") > 25.0 * 13.0);
     });
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_metrics() {
+    let server = Server::shared(Flavour::MariaDb10);
+    let body = cluster(server) + &user("app", "app");
+    let sqluice = Start::new(Engine::Epoll, body).admin("http = \"127.0.0.1:0\"").run_with_servers_up(1);
+    sqluice.app().execute("SELECT 1");
+    let (head, page) = get(page_address(&sqluice), "/metrics");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut promtool = promtool.expect("promtool is installed");
+    promtool.stdin.take().expect("it is a pipe").write_all(page.as_bytes()).expect("it reads");
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}{page}");
 }
 
 /// What is true of any page that shows the state: it is live, and as wide as its window.

@@ -154,6 +154,7 @@ fn rolling_restart(flavour: Flavour) {
         drained.join().expect("the drain comes to its end")
     });
     assert!(told.contains("temporary table"), "who blocks is shown: {told}");
+    assert!(told.contains(" left, 1 ended with error 1053"), "{told}");
     restart(&sqluice, &trio, 0, 1);
     load.await_writes(3);
     keepers.iter_mut().for_each(Keeper::keeps_all);
@@ -233,7 +234,8 @@ fn readers_at_a_replica_leave_for_another_one_with_what_they_have_set() {
             });
             keepers.iter_mut().for_each(Keeper::keeps_all);
             reader.execute("COMMIT");
-            drained.join().expect("the drain comes to its end");
+            let told = drained.join().expect("the drain comes to its end");
+            assert!(told.contains("3 sessions: 3 left, 0 ended"), "{told}");
         });
         assert_eq!(session_of(&sqluice, &reader)["server"], "s2");
         assert_eq!(reader.value("SELECT 1"), "1", "{flavour:?}");

@@ -171,3 +171,18 @@ fn hash_password_prints_what_a_file_may_hold() {
     assert!(text.contains("# password_hash = \""), "{text}");
     assert!(!text.contains("\"password\""), "{text}");
 }
+
+#[test]
+fn a_command_that_finds_no_process_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (none, left) = (folder.path().join("none.sock"), folder.path().join("left.sock"));
+    drop(std::os::unix::net::UnixListener::bind(&left).expect("a socket can be made"));
+    for (socket, advice) in
+        [(&none, "or say by --config FILE or --socket PATH where its socket is"), (&left, "is gone")]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_sqluice")).args(["status", "--socket"]).arg(socket).output();
+        let output = output.expect("the binary can be run");
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        assert!(said(&output).contains(advice), "{}", said(&output));
+    }
+}

@@ -21,6 +21,10 @@ pub(crate) fn set(flavour: Flavour) -> Trio {
     };
     trio.primary()
         .root(&format!("CREATE USER failover@'%' IDENTIFIED BY 'promotes'; GRANT {needs} ON *.* TO failover@'%'"));
+    if !flavour.is_mariadb() {
+        // By this it is known how often a replica is to hear from its source.
+        trio.primary().root("GRANT SELECT ON performance_schema.replication_connection_configuration TO failover@'%'");
+    }
     if flavour.is_mariadb() {
         // By these it is known who need not mind read_only: here keeper, by a role.
         trio.primary().root(
@@ -127,6 +131,7 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
         await_following(third, trio.primary());
         await_primary(&sqluice, "db1");
 
+        set_heartbeat(third, 5);
         // Nobody writes on where it would be lost; who cannot write need not go.
         let keeper = Account::new("keeper", "keeper").database("test");
         let keeper = || Client::login(trio.primary().address, &keeper).expect("keeper logs in");
@@ -137,11 +142,14 @@ fn a_primary_hands_over_under_load_and_a_promotion_that_fails_is_taken_back() {
         keeper.iter_mut().for_each(|keeper| assert!(keeper.await_close().is_none_or(|error| error.code == 1927)));
         bystander.ping();
         assert!(done.contains("db2 is the primary"), "{done}");
+        let page = sqluice.command(&["doctor"]).stdout;
+        assert!(!page.contains("replicates from nobody"), "what was so during the change is told no more: {page}");
         load.await_writes(10);
         await_primary(&sqluice, "db2");
         assert!(is_read_only(trio.primary()) && !is_read_only(second));
         await_following(trio.primary(), second);
         await_following(third, second);
+        assert_eq!([trio.primary(), third].map(heartbeat), [1.0, 5.0], "{flavour:?}: as it was set, or at others");
         let refused = sqluice.command(&["switchover", "db2"]);
         assert!(refused.stderr.contains("db2 is the primary already"), "{}", refused.stderr);
 
@@ -331,11 +339,29 @@ fn looks_closed(server: &Server) -> Option<()> {
     (reply.text_rows()[0][0].as_deref() == Some("1")).then_some(())
 }
 
+/// A replica hears from its source after so many seconds, at least.
+fn set_heartbeat(replica: &Server, seconds: u32) {
+    replica.root(&match replica.flavour.is_mariadb() {
+        true => format!("STOP SLAVE; CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = {seconds}; START SLAVE"),
+        false => {
+            format!("STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD = {seconds}; START REPLICA")
+        }
+    });
+}
+
+fn heartbeat(replica: &Server) -> f64 {
+    let shown = replica.root(match replica.flavour.is_mariadb() {
+        true => {
+            "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'SLAVE_HEARTBEAT_PERIOD'"
+        }
+        false => "SELECT HEARTBEAT_INTERVAL FROM performance_schema.replication_connection_configuration",
+    });
+    shown.trim().parse().unwrap_or_else(|_| panic!("{shown} is no period"))
+}
+
 /// With the default it would be noticed late that the primary hangs.
 fn a_slow_heartbeat_is_told_of(sqluice: &Sqluice, replica: &Server) {
-    let beat = |seconds| {
-        replica.root(&format!("STOP SLAVE; CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD = {seconds}; START SLAVE"));
-    };
+    let beat = |seconds| set_heartbeat(replica, seconds);
     let await_doctor = |is_well| {
         let is_so = || sqluice.command(&["doctor"]).success == is_well;
         eventually(&format!("doctor: all is well is {is_well}"), || is_so().then_some(()));

@@ -2,15 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use super::desk::{Answered, Asked, Desk, Failure, Misnamed, Unanswered};
 use super::question::Question;
-use crate::admin::metrics;
+use crate::admin::metrics::Form;
 use crate::admin::shapes::{Explanation, Health, Phase, Problem, SessionStatus, Status};
 
 /// The whole process at one moment.
@@ -82,15 +82,19 @@ pub(super) async fn health(State(desk): State<Desk>) -> Result<Response, Failure
     Ok(with_status(status, Health { phase }))
 }
 
-/// All that is counted, in the text format of OpenMetrics.
+/// All that is counted, in the text format of OpenMetrics where `Accept` names it, else in that of Prometheus.
 #[utoipa::path(get, path = "/metrics",
     responses(
-        (status = 200, body = String, content_type = "application/openmetrics-text"),
+        (status = 200, content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
         Unanswered
     ))]
-pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Response, Failure> {
+pub(super) async fn metrics(State(desk): State<Desk>, headers: HeaderMap) -> Result<Response, Failure> {
     let metrics = desk.ask(Question::Metrics).await?;
-    Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics.page()).into_response())
+    let form = Form::accepted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default());
+    Ok(([(CONTENT_TYPE, form.media_type())], metrics.page(form)).into_response())
 }
 
 fn with_status(status: StatusCode, shape: impl Serialize) -> Response {

@@ -196,7 +196,8 @@ pub(super) static ADMIN_ACCOUNT: Section = Section {
     doc: "The account that promotions are made with. MariaDB: `GRANT REPLICATION SLAVE ADMIN, REPLICATION MASTER ADMIN, REPLICA MONITOR, READ_ONLY \
           ADMIN, CONNECTION ADMIN, PROCESS, RELOAD ON *.*`, and `GRANT SELECT ON mysql.*`, by which those are known, and \
           ended, who may write in spite of `read_only`. MySQL: `GRANT REPLICATION CLIENT, REPLICATION_SLAVE_ADMIN, \
-          SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`, and `SYSTEM_USER` if clients have it.",
+          SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, PROCESS, RELOAD ON *.*`, `SYSTEM_USER` if clients have it, and `GRANT SELECT ON \
+          performance_schema.replication_connection_configuration`, without which a heartbeat that was set there becomes one of a second.",
     settings: &[
         Setting {
             name: "user",

@@ -22,6 +22,12 @@ fn clients_are_sent_where_they_can_be_told_of_and_not_back() {
             &format!("22:10: `target` cannot be \"{target}\", which no client takes: {advice}"),
         );
     }
+    for (target, why) in [("lb2", "has no port in"), ("::1:0", "has no port from 1 to 65535 in")] {
+        check_added(
+            &added(&format!("target = \"{target}\"")),
+            &format!("21:10: `target` {why} \"{target}\": {advice}"),
+        );
+    }
     check_added(
         &added("target = \"0.0.0.0:3306\""),
         "21:10: a listener of this file has the address \"0.0.0.0:3306\": write another one",

@@ -128,6 +128,29 @@ fn a_switchover_opens_the_new_primary_only_when_it_has_what_the_closed_old_one_h
 }
 
 #[test]
+fn a_server_that_is_told_to_follow_keeps_the_heartbeats_that_were_set_there_or_has_those_of_the_others() {
+    let beats = |member: Member, milliseconds: Option<u64>| {
+        with_source(member, |source| source.heartbeat = milliseconds.map(Duration::from_millis))
+    };
+    let check = |set: [Option<u64>; 2], expected: [&str; 2]| {
+        let members = [
+            primary(1, "0-1-9"),
+            beats(replica(2, "0-1-9", "0-1-9"), set[0]),
+            beats(replica(3, "0-1-9", "0-1-9"), set[1]),
+        ];
+        let plan = plan(&members, Some(1), &account()).expect("all is well");
+        let lines = lines(&plan, &members).into_iter().filter_map(|line| {
+            let (_, period) = line.split_once("HEARTBEAT_PERIOD = ")?;
+            Some(format!("{} {}", &line[..3], period.trim_end_matches("; START SLAVE")))
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), expected, "{set:?}");
+    };
+    check([Some(2500), Some(5000)], ["db3 5", "db1 2.5"]);
+    check([Some(30_000), Some(15_000)], ["db3 15", "db1 15"]);
+    check([Some(30_000), None], ["db3 1", "db1 1"]);
+}
+
+#[test]
 fn a_failover_stops_all_from_receiving_before_it_looks_who_has_most() {
     let members = orphans();
     let plan = plan(&members, None, &account()).expect("the primary is gone");

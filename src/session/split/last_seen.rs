@@ -17,7 +17,7 @@ use crate::{
     topology::{RoutingTable, Seen, ServerEntry, ServerId, ServerRole},
 };
 
-use super::{Split, lent::Lent};
+use super::{Split, lent::Lent, sight::Needed};
 
 /// Who can tell what a session may have seen at its last home.
 #[derive(Debug)]
@@ -114,6 +114,16 @@ impl Split {
             }
         }
         true
+    }
+
+    /// What it is known to have written and seen, or else what its last home was last seen to have, of a session that has
+    /// left one: the next home had better be there.
+    pub(super) fn had_at_last_home(&self) -> Option<GtidPosition> {
+        let last = self.last_seen.as_deref()?;
+        match self.sight.needs_of_another_home() {
+            Needed::Position(position) if last.is_counted => Some(position.clone()),
+            Needed::Position(_) | Needed::Nothing | Needed::AnyPosition => last.had.clone(),
+        }
     }
 
     /// Whether it is still to be told what the session may have seen.

@@ -40,7 +40,7 @@ pub(super) struct Leaving {
     is_unasked: bool,
     /// The journal's version that no other server took on.
     refused: Option<u32>,
-    /// Nobody can tell whether any other server has what the session wrote.
+    /// Nobody can tell whether any other server has what the session wrote or saw.
     is_unprovable: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Leaving {
 enum Prospect {
     /// There is no other server now.
     NoOther,
-    /// No other server can be shown to have what the session wrote.
+    /// No other server can be shown to have what the session wrote or saw.
     Unprovable,
     /// Another server may take it on.
     Fair,
@@ -113,7 +113,7 @@ impl Split {
         let bond = self.bond_to_home().map(Bond::text);
         let refused = self.is_kept_by_others().then_some("no other server took on what it has set");
         let is_unprovable = self.leaving.as_deref().is_some_and(|leaving| leaving.is_unprovable);
-        let unproven = is_unprovable.then_some("no other server is known to have what it wrote");
+        let unproven = is_unprovable.then_some("no other server is known to have what it wrote or saw");
         bond.into_iter().chain(refused).chain(unproven).collect()
     }
 
@@ -301,7 +301,10 @@ impl Session {
         match self.may_do_without_home() && prospect != Some(Prospect::Unprovable) {
             true => self.home_lost(surroundings),
             false if is_reading && is_free => self.drop_home(),
-            false => self.sever(),
+            false => {
+                turn_out(home, surroundings.table);
+                self.sever();
+            }
         }
     }
 
@@ -324,8 +327,9 @@ impl Session {
     }
 
     /// The time for leaving the replica is over. What it alone has ends with it; anything else goes on without it.
-    pub(in crate::session) fn replica_has_ended(&mut self) {
+    pub(in crate::session) fn replica_has_ended(&mut self, table: &RoutingTable) {
         if self.split().is_some_and(|split| split.replicas.have_snapshot()) {
+            turn_out(self.replica().map(|replica| replica.id), table);
             self.sever();
         }
     }
@@ -353,6 +357,13 @@ impl Session {
             _ if waits => self.close(Ending::Drained),
             _ => self.await_last_command(),
         }
+    }
+}
+
+/// The session is ended because that server is taken out of use.
+fn turn_out(server: Option<ServerId>, table: &RoutingTable) {
+    if let Some(place) = server.and_then(|server| table.place(server)) {
+        table.server(place).load.turn_out();
     }
 }
 

@@ -415,7 +415,13 @@ impl Split {
         let last = self.lent.as_deref().map_or(0, Lent::parked);
         let must_wait = self.lent.as_deref().is_some_and(|lent| lent.must_wait);
         let may_be_reset = !must_wait && !self.needs_unreset_home();
-        HomeWant { required, has_schema: self.journal.schema().is_some(), may_be_reset, last }
+        HomeWant {
+            required,
+            has_schema: self.journal.schema().is_some(),
+            may_be_reset,
+            last,
+            fresh: self.had_at_last_home(),
+        }
     }
 
     pub(super) fn moved_to(&mut self, server: ServerId) {

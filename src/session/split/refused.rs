@@ -171,6 +171,7 @@ impl Split {
     pub(super) fn weigh_refusal(&self, error: &ErrPacket, status: StatusFlags, now: Instant) -> Refusal {
         let classification = &self.current.classification;
         let is_refused = (self.outlives_home() && runs_no_writes(error))
+            || (self.reads_on() && runs_nothing(error))
             || (error.code == Error::SERVER_SHUTDOWN.code && leaves_nothing_behind(classification));
         if !is_refused || self.is_bound() {
             return Refusal::Final;
@@ -195,14 +196,21 @@ pub(super) fn too_long_to_wait(mut refused: ErrPacket) -> ErrPacket {
 /// Whether an error says that the server did not execute a statement, as it would none that writes.
 fn runs_no_writes(error: &ErrPacket) -> bool {
     let says = |words: &[u8]| memchr::memmem::find(&error.message, words).is_some();
+    if runs_nothing(error) {
+        return true;
+    }
     match error.code {
         // The same code is for other options, too.
         code if code == Error::OPTION_PREVENTS_STATEMENT.code => says(b"read-only") || says(b"read_only"),
         code if code == Error::READ_ONLY_MODE.code => true,
-        // And this one for commands that no server knows.
-        code if code == Error::UNKNOWN_COMMAND.code => says(b"WSREP"),
         _ => false,
     }
+}
+
+/// Whether it says so of whatever looks at a table, as a Galera node that has left its group does. The same code is for commands
+/// that no server knows.
+fn runs_nothing(error: &ErrPacket) -> bool {
+    error.code == Error::UNKNOWN_COMMAND.code && memchr::memmem::find(&error.message, b"WSREP").is_some()
 }
 
 /// Whether it makes no difference, outside a transaction, how much of a statement a server has executed that is gone.

@@ -9,7 +9,7 @@
 //! - *Whose history goes on.* If it came back with transactions that the new one lacks, there is no certain writer.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::memory::{Fence, Memory, Origin};
 use super::track::Track;
@@ -29,6 +29,8 @@ pub(in crate::topology) struct Line {
     reigning: Option<ServerId>,
     /// Whom this process made the primary in another one's place.
     pub(super) replaced: Option<Replaced>,
+    /// A change that this process makes now.
+    hand_over: Option<HandOver>,
     track: Track,
     pub(super) memories: HashMap<ServerId, Memory>,
     alarms: Vec<String>,
@@ -41,10 +43,26 @@ pub(super) struct Replaced {
     pub(super) new: ServerId,
 }
 
+/// A change of the primary that this process makes, until everybody was heard of after it.
+#[derive(Debug, Default)]
+struct HandOver {
+    /// When the last one was asked of those that all took writes by what they had said, if there were any: an answer to an
+    /// earlier question may be out of date.
+    contested: Option<Instant>,
+}
+
 impl Line {
-    /// This process made a server the primary in another one's place.
-    pub(in crate::topology) fn replace(&mut self, old: ServerId, new: ServerId) {
-        self.replaced = Some(Replaced { old, new });
+    /// This process begins to make another server the primary: until [`Line::let_write`] nobody begins to write.
+    pub(in crate::topology) fn hold_writes(&mut self) {
+        self.hand_over.get_or_insert_default();
+    }
+
+    /// That is over. `change` says whom this process made the primary: in whose place, and who.
+    pub(in crate::topology) fn let_write(&mut self, change: Option<(ServerId, ServerId)>) {
+        self.hand_over = None;
+        if let Some((old, new)) = change {
+            self.replaced = Some(Replaced { old, new });
+        }
     }
 
     /// Takes in what a server has just answered. `seen` is its position.
@@ -108,6 +126,9 @@ impl Line {
             if standing.role == ServerRole::Replica {
                 self.judge_replica(cluster, member, standing, is_certain);
             }
+        }
+        if let Some(hand_over) = &mut self.hand_over {
+            hand_over.hold(members, &mut standings);
         }
         self.alarms = self.raise(cluster, members, &standings);
         standings
@@ -176,7 +197,9 @@ impl Line {
 
     /// Several take writes: none does, unless one was the primary while all others were away, and has all they had.
     fn contest(&mut self, members: &[Member<'_>], standings: &mut [Standing], claimants: &[usize]) {
-        let incumbent = claimants.iter().copied().find(|place| Some(members[*place].id) == self.writer);
+        let is_writer = |place: &usize| Some(members[*place].id) == self.writer;
+        // Whoever was the primary need not stay it while this process makes another one that.
+        let incumbent = claimants.iter().copied().find(is_writer).filter(|_| self.hand_over.is_none());
         let others = || claimants.iter().copied().filter(|place| Some(*place) != incumbent);
         let came_back = |place| self.memory(members, place).is_some_and(|memory| memory.was_away);
         let proven = incumbent.filter(|incumbent| {
@@ -313,6 +336,29 @@ impl Line {
         }
         alarms.truncate(ALARMS_MAX);
         alarms
+    }
+}
+
+impl HandOver {
+    /// Whoever takes writes gets no new ones. The new primary may be heard before the old one, which then seems to contest it by
+    /// what it said before it was closed: that is no contest before the old one has said so again.
+    fn hold(&mut self, members: &[Member<'_>], standings: &mut [Standing]) {
+        let asked = |place: usize| view_of(members[place].belief).map(|view| view.asked);
+        let contested: Vec<usize> = places(standings, ServerRole::Contested).collect();
+        let begun = contested.iter().filter_map(|place| asked(*place)).max();
+        self.contested = begun.map(|begun| self.contested.unwrap_or(begun));
+        let is_old = |place: &usize| asked(*place).is_some_and(|asked| Some(asked) < self.contested);
+        let is_doubted = contested.iter().any(is_old);
+        let yielding = |standing: &&mut Standing| match standing.role {
+            ServerRole::Primary => true,
+            ServerRole::Contested => is_doubted,
+            ServerRole::Unknown
+            | ServerRole::Yielding
+            | ServerRole::Replica
+            | ServerRole::Deposed
+            | ServerRole::ReadOnlyPrimary => false,
+        };
+        standings.iter_mut().filter(yielding).for_each(|standing| *standing = Standing::new(ServerRole::Yielding));
     }
 }
 

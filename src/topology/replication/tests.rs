@@ -176,7 +176,7 @@ impl Set {
 }
 
 use Fitness::{Fit, LastResort, Unfit};
-use ServerRole::{Contested, Deposed, Primary, Replica, Unknown};
+use ServerRole::{Contested, Deposed, Primary, Replica, Unknown, Yielding};
 
 #[test]
 fn a_healthy_set_raises_no_alarm() {

@@ -61,6 +61,11 @@ impl Play {
         self.serve();
     }
 
+    /// Sessions that were ended at the first server because it was taken out of use.
+    fn turned_out(&self) -> u32 {
+        self.stage.table.server(self.stage.table.place(ServerId(FIRST)).expect("it is configured")).load.turned_out()
+    }
+
     pub(super) fn wishes<T>(&mut self, read: impl Fn(&Output) -> Option<T>) -> Option<T> {
         let place = self.stage.wishes.iter().position(|wish| read(wish).is_some())?;
         read(&self.stage.wishes.remove(place))
@@ -259,6 +264,7 @@ fn whoever_is_still_bound_at_the_end_hears_so_with_the_next_command() {
         play.send(&query("SELECT 1"));
         play.hears_of(1053, "08S01");
         assert_eq!(play.stage.ending(), Some(Ending::Drained), "{statement}");
+        assert_eq!(play.turned_out(), 1, "{statement}");
     }
 }
 
@@ -294,6 +300,7 @@ fn who_could_leave_at_the_end_leaves_without_an_error() {
     play.send(&query("UPDATE t SET a = 1"));
     play.is_let_in();
     assert_eq!(play.stage.take_server(), query("UPDATE t SET a = 1"));
+    assert_eq!(play.turned_out(), 0);
 }
 
 #[test]
@@ -351,7 +358,7 @@ fn a_reader_stays_where_no_server_tells_how_far_it_is() {
     let mut play = Play::of_reader();
     play.drain_the_only_one();
     assert!(!play.is_set_aside());
-    assert_eq!(play.stage.session.ties(), ["no other server is known to have what it wrote"]);
+    assert_eq!(play.stage.session.ties(), ["no other server is known to have what it wrote or saw"]);
 }
 
 #[test]
@@ -378,7 +385,7 @@ fn what_nobody_else_is_known_to_have_is_not_left_behind() {
     play.at_home("UPDATE t SET a = 1", AUTOCOMMIT, &position("0-1-5"));
     play.drain_the_only_one();
     assert!(!play.is_set_aside());
-    assert_eq!(play.stage.session.ties(), ["no other server is known to have what it wrote"]);
+    assert_eq!(play.stage.session.ties(), ["no other server is known to have what it wrote or saw"]);
     play.end_of_budget();
     play.send(&query("SELECT 1"));
     play.hears_of(1053, "08S01");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    protocol::{error_code::Error, response::ErrPacket},
     session::Displacement,
     topology::{Answer, CheckResult, View, Writable},
 };
@@ -82,6 +83,16 @@ fn a_reader_goes_on_where_all_is_that_its_lost_replica_can_have_shown() {
 }
 
 #[test]
+fn the_next_home_had_better_be_where_the_lost_one_was() {
+    let mut play = Play::reading("0-1-7", "0-1-8");
+    play.closed(Side::Server);
+    play.send(&query(SELECT));
+    let fresh = |wish: &Output| if let Output::LeaseHome(want, _) = wish { Some(want.fresh.clone()) } else { None };
+    let fresh = play.wishes(fresh).expect("a home is wanted");
+    assert_eq!(fresh.map(|position| position.to_string()).as_deref(), Some("0-1-7"));
+}
+
+#[test]
 fn a_reader_waits_no_longer_for_more_than_there_was_at_the_loss() {
     let mut play = Play::reading("0-1-7", "0-1-8");
     play.closed(Side::Server);
@@ -122,6 +133,27 @@ fn a_read_that_was_not_answered_is_run_again_and_once() {
         play.closed(Side::Server);
         play.hears_of(1158, "08S01");
         assert_eq!(play.stage.ending(), Some(Ending::ServerGone));
+    }
+}
+
+#[test]
+fn a_node_that_has_left_its_group_has_run_nothing() {
+    for (status, is_client_to_hear) in [(AUTOCOMMIT, false), (TRANSACTION, true)] {
+        let mut play = Play::reading("0-1-7", "0-1-8");
+        if status == TRANSACTION {
+            play.at_home("BEGIN", TRANSACTION, b"");
+        }
+        assert_eq!(play.goes(&query(SELECT)), Side::Server);
+        let refusal = ErrPacket::new(Error::UNKNOWN_COMMAND, "WSREP has not yet prepared node for application use");
+        let mut payload = Vec::new();
+        refusal.encode(&mut payload);
+        play.reply(Side::Server, &packet(1, &payload));
+        assert_eq!(!play.stage.take_client().is_empty(), is_client_to_hear, "what the transaction saw is nowhere else");
+        if !is_client_to_hear {
+            play.see(PRIMARY, "0-1-8");
+            play.comes_to(PRIMARY);
+            assert_eq!(play.stage.take_server(), query(SELECT));
+        }
     }
 }
 

@@ -78,6 +78,62 @@ fn the_memory_of_a_failover_outlives_a_reload() {
     set.expect([Deposed, Primary, Replica]);
 }
 
+#[test]
+fn a_new_primary_that_is_heard_before_the_old_one_is_contested_by_nobody() {
+    let mut set = Set::healthy();
+    set.beliefs.hold_writes("shop");
+    set.hear_one(1, writes("0-1-10"));
+    set.expect([Yielding, Yielding, Replica]);
+    set.expect_no_alarm();
+    set.hear_one(0, reads("0-1-10"));
+    set.expect([Replica, Yielding, Replica]);
+    set.beliefs.let_write("shop", Some((set.ids[0], set.ids[1])));
+    set.expect([Replica, Primary, Replica]);
+    set.expect_no_alarm();
+}
+
+#[test]
+fn a_change_back_before_the_old_primary_was_seen_to_follow_the_new_one_leaves_a_primary() {
+    let mut set = Set::healthy();
+    let [db1, db2] = [set.ids[0], set.ids[1]];
+    set.beliefs.hold_writes("shop");
+    set.hear_one(1, writes("0-1-10"));
+    set.hear_one(0, reads("0-1-10"));
+    set.beliefs.let_write("shop", Some((db1, db2)));
+    set.expect([Replica, Primary, Replica]);
+    set.beliefs.hold_writes("shop");
+    set.hear_one(0, writes("0-1-10,0-2-12"));
+    set.expect([Yielding, Yielding, Replica]);
+    set.expect_no_alarm();
+    set.hear_one(1, reads("0-1-10,0-2-12"));
+    set.beliefs.let_write("shop", Some((db2, db1)));
+    set.expect([Primary, Replica, Replica]);
+    set.expect_no_alarm();
+}
+
+#[test]
+fn two_that_take_writes_during_a_change_are_told_once_both_have_said_so() {
+    let alarm = "db1 and db2 take writes, and it is not certain whose history counts";
+    let mut set = Set::healthy();
+    set.beliefs.hold_writes("shop");
+    set.hear_one(1, writes("0-1-10,0-2-12"));
+    let before = set.table();
+    set.hear_one(0, writes("0-1-11"));
+    assert!(set.beliefs.next_table(&before).is_some(), "that is news");
+    set.expect([Contested, Contested, Replica]);
+    set.expect_alarm(alarm);
+    set.hear_one(1, writes("0-1-10,0-2-13"));
+    set.expect([Contested, Contested, Replica]);
+    set.hear_one(0, reads("0-1-11"));
+    set.expect([Replica, Yielding, Replica]);
+    // And at its end at the latest.
+    set.hear_one(0, writes("0-1-11"));
+    set.expect([Yielding, Yielding, Replica]);
+    set.beliefs.let_write("shop", None);
+    set.expect([Contested, Contested, Replica]);
+    set.expect_alarm(alarm);
+}
+
 impl Set {
     /// The process ends, and the next one knows what it left.
     fn restarted(self) -> Set {
