@@ -21,6 +21,8 @@ pub mod session;
 mod slab;
 pub mod sql;
 pub mod standin;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod topology;
 pub mod worker;

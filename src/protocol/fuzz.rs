@@ -24,11 +24,12 @@ pub const TARGETS: [(&str, Target); 12] = [
 mod tests {
     use super::*;
     use crate::protocol::corpus;
+    use crate::testing::rounds;
 
     /// Inputs for each target: a few seconds of a test, where libFuzzer takes hours and Miri has its time.
-    const ROUNDS: u64 = if cfg!(miri) { 10 } else { 4000 };
+    const ROUNDS: u64 = rounds(4000, 10);
 
-    /// Of a library in C, which Miri cannot interpret.
+    /// It may come to signatures of a library in C, which Miri cannot interpret.
     const FOREIGN: &str = "auth";
 
     /// Numbers that are the same in each run (splitmix64).

@@ -281,6 +281,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "80 MiB of payload")]
     fn a_long_payload_is_cut_and_always_ends_with_a_short_piece() {
         check_pieces(0, &[0]);
         check_pieces(PAYLOAD_MAX - 1, &[PAYLOAD_MAX - 1]);

@@ -208,7 +208,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..2_000 {
+                    for _ in 0..crate::testing::rounds(2_000, 20) {
                         if let Some(place) = load.reserve(3) {
                             highest.fetch_max(load.connections(), Ordering::Relaxed);
                             place.release();

@@ -1,6 +1,7 @@
 //! A configuration and what is believed of its servers, in few words, for tests.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::greeting::captured;
@@ -33,7 +34,18 @@ pub(crate) fn table_of(text: &str) -> RoutingTable {
     Beliefs::new(parse(text), Instant::now()).table()
 }
 
+/// Where Miri interprets it, that takes longer than most tests: each text is read once there.
 pub(crate) fn parse(text: &str) -> Arc<Config> {
+    if cfg!(miri) { parse_once(text) } else { read_config(text) }
+}
+
+fn parse_once(text: &str) -> Arc<Config> {
+    static READ: Mutex<BTreeMap<String, Arc<Config>>> = Mutex::new(BTreeMap::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(read.entry(text.to_owned()).or_insert_with_key(|text| read_config(text)))
+}
+
+fn read_config(text: &str) -> Arc<Config> {
     let nothing = std::io::ErrorKind::NotFound;
     let environment = Environment { online_cpus: 1, variable: &|_| None, file: &|_| Err(nothing.into()) };
     match Config::parse(text, "test.toml", &environment) {

@@ -1,7 +1,8 @@
 //! Clients that come through a balancer in front of us, until it has said whose connection it is.
 //!
-//! They have a socket and no session. What a header may take is bounded in bytes and by the time that a login may take;
-//! whoever sends none, or a wrong one, is closed without a word: it is no client of MySQL's protocol that listens.
+//! They have a socket and no session. What a header may take is bounded in bytes and by the time that a login may take, or
+//! ends when others want the place (`strangers`); whoever sends none, or a wrong one, is closed without a word: it is no client
+//! of MySQL's protocol that listens.
 
 use std::net::SocketAddr;
 
@@ -14,6 +15,7 @@ use crate::{
 
 use super::{
     reception::Guest,
+    strangers::Stranger,
     turn::{Owner, Timer, Worker},
     turning_away::TurnedAway,
 };
@@ -30,8 +32,14 @@ pub(super) struct Introduced {
 impl Worker {
     /// A balancer has connected: its header comes first.
     pub(super) fn await_header(&mut self, guest: Guest, balancer: SocketAddr) {
-        let (socket, due) = (guest.socket, guest.since + self.table.config.limits.login_timeout);
+        self.make_way();
+        if self.admission().is_none() {
+            return self.turn_away(guest, Some(balancer), TurnedAway::Full);
+        }
+        let (socket, since) = (guest.socket, guest.since);
+        let due = since + self.table.config.limits.login_timeout;
         let key = self.anteroom.insert(Introduced { guest, balancer, heard: Vec::new() });
+        self.stranger_came(Stranger::Introduced(key), since);
         self.own(socket, Owner::Introduced(key));
         self.timers.set(due, Timer::Introduced(key));
         self.io.receive(socket);
@@ -49,7 +57,7 @@ impl Worker {
     }
 
     fn introduced(&mut self, key: Key, header: Header, length: usize) {
-        let Some(Introduced { guest, balancer, mut heard }) = self.anteroom.remove(key) else { return };
+        let Some(Introduced { guest, balancer, mut heard }) = self.leave_anteroom(key) else { return };
         let socket = guest.socket;
         self.disown(socket);
         match header {
@@ -70,8 +78,14 @@ impl Worker {
 
     /// The balancer has gone, or took too long.
     pub(super) fn not_introduced(&mut self, key: Key, why: &'static str) {
-        let Some(Introduced { guest, balancer, .. }) = self.anteroom.remove(key) else { return };
+        let Some(Introduced { guest, balancer, .. }) = self.leave_anteroom(key) else { return };
         self.turn_away(guest, Some(balancer), TurnedAway::NotIntroduced { why });
+    }
+
+    fn leave_anteroom(&mut self, key: Key) -> Option<Introduced> {
+        let introduced = self.anteroom.remove(key)?;
+        self.no_stranger_any_more(Stranger::Introduced(key), introduced.guest.since);
+        Some(introduced)
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     counters,
     departing::Farewell,
     gate::Visitor,
+    strangers::Stranger,
     turn::{Tenant, Worker},
 };
 
@@ -369,7 +370,7 @@ impl Worker {
     fn evict(&mut self, key: Key) -> Option<Tenant> {
         let tenant = self.tenants.remove(key)?;
         self.session_keys.remove(&tenant.session.id());
-        self.no_stranger_any_more(key, tenant.born);
+        self.no_stranger_any_more(Stranger::Session(key), tenant.born);
         self.waiters.remove(key);
         counters::subtract(&self.mailbox.counters.sessions, 1);
         counters::add(&self.mailbox.counters.commands, tenant.session.commands());

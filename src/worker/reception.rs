@@ -28,6 +28,7 @@ use super::{
     lease::Lease,
     mailbox::{Arrival, Handle},
     sealing::Security,
+    strangers::Stranger,
     turn::{Owner, Stage, Tenant, Worker},
     turning_away::TurnedAway,
 };
@@ -141,7 +142,7 @@ impl Worker {
     }
 
     /// Whether there is a place for a session that is counted already. `None`: not even to be told after a login.
-    fn admission(&self) -> Option<Admission> {
+    pub(super) fn admission(&self) -> Option<Admission> {
         let max = self.company.settings.sessions_max;
         let sessions = self.company.sessions.load(Ordering::Relaxed);
         match self.stage {
@@ -186,7 +187,7 @@ impl Worker {
         };
         let key = self.tenants.insert(tenant);
         self.session_keys.insert(id, key);
-        self.stranger_came(key, since);
+        self.stranger_came(Stranger::Session(key), since);
         self.own(socket, Owner::Session(key, Side::Client));
         counters::add(&self.mailbox.counters.sessions, 1);
         self.io.receive(socket);

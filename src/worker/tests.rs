@@ -15,6 +15,7 @@ mod lending;
 mod pressure;
 mod simulated;
 mod split;
+mod strangers;
 
 use super::*;
 use crate::{
@@ -155,6 +156,10 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn config(servers: &[SocketAddr], more_of_server: &str) -> Arc<Config> {
+    testing::parse(&config_text(servers, more_of_server))
+}
+
+fn config_text(servers: &[SocketAddr], more_of_server: &str) -> String {
     let servers: String = servers
         .iter()
         .enumerate()
@@ -162,12 +167,12 @@ fn config(servers: &[SocketAddr], more_of_server: &str) -> Arc<Config> {
             format!("[[cluster.shop.server]]\nname = \"db{place}\"\naddress = \"{address}\"\nrole = \"replica\"\n{more_of_server}\n")
         })
         .collect();
-    testing::parse(&format!(
+    format!(
         "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
          [cluster.shop]\ntopology = \"static\"\nmonitor = {{ user = \"m\", password = \"m\" }}\nhold_timeout = \"1s\"\n{servers}\
          [pool.main]\ncluster = \"shop\"\nrole = \"replica\"\n\
          [[user]]\nname = \"app\"\npassword = \"secret\"\npool = \"main\"\n"
-    ))
+    )
 }
 
 /// All servers are up, and greet as they do.
@@ -352,7 +357,10 @@ const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 /// A worker without a thread.
 fn idle_worker(engine: Engine) -> Worker {
     let server = standin();
-    let table = table(config(&[server.address()], ""), &[server.address()]);
+    idle_worker_of(engine, table(config(&[server.address()], ""), &[server.address()]))
+}
+
+fn idle_worker_of(engine: Engine, table: RoutingTable) -> Worker {
     let settings = settings(engine, 1, Arc::new(table));
     let (io, _) = Io::new(engine, io_limits(&settings)).expect("an engine");
     let (handle, mailbox) = mailbox::mailbox(limits::MAILBOX_ORDERS, io.wake_handle());

@@ -52,7 +52,7 @@ pub(super) struct Worker {
     began: Instant,
     pub(super) tenants: Slab<Tenant>,
     pub(super) session_keys: HashMap<SessionId, Key>,
-    /// Exactly the sessions whose clients have not shown who they are.
+    /// Exactly the sessions whose clients have not shown who they are, and those in the anteroom.
     pub(super) strangers: Strangers,
     /// Whose each socket is, by the socket's slot. With the whole name: an event of this turn may be older than the
     /// close of its socket, and the slot be used again.
@@ -410,7 +410,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.company.sessions.fetch_sub(self.tenants.len() as u32, Ordering::Relaxed);
+        let counted = self.tenants.len() + self.anteroom.len();
+        self.company.sessions.fetch_sub(counted as u32, Ordering::Relaxed);
         self.company.strangers.fetch_sub(self.strangers.len() as u32, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,5 @@
 //! Every way to log in: {the account's plugin} × {the client's plugin} × {TLS or not} × {cold, warm} × {what is known of the
-//! password}, with a driver that can do all of them, at real servers.
+//! password} × {TLS towards the server or not}, with a driver that can do all of them, at real servers.
 
 use crate::harness::{
     Account, Client, Engine, Flavour, Server, ServerError, Sqluice, Start, cluster, eventually, fresh_name, python,
@@ -11,9 +11,16 @@ const PASSWORD: &str = "sesame7";
 /// `*` and the hexadecimal SHA1(SHA1(PASSWORD)).
 const DOUBLE_SHA1: &str = "*B8546E3706273EAEE03EA092C89A38847ECC0C51";
 
-/// What a client may open with.
-const CLIENTS: [&str; 5] =
-    ["mysql_native_password", "caching_sha2_password", "sha256_password", "client_ed25519", "mysql_clear_password"];
+/// What a client may open with; with the last two it is told to prove itself otherwise.
+const CLIENTS: [&str; 7] = [
+    "mysql_native_password",
+    "caching_sha2_password",
+    "sha256_password",
+    "client_ed25519",
+    "mysql_clear_password",
+    "parsec",
+    "auth_gssapi_client",
+];
 
 /// What is known of a user's password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,19 +66,31 @@ struct Kind {
     name: String,
     /// How it is made.
     identified: &'static str,
-    is_native: bool,
+    takes: Takes,
+}
+
+/// Which proofs an account takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    Native,
+    Another,
+    /// It asks for another one first, and keeps both.
+    AnotherOrNative,
 }
 
 fn kinds(flavour: Flavour) -> Vec<Kind> {
-    let kind = |name, identified, is_native| Kind { name: fresh_name(name), identified, is_native };
-    let native = kind("native", "VIA mysql_native_password USING PASSWORD('sesame7')", true);
-    let ed25519 = kind("ed25519", "VIA ed25519 USING PASSWORD('sesame7')", false);
+    let kind = |name, identified, takes| Kind { name: fresh_name(name), identified, takes };
+    let native = kind("native", "VIA mysql_native_password USING PASSWORD('sesame7')", Takes::Native);
+    let ed25519 = kind("ed25519", "VIA ed25519 USING PASSWORD('sesame7')", Takes::Another);
+    let either = "VIA ed25519 USING PASSWORD('sesame7') OR mysql_native_password USING PASSWORD('sesame7')";
+    let either = kind("either", either, Takes::AnotherOrNative);
+    let parsec = kind("parsec", "VIA parsec USING PASSWORD('sesame7')", Takes::Another);
     match flavour {
-        Flavour::MariaDb10 => vec![native, ed25519],
-        Flavour::MariaDb11 => vec![native, ed25519, kind("parsec", "VIA parsec USING PASSWORD('sesame7')", false)],
+        Flavour::MariaDb10 => vec![native, ed25519, either],
+        Flavour::MariaDb11 => vec![native, ed25519, either, parsec],
         Flavour::MySql97 => vec![
-            kind("sha2", "WITH caching_sha2_password BY 'sesame7'", false),
-            kind("sha256", "WITH sha256_password BY 'sesame7'", false),
+            kind("sha2", "WITH caching_sha2_password BY 'sesame7'", Takes::Another),
+            kind("sha256", "WITH sha256_password BY 'sesame7'", Takes::Another),
         ],
     }
 }
@@ -106,9 +125,15 @@ impl Cell {
             "caching_sha2_password" | "mysql_clear_password" => round.is_in_tls(),
             _ => false,
         };
+        let is_double_sha1 = match self.form {
+            Form::DoubleSha1 => self.kind.takes != Takes::Native,
+            // What is stored last.
+            Form::Stored => self.kind.takes == Takes::AnotherOrNative,
+            Form::Password | Form::Servers | Form::Learn => false,
+        };
         match self.form {
             // A server of MySQL has every client asked for its password.
-            Form::DoubleSha1 if flavour.is_mariadb() && !self.kind.is_native && !gives_password => {
+            Form::DoubleSha1 | Form::Stored if is_double_sha1 && flavour.is_mariadb() && !gives_password => {
                 Some("only a hash of it is known: let the client use TLS")
             }
             Form::Learn if round == Round::ClearCold => Some("asked for only inside TLS: let the client use TLS"),
@@ -162,10 +187,10 @@ struct Balancers {
 }
 
 impl Balancers {
-    fn start(server: &Server, cells: &[Cell]) -> Balancers {
+    fn start(server: &Server, tls: &str, cells: &[Cell]) -> Balancers {
         let start = |users: &str| {
             // The engine has no part in a login.
-            let body = in_tls(server) + users;
+            let body = spoken_to(server, tls) + users;
             Start::new(Engine::IoUring, body).listener("tls = \"preferred\"").run_with_servers_up(1)
         };
         let entries: String = cells.iter().filter_map(|cell| configured(server, cell)).collect();
@@ -202,9 +227,9 @@ impl Balancers {
     }
 }
 
-/// A cluster of this server, which is spoken to inside TLS if it can.
-fn in_tls(server: &Server) -> String {
-    cluster(server).replace("[[cluster.main.server]]\n", "[[cluster.main.server]]\ntls = \"preferred\"\n")
+/// A cluster of this server, with what holds for TLS towards it.
+fn spoken_to(server: &Server, tls: &str) -> String {
+    cluster(server).replace("[[cluster.main.server]]\n", &format!("[[cluster.main.server]]\ntls = \"{tls}\"\n"))
 }
 
 fn source_servers(interval: &str) -> String {
@@ -222,11 +247,17 @@ fn create_reader(server: &Server) {
 }
 
 fn check_matrix(server: &Server) {
+    create_reader(server);
+    for tls in ["preferred", "disabled"] {
+        check_matrix_towards(server, tls);
+    }
+}
+
+fn check_matrix_towards(server: &Server, tls: &str) {
     let flavour = server.flavour;
     let cells = cells(flavour);
-    create_reader(server);
     create_accounts(server, &cells);
-    let balancers = Balancers::start(server, &cells);
+    let balancers = Balancers::start(server, tls, &cells);
     let mut wrong = Vec::new();
     for round in ROUNDS {
         if round.is_cold() && !flavour.is_mariadb() {
@@ -247,7 +278,8 @@ fn check_matrix(server: &Server) {
             }
         }
     }
-    assert!(wrong.is_empty(), "{flavour:?}: {} of {}\n{}", wrong.len(), 4 * cells.len(), wrong.join("\n"));
+    let all = 4 * cells.len();
+    assert!(wrong.is_empty(), "{flavour:?}, TLS {tls}: {} of {all}\n{}", wrong.len(), wrong.join("\n"));
     for balancer in [&balancers.configured, &balancers.reading, &balancers.learning] {
         assert!(!balancer.log().contains(PASSWORD), "no password in the log");
     }
@@ -301,6 +333,98 @@ fn accounts_of_the_servers_need_no_second_list() {
         server.root(&format!("DROP USER {name}@'127.%'"));
         // A server may ask whom it has not any more for the plugin of any account it has; then the accounts are read again.
         eventually("it is gone", || login("two").err().filter(|error| error.code == 1045));
+    }
+}
+
+/// What is the server's own matter holds from its moment, with accounts that are not read again.
+#[test]
+fn a_lock_holds_from_its_moment_and_no_longer() {
+    for flavour in [Flavour::MariaDb10, Flavour::MariaDb11, Flavour::MySql97] {
+        let server = Server::shared(flavour);
+        create_reader(server);
+        let sqluice = Start::new(Engine::IoUring, cluster(server) + &source_servers("1h")).run_with_servers_up(1);
+        let name = fresh_name("locked");
+        server.root(&format!("CREATE USER {name}@'%' IDENTIFIED BY 'one' ACCOUNT LOCK"));
+        let account = Account::new(&name, "one");
+        let locked = Client::login(server.address, &account).expect_err("it is locked");
+        assert!([3118, 4151].contains(&locked.code), "{locked}");
+        eventually("the account is known", || sqluice.login(&account).err().filter(|error| *error == locked));
+        server.root(&format!("ALTER USER {name}@'%' ACCOUNT UNLOCK"));
+        let mut client = sqluice.login(&account).expect("it is not locked any more");
+        server.root(&format!("ALTER USER {name}@'%' ACCOUNT LOCK"));
+        assert_eq!(sqluice.login(&account).expect_err("it is locked again"), locked);
+        assert_eq!(client.value("SELECT CURRENT_USER()"), format!("{name}@%"), "who is there stays, as at the server");
+        let error = client.change_user(&account).expect_err("it is locked");
+        assert_eq!(error.code, locked.code, "{error}");
+    }
+}
+
+/// A password that expires while it is known here, and one that is renewed without being changed.
+#[test]
+fn a_password_that_expires_later_is_refused_from_then_on() {
+    for flavour in [Flavour::MariaDb11, Flavour::MySql97] {
+        let server = Server::shared(flavour);
+        create_reader(server);
+        let sqluice = Start::new(Engine::IoUring, cluster(server) + &source_servers("1h")).run_with_servers_up(1);
+        let name = fresh_name("expiring");
+        server.root(&format!("CREATE USER {name}@'%' IDENTIFIED BY 'one'"));
+        let account = Account::new(&name, "one");
+        let mut client = eventually("the account is known", || sqluice.login(&account).ok());
+        server.root(&format!("ALTER USER {name}@'%' PASSWORD EXPIRE"));
+        let direct = refusal(Client::login(server.address, &account));
+        assert!([1820, 1862].contains(&direct.code), "{direct}");
+        assert_eq!(refusal(sqluice.login(&account)), direct);
+        assert_eq!(client.value("SELECT CURRENT_USER()"), format!("{name}@%"), "who is there stays, as at the server");
+        server.root(&format!("ALTER USER {name}@'%' IDENTIFIED BY 'one'"));
+        let mut client = eventually("it is renewed", || sqluice.login(&account).ok());
+        assert_eq!(client.value("SELECT CURRENT_USER()"), format!("{name}@%"));
+    }
+}
+
+/// A server that locks an account after so many wrong passwords says so to whoever comes through as well. It does not hear of
+/// those that are judged here, which `failed_logins` bounds.
+#[test]
+fn an_account_that_wrong_passwords_have_locked_is_locked_for_all() {
+    let server = Server::shared(Flavour::MySql97);
+    create_reader(server);
+    let sqluice = Start::new(Engine::IoUring, cluster(server) + &source_servers("1h")).run_with_servers_up(1);
+    let name = fresh_name("guessed");
+    let limits = "FAILED_LOGIN_ATTEMPTS 2 PASSWORD_LOCK_TIME 1";
+    server.root(&format!("CREATE USER {name}@'%' IDENTIFIED BY 'one' {limits}"));
+    let account = Account::new(&name, "one");
+    eventually("the account is known", || sqluice.login(&account).ok());
+    for _ in 0..3 {
+        assert_eq!(sqluice.login(&Account::new(&name, "guess")).expect_err("a wrong password").code, 1045);
+    }
+    sqluice.login(&account).expect("it is not locked").ping();
+    for _ in 0..2 {
+        Client::login(server.address, &Account::new(&name, "guess")).expect_err("a wrong password");
+    }
+    let direct = Client::login(server.address, &account).expect_err("it is locked");
+    assert_eq!((direct.code, sqluice.login(&account).expect_err("it is locked")), (3955, direct));
+    server.root(&format!("ALTER USER {name}@'%' ACCOUNT UNLOCK"));
+    sqluice.login(&account).expect("it is not locked any more").ping();
+}
+
+/// PAM is told the password as it is: inside TLS, or not at all. Who is kept out by that hears what to change.
+#[test]
+fn an_account_of_pam_is_asked_for_its_password_inside_tls_only() {
+    for (cleartext, cells) in [
+        ("ON", &[("disabled", "write `tls = \"required\"` for it"), ("required", "Access denied for user")][..]),
+        ("OFF", &[("disabled", "pam_use_cleartext_plugin=ON"), ("required", "pam_use_cleartext_plugin=ON")]),
+    ] {
+        let options = ["--plugin-load-add=auth_pam", &format!("--pam-use-cleartext-plugin={cleartext}")];
+        let server = Server::start(Flavour::MariaDb11, &options);
+        // Of a service that does not exist: PAM lets nobody in.
+        server.root("CREATE USER asked@'%' IDENTIFIED VIA pam USING 'no such service'");
+        for (tls, words) in cells {
+            let entry = "[[user]]\nname = \"asked\"\npassword = \"secret\"\npool = \"main\"\n";
+            let body = spoken_to(&server, tls) + entry;
+            let sqluice = Start::new(Engine::IoUring, body).run_with_servers_up(1);
+            let error = sqluice.login(&Account::new("asked", "secret")).expect_err("PAM knows nobody");
+            assert!(error.message.contains(words), "{cleartext}, {tls}: {error}");
+            assert_eq!(sqluice.health("s1"), "up", "it is the account that is wrong");
+        }
     }
 }
 

@@ -52,6 +52,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many signatures, of which each takes half a minute")]
     fn a_signature_is_of_its_message_and_its_password() {
         let key = public_key(b"secret");
         let signature = sign(b"secret", &[7; 32]);

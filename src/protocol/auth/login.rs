@@ -560,6 +560,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "many signatures, of which each takes half a minute")]
     fn a_nonce_is_signed_under_the_key_of_the_password() {
         let credential = password("pw");
         let mut login = start(b"mysql_native_password", &credential);
@@ -573,6 +574,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "the signature is of the library in C")]
     fn parsec_is_told_how_its_key_is_made_before_it_signs() {
         let credential = password("pw");
         let stretching = [&b"\x01P\0"[..], &[5; 18]].concat();

@@ -565,6 +565,7 @@ mod tests {
 
     /// MariaDB 11.8 and its client take the greeting's salt here, though another nonce was signed.
     #[test]
+    #[cfg_attr(miri, ignore = "many signatures, of which each takes half a minute")]
     fn who_has_signed_is_assured_by_the_salt_of_the_greeting() {
         let key = ed25519::public_key(b"right");
         let verifier = Verifier::Ed25519(key);

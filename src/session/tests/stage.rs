@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{Config, Entrance, Environment, RedirectMode},
+    config::{Entrance, RedirectMode},
     protocol::{
         auth::{Login as ServerLogin, RsaKey, Secret},
         handshake::{ChangeUser, Greeting, HandshakeResponse, Salt, ServerHello},
@@ -19,7 +19,7 @@ use crate::{
     },
     topology::{
         Answer, Beliefs, CheckResult, Contact, Endpoint, Existing, GreetingFacts, Redirect, RoutingTable, ServerId,
-        View, Writable,
+        View, Writable, testing,
     },
 };
 
@@ -144,14 +144,8 @@ pub(super) fn beliefs(greeting: &Greeting) -> Beliefs {
 }
 
 pub(super) fn beliefs_of(text: &str, greeting: &Greeting) -> Beliefs {
-    let environment = Environment {
-        online_cpus: 1,
-        variable: &|_| None,
-        file: &|_| Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
-    };
-    let config = Config::parse(text, "test.toml", &environment).unwrap_or_else(|errors| panic!("{errors}"));
     let now = Instant::now();
-    let mut beliefs = Beliefs::new(Arc::new(config), now);
+    let mut beliefs = Beliefs::new(testing::parse(text), now);
     for (place, id) in beliefs.ids().collect::<Vec<_>>().into_iter().enumerate() {
         let facts = GreetingFacts {
             version: ServerVersion::parse(&greeting.version).unwrap(),

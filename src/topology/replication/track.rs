@@ -93,6 +93,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "10000 samples, to get past the bound")]
     fn a_track_is_bounded_and_shows_at_least_four_times_the_bound() {
         let begin = Instant::now();
         let track = busy(10_000, begin);

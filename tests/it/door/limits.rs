@@ -141,3 +141,27 @@ fn clients_that_do_not_log_in_keep_nobody_out() {
         drop(silent);
     });
 }
+
+/// No more do connections of a balancer that never says whose they are: neither those that come without one, nor its own others.
+#[test]
+fn connections_that_await_a_header_keep_nobody_out() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let body = "[limits]\nlogin_timeout = \"1h\"\n\n".to_owned() + &cluster(server) + &user("app", "app");
+        let start = Start::new(engine, body).admin("http = \"127.0.0.1:0\"").process("max_sessions = 8\n");
+        let start = start.listener("tls = \"disabled\"\nproxy_protocol_from = [\"127.9.0.0/16\"]");
+        let sqluice = start.run_with_servers_up(1);
+        let silent: Vec<TcpStream> = (0..100).map(|_| connect_from(BALANCER, sqluice.address, b"")).collect();
+        let mut clients: Vec<Client> = Vec::new();
+        for (from, header) in [(HERE, &b""[..]), (BALANCER, HEADER)].repeat(4) {
+            let login = || login_from(from, &sqluice, header, &Account::new("app", "app")).ok();
+            clients.push(eventually("it logs in", login));
+        }
+        clients.iter_mut().for_each(Client::ping);
+        assert!(turned_away(&sqluice, "proxy_header") >= 8, "those that were there made way");
+        drop(silent);
+    });
+}
+
+const BALANCER: [u8; 4] = [127, 9, 0, 1];
+const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 3306\r\n";

@@ -129,6 +129,7 @@ fn code_that_nobody_saw_makes_all_user_variables_unknown() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "2000 variables, to get past the bound")]
 fn of_too_many_user_variables_none_is_kept() {
     let mut journal = journal();
     for count in 0..2000 {

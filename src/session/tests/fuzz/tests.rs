@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::testing::{rounds, sample};
 
 /// Inputs of a test run: some seconds of what libFuzzer does for hours.
-const ROUNDS: u64 = 20_000;
+const ROUNDS: u64 = rounds(20_000, 10);
 
 /// Conversations that reach what a session does; a line that begins with `#` says what the next ones are.
 const SEEDS: &str = include_str!("../../../../tests/corpus/sessions.txt");
@@ -69,7 +70,7 @@ fn no_conversation_breaks_a_session_or_its_promises() {
     let changed = (0..ROUNDS).map(|round| input(&mut Numbers(round), &seeds));
     // The shortest input for each failure.
     let mut failures: BTreeMap<String, String> = BTreeMap::new();
-    for bytes in seeds.iter().map(|seed| seed.to_vec()).chain(changed) {
+    for bytes in sample(seeds.clone(), 50).into_iter().map(<[u8]>::to_vec).chain(changed) {
         if let Some(failure) = failure(&bytes) {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let shortest = failures.entry(failure).or_insert(text.clone());
@@ -92,6 +93,7 @@ fn reads_at_replica(bytes: &[u8]) -> usize {
 
 /// Else what a session does with two servers would hardly be tried: behind the first read, too, and whatever is changed.
 #[test]
+#[cfg_attr(miri, ignore = "it counts what comes of many inputs")]
 fn conversations_with_two_servers_go_on() {
     let is_split =
         |bytes: &&[u8]| bytes.get(2) == Some(&b'l') && bytes.get(3).is_some_and(|user| b"4568".contains(user));
@@ -110,6 +112,7 @@ fn conversations_with_two_servers_go_on() {
 
 /// Else the target would go round in the login.
 #[test]
+#[cfg_attr(miri, ignore = "it counts what comes of many inputs")]
 fn most_conversations_of_the_corpus_come_to_commands() {
     let reach = |bytes: &&[u8]| {
         let mut play = Play::new(bytes);

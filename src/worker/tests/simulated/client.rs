@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,8 @@ use super::{
 };
 use crate::{
     io::{Dice, End, Far},
-    protocol::{capability::Capabilities, packet::HEADER_LENGTH, status::StatusFlags},
+    protocol::{capability::Capabilities, error_code::Error, packet::HEADER_LENGTH, status::StatusFlags},
+    tls::{Back, Channel},
 };
 
 /// Whoever waits longer for a reply gives up: its server hangs.
@@ -26,6 +28,7 @@ pub(super) struct Client {
     dice: Dice,
     stage: Stage,
     way: Way,
+    back: Arc<Back>,
     number: u32,
     statements: u32,
     is_within_transaction: bool,
@@ -35,6 +38,9 @@ pub(super) struct Client {
     deadline: Instant,
     /// The number of the next packet in answer to the login.
     sequence: u8,
+    /// It has said all that a login takes, and was always quick to read.
+    has_said_login: bool,
+    was_slow: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,12 +56,13 @@ enum Stage {
 }
 
 impl Client {
-    pub(super) fn new(number: u32, way: Way, far: Far, dice: &mut Dice, now: Instant) -> Client {
+    pub(super) fn new(number: u32, way: Way, back: &Arc<Back>, far: Far, dice: &mut Dice, now: Instant) -> Client {
         Client {
             line: Line::new(far),
             dice: Dice::new(dice.below(1 << 30) as u64),
             stage: Stage::Greeting,
             way,
+            back: Arc::clone(back),
             number,
             statements: 0,
             is_within_transaction: false,
@@ -63,6 +70,8 @@ impl Client {
             awaited: VecDeque::new(),
             deadline: now + LOGIN_PATIENCE,
             sequence: 0,
+            has_said_login: false,
+            was_slow: false,
         }
     }
 
@@ -82,7 +91,8 @@ impl Client {
                 return;
             }
         }
-        if self.line.over().is_some() {
+        if let Some(end) = self.line.over() {
+            self.check_end(end);
             outcome.cut += usize::from(self.stage != Stage::Denied && self.stage != Stage::Leaving);
             self.stage = Stage::Over;
         } else if now >= self.deadline {
@@ -90,6 +100,13 @@ impl Client {
         } else if self.stage == Stage::Working && self.awaited.is_empty() && self.line.has_said_all() {
             self.go_on(now);
         }
+    }
+
+    /// Who is let go was told so: with an answer to its login, and inside TLS with the end of it.
+    fn check_end(&self, end: End) {
+        assert!(self.stage != Stage::LoggingIn || !self.has_said_login, "a login without an answer");
+        let was_inside = matches!(self.stage, Stage::Working | Stage::Denied) && !self.was_slow;
+        assert!(end == End::Reset || !was_inside || self.line.ended_well(), "the end is not said");
     }
 
     fn lose_patience(&mut self, outcome: &mut Outcome) {
@@ -112,8 +129,9 @@ impl Client {
                 self.log_in(payload);
             }
             Stage::LoggingIn if !is_error => {
-                assert_eq!((bytes[3], payload[0]), (2, 0x00), "the login's OK");
+                assert_eq!((bytes[3], payload[0]), (self.sequence, 0x00), "the login's OK");
                 outcome.logins += 1;
+                outcome.sealed += usize::from(self.line.is_sealed());
                 self.stage = Stage::Working;
                 self.deadline = now + PATIENCE;
             }
@@ -127,6 +145,8 @@ impl Client {
     fn denied(&mut self, bytes: &[u8], sequence: u8, now: Instant, outcome: &mut Outcome) {
         let code = error_code(&bytes[HEADER_LENGTH..]);
         assert_eq!(bytes[3], sequence, "error {code}");
+        let is_unheard = self.stage == Stage::LoggingIn && code == Error::NET_READ_INTERRUPTED.code.0;
+        assert!(!is_unheard || !self.has_said_login, "a login is not heard");
         outcome.errors += 1;
         self.stage = Stage::Denied;
         self.deadline = now + PATIENCE;
@@ -137,8 +157,10 @@ impl Client {
         let password = if self.dice.once_in(20) { "wrong" } else { "secret" };
         let credential = Credential::of_password(Secret::new(password.as_bytes().to_vec()));
         let (_, plugin, auth_response) = Login::begin(&greeting, &credential);
+        let seals = greeting.capabilities.contains(Capabilities::SSL) && self.dice.once_in(2);
+        let not_wanted = if seals { Capabilities::NONE } else { Capabilities::SSL };
         let response = HandshakeResponse {
-            capabilities: greeting.capabilities.without(Capabilities::CONNECT_WITH_DB),
+            capabilities: greeting.capabilities.without(Capabilities::CONNECT_WITH_DB | not_wanted),
             max_packet: 1 << 24,
             collation: 45,
             user: b"app".to_vec(),
@@ -149,16 +171,30 @@ impl Client {
         };
         let mut payload = Vec::new();
         response.encode(&mut payload);
-        (self.stage, self.sequence) = (Stage::LoggingIn, 2);
+        (self.stage, self.sequence) = (Stage::LoggingIn, 1);
+        if seals {
+            self.begin_tls(&response);
+        }
+        let login = packet(self.sequence, &payload);
         match self.dice.below(20) {
             // It never finishes its login.
-            0 => {
-                self.line.say(&packet(1, &payload)[..20]);
-                self.sequence = 1;
-            }
+            0 => self.line.say(&login[..20]),
             1 => self.leave(End::Reset),
-            _ => self.line.say(&packet(1, &payload)),
+            _ => {
+                self.line.say(&login);
+                self.sequence += 1;
+                self.has_said_login = true;
+            }
         }
+    }
+
+    /// The first records go out with the wish.
+    fn begin_tls(&mut self, response: &HandshakeResponse) {
+        let mut request = Vec::new();
+        response.encode_ssl_request(&mut request);
+        self.line.say(&packet(self.sequence, &request));
+        self.line.begin_tls(Channel::connect(&self.back).expect("good terms"));
+        self.sequence += 1;
     }
 
     /// Packets come as they are awaited, but that an error may come in place of any, and then the end.
@@ -180,6 +216,7 @@ impl Client {
         }
         if self.dice.once_in(40) {
             self.line.receives_at = Some(now + self.dice.delay(Duration::from_secs(8)));
+            self.was_slow = true;
         }
     }
 

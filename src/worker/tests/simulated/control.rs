@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    super::{Answer, Beliefs, CheckResult, Company, Contact, Endpoint, Order, View, Writable, config, testing},
+    super::{Answer, Beliefs, CheckResult, Company, Contact, Endpoint, Order, View, Writable, config_text, testing},
     Way,
+    sealing::Sealing,
 };
 use crate::{
-    config::Config,
     io::Dice,
     topology::{RoutingTable, ServerId, Service, captured},
 };
@@ -29,8 +29,11 @@ const BUDGET: Duration = Duration::from_secs(3);
 
 impl Control {
     /// All servers are up.
-    pub(super) fn new(seed: u64, way: Way, addresses: &[SocketAddr], now: Instant) -> Control {
-        let beliefs = Beliefs::new(configuration(way, addresses), now);
+    pub(super) fn new(seed: u64, way: Way, sealing: &Sealing, addresses: &[SocketAddr], now: Instant) -> Control {
+        let text = configuration(way, addresses, sealing.of_server());
+        let listener = "address = \"127.0.0.1:0\"\n";
+        let text = text.replacen(listener, &format!("{listener}{}", sealing.of_listener()), 1);
+        let beliefs = Beliefs::new(testing::parse(&text), now);
         let servers: Vec<_> = beliefs.ids().zip(addresses.iter().copied()).collect();
         let mut control = Control { beliefs, servers, dice: Dice::new(seed ^ 0xC0417), changes_at: now };
         for place in 0..addresses.len() {
@@ -86,9 +89,9 @@ impl Control {
 }
 
 /// Few places at each server, so that sessions wait for one.
-fn configuration(way: Way, addresses: &[SocketAddr]) -> Arc<Config> {
+fn configuration(way: Way, addresses: &[SocketAddr], of_server: &str) -> String {
     let (places, user) = match way {
-        Way::Pooled => return config(addresses, "max_connections = 3"),
+        Way::Pooled => return config_text(addresses, &format!("max_connections = 3\n{of_server}")),
         Way::Split => (6, "split = { write = \"write\", read = \"read\" }"),
         Way::Lent => (4, "pool = \"write\"\nbackend_reuse = \"transaction\""),
         Way::Shared => (4, "split = { write = \"write\", read = \"read\" }\nbackend_reuse = \"transaction\""),
@@ -98,18 +101,18 @@ fn configuration(way: Way, addresses: &[SocketAddr]) -> Arc<Config> {
         let role = role(place);
         format!(
             "[[cluster.shop.server]]\nname = \"db{place}\"\naddress = \"{address}\"\nrole = \"{role}\"\n\
-             max_connections = {places}\n"
+             max_connections = {places}\n{of_server}"
         )
     };
     let servers: String = addresses.iter().enumerate().map(server).collect();
     // Replicas have all at once here.
     let freshness = if way == Way::Lent { "" } else { "read_your_writes = false" };
-    testing::parse(&format!(
+    format!(
         "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
          [cluster.shop]\ntopology = \"static\"\nmonitor = {{ user = \"m\", password = \"m\" }}\nhold_timeout = \"1s\"\n\
          {servers}\
          [pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\
          [pool.read]\ncluster = \"shop\"\nrole = \"replica\"\n\
          [[user]]\nname = \"app\"\npassword = \"secret\"\n{user}\n{freshness}\n"
-    ))
+    )
 }

@@ -1,6 +1,6 @@
-//! Packets over an end of the network in memory, and what is said in them.
+//! Packets over an end of the network in memory, in clear or inside TLS, and what is said in them.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use crate::{
     io::{End, Far},
@@ -8,6 +8,7 @@ use crate::{
         packet::{HEADER_LENGTH, Header, write_packet},
         status::StatusFlags,
     },
+    tls::{Channel, Received},
 };
 
 /// One end.
@@ -15,6 +16,10 @@ pub(super) struct Line {
     far: Far,
     received: Vec<u8>,
     unsent: Vec<u8>,
+    /// TLS has begun: what is received is what was inside, what is unsent are records.
+    channel: Option<Box<Channel>>,
+    /// The other end has said inside TLS that it says no more.
+    is_closed: bool,
     /// Nothing is received, or sent, before.
     pub(super) receives_at: Option<Instant>,
     pub(super) sends_at: Option<Instant>,
@@ -22,7 +27,22 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(far: Far) -> Line {
-        Line { far, received: Vec::new(), unsent: Vec::new(), receives_at: None, sends_at: None }
+        Line {
+            far,
+            received: Vec::new(),
+            unsent: Vec::new(),
+            channel: None,
+            is_closed: false,
+            receives_at: None,
+            sends_at: None,
+        }
+    }
+
+    /// From here on all is said inside TLS; what has come behind the last packet are records.
+    pub(super) fn begin_tls(&mut self, channel: Channel) {
+        self.channel = Some(Box::new(channel));
+        let records = mem::take(&mut self.received);
+        self.take(&records);
     }
 
     /// Takes what has arrived, and sends on what there is room for.
@@ -30,11 +50,41 @@ impl Line {
         self.receives_at.take_if(|at| *at <= now);
         self.sends_at.take_if(|at| *at <= now);
         if self.receives_at.is_none() {
-            self.received.extend(self.far.receive());
+            let bytes = self.far.receive();
+            self.take(&bytes);
         }
         if self.sends_at.is_none() && !self.unsent.is_empty() {
             let sent = self.far.send(&self.unsent);
             self.unsent.drain(..sent);
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        let Some(channel) = &mut self.channel else { return self.received.extend_from_slice(bytes) };
+        while !self.is_closed {
+            match channel.receive(&mut bytes).expect("records are those that were made") {
+                Received::Plaintext(0) => break,
+                Received::Plaintext(length) => {
+                    let end = self.received.len() + length;
+                    while self.received.len() < end {
+                        let mut some = vec![0; end - self.received.len()];
+                        let taken = channel.take_plaintext(&mut some);
+                        self.received.extend_from_slice(&some[..taken]);
+                    }
+                }
+                Received::End => self.is_closed = true,
+            }
+        }
+        assert!(bytes.is_empty(), "{} bytes behind the last record", bytes.len());
+        self.write_records();
+    }
+
+    fn write_records(&mut self) {
+        let Some(channel) = &mut self.channel else { return };
+        while channel.has_records() {
+            let mut some = [0; 1000];
+            let length = channel.take_records(&mut some);
+            self.unsent.extend_from_slice(&some[..length]);
         }
     }
 
@@ -43,7 +93,11 @@ impl Line {
     }
 
     pub(super) fn say(&mut self, bytes: &[u8]) {
-        self.unsent.extend_from_slice(bytes);
+        match &mut self.channel {
+            None => self.unsent.extend_from_slice(bytes),
+            Some(channel) => channel.seal(bytes),
+        }
+        self.write_records();
     }
 
     pub(super) fn has_said_all(&self) -> bool {
@@ -62,7 +116,21 @@ impl Line {
         self.far.over().filter(|_| self.receives_at.is_none())
     }
 
-    pub(super) fn hang_up(&self, end: End) {
+    pub(super) fn is_sealed(&self) -> bool {
+        self.channel.is_some()
+    }
+
+    /// Whether the other end said so before it ended in order, where that is said.
+    pub(super) fn ended_well(&self) -> bool {
+        self.channel.is_none() || self.is_closed
+    }
+
+    pub(super) fn hang_up(&mut self, end: End) {
+        if let (End::Finished, Some(channel)) = (end, &mut self.channel) {
+            channel.end();
+            self.write_records();
+            self.far.send(&self.unsent);
+        }
         self.far.hang_up(end);
     }
 }

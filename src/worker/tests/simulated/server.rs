@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,10 +11,12 @@ use super::{
     super::Greeting,
     Way,
     line::{Asked, COLUMN, Line, STATEMENTS_MAX, Statement, end, packet, packets},
+    sealing::Sealing,
 };
 use crate::{
     io::{Dice, End, Far, Network},
-    protocol::{handshake::Salt, packet::HEADER_LENGTH, status::StatusFlags},
+    protocol::{capability::Capabilities, handshake::Salt, packet::HEADER_LENGTH, status::StatusFlags},
+    tls::{Channel, Front},
     topology::captured,
 };
 
@@ -26,6 +29,8 @@ pub(super) struct Servers {
     done: HashSet<u32>,
     /// When the servers' luck changes.
     changes_at: Instant,
+    /// Most connections are offered TLS.
+    front: Option<Arc<Front>>,
     pub(super) tally: Tally,
 }
 
@@ -42,6 +47,8 @@ pub(super) struct Tally {
     pub(super) within: usize,
     /// Connections that were cleared for another session.
     pub(super) resets: usize,
+    /// Logins inside TLS.
+    pub(super) sealed: usize,
 }
 
 /// A connection to a server.
@@ -51,6 +58,10 @@ struct Visit {
     is_primary: bool,
     line: Line,
     stage: Stage,
+    /// TLS that is on offer, and has not begun.
+    front: Option<Arc<Front>>,
+    /// The number of the next packet of the login.
+    sequence: u8,
     /// What the session on it has set, and whose transaction is open: that of the first statement in it.
     signature: Option<u32>,
     transaction: Option<Option<u32>>,
@@ -66,7 +77,7 @@ enum Stage {
 }
 
 impl Servers {
-    pub(super) fn new(seed: u64, way: Way, network: &Network) -> Servers {
+    pub(super) fn new(seed: u64, way: Way, sealing: &Sealing, network: &Network) -> Servers {
         Servers {
             addresses: (1..=3).map(|number| SocketAddr::from(([10, 0, 0, number], 3306))).collect(),
             dice: Dice::new(seed ^ 0x5E7),
@@ -74,6 +85,7 @@ impl Servers {
             done: HashSet::new(),
             changes_at: network.now(),
             way,
+            front: sealing.servers.then(|| sealing.far_terms().front),
             tally: Tally::default(),
         }
     }
@@ -93,7 +105,8 @@ impl Servers {
         while let Some((address, far)) = network.called() {
             // Of a pool that is all there is, each server takes what comes.
             let is_primary = self.way == Way::Pooled || address == self.addresses[0];
-            self.visits.push(Visit::begin(address, is_primary, far, &mut self.dice, now));
+            let front = self.front.clone().filter(|_| !self.dice.once_in(4));
+            self.visits.push(Visit::begin(address, is_primary, far, front, &mut self.dice, now));
         }
         for visit in &mut self.visits {
             visit.act(now, &mut self.dice, &mut self.done, &mut self.tally);
@@ -114,14 +127,23 @@ impl Servers {
 }
 
 impl Visit {
-    fn begin(address: SocketAddr, is_primary: bool, far: Far, dice: &mut Dice, now: Instant) -> Visit {
+    fn begin(
+        address: SocketAddr,
+        is_primary: bool,
+        far: Far,
+        front: Option<Arc<Front>>,
+        dice: &mut Dice,
+        now: Instant,
+    ) -> Visit {
         let (line, stage) = (Line::new(far), Stage::Greeted);
-        let mut visit = Visit { address, is_primary, line, stage, signature: None, transaction: None };
+        let greeting = greeting(front.is_some());
+        let (signature, transaction) = (None, None);
+        let mut visit = Visit { address, is_primary, line, stage, front, sequence: 1, signature, transaction };
         match dice.below(30) {
             0 => visit.stage = Stage::Hanging,
             1 => visit.end(End::Reset),
             2 => visit.line.say(&packet(0, b"\xff\x10\x04Too many connections")),
-            _ => visit.line.say(&greeting()),
+            _ => visit.line.say(&greeting),
         }
         if dice.once_in(10) {
             visit.line.sends_at = Some(now + dice.delay(Duration::from_secs(5)));
@@ -138,11 +160,7 @@ impl Visit {
         self.line.move_bytes(now);
         while let Some(bytes) = self.line.packet() {
             match self.stage {
-                Stage::Greeted => {
-                    assert_eq!(bytes[3], 1, "an answer to the greeting: {bytes:02x?}");
-                    self.line.say(&packet(2, &end(0x00, StatusFlags::AUTOCOMMIT)));
-                    self.stage = Stage::Serving;
-                }
+                Stage::Greeted => self.log_in(&bytes, tally),
                 Stage::Serving => self.serve(&bytes, now, dice, done, tally),
                 Stage::Hanging | Stage::Over => {}
             }
@@ -151,6 +169,19 @@ impl Visit {
             Some(end) if self.stage != Stage::Over => self.end(end),
             Some(_) | None => {}
         }
+    }
+
+    /// An answer to the greeting: first the wish for TLS, wherever that is offered.
+    fn log_in(&mut self, bytes: &[u8], tally: &mut Tally) {
+        assert_eq!(bytes[3], self.sequence, "an answer to the greeting: {bytes:02x?}");
+        self.sequence += 1;
+        if let Some(front) = self.front.take() {
+            assert_eq!(bytes.len(), HEADER_LENGTH + SSL_REQUEST_BYTES, "a login in clear, where TLS was offered");
+            tally.sealed += 1;
+            return self.line.begin_tls(Channel::accept(&front).expect("good terms"));
+        }
+        self.line.say(&packet(self.sequence, &end(0x00, StatusFlags::AUTOCOMMIT)));
+        self.stage = Stage::Serving;
     }
 
     fn serve(&mut self, bytes: &[u8], now: Instant, dice: &mut Dice, done: &mut HashSet<u32>, tally: &mut Tally) {
@@ -280,13 +311,17 @@ impl Visit {
     }
 }
 
-fn greeting() -> Vec<u8> {
+/// A login that begins TLS first.
+const SSL_REQUEST_BYTES: usize = 32;
+
+fn greeting(offers_tls: bool) -> Vec<u8> {
     let facts = captured::mariadb_10_11();
+    let tls = if offers_tls { Capabilities::SSL } else { Capabilities::NONE };
     let greeting = Greeting {
         version: facts.version_text,
         connection_id: 7,
         salt: Salt::from_random([9; 20]),
-        capabilities: facts.capabilities,
+        capabilities: facts.capabilities | tls,
         collation: facts.collation,
         status: StatusFlags::AUTOCOMMIT,
         plugin: facts.plugin,
