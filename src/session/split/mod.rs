@@ -8,7 +8,8 @@
 //! - `plan` says where a command goes, `bonds` what keeps it at home, `retained` and `repeating` what home runs again;
 //! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
 //!   `answers` takes in what comes back; `leasing` is about the coming and going of a replica;
-//! - `asking` is about questions for what earlier statements left; `absorb` learns from replies; `trackers` is what servers tell in them, and what of it the client asked for;
+//! - `absorb` learns from replies, `counting` how many rows they found or changed; `trackers` is what servers tell in them, and what
+//!   of it the client asked for; `asking` is about questions for what earlier statements left;
 //! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
 //! - `last_seen` is what may have been seen at a home that is gone, and who tells;
 //! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home,
@@ -23,6 +24,7 @@ mod awake;
 mod bonds;
 mod chore;
 mod conditions;
+mod counting;
 mod execution;
 mod hidden;
 mod journal;

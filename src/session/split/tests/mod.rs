@@ -1,5 +1,6 @@
 //! Sessions with two servers, between fake ends: a client, a home server, and a replica that do what real ones do.
 
+mod counting;
 mod diagnostics;
 mod failing;
 mod following;
