@@ -397,18 +397,23 @@ fn differences(trio: &Trio, sqluice: &Sqluice, tenure: Tenure, capabilities: u64
         let mut left = Session::login(trio.primary().address, capabilities, &direct);
         let mut right = Session::login(sqluice.address, capabilities, &through);
         for question in questions(row, tenure) {
-            let (left, right) = (left.hear(*leaving, question), right.hear(*leaving, question));
+            let (heard, told) = (left.hear(*leaving, question), right.hear(*leaving, question));
             all += 1;
-            let place = (0..left.len()).find(|place| {
+            if told.iter().any(|reply| Refusal::of(reply).is_some()) {
+                // It reads at the primary from now on.
+                left = Session::login(trio.primary().address, capabilities, &direct);
+                right = Session::login(sqluice.address, capabilities, &through);
+            }
+            let place = (0..heard.len()).find(|place| {
                 // What EXPLAIN and SHOW INDEX tell are estimates.
-                let is_estimate = *place == READS && left[*place].error.is_none();
-                !is_estimate && shown(&left[*place]).replace(&direct, &through) != shown(&right[*place])
+                let is_estimate = *place == READS && heard[*place].error.is_none();
+                !is_estimate && shown(&heard[*place]).replace(&direct, &through) != shown(&told[*place])
             });
             let Some(place) = place else { continue };
-            match Refusal::of(&right[place]) {
+            match Refusal::of(&told[place]) {
                 Some(refusal) if refusal.is_due(*leaving, question, tenure) => refused += 1,
                 _ => {
-                    let (left, right) = (shown(&left[place]), shown(&right[place]));
+                    let (left, right) = (shown(&heard[place]), shown(&told[place]));
                     found.push(format!("{tenure:?}, {leaving:?} {question:?}: direct {left}, through {right}"));
                 }
             }

@@ -412,7 +412,7 @@ impl Split {
         self.pins = super::pins::Pins::default();
         (self.stained, self.may_have_set_unseen, self.late_schema, self.owes_schema) = (false, false, false, false);
         self.statements.clear();
-        self.told_transaction = false;
+        (self.told_transaction, self.has_missed) = (false, false);
         if let Some(replica) = self.replicas.known_mut() {
             replica.home_was_reset();
         }

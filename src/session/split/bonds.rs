@@ -50,6 +50,9 @@ impl Split {
         if pin.is_some() {
             return pin;
         }
+        if self.has_missed && !only_asks {
+            return Some(Bond::Missed);
+        }
         if let Some(bond) = self.bond_of_transaction(status) {
             return Some(bond);
         }

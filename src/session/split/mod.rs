@@ -182,6 +182,8 @@ pub(super) struct Split {
     owes_rollback: bool,
     /// The transaction under way changed the session at the replica, and home does not know how.
     stained: bool,
+    /// The client asked in vain for what earlier statements left, as its reads had gone elsewhere: they stay at home.
+    has_missed: bool,
     /// A read that was run again at home has left word of a schema there, for which the client does not wait.
     owes_no_schema: bool,
     /// Home may have word of a schema that an EOF packet had no room for.
@@ -382,6 +384,7 @@ impl Split {
             made_views: false,
             owes_rollback: false,
             stained: false,
+            has_missed: false,
             owes_no_schema: false,
             late_schema: false,
             owes_schema: false,

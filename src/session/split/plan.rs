@@ -97,6 +97,7 @@ impl Relay {
             && let Some(why) = split.loss_of_the_last()
         {
             split.refusal = Some(why);
+            split.has_missed |= !split.has_lost_the_last();
             return self.refuse(bytes, Error::NOT_SUPPORTED_YET);
         }
         if side == Side::Server && split.would_read_anew(payload, head) {

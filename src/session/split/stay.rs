@@ -64,6 +64,8 @@ bonds! {
     UserVariable => "user variable";
     /// It asks about the statement before, which ran at home.
     PreviousStatement => "about the statement before";
+    /// It asked before for what no server alone could tell.
+    Missed => "asked what two servers know";
     /// A prepared statement that is not kept.
     UnknownStatement => "unknown prepared statement";
     /// It was prepared under settings that the session has changed since, or is for others than the replica has.

@@ -87,7 +87,7 @@ fn roles_go_with_the_session() {
 }
 
 /// COM_RESET_CONNECTION, answered.
-fn reset(play: &mut Play) {
+pub(super) fn reset(play: &mut Play) {
     assert_eq!(play.goes(&command(0x1F, b"")), Side::Server);
     play.reply(Side::Server, &packet(1, &ok(AUTOCOMMIT)));
     assert_eq!(play.stage.take_client(), packet(1, &ok(AUTOCOMMIT)));
