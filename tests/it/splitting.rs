@@ -316,6 +316,26 @@ fn functions_of_the_connection_are_asked_of_its_server() {
 }
 
 #[test]
+fn what_a_server_says_of_itself_is_asked_of_the_primary_with_and_without_its_schema() {
+    on_each_set(|session| {
+        session.assert_reads_leave();
+        let named = fresh_name("named");
+        session.client.execute(&format!("SELECT COUNT(*), '{named}' FROM information_schema.PROCESSLIST"));
+        session.assert_stayed(&named);
+        session.client.execute("USE information_schema");
+        let unnamed = fresh_name("unnamed");
+        session.client.execute(&format!("SELECT COUNT(*), '{unnamed}' FROM PROCESSLIST"));
+        session.assert_stayed(&unnamed);
+        let prepared = fresh_name("prepared");
+        let statement = session.prepare(&format!("SELECT COUNT(*), '{prepared}' FROM PROCESSLIST"));
+        session.run(statement, 0, &[]);
+        session.assert_stayed(&prepared);
+        session.client.execute(&format!("USE {}", session.database));
+        session.assert_reads_leave();
+    });
+}
+
+#[test]
 fn a_write_behind_a_read_in_one_text_is_a_write() {
     on_each_set(|session| {
         session.assert_reads_leave();

@@ -50,6 +50,9 @@ impl Split {
         if pin.is_some() {
             return pin;
         }
+        if !only_asks && self.journal.schema().is_some_and(sql::is_server_schema) {
+            return Some(Bond::ServerSchema);
+        }
         if self.has_missed && !only_asks {
             return Some(Bond::Missed);
         }

@@ -64,6 +64,8 @@ bonds! {
     UserVariable => "user variable";
     /// It asks about the statement before, which ran at home.
     PreviousStatement => "about the statement before";
+    /// The session is in information_schema, performance_schema, sys or mysql.
+    ServerSchema => "in a schema of the server";
     /// It asked before for what no server alone could tell.
     Missed => "asked what two servers know";
     /// A prepared statement that is not kept.

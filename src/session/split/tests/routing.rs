@@ -240,3 +240,15 @@ fn a_read_is_timed_at_the_replica_that_ran_it() {
     play.at_home("INSERT INTO t VALUES (1)", AUTOCOMMIT, b"");
     assert_eq!(session(&play), (1, 1));
 }
+
+#[test]
+fn what_a_server_says_of_itself_is_read_at_home_without_naming_its_schema_too() {
+    for name in ["information_schema", "performance_schema", "mysql", "sys", "INFORMATION_SCHEMA"] {
+        let mut play = Play::of(Script { user: "any", ..Script::default() });
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+        play.at_home(&format!("USE {name}"), AUTOCOMMIT, &schema(name));
+        assert_eq!(play.read("SELECT COUNT(*) FROM processlist"), Side::Server, "{name}");
+        play.at_home("USE shop", AUTOCOMMIT, &schema("shop"));
+        assert_eq!(play.read("SELECT a FROM t"), Side::Replica);
+    }
+}
