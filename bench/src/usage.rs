@@ -22,8 +22,8 @@ impl Usage {
     /// thread used that ends between two looks is missed: the candidates keep their threads.
     pub(crate) fn of(pid: u32) -> io::Result<Usage> {
         let mut usage = Usage::default();
-        for pid in tree(pid)? {
-            usage.add_process(pid)?;
+        for process in tree(pid)? {
+            unless_ended(process != pid, usage.add_process(process))?;
         }
         Ok(usage)
     }
@@ -75,21 +75,39 @@ pub(crate) fn reset_peak_memory(pid: u32) -> io::Result<()> {
 /// sum of the peaks.
 pub(crate) fn peak_memory(pid: u32) -> io::Result<u64> {
     let mut total = 0;
-    for pid in tree(pid)? {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        total += status_field(&status, "VmHWM").ok_or_else(strange)? * 1024;
+    for process in tree(pid)? {
+        let status = unless_ended(process != pid, fs::read_to_string(format!("/proc/{process}/status")))?;
+        // One that has ended and was not waited for has none.
+        let peak = status.map(|status| status_field(&status, "VmHWM").or((process != pid).then_some(0)));
+        total += peak.unwrap_or(Some(0)).ok_or_else(strange)? * 1024;
     }
     Ok(total)
+}
+
+/// What was read of a process; nothing of a child that ended meanwhile.
+fn unless_ended<T>(is_child: bool, read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if is_child && has_ended(&error) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// Its directory is gone, or what was opened there tells nothing any more.
+fn has_ended(error: &io::Error) -> bool {
+    const NO_SUCH_PROCESS: i32 = 3;
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS)
 }
 
 /// A process and all it has started, directly or not, as long as they live.
 pub(crate) fn tree(pid: u32) -> io::Result<Vec<u32>> {
     let mut found = vec![pid];
     let mut looked_at = 0;
-    while let Some(pid) = found.get(looked_at).copied() {
+    while let Some(process) = found.get(looked_at).copied() {
         looked_at += 1;
-        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let children = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        let threads = unless_ended(process != pid, fs::read_dir(format!("/proc/{process}/task")))?;
+        for thread in threads.into_iter().flatten() {
+            let Some(thread) = unless_ended(process != pid, thread)? else { continue };
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
             found.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
         }
     }
@@ -184,6 +202,22 @@ mod tests {
         assert!(peak_memory(pid).expect("own memory") > 100_000);
         assert!(private_memory(pid).expect("own memory") > 100_000);
     }
+
+    #[test]
+    fn children_that_end_meanwhile_are_left_out() {
+        let pid = std::process::id();
+        let comings = std::thread::spawn(|| {
+            for _ in 0..100 {
+                Command::new("true").status().expect("a child");
+            }
+        });
+        while !comings.is_finished() {
+            Usage::of(pid).expect("own figures");
+            assert!(peak_memory(pid).expect("own memory") > 100_000);
+        }
+        comings.join().expect("all children came");
+    }
+
     /// A shell that waits for its child: what the child does is seen in the shell's figures.
     #[test]
     fn work_of_a_child_counts() {
