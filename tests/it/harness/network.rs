@@ -103,3 +103,44 @@ impl Drop for Network {
         let _ = self.keeper.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// The kernel takes a namespace apart later than it is deleted, and not while a process lives in it. The next network may
+    /// have the same number, and with it the same names.
+    #[test]
+    fn a_network_leaves_nothing_behind_that_the_next_one_trips_over() {
+        let first = Network::start(2);
+        let mut lives_on = Command::new(in_tests("servers/network"))
+            .args(["exec", &first.number.to_string(), "1", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the script can be run");
+        lives_on.stdin.as_mut().expect("stdin is piped").write_all(b"here\n").expect("cat reads");
+        let mut line = String::new();
+        BufReader::new(lives_on.stdout.as_mut().expect("stdout is piped")).read_line(&mut line).expect("cat answers");
+        let number = first.number;
+        let made = links(number);
+        assert_eq!(made.len(), 2, "{made:?}");
+        drop(first);
+        let left: Vec<String> = links(number).into_iter().filter(|link| made.contains(link)).collect();
+        assert_eq!(left, [] as [String; 0]);
+        drop(lives_on.stdin.take());
+        lives_on.wait().expect("cat ends");
+    }
+
+    /// Links from here to the hosts of a network, each with its index, which no other link ever gets.
+    fn links(number: u8) -> Vec<String> {
+        let all = run(Command::new("ip").args(["-oneline", "link", "show"])).expect_success("ip link show");
+        let ours = format!(": sq{number}-");
+        all.lines()
+            .filter(|line| line.contains(&ours))
+            .filter_map(|line| Some(line.split_once('@')?.0.to_owned()))
+            .collect()
+    }
+}
