@@ -163,7 +163,7 @@ set_of_bits! {
         RELEASES_ALL_USER_LOCKS = 25, "releases all user locks";
         /// PREPARE name FROM text.
         PREPARES = 26, "prepares by text";
-        /// EXECUTE name: whatever was prepared.
+        /// EXECUTE name or EXECUTE IMMEDIATE text: whatever was prepared, or is in the text.
         EXECUTES = 27, "executes by text";
         /// DEALLOCATE PREPARE, DROP PREPARE.
         DEALLOCATES = 28, "deallocates by text";

@@ -393,7 +393,7 @@ fn explaining_finds(mut lexer: Lexer<'_>) -> bool {
     is_query && (!has_table(lexer) || ORDERED_OR_JOINED[2..].iter().any(|word| has_word(lexer, word)))
 }
 
-fn is_one_of(lexer: &Lexer<'_>, token: Token, words: &[&str]) -> bool {
+pub(super) fn is_one_of(lexer: &Lexer<'_>, token: Token, words: &[&str]) -> bool {
     words.iter().any(|word| is_word(lexer, token, word))
 }
 

@@ -42,7 +42,7 @@ pub use fuzz::fuzz_sql;
 pub use hint::Hint;
 pub use leavings::{Finding, finds_one_row, may_use_a_table};
 pub use lock::{LockCall, lock_calls};
-pub use prepare::{NamedStatement, named_statements};
+pub use prepare::{NamedStatement, StatementText, named_statements, needs_of_string};
 pub use query::unquoted;
 pub use set::{Assignment, Assignments, Scope, ValueKind, assignments, is_one_assignment, variables_for_a_statement};
 pub use several::{Findings, Ran, counts_of_before};

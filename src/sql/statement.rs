@@ -175,7 +175,6 @@ pub(super) fn open(reader: &mut Reader<'_>, first: Token) -> Opening {
         Verb::Flush => flush(next()),
         Verb::Backup => backup(next()),
         Verb::Prepare => Opening::primary(Reason::ChangesSession, Effects::PREPARES),
-        Verb::Execute if next().take("immediate") => Opening::primary(Reason::Program, Effects::ANYTHING),
         Verb::Execute => Opening::primary(Reason::Program, Effects::EXECUTES.with(Effects::ANYTHING)),
         Verb::Deallocate => Opening::primary(Reason::ChangesSession, Effects::DEALLOCATES),
         Verb::Handler => handler(next()),

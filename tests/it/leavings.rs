@@ -192,7 +192,12 @@ const QUESTIONS: &[&[Leaving]] = &[
     &[Execute(3)],
     &[Execute(4)],
     &[Execute(5), Execute(3)],
+    &[Text("EXECUTE counted")],
+    &[Text("EXECUTE IMMEDIATE 'SELECT FOUND_ROWS()'"), Text("EXECUTE IMMEDIATE CONCAT('SELECT ', '1')")],
 ];
+
+/// What `EXECUTE counted` runs. Sessions have it for that question alone: it binds them to their connection.
+const COUNTED: &str = "PREPARE counted FROM 'SELECT FOUND_ROWS(), ROW_COUNT()'";
 
 /// Behind a look at the primary some reads stay there; not the last of so many.
 const READS: usize = 4;
@@ -289,6 +294,10 @@ impl Session {
         if matches!(leaving, Command(b"\x1F")) {
             self.prepared = PREPARED.iter().map(|text| self.prepare(text)).collect();
         }
+        let is_by_name = question.iter().any(|asked| matches!(asked, Text("EXECUTE counted")));
+        if is_by_name {
+            self.query(COUNTED);
+        }
         // The primary's connection has conditions of its own, which the reads make forgotten.
         self.query("SELECT missing FROM three FOR UPDATE");
         let mut heard: Vec<Reply> = (0..READS).map(|_| self.query("SELECT n FROM four")).collect();
@@ -301,6 +310,9 @@ impl Session {
                 undo.for_each(|undo| drop(self.query(undo)));
             }
             Prepare(_) | Execute(_) => {}
+        }
+        if is_by_name {
+            self.query("DEALLOCATE PREPARE counted");
         }
         heard
     }

@@ -19,6 +19,7 @@ use super::{
     lent::Lent,
     plan::{TOLD_BY_TEXT, text_of},
     retained::Repetition,
+    text_statements::Reading,
 };
 
 /// Effects after which a server says, without more, that something changed.
@@ -269,7 +270,10 @@ impl Split {
             return;
         }
         match self.executed_text() {
-            Some(text) => self.pins.text_statements.executed(&text, self.reading),
+            Some(text) => {
+                let reading = Reading { text: &text, dialect: self.reading, journal: &self.journal };
+                self.pins.text_statements.executed(reading);
+            }
             None if effects.contains(Effects::PREPARES) => self.pins.text_statements.prepared_some(),
             None => {}
         }

@@ -311,6 +311,12 @@ impl Journal {
         }
     }
 
+    /// The literal that a user variable was set to last, as far as that is known.
+    pub(super) fn user_variable(&self, name: &[u8]) -> Option<&[u8]> {
+        let name = plain_name(name);
+        self.user_variables.iter().find(|known| known.name == name)?.literal.as_deref()
+    }
+
     /// Whether every user variable that a statement names is known here.
     pub(super) fn knows_user_variables(&self, text: &[u8], dialect: Dialect) -> bool {
         sql::user_variables(text, dialect).all(|name| {

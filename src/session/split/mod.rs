@@ -54,6 +54,7 @@ mod sight;
 mod snapshot;
 mod statements;
 mod stay;
+mod text_statements;
 mod trackers;
 mod unreset;
 mod values;

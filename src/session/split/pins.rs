@@ -1,8 +1,10 @@
 //! Why a session may not leave its home server, and why its reads may not.
 
-use crate::sql::{self, Dialect, Effects, NamedStatement};
+use crate::sql::Effects;
 
-use super::{locks::Locks, one_shot::OneShot, stay::Bond, variables::is_released_by_default};
+use super::{
+    locks::Locks, one_shot::OneShot, stay::Bond, text_statements::TextStatements, variables::is_released_by_default,
+};
 
 /// State that exists on the home server's connection and nowhere else. Each ends when its cause ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,53 +29,6 @@ struct Bound {
     names: Vec<Vec<u8>>,
     /// For good.
     is_for_good: bool,
-}
-
-/// Statements that were prepared by text: each once, however often it was prepared under its name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct TextStatements {
-    names: Vec<Vec<u8>>,
-    /// There may be some under other names.
-    unknown: bool,
-}
-
-impl TextStatements {
-    /// More than this are not told apart any more.
-    const MAX: usize = 64;
-
-    fn any(&self) -> bool {
-        self.unknown || !self.names.is_empty()
-    }
-
-    /// This text was executed.
-    pub(super) fn executed(&mut self, text: &[u8], dialect: Dialect) {
-        for statement in sql::named_statements(text, dialect) {
-            match statement {
-                NamedStatement::Prepared(name) => self.prepared(name_of(name, text)),
-                NamedStatement::Deallocated(name) => {
-                    let name = name_of(name, text);
-                    self.names.retain(|known| *known != name);
-                }
-            }
-        }
-    }
-
-    /// One was prepared by a text that cannot be read.
-    pub(super) fn prepared_some(&mut self) {
-        self.unknown = true;
-    }
-
-    fn prepared(&mut self, name: Vec<u8>) {
-        if !self.names.contains(&name) {
-            self.names.push(name);
-        }
-        self.unknown |= self.names.len() > Self::MAX;
-        self.names.truncate(Self::MAX);
-    }
-}
-
-fn name_of(name: sql::Span, text: &[u8]) -> Vec<u8> {
-    sql::unquoted(name.of(text)).to_ascii_lowercase()
 }
 
 /// Temporary tables that the session has made: names with their schema, as they were written.
@@ -263,13 +218,7 @@ mod tests {
     fn what_lives_at_home_but_hides_nothing_from_reads_does_not_bind_them() {
         assert_eq!(after(&[Effects::PREPARES, Effects::OPENS_HANDLER]), None);
         let mut pins = Pins::default();
-        let dialect = Dialect {
-            no_backslash_escapes: false,
-            ansi_quotes: false,
-            family: sql::Family::MariaDb { version: 101_119 },
-            charset: sql::ClientCharset::Utf8,
-        };
-        pins.text_statements.executed(b"PREPARE s FROM 'SELECT 1'", dialect);
+        pins.text_statements.prepared_some();
         assert_eq!(pins.names().collect::<Vec<_>>(), ["prepared statement"]);
     }
 }

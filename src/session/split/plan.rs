@@ -270,6 +270,7 @@ impl Split {
         self.current = Current { is_about_tracking, ..Current::new(kind, classification) };
         self.note_recount(payload);
         self.note_counts_of_before(payload);
+        self.note_asked_by_text(payload);
         self.current.sets_for_itself = self.sets_for_itself(payload);
         self.current.rolls_back = self.is_rollback(payload);
         self.current.keeps_conditions = self.keeps_conditions(payload);

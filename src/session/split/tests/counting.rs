@@ -437,3 +437,40 @@ fn who_has_asked_in_vain_reads_at_home_until_it_is_reset() {
     reset(&mut play);
     assert!((0..10).any(|_| play.read("SELECT a FROM t") == Side::Replica), "reads leave home again");
 }
+
+/// The question is inside a statement that is executed by text: home runs the query again for it, and for no other.
+#[test]
+fn what_is_executed_by_text_is_looked_into_for_what_it_asks() {
+    for (before, text) in [
+        ("PREPARE q FROM 'SELECT FOUND_ROWS()'", "EXECUTE `Q`"),
+        ("SET @q = 'SELECT FOUND_ROWS()'; PREPARE q FROM @q", "EXECUTE q"),
+        ("SET @q = 'SELECT FOUND_ROWS()'", "PREPARE q FROM @q; EXECUTE q"),
+        ("DO 1", "EXECUTE IMMEDIATE 'SELECT FOUND_ROWS()'"),
+        ("DO 1", "PREPARE q FROM 'SELECT FOUND_ROWS()'; EXECUTE q"),
+    ] {
+        let mut play = any();
+        for text in before.split("; ") {
+            play.at_home(text, AUTOCOMMIT, b"");
+        }
+        finds(&mut play);
+        play.said();
+        assert_eq!(play.read(text), Side::Server, "{text}");
+        assert_eq!(play.said_to_home(), ["SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1"], "{before}; {text}");
+    }
+    for (before, text) in [
+        ("PREPARE q FROM 'SELECT 1'", "EXECUTE q"),
+        ("PREPARE r FROM 'SELECT FOUND_ROWS()'; PREPARE q FROM 'SELECT 1'", "EXECUTE q"),
+        ("PREPARE q FROM 'SELECT FOUND_ROWS()'; PREPARE q FROM 'SELECT 1'", "EXECUTE q"),
+        ("PREPARE q FROM 'SELECT FOUND_ROWS()'; DEALLOCATE PREPARE q", "EXECUTE q"),
+        ("DO 1", "EXECUTE IMMEDIATE 'SELECT 1'"),
+    ] {
+        let mut play = any();
+        for text in before.split("; ") {
+            play.at_home(text, AUTOCOMMIT, b"");
+        }
+        finds(&mut play);
+        play.said();
+        assert_eq!(play.read(text), Side::Server, "{text}");
+        assert_eq!(play.said_to_home(), [""; 0], "{before}; {text}");
+    }
+}
