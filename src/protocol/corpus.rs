@@ -30,10 +30,10 @@ pub(crate) struct CapturedReply {
 /// The logins of all servers.
 pub(crate) fn openings() -> Vec<Opening> {
     let mut openings = Vec::new();
-    let mut lines = FILES.iter().flat_map(|file| file.lines()).map(fields);
+    let mut lines = FILES.iter().flat_map(|file| file.lines());
     while let Some(line) = lines.next() {
-        if line[0] == "greeting" {
-            let [response, login] = [lines.next().unwrap(), lines.next().unwrap()];
+        if line.starts_with("greeting ") {
+            let [line, response, login] = [line, lines.next().unwrap(), lines.next().unwrap()].map(fields);
             openings.push(Opening {
                 greeting: unhex(line[1])[4..].to_vec(),
                 offered: capabilities(response[1]),
