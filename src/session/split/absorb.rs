@@ -15,11 +15,10 @@ use crate::{
 use super::{
     super::Side,
     Home, Kind, Split,
-    conditions::Conditions,
+    asking::{conditions::Conditions, retained::Repetition},
     lent::Lent,
+    pins::text_statements::Reading,
     plan::{TOLD_BY_TEXT, text_of},
-    retained::Repetition,
-    text_statements::Reading,
 };
 
 /// Effects after which a server says, without more, that something changed.

@@ -4,14 +4,20 @@
 //! find some at home and some at the replica. Home runs the replica's read again then, if that takes away nothing that home
 //! is asked for as well; else nobody can answer, and the question is refused.
 
+pub(super) mod conditions;
+mod counting;
+mod repeating;
+pub(super) mod retained;
+
 use crate::{protocol::response::ErrPacket, sql::Needs};
 
 use super::{
     super::{Side, errors},
     FoundRows, RowCount, Split,
     plan::OF_THE_LAST,
-    retained::Repetition,
 };
+
+use retained::Repetition;
 
 /// What a question asks for that only one server knows, by where that is.
 #[derive(Clone, Copy, Debug)]

@@ -8,9 +8,8 @@ use crate::{
 use super::{
     super::{Side, Surroundings},
     Home, Kind, Split,
-    execution::Execution,
     plan::OF_THE_LAST,
-    statements::Definitions,
+    statements::{Definitions, execution::Execution},
     stay::{Bond, Stay},
 };
 

@@ -1,5 +1,10 @@
 //! What we say to a server ourselves, between two commands of the client, and what it answers.
 
+mod answers;
+pub(super) mod missing;
+pub(super) mod readying;
+pub(super) mod words;
+
 use std::collections::VecDeque;
 
 use crate::protocol::{

@@ -4,16 +4,20 @@
 //! System variables come from the home server's own trackers, with the values that it understood. User variables have no
 //! tracker: only those set to a literal are known, until a statement runs that may have changed them unseen.
 
+mod late_schema;
+pub(super) mod reading;
+pub(super) mod trackers;
+pub(super) mod values;
+pub(super) mod variables;
+
 use crate::{
     config::limits,
     sql::{self, ClientCharset, Dialect},
 };
 
-use super::{
-    trackers::is_on,
-    values::Values,
-    variables::{compared, is_server_bound, is_set_by_another, is_set_by_names},
-};
+use trackers::is_on;
+use values::Values;
+use variables::{compared, is_server_bound, is_set_by_another, is_set_by_names};
 
 /// With this, `WHERE id IS NULL` means the last row that was inserted.
 const AUTO_IS_NULL: &[u8] = b"sql_auto_is_null";

@@ -19,7 +19,7 @@ use super::{
         refusals::concerns_operator,
     },
     Split,
-    readying::Stage,
+    chore::readying::Stage,
 };
 
 impl Session {

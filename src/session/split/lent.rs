@@ -5,6 +5,11 @@
 //! something is left on it that the next one cannot be given (`pins`), or that the next statement may ask for. The connection that it gets may be the one it had, which is as it left it; or another session's, which is
 //! reset first; or a new one. What the session has set is in the `journal`, and is put on.
 
+pub(super) mod lending;
+mod sharing;
+pub(super) mod unreset;
+mod welcome;
+
 mod fitting;
 mod leaving;
 
@@ -19,10 +24,9 @@ use crate::{
 use super::{
     super::{HomeWant, Loan, Side},
     Kind, Split,
+    journal::{reading::Reading, values::Values},
     plan::OF_THE_LAST,
-    reading::Reading,
     stay::Bond,
-    values::Values,
 };
 
 /// How long a connection is kept for a statement that may ask what the one before it left there.

@@ -5,96 +5,67 @@
 //! runs there, the replica's connection is made like home's (`journal`), and must have what the session has seen
 //! (`sight`). Whatever cannot be made the same keeps reads at home (`pins`), and is never an error.
 //!
-//! - `plan` says where a command goes, `bonds` what keeps it at home, `retained` and `repeating` what home runs again;
-//! - `readying` brings a server to where it must be: `missing` says what it lacks, `chore` and `words` what we say for it,
-//!   `answers` takes in what comes back; `leasing` is about the coming and going of a replica;
-//! - `absorb` learns from replies, `counting` how many rows they found or changed; `trackers` is what servers tell in them, and what
-//!   of it the client asked for; `asking` is about questions for what earlier statements left;
-//! - `hidden` is about reads that do more than their texts show, `views` about those that are known to;
-//! - `last_seen` is what may have been seen at a home that is gone, and who tells;
-//! - `replica` is the second server, `sharing` how sessions share connections to it; `lent` and `lending` are the same for home,
-//!   `welcome` the end of a login where home was lent;
-//! - `statements` are the prepared ones, `execution` the parts of their commands, `numbers` what they are called where home is lent, and `reading` what they mean
-//!   there.
+//! - `plan` says where a command goes, `bonds` what keeps it at home, and `stay` counts that;
+//! - `journal` is the session's state: `trackers` is what servers tell of it, `reading` how texts are read under it, `values` and
+//!   `variables` what is compared between servers; `pins` is the state that cannot be carried;
+//! - `sight` is what the session has seen: `last_seen` at a home that is gone, `snapshot` in a transaction, `views` and `hidden` by
+//!   reads that do more than their texts show;
+//! - `chore` is what we say ourselves before a command: `readying` brings a server to where it must be, `missing` says what it
+//!   lacks, `words` what we say for it, `answers` takes in what comes back;
+//! - `reply` follows replies, `absorb` learns from them; `asking` is about questions for what earlier statements left: `counting` how
+//!   many rows they found or changed, `conditions` where their warnings are, `retained` and `repeating` what home runs again for them;
+//! - `statements` are the prepared ones: `execution` the parts of their commands, `numbers` what they are called where home is lent,
+//!   `retold` what clients are told of them once more;
+//! - `replica` is the second server, `leasing` its coming and going;
+//! - `lent` is a home that sessions share: `lending` its coming and going, `sharing` the same for replicas, `unreset` and `welcome` what
+//!   begins on it;
+//! - `rehoming` is about a home that is lost or changes: `refused` what it did not run, `leaving` one that an operator takes out,
+//!   `awake` one that must not close us for idle.
 
 mod absorb;
-mod answers;
 mod asking;
-mod awake;
 mod bonds;
 mod chore;
-mod conditions;
-mod counting;
-mod execution;
-mod hidden;
 mod journal;
-mod last_seen;
-mod late_schema;
 mod leasing;
-mod leaving;
-mod lending;
 mod lent;
-mod locks;
-mod missing;
-mod numbers;
-mod one_shot;
 mod pins;
 mod plan;
-mod reading;
-mod readying;
-mod refused;
 mod rehoming;
-mod repeating;
 mod replica;
 mod reply;
-mod retained;
-mod retold;
-mod sharing;
 mod sight;
-mod snapshot;
 mod statements;
 mod stay;
-mod text_statements;
-mod trackers;
-mod unreset;
-mod values;
-mod variables;
-mod views;
-mod welcome;
-mod words;
 
 use std::{sync::Arc, time::Instant};
 
 use crate::{
     config::{Freshness, Mobility, Split as SplitConfig, Topology, limits},
-    protocol::{capability::Capabilities, response::ErrPacket, result_set::Framing, status::StatusFlags, version},
+    protocol::{
+        capability::Capabilities, response::ErrPacket, result_set::Framing, statement::StatementId,
+        status::StatusFlags, version,
+    },
     sql::{self, Classification, Dialect, Findings, Needs},
     topology::{RoutingTable, ServerId, UserLoad},
 };
 
 use super::{Side, frontend::Login};
 
-use crate::protocol::statement::StatementId;
 use absorb::After;
-use awake::Awake;
-use conditions::Conditions;
-use journal::Journal;
-use last_seen::LastSeen;
-use leaving::Leaving;
-pub(super) use lending::told_of;
-use lent::Lent;
-pub(super) use lent::Tenure;
+use asking::{conditions::Conditions, retained::Retained};
+use journal::{Journal, trackers::Tracking};
+use lent::{Lent, unreset::Waiting};
 use pins::Pins;
-pub(super) use readying::Preparing;
-use refused::Kept;
-use rehoming::Standing;
+use rehoming::{Standing, awake::Awake, leaving::Leaving, refused::Kept};
 use replica::Replicas;
-use retained::Retained;
-use sight::Sight;
+use sight::{Sight, last_seen::LastSeen};
 use statements::{Preparation, Statements};
+
+pub(super) use chore::readying::Preparing;
+pub(super) use lent::Tenure;
+pub(super) use lent::lending::told_of;
 pub use stay::{Bond, RouteCounts, Stay};
-use trackers::Tracking;
-use unreset::Waiting;
 
 /// The longest command that is looked into; a longer one goes home.
 const COMMAND_MAX: usize = limits::SPLIT_COMMAND_BYTES;

@@ -1,10 +1,16 @@
 //! Why a session may not leave its home server, and why its reads may not.
 
+mod locks;
+mod one_shot;
+pub(super) mod text_statements;
+
 use crate::sql::Effects;
 
-use super::{
-    locks::Locks, one_shot::OneShot, stay::Bond, text_statements::TextStatements, variables::is_released_by_default,
-};
+use super::{journal::variables::is_released_by_default, stay::Bond};
+
+use locks::Locks;
+use one_shot::OneShot;
+use text_statements::TextStatements;
 
 /// State that exists on the home server's connection and nowhere else. Each ends when its cause ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,10 +15,12 @@ use crate::{
 use super::{
     super::{Side, Step, Surroundings, moves::Move, relay::Relay},
     COMMAND_MAX, Current, FoundRows, Kind, Split,
-    execution::{Execution, ForReplica},
-    statements::{Definitions, Preparation, Statement},
+    journal::trackers,
+    statements::{
+        Definitions, Preparation, Statement,
+        execution::{Execution, ForReplica},
+    },
     stay::{Bond, Stay},
-    trackers,
 };
 
 /// What is said of a command that was not looked into.

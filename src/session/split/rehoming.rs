@@ -6,6 +6,10 @@
 //! 1213, as after a deadlock, and the session goes on. Where nobody knows what a server has done, the client is told so,
 //! and the session ends.
 
+pub(super) mod awake;
+pub(super) mod leaving;
+pub(super) mod refused;
+
 use std::time::{Duration, Instant};
 
 use crate::{
@@ -21,10 +25,11 @@ use super::{
     },
     Kind, Split,
     absorb::After,
-    readying::Stage,
-    refused::IN_PARTS,
+    chore::readying::Stage,
     sight::Needed,
 };
+
+use refused::IN_PARTS;
 
 /// How often a home that lacks something is looked at.
 const LOOK: Duration = Duration::from_millis(20);

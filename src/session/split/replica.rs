@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     super::{LastReplica, Loan, Parking, ReplicaWant, ServerFacts, SharedWant, Side},
-    values::Values,
+    journal::values::Values,
 };
 
 /// How long a replica that failed the session is left alone, and all of them when there was none.

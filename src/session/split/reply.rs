@@ -21,7 +21,7 @@ use super::{
     },
     Split,
     absorb::After,
-    refused::{Refusal, too_long_to_wait},
+    rehoming::refused::{Refusal, too_long_to_wait},
 };
 
 impl Relay {

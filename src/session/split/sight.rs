@@ -1,6 +1,11 @@
 //! What a session has seen of the data, and what a replica must therefore have before the session reads there: so that a
 //! session sees its own writes, and never an older state than it saw before.
 
+mod hidden;
+pub(super) mod last_seen;
+mod snapshot;
+mod views;
+
 use std::time::{Duration, Instant};
 
 use crate::{

@@ -5,6 +5,10 @@
 //! ours. A connection that lacks a statement learns it before the first command that names it. A statement that is not
 //! kept has the server's number for the client, too, and keeps its connection.
 
+pub(super) mod execution;
+mod numbers;
+mod retold;
+
 mod statement;
 
 use std::sync::Arc;
@@ -14,11 +18,11 @@ use crate::{
     protocol::{command::Command, packet::build_packet, statement::StatementId},
 };
 
-use super::{
-    execution::{Execution, ForReplica},
-    reading::Reading,
-};
+use super::journal::reading::Reading;
+
+use execution::{Execution, ForReplica};
 use statement::AtServer;
+
 pub(super) use statement::{Definitions, Origin, Preparation, Statement};
 
 /// Bytes of text and parameter types that a session keeps of its statements. Those beyond are executed at home.

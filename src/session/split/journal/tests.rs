@@ -1,7 +1,8 @@
 //! What the journal makes of changes.
 
-use super::{super::variables::compared, *};
 use crate::sql::Family;
+
+use super::{variables::compared, *};
 
 const DIALECT: Dialect = Dialect {
     no_backslash_escapes: false,

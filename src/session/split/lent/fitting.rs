@@ -2,17 +2,19 @@
 
 use crate::{
     protocol::status::StatusFlags,
+    session::split::{
+        Home, Kind, RowCount, Split,
+        chore::{Chore, missing::Next},
+        journal::Unwritable,
+    },
     sql::{Needs, Reason},
 };
 
-use super::{
-    super::{Home, Kind, RowCount, Split, chore::Chore, journal::Unwritable, missing::Next},
-    Drawn, InsertId, Lent,
-};
+use super::{Drawn, InsertId, Lent};
 
 impl Split {
     /// What home lacks before a command may go there; `None` also for a session whose home is its own.
-    pub(in super::super) fn home_lacks(&self, status: StatusFlags) -> Option<Next> {
+    pub(in crate::session::split) fn home_lacks(&self, status: StatusFlags) -> Option<Next> {
         let lent = self.lent.as_deref()?;
         if !lent.is_here {
             return Some(Next::LeaseHome);
@@ -37,7 +39,7 @@ impl Split {
     }
 
     /// What must be said to the home connection that was lent, in this order.
-    pub(in super::super) fn missing_on_home(&self, status: StatusFlags) -> impl Iterator<Item = Chore> {
+    pub(in crate::session::split) fn missing_on_home(&self, status: StatusFlags) -> impl Iterator<Item = Chore> {
         let missing = self.lent.as_deref().filter(|lent| lent.is_here).map(|lent| {
             let fit = &lent.fit;
             // Only with what it tells of can home be made as it was.
@@ -60,7 +62,7 @@ impl Split {
 
     /// The statement that makes a lent connection like the one before: what home is made to tell, and what the session
     /// has set, or had from its first connection.
-    pub(in super::super) fn home_settings(&self, status: StatusFlags) -> Result<Vec<u8>, Unwritable> {
+    pub(in crate::session::split) fn home_settings(&self, status: StatusFlags) -> Result<Vec<u8>, Unwritable> {
         let autocommit = if status.contains(StatusFlags::AUTOCOMMIT) { 1 } else { 0 };
         let mut statement = format!("{}, SESSION autocommit={autocommit}", self.full_tracking_statement()).into_bytes();
         if let Some(Lent { insert_id: InsertId::Known(id @ 1..), .. }) = self.lent.as_deref() {
@@ -75,7 +77,7 @@ impl Split {
     }
 
     /// Home was made like the journal says.
-    pub(in super::super) fn home_has_settings(&mut self, status: StatusFlags) {
+    pub(in crate::session::split) fn home_has_settings(&mut self, status: StatusFlags) {
         let version = self.journal.version();
         if let Some(lent) = self.lent.as_deref_mut() {
             (lent.fit.applied, lent.fit.reading) = (Some(version), None);
@@ -86,14 +88,14 @@ impl Split {
         }
     }
 
-    pub(in super::super) fn home_has_schema(&mut self) {
+    pub(super) fn home_has_schema(&mut self) {
         if let Some(lent) = self.lent.as_deref_mut() {
             lent.fit.schema = self.journal.schema().map(<[u8]>::to_vec);
         }
     }
 
     /// It was given a schema.
-    pub(in super::super) fn home_took_schema(&mut self) {
+    pub(in crate::session::split) fn home_took_schema(&mut self) {
         let schema = self.schema_for_home().map(<[u8]>::to_vec);
         self.with_lent(|lent| {
             lent.fit.schema = schema;
@@ -102,7 +104,7 @@ impl Split {
         });
     }
 
-    pub(in super::super) fn home_has_role(&mut self) {
+    pub(in crate::session::split) fn home_has_role(&mut self) {
         let role = self.journal.role();
         if let Some(lent) = self.lent.as_deref_mut().filter(|lent| lent.fit.role.as_deref() != role) {
             lent.fit.role = self.journal.role().map(<[u8]>::to_vec);
@@ -111,7 +113,7 @@ impl Split {
     }
 
     /// A command ran at home: whatever it changed holds there.
-    pub(in super::super) fn home_is_in_step(&mut self, status: StatusFlags) {
+    pub(in crate::session::split) fn home_is_in_step(&mut self, status: StatusFlags) {
         let (has_aftermath, replaced, left) = (self.leaves_aftermath(), self.current.replaces, self.left_by_last());
         let may_insert = self.current.may_insert;
         let draws = self.current.classification.reason == Reason::Sequence;

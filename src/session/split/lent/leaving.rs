@@ -2,17 +2,18 @@
 
 use crate::{
     protocol::{command::Command, status::StatusFlags},
+    session::{
+        Side,
+        split::{Home, Kind, Split, plan::text_of, stay::Bond},
+    },
     sql::{Class, Effects, Reason},
 };
 
-use super::{
-    super::{super::Side, Home, Kind, Split, plan::text_of, stay::Bond},
-    Lent,
-};
+use super::Lent;
 
 impl Split {
     /// Whether a text may leave a LAST_INSERT_ID() that only its connection knows.
-    pub(in super::super) fn may_insert(&self, text: Option<&[u8]>) -> bool {
+    pub(in crate::session::split) fn may_insert(&self, text: Option<&[u8]>) -> bool {
         let classification = &self.current.classification;
         let only_changes = |first: &u8| matches!(first.to_ascii_lowercase(), b'u' | b'd');
         let hides = classification.effects.intersects(Effects::ANYTHING.with(Effects::UNSEEN).with(Effects::EXECUTES));
@@ -21,7 +22,7 @@ impl Split {
     }
 
     /// What a command means for a connection that is lent.
-    pub(in super::super) fn look_for_lent(&mut self, payload: &[u8]) {
+    pub(in crate::session::split) fn look_for_lent(&mut self, payload: &[u8]) {
         self.note_waiting(payload);
         let Some((&code, rest)) = payload.split_first() else { return self.current.may_insert = true };
         self.current.asks_what_was_drawn = self.asks_what_was_drawn(payload);
@@ -49,14 +50,14 @@ impl Split {
     }
 
     /// Whether what a statement may do unseen is what triggers do: then a session that gives its connection back goes on.
-    pub(in super::super) fn only_triggers_may_run(&self) -> bool {
+    pub(in crate::session::split) fn only_triggers_may_run(&self) -> bool {
         let hides = Effects::ANYTHING.with(Effects::UNSEEN).with(Effects::EXECUTES);
         let classification = &self.current.classification;
         self.may_change_home() && classification.reason == Reason::NotARead && !classification.effects.intersects(hides)
     }
 
     /// What binds the session to its home connection outside of transactions.
-    pub(in super::super) fn binding_home(&mut self) -> Option<Bond> {
+    pub(super) fn binding_home(&mut self) -> Option<Bond> {
         let bound = self.pins.binding_home();
         let version = self.journal.version();
         let lent = self.lent.as_deref_mut()?;
@@ -77,12 +78,12 @@ impl Split {
     }
 
     /// Whether the session would lose something with its home connection, outside of transactions.
-    pub(in super::super) fn is_bound(&self) -> bool {
+    pub(in crate::session::split) fn is_bound(&self) -> bool {
         self.lent.is_none() || self.bond_to_home().is_some()
     }
 
     /// What the session would lose with its home connection, outside of transactions.
-    pub(in super::super) fn bond_to_home(&self) -> Option<Bond> {
+    pub(in crate::session::split) fn bond_to_home(&self) -> Option<Bond> {
         let lent = self.lent.as_deref()?;
         // Before its first command a session has nothing that its next home would lack.
         let is_fresh = matches!(self.home, Home::Unknown | Home::Silent(_)) && !self.journal.was_reset();
@@ -91,7 +92,7 @@ impl Split {
     }
 
     /// Whether the home connection may go back now, after a command.
-    pub(in super::super) fn lets_home_go(&mut self, status: StatusFlags) -> bool {
+    pub(super) fn lets_home_go(&mut self, status: StatusFlags) -> bool {
         let goes_back = |lent: &Lent| lent.goes_back() && lent.is_here && lent.welcome.is_none();
         let is_here = self.lent.as_deref().is_some_and(goes_back);
         let in_step = self.replicas.get().is_some_and(|replica| replica.in_transaction);
@@ -104,13 +105,13 @@ impl Split {
     }
 
     /// Whether the connection should be kept a moment for what the last statement left on it.
-    pub(in super::super) fn has_aftermath(&self) -> bool {
+    pub(in crate::session::split) fn has_aftermath(&self) -> bool {
         let is_there = self.lent.as_deref().is_some_and(|lent| lent.has_aftermath);
         is_there && self.may_be_asked_about(Side::Server)
     }
 
     /// Whether the connection must be asked for LAST_INSERT_ID() before it goes.
-    pub(in super::super) fn must_ask_insert_id(&self) -> bool {
+    pub(in crate::session::split) fn must_ask_insert_id(&self) -> bool {
         self.lent.as_deref().is_some_and(Lent::asks_insert_id)
     }
 }

@@ -1,5 +1,6 @@
-use super::*;
 use crate::sql::{self, ClientCharset, Dialect, Family};
+
+use super::*;
 
 fn preparation(id: u32, text: &str, parameters: u16) -> Preparation {
     let dialect = Dialect {

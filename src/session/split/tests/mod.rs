@@ -20,7 +20,7 @@ mod trackers;
 
 use super::{
     super::{stage::*, *},
-    variables::compared,
+    journal::variables::compared,
 };
 use crate::{
     protocol::{

@@ -1,6 +1,6 @@
 //! Replica connections that come for a read and go behind it.
 
-use super::{super::unreset::Waiting, lending::Lender, statements::execute_as, *};
+use super::{super::lent::unreset::Waiting, lending::Lender, statements::execute_as, *};
 use crate::session::{LastReplica, Loan, Parking};
 
 /// A session that has logged in, given its home back, and read once at a replica.
