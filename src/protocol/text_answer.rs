@@ -243,7 +243,7 @@ mod tests {
             }
             assert!(outcomes.rest.is_empty(), "{}", reply.title);
         }
-        assert!(rows_of_the_table > 0, "the names are those of the statements");
+        assert!(cfg!(miri) || rows_of_the_table > 0, "the names are those of the statements");
     }
 
     proptest! {

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::{corpus, packet::write_packet, status::StatusFlags};
-use crate::testing::sample;
 
 const EOF_MODE: Framing =
     Framing { deprecate_eof: false, optional_metadata: false, cache_metadata: false, progress: false };
@@ -143,8 +142,8 @@ fn a_reply_tells_whether_rows_were_changed() {
 #[test]
 fn captured_replies_end_with_their_last_byte() {
     let replies = corpus::replies();
-    assert!(replies.len() > 500, "the corpus is there: {}", replies.len());
-    for reply in sample(replies, 10) {
+    assert!(cfg!(miri) || replies.len() > 500, "the corpus is there: {}", replies.len());
+    for reply in replies {
         let start = Reply::new(reply.shape, reply.framing);
         let whole = follow_all(start.clone(), &reply.bytes, usize::MAX);
         let end = whole.end.unwrap_or_else(|| panic!("{} did not end: {whole:?}", reply.title));
@@ -155,7 +154,7 @@ fn captured_replies_end_with_their_last_byte() {
 
 #[test]
 fn captured_replies_end_alike_in_every_cut() {
-    for reply in sample(corpus::replies(), 40) {
+    for reply in corpus::replies() {
         let start = Reply::new(reply.shape, reply.framing);
         let whole = follow_all(start.clone(), &reply.bytes, usize::MAX);
         for step in (1..40).chain([61, 127, 251]) {
@@ -166,7 +165,7 @@ fn captured_replies_end_alike_in_every_cut() {
 
 #[test]
 fn bytes_behind_a_captured_reply_are_left() {
-    for reply in sample(corpus::replies(), 40) {
+    for reply in corpus::replies() {
         let mut bytes = reply.bytes.clone();
         bytes.extend_from_slice(&[7, 0, 0, 1, 0xFE, 0xFF, 0]);
         let outcome = follow_all(Reply::new(reply.shape, reply.framing), &bytes, usize::MAX);

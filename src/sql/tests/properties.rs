@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::{rounds, sample};
 
 fn rows() -> Vec<Row> {
-    sample(table::rows(), 40)
+    sample(table::rows(), 150)
 }
 
 /// Rows that are not reads, so that a disguise can be looked for.
