@@ -15,7 +15,7 @@ use super::{
     Side, Step,
     errand::KillId,
     exchange::{Busy, Exchange, Upload},
-    frontend::LOGIN_PACKET_MAX,
+    login::LOGIN_PACKET_MAX,
     moves::{Move, OwnCommand},
     relay::Relay,
 };

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-use super::{ServerWay, frontend::Login};
+use super::{ServerWay, login::Login};
 
 /// What a client was promised, and what the server must therefore be able to do.
 ///

@@ -20,8 +20,8 @@ use crate::{
 use super::{
     Account, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want,
     door::{Door, Introduction, Knock, required},
-    frontend::{LOGIN_PACKET_MAX, Login},
     hops::Hops,
+    login::{LOGIN_PACKET_MAX, Login},
     onward::Onward,
     relay::{Relay, Unfollowed},
     split::{Split, Tenure},

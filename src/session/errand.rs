@@ -20,7 +20,7 @@ use super::{
     door::{Door, Introduction, Knock, required},
     errors,
     exchange::Exchange,
-    frontend::{LOGIN_PACKET_MAX, Login},
+    login::{LOGIN_PACKET_MAX, Login},
 };
 
 /// How long after it was asked for a kill may break the connection of its session: a server may be slow to carry it out.

@@ -17,7 +17,10 @@ use crate::{
 };
 
 use super::{
-    Account, Admission, ClientWay, Ending, Output, Session, Side, State, Step, Surroundings, entering::Entry, errors,
+    Account, Admission, ClientWay, Ending, Output, Session, Side, State, Step, Surroundings,
+    entering::Entry,
+    errors,
+    login::{LOGIN_PACKET_MAX, Login},
 };
 
 /// A client that has not yet proven who it is.
@@ -48,18 +51,6 @@ struct Claim {
     /// What a wrong password means: a user that may not log in from here has none that is right.
     if_denied: Ending,
 }
-
-/// What a client's login asks for, apart from the proof.
-pub(super) struct Login {
-    pub(super) user: Vec<u8>,
-    pub(super) database: Option<Vec<u8>>,
-    pub(super) collation: u16,
-    pub(super) max_packet: u32,
-    pub(super) attributes: Vec<u8>,
-}
-
-/// The largest packet that a client may send before it is logged in: the connection attributes alone may have 64 KiB.
-pub(super) const LOGIN_PACKET_MAX: usize = crate::config::limits::LOGIN_PACKET_MAX;
 
 impl Session {
     /// Sends our greeting; the session waits for the client's answer.

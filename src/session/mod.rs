@@ -24,6 +24,7 @@ mod exchange;
 mod frontend;
 mod hops;
 mod input;
+mod login;
 mod moves;
 mod onward;
 mod output;

@@ -8,7 +8,7 @@ use crate::{
     topology::Failure,
 };
 
-use super::{Ending, LeaseFailure, Output, Session, State, Surroundings, door::Door, errors, split::told_of};
+use super::{Ending, LeaseFailure, Output, Session, State, Surroundings, door::Door, errors};
 
 impl Session {
     /// No server could be had in time.
@@ -153,4 +153,14 @@ fn is_about_account(code: ErrorCode) -> bool {
     [Error::ACCESS_DENIED, Error::ACCESS_DENIED_NO_PASSWORD, Error::NOT_SUPPORTED_AUTH_MODE]
         .iter()
         .any(|error| error.code == code)
+}
+
+/// What a client is told when no server could be had for its session.
+pub(super) fn told_of(failure: &LeaseFailure, user: &[u8]) -> (ErrPacket, Ending) {
+    match failure {
+        LeaseFailure::UserFull { limit } => (errors::user_limit(user, *limit), Ending::Limit),
+        LeaseFailure::ServersFull(why) => (errors::servers_full(why), Ending::Limit),
+        LeaseFailure::NoServer(why) => (errors::no_server(why), Ending::NoServer),
+        LeaseFailure::UserGone => (errors::shutdown(), Ending::Drained),
+    }
 }

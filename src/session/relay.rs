@@ -19,7 +19,7 @@ use crate::protocol::{
 use super::{
     Side, Step, Surroundings,
     exchange::{Exchange, Upload},
-    frontend::LOGIN_PACKET_MAX,
+    login::LOGIN_PACKET_MAX,
     moves::Move,
     onward::Onward,
     parting::Parting,

@@ -15,7 +15,7 @@ use super::{
         Ending, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings,
         door::{Door, Introduction, Knock, required},
         exchange::Exchange,
-        frontend::LOGIN_PACKET_MAX,
+        login::LOGIN_PACKET_MAX,
         refusals::concerns_operator,
     },
     Split,

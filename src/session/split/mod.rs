@@ -50,7 +50,7 @@ use crate::{
     topology::{RoutingTable, ServerId, UserLoad},
 };
 
-use super::{Side, frontend::Login};
+use super::{Side, login::Login};
 
 use absorb::After;
 use asking::{conditions::Conditions, retained::Retained};
@@ -64,7 +64,6 @@ use statements::{Preparation, Statements};
 
 pub(super) use chore::readying::Preparing;
 pub(super) use lent::Tenure;
-pub(super) use lent::lending::told_of;
 pub use stay::{Bond, RouteCounts, Stay};
 
 /// The longest command that is looked into; a longer one goes home.

@@ -10,12 +10,12 @@ use crate::{
         status::StatusFlags,
     },
     session::{
-        Ending, LeaseFailure, Loan, Output, Parking, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings,
+        Ending, Loan, Output, Parking, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings,
         door::{Door, Introduction, Knock, required},
         entering::Entry,
         errors,
         exchange::Exchange,
-        frontend::LOGIN_PACKET_MAX,
+        login::LOGIN_PACKET_MAX,
         refusals::is_about_server,
         relay::Relay,
         split::{
@@ -405,15 +405,5 @@ impl Session {
             | Exchange::Killing(_)
             | Exchange::Tunnel => false,
         }
-    }
-}
-
-/// What a client is told when no server could be had for its session.
-pub(in crate::session) fn told_of(failure: &LeaseFailure, user: &[u8]) -> (ErrPacket, Ending) {
-    match failure {
-        LeaseFailure::UserFull { limit } => (errors::user_limit(user, *limit), Ending::Limit),
-        LeaseFailure::ServersFull(why) => (errors::servers_full(why), Ending::Limit),
-        LeaseFailure::NoServer(why) => (errors::no_server(why), Ending::NoServer),
-        LeaseFailure::UserGone => (errors::shutdown(), Ending::Drained),
     }
 }
