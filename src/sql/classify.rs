@@ -1,12 +1,14 @@
 //! From a text to its [`Classification`]: statement after statement, each by its first word and then token by token.
 
 use super::Span;
-use super::classification::{Class, Classification, Effects, Needs, Reason};
+use super::classification::{Class, Classification, Effects, Reason};
 use super::comment::{Comments, Versioned, Versions};
 use super::dialect::Dialect;
 use super::lexer::{Broken, Kind, Lexer, Token};
+use super::opening::Opening;
 use super::query::Query;
-use super::statement::{self, Opening};
+use super::reader::Reader;
+use super::statement;
 
 /// Says where the text of a COM_QUERY or COM_STMT_PREPARE may run. `complete` is whether `text` is all of it.
 ///
@@ -55,12 +57,6 @@ fn stricter(one: Classification, other: Classification) -> Classification {
     }
 }
 
-/// One reading of a text.
-pub(super) struct Reader<'a> {
-    pub(super) lexer: Lexer<'a>,
-    found: Classification,
-}
-
 /// What ended a statement.
 #[derive(PartialEq, Eq)]
 enum Stop {
@@ -76,21 +72,6 @@ impl<'a> Reader<'a> {
         while reader.statement() {}
         reader.finish();
         reader
-    }
-
-    #[inline]
-    fn new(lexer: Lexer<'a>) -> Reader<'a> {
-        let end = lexer.text.len() as u32;
-        let found = Classification {
-            class: Class::Read,
-            reason: Reason::PlainRead,
-            token: Span { start: end, end },
-            hint: None,
-            effects: Effects::NONE,
-            needs: Needs::NONE,
-            statements: 0,
-        };
-        Reader { lexer, found }
     }
 
     /// Reads one statement with its semicolon; whether there may be another.
@@ -160,34 +141,6 @@ impl<'a> Reader<'a> {
         self.primary(reason, span);
         self.found.effects |= Effects::UNSEEN;
         Stop::Text
-    }
-
-    /// The text needs the primary; the first reason stays.
-    pub(super) fn primary(&mut self, reason: Reason, token: Span) {
-        self.strengthen(Class::Primary, reason, token);
-    }
-
-    /// The text needs at least this class.
-    #[inline]
-    pub(super) fn strengthen(&mut self, class: Class, reason: Reason, token: Span) {
-        // A function whose name is not known may be called before a write shows itself, and is the lesser reason.
-        if class > self.found.class || reason == Reason::HoldsAWrite && class == self.found.class {
-            self.found.class = class;
-            self.found.reason = reason;
-            self.found.token = token;
-        }
-    }
-
-    pub(super) fn affects(&mut self, effects: Effects) {
-        self.found.effects |= effects;
-    }
-
-    pub(super) fn needs(&mut self, needs: Needs) {
-        self.found.needs |= needs;
-    }
-
-    pub(super) fn bytes(&self, span: Span) -> &'a [u8] {
-        span.of(self.lexer.text)
     }
 
     #[inline]

@@ -97,10 +97,7 @@ pub(super) fn finding(mut lexer: Lexer<'_>) -> Finding {
     let Some((_, verb)) = VERBS.iter().find(|(word, _)| is_word(&lexer, first, word)) else { return Finding::Unknown };
     match verb {
         Verb::Begin if is_word(&lexer, { lexer }.next(), "not") => Finding::Unknown,
-        Verb::Set if is_set_statement(lexer) => match skip_to(&mut lexer, &["for"]) {
-            true => finding(lexer),
-            false => Finding::Unknown,
-        },
+        Verb::Set if is_set_statement(lexer) => behind_set_statements(lexer).map_or(Finding::Unknown, finding),
         Verb::Delete | Verb::Update => changing(*verb, lexer),
         Verb::Insert if !inserts_query(&mut { lexer }) => inside(lexer),
         Verb::Do | Verb::Set if is_mariadb(lexer) => inside(lexer),
@@ -127,6 +124,19 @@ fn is_mariadb(lexer: Lexer<'_>) -> bool {
 
 fn is_set_statement(lexer: Lexer<'_>) -> bool {
     is_mariadb(lexer) && is_word(&lexer, { lexer }.next(), "statement")
+}
+
+/// The statement that a SET STATEMENT is for, which is no other of them however many stand before it.
+fn behind_set_statements(mut lexer: Lexer<'_>) -> Option<Lexer<'_>> {
+    while skip_to(&mut lexer, &["for"]) {
+        let mut ahead = lexer;
+        let first = ahead.next();
+        if !(is_word(&ahead, first, "set") && is_set_statement(ahead)) {
+            return Some(lexer);
+        }
+        lexer = ahead;
+    }
+    None
 }
 
 /// What a statement makes of it that changes or deletes rows. MariaDB may look up IN (SELECT …) in an index, which is no

@@ -122,3 +122,11 @@ fn find_either(text: &[u8], start: usize, one: u8, other: u8) -> Option<usize> {
     }
     Some(at + memchr::memchr2(one, other, text.get(at..)?)?)
 }
+
+/// A name without its quotes. One that holds a quote is none that is looked for.
+pub fn unquoted(name: &[u8]) -> &[u8] {
+    match name {
+        [b'`' | b'"', inner @ .., b'`' | b'"'] => inner,
+        bare => bare,
+    }
+}

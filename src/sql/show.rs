@@ -1,8 +1,7 @@
 //! SHOW: which of its forms say the same on every server.
 
 use super::classification::{Class, Effects, Needs, Reason};
-use super::query::Style;
-use super::statement::{Opening, Words};
+use super::opening::{Opening, Style, Words};
 
 /// By the words behind SHOW. What is not known to be alike everywhere is the primary's.
 pub(super) fn open(mut next: Words<'_>) -> Opening {

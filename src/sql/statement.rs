@@ -1,41 +1,12 @@
 //! The first words of a statement: what kind it is, and what it does to the session.
 
 use super::classification::{Class, Effects, Needs, Reason};
-use super::classify::Reader;
-use super::lexer::{Kind, Lexer, Token};
-use super::query::Style;
+use super::lexer::{Kind, Token};
+use super::opening::{Opening, Style, Words};
+use super::reader::Reader;
+use super::set::Set;
 use super::words::WordTable;
 use super::{set, show};
-
-/// What is known of a statement by its first words.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Opening {
-    pub(super) class: Class,
-    pub(super) reason: Reason,
-    pub(super) effects: Effects,
-    pub(super) needs: Needs,
-    /// How its other words are to be read.
-    pub(super) style: Style,
-    /// It begins with WITH, so names with lists of columns follow.
-    pub(super) has_with: bool,
-}
-
-impl Opening {
-    /// A statement that may run on a replica unless its other words say no.
-    pub(super) const READ: Opening = Opening {
-        class: Class::Read,
-        reason: Reason::PlainRead,
-        effects: Effects::NONE,
-        needs: Needs::NONE,
-        style: Style::Query,
-        has_with: false,
-    };
-
-    /// A statement for the primary.
-    pub(super) const fn primary(reason: Reason, effects: Effects) -> Opening {
-        Opening { class: Class::Primary, reason, effects, style: Style::Other, ..Opening::READ }
-    }
-}
 
 /// The first word of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +132,11 @@ pub(super) fn open(reader: &mut Reader<'_>, first: Token) -> Opening {
             Opening::primary(Reason::NotARead, Effects::IMPLICIT_COMMIT)
         }
         Verb::Analyze => Opening::primary(Reason::ExplainExecutes, Effects::STORED_CODE),
-        Verb::Set => set::open(reader),
+        Verb::Set => match set::open(reader) {
+            Set::Itself(opening) => opening,
+            // Which is no other SET STATEMENT.
+            Set::For(first) => open(reader, first),
+        },
         Verb::Use => Opening::primary(Reason::ChangesSession, Effects::SCHEMA),
         Verb::Begin if next().take("not") => Opening::primary(Reason::Program, Effects::ANYTHING),
         Verb::Begin => Opening::primary(Reason::Transaction, Effects::BEGINS_TRANSACTION),
@@ -194,48 +169,6 @@ pub(super) fn open(reader: &mut Reader<'_>, first: Token) -> Opening {
             style: Style::AssignsUserVariables,
             ..Opening::primary(Reason::PreviousStatement, Effects::NONE)
         },
-    }
-}
-
-/// The words behind the first, taken one by one if they are those asked for.
-#[derive(Clone, Copy)]
-pub(super) struct Words<'a> {
-    pub(super) lexer: Lexer<'a>,
-}
-
-impl Words<'_> {
-    /// Takes the next word if it is this one, bare and in any case.
-    pub(super) fn take(&mut self, word: &str) -> bool {
-        let mut ahead = self.lexer;
-        let token = ahead.next();
-        let is_it = token.kind == Kind::Word && ahead.bytes(token).eq_ignore_ascii_case(word.as_bytes());
-        if is_it {
-            self.lexer = ahead;
-        }
-        is_it
-    }
-
-    /// What comes next.
-    pub(super) fn peek(&self) -> Kind {
-        { self.lexer }.next().kind
-    }
-
-    /// Takes the next token, whatever it is; whether it was more than the statement's end.
-    pub(super) fn skip(&mut self) -> bool {
-        let token = self.lexer.next();
-        !matches!(token.kind, Kind::End | Kind::Broken(_) | Kind::Sign(b';'))
-    }
-
-    /// Whether this word stands anywhere in the rest of the statement.
-    fn has(mut self, word: &str) -> bool {
-        loop {
-            if self.take(word) {
-                return true;
-            }
-            if !self.skip() {
-                return false;
-            }
-        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::super::Span;
 use super::super::classification::{Effects, Needs, Reason};
-use super::super::classify::Reader;
 use super::super::function::{self, Call, Function};
 use super::super::keyword::Keyword;
 use super::super::lexer::{Kind, Token};
+use super::super::reader::Reader;
 use super::{Place, Query, Style};
 
 impl Query {

@@ -3,29 +3,15 @@
 
 use super::Span;
 use super::classification::{Class, Effects, Needs, Reason};
-use super::classify::Reader;
 use super::keyword::{self, Keyword};
 use super::lexer::{Kind, Token};
-use super::statement::Opening;
+use super::opening::{Opening, Style};
+use super::quoted::unquoted;
+use super::reader::Reader;
 use super::variable::{self, Variable, is_server_schema};
 
 mod call;
 mod plain;
-
-/// How the tokens behind a first word are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    /// SELECT, EXPLAIN and the like: every word counts.
-    Query,
-    /// SHOW: as a query; a schema may be named without a dot.
-    Show,
-    /// A statement that runs on the primary whatever comes: only its effects count.
-    Other,
-    /// Like `Other`, and every user variable in it is assigned: LOAD DATA, GET DIAGNOSTICS.
-    AssignsUserVariables,
-    /// SET: what it assigns has been read already.
-    Set,
-}
 
 /// The state of reading one statement.
 pub(super) struct Query {
@@ -346,12 +332,4 @@ fn is_session_scope(name: &[u8]) -> bool {
 
 fn next_is_dot(reader: &Reader<'_>) -> bool {
     { reader.lexer }.next().kind == Kind::Sign(b'.')
-}
-
-/// A name without its quotes. One that holds a quote is none that is looked for.
-pub fn unquoted(name: &[u8]) -> &[u8] {
-    match name {
-        [b'`' | b'"', inner @ .., b'`' | b'"'] => inner,
-        bare => bare,
-    }
 }

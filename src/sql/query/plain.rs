@@ -6,11 +6,13 @@
 use std::ops::Range;
 
 use super::super::Span;
-use super::super::classify::Reader;
 use super::super::keyword::{self, Keyword};
 use super::super::lexer::{Kind, Lexer, Token, ascii_name_end, is_name_byte};
+use super::super::opening::Style;
+use super::super::quoted::unquoted;
+use super::super::reader::Reader;
 use super::super::variable::is_server_schema;
-use super::{Place, Previous, Query, Style, is_sequence_name, unquoted};
+use super::{Place, Previous, Query, is_sequence_name};
 
 /// A token that was passed, or the one before all of them.
 #[derive(Clone, Copy)]

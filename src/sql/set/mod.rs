@@ -4,13 +4,13 @@ use super::Span;
 use super::comment::{Comments, Versioned};
 use super::dialect::Dialect;
 use super::lexer::{Kind, Lexer, Token};
-use super::query::unquoted;
-use super::statement::Words;
+use super::opening::Words;
+use super::quoted::unquoted;
 use super::variable;
 
 mod opening;
 
-pub(super) use opening::open;
+pub(super) use opening::{Set, open};
 
 /// Whose variable is assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

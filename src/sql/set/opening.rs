@@ -2,15 +2,25 @@
 
 use super::super::Span;
 use super::super::classification::{Effects, Reason};
-use super::super::classify::Reader;
-use super::super::lexer::Kind;
-use super::super::query::{Style, unquoted};
-use super::super::statement::{self, Opening, Words};
+use super::super::lexer::{Kind, Token};
+use super::super::opening::{Opening, Style, Words};
+use super::super::quoted::unquoted;
+use super::super::reader::Reader;
+use super::super::table::is_word;
 use super::super::variable;
 use super::{Assignment, Assignments, Scope, ValueKind, is_mariadb, is_set_statement};
 
-/// What a SET is. Behind a SET STATEMENT the reader goes on with the statement that it is for.
-pub(in super::super) fn open(reader: &mut Reader<'_>) -> Opening {
+/// What a SET is.
+pub(in crate::sql) enum Set {
+    /// A statement of its own.
+    Itself(Opening),
+    /// Behind a SET STATEMENT the reader goes on with the statement that it is for, which has this for its first word. That
+    /// is no SET STATEMENT, however many stand before it.
+    For(Token),
+}
+
+/// What a SET is, by what stands behind it.
+pub(in crate::sql) fn open(reader: &mut Reader<'_>) -> Set {
     let words = Words { lexer: reader.lexer };
     if is_mariadb(reader.lexer.dialect) && is_set_statement(words) {
         return statement_for(reader);
@@ -23,7 +33,7 @@ pub(in super::super) fn open(reader: &mut Reader<'_>) -> Opening {
     if !assignments.is_understood {
         effects |= Effects::ANYTHING;
     }
-    Opening { style: Style::Set, ..Opening::primary(Reason::ChangesSession, effects) }
+    Set::Itself(Opening { style: Style::Set, ..Opening::primary(Reason::ChangesSession, effects) })
 }
 
 fn effects_of(assignment: Assignment, text: &[u8]) -> Effects {
@@ -67,7 +77,7 @@ fn effects_on_session(assignment: Assignment, name: &[u8]) -> Effects {
 
 /// `SET STATEMENT name = value, … FOR`: then the class is that of what follows, if each variable is harmless and each
 /// value a literal.
-fn statement_for(reader: &mut Reader<'_>) -> Opening {
+fn statement_for(reader: &mut Reader<'_>) -> Set {
     let mut words = Words { lexer: reader.lexer };
     let _ = words.take("statement");
     reader.lexer = words.lexer;
@@ -86,7 +96,13 @@ fn statement_for(reader: &mut Reader<'_>) -> Opening {
             while first.kind == Kind::Sign(b'(') {
                 first = reader.lexer.next();
             }
-            return statement::open(reader, first);
+            let mut words = Words { lexer: reader.lexer };
+            if !is_word(&reader.lexer, first, "set") || !is_set_statement(words) {
+                return Set::For(first);
+            }
+            let _ = words.take("statement");
+            reader.lexer = words.lexer;
+            continue;
         }
         if reader.lexer.next().kind != Kind::Sign(b',') {
             return refused(reader, name.span);
@@ -95,7 +111,7 @@ fn statement_for(reader: &mut Reader<'_>) -> Opening {
 }
 
 /// The statement that it is for is still read, but for the primary: it may do anything.
-fn refused(reader: &mut Reader<'_>, token: Span) -> Opening {
+fn refused(reader: &mut Reader<'_>, token: Span) -> Set {
     reader.primary(Reason::SetStatement, token);
-    Opening::primary(Reason::SetStatement, Effects::ANYTHING)
+    Set::Itself(Opening::primary(Reason::SetStatement, Effects::ANYTHING))
 }

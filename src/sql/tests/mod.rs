@@ -208,3 +208,11 @@ fn user_variables_are_listed_as_they_stand() {
         user_variables(text, MYSQL).map(|span| String::from_utf8_lossy(span.of(text)).into_owned()).collect();
     assert_eq!(names, ["@a", "@`b c`", "@'d'", "@a"]);
 }
+
+#[test]
+fn statements_for_statements_need_no_room_of_their_own() {
+    let text = "SET STATEMENT max_statement_time=1 FOR ".repeat(100_000) + "SELECT 1";
+    let dialect = Dialect { family: Family::MariaDb { version: 101_119 }, ..MYSQL };
+    assert_eq!(classify(text.as_bytes(), dialect, true).class, Class::Read);
+    assert_eq!(Findings::of_one(text.as_bytes(), dialect), Findings::of_one(b"SELECT 1", dialect));
+}
