@@ -156,7 +156,7 @@ fn is_about_account(code: ErrorCode) -> bool {
 }
 
 /// What a client is told when no server could be had for its session.
-pub(super) fn told_of(failure: &LeaseFailure, user: &[u8]) -> (ErrPacket, Ending) {
+fn told_of(failure: &LeaseFailure, user: &[u8]) -> (ErrPacket, Ending) {
     match failure {
         LeaseFailure::UserFull { limit } => (errors::user_limit(user, *limit), Ending::Limit),
         LeaseFailure::ServersFull(why) => (errors::servers_full(why), Ending::Limit),
