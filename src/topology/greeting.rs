@@ -34,7 +34,8 @@ impl GreetingFacts {
 }
 
 /// The greetings of real servers, for tests.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(dead_code, reason = "the fuzz target needs a part of it"))]
 pub(crate) mod captured {
     use super::*;
 

@@ -27,7 +27,8 @@ mod service;
 mod standing;
 mod succession;
 mod table;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(dead_code, reason = "the fuzz target needs a part of it"))]
 pub(crate) mod testing;
 mod views;
 mod writer;
