@@ -49,10 +49,12 @@ pub fn named_statements(text: &[u8], dialect: Dialect) -> impl Iterator<Item = N
                 return None;
             }
             let was_given_up = std::mem::replace(&mut is_given_up, is_one_of(&lexer, token, &["deallocate", "drop"]));
-            let found = match token.kind {
-                _ if is_word(&lexer, token, "prepare") => prepared(lexer, was_given_up),
-                _ if is_word(&lexer, token, "execute") => executed(lexer),
-                _ => None,
+            let found = if is_word(&lexer, token, "prepare") {
+                prepared(lexer, was_given_up)
+            } else if is_word(&lexer, token, "execute") {
+                executed(lexer)
+            } else {
+                None
             };
             if found.is_some() {
                 return found;
