@@ -69,14 +69,8 @@ pub(super) enum Door {
 
 /// What a packet of a server led to.
 pub(super) enum Knock {
-    /// Write this packet (payload) with the next sequence id; go on.
-    Say(Vec<u8>),
-    /// Write the request with the next sequence id, begin TLS, and write the response inside it; go on.
-    Secure { request: Vec<u8>, response: Vec<u8> },
-    /// Write this command (payload), which starts a new exchange; go on.
-    Command(Vec<u8>),
-    /// Go on.
-    Listen,
+    /// Say this, and go on.
+    Answer(Answer),
     /// We are in.
     Open { ok: OkPacket, thread_id: u32 },
     /// The server said no.
@@ -85,6 +79,18 @@ pub(super) enum Knock {
     Unusable(String),
     /// These are not the bytes of a MySQL server.
     Malformed,
+}
+
+/// What is said to a server that has not let us in yet. All are payloads.
+pub(super) enum Answer {
+    /// The answer to its greeting: where TLS is asked for first, what is written after it is written inside.
+    Introduction { tls_request: Option<Vec<u8>>, response: Vec<u8> },
+    /// The next packet of the exchange.
+    Word(Vec<u8>),
+    /// A command, which starts a new exchange.
+    Command(Vec<u8>),
+    /// The server goes on speaking.
+    Nothing,
 }
 
 /// What is told to a server at its door.
@@ -107,8 +113,8 @@ impl Door {
             Door::Knocking { mut login, thread_id, capabilities } => {
                 let step = login.receive(payload, who.credential, capabilities);
                 let knock = match step {
-                    LoginStep::Send(payload) => Knock::Say(payload),
-                    LoginStep::Wait => Knock::Listen,
+                    LoginStep::Send(payload) => Knock::Answer(Answer::Word(payload)),
+                    LoginStep::Wait => Knock::Answer(Answer::Nothing),
                     LoginStep::Accepted(ok) => return self.accepted(ok, thread_id, who),
                     LoginStep::Refused(error) => return Knock::Refused(error),
                     LoginStep::Unanswerable { plugin, why } => {
@@ -143,16 +149,16 @@ impl Door {
         let Some(privacy) = privacy(&greeting, who.way) else {
             return Knock::Unusable("it does not offer TLS, which `tls` of the configuration asks for".into());
         };
-        let (response, login) = introduce(&greeting, who, privacy);
-        let mut payload = Vec::with_capacity(256);
-        response.encode(&mut payload);
-        *self = Door::Knocking { login, thread_id: greeting.connection_id, capabilities: response.capabilities };
-        if privacy != Privacy::Tls {
-            return Knock::Say(payload);
-        }
-        let mut request = Vec::new();
-        response.encode_ssl_request(&mut request);
-        Knock::Secure { request, response: payload }
+        let (introduction, login) = introduce(&greeting, who, privacy);
+        let mut response = Vec::with_capacity(256);
+        introduction.encode(&mut response);
+        let tls_request = (privacy == Privacy::Tls).then(|| {
+            let mut request = Vec::new();
+            introduction.encode_ssl_request(&mut request);
+            request
+        });
+        *self = Door::Knocking { login, thread_id: greeting.connection_id, capabilities: introduction.capabilities };
+        Knock::Answer(Answer::Introduction { tls_request, response })
     }
 
     fn accepted(&mut self, ok: OkPacket, thread_id: u32, who: &Introduction<'_>) -> Knock {
@@ -166,7 +172,7 @@ impl Door {
         }
         payload.extend_from_slice(statement.as_bytes());
         *self = Door::Settling { ok, thread_id };
-        Knock::Command(payload)
+        Knock::Answer(Answer::Command(payload))
     }
 }
 

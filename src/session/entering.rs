@@ -3,7 +3,7 @@
 //! The server's final OK becomes the client's, so that a schema that does not exist, an expired password or a state
 //! tracker is seen as over a direct connection. `door` knows the login itself, `refusals` what happens without one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     config::{self, Mobility, Reuse},
@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     Account, Output, ServerFacts, ServerWay, Session, Side, State, Step, Surroundings, Want,
-    door::{Door, Introduction, Knock, required},
+    door::{Answer, Door, Introduction, Knock, required},
     hops::Hops,
     login::{LOGIN_PACKET_MAX, Login},
     onward::Onward,
@@ -72,7 +72,7 @@ impl Session {
             unreachable!("a lease answers `Output::Lease`, which only this state gives")
         };
         entry.door = Door::Connected;
-        self.deadline = Some(surroundings.now + server.login_timeout);
+        self.deadline = Some(surroundings.now + server.greeting_timeout);
         self.server = Some(server);
         self.state = State::Entering(entry);
     }
@@ -109,19 +109,10 @@ impl Session {
         };
         let knock = entry.door.packet(payload, &who);
         match knock {
-            Knock::Say(payload) => {
-                self.send_packet(Side::Server, sequence.wrapping_add(1), &payload);
+            Knock::Answer(answer) => {
+                self.answer_at_door(Side::Server, sequence, answer, surroundings.now);
                 self.state = State::Entering(entry);
             }
-            Knock::Secure { request, response } => {
-                self.begin_tls(Side::Server, sequence, &request, &response);
-                self.state = State::Entering(entry);
-            }
-            Knock::Command(payload) => {
-                self.send_packet(Side::Server, 0, &payload);
-                self.state = State::Entering(entry);
-            }
-            Knock::Listen => self.state = State::Entering(entry),
             Knock::Open { ok, thread_id } => self.entered(*entry, ok, thread_id, surroundings),
             Knock::Refused(error) => {
                 self.state = State::Entering(entry);
@@ -138,11 +129,31 @@ impl Session {
         }
     }
 
-    /// Asks a server for TLS, and answers its greeting inside.
-    pub(super) fn begin_tls(&mut self, side: Side, sequence: u8, request: &[u8], response: &[u8]) {
-        let next = self.send_packet(side, sequence.wrapping_add(1), request);
+    /// Answers a server's packet of this number. From our introduction on it has the time that a login may take: whoever asks
+    /// others for their word, like PAM, or makes those wait who guess, takes longer for that than for a greeting.
+    pub(super) fn answer_at_door(&mut self, side: Side, sequence: u8, answer: Answer, now: Instant) {
+        let next = sequence.wrapping_add(1);
+        match answer {
+            Answer::Introduction { tls_request, response } => {
+                self.deadline = Some(now + self.login_timeout);
+                let next = tls_request.map_or(next, |request| self.begin_tls(side, next, &request));
+                self.send_packet(side, next, &response);
+            }
+            Answer::Word(payload) => {
+                self.send_packet(side, next, &payload);
+            }
+            Answer::Command(payload) => {
+                self.send_packet(side, 0, &payload);
+            }
+            Answer::Nothing => {}
+        }
+    }
+
+    /// Asks a server for TLS; what is sent next is sent inside, with the number that is given back.
+    fn begin_tls(&mut self, side: Side, sequence: u8, request: &[u8]) -> u8 {
+        let next = self.send_packet(side, sequence, request);
         self.outputs.push_back(Output::StartTls(side));
-        self.send_packet(side, next, response);
+        next
     }
 
     /// The server has let us in: its OK is the client's.

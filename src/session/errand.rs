@@ -190,7 +190,7 @@ impl Session {
     }
 
     pub(super) fn errand_connected(&mut self, server: &ServerFacts, surroundings: Surroundings<'_>) {
-        let deadline = surroundings.now + server.login_timeout;
+        let deadline = surroundings.now + server.greeting_timeout;
         let account = self.account.as_ref().expect("a session in its command phase has an account");
         let login = Login {
             user: account.user.clone(),
@@ -239,14 +239,7 @@ impl Session {
             }
         };
         match knock {
-            Knock::Say(payload) => {
-                self.send_packet(Side::Errand, sequence.wrapping_add(1), &payload);
-            }
-            Knock::Secure { request, response } => self.begin_tls(Side::Errand, sequence, &request, &response),
-            Knock::Command(payload) => {
-                self.send_packet(Side::Errand, 0, &payload);
-            }
-            Knock::Listen => {}
+            Knock::Answer(answer) => self.answer_at_door(Side::Errand, sequence, answer, surroundings.now),
             Knock::Open { .. } => {
                 kill.stage = Stage::Asked;
                 let command = std::mem::take(&mut kill.command);

@@ -97,8 +97,8 @@ pub struct ServerFacts {
     pub id: ServerId,
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// The time that a login at it may take.
-    pub login_timeout: Duration,
+    /// The time that it has to greet.
+    pub greeting_timeout: Duration,
     /// Its own number for the connection; 0 until it has greeted.
     pub thread_id: u32,
     /// Who could listen to what is said to it.

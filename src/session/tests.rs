@@ -1,5 +1,7 @@
 //! What a session promises whoever it serves, between two fake ends.
 
+#[path = "tests/doors.rs"]
+mod doors;
 #[path = "tests/files.rs"]
 mod files;
 #[path = "tests/killing.rs"]

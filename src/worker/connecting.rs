@@ -61,7 +61,7 @@ impl Worker {
         let facts = ServerFacts {
             id: entry.id,
             name: Arc::clone(&entry.name),
-            login_timeout: self.table.config.cluster(entry.cluster).connect_timeout,
+            greeting_timeout: self.table.config.cluster(entry.cluster).connect_timeout,
             thread_id: 0,
             way: match endpoint {
                 topology::Endpoint::Unix(_) => ServerWay::UnixSocket,
@@ -83,7 +83,7 @@ impl Worker {
         let facts = ServerFacts {
             id: server.id,
             name: server.target.to_string().into(),
-            login_timeout: self.table.config.cluster(entry.cluster).connect_timeout,
+            greeting_timeout: self.table.config.cluster(entry.cluster).connect_timeout,
             thread_id: 0,
             way: network(back.as_deref()),
             since: self.now,
@@ -109,7 +109,7 @@ impl Worker {
         let socket = io::socket::outgoing(&address)?;
         let socket = self.io.connect(socket, &address).map_err(|_| std::io::ErrorKind::QuotaExceeded)?;
         self.own(socket, Owner::Session(key, side));
-        let deadline = self.now + facts.login_timeout;
+        let deadline = self.now + facts.greeting_timeout;
         self.timers.set(deadline, Timer::Connecting(key));
         let config_count = self.config_count;
         let Some(tenant) = self.tenants.get_mut(key) else { return Ok(()) };

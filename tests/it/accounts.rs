@@ -1,6 +1,8 @@
 //! Every way to log in: {the account's plugin} × {the client's plugin} × {TLS or not} × {cold, warm} × {what is known of the
 //! password} × {TLS towards the server or not}, with a driver that can do all of them, at real servers.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::harness::{
     Account, Client, Engine, Flavour, Server, ServerError, Sqluice, Start, cluster, eventually, fresh_name, python,
     wire::capability,
@@ -406,6 +408,27 @@ fn an_account_that_wrong_passwords_have_locked_is_locked_for_all() {
     sqluice.login(&account).expect("it is not locked any more").ping();
 }
 
+/// A server may take its time to judge a login: here it makes whoever comes behind two wrong passwords wait, longer than it has to
+/// greet.
+#[test]
+fn a_server_that_takes_its_time_over_a_login_is_waited_for() {
+    let server = Server::start(Flavour::MySql97, &[]);
+    server.root(
+        "INSTALL COMPONENT 'file://component_connection_control';
+         SET GLOBAL component_connection_control.min_connection_delay = 5000;
+         SET GLOBAL component_connection_control.failed_connections_threshold = 2",
+    );
+    server.root("CREATE USER awaited@'%' IDENTIFIED WITH caching_sha2_password BY 'one'");
+    let body = cluster(&server).replace("hold_timeout = \"10s\"", "hold_timeout = \"2s\"")
+        + "[[user]]\nname = \"awaited\"\npassword = \"one\"\npool = \"main\"\n";
+    let sqluice = Start::new(Engine::IoUring, body).run_with_servers_up(1);
+    for _ in 0..2 {
+        Client::login(server.address, &Account::new("awaited", "guess")).expect_err("a wrong password");
+    }
+    let mut client = sqluice.login(&Account::new("awaited", "one")).expect("it is let in, later");
+    assert_eq!(client.value("SELECT CURRENT_USER()"), "awaited@%");
+}
+
 /// PAM is told the password as it is: inside TLS, or not at all. Who is kept out by that hears what to change.
 #[test]
 fn an_account_of_pam_is_asked_for_its_password_inside_tls_only() {
@@ -425,6 +448,29 @@ fn an_account_of_pam_is_asked_for_its_password_inside_tls_only() {
             assert!(error.message.contains(words), "{cleartext}, {tls}: {error}");
             assert_eq!(sqluice.health("s1"), "up", "it is the account that is wrong");
         }
+    }
+}
+
+/// PAM may ask far away, and wait for somebody's second factor: it is given the time of a login.
+#[test]
+fn whoever_pam_knows_is_let_in_however_long_that_takes() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let judge = folder.path().join("judge");
+    std::fs::write(&judge, "#!/bin/sh\nsleep 3\ntest \"$(tr -d '\\000')\" = \"the secret\"\n")
+        .expect("a file can be written");
+    std::fs::set_permissions(&judge, std::fs::Permissions::from_mode(0o755)).expect("its mode can be set");
+    let rules =
+        format!("auth required pam_exec.so expose_authtok quiet {}\naccount required pam_permit.so\n", judge.display());
+    let options = ["--pam-use-cleartext-plugin=ON"];
+    let server = Server::start_with_pam(Flavour::MariaDb11, "deliberate", &rules, &options);
+    server.root("CREATE USER asked@'%' IDENTIFIED VIA pam USING 'deliberate'");
+    for (password, is_known) in [("the secret", true), ("a guess", false)] {
+        let entry = format!("[[user]]\nname = \"asked\"\npassword = \"{password}\"\npool = \"main\"\n");
+        let body = spoken_to(&server, "required").replace("hold_timeout = \"10s\"", "hold_timeout = \"2s\"") + &entry;
+        let sqluice = Start::new(Engine::IoUring, body).run_with_servers_up(1);
+        let answer = sqluice.login(&Account::new("asked", password));
+        let who = answer.map(|mut client| client.value("SELECT CURRENT_USER()")).map_err(|error| error.code);
+        assert_eq!(who, if is_known { Ok("asked@%".to_owned()) } else { Err(1045) });
     }
 }
 

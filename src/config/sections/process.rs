@@ -156,7 +156,8 @@ pub(super) static LIMITS: Section = Section {
             absent: Absent::Is("\"10s\""),
             reload: Reload::NewSessions,
             doc: "From a client's connection to its finished login; then it is closed. A second is enough for that where a newcomer \
-                  wants the place: when there are `max_sessions`, or half as many clients that have not logged in.",
+                  wants the place: when there are `max_sessions`, or half as many clients that have not logged in. A server \
+                  that has greeted has as long to let a session in: PAM, or MySQL's connection control, may take its time.",
         },
         Setting {
             name: "failed_logins",

@@ -43,7 +43,7 @@ impl Session {
         let Some(Stage::Leasing) = self.stage() else {
             return self.outputs.push_back(Output::ReleaseReplica);
         };
-        self.deadline = Some(surroundings.now + facts.login_timeout);
+        self.deadline = Some(surroundings.now + facts.greeting_timeout);
         if let Some(split) = self.split_mut() {
             split.login.database = split.journal.schema().map(<[u8]>::to_vec);
             let must_reset = split.journal.was_reset() && split.resets_replicas();
@@ -97,14 +97,7 @@ impl Session {
             way: split.replica().map_or(ServerWay::OPEN, |replica| replica.way),
         };
         match door.packet(payload, &who) {
-            Knock::Say(payload) => {
-                self.send_packet(Side::Replica, sequence.wrapping_add(1), &payload);
-            }
-            Knock::Secure { request, response } => self.begin_tls(Side::Replica, sequence, &request, &response),
-            Knock::Command(payload) => {
-                self.send_packet(Side::Replica, 0, &payload);
-            }
-            Knock::Listen => {}
+            Knock::Answer(answer) => self.answer_at_door(Side::Replica, sequence, answer, surroundings.now),
             Knock::Open { thread_id, ok } => {
                 if let Some(replica) = self.split_mut().and_then(|split| split.replicas.get_mut()) {
                     replica.facts.thread_id = thread_id;

@@ -454,7 +454,7 @@ pub(super) fn facts(id: u32) -> ServerFacts {
     ServerFacts {
         id: ServerId(id),
         name: format!("db{}", id + 1).as_str().into(),
-        login_timeout: Duration::from_secs(2),
+        greeting_timeout: Duration::from_secs(2),
         thread_id: 0,
         way: ServerWay::OPEN,
         since: Instant::now(),

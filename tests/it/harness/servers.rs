@@ -61,6 +61,16 @@ impl Server {
         server
     }
 
+    /// A MariaDB whose host has this one PAM service.
+    pub(crate) fn start_with_pam(flavour: Flavour, service: &str, rules: &str, options: &[&str]) -> Server {
+        let server = Server::prepare(flavour);
+        let services = server.folder.join("pam.d");
+        fs::create_dir_all(&services).expect("a folder can be made");
+        fs::write(services.join(service), rules).expect("a file can be written");
+        server.launch(&[&["--plugin-load-add=auth_pam"], options].concat());
+        server
+    }
+
     /// Its place and its port, before anything is there.
     pub(super) fn prepare(flavour: Flavour) -> Server {
         Server::prepare_at(flavour, free_address())

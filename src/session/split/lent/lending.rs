@@ -113,7 +113,7 @@ impl Session {
     /// A new connection stands, at which we log in. `false`: nobody waits for one.
     pub(in crate::session) fn home_connected(&mut self, facts: ServerFacts, surroundings: Surroundings<'_>) {
         let Some(Stage::Borrowing) = self.stage() else { return self.outputs.push_back(Output::Release) };
-        self.deadline = Some(surroundings.now + facts.login_timeout);
+        self.deadline = Some(surroundings.now + facts.greeting_timeout);
         self.server = Some(facts);
         if let Some(split) = self.split_mut() {
             split.login.database = split.journal.schema().map(<[u8]>::to_vec);
@@ -156,14 +156,7 @@ impl Session {
 
     fn home_knocked(&mut self, knock: Knock, sequence: u8, surroundings: Surroundings<'_>) {
         match knock {
-            Knock::Say(payload) => {
-                self.send_packet(Side::Server, sequence.wrapping_add(1), &payload);
-            }
-            Knock::Secure { request, response } => self.begin_tls(Side::Server, sequence, &request, &response),
-            Knock::Command(payload) => {
-                self.send_packet(Side::Server, 0, &payload);
-            }
-            Knock::Listen => {}
+            Knock::Answer(answer) => self.answer_at_door(Side::Server, sequence, answer, surroundings.now),
             Knock::Open { ok, thread_id } => {
                 if let Some(server) = &mut self.server {
                     server.thread_id = thread_id;

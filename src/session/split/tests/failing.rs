@@ -442,3 +442,34 @@ proptest::proptest! {
         play.stage.tell(Input::Closed(Side::Server));
     }
 }
+
+/// A replica may take a login's time to let a session in, and not longer; the read is answered by home then.
+#[test]
+fn a_replica_that_does_not_let_a_session_in_is_not_waited_for_longer_than_a_login_may_take() {
+    let mut play = Play::new();
+    play.waiting = query("SELECT a FROM t");
+    play.pump();
+    assert!(matches!(play.stage.wishes.pop(), Some(Output::LeaseReplica(_))));
+    play.stage.tell(Input::ReplicaLeased(facts(REPLICA)));
+    let patience = |play: &Play| play.stage.session.poll_timeout().expect("a deadline") - play.stage.now;
+    assert_eq!(patience(&play), Duration::from_secs(2), "to greet");
+    play.stage.show(Side::Replica, &greeting_packet());
+    assert_eq!(patience(&play), Duration::from_secs(10), "to let us in");
+    play.time_out();
+    assert_eq!(play.stage.take_server(), query("SELECT a FROM t"));
+}
+
+#[test]
+fn a_home_that_does_not_let_a_session_in_is_not_waited_for_longer_than_a_login_may_take() {
+    let mut play = Play::lent();
+    play.send(&query("BEGIN"));
+    play.wants_home().expect("a connection is wanted");
+    play.stage.tell(Input::Leased(facts(HOME)));
+    let patience = |play: &Play| play.stage.session.poll_timeout().expect("a deadline") - play.stage.now;
+    assert_eq!(patience(&play), Duration::from_secs(2), "to greet");
+    play.stage.show(Side::Server, &greeting_packet());
+    assert_eq!(patience(&play), Duration::from_secs(10), "to let us in");
+    play.stage.take_server();
+    play.time_out();
+    play.wants_home().expect("another connection is wanted");
+}
