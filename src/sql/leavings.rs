@@ -4,7 +4,6 @@ use super::{
     Dialect, Family,
     comment::{Comments, Versioned},
     lexer::{Kind, Lexer, Token},
-    table::is_word,
 };
 
 /// Whether a text names a table, or may do so. When in doubt, it does.
@@ -19,12 +18,12 @@ pub fn may_use_a_table(text: &[u8], dialect: Dialect) -> bool {
             Kind::Sign(b';') => is_first = true,
             Kind::Sign(b'(') if is_first => {}
             _ => {
-                let is_harmless = |word: &&str| is_word(&lexer, token, word);
+                let is_harmless = |word: &&str| lexer.is_word(token, word);
                 let was_first = std::mem::take(&mut is_first);
                 if was_first && is_without_table(lexer, token) {
                     continue;
                 }
-                if was_first && !WITHOUT_TABLES.iter().any(is_harmless) || is_word(&lexer, token, "from") {
+                if was_first && !WITHOUT_TABLES.iter().any(is_harmless) || lexer.is_word(token, "from") {
                     return true;
                 }
             }
@@ -35,9 +34,9 @@ pub fn may_use_a_table(text: &[u8], dialect: Dialect) -> bool {
 /// Whether a statement uses no table by the words behind its first.
 fn is_without_table(mut lexer: Lexer<'_>, first: Token) -> bool {
     let next = lexer.next();
-    let of_schema = || is_one_of(&lexer, { lexer }.next(), &["database", "schema"]);
-    let shows_schema = is_word(&lexer, first, "show") && is_word(&lexer, next, "create") && of_schema();
-    shows_schema || is_word(&lexer, first, "flush") && is_one_of(&lexer, next, &["status", "privileges", "logs"])
+    let of_schema = || lexer.is_one_of({ lexer }.next(), &["database", "schema"]);
+    let shows_schema = lexer.is_word(first, "show") && lexer.is_word(next, "create") && of_schema();
+    shows_schema || lexer.is_word(first, "flush") && lexer.is_one_of(next, &["status", "privileges", "logs"])
 }
 
 /// First words of statements that use no table but one behind FROM.
@@ -63,8 +62,8 @@ const WITHOUT_TABLES: [&str; 15] = [
 pub fn finds_one_row(text: &[u8], dialect: Dialect) -> bool {
     let mut lexer = Lexer::new(text, dialect, Comments::new(Versioned::Code));
     let first = lexer.next();
-    let shows_count = is_word(&lexer, first, "show") && is_word(&lexer, { lexer }.next(), "count");
-    shows_count || is_word(&lexer, first, "select") && !MORE_ROWS_OR_NONE.iter().any(|word| has_word(lexer, word))
+    let shows_count = lexer.is_word(first, "show") && lexer.is_word({ lexer }.next(), "count");
+    shows_count || lexer.is_word(first, "select") && !MORE_ROWS_OR_NONE.iter().any(|word| has_word(lexer, word))
 }
 
 /// Words of a query that may find another number of rows than one.
@@ -88,15 +87,15 @@ pub enum Finding {
 pub(super) fn finding(mut lexer: Lexer<'_>) -> Finding {
     let first = lexer.next();
     // Most reads are told by that; the lists are long.
-    if first.kind == Kind::Sign(b'(') || is_one_of(&lexer, first, &["select", "with", "table"]) {
+    if first.kind == Kind::Sign(b'(') || lexer.is_one_of(first, &["select", "with", "table"]) {
         return Finding::Found;
     }
-    if is_one_of(&lexer, first, &KEEP_FOUND_ROWS) {
+    if lexer.is_one_of(first, &KEEP_FOUND_ROWS) {
         return Finding::Kept;
     }
-    let Some((_, verb)) = VERBS.iter().find(|(word, _)| is_word(&lexer, first, word)) else { return Finding::Unknown };
+    let Some((_, verb)) = VERBS.iter().find(|(word, _)| lexer.is_word(first, word)) else { return Finding::Unknown };
     match verb {
-        Verb::Begin if is_word(&lexer, { lexer }.next(), "not") => Finding::Unknown,
+        Verb::Begin if lexer.is_word({ lexer }.next(), "not") => Finding::Unknown,
         Verb::Set if is_set_statement(lexer) => behind_set_statements(lexer).map_or(Finding::Unknown, finding),
         Verb::Delete | Verb::Update => changing(*verb, lexer),
         Verb::Insert if !inserts_query(&mut { lexer }) => inside(lexer),
@@ -123,7 +122,7 @@ fn is_mariadb(lexer: Lexer<'_>) -> bool {
 }
 
 fn is_set_statement(lexer: Lexer<'_>) -> bool {
-    is_mariadb(lexer) && is_word(&lexer, { lexer }.next(), "statement")
+    is_mariadb(lexer) && lexer.is_word({ lexer }.next(), "statement")
 }
 
 /// The statement that a SET STATEMENT is for, which is no other of them however many stand before it.
@@ -131,7 +130,7 @@ fn behind_set_statements(mut lexer: Lexer<'_>) -> Option<Lexer<'_>> {
     while skip_to(&mut lexer, &["for"]) {
         let mut ahead = lexer;
         let first = ahead.next();
-        if !(is_word(&ahead, first, "set") && is_set_statement(ahead)) {
+        if !(ahead.is_word(first, "set") && is_set_statement(ahead)) {
             return Some(lexer);
         }
         lexer = ahead;
@@ -160,9 +159,9 @@ pub(super) fn holds_statements(mut lexer: Lexer<'_>) -> bool {
     const CODE: [&str; 5] = ["procedure", "function", "trigger", "event", "package"];
     const BLOCKS: [&str; 7] = ["begin", "if", "case", "loop", "while", "repeat", "declare"];
     let first = lexer.next();
-    let makes_code = is_one_of(&lexer, first, &["create", "alter"]) && CODE.iter().any(|word| has_word(lexer, word));
-    let is_transaction = is_word(&lexer, first, "begin") && !is_word(&lexer, { lexer }.next(), "not");
-    makes_code || is_one_of(&lexer, first, &BLOCKS) && !is_transaction
+    let makes_code = lexer.is_one_of(first, &["create", "alter"]) && CODE.iter().any(|word| has_word(lexer, word));
+    let is_transaction = lexer.is_word(first, "begin") && !lexer.is_word({ lexer }.next(), "not");
+    makes_code || lexer.is_one_of(first, &BLOCKS) && !is_transaction
 }
 
 /// Whether a statement with this first word finds rows, by what is left of it.
@@ -174,7 +173,7 @@ fn finds_rows(verb: Verb, mut lexer: Lexer<'_>) -> bool {
         Verb::Create => is_mariadb && creates_table(lexer) && has_word(lexer, "select"),
         Verb::Do => !is_mariadb || finds_inside(lexer),
         Verb::Explain if is_mariadb => explaining_finds(lexer),
-        Verb::Explain => is_word(&lexer, { lexer }.next(), "analyze") || explained(&mut lexer).is_none(),
+        Verb::Explain => lexer.is_word({ lexer }.next(), "analyze") || explained(&mut lexer).is_none(),
         Verb::Insert => inserts_query(&mut lexer) || finds_inside(lexer),
         Verb::Set => is_mariadb && finds_inside(lexer),
         Verb::Show => !shows_without_query(lexer),
@@ -270,10 +269,10 @@ const SHOWS_WITHOUT_QUERY: [&str; 13] = [
 
 fn shows_without_query(mut lexer: Lexer<'_>) -> bool {
     let mut what = lexer.next();
-    if is_word(&lexer, what, "full") {
+    if lexer.is_word(what, "full") {
         what = lexer.next();
     }
-    is_one_of(&lexer, what, &SHOWS_WITHOUT_QUERY)
+    lexer.is_one_of(what, &SHOWS_WITHOUT_QUERY)
 }
 
 /// What makes rows of rows.
@@ -313,7 +312,7 @@ fn finds_inside(mut lexer: Lexer<'_>) -> bool {
     let (mut depth, mut is_in_query, mut asks_for_any, mut begins) = (0_u32, false, false, false);
     loop {
         let token = lexer.next();
-        let is = |words: &[&str]| is_one_of(&lexer, token, words);
+        let is = |words: &[&str]| lexer.is_one_of(token, words);
         match token.kind {
             Kind::End => return false,
             Kind::Broken(_) => return true,
@@ -323,7 +322,7 @@ fn finds_inside(mut lexer: Lexer<'_>) -> bool {
             Kind::Word if begins && is(&["select"]) && asks_for_any => return true,
             Kind::Word if is(&["select"]) => (is_in_query, begins) = (true, false),
             Kind::Word if is(&["exists"]) => (asks_for_any, begins) = (true, false),
-            Kind::Word if depth > 0 && is_in_query && is(&["from"]) && !is_word(&lexer, { lexer }.next(), "dual") => {
+            Kind::Word if depth > 0 && is_in_query && is(&["from"]) && !lexer.is_word({ lexer }.next(), "dual") => {
                 return true;
             }
             Kind::Word if depth > 0 && is_in_query && is(&NEED_ROWS) => return true,
@@ -339,8 +338,8 @@ fn inserts_query(lexer: &mut Lexer<'_>) -> bool {
         match token.kind {
             Kind::End => return false,
             Kind::Broken(_) => return true,
-            _ if is_one_of(lexer, token, &["values", "value", "set"]) => return false,
-            _ if is_one_of(lexer, token, &["select", "with", "table"]) => return true,
+            _ if lexer.is_one_of(token, &["values", "value", "set"]) => return false,
+            _ if lexer.is_one_of(token, &["select", "with", "table"]) => return true,
             _ => {}
         }
     }
@@ -349,10 +348,10 @@ fn inserts_query(lexer: &mut Lexer<'_>) -> bool {
 /// Goes to the end of the tables of a DELETE; `true` if there are several.
 fn deletes_from_several(lexer: &mut Lexer<'_>) -> bool {
     let mut token = lexer.next();
-    while is_one_of(lexer, token, &["low_priority", "quick", "ignore"]) {
+    while lexer.is_one_of(token, &["low_priority", "quick", "ignore"]) {
         token = lexer.next();
     }
-    !is_word(lexer, token, "from") || joins_tables(lexer, &["where", "order", "limit", "returning"])
+    !lexer.is_word(token, "from") || joins_tables(lexer, &["where", "order", "limit", "returning"])
 }
 
 /// Goes to the SET of an UPDATE; `true` if it is of several tables.
@@ -367,8 +366,8 @@ fn joins_tables(lexer: &mut Lexer<'_>, ends: &[&str]) -> bool {
         match token.kind {
             Kind::End => return false,
             Kind::Broken(_) | Kind::Sign(b',' | b'(') => return true,
-            _ if is_one_of(lexer, token, &["join", "straight_join", "using"]) => return true,
-            _ if is_one_of(lexer, token, ends) => return false,
+            _ if lexer.is_one_of(token, &["join", "straight_join", "using"]) => return true,
+            _ if lexer.is_one_of(token, ends) => return false,
             _ => {}
         }
     }
@@ -377,10 +376,10 @@ fn joins_tables(lexer: &mut Lexer<'_>, ends: &[&str]) -> bool {
 /// Whether a CREATE is one of a table.
 fn creates_table(mut lexer: Lexer<'_>) -> bool {
     let mut token = lexer.next();
-    while is_one_of(&lexer, token, &["or", "replace", "temporary"]) {
+    while lexer.is_one_of(token, &["or", "replace", "temporary"]) {
         token = lexer.next();
     }
-    is_word(&lexer, token, "table")
+    lexer.is_word(token, "table")
 }
 
 /// Goes behind the first word of the statement that is explained; `None` for the columns of a table.
@@ -389,8 +388,8 @@ fn explained(lexer: &mut Lexer<'_>) -> Option<bool> {
         let token = lexer.next();
         match token.kind {
             Kind::End | Kind::Broken(_) => return None,
-            _ if is_one_of(lexer, token, &["select", "table"]) => return Some(true),
-            _ if is_one_of(lexer, token, &["insert", "replace", "update", "delete"]) => return Some(false),
+            _ if lexer.is_one_of(token, &["select", "table"]) => return Some(true),
+            _ if lexer.is_one_of(token, &["insert", "replace", "update", "delete"]) => return Some(false),
             _ => {}
         }
     }
@@ -399,12 +398,8 @@ fn explained(lexer: &mut Lexer<'_>) -> Option<bool> {
 /// MariaDB explains a query without a table, and several that are put together, by rows that it finds.
 fn explaining_finds(mut lexer: Lexer<'_>) -> bool {
     let Some(is_query) = explained(&mut lexer) else { return true };
-    let has_table = |mut lexer: Lexer<'_>| skip_to(&mut lexer, &["from"]) && !is_word(&lexer, { lexer }.next(), "dual");
+    let has_table = |mut lexer: Lexer<'_>| skip_to(&mut lexer, &["from"]) && !lexer.is_word({ lexer }.next(), "dual");
     is_query && (!has_table(lexer) || ORDERED_OR_JOINED[2..].iter().any(|word| has_word(lexer, word)))
-}
-
-pub(super) fn is_one_of(lexer: &Lexer<'_>, token: Token, words: &[&str]) -> bool {
-    words.iter().any(|word| is_word(lexer, token, word))
 }
 
 /// Goes behind the next of these words; `false` if there is none.
@@ -413,7 +408,7 @@ fn skip_to(lexer: &mut Lexer<'_>, words: &[&str]) -> bool {
         let token = lexer.next();
         match token.kind {
             Kind::End | Kind::Broken(_) => return false,
-            _ if is_one_of(lexer, token, words) => return true,
+            _ if lexer.is_one_of(token, words) => return true,
             _ => {}
         }
     }
@@ -426,7 +421,7 @@ fn has_word(mut lexer: Lexer<'_>, word: &str) -> bool {
         match token.kind {
             Kind::End => return false,
             Kind::Broken(_) => return true,
-            _ if is_word(&lexer, token, word) => return true,
+            _ if lexer.is_word(token, word) => return true,
             _ => {}
         }
     }

@@ -160,6 +160,15 @@ impl<'a> Lexer<'a> {
         token.span.of(self.text)
     }
 
+    /// Whether the token is this word, in any case and without quotes.
+    pub(super) fn is_word(&self, token: Token, word: &str) -> bool {
+        token.kind == Kind::Word && self.bytes(token).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    pub(super) fn is_one_of(&self, token: Token, words: &[&str]) -> bool {
+        words.iter().any(|word| self.is_word(token, word))
+    }
+
     fn span(&self, start: usize) -> Span {
         Span { start: start as u32, end: self.at as u32 }
     }

@@ -4,9 +4,7 @@ use super::{
     Dialect, Needs, Span,
     classify::classify,
     comment::{Comments, Versioned},
-    leavings::is_one_of,
     lexer::{Kind, Lexer},
-    table::is_word,
 };
 
 /// What a text does with statements that are themselves texts. Quotes of a name belong to its span.
@@ -48,10 +46,10 @@ pub fn named_statements(text: &[u8], dialect: Dialect) -> impl Iterator<Item = N
             if matches!(token.kind, Kind::End | Kind::Broken(_)) {
                 return None;
             }
-            let was_given_up = std::mem::replace(&mut is_given_up, is_one_of(&lexer, token, &["deallocate", "drop"]));
-            let found = if is_word(&lexer, token, "prepare") {
+            let was_given_up = std::mem::replace(&mut is_given_up, lexer.is_one_of(token, &["deallocate", "drop"]));
+            let found = if lexer.is_word(token, "prepare") {
                 prepared(lexer, was_given_up)
-            } else if is_word(&lexer, token, "execute") {
+            } else if lexer.is_word(token, "execute") {
                 executed(lexer)
             } else {
                 None
@@ -70,7 +68,7 @@ fn prepared(mut rest: Lexer<'_>, is_given_up: bool) -> Option<NamedStatement> {
         return Some(NamedStatement::Deallocated(name));
     }
     let from = rest.next();
-    let text = if is_word(&rest, from, "from") { statement_text(rest) } else { StatementText::Computed };
+    let text = if rest.is_word(from, "from") { statement_text(rest) } else { StatementText::Computed };
     Some(NamedStatement::Prepared { name, text })
 }
 
@@ -78,7 +76,7 @@ fn prepared(mut rest: Lexer<'_>, is_given_up: bool) -> Option<NamedStatement> {
 fn executed(mut rest: Lexer<'_>) -> Option<NamedStatement> {
     let mut behind_first = rest;
     let first = behind_first.next();
-    if is_word(&rest, first, "immediate") {
+    if rest.is_word(first, "immediate") {
         return Some(NamedStatement::ExecutedText(statement_text(behind_first)));
     }
     name(&mut rest).map(NamedStatement::Executed)
@@ -92,7 +90,7 @@ fn name(rest: &mut Lexer<'_>) -> Option<Span> {
 fn statement_text(mut rest: Lexer<'_>) -> StatementText {
     let token = rest.next();
     let next = rest.next();
-    let is_all = matches!(next.kind, Kind::End | Kind::Sign(b';')) || is_word(&rest, next, "using");
+    let is_all = matches!(next.kind, Kind::End | Kind::Sign(b';')) || rest.is_word(next, "using");
     match token.kind {
         Kind::Text if is_all => StatementText::String(token.span),
         Kind::UserVariable if is_all => StatementText::Variable(token.span),

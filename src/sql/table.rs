@@ -3,7 +3,7 @@
 use super::{
     Dialect, Span,
     comment::{Comments, Versioned},
-    lexer::{Kind, Lexer, Token},
+    lexer::{Kind, Lexer},
 };
 
 /// A table as a statement names it.
@@ -45,24 +45,20 @@ pub struct TablesNamed<'a> {
     is_at_end: bool,
 }
 
-pub(super) fn is_word(lexer: &Lexer<'_>, token: Token, word: &str) -> bool {
-    token.kind == Kind::Word && token.span.of(lexer.text).eq_ignore_ascii_case(word.as_bytes())
-}
-
 /// To behind `TABLE [IF [NOT] EXISTS]`.
 fn skip_to_names(lexer: &mut Lexer<'_>) -> bool {
     loop {
         let token = lexer.next();
         match token.kind {
             Kind::End | Kind::Broken(_) => return false,
-            _ if is_word(lexer, token, "table") || is_word(lexer, token, "tables") => break,
+            _ if lexer.is_word(token, "table") || lexer.is_word(token, "tables") => break,
             _ => {}
         }
     }
     loop {
         let mut ahead = *lexer;
         let token = ahead.next();
-        if !["if", "not", "exists"].iter().any(|word| is_word(&ahead, token, word)) {
+        if !["if", "not", "exists"].iter().any(|word| ahead.is_word(token, word)) {
             return true;
         }
         *lexer = ahead;

@@ -6,7 +6,6 @@ use super::super::lexer::{Kind, Token};
 use super::super::opening::{Opening, Style, Words};
 use super::super::quoted::unquoted;
 use super::super::reader::Reader;
-use super::super::table::is_word;
 use super::super::variable;
 use super::{Assignment, Assignments, Scope, ValueKind, is_mariadb, is_set_statement};
 
@@ -97,7 +96,7 @@ fn statement_for(reader: &mut Reader<'_>) -> Set {
                 first = reader.lexer.next();
             }
             let mut words = Words { lexer: reader.lexer };
-            if !is_word(&reader.lexer, first, "set") || !is_set_statement(words) {
+            if !reader.lexer.is_word(first, "set") || !is_set_statement(words) {
                 return Set::For(first);
             }
             let _ = words.take("statement");
