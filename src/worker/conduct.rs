@@ -315,8 +315,7 @@ impl Worker {
         aside.into_iter().for_each(|aside| self.dismiss_aside(*aside));
         let server_farewell = lease.farewell();
         let (place, replica_place) = lease.into_places();
-        let client_hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
-        self.depart(client, None, if client_hears { Farewell::UntilPeerCloses } else { Farewell::WhenWritten });
+        self.depart_client(client, ending);
         match server {
             Some(server) => self.depart(server, place, server_farewell),
             None => self.free(place),

@@ -1,9 +1,10 @@
 //! Sockets that outlive their session: what was written is still delivered, within a time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     io::{SocketId, Span},
+    session::Ending,
     slab::Key,
     topology::Place,
 };
@@ -17,6 +18,8 @@ use super::{
 pub(super) struct Departing {
     connection: Connection,
     farewell: Farewell,
+    /// When it is closed, whatever it lacks.
+    until: Instant,
     /// The server's place that this connection still takes.
     place: Option<Place>,
 }
@@ -33,7 +36,8 @@ pub(super) enum Farewell {
     UntilForgotten,
 }
 
-/// A peer that does not take its last bytes, or does not close, is not waited for longer.
+/// A peer that does not take its last bytes, or does not close when it has them, is not waited for longer. A client that is
+/// told to leave is: what it has not taken may be a reply, which its server has finished.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A server closes a connection first, and takes it from its list of threads then: a new one that is made in between
@@ -42,12 +46,33 @@ const FORGETTING: Duration = Duration::from_millis(20);
 
 impl Worker {
     /// Lets a socket go, after what was written to it.
-    pub(super) fn depart(&mut self, mut connection: Connection, place: Option<Place>, farewell: Farewell) {
+    pub(super) fn depart(&mut self, connection: Connection, place: Option<Place>, farewell: Farewell) {
+        self.depart_within(LINGER, connection, place, farewell);
+    }
+
+    /// Lets a client go, after what was written to it.
+    pub(super) fn depart_client(&mut self, client: Connection, ending: Ending) {
+        let hears = !matches!(ending, Ending::Quit | Ending::ClientGone);
+        let farewell = if hears { Farewell::UntilPeerCloses } else { Farewell::WhenWritten };
+        // No client can have itself told to leave: these are no more than the sessions that there were.
+        let is_told_to_leave = matches!(ending, Ending::Drained | Ending::Redirected);
+        let shutdown_timeout = self.table.config.process.shutdown_timeout;
+        let time = if is_told_to_leave { shutdown_timeout.max(LINGER) } else { LINGER };
+        self.depart_within(time, client, None, farewell);
+    }
+
+    fn depart_within(
+        &mut self,
+        time: Duration,
+        mut connection: Connection,
+        place: Option<Place>,
+        farewell: Farewell,
+    ) {
         connection.end_tls(&mut self.io);
-        let socket = connection.socket;
-        let key = self.departing.insert(Departing { connection, farewell, place });
+        let (socket, until) = (connection.socket, self.now + time);
+        let key = self.departing.insert(Departing { connection, farewell, until, place });
         self.own(socket, Owner::Departing(key));
-        self.timers.set(self.now + LINGER, Timer::Departing(key));
+        self.timers.set(until, Timer::Departing(key));
         self.departing_written(key);
     }
 
@@ -75,6 +100,10 @@ impl Worker {
             Farewell::UntilPeerCloses | Farewell::UntilForgotten => {
                 self.io.shutdown_write(departing.connection.socket);
                 departing.connection.resume(&mut self.io);
+                if departing.until > self.now + LINGER {
+                    departing.until = self.now + LINGER;
+                    self.timers.set(departing.until, Timer::Departing(key));
+                }
             }
         }
     }

@@ -9,6 +9,7 @@
 
 mod client;
 mod control;
+mod departing;
 mod line;
 mod sealing;
 mod server;
