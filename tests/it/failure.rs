@@ -2,9 +2,11 @@
 
 use std::net::TcpStream;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::compare::relay;
-use crate::harness::wire::query_payload;
+use crate::harness::wire::{framed, query_payload};
+use crate::maintenance::session_of;
 use crate::harness::{
     Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, cluster, cluster_on, eventually, on_both_engines,
     signal, user,
@@ -235,6 +237,63 @@ fn a_stop_lets_transactions_finish_and_refuses_new_sessions() {
         assert!(sqluice.await_end(), "a stop that was asked for is a success");
         let rows = server.direct().value(&format!("SELECT COUNT(*) FROM {database}.t"));
         assert_eq!(rows, "2");
+    });
+}
+
+/// A client that has asked for so many rows of 8 KB, each by a command of its own, and reads none.
+fn asking_for(sqluice: &Sqluice, rows: usize) -> Client {
+    let mut client = sqluice.app();
+    let command = framed(&query_payload(client.capabilities, "SELECT REPEAT('x', 8000)"), &mut 0);
+    client.write_raw(&command.repeat(rows)).expect("so few bytes are taken");
+    client
+}
+
+fn commands(sqluice: &Sqluice, client: &Client) -> usize {
+    session_of(sqluice, client)["commands"].as_u64().expect("a number") as usize
+}
+
+/// How many such rows stop a client that does not read: what waits here, beside what the kernel keeps, is past its bound.
+fn rows_that_are_too_many(sqluice: &Sqluice) -> usize {
+    let client = asking_for(sqluice, 2_000);
+    let mut last = (commands(sqluice, &client), Instant::now());
+    eventually("no more commands are taken", || {
+        let now = commands(sqluice, &client);
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        (last.1.elapsed() > Duration::from_millis(500)).then_some(now)
+    })
+}
+
+#[test]
+fn a_stop_lets_slow_clients_read_what_their_server_has_finished() {
+    let server = Server::shared(Flavour::MariaDb10);
+    on_both_engines(|engine| {
+        let body = cluster(server) + &user("app", "app");
+        let mut sqluice = Start::new(engine, body).process("shutdown_timeout = \"60s\"").run_with_servers_up(1);
+        let too_many = rows_that_are_too_many(&sqluice);
+        assert!((20..2_000).contains(&too_many), "{too_many} rows");
+        // What the kernel keeps is not the same each time.
+        let slow = [16, 14, 12, 10].map(|fewer| (too_many - fewer, asking_for(&sqluice, too_many - fewer)));
+        for (rows, client) in &slow {
+            eventually("the server has finished all that it was asked for", || {
+                let is_idle = session_of(&sqluice, client)["state"] == "idle";
+                (is_idle && commands(&sqluice, client) == *rows).then_some(())
+            });
+        }
+        signal(sqluice.process(), "TERM");
+        // Longer than a peer is waited for that has been told all.
+        thread::sleep(Duration::from_secs(3));
+        for (rows, mut client) in slow {
+            for row in 0..rows {
+                client.expect_new_reply();
+                let reply = client.reply(Shape::Results);
+                let reply = reply.unwrap_or_else(|error| panic!("{row} of {rows} rows have come, then: {error}")).ok();
+                assert_eq!(reply.rows[0].len(), 3 + 8_000);
+            }
+            client.await_close();
+        }
+        assert!(sqluice.await_end());
     });
 }
 
