@@ -3,7 +3,8 @@
 //! The worker finds where the session works. If that is our own server, the statement goes there with the server's
 //! number in place of ours; if it is another, a second connection logs in there as the same user, says the one
 //! statement and closes (an *errand*), so that the server's own rules decide who may kill whom. The session that is killed
-//! is told before, so that it does not take the end of its connection for the loss of its server and goes on elsewhere.
+//! is told before, so that it does not take the end of its connection for the loss of its server and goes on elsewhere; and
+//! again, if the server refuses.
 
 use std::{
     ops::Range,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use crate::protocol::{
+    error_code::{Error, ErrorCode},
     packet::{Peeked, peek_packet},
     response::{ErrPacket, OK_HEADER, OkPacket},
 };
@@ -23,8 +25,31 @@ use super::{
     login::{LOGIN_PACKET_MAX, Login},
 };
 
-/// How long after it was asked for a kill may break the connection of its session: a server may be slow to carry it out.
-const KILL_TIME: Duration = Duration::from_secs(10);
+/// How long after it was asked for a kill may break the connection of its session: the server may be slow to let whoever
+/// kills in, and slow to carry it out. Who asked says when it was refused, unless that is gone, too.
+const KILL_TIME: Duration = Duration::from_secs(600);
+
+/// Kills of this session that were asked for, and that nobody has said were refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KillsAsked {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl KillsAsked {
+    fn add(&mut self, now: Instant) {
+        self.count = if self.may_come(now) { self.count + 1 } else { 1 };
+        self.last = Some(now);
+    }
+
+    fn take_back(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
+
+    fn may_come(&self, now: Instant) -> bool {
+        self.count > 0 && self.last.is_some_and(|last| now < last + KILL_TIME)
+    }
+}
 
 /// A KILL under way.
 pub(super) struct Kill {
@@ -92,6 +117,12 @@ impl Kill {
     fn looks_for(&self, session: SessionId) -> bool {
         matches!(self.stage, Stage::Finding) && self.id.session() == Some(session)
     }
+
+    /// The session that is to end, as long as no server was asked for that.
+    fn unsaid(&self) -> Option<SessionId> {
+        let is_said = matches!(self.stage, Stage::Asked);
+        self.id.session().filter(|_| !is_said && !self.id.query_only)
+    }
 }
 
 impl Session {
@@ -108,12 +139,17 @@ impl Session {
 
     /// Somebody kills this session: unless its server refuses that, the connection there breaks now, and is not replaced.
     pub fn is_to_be_killed(&mut self, now: Instant) {
-        self.kill_asked = Some(now);
+        self.kills_asked.add(now);
+    }
+
+    /// The server has refused to kill this session, or could not be asked to.
+    pub fn is_not_to_be_killed(&mut self) {
+        self.kills_asked.take_back();
     }
 
     /// Whether a connection that breaks now was killed.
     pub(super) fn is_killed(&self, now: Instant) -> bool {
-        self.kill_asked.is_some_and(|asked| now < asked + KILL_TIME)
+        self.kills_asked.may_come(now)
     }
 
     fn killing(&mut self) -> Option<&mut Kill> {
@@ -181,7 +217,10 @@ impl Session {
         kill.stage = Stage::Calling;
         kill.command = kill.id.rewrite(&kill.command, target.thread_id);
         if own_server == Some(target.server) {
-            let command = std::mem::take(&mut kill.command);
+            let (command, victim) = (std::mem::take(&mut kill.command), kill.unsaid());
+            if let State::Relay(relay) = &mut self.state {
+                relay.victim = victim;
+            }
             self.send_packet(Side::Server, 0, &command);
             self.deadline = None;
             return self.busy_with_own_command();
@@ -247,6 +286,7 @@ impl Session {
             }
             Knock::Refused(error) if Session::is_sent_on(&error, surroundings) => self.errand_failed(),
             Knock::Refused(error) => {
+                self.give_up_unsaid_kill();
                 self.send_error(1, &error);
                 self.end_errand();
             }
@@ -256,6 +296,11 @@ impl Session {
 
     /// The other server's OK or ERR is the client's answer.
     fn errand_answered(&mut self, payload: &[u8]) {
+        let is_refused = ErrPacket::parse(payload).is_ok_and(|error| is_refusal(error.code));
+        if let Some(kill) = self.killing().filter(|kill| is_refused && !kill.id.query_only) {
+            let victim = kill.id.session().expect("the relay hands over our own numbers only");
+            self.outputs.push_back(Output::KillRefused(victim));
+        }
         self.send_packet(Side::Client, 1, payload);
         self.end_errand();
     }
@@ -264,8 +309,25 @@ impl Session {
     pub(super) fn errand_failed(&mut self) {
         let Some(kill) = self.killing() else { return };
         let session = kill.id.session().expect("the relay hands over our own numbers only");
+        self.give_up_unsaid_kill();
         self.send_error(1, &errors::unknown_session(session));
         self.end_errand();
+    }
+
+    /// Nobody will be asked to carry out the kill under way, if there is one that nobody was asked to.
+    pub(super) fn give_up_unsaid_kill(&mut self) {
+        if let Some(victim) = self.killing().and_then(|kill| kill.unsaid()) {
+            self.outputs.push_back(Output::KillRefused(victim));
+        }
+    }
+
+    /// The session's own server has replied to its KILL.
+    pub(super) fn note_refused_kill(&mut self) {
+        if let State::Relay(relay) = &mut self.state
+            && let Some(victim) = relay.victim.take()
+        {
+            self.outputs.push_back(Output::KillRefused(victim));
+        }
     }
 
     fn end_errand(&mut self) {
@@ -273,4 +335,10 @@ impl Session {
         self.outputs.push_back(Output::EndErrand);
         self.become_idle();
     }
+}
+
+/// Whether a server that answers a KILL with this error does not carry it out. Whoever kills itself hears that it was
+/// interrupted.
+pub(super) fn is_refusal(code: ErrorCode) -> bool {
+    [Error::NO_SUCH_THREAD, Error::KILL_DENIED, Error::SPECIFIC_ACCESS_DENIED].iter().any(|error| error.code == code)
 }

@@ -66,6 +66,7 @@ use crate::{
 };
 
 use entering::Entry;
+use errand::KillsAsked;
 use frontend::Frontend;
 use relay::Relay;
 use salts::Salts;
@@ -162,8 +163,7 @@ pub struct Session {
     outputs: VecDeque<Output>,
     deadline: Option<Instant>,
     draining: Option<DrainReason>,
-    /// When somebody last wanted to kill it.
-    kill_asked: Option<Instant>,
+    kills_asked: KillsAsked,
     /// The client goes where `redirect_url` in an OK sends it.
     is_follower: bool,
     commands: u64,
@@ -227,7 +227,7 @@ impl Session {
             outputs: VecDeque::new(),
             deadline: Some(birth.since + birth.login_timeout),
             draining: None,
-            kill_asked: None,
+            kills_asked: KillsAsked::default(),
             is_follower: false,
             commands: 0,
             tied_since: None,
@@ -521,6 +521,7 @@ impl Session {
     }
 
     fn close(&mut self, ending: Ending) {
+        self.give_up_unsaid_kill();
         self.state = State::Ended;
         self.deadline = None;
         self.outputs.push_back(Output::Close(ending));

@@ -103,6 +103,8 @@ pub enum Output {
         /// Its end is wanted, and not only that of its statement.
         is_to_end: bool,
     },
+    /// No server carries out the end of this session, which was asked for by `FindSession`: tell it so.
+    KillRefused(SessionId),
     /// Connect a second time, to this server, for one statement.
     Errand(ServerId),
     /// The errand is over: close its connection.

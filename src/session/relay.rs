@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::protocol::{
     capability::Capabilities,
+    error_code::ErrorCode,
     packet::{Peeked, peek_packet},
     response::ErrPacket,
     result_set::{Framing, Progress},
@@ -17,7 +18,8 @@ use crate::protocol::{
 };
 
 use super::{
-    Side, Step, Surroundings,
+    SessionId, Side, Step, Surroundings,
+    errand::is_refusal,
     exchange::{Exchange, Upload},
     login::LOGIN_PACKET_MAX,
     moves::Move,
@@ -43,6 +45,8 @@ pub(super) struct Relay {
     /// Reads may go to another server.
     pub(super) split: Option<Box<Split>>,
     pub(super) onward: Onward,
+    /// The session that the command under way kills; behind that, the one that it was refused to kill.
+    pub(super) victim: Option<SessionId>,
     unfollowed: Unfollowed,
 }
 
@@ -81,6 +85,7 @@ impl Relay {
             exchange: Exchange::Idle,
             split,
             onward: Onward::default(),
+            victim: None,
             unfollowed: Unfollowed::default(),
         }
     }
@@ -239,6 +244,7 @@ impl Relay {
                     self.status = end.status.unwrap_or(self.status);
                 }
                 busy.reply = None;
+                self.victim.take_if(|_| !end.error.is_some_and(|code| is_refusal(ErrorCode(code))));
                 match busy.is_over() {
                     true => self.over(step),
                     false => Move::Pass(step),

@@ -265,6 +265,7 @@ impl Worker {
             Output::ReleaseReplica => self.release_replica(key),
             Output::FindSession { id, is_to_end } => self.find_session(key, id, is_to_end),
             Output::KillHomeless(id) => self.kill_homeless(key, id),
+            Output::KillRefused(id) => self.kill_was_refused(id),
             Output::Errand(server) => self.errand(key, server),
             Output::EndErrand => self.end_errand(key),
             Output::Settled => self.settled(key),

@@ -85,6 +85,11 @@ pub enum Order {
         /// Whose both are.
         user: Box<[u8]>,
     },
+    /// The end of this session, which was asked for by `FindSession`, is not carried out.
+    KillRefused {
+        /// The session.
+        id: SessionId,
+    },
     /// A server has a free place, and somebody waits for one.
     PlaceFreed,
     /// A client found no place at another worker: one that does not log in is to make way.

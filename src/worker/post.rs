@@ -62,6 +62,7 @@ impl Worker {
                 self.guarded(Some(session), |worker| worker.tell(session, Input::SessionFound(id, found)));
             }
             Order::KillHomeless { id, user } => self.end_homeless(id, &user),
+            Order::KillRefused { id } => self.spare(id),
             Order::PlaceFreed => self.serve_waiters(),
             Order::PlaceWanted => self.place_wanted(),
             Order::WayWanted => self.way_wanted(),
@@ -164,16 +165,36 @@ impl Worker {
     fn found(&mut self, id: SessionId, is_to_end: bool) -> Found {
         let tenant = self.session_keys.get(&id).and_then(|key| self.tenants.get_mut(*key));
         let Some(session) = tenant.map(|tenant| &mut tenant.session) else { return Found::Nobody };
-        if is_to_end {
-            session.is_to_be_killed(self.now);
-        }
         match (kill_targets(session), session.user()) {
-            (Some(targets), _) => Found::At(targets),
+            (Some(targets), _) => {
+                if is_to_end {
+                    session.is_to_be_killed(self.now);
+                }
+                Found::At(targets)
+            }
             (None, Some(user)) if session.is_homeless() => match session.works_at().and_then(kill_target) {
                 Some(statement) => Found::Reading(user.into(), statement),
                 None => Found::Homeless(user.into()),
             },
             (None, _) => Found::Nobody,
+        }
+    }
+
+    /// A session that somebody wanted to kill is not killed, on whichever worker it is.
+    pub(super) fn kill_was_refused(&mut self, id: SessionId) {
+        if id.worker() == self.index {
+            return self.spare(id);
+        }
+        if let Some(handle) = self.company.handles.get().and_then(|handles| handles.get(id.worker())) {
+            // Of a worker with a full mailbox the session hears nothing: what it was told before is true for a while only.
+            let _ = handle.send(Order::KillRefused { id });
+        }
+    }
+
+    fn spare(&mut self, id: SessionId) {
+        let tenant = self.session_keys.get(&id).and_then(|key| self.tenants.get_mut(*key));
+        if let Some(tenant) = tenant {
+            tenant.session.is_not_to_be_killed();
         }
     }
 

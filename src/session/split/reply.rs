@@ -204,6 +204,7 @@ impl Relay {
 impl Session {
     /// A command is over: what it leaves to be done, and a drain that waited for it.
     pub(in crate::session) fn command_over(&mut self, surroundings: Surroundings<'_>) {
+        self.note_refused_kill();
         match self.split_mut().map(|split| std::mem::take(&mut split.after)) {
             Some(after) => self.split_command_over(after, surroundings),
             None => self.leave_if_asked(),

@@ -1,6 +1,7 @@
 //! KILL, here and at other servers.
 
 use super::*;
+use crate::protocol::{error_code::Error, response::ErrPacket};
 
 #[test]
 fn a_kill_at_the_same_server_carries_the_servers_own_number() {
@@ -156,4 +157,113 @@ fn a_server_lost_during_a_kill_elsewhere_is_an_answer_to_it() {
     let (sequence, code, _) = error_of(&stage.take_client());
     assert_eq!((sequence, code), (1, 1158));
     assert_eq!(stage.ending(), Some(Ending::ServerGone));
+}
+
+/// The sessions that are told that they are not killed.
+fn spared(stage: &Stage) -> Vec<SessionId> {
+    let read = |wish: &Output| if let Output::KillRefused(id) = wish { Some(*id) } else { None };
+    stage.wishes.iter().filter_map(read).collect()
+}
+
+/// A session that wants to kill this one by such a statement, and knows where it is.
+fn killing(statement: &str, id: SessionId, server: u32) -> Stage {
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("{statement} {id}")));
+    stage.tell(Input::SessionFound(id, Found::At(KillTargets::one(ServerId(server), 99))));
+    stage
+}
+
+/// The same, and that server has let it in.
+fn asking(statement: &str, id: SessionId) -> Stage {
+    let mut stage = killing(statement, id, 1);
+    stage.tell(Input::ErrandConnected(facts(1)));
+    stage.show(Side::Errand, &greeting_packet());
+    stage.show(Side::Errand, &packet(2, &ok(StatusFlags::AUTOCOMMIT)));
+    assert!(stage.to_errand.ends_with(&query(&format!("{statement} 99"))));
+    stage
+}
+
+fn refusal(code: Error) -> Vec<u8> {
+    let mut payload = Vec::new();
+    ErrPacket::new(code, "no").encode(&mut payload);
+    packet(1, &payload)
+}
+
+#[test]
+fn whom_a_server_refuses_to_kill_is_told_so() {
+    let id = SessionId::new(0, 5);
+    for (code, is_refused) in [
+        (Error::KILL_DENIED, true),
+        (Error::NO_SUCH_THREAD, true),
+        (Error::SPECIFIC_ACCESS_DENIED, true),
+        // It has killed itself.
+        (Error::QUERY_INTERRUPTED, false),
+    ] {
+        let expected = if is_refused { vec![id] } else { vec![] };
+        let mut stage = killing("KILL", id, 0);
+        stage.show(Side::Server, &refusal(code));
+        assert_eq!((spared(&stage), stage.session.activity()), (expected.clone(), "idle"), "{code:?}");
+        let mut stage = asking("KILL", id);
+        stage.show(Side::Errand, &refusal(code));
+        assert_eq!((spared(&stage), stage.session.activity()), (expected, "idle"), "{code:?}");
+        let mut stage = killing("KILL QUERY", id, 0);
+        stage.show(Side::Server, &refusal(code));
+        assert_eq!(spared(&stage), [], "its statement was meant");
+        let mut stage = asking("KILL QUERY", id);
+        stage.show(Side::Errand, &refusal(code));
+        assert_eq!(spared(&stage), [], "its statement was meant");
+    }
+}
+
+#[test]
+fn whom_a_server_kills_hears_nothing_of_a_later_error() {
+    let id = SessionId::new(0, 5);
+    let mut stage = killing("KILL", id, 0);
+    stage.show(Side::Server, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    stage.show(Side::Client, &query("KILL 12"));
+    stage.show(Side::Server, &refusal(Error::NO_SUCH_THREAD));
+    assert_eq!(spared(&stage), []);
+    let mut stage = asking("KILL", id);
+    stage.show(Side::Errand, &packet(1, &ok(StatusFlags::AUTOCOMMIT)));
+    stage.tell(Input::Closed(Side::Client));
+    assert_eq!(spared(&stage), []);
+}
+
+#[test]
+fn whom_no_server_was_asked_to_kill_is_told_so() {
+    let id = SessionId::new(1, 5);
+    type Happens = fn(&mut Stage);
+    let fates: [(&str, Happens); 5] = [
+        ("the server cannot be reached", |stage| stage.tell(Input::ErrandFailed)),
+        ("its client is gone", |stage| stage.tell(Input::Closed(Side::Client))),
+        ("its own server is gone", |stage| stage.tell(Input::Closed(Side::Server))),
+        ("it is not let in", |stage| {
+            stage.tell(Input::ErrandConnected(facts(1)));
+            stage.show(Side::Errand, &greeting_packet());
+            stage.show(Side::Errand, &refusal(Error::TOO_MANY_CONNECTIONS));
+        }),
+        ("it is not let in in time", |stage| {
+            stage.tell(Input::ErrandConnected(facts(1)));
+            stage.now = stage.session.poll_timeout().expect("a login has a deadline");
+            stage.tell(Input::Timeout);
+        }),
+    ];
+    for (what, happens) in fates {
+        let mut stage = killing("KILL", id, 1);
+        happens(&mut stage);
+        assert_eq!(spared(&stage), [id], "{what}");
+        let mut stage = killing("KILL QUERY", id, 1);
+        happens(&mut stage);
+        assert_eq!(spared(&stage), [], "{what}");
+    }
+    // The worker of that session answers too late.
+    let mut stage = Stage::working();
+    stage.show(Side::Client, &query(&format!("KILL {id}")));
+    stage.now = stage.session.poll_timeout().expect("another worker may not answer");
+    stage.tell(Input::Timeout);
+    assert_eq!(spared(&stage), [id]);
+    // The server was asked, and nobody knows what it does.
+    let mut stage = asking("KILL", id);
+    stage.tell(Input::Closed(Side::Errand));
+    assert_eq!(spared(&stage), []);
 }

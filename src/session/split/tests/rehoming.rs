@@ -109,12 +109,37 @@ fn a_home_that_dies_between_two_statements_is_not_noticed() {
 fn a_session_that_is_killed_does_not_go_on_elsewhere() {
     let mut play = Play::followed();
     play.stage.session.is_to_be_killed(play.stage.now);
+    // Whoever kills it may have to wait for the server, and the server for its disk.
+    play.stage.now += Duration::from_secs(300);
     play.closed(Side::Server);
     assert_eq!(play.stage.ending(), Some(Ending::Killed));
-    // Its server has refused the kill.
+}
+
+#[test]
+fn a_session_whose_server_refuses_to_kill_it_goes_on_elsewhere() {
     let mut play = Play::followed();
     play.stage.session.is_to_be_killed(play.stage.now);
-    play.stage.now += Duration::from_secs(11);
+    play.stage.session.is_not_to_be_killed();
+    play.closed(Side::Server);
+    assert_eq!((play.stage.ending(), play.activity()), (None, "idle"));
+    // Of two, one may.
+    let mut play = Play::followed();
+    play.stage.session.is_to_be_killed(play.stage.now);
+    play.stage.session.is_to_be_killed(play.stage.now);
+    play.stage.session.is_not_to_be_killed();
+    play.closed(Side::Server);
+    assert_eq!(play.stage.ending(), Some(Ending::Killed));
+    // Nobody says what came of the first one, and the second one is refused.
+    let mut play = Play::followed();
+    for _ in 0..2 {
+        play.stage.session.is_to_be_killed(play.stage.now);
+        play.stage.now += Duration::from_secs(660);
+    }
+    play.closed(Side::Server);
+    assert_eq!((play.stage.ending(), play.activity()), (None, "idle"));
+    play.stage.session.is_to_be_killed(play.stage.now);
+    play.stage.session.is_not_to_be_killed();
+    play.goes_on("SELECT 1");
     play.closed(Side::Server);
     assert_eq!((play.stage.ending(), play.activity()), (None, "idle"));
 }

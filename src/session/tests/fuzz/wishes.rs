@@ -140,6 +140,7 @@ impl Play<'_> {
             | Output::Learnt { .. }
             | Output::Unlearnt { .. }
             | Output::KillHomeless(_)
+            | Output::KillRefused(_)
             | Output::Settled
             | Output::Report(..)
             | Output::Entered => {}
