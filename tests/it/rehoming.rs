@@ -171,6 +171,34 @@ fn another_tools_promotion_costs_a_pause_and_no_error() {
     }
 }
 
+#[test]
+fn a_session_ends_when_it_is_killed_and_goes_on_when_its_killer_may_not() {
+    for flavour in [Flavour::MariaDb11, Flavour::MySql97] {
+        let set = Set::start(flavour);
+        on_both_engines(|engine| {
+            let table = fresh_table(&set);
+            let sqluice = set.in_front(engine);
+            // Only the first may kill another user's session.
+            let [mut killer, mut stranger] =
+                USERS.map(|user| sqluice.login(&Account::new(user, user)).expect("the user logs in"));
+            // On either worker.
+            for number in 0..6 {
+                let mut victim = Writer::new(&sqluice, number * USERS.len());
+                let id = victim.client.connection_id();
+                let error = stranger.query(&format!("KILL {id}")).failed();
+                assert!(matches!(error.code, 1094 | 1095), "{error}");
+                // Its connection breaks, as if its server had.
+                let home = victim.client.value("/* sqluice: primary */ SELECT CONNECTION_ID()");
+                set.primary().root(&format!("KILL {home}"));
+                victim.write(&table);
+                victim.keeps_what_it_has_set();
+                killer.execute(&format!("KILL {id}"));
+                victim.client.await_close();
+            }
+        });
+    }
+}
+
 /// Tells the load to end, also when the test fails.
 struct Ends<'a>(&'a AtomicBool);
 
