@@ -78,6 +78,12 @@ pub(super) fn sight_lost() -> ErrPacket {
     ErrPacket::new(Error::NET_READ_ERROR, why)
 }
 
+/// A Galera node was asked to have all that its cluster had committed, and has not come that far.
+pub(super) fn behind_its_cluster(name: &str) -> ErrPacket {
+    let words = format!("Server '{name}' did not catch up with its cluster in time; try restarting transaction");
+    ErrPacket::new(Error::LOCK_WAIT_TIMEOUT, words)
+}
+
 pub(super) fn server_unusable(name: &str, why: &str) -> ErrPacket {
     ErrPacket::new(Error::NET_READ_ERROR, format!("Cannot use server '{name}': {why}"))
 }

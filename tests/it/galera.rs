@@ -3,12 +3,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::harness::checker::Load;
 use crate::harness::{
-    Account, Client, Engine, Galera, Server, Shape, Start, eventually, fresh_name, on_both_engines, split_galera,
-    split_galera_of_equals,
+    Account, Client, Engine, Galera, Server, Shape, Sqluice, Start, eventually, fresh_name, on_both_engines,
+    split_galera, split_galera_of_equals,
 };
+use crate::maintenance::session_of;
 use crate::splitting::account;
 
 #[test]
@@ -63,6 +65,61 @@ fn the_node_with_the_writes_is_drained_and_nobody_notices(galera: &Galera) {
     load.await_writes(3);
     let place = second.strip_prefix("db").and_then(|number| number.parse::<usize>().ok()).expect("a number");
     load.stop(&galera.servers[place - 1]).expect_quiet("the node with the writes is drained");
+}
+
+/// How long a row takes at the other nodes, in seconds.
+const LATE: u64 = 8;
+
+#[test]
+fn another_node_may_take_its_time_to_have_what_a_session_wrote() {
+    let galera = Galera::start();
+    let database = galera.primary().fresh_database();
+    galera.primary().direct().execute(&format!("CREATE TABLE {database}.t (n INT PRIMARY KEY)"));
+    galera.await_all();
+    let others = &galera.servers[1..];
+    others.iter().for_each(|node| applies_late(node, &database));
+    on_both_engines(|engine| {
+        galera.primary().root(&format!("DELETE FROM {database}.t"));
+        galera.await_all();
+        let (_sqluice, mut client) = leaves_behind_its_write(&galera, engine, &database);
+        let waits = || others.iter().map(|node| node.heard("wsrep_sync_wait=1 FOR SELECT 1")).sum::<usize>();
+        let (before, written) = (waits(), Instant::now());
+        client.execute("INSERT INTO t VALUES (2)");
+        assert!(written.elapsed() > Duration::from_secs(LATE - 2), "it waited: {:?}", written.elapsed());
+        assert_eq!(waits() - before, 1, "and was not broken off");
+        assert_eq!(client.value("SELECT COUNT(*) FROM t"), "2");
+    });
+    // A node that gives up says so, and the client hears it.
+    others.iter().for_each(|node| {
+        node.root("SET GLOBAL wsrep_provider_options = 'repl.causal_read_timeout=PT2S'");
+    });
+    galera.primary().root(&format!("DELETE FROM {database}.t"));
+    galera.await_all();
+    let (_sqluice, mut client) = leaves_behind_its_write(&galera, Engine::IoUring, &database);
+    let error = client.query("INSERT INTO t VALUES (2)").failed();
+    assert_eq!((error.code, &*error.state), (1205, "HY000"), "{error}");
+    eventually("the node has all", || client.query("INSERT INTO t VALUES (2)").error.is_none().then_some(()));
+    assert_eq!(client.value("SELECT COUNT(*) FROM t"), "2");
+}
+
+/// A session that has written a row and must go on at another node, which applies that late.
+fn leaves_behind_its_write(galera: &Galera, engine: Engine, database: &str) -> (Sqluice, Client) {
+    let sqluice = Start::new(engine, split_galera_of_equals(galera)).run_with_servers_up(3);
+    let mut client = sqluice.login(&account(database)).unwrap_or_else(|error| panic!("app logs in: {error}"));
+    client.execute("INSERT INTO t VALUES (1)");
+    assert_eq!(session_of(&sqluice, &client)["server"], "db1");
+    sqluice.command(&["disable", "db1"]).expect_success("sqluice disable");
+    (sqluice, client)
+}
+
+/// A row with the number 1 that another node has written takes this one some seconds; it is in step all the while.
+fn applies_late(node: &Server, database: &str) {
+    node.listen();
+    node.root("SET GLOBAL slave_run_triggers_for_rbr = YES");
+    node.root(&format!(
+        "SET SESSION wsrep_on = OFF; CREATE TRIGGER {database}.late BEFORE INSERT ON {database}.t FOR EACH ROW \
+         DO IF(NEW.n = 1, SLEEP({LATE}), 0)"
+    ));
 }
 
 /// One connection to the first node goes round among sessions, which write at another node and read at this one.

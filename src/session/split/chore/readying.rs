@@ -25,6 +25,10 @@ const REPEAT_TIME: Duration = Duration::from_secs(3600);
 /// How long a server may take for one of our commands, beside what it is told to wait.
 const CHORE_TIME: Duration = Duration::from_secs(5);
 
+/// How long a Galera node may take until it has all that the cluster had committed. It gives up by itself, after 30 s where
+/// nobody has set another `repl.causal_read_timeout`; whether it still answers is for the health checks to see.
+const CAUSAL_TIME: Duration = Duration::from_secs(300);
+
 /// A server is being made ready.
 pub(in crate::session) struct Preparing {
     goal: Side,
@@ -74,6 +78,20 @@ impl Preparing {
 }
 
 impl Split {
+    /// Whether home may wait before it answers until it has what its cluster had committed: it is told to, or all that is
+    /// asked there waits.
+    fn waits_for_cluster(&self, chore: Chore) -> bool {
+        self.replicas_wait && chore.side() == Side::Server && chore.is_question()
+    }
+
+    fn time_for(&self, chore: Chore) -> Duration {
+        match chore.may_take_long() {
+            true => REPEAT_TIME,
+            false if self.waits_for_cluster(chore) => CAUSAL_TIME,
+            false => CHORE_TIME,
+        }
+    }
+
     /// What comes before all else that a server is told: the statements that it need not keep.
     fn closed_statements(&mut self, side: Side, now: Instant) -> Vec<u8> {
         match side {
@@ -235,7 +253,7 @@ impl Session {
         let State::Relay(relay) = &mut self.state else { return };
         let Some(split) = relay.split.as_deref_mut() else { return };
         let mut chores: VecDeque<Chore> = said.iter().map(|(chore, _)| *chore).collect();
-        let takes_long = chores.iter().any(|chore| chore.may_take_long());
+        let time = chores.iter().map(|chore| split.time_for(*chore)).max();
         let Some(first) = chores.pop_front() else { return };
         let mut packets = split.closed_statements(first.side(), now);
         for (_, words) in &said {
@@ -244,7 +262,7 @@ impl Session {
         let asked = Asked::new(first, chores, relay.framing);
         self.set_stage(Stage::Asking(Box::new(asked)));
         self.outputs.push_back(Output::Send(first.side(), packets));
-        self.deadline = Some(now + if takes_long { REPEAT_TIME } else { CHORE_TIME });
+        self.deadline = time.map(|time| now + time);
     }
 
     /// A server's bytes while something is made ready.
@@ -375,10 +393,16 @@ impl Session {
     pub(in crate::session) fn preparing_timed_out(&mut self, surroundings: Surroundings<'_>) {
         let State::Relay(Relay { exchange: Exchange::Preparing(preparing), .. }) = &self.state else { return };
         match &preparing.stage {
-            Stage::Asking(asked) if asked.chore.side() == Side::Server => match self.may_lose_home() {
-                true => self.home_lost(surroundings),
-                false => self.server_left(Ending::ServerGone),
-            },
+            Stage::Asking(asked) if asked.chore.side() == Side::Server => {
+                let chore = asked.chore;
+                match self.may_lose_home() {
+                    true if self.split().is_some_and(|split| split.waits_for_cluster(chore)) => {
+                        self.home_stays_behind(surroundings);
+                    }
+                    true => self.home_lost(surroundings),
+                    false => self.server_left(Ending::ServerGone),
+                }
+            }
             Stage::AtHomeDoor(_) => self.home_failed(Some(Failure::TimedOut), surroundings),
             Stage::AtDoor(_) => self.replica_failed(Some(Failure::TimedOut), surroundings),
             Stage::Asking(_) | Stage::Looking | Stage::Leasing => self.replica_lost(surroundings),
@@ -389,6 +413,13 @@ impl Session {
             // The worker has a deadline of its own, and answers.
             Stage::Borrowing | Stage::Yielding | Stage::Reclaiming => {}
         }
+    }
+
+    /// Another connection would wait as long: the command hears of it, as from the node itself.
+    fn home_stays_behind(&mut self, surroundings: Surroundings<'_>) {
+        let name = self.server.as_ref().map_or("?", |server| &server.name);
+        let error = errors::behind_its_cluster(name);
+        self.home_is_unfit(Some(error), surroundings);
     }
 
     pub(in crate::session) fn split(&self) -> Option<&Split> {

@@ -434,6 +434,60 @@ fn another_node_of_a_galera_cluster_waits_before_it_is_home() {
     assert_eq!((waits(&mut play), play.stage.take_server()), (1, query("SELECT a FROM t")));
 }
 
+impl Play {
+    /// A session of a Galera cluster whose next home does not answer when it is to say that it has all.
+    fn waits_for_another_node() -> Play {
+        let mut play = Play::followed();
+        play.stage.session.split_mut().expect("the session is followed").replicas_wait = true;
+        play.closed(Side::Server);
+        play.reported().expect("the first one was lost");
+        play.unanswered = "wsrep_sync_wait";
+        play.send(&query("SELECT a FROM t"));
+        play.gets_home(SECOND);
+        assert_eq!(play.said_to_home().iter().filter(|said| said.contains("wsrep_sync_wait")).count(), 1);
+        play
+    }
+
+    /// The session has no home, which was not taken for lost, and gets one with its next statement.
+    fn lives_on_at_another_node(&mut self) {
+        assert_eq!((self.stage.ending(), self.activity(), self.reported()), (None, "idle", None));
+        assert!(self.was_released());
+        self.said.clear();
+        self.unanswered = "never said";
+        self.goes_on("SELECT b FROM t");
+    }
+}
+
+#[test]
+fn a_node_is_given_the_time_that_it_gives_itself() {
+    let mut play = Play::waits_for_another_node();
+    // Where nobody has set another one.
+    let of_node = play.stage.now + Duration::from_secs(30);
+    assert!(play.stage.session.poll_timeout().is_some_and(|deadline| deadline > of_node), "it is not broken off");
+    play.stage.now = of_node;
+    assert_eq!((play.wants_another_home(), play.stage.take_client()), (None, Vec::new()));
+    play.refuses(1205, "Lock wait timeout exceeded; try restarting transaction");
+    play.hears(1205, "HY000");
+    play.lives_on_at_another_node();
+}
+
+#[test]
+fn a_node_that_never_has_all_is_not_lost() {
+    let mut play = Play::waits_for_another_node();
+    play.time_out();
+    play.hears(1205, "HY000");
+    play.lives_on_at_another_node();
+}
+
+#[test]
+fn a_node_that_does_not_answer_its_checks_is_lost_while_it_is_waited_for() {
+    let mut play = Play::waits_for_another_node();
+    play.displace(Displacement::Down);
+    play.unanswered = "never said";
+    play.gets_home(FIRST);
+    assert_eq!(play.stage.take_server(), query("SELECT a FROM t"));
+}
+
 #[test]
 fn another_node_of_a_percona_xtradb_cluster_is_told_to_wait_in_words_that_it_knows() {
     const WAIT: [&str; 3] = ["SET SESSION wsrep_sync_wait=1", "SELECT 1", "SET SESSION wsrep_sync_wait=DEFAULT"];
