@@ -232,7 +232,7 @@ impl Worker {
                 }
             };
             let id = self.table.server(server).id;
-            let Some(login) = self.paces.login(id) else {
+            let Some(login) = self.paces.login(id, self.now) else {
                 is_paced = true;
                 resting.push(id);
                 continue;

@@ -2,10 +2,13 @@
 //! password} × {TLS towards the server or not}, with a driver that can do all of them, at real servers.
 
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
+
+use serde_json::Value;
 
 use crate::harness::{
     Account, Client, Engine, Flavour, Server, ServerError, Sqluice, Start, cluster, eventually, fresh_name, python,
-    wire::capability,
+    user, wire::capability,
 };
 
 const PASSWORD: &str = "sesame7";
@@ -472,6 +475,27 @@ fn whoever_pam_knows_is_let_in_however_long_that_takes() {
         let who = answer.map(|mut client| client.value("SELECT CURRENT_USER()")).map_err(|error| error.code);
         assert_eq!(who, if is_known { Ok("asked@%".to_owned()) } else { Err(1045) });
     }
+}
+
+/// Whoever is asked of PAM waits alone: others log in beside any number of them.
+#[test]
+fn logins_that_take_long_keep_nobody_else_out() {
+    let rules = "auth required pam_exec.so expose_authtok quiet /bin/sleep 8\naccount required pam_permit.so\n";
+    let server = Server::start_with_pam(Flavour::MariaDb11, "slow", rules, &["--pam-use-cleartext-plugin=ON"]);
+    server.root("CREATE USER asked@'%' IDENTIFIED VIA pam USING 'slow'");
+    let body = spoken_to(&server, "required").replace("hold_timeout = \"10s\"", "hold_timeout = \"3s\"")
+        + &user("app", "app")
+        + &user("asked", "any");
+    let sqluice = Start::new(Engine::IoUring, body).workers(1).run_with_servers_up(1);
+    thread::scope(|scope| {
+        let slow: Vec<_> = (0..100).map(|_| scope.spawn(|| sqluice.login(&Account::new("asked", "any")))).collect();
+        let is_asked = |row: &&Value| row["user"] == "asked" && row["server"] == "s1";
+        eventually("more log in than may at once", || {
+            (sqluice.sessions().iter().filter(is_asked).count() > 64).then_some(())
+        });
+        sqluice.app().ping();
+        assert!(slow.into_iter().all(|login| login.join().expect("it does not panic").is_ok()), "they get in, later");
+    });
 }
 
 /// A server lets somebody whose password has expired in to change it, or not at all, as it is set and as the client can
