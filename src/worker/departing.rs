@@ -61,13 +61,7 @@ impl Worker {
         self.depart_within(time, client, None, farewell);
     }
 
-    fn depart_within(
-        &mut self,
-        time: Duration,
-        mut connection: Connection,
-        place: Option<Place>,
-        farewell: Farewell,
-    ) {
+    fn depart_within(&mut self, time: Duration, mut connection: Connection, place: Option<Place>, farewell: Farewell) {
         connection.end_tls(&mut self.io);
         let (socket, until) = (connection.socket, self.now + time);
         let key = self.departing.insert(Departing { connection, farewell, until, place });

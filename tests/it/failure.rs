@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::compare::relay;
 use crate::harness::wire::{framed, query_payload};
-use crate::maintenance::session_of;
 use crate::harness::{
     Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, cluster, cluster_on, eventually, on_both_engines,
     signal, user,
 };
+use crate::maintenance::session_of;
 
 fn two_servers(flavour: Flavour) -> [Server; 2] {
     [Server::start(flavour, &[]), Server::start(flavour, &[])]
