@@ -1,11 +1,13 @@
 //! The monitor against stand-in servers over TCP.
 
+mod distance;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::*;
-use crate::standin::{Account, Options, StandIn};
+use crate::standin::{Account, Fault, Options, StandIn};
 use crate::topology::testing::config_with;
 use crate::topology::{Condition, Failure, Health, ServerRole};
 
@@ -182,6 +184,30 @@ async fn a_hanging_server_is_down_long_before_many_checks_have_failed() {
     // 100 checks would take longer than anything here may.
     let reason = watching.until_down(0).await;
     assert!(reason.starts_with("no answer for "), "{reason}");
+}
+
+/// To log in takes three times the way, and the answer twice or more; a check has less than both together.
+#[tokio::test]
+async fn a_server_far_away_is_asked_even_if_its_login_leaves_a_check_little_time() {
+    let db0 = primary();
+    let address = distance::before(db0.address(), Duration::from_millis(190)).await;
+    let watching = Watching::start(shop_as("watches", &[format!("name = \"db0\"\naddress = \"{address}\"")]));
+    watching.until_role(0, ServerRole::Primary).await;
+    assert_eq!(db0.connection_count(), 1);
+}
+
+/// Its next check would begin only after the time in which it has to be down.
+#[tokio::test]
+async fn a_server_that_lets_checks_in_and_does_not_answer_is_down_after_twice_the_time_of_one() {
+    let db0 = primary();
+    let watching = Watching::start(shop_every("900ms", "watches", &[server("db0", &db0)]));
+    watching.until_role(0, ServerRole::Primary).await;
+    let begun = Instant::now();
+    db0.arm("@@read_only", Fault::CloseBeforeCommand);
+    (0..10).for_each(|_| db0.arm("@@read_only", Fault::NoReply));
+    let reason = watching.until_down(0).await;
+    assert!(reason.starts_with("no answer for 2."), "{reason}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
