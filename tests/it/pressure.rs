@@ -4,11 +4,13 @@ use std::io::Read;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::compare::relay;
 use crate::harness::wire::{framed, query_payload};
 use crate::harness::{
-    Account, Client, Flavour, Process, Server, Shape, Sqluice, Start, cluster, cluster_on, eventually, on_both_engines,
-    user,
+    Account, Client, Engine, Flavour, Link, Network, Process, Server, Shape, Sqluice, Start, cluster, cluster_on,
+    eventually, on_both_engines, user,
 };
 
 /// What the whole process may grow by while one session is stuck: many times what a session may hold, far less than it
@@ -105,6 +107,63 @@ fn a_server_that_does_not_read_stops_its_own_client_only() {
             reply = (packet.payload.starts_with(b"\x0841943040")).then_some(());
         }
     });
+}
+
+/// Longer than a connection may stay without a sign of its other host.
+const LONG_PAUSE: Duration = Duration::from_secs(40);
+
+/// As a dump into a disk that is full does, or a load that waits for a lock: only the servers bound that.
+#[test]
+fn whoever_does_not_read_for_a_while_is_waited_for() {
+    let servers = [Engine::IoUring, Engine::Epoll].map(|engine| (engine, Server::start(Flavour::MariaDb10, &[])));
+    thread::scope(|scope| {
+        for (engine, server) in &servers {
+            scope.spawn(|| a_client_and_then_its_server_do_not_read(*engine, server));
+        }
+    });
+}
+
+fn a_client_and_then_its_server_do_not_read(engine: Engine, server: &Server) {
+    let body = cluster(server).replace("check_timeout = \"5s\"", "check_timeout = \"55s\"") + &user("app", "app");
+    let sqluice = Start::new(engine, body).run_with_servers_up(1);
+    let mut reader = sqluice.app();
+    let sql = "SELECT seq, REPEAT('x', 4000) FROM test.seq_1_to_20000";
+    reader.command(&query_payload(reader.capabilities, sql));
+    thread::sleep(LONG_PAUSE);
+    assert_eq!(reader.reply(Shape::Results).expect("the whole result arrives").ok().rows.len(), 20_000);
+
+    server.pause();
+    let sql = format!("SELECT LENGTH('{}')", "u".repeat(40 * 1024 * 1024));
+    let bytes = framed(&query_payload(reader.capabilities, &sql), &mut 0);
+    let mut writing = reader.socket().try_clone().expect("a socket can be shared");
+    let writer = thread::spawn(move || std::io::Write::write_all(&mut writing, &bytes));
+    thread::sleep(LONG_PAUSE);
+    server.resume();
+    writer.join().expect("writing does not panic").expect("the rest goes out");
+    eventually("the answer", || {
+        reader.read().expect("it is answered").payload.starts_with(b"\x0841943040").then_some(())
+    });
+}
+
+/// Its host does not say that it is gone, and what was sent to it is never acknowledged.
+#[test]
+fn a_client_whose_host_is_gone_amid_a_result_is_given_up() {
+    let server = Server::shared(Flavour::MariaDb10);
+    let network = Network::start(1);
+    let sqluice = Start::new(Engine::IoUring, cluster(server) + &user("app", "app"))
+        .listener("")
+        .at(network.here(0))
+        .run_with_servers_up(1);
+    let (host, port) = (format!("--host={}", sqluice.address.ip()), format!("--port={}", sqluice.address.port()));
+    let sql = "SELECT SLEEP(0.001), REPEAT('x', 4000) FROM test.seq_1_to_1000000";
+    let arguments = [&host, &port, "--user=app", "--password=app", "--quick", "--batch", "-e", sql];
+    let mut client = network.start_client_cli(0, Flavour::MariaDb10, &arguments);
+    let is_busy = |row: &Value| row["user"] == "app" && row["state"] == "command";
+    eventually("the result is under way", || sqluice.sessions().iter().any(is_busy).then_some(()));
+    network.cut(0, Link::Front);
+    sqluice.await_no_sessions();
+    client.kill().expect("it is ours, and does not know yet");
+    client.wait().expect("it is ours");
 }
 
 #[test]

@@ -78,6 +78,12 @@ impl Network {
         self.run(host, "servers/server", &[&["client", flavour.name()], arguments].concat())
     }
 
+    /// The same, while it works; nobody listens to it.
+    pub(crate) fn start_client_cli(&self, host: usize, flavour: Flavour, arguments: &[&str]) -> Child {
+        let mut command = self.command(host, "servers/server", &[&["client", flavour.name()], arguments].concat());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the script can be run")
+    }
+
     /// A host, as the others reach it.
     pub(super) fn back(host: usize) -> String {
         format!("10.0.0.{}", host + 1)
@@ -90,9 +96,14 @@ impl Network {
     }
 
     fn run(&self, host: usize, path: &str, arguments: &[&str]) -> Finished {
+        run(&mut self.command(host, path, arguments))
+    }
+
+    /// Every script on the way becomes the next one: what is started is the last.
+    fn command(&self, host: usize, path: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(in_tests("servers/network"));
         command.args(["exec", &self.number.to_string(), &(host + 1).to_string()]).arg(in_tests(path)).args(arguments);
-        run(&mut command)
+        command
     }
 }
 
