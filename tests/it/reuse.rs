@@ -4,7 +4,7 @@ mod dying;
 mod prepared;
 mod splitting;
 
-use std::sync::Barrier;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -25,7 +25,7 @@ struct House {
 impl House {
     fn open(engine: Engine, flavour: Flavour, connections: usize) -> House {
         let server = Server::shared(flavour);
-        House::before(engine, server, server.address, connections, "10s")
+        House::before(engine, server, server.address, connections, "60s")
     }
 
     fn before(
@@ -150,42 +150,56 @@ fn three_hundred_clients_work_over_twenty_connections() {
     const ROUNDS: usize = 3;
     in_houses(20, |house| {
         let most = AtomicUsize::new(0);
-        let is_over = AtomicBool::new(false);
-        let start = Barrier::new(CLIENTS);
-        thread::scope(|scope| {
-            let watch = scope.spawn(|| {
-                let text = format!("{HIS_CONNECTIONS}'{}'", house.database);
-                while !is_over.load(Ordering::Relaxed) {
-                    let count = house.server.root(&text).trim().parse().expect("a number");
-                    most.fetch_max(count, Ordering::Relaxed);
+        let count = || {
+            let text = format!("{HIS_CONNECTIONS}'{}'", house.database);
+            let count = house.server.root(&text).trim().parse().expect("a number");
+            most.fetch_max(count, Ordering::Relaxed);
+        };
+        watched(count, || {
+            let clients = together(0..CLIENTS, |number| {
+                let mut client = house.client();
+                let statements = Statements::prepare(&mut client);
+                (number, client, statements)
+            });
+            together(clients, |(number, mut client, mut statements)| {
+                for round in 0..ROUNDS {
+                    work(&mut client, house, number, round);
+                    if (number + round) % ROUNDS == 0 {
+                        statements.work(&mut client, number, round);
+                    }
                 }
             });
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|number| {
-                    let start = &start;
-                    scope.spawn(move || {
-                        let mut client = house.client();
-                        let mut statements = Statements::prepare(&mut client);
-                        start.wait();
-                        for round in 0..ROUNDS {
-                            work(&mut client, house, number, round);
-                            if (number + round) % ROUNDS == 0 {
-                                statements.work(&mut client, number, round);
-                            }
-                        }
-                    })
-                })
-                .collect();
-            let ends: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
-            is_over.store(true, Ordering::Relaxed);
-            watch.join().expect("it only counts");
-            ends.into_iter().for_each(|end| end.expect("no client saw what is another's"));
         });
         let most = most.into_inner();
         assert!((1..=20).contains(&most), "there were {most} connections at once");
         let rows = house.server.direct().value(&format!("SELECT COUNT(*) FROM {}.t", house.database));
         assert_eq!(rows, (CLIENTS * (ROUNDS * 3 + 1)).to_string());
     });
+}
+
+/// Looks again and again while there is work; the end of that, whichever it is, ends both.
+fn watched(look: impl Fn() + Sync, work: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                look();
+            }
+        });
+        let end = catch_unwind(AssertUnwindSafe(work));
+        is_over.store(true, Ordering::Relaxed);
+        watch.join().expect("it only looks");
+        end.unwrap_or_else(|panic| resume_unwind(panic));
+    });
+}
+
+/// All of them do a part at once, and all must do it well; nobody waits for one who has failed.
+fn together<One: Send, Done: Send>(all: impl IntoIterator<Item = One>, part: impl Fn(One) -> Done + Sync) -> Vec<Done> {
+    let part = &part;
+    thread::scope(|scope| {
+        let parts: Vec<_> = all.into_iter().map(|one| scope.spawn(move || part(one))).collect();
+        parts.into_iter().map(|part| part.join().expect("no client saw what is another's")).collect()
+    })
 }
 
 /// What one client does, and must find: all of it its own.
