@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::harness::checker::Load;
 use crate::harness::{Account, Client, Doorman, Engine, Flavour, Server, Sqluice, Start, Trio, client_cli, eventually};
@@ -208,9 +209,11 @@ fn hand_over_amid_a_transaction(sqluice: &Sqluice, primary: &Server) -> String {
     let done = thread::scope(|scope| {
         let handing = scope.spawn(|| sqluice.command(&["switchover", "set/db2"]).expect_success("switchover"));
         eventually("the change has begun", || (looks() > before).then_some(()));
-        // Not over at the first look.
-        for id in 51..99 {
-            writer.execute(&format!("INSERT INTO test.begun VALUES ({id})"));
+        // Not over at the first look, nor at the next one: InnoDB shows its transactions as they were 120 ms ago.
+        let begun = Instant::now();
+        while begun.elapsed() < 3 * Duration::from_millis(120) {
+            writer.execute("INSERT INTO test.begun VALUES (51)");
+            writer.execute("DELETE FROM test.begun WHERE id = 51");
         }
         writer.execute("COMMIT");
         handing.join().expect("the command ends")
