@@ -4,6 +4,7 @@ mod dying;
 mod prepared;
 mod splitting;
 
+use std::collections::HashSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -155,19 +156,24 @@ fn what_a_sequence_gave_is_not_asked_of_another_connection() {
     }
 }
 
-/// Every connection of user app at the server.
-const HIS_CONNECTIONS: &str = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app' AND db = ";
+/// How many connections user app has at a server, where he may have `bound`. A server shows one for a while after it was
+/// closed, when another one has its place already: where there are too many, those count that a second look finds again.
+fn connections_at(server: &Server, database: &str, bound: usize) -> usize {
+    let text = format!("SELECT id FROM information_schema.processlist WHERE user = 'app' AND db = '{database}'");
+    let look = || -> HashSet<String> { server.root(&text).lines().map(str::to_owned).collect() };
+    let first = look();
+    if first.len() <= bound { first.len() } else { first.intersection(&look()).count() }
+}
 
 #[test]
 fn three_hundred_clients_work_over_twenty_connections() {
     const CLIENTS: usize = 300;
+    const CONNECTIONS: usize = 20;
     const ROUNDS: usize = 3;
-    in_houses(20, |house| {
+    in_houses(CONNECTIONS, |house| {
         let most = AtomicUsize::new(0);
         let count = || {
-            let text = format!("{HIS_CONNECTIONS}'{}'", house.database);
-            let count = house.server.root(&text).trim().parse().expect("a number");
-            most.fetch_max(count, Ordering::Relaxed);
+            most.fetch_max(connections_at(house.server, &house.database, CONNECTIONS), Ordering::Relaxed);
         };
         watched(count, || {
             let clients = together(0..CLIENTS, |number| {
@@ -185,7 +191,7 @@ fn three_hundred_clients_work_over_twenty_connections() {
             });
         });
         let most = most.into_inner();
-        assert!((1..=20).contains(&most), "there were {most} connections at once");
+        assert!((1..=CONNECTIONS).contains(&most), "there were {most} connections at once");
         let rows = house.server.direct().value(&format!("SELECT COUNT(*) FROM {}.t", house.database));
         assert_eq!(rows, (CLIENTS * (ROUNDS * 3 + 1)).to_string());
     });

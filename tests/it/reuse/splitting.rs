@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::{HIS_CONNECTIONS, prepare, together, watched};
+use super::{connections_at, prepare, together, watched};
 use crate::compare::{Parameter, execute_payload};
 use crate::harness::{
     Client, Cutter, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, eventually, fresh_name, on_both_engines,
@@ -130,27 +130,22 @@ fn three_hundred_split_clients_work_over_twenty_connections() {
         let text = fresh_name("one_of_many");
         trio.primary().direct().execute(&format!("CREATE TABLE {database}.c (id INT PRIMARY KEY, n BIGINT NOT NULL)"));
         let most = [(); 3].map(|()| AtomicUsize::new(0));
-        watched(
-            || note_connections(trio, &database, &most),
-            || {
-                let log_in = |number| (number, sqluice.login(&account(&database)).expect("app logs in"));
-                let clients = together(0..CLIENTS, log_in);
-                together(clients, |(number, mut client)| one_of_many(&mut client, number, &text));
-            },
-        );
+        let count = || {
+            for (place, bound) in CONNECTIONS.into_iter().enumerate() {
+                let count = connections_at(&trio.servers[place], &database, bound);
+                most[place].fetch_max(count, Ordering::Relaxed);
+            }
+        };
+        watched(count, || {
+            let log_in = |number| (number, sqluice.login(&account(&database)).expect("app logs in"));
+            let clients = together(0..CLIENTS, log_in);
+            together(clients, |(number, mut client)| one_of_many(&mut client, number, &text));
+        });
         let most = most.map(AtomicUsize::into_inner);
         assert!(most.iter().zip(CONNECTIONS).all(|(most, bound)| *most <= bound), "{flavour:?}: {most:?} at once");
         assert!(trio.heard(&text).1 > CLIENTS, "{flavour:?}: reads went to replicas");
         let sum = trio.primary().direct().value(&format!("SELECT SUM(n) FROM {database}.c"));
         assert_eq!(sum, (CLIENTS * 2).to_string());
-    }
-}
-
-/// Takes note of how many connections user app has at each server, if there were never more.
-fn note_connections(trio: &Trio, database: &str, most: &[AtomicUsize; 3]) {
-    for (server, most) in trio.servers.iter().zip(most) {
-        let count = server.root(&format!("{HIS_CONNECTIONS}'{database}'")).trim().parse().expect("a number");
-        most.fetch_max(count, Ordering::Relaxed);
     }
 }
 
