@@ -91,6 +91,8 @@ pub const WAITERS_MAX: usize = 16 << 10;
 /// Sessions of a worker that log in at one server at once; the next ones wait, so that a server that has just become the
 /// primary is not met by all of them together.
 pub const LOGINS_AT_SERVER_MAX: usize = 64;
+/// Those that take longer do not count among them.
+pub const LOGIN_PACE_TIME: Duration = Duration::from_secs(1);
 /// So long a login may take in any case. Where places are wanted, by a newcomer of a process that is full or half full of
 /// clients that have not logged in, the one that has been at it longest is closed.
 pub const LOGIN_TIME_MIN: Duration = Duration::from_secs(1);
@@ -199,7 +201,12 @@ pub const BOUNDS: &[Bound] = &[
     ),
     bound("login packet", LOGIN_PACKET_MAX, "bytes", "the login is refused"),
     bound("sessions of a worker waiting for a server", WAITERS_MAX, "sessions", "the next one gets an error"),
-    bound("sessions of a worker logging in at one server", LOGINS_AT_SERVER_MAX, "sessions", "the next one waits"),
+    bound(
+        "sessions of a worker logging in at one server",
+        LOGINS_AT_SERVER_MAX,
+        "sessions",
+        "the next one waits until one is in, or has been at it for a second",
+    ),
     bound(
         "addresses whose failed logins are remembered",
         FAILING_ADDRESSES_MAX,

@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub(super) door: Door,
     /// Why the server tried last did not take the session: what the client hears if no other does.
     pub(super) refusal: Option<ErrPacket>,
+    /// A server took all the time of a login, and did not judge it.
+    pub(super) is_unjudged: bool,
     /// Servers that have sent the login on.
     pub(super) hops: Hops,
 }
@@ -52,13 +54,23 @@ impl Entry {
             assurance,
             door: Door::Closed,
             refusal: None,
+            is_unjudged: false,
             hops,
         }
     }
 
     pub(super) fn want(&self, avoid: Option<crate::topology::ServerId>) -> Want {
         let (lead, has_schema) = (self.hops.next().cloned(), self.login.database.is_some());
-        Want { required: self.required, avoid, lead, has_schema, may_be_reset: true, last: None, fresh: None }
+        Want {
+            required: self.required,
+            avoid,
+            is_bounded: self.is_unjudged,
+            lead,
+            has_schema,
+            may_be_reset: true,
+            last: None,
+            fresh: None,
+        }
     }
 }
 

@@ -124,6 +124,8 @@ pub struct Want {
     pub required: Capabilities,
     /// The server tried last, when it turned the session away: try another.
     pub avoid: Option<ServerId>,
+    /// Only in the time that a session may wait for a server: that one took the time of a login.
+    pub is_bounded: bool,
     /// Where the server tried last has sent the session: there, if that may serve it.
     pub lead: Option<Lead>,
     /// The session has a schema; matters where connections are lent.

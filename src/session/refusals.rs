@@ -92,8 +92,17 @@ impl Session {
         self.try_another(Failure::Reset, surroundings);
     }
 
-    /// The server did not let us in in time.
+    /// The server did not let us in in time. Whoever judges its logins may be slow for all servers, and may count what it is
+    /// asked: it is not asked again and again.
     pub(super) fn server_login_timed_out(&mut self, surroundings: Surroundings<'_>) {
+        let name = self.server.as_ref().map_or("?", |server| &server.name);
+        let refusal = errors::server_unusable(name, "it has not judged the login in time");
+        if let State::Entering(entry) = &mut self.state
+            && !matches!(entry.door, Door::Connected)
+        {
+            entry.refusal = Some(refusal);
+            entry.is_unjudged = true;
+        }
         self.try_another(Failure::TimedOut, surroundings);
     }
 

@@ -91,6 +91,10 @@ impl Worker {
     pub(super) fn lease(&mut self, key: Key, want: Want) {
         match want.avoid {
             Some(failed) => {
+                if want.is_bounded && self.is_search_over(key) {
+                    let failure = self.failure(key);
+                    return self.answer(key, Input::LeaseFailed(failure));
+                }
                 self.search_on(key, failed);
                 self.want_instead(key, want);
             }
@@ -130,6 +134,11 @@ impl Worker {
             search.tried.retain(|(server, _)| *server != failed);
             search.tried.push((failed, self.now));
         }
+    }
+
+    fn is_search_over(&self, key: Key) -> bool {
+        let search = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref());
+        search.is_none_or(|search| search.deadline <= self.now)
     }
 
     /// The search goes on for something else than it began with.
@@ -232,7 +241,7 @@ impl Worker {
                 }
             };
             let id = self.table.server(server).id;
-            let Some(login) = self.paces.login(id) else {
+            let Some(login) = self.paces.login(id, self.now) else {
                 is_paced = true;
                 resting.push(id);
                 continue;

@@ -92,7 +92,16 @@ impl Worker {
         let Some(tenant) = self.tenants.get_mut(key) else { return };
         let HomeWant { required, has_schema, may_be_reset, last, ref fresh } = *want;
         let fresh = fresh.clone();
-        let want = Want { required, avoid: None, lead: None, has_schema, may_be_reset, last: Some(last), fresh };
+        let want = Want {
+            required,
+            avoid: None,
+            is_bounded: false,
+            lead: None,
+            has_schema,
+            may_be_reset,
+            last: Some(last),
+            fresh,
+        };
         tenant.lease.search = Some(Search { want, tried: Vec::new(), deadline });
     }
 

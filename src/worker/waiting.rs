@@ -100,7 +100,7 @@ impl Worker {
     }
 
     /// Why a session has found no server, in words.
-    fn failure(&self, key: Key) -> LeaseFailure {
+    pub(super) fn failure(&self, key: Key) -> LeaseFailure {
         let search = self.tenants.get(key).and_then(|tenant| tenant.lease.search.as_ref());
         let (Some(search), Some(pool)) = (search, self.pool_of(key)) else { return LeaseFailure::UserGone };
         let question = Question { required: search.want.required, ..Question::without_a_session(pool) };

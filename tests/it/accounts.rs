@@ -1,11 +1,16 @@
 //! Every way to log in: {the account's plugin} × {the client's plugin} × {TLS or not} × {cold, warm} × {what is known of the
 //! password} × {TLS towards the server or not}, with a driver that can do all of them, at real servers.
 
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::harness::{
-    Account, Client, Engine, Flavour, Server, ServerError, Sqluice, Start, cluster, eventually, fresh_name, python,
-    wire::capability,
+    Account, Client, Engine, Flavour, Server, ServerError, Sqluice, Start, cluster, cluster_on, eventually, fresh_name,
+    python, user, wire::capability,
 };
 
 const PASSWORD: &str = "sesame7";
@@ -231,7 +236,19 @@ impl Balancers {
 
 /// A cluster of this server, with what holds for TLS towards it.
 fn spoken_to(server: &Server, tls: &str) -> String {
-    cluster(server).replace("[[cluster.main.server]]\n", &format!("[[cluster.main.server]]\ntls = \"{tls}\"\n"))
+    with_tls(&cluster(server), tls)
+}
+
+fn with_tls(body: &str, tls: &str) -> String {
+    body.replace("[[cluster.main.server]]\n", &format!("[[cluster.main.server]]\ntls = \"{tls}\"\n"))
+}
+
+/// Rules of a PAM service by which a script judges, which has the password on its standard input.
+fn judged_by(folder: &TempDir, script: &str) -> String {
+    let judge = folder.path().join("judge");
+    fs::write(&judge, format!("#!/bin/sh\n{script}\n")).expect("a file can be written");
+    fs::set_permissions(&judge, Permissions::from_mode(0o755)).expect("its mode can be set");
+    format!("auth required pam_exec.so expose_authtok quiet {}\naccount required pam_permit.so\n", judge.display())
 }
 
 fn source_servers(interval: &str) -> String {
@@ -455,12 +472,7 @@ fn an_account_of_pam_is_asked_for_its_password_inside_tls_only() {
 #[test]
 fn whoever_pam_knows_is_let_in_however_long_that_takes() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let judge = folder.path().join("judge");
-    std::fs::write(&judge, "#!/bin/sh\nsleep 3\ntest \"$(tr -d '\\000')\" = \"the secret\"\n")
-        .expect("a file can be written");
-    std::fs::set_permissions(&judge, std::fs::Permissions::from_mode(0o755)).expect("its mode can be set");
-    let rules =
-        format!("auth required pam_exec.so expose_authtok quiet {}\naccount required pam_permit.so\n", judge.display());
+    let rules = judged_by(&folder, "sleep 3\ntest \"$(tr -d '\\000')\" = \"the secret\"");
     let options = ["--pam-use-cleartext-plugin=ON"];
     let server = Server::start_with_pam(Flavour::MariaDb11, "deliberate", &rules, &options);
     server.root("CREATE USER asked@'%' IDENTIFIED VIA pam USING 'deliberate'");
@@ -472,6 +484,48 @@ fn whoever_pam_knows_is_let_in_however_long_that_takes() {
         let who = answer.map(|mut client| client.value("SELECT CURRENT_USER()")).map_err(|error| error.code);
         assert_eq!(who, if is_known { Ok("asked@%".to_owned()) } else { Err(1045) });
     }
+}
+
+/// Whoever is asked of PAM waits alone: others log in beside any number of them.
+#[test]
+fn logins_that_take_long_keep_nobody_else_out() {
+    let rules = "auth required pam_exec.so expose_authtok quiet /bin/sleep 8\naccount required pam_permit.so\n";
+    let server = Server::start_with_pam(Flavour::MariaDb11, "slow", rules, &["--pam-use-cleartext-plugin=ON"]);
+    server.root("CREATE USER asked@'%' IDENTIFIED VIA pam USING 'slow'");
+    let body = spoken_to(&server, "required").replace("hold_timeout = \"10s\"", "hold_timeout = \"3s\"")
+        + &user("app", "app")
+        + &user("asked", "any");
+    let sqluice = Start::new(Engine::IoUring, body).workers(1).run_with_servers_up(1);
+    thread::scope(|scope| {
+        let slow: Vec<_> = (0..100).map(|_| scope.spawn(|| sqluice.login(&Account::new("asked", "any")))).collect();
+        let is_asked = |row: &&Value| row["user"] == "asked" && row["server"] == "s1";
+        eventually("more log in than may at once", || {
+            (sqluice.sessions().iter().filter(is_asked).count() > 64).then_some(())
+        });
+        sqluice.app().ping();
+        assert!(slow.into_iter().all(|login| login.join().expect("it does not panic").is_ok()), "they get in, later");
+    });
+}
+
+/// A login that is not judged in time is not tried at every server: each would ask the same judge once more.
+#[test]
+fn a_login_that_nobody_judges_is_not_tried_again_and_again() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let asked = folder.path().join("asked");
+    let rules = judged_by(&folder, &format!("echo >> {}\nsleep 6", asked.display()));
+    let options = ["--pam-use-cleartext-plugin=ON"];
+    let servers = [(); 2].map(|()| Server::start_with_pam(Flavour::MariaDb11, "slow", &rules, &options));
+    for server in &servers {
+        server.root("CREATE USER asked@'%' IDENTIFIED VIA pam USING 'slow'");
+    }
+    let body = with_tls(&cluster_on(&[&servers[0], &servers[1]]), "required")
+        .replace("hold_timeout = \"10s\"", "hold_timeout = \"1s\"")
+        + &user("asked", "any")
+        + "[limits]\nlogin_timeout = \"2s\"\n";
+    let sqluice = Start::new(Engine::IoUring, body).run_with_servers_up(2);
+    let error = sqluice.login(&Account::new("asked", "any")).expect_err("nobody says yes in that time");
+    assert!(error.message.contains("it has not judged the login in time"), "{error}");
+    assert_eq!(fs::read_to_string(&asked).expect("it was asked").lines().count(), 1);
 }
 
 /// A server lets somebody whose password has expired in to change it, or not at all, as it is set and as the client can

@@ -59,6 +59,27 @@ fn a_server_that_goes_on_asking_is_left_when_the_time_is_over() {
     assert!(wants_another(&stage), "{:?}", stage.wishes);
 }
 
+/// It may be asked of others in the name of all servers, and counts: another is asked only in the time that there is.
+#[test]
+fn who_was_not_judged_in_time_hears_so_if_there_is_no_time_for_another() {
+    let is_bounded = |stage: &mut Stage| match stage.wishes.pop() {
+        Some(Output::Lease(want)) => want.is_bounded,
+        other => panic!("{other:?}"),
+    };
+    let mut stage = entering();
+    stage.now += GREETING_TIME;
+    stage.tell(Input::Timeout);
+    assert!(!is_bounded(&mut stage), "that one was not asked");
+    stage.leased(1);
+    stage.show(Side::Server, &greeting_packet());
+    stage.now += LOGIN_TIME;
+    stage.tell(Input::Timeout);
+    assert!(is_bounded(&mut stage));
+    stage.tell(Input::LeaseFailed(LeaseFailure::NoServer("pool main".to_owned())));
+    let (_, code, words) = error_of(&stage.take_client());
+    assert_eq!((code, words.as_str()), (1158, "Cannot use server 'db2': it has not judged the login in time"));
+}
+
 #[test]
 fn a_server_that_is_asked_to_kill_has_the_same_times() {
     let id = SessionId::new(0, 5);
