@@ -163,14 +163,15 @@ enum Command {
     },
     /// Make a server the primary of its cluster
     ///
-    /// The present primary hands over when everything is there; when it is gone, the server takes its place if no other
-    /// one has received more. Needs `failover` in the configuration of the cluster.
+    /// The present primary hands over when everything is there; for a server that is too far behind, writes are not held: it
+    /// has 30 s to come near. When the primary is gone, the server takes its place if no other one has received more. Needs
+    /// `failover` in the configuration of the cluster.
     Switchover {
         #[command(flatten)]
         process: RunningProcess,
         /// Its name, or CLUSTER/NAME
         server: String,
-        /// Only print what would be done, with its SQL
+        /// Only print what would be done, with its SQL, and how far the server is behind
         #[arg(long)]
         dry_run: bool,
     },

@@ -14,10 +14,18 @@ use crate::topology::{
     Existing, Origin, Redirect, RoutingTable, ServerEntry, ServerId, ServerRole, Service, Succession,
 };
 
-/// What is believed of each server at `now`, and how it replied of late, in the order of the configuration.
-pub fn clusters(table: &RoutingTable, replies: &HashMap<ServerId, ReplyTimes>, now: Instant) -> Vec<ClusterStatus> {
+/// What is believed of each server at `now`, and how it replied of late, in the order of the configuration. `awaited` are
+/// those that are to be primaries, with what is said of each.
+pub fn clusters(
+    table: &RoutingTable,
+    replies: &HashMap<ServerId, ReplyTimes>,
+    awaited: &HashMap<ServerId, String>,
+    now: Instant,
+) -> Vec<ClusterStatus> {
     let clusters = table.config.clusters.iter().enumerate();
-    clusters.map(|(index, cluster)| cluster_status(table, ClusterIndex(index), cluster, replies, now)).collect()
+    clusters
+        .map(|(index, cluster)| cluster_status(table, ClusterIndex(index), cluster, replies, awaited, now))
+        .collect()
 }
 
 /// Whether clients are sent elsewhere, and that so many were.
@@ -49,9 +57,14 @@ fn cluster_status(
     index: ClusterIndex,
     cluster: &Cluster,
     replies: &HashMap<ServerId, ReplyTimes>,
+    awaited: &HashMap<ServerId, String>,
     now: Instant,
 ) -> ClusterStatus {
-    let shown = |(entry, server): (&ServerEntry, _)| server_status(entry, server, replies.get(&entry.id).copied(), now);
+    let shown = |(entry, server): (&ServerEntry, _)| {
+        let status = server_status(entry, server, replies.get(&entry.id).copied(), now);
+        let reason = awaited.get(&entry.id).cloned().unwrap_or(status.reason);
+        ServerStatus { reason, ..status }
+    };
     let entry = &table.clusters[index.0];
     let entries = table.servers.iter().filter(|entry| entry.cluster == index);
     let topology = match cluster.topology {
@@ -174,7 +187,10 @@ mod tests {
     fn a_status_has_every_server_and_pool_of_the_configuration_and_no_secret() {
         let now = Instant::now();
         let table = Beliefs::new(Arc::new(config()), now).table();
-        let shown = clusters(&table, &HashMap::new(), now);
+        let awaited = HashMap::from([(table.servers[1].id, "to be the primary".to_owned())]);
+        let shown = clusters(&table, &HashMap::new(), &awaited, now);
+        let reasons = shown[0].servers.iter().map(|server| &*server.reason);
+        assert_eq!(reasons.collect::<Vec<_>>(), [&*table.servers[0].health.reason.to_string(), "to be the primary"]);
         let servers: Vec<_> = shown[0].servers.iter().map(|server| (&*server.name, &*server.state)).collect();
         assert_eq!(servers, [("db1", "unknown"), ("db2", "unknown")]);
         let bounds: Vec<_> = shown[0].servers.iter().map(|server| server.max_connections).collect();

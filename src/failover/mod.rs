@@ -6,6 +6,7 @@
 //! | `plan` | from that to the steps, or to the reason why nothing may be done: pure |
 //! | `steps` | each step's SQL, and the SQL that takes it back |
 //! | `survey` | asks the servers |
+//! | `approach` | waits, with nothing held yet, for a candidate that is behind |
 //! | `lock` | keeps two balancers from doing it at once |
 //! | `run` | carries a plan out, or takes it back |
 //! | `silence` | finds out whether a primary that does not answer is gone |
@@ -16,6 +17,7 @@
 //! while the primary changes, and then whoever the servers themselves say is the primary gets the writes. So a mistake
 //! here can cost writes, and never sends them to two servers.
 
+mod approach;
 mod ending;
 mod lock;
 mod plan;
@@ -26,17 +28,19 @@ mod steps;
 mod survey;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mysql_async::Conn;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::{Account, Cluster, ClusterIndex, Promotion};
 use crate::monitor::Steering;
 use crate::reach::Ways;
-use crate::topology::{RoutingTable, ServerId};
+use crate::topology::{RoutingTable, ServerEntry, ServerId};
+use approach::Awaited;
 use lock::Majority;
 use plan::{Plan, Refused};
 use run::Run;
@@ -48,6 +52,7 @@ pub struct Promoter {
     table: Arc<ArcSwap<RoutingTable>>,
     steering: Steering,
     ways: Ways,
+    awaited: Awaited,
 }
 
 /// Whether it is done or only told.
@@ -71,7 +76,12 @@ pub enum NotPromoted {
 impl Promoter {
     /// Works on the clusters of `table`, to whose servers `ways` lead.
     pub fn new(table: Arc<ArcSwap<RoutingTable>>, steering: Steering, ways: Ways) -> Promoter {
-        Promoter { table, steering, ways }
+        Promoter { table, steering, ways, awaited: Awaited::default() }
+    }
+
+    /// Servers that are to be primaries and are waited for, with what there is to say of each.
+    pub fn awaited(&self) -> Arc<HashMap<ServerId, String>> {
+        self.awaited.now()
     }
 
     /// Looks after the clusters with `failover = "automatic"` from now on. Must be called inside a tokio runtime.
@@ -82,7 +92,8 @@ impl Promoter {
     /// The cluster at that place, if its primary may be changed.
     fn work<'w>(&'w self, table: &'w RoutingTable, index: ClusterIndex) -> Option<Work<'w>> {
         let promotion = table.config.cluster(index).promotion.as_ref()?;
-        Some(Work { steering: &self.steering, ways: &self.ways, table, index, promotion })
+        let Promoter { steering, ways, awaited, .. } = self;
+        Some(Work { steering, ways, awaited, table, index, promotion })
     }
 
     /// Makes the server of that name (`NAME` or `CLUSTER/NAME`) the primary of its cluster. Tells what was done.
@@ -125,6 +136,7 @@ struct Caller {
 struct Work<'w> {
     steering: &'w Steering,
     ways: &'w Ways,
+    awaited: &'w Awaited,
     table: &'w RoutingTable,
     index: ClusterIndex,
     promotion: &'w Promotion,
@@ -134,14 +146,20 @@ impl Work<'_> {
     async fn promote(&self, wanted: Option<usize>, mode: Mode) -> Result<Vec<String>, Vec<String>> {
         let cluster = self.cluster();
         let plan = |members: &[Member]| plan::plan(members, wanted, &self.promotion.replication);
-        let (mut members, connections) = survey::survey(cluster, &self.caller()).await;
+        let (mut members, mut connections) = survey::survey(cluster, &self.caller()).await;
         self.pass_over_drained(&mut members);
         let first = plan(&members).map_err(reason)?;
         if mode == Mode::Rehearse {
-            return Ok(told(&first, &members));
+            return Ok(told(&first, &members, self.distance(&first, &members)));
         }
-        let run = self.locked(members, connections, first, |members| plan(members).map(Some)).await?;
-        self.carry_out(run).await
+        let mut said = self.come_near(&first, &mut members, &mut connections, plan).await?;
+        match self.locked(members, connections, first, |members| plan(members).map(Some)).await {
+            Ok(run) => self.carry_out(Run { said, ..run }).await,
+            Err(why) => {
+                said.extend(why);
+                Err(said)
+            }
+        }
     }
 
     /// Whoever is taken out of use is not promoted, unless it is named.
@@ -176,24 +194,24 @@ impl Work<'_> {
         first: Plan,
         plan: impl Fn(&[Member]) -> Result<Option<Plan>, Refused>,
     ) -> Result<Run<'_>, Vec<String>> {
-        let (cluster, caller) = (self.cluster(), self.caller());
+        let (cluster, caller, held) = (self.cluster(), self.caller(), None);
         let patience = survey::patience(cluster);
         let majority = Majority::take(&cluster.name, &mut connections, patience).await.map_err(|why| vec![why])?;
         survey::survey_again(&mut members, &mut connections, patience).await;
         match plan(&members) {
             Ok(Some(plan)) if (plan.old, plan.new) == (first.old, first.new) => {
-                Ok(Run { cluster, caller, members, connections, plan, majority, said: Vec::new() })
+                Ok(Run { cluster, caller, members, connections, plan, majority, held, said: Vec::new() })
             }
             other => {
                 majority.release(&mut connections).await;
-                let changed = "the servers have changed their roles meanwhile: look at their status".to_owned();
-                Err(other.err().map_or_else(|| vec![changed], reason))
+                Err(other.err().map_or_else(|| vec![CHANGED.to_owned()], reason))
             }
         }
     }
 
     async fn carry_out(&self, mut run: Run<'_>) -> Result<Vec<String>, Vec<String>> {
         let (new, old) = (run.plan.new, run.plan.old);
+        run.held = Some(Instant::now());
         self.steering.hold_writes(&self.cluster().name).await;
         let turned = run.turn().await;
         let turn_seen = self.steering.check_again(vec![self.id(new), self.id(old)]);
@@ -233,10 +251,14 @@ impl Work<'_> {
         self.table.config.cluster(self.index)
     }
 
-    /// The id of the server at that place of the cluster.
     fn id(&self, place: usize) -> ServerId {
-        let servers = self.table.servers.iter().filter(|server| server.cluster == self.index);
-        servers.map(|server| server.id).nth(place).expect("a table has every server of its configuration")
+        self.entry(place).id
+    }
+
+    /// The server at that place of the cluster.
+    fn entry(&self, place: usize) -> &ServerEntry {
+        let mut servers = self.table.servers.iter().filter(|server| server.cluster == self.index);
+        servers.nth(place).expect("a table has every server of its configuration")
     }
 }
 
@@ -244,9 +266,10 @@ fn reason(refused: Refused) -> Vec<String> {
     vec![refused.0]
 }
 
-/// A plan for people to read.
-fn told(plan: &Plan, members: &[Member]) -> Vec<String> {
+/// A plan for people to read, with how far the new primary is behind.
+fn told(plan: &Plan, members: &[Member], distance: Option<String>) -> Vec<String> {
     let mut lines = vec![format!("{} -> {}", members[plan.old].name, members[plan.new].name)];
+    lines.extend(distance);
     for (number, step) in plan.steps.iter().enumerate() {
         let family = members[step.at].state().map(|state| state.family);
         lines.push(format!("{}. {}: {}", number + 1, members[step.at].name, step.what));
@@ -256,6 +279,9 @@ fn told(plan: &Plan, members: &[Member]) -> Vec<String> {
     lines.extend(plan.notes.iter().map(|note| format!("note: {note}")));
     lines
 }
+
+/// Why a plan is not carried out that was made a moment ago.
+const CHANGED: &str = "the servers have changed their roles meanwhile: look at their status";
 
 /// How long the checks may take to see a change that was made.
 const SEEN_TIME_MAX: Duration = Duration::from_secs(2);

@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Caller;
 use super::lock::Majority;
 use super::plan::{Kind, Plan};
 use super::state::{Member, Sighting};
 use super::steps::{self, Action, Sql, Stage, Step};
 use super::survey::{CONNECT_TIME_MAX, ask, connect, legible};
+use super::{Caller, approach};
 use crate::config::Cluster;
 
 /// A plan in the hands of whoever carries it out.
@@ -26,6 +26,8 @@ pub(super) struct Run<'r> {
     pub(super) connections: Vec<Option<Conn>>,
     pub(super) plan: Plan,
     pub(super) majority: Majority,
+    /// Since when writes are held for it; absent until they are.
+    pub(super) held: Option<Instant>,
     /// What was done, for people.
     pub(super) said: Vec<String>,
 }
@@ -117,7 +119,7 @@ impl Run<'_> {
 
     /// A step that is more than SQL.
     async fn wait(&mut self, step: &Step) -> Tried {
-        let deadline = step.action.deadline();
+        let deadline = self.deadline(&step.action);
         let tried = match &step.action {
             Action::Run(statements) => return self.run(step.at, statements, deadline).await,
             Action::AwaitQuiet => timeout(deadline, self.await_quiet(step.at)).await,
@@ -132,8 +134,23 @@ impl Run<'_> {
         tried.unwrap_or_else(|_| {
             // An answer may still be on its way there.
             self.connections[step.at] = None;
-            Err(format!("not done within {deadline:?}"))
+            Err(match &step.action {
+                Action::AwaitHistoryOf(_) => {
+                    format!("not done within {}, while writes are held", approach::seconds(deadline))
+                }
+                _ => format!("not done within {deadline:?}"),
+            })
         })
+    }
+
+    /// When a step has failed. The one that writes wait for ends while they still do.
+    fn deadline(&self, action: &Action) -> Duration {
+        match (action, self.held) {
+            (Action::AwaitHistoryOf(_), Some(held)) => {
+                approach::left(self.cluster.hold_timeout, held.elapsed()).min(action.deadline())
+            }
+            _ => action.deadline(),
+        }
     }
 
     pub(super) async fn run(&mut self, at: usize, statements: &[Sql], deadline: Duration) -> Tried {

@@ -75,7 +75,7 @@ pub(super) enum Action {
     EndSessions(Whose),
     /// End everybody's connections and make it read-only, for which commits may not wait for the receipt of a replica.
     ShutDoor,
-    /// Wait until it has applied all that the member there has.
+    /// Wait until it has applied all that the member there has, not longer than writes may be held.
     AwaitHistoryOf(usize),
     /// Watch these replicas, which have just called the old primary: it lives if it answers any of them.
     AwaitNoAnswerTo(Vec<usize>),

@@ -68,7 +68,7 @@ impl Control {
             split: self.split_counts(&table),
             instant_failover: Some(instant_failover_status(&table, self.workers.handles())),
             listeners: self.listener_status(),
-            clusters: report::clusters(&table, &replies, Instant::now()),
+            clusters: report::clusters(&table, &replies, &self.promoter.awaited(), Instant::now()),
             pools: report::pools(&table),
             successions: report::successions(&self.monitor.successions(), Instant::now()),
         }

@@ -20,6 +20,7 @@ mod hidden;
 mod http;
 mod idle;
 mod killing;
+mod lagging;
 mod layering;
 mod leaks;
 mod leavings;

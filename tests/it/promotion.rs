@@ -49,18 +49,21 @@ fn server_lines(place: usize, address: SocketAddr, more: &str) -> String {
 
 /// Behind a `check_timeout`: who does not answer for twice that is down.
 fn in_front_with(trio: &Trio, failover: &str, check_timeout: &str) -> Sqluice {
-    let servers = trio.servers.iter().enumerate();
-    in_front_of_servers(
-        servers.map(|(place, server)| server_lines(place, server.address, "")).collect(),
-        failover,
-        check_timeout,
-    )
+    in_front_that_holds(trio, failover, check_timeout, "60s")
 }
 
-fn in_front_of_servers(servers: String, failover: &str, check_timeout: &str) -> Sqluice {
+/// Writes wait for a primary as long as `hold_timeout` says.
+pub(crate) fn in_front_that_holds(trio: &Trio, failover: &str, check_timeout: &str, hold_timeout: &str) -> Sqluice {
+    let servers = trio.servers.iter().enumerate();
+    let lines = servers.map(|(place, server)| server_lines(place, server.address, ""));
+    in_front_of_servers(lines.collect(), failover, check_timeout, hold_timeout)
+}
+
+fn in_front_of_servers(servers: String, failover: &str, check_timeout: &str, hold_timeout: &str) -> Sqluice {
     let mut text = format!(
         "[cluster.set]\ntopology = \"replication\"\nmonitor = {{ user = \"monitor\", password = \"monitor\" }}\n\
-         check_interval = \"500ms\"\ncheck_timeout = \"{check_timeout}\"\nhold_timeout = \"60s\"\nfailover = \"{failover}\"\n\
+         check_interval = \"500ms\"\ncheck_timeout = \"{check_timeout}\"\nhold_timeout = \"{hold_timeout}\"\n\
+         failover = \"{failover}\"\n\
          admin = {{ user = \"failover\", password = \"promotes\" }}\n\
          replication = {{ user = \"repl\", password = \"repl\" }}\n"
     );
@@ -98,7 +101,7 @@ pub(crate) fn await_following(replica: &Server, primary: &Server) {
     });
 }
 
-fn is_read_only(server: &Server) -> bool {
+pub(crate) fn is_read_only(server: &Server) -> bool {
     server.root("SELECT @@GLOBAL.read_only").trim() == "1"
 }
 
@@ -184,7 +187,7 @@ fn a_promotion_begins_each_connection_as_its_server_wants_it() {
     trio.replicas().iter().for_each(|replica| replica.follow_at(doors[0].address));
     let lines =
         doors.iter().enumerate().map(|(place, door)| server_lines(place, door.address, "send_proxy = \"v2\"\n"));
-    let sqluice = in_front_of_servers(lines.collect(), "manual", "5s");
+    let sqluice = in_front_of_servers(lines.collect(), "manual", "5s", "60s");
     await_primary(&sqluice, "db1");
     sqluice.command(&["switchover", "db2"]).expect_success("switchover");
     await_primary(&sqluice, "db2");

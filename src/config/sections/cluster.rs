@@ -36,10 +36,11 @@ pub(super) static CLUSTER: Section = Section {
             absent: Absent::Is("\"off\""),
             reload: Reload::AtOnce,
             doc: "Who may make another server the primary, by GTIDs. `\"off\"`: nobody here; a promotion by another tool \
-                  is followed. `\"manual\"`: an operator, with `sqluice switchover SERVER`. `\"automatic\"`: also this \
-                  process, when the primary is down after `fall` checks, no replica receives from it any more, and more \
-                  than half of the servers can be locked; three servers at least. The servers must reach each other at \
-                  the addresses that stand here.",
+                  is followed. `\"manual\"`: an operator, with `sqluice switchover SERVER`, for which writes are held only \
+                  when that server is at most an eighth of `hold_timeout` behind (250 ms to 5 s); if it is not within 30 s, \
+                  nothing is changed. `\"automatic\"`: also this process, when the primary is down after `fall` checks, no \
+                  replica receives from it any more, and more than half of the servers can be locked; three servers at \
+                  least. The servers must reach each other at the addresses that stand here.",
         },
         Setting {
             name: "admin",
