@@ -39,9 +39,9 @@ pub struct Directory {
 /// The accounts, as they were read.
 #[derive(Debug, Default)]
 struct Reading {
-    /// When it was begun; absent before the first.
-    begun: Option<Instant>,
-    /// Readings so far, failed ones counted.
+    /// When there was nothing newer to be had; absent before the first reading.
+    current: Option<Instant>,
+    /// How often whoever waited was to be answered: at the end of each reading, and during one that takes long.
     count: u64,
     roster: Arc<Roster>,
 }
@@ -115,23 +115,28 @@ impl Directory {
         self.learnt().forget(user, password);
     }
 
-    /// How often the accounts were read, or could not be.
+    /// How often the accounts were read, or could not be, or not soon enough.
     pub fn readings(&self) -> u64 {
         self.reading.load().count
     }
 
-    fn put(&self, roster: Roster, begun: Instant) {
-        self.put_shared(Arc::new(roster), begun);
+    fn put(&self, roster: Roster, now: Instant) {
+        self.put_shared(Arc::new(roster), now);
     }
 
-    /// A reading failed: who waits for it is judged by the one before.
-    fn keep_old(&self, begun: Instant) {
-        self.put_shared(Arc::clone(&self.reading.load().roster), begun);
+    /// A reading failed, or takes long: who waits for it is judged by the one before.
+    fn keep_old(&self, now: Instant) {
+        self.put_shared(Arc::clone(&self.reading.load().roster), now);
     }
 
-    fn put_shared(&self, roster: Arc<Roster>, begun: Instant) {
+    fn put_shared(&self, roster: Arc<Roster>, now: Instant) {
         let count = self.readings() + 1;
-        self.reading.store(Arc::new(Reading { begun: Some(begun), count, roster }));
+        self.reading.store(Arc::new(Reading { current: Some(now), count, roster }));
+    }
+
+    /// Whether any account was ever read.
+    fn knows_anybody(&self) -> bool {
+        self.reading.load().roster.len() > 0
     }
 
     /// What was learnt is whole between any two calls, so that one that panicked has left nothing half done.
@@ -142,7 +147,7 @@ impl Directory {
 
 impl Reading {
     fn is_fresh(&self, now: Instant) -> bool {
-        self.begun.is_some_and(|begun| now.saturating_duration_since(begun) < FRESH)
+        self.current.is_some_and(|current| now.saturating_duration_since(current) < FRESH)
     }
 
     /// Like one of the accounts, always the same one for a name, so that the exchange does not tell which names there are.
@@ -180,10 +185,10 @@ mod tests {
         Verifier::DoubleSha1([mark; 20])
     }
 
-    fn put(directory: &Directory, name: &str, verifier: Verifier, begun: Instant) {
+    fn put(directory: &Directory, name: &str, verifier: Verifier, now: Instant) {
         let mut roster = Roster::default();
         roster.add(name.as_bytes(), Account { host: HostPattern::new("10.%"), verifier });
-        directory.put(roster, begun);
+        directory.put(roster, now);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! because a check is over, and pauses that grow while a server refuses the account.
 
 mod asking;
+mod attempt;
 mod chronicle;
 mod connection;
 mod keeper;

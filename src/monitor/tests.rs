@@ -1,11 +1,13 @@
 //! The monitor against stand-in servers over TCP.
 
+mod distance;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::*;
-use crate::standin::{Account, Options, StandIn};
+use crate::standin::{Account, Fault, Options, StandIn};
 use crate::topology::testing::config_with;
 use crate::topology::{Condition, Failure, Health, ServerRole};
 
@@ -182,6 +184,33 @@ async fn a_hanging_server_is_down_long_before_many_checks_have_failed() {
     // 100 checks would take longer than anything here may.
     let reason = watching.until_down(0).await;
     assert!(reason.starts_with("no answer for "), "{reason}");
+}
+
+/// To log in takes three times the way, and the answer twice or more; a check has less than both together.
+#[tokio::test]
+async fn a_server_far_away_is_asked_even_if_its_login_leaves_a_check_little_time() {
+    let db0 = primary();
+    let address = distance::before(db0.address(), Duration::from_millis(190)).await;
+    let watching = Watching::start(shop_as("watches", &[format!("name = \"db0\"\naddress = \"{address}\"")]));
+    watching.until_role(0, ServerRole::Primary).await;
+    assert_eq!(db0.connection_count(), 1);
+}
+
+/// A check that found the time of a first question over and did not ask anew would put that off by an interval and a check.
+#[tokio::test]
+async fn a_server_that_lets_checks_in_and_does_not_answer_is_down_after_twice_the_time_of_one() {
+    let db0 = primary();
+    let mut config =
+        Arc::into_inner(shop_every("700ms", "watches", &[server("db0", &db0)])).expect("nobody else has it");
+    config.clusters[0].fall = 100;
+    let watching = Watching::start(Arc::new(config));
+    watching.until_role(0, ServerRole::Primary).await;
+    let answered = Instant::now();
+    db0.arm("@@read_only", Fault::CloseBeforeCommand);
+    (0..10).for_each(|_| db0.arm("@@read_only", Fault::NoReply));
+    let reason = watching.until_down(0).await;
+    assert!(reason.starts_with("no answer for "), "{reason}");
+    assert!(answered.elapsed() < Duration::from_millis(2900), "{:?}", answered.elapsed());
 }
 
 #[tokio::test]

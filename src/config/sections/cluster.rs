@@ -68,7 +68,8 @@ pub(super) static CLUSTER: Section = Section {
             form: Form::Duration { min: Duration::from_millis(10), max: HOUR },
             absent: Absent::Is("\"800ms\""),
             reload: Reload::AtOnce,
-            doc: "When a check without an answer has failed.",
+            doc: "When a check without an answer has failed. A login that takes longer goes on, for 15 s at most, and the first \
+                  question behind it has this time for itself: a server far away is up if it answers one question in it.",
         },
         Setting {
             name: "fall",

@@ -159,7 +159,9 @@ pub(super) static USERS: Section = Section {
             reload: Reload::NewSessions,
             doc: "`\"config\"`: nobody. `\"servers\"`: who has an account at the servers of the cluster of `pool` or `split`, from \
                   where it has one. Names, hosts and stored passwords are read with `account`, each `refresh_interval`, and when \
-                  somebody is not found or not believed, at most every 2 s. Whether an account is locked or expired its server says at \
+                  somebody is not found or not believed, but not within 2 s of the last reading. Over a slow link a reading \
+                  may take 5 min, and the server may be silent for 10 s in it; who is not found meanwhile waits for half of \
+                  `login_timeout` and is refused then (1045), once any accounts are known. Whether an account is locked or expired its server says at \
                   the login that follows. `\"learn\"`: whoever a server lets in. A client that is not known \
                   is asked for its password, inside TLS only, and a server judges it; accounts without one are refused, as the server \
                   would let them in by this host.",
@@ -190,7 +192,7 @@ pub(super) static USERS: Section = Section {
             form: Form::Duration { min: Duration::from_secs(1), max: DAY },
             absent: Absent::Is("\"30s\""),
             reload: Reload::AtOnce,
-            doc: "With source `\"servers\"`: how often the accounts are read when nobody is missed.",
+            doc: "With source `\"servers\"`: from the end of one reading of the accounts to the next when nobody is missed.",
         },
         Setting {
             name: "learn_ttl",
