@@ -54,6 +54,11 @@ impl House {
         House::over(engine, table(config(servers, more_of_server), servers))
     }
 
+    /// A house whose clients wait so long for a server.
+    fn that_waits(engine: Engine, servers: &[SocketAddr], hold_timeout: &str) -> House {
+        House::over(engine, table(testing::parse(&config_text(servers, "", hold_timeout)), servers))
+    }
+
     fn over(engine: Engine, table: RoutingTable) -> House {
         let table = Arc::new(table);
         let settings = settings(engine, 2, Arc::clone(&table));
@@ -156,10 +161,10 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn config(servers: &[SocketAddr], more_of_server: &str) -> Arc<Config> {
-    testing::parse(&config_text(servers, more_of_server))
+    testing::parse(&config_text(servers, more_of_server, "60s"))
 }
 
-fn config_text(servers: &[SocketAddr], more_of_server: &str) -> String {
+fn config_text(servers: &[SocketAddr], more_of_server: &str, hold_timeout: &str) -> String {
     let servers: String = servers
         .iter()
         .enumerate()
@@ -169,7 +174,8 @@ fn config_text(servers: &[SocketAddr], more_of_server: &str) -> String {
         .collect();
     format!(
         "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
-         [cluster.shop]\ntopology = \"static\"\nmonitor = {{ user = \"m\", password = \"m\" }}\nhold_timeout = \"1s\"\n{servers}\
+         [cluster.shop]\ntopology = \"static\"\nmonitor = {{ user = \"m\", password = \"m\" }}\n\
+         hold_timeout = \"{hold_timeout}\"\n{servers}\
          [pool.main]\ncluster = \"shop\"\nrole = \"replica\"\n\
          [[user]]\nname = \"app\"\npassword = \"secret\"\npool = \"main\"\n"
     )
@@ -290,12 +296,14 @@ fn whatever_ends_a_session_gives_back_all_that_it_took() {
     for engine in ENGINES {
         let server = standin();
         let house = House::new(engine, &[server.address()], "");
-        let check = |ending: Ending, end: &dyn Fn()| {
+        let hasty = House::that_waits(engine, &[server.address()], "1s");
+        let check_at = |house: &House, ending: Ending, end: &dyn Fn()| {
             let before = house.ended(ending);
             end();
             eventually(ending.name(), || house.ended(ending) > before);
             eventually(&format!("{engine:?}: nothing is taken after {}", ending.name()), || house.is_empty());
         };
+        let check = |ending: Ending, end: &dyn Fn()| check_at(&house, ending, end);
         check(Ending::Quit, &|| house.logged_in().send(0, &[0x01]));
         check(Ending::ClientGone, &|| drop(house.logged_in()));
         check(Ending::ClientGone, &|| house.logged_in().reset());
@@ -319,8 +327,8 @@ fn whatever_ends_a_session_gives_back_all_that_it_took() {
             server.fail();
             client.wait_for_end();
         });
-        check(Ending::NoServer, &|| {
-            assert_eq!(error_code(&house.connect().log_in("app", "secret")), 1158);
+        check_at(&hasty, Ending::NoServer, &|| {
+            assert_eq!(error_code(&hasty.connect().log_in("app", "secret")), 1158);
         });
         server.recover().expect("the port is kept");
         check(Ending::Drained, &|| {

@@ -12,11 +12,14 @@ use crate::harness::{
 const CONNECTS: u32 = 10_000;
 
 fn quiet(engine: Engine, server: &Server) -> Sqluice {
+    quiet_with(engine, server, "")
+}
+
+/// The same with more lines of `[limits]`.
+fn quiet_with(engine: Engine, server: &Server, limits: &str) -> Sqluice {
     // A tenth of the clients fail to log in.
-    let limits = "[limits]\nlogin_timeout = \"1s\"\nfailed_logins = 0\n\n";
-    Start::new(engine, limits.to_owned() + &cluster(server) + &user("app", "app"))
-        .log_level("info")
-        .run_with_servers_up(1)
+    let limits = format!("[limits]\nfailed_logins = 0\n{limits}\n\n");
+    Start::new(engine, limits + &cluster(server) + &user("app", "app")).log_level("info").run_with_servers_up(1)
 }
 
 /// One client, ended in one of the ways that clients end.
@@ -137,7 +140,7 @@ fn rounds_of_chaos_leave_nothing_behind() {
 fn a_handshake_that_does_not_go_on_is_ended() {
     let server = Server::shared(Flavour::MariaDb10);
     on_both_engines(|engine| {
-        let sqluice = quiet(engine, server);
+        let sqluice = quiet_with(engine, server, "login_timeout = \"1s\"");
         let descriptors = sqluice.process().descriptors();
         let mut silent: Vec<TcpStream> =
             (0..50).map(|_| TcpStream::connect(sqluice.address).expect("the listener accepts")).collect();

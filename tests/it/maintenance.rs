@@ -1,6 +1,5 @@
 //! What an operator does on a normal day: takes one server after the other out of use, restarts it, and nobody notices.
 
-use std::net::TcpListener;
 use std::thread;
 
 use serde_json::Value;
@@ -8,7 +7,8 @@ use serde_json::Value;
 use crate::compare::execute_payload;
 use crate::harness::checker::{Load, Phase};
 use crate::harness::{
-    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, cluster_on, eventually, user,
+    Account, Client, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, cluster, cluster_on, eventually,
+    free_address, user,
 };
 use crate::promotion::{await_following, await_primary, in_front_of, set};
 
@@ -244,7 +244,7 @@ fn readers_at_a_replica_leave_for_another_one_with_what_they_have_set() {
 
 #[test]
 fn a_server_that_is_full_is_still_checked_at_its_extra_port() {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let free = free_address();
     let port = format!("--extra-port={}", free.port());
     let server = Server::start(Flavour::MariaDb10, &["--max-connections=10", &port, "--extra-max-connections=5"]);
     let mut guests = Vec::new();

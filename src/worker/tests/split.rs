@@ -106,7 +106,7 @@ fn house_of(engine: Engine, home: &Mirror, replica: SocketAddr, more_of_replica:
     let config = testing::parse(&format!(
         "[[listener]]\nname = \"app\"\naddress = \"127.0.0.1:0\"\n\
          [cluster.shop]\ntopology = \"static\"\nmonitor = {{ user = \"m\", password = \"m\" }}\nhold_timeout = \"60s\"\n\
-         connect_timeout = \"300ms\"\n\
+         connect_timeout = \"60s\"\n\
          [[cluster.shop.server]]\nname = \"home\"\naddress = \"{home}\"\nrole = \"primary\"\n\
          [[cluster.shop.server]]\nname = \"replica\"\naddress = \"{replica}\"\nrole = \"replica\"\n{more_of_replica}\n\
          [pool.write]\ncluster = \"shop\"\nrole = \"primary\"\n\

@@ -1,10 +1,9 @@
 //! Headers of the PROXY protocol, from a balancer in front of us and to the servers behind.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
-use crate::harness::{Flavour, Server, Start, cluster, on_both_engines, user};
+use crate::harness::{Flavour, Server, Start, cluster, free_address, on_both_engines, user};
 
 const LISTENER: &str = "tls = \"disabled\"\nproxy_protocol_from = [\"127.9.0.0/16\"]";
 const BALANCER: [u8; 4] = [127, 9, 0, 1];
@@ -144,7 +143,7 @@ impl HaProxy {
             String::from("defaults\n mode tcp\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n");
         let mut ports = Vec::new();
         for (bind, server, options) in lines {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+            let port = free_address().port();
             text += &format!("listen p{port}\n bind 127.0.0.1:{port} {bind}\n server s {server} {options}\n");
             ports.push(port);
         }

@@ -27,7 +27,7 @@ pub(crate) use doorman::Doorman;
 pub(crate) use network::{Link, Network};
 pub(crate) use process::{Process, signal};
 pub(crate) use script::{Finished, client_cli, in_cache, node, php, python, run};
-pub(crate) use servers::{ALL_FLAVOURS, Flavour, Server, fresh_name};
+pub(crate) use servers::{ALL_FLAVOURS, Flavour, Server, free_address, fresh_name};
 pub(crate) use sets::{Distant, Galera, Group, Trio};
 pub(crate) use split::{lend_trio, split_at, split_galera, split_galera_of_equals, split_group, split_trio};
 pub(crate) use tracker_order::with_sorted_trackers;

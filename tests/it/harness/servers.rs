@@ -170,7 +170,7 @@ pub(crate) fn fresh_name(prefix: &str) -> String {
 
 /// A port that nothing uses now, below those that the kernel gives to outgoing connections: a server that is killed and
 /// started again needs its port again, and one of the kernel's may belong to some client by then.
-pub(super) fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     loop {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 use super::{House, prepare};
 use crate::compare::{MODES, Parameter, Recorder, execute_payload, same_beside_a_rival};
 use crate::harness::wire::{append_lenenc_bytes, capability as cap, status};
-use crate::harness::{ALL_FLAVOURS, Account, Client, Engine, Flavour, Server, Shape, eventually, on_both_engines};
+use crate::harness::{ALL_FLAVOURS, Account, Client, Engine, Flavour, Shape, eventually, on_both_engines};
 
 /// The scenario gives the same replies at one server and on one connection that another session takes now and then, to
 /// clients without these capabilities.
@@ -221,14 +221,13 @@ fn bulk(statement: u32, first: i64, binds: bool) -> Vec<u8> {
 fn an_open_cursor_and_parts_of_parameters_keep_the_connection_until_they_are_gone() {
     for flavour in ALL_FLAVOURS {
         on_both_engines(|engine| {
-            let server = Server::shared(flavour);
-            let house = House::before(engine, server, server.address, 1, "1s");
+            let house = House::open(engine, flavour, 1);
             let [mut first, mut second] = [house.client(), house.client()];
             first.execute("INSERT INTO t (client, n) VALUES (1, 1), (1, 2), (1, 3)");
             let select = prepare(&mut first, "SELECT n FROM t ORDER BY n");
             let insert = prepare(&mut first, "INSERT INTO t (client, n) SELECT LENGTH(?), 0");
             let is_kept = |second: &mut Client| {
-                let error = second.query("SELECT 1").failed();
+                let error = house.refused(second, "SELECT 1");
                 assert_eq!(error.code, 1040, "{flavour:?}: {error}");
                 let pins: Vec<String> = house.sqluice.sessions().iter().map(|row| row["pins"].to_string()).collect();
                 assert!(pins.iter().any(|pins| pins.contains("prepared statement")), "{pins:?}");
@@ -304,8 +303,7 @@ fn parts_of_a_parameter_keep_a_connection_that_was_only_held() {
 fn a_client_that_keeps_the_definitions_is_told_when_they_are_others() {
     for flavour in [Flavour::MariaDb10, Flavour::MariaDb11] {
         on_both_engines(|engine| {
-            let server = Server::shared(flavour);
-            let house = House::before(engine, server, server.address, 1, "1s");
+            let house = House::open(engine, flavour, 1);
             let account = Account::new("app", "app").database(&house.database).capabilities(MODES[2].1);
             let [mut first, mut second] = [(); 2].map(|()| house.sqluice.login(&account).expect("app logs in"));
             assert_ne!(first.capabilities & cap::CACHE_METADATA, 0);
@@ -322,7 +320,7 @@ fn a_client_that_keeps_the_definitions_is_told_when_they_are_others() {
             let typed = prepare(&mut first, "SELECT ?");
             let payload = execute_payload(first.capabilities, typed, 0, &[Parameter::Number(5)]);
             first.ask(Shape::Results, &payload).ok();
-            assert_eq!(second.query("SELECT 1").failed().code, 1040);
+            assert_eq!(house.refused(&mut second, "SELECT 1").code, 1040);
             first.command(&[&[0x19], &typed.to_le_bytes()[..]].concat());
             assert_eq!(second.value("SELECT 1"), "1");
         });

@@ -1,11 +1,10 @@
 //! `backend_reuse = "transaction"` where reads go to replicas: the connections to all servers are shared.
 
 use std::net::SocketAddr;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::{HIS_CONNECTIONS, prepare};
+use super::{connections_at, prepare, together, watched};
 use crate::compare::{Parameter, execute_payload};
 use crate::harness::{
     Client, Cutter, Engine, Flavour, Server, Shape, Sqluice, Start, Trio, eventually, fresh_name, on_both_engines,
@@ -130,39 +129,23 @@ fn three_hundred_split_clients_work_over_twenty_connections() {
         let database = trio_database(trio);
         let text = fresh_name("one_of_many");
         trio.primary().direct().execute(&format!("CREATE TABLE {database}.c (id INT PRIMARY KEY, n BIGINT NOT NULL)"));
-        let (start, is_over) = (Barrier::new(CLIENTS), AtomicBool::new(false));
         let most = [(); 3].map(|()| AtomicUsize::new(0));
-        let work = |number: usize| {
-            let mut client = sqluice.login(&account(&database)).expect("app logs in");
-            start.wait();
-            one_of_many(&mut client, number, &text);
+        let count = || {
+            for (place, bound) in CONNECTIONS.into_iter().enumerate() {
+                let count = connections_at(&trio.servers[place], &database, bound);
+                most[place].fetch_max(count, Ordering::Relaxed);
+            }
         };
-        thread::scope(|scope| {
-            let watch = scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
-                    note_connections(trio, &database, &most);
-                }
-            });
-            let work = &work;
-            let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || work(number))).collect();
-            let ends: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
-            is_over.store(true, Ordering::Relaxed);
-            watch.join().expect("it only counts");
-            ends.into_iter().for_each(|end| end.expect("no client saw what is another's"));
+        watched(count, || {
+            let log_in = |number| (number, sqluice.login(&account(&database)).expect("app logs in"));
+            let clients = together(0..CLIENTS, log_in);
+            together(clients, |(number, mut client)| one_of_many(&mut client, number, &text));
         });
         let most = most.map(AtomicUsize::into_inner);
         assert!(most.iter().zip(CONNECTIONS).all(|(most, bound)| *most <= bound), "{flavour:?}: {most:?} at once");
         assert!(trio.heard(&text).1 > CLIENTS, "{flavour:?}: reads went to replicas");
         let sum = trio.primary().direct().value(&format!("SELECT SUM(n) FROM {database}.c"));
         assert_eq!(sum, (CLIENTS * 2).to_string());
-    }
-}
-
-/// Takes note of how many connections user app has at each server, if there were never more.
-fn note_connections(trio: &Trio, database: &str, most: &[AtomicUsize; 3]) {
-    for (server, most) in trio.servers.iter().zip(most) {
-        let count = server.root(&format!("{HIS_CONNECTIONS}'{database}'")).trim().parse().expect("a number");
-        most.fetch_max(count, Ordering::Relaxed);
     }
 }
 

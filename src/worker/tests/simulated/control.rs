@@ -91,7 +91,7 @@ impl Control {
 /// Few places at each server, so that sessions wait for one.
 fn configuration(way: Way, addresses: &[SocketAddr], of_server: &str) -> String {
     let (places, user) = match way {
-        Way::Pooled => return config_text(addresses, &format!("max_connections = 3\n{of_server}")),
+        Way::Pooled => return config_text(addresses, &format!("max_connections = 3\n{of_server}"), "1s"),
         Way::Split => (6, "split = { write = \"write\", read = \"read\" }"),
         Way::Lent => (4, "pool = \"write\"\nbackend_reuse = \"transaction\""),
         Way::Shared => (4, "split = { write = \"write\", read = \"read\" }\nbackend_reuse = \"transaction\""),
