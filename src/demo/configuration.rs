@@ -42,6 +42,8 @@ address = "127.0.0.1:{port}"
 topology = "replication"
 monitor = {{ user = "monitor", password = "{monitor_password}" }}
 check_interval = "200ms"
+# Servers and clients share this machine: one that is busy is not down.
+check_timeout = "5s"
 hold_timeout = "{hold_timeout}ms"
 {servers}
 [pool.write]

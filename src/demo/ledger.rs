@@ -93,7 +93,7 @@ pub(super) struct Problem {
 pub(super) struct Outage {
     pub(super) killed_at: Instant,
     pub(super) revived_at: Option<Instant>,
-    /// The first write that was answered after the kill.
+    /// The first write that was answered after its return.
     pub(super) first_write_at: Option<Instant>,
 }
 
@@ -171,7 +171,8 @@ impl Ledger {
         let statement = match &report.doing {
             Doing::Insert(statement) => {
                 self.rows_acknowledged += 1;
-                if let Some(outage) = self.outages.last_mut() {
+                // Before that it is the last word of the primary that dies.
+                if let Some(outage) = self.outages.last_mut().filter(|outage| outage.revived_at.is_some()) {
                     outage.first_write_at.get_or_insert(report.at);
                 }
                 statement
@@ -350,6 +351,17 @@ mod tests {
         assert_eq!(story.ledger.writers.longest_gap(story.at(8)), Duration::from_secs(6));
         assert_eq!(story.ledger.writers.longest_gap(story.at(20)), Duration::from_secs(13));
         assert_eq!((story.ledger.rows_acknowledged, story.ledger.rows_unknown), (2, 1));
+    }
+
+    #[test]
+    fn the_last_word_of_a_primary_that_dies_does_not_end_its_outage() {
+        let mut story = Story::begin();
+        story.ledger.killed(story.at(2));
+        story.insert(2);
+        assert!(story.ledger.open_outage().is_some());
+        story.ledger.revived(story.at(5));
+        story.insert(7);
+        assert_eq!(story.ledger.outages[0].first_write_at, Some(story.at(7)));
     }
 
     #[test]
