@@ -269,9 +269,9 @@ mod tests {
 
     #[tokio::test]
     async fn accounts_may_take_long_while_they_keep_coming() {
-        let slow = Fault::SlowRows(Duration::from_millis(100));
-        assert_eq!(read(slow, patience(1000, NEVER)).await, Ok(ACCOUNTS));
-        let bounded = read(slow, patience(1000, Duration::from_millis(1500))).await;
+        let slow = Fault::SlowRows(Duration::from_millis(200));
+        assert_eq!(read(slow, patience(3000, NEVER)).await, Ok(ACCOUNTS));
+        let bounded = read(slow, patience(3000, Duration::from_millis(1500))).await;
         assert_eq!(bounded, Err("it has not told all its accounts in 1.5s".to_owned()));
         assert_eq!(read(Fault::NoReply, patience(300, NEVER)).await, Err("it did not answer for 300ms".to_owned()));
     }
@@ -341,7 +341,8 @@ mod tests {
         stage.directory.wanted.notify_one();
         stage.wake().await;
         assert!(stage.directory.knows_anybody());
-        assert!(failed.elapsed() >= FRESH, "{:?}", failed.elapsed());
+        // Without a pause it is milliseconds. The test may hear late of the first one.
+        assert!(failed.elapsed() >= FRESH / 2, "{:?}", failed.elapsed());
     }
 
     #[tokio::test]
