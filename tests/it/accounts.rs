@@ -512,7 +512,7 @@ fn logins_that_take_long_keep_nobody_else_out() {
 fn a_login_that_nobody_judges_is_not_tried_again_and_again() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let asked = folder.path().join("asked");
-    let rules = judged_by(&folder, &format!("echo >> {}\nsleep 6", asked.display()));
+    let rules = judged_by(&folder, &format!("echo >> {}\nsleep 12", asked.display()));
     let options = ["--pam-use-cleartext-plugin=ON"];
     let servers = [(); 2].map(|()| Server::start_with_pam(Flavour::MariaDb11, "slow", &rules, &options));
     for server in &servers {
@@ -521,7 +521,7 @@ fn a_login_that_nobody_judges_is_not_tried_again_and_again() {
     let body = with_tls(&cluster_on(&[&servers[0], &servers[1]]), "required")
         .replace("hold_timeout = \"10s\"", "hold_timeout = \"1s\"")
         + &user("asked", "any")
-        + "[limits]\nlogin_timeout = \"2s\"\n";
+        + "[limits]\nlogin_timeout = \"5s\"\n";
     let sqluice = Start::new(Engine::IoUring, body).run_with_servers_up(2);
     let error = sqluice.login(&Account::new("asked", "any")).expect_err("nobody says yes in that time");
     assert!(error.message.contains("it has not judged the login in time"), "{error}");

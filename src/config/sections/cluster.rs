@@ -91,7 +91,8 @@ pub(super) static CLUSTER: Section = Section {
             form: Form::Duration { min: MILLISECOND, max: HOUR },
             absent: Absent::Is("\"2s\""),
             reload: Reload::NewSessions,
-            doc: "How long a connection to a server may take, up to the server's greeting.",
+            doc: "How long a connection to a server may take, and then the server to greet. What comes behind that has \
+                  `login_timeout`.",
         },
         Setting {
             name: "server_timeout",

@@ -55,7 +55,8 @@ pub(super) static PROCESS: Section = Section {
             form: Form::Duration { min: Duration::ZERO, max: DAY },
             absent: Absent::Is("\"30s\""),
             reload: Reload::AtOnce,
-            doc: "How long SIGTERM lets sessions come to an end of their transactions before they are closed. As long a client that is told to leave, then or by a reload, has to read a reply that its server has finished.",
+            doc: "How long SIGTERM lets sessions come to an end of their transactions before they are closed. As long a client \
+                  that is told to leave, then or by a reload, has to read a reply that its server has finished.",
         },
         Setting {
             name: "server_version",
